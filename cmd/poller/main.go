@@ -1,0 +1,59 @@
+// Poller is reelay's poller as a process of its own: it asks the providers where the tasks are. It needs NATS (--server,
+// --context, --creds) and the same provider keys as the submitters, or --sandbox. Any number may run.
+package main
+
+import (
+	"context"
+	"os"
+
+	"reelay/internal/account"
+	"reelay/internal/bus"
+	"reelay/internal/config"
+	"reelay/internal/proc"
+	"reelay/services/poller"
+)
+
+type settings struct {
+	config.NATS
+	config.Providers
+	config.Pipeline
+	config.Ops
+}
+
+func main() {
+	var s settings
+	if _, err := config.Parse(os.Args[1:], &s, "poller", "Asks the providers where the tasks are.",
+		config.OpsListen("127.0.0.1:9102")); err != nil {
+		os.Exit(config.Report(os.Stderr, "poller", err))
+	}
+	log := s.Logger(os.Stderr)
+	os.Exit(proc.Main(context.Background(), log, s.OpsListen, func(ctx context.Context, p *proc.Process) error {
+		resolved, err := s.Resolve()
+		if err != nil {
+			return err
+		}
+		accounts, err := account.Open(resolved, s.PollInterval, nil)
+		if err != nil {
+			return err
+		}
+		var lanes []poller.Lane
+		for _, a := range accounts {
+			lanes = append(lanes, poller.Lane{Name: a.Lane, Driver: a.Driver, Interval: a.Interval, Horizon: a.Horizon})
+		}
+		nc, err := s.Connect("poller", log)
+		if err != nil {
+			return err
+		}
+		p.Defer("connection", func() error { return bus.Drain(nc) })
+		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log})
+		if err != nil {
+			return err
+		}
+		svc, err := poller.New(poller.Options{Bus: b, Lanes: lanes, Log: log, Registerer: p.Registerer("poller")})
+		if err != nil {
+			return err
+		}
+		p.Go("poller", svc.Run, svc.Ready)
+		return nil
+	}))
+}

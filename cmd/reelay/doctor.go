@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
+
+	"reelay/events"
+	"reelay/internal/config"
+	"reelay/internal/secret"
+)
+
+// doctorCmd checks an installation.
+type doctorCmd struct {
+	connection `embed:""`
+}
+
+const (
+	// The oldest NATS server that has what reelay's streams need.
+	minServerMajor, minServerMinor = 2, 15
+	// doctorTimeout bounds each question to the server.
+	doctorTimeout = 5 * time.Second
+	// discoveryQuiet is how long services may be silent before discovery ends.
+	discoveryQuiet = 300 * time.Millisecond
+	// maxServices bounds the answers of one discovery.
+	maxServices = 1000
+	// muchLag is how many messages may wait for a consumer before it is worth a word.
+	muchLag = 100
+)
+
+// The levels of a check.
+const (
+	levelOK   = "ok"
+	levelWarn = "warn"
+	levelFail = "fail"
+)
+
+// A check is one line of the doctor's report.
+type check struct {
+	level  string
+	about  string
+	detail string
+	// todo says what to do, where something is to be done.
+	todo string
+}
+
+// Run checks everything that can be checked and prints it. One failed check is a failure.
+func (c *doctorCmd) Run(ctx context.Context, e *env) error {
+	checks := checkKeys()
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		checks = append([]check{{levelFail, "nats", err.Error(), ""}}, checks...)
+	} else {
+		defer closeConn()
+		found := []check{{levelOK, "nats", "connected to " + a.nc.ConnectedUrlRedacted(), ""}, checkVersion(a.nc.ConnectedServerVersion())}
+		found = append(found, a.checkJetStream(ctx)...)
+		found = append(found, a.checkServices(ctx)...)
+		found = append(found, a.checkQueue(ctx)...)
+		checks = append(found, checks...)
+	}
+	if err := printChecks(e.stdout, checks); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	if slices.ContainsFunc(checks, func(c check) bool { return c.level == levelFail }) {
+		return errFailed
+	}
+	return nil
+}
+
+// printChecks writes one line per check, and below it what to do.
+func printChecks(w io.Writer, checks []check) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, c := range checks {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", c.level, c.about, clean(c.detail))
+		if c.todo != "" {
+			fmt.Fprintf(t, "\t\t-> %s\n", c.todo)
+		}
+	}
+	return t.Flush()
+}
+
+func checkVersion(version string) check {
+	var major, minor int
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		return check{levelWarn, "nats server", "version " + version + " cannot be read", ""}
+	}
+	if major < minServerMajor || major == minServerMajor && minor < minServerMinor {
+		return check{
+			levelFail, "nats server", "version " + version,
+			fmt.Sprintf("upgrade it: %d.%d or newer is needed", minServerMajor, minServerMinor),
+		}
+	}
+	return check{levelOK, "nats server", "version " + version, ""}
+}
+
+// checkJetStream looks at every stream of the contract and its consumers.
+func (a *api) checkJetStream(ctx context.Context) []check {
+	js, err := jetstream.New(a.nc)
+	if err != nil {
+		return []check{{levelFail, "jetstream", err.Error(), ""}}
+	}
+	account, err := bounded(ctx, js.AccountInfo)
+	if err != nil {
+		return []check{{levelFail, "jetstream", err.Error(), "enable JetStream on the server (jetstream {} in its configuration) and for this account"}}
+	}
+	checks := []check{{levelOK, "jetstream", fmt.Sprintf("%d streams, %s stored", account.Streams, size(account.Store)), ""}}
+	for _, s := range events.Streams() {
+		checks = append(checks, checkStream(ctx, js, s)...)
+	}
+	return checks
+}
+
+func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) []check {
+	about := "stream " + s.Name
+	stream, err := bounded(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, s.Name) })
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return []check{{levelFail, about, "is missing", "start a service, or `reelay up`: it makes the streams"}}
+	}
+	if err != nil {
+		return []check{{levelFail, about, err.Error(), ""}}
+	}
+	info := stream.CachedInfo()
+	dead := s.Name == events.StreamDead && info.State.Msgs > 0
+	state := check{levelOK, about, fmt.Sprintf("%d messages, %s: %s", info.State.Msgs, size(info.State.Bytes), s.Description), ""}
+	if dead {
+		state.level, state.todo = levelWarn, "see what they are: nats stream view "+s.Name
+	}
+	checks := []check{state}
+	listCtx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	var durables []string
+	consumers := stream.ListConsumers(listCtx)
+	for c := range consumers.Info() {
+		if c.Config.Durable == "" {
+			continue // somebody who watches
+		}
+		durables = append(durables, c.Config.Durable)
+		checks = append(checks, checkConsumer(s.Name, c))
+	}
+	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return append(checks, check{levelFail, about, "consumers: " + err.Error(), ""})
+	}
+	for _, need := range []events.Consumer{events.IntakeConsumer(), events.HeartbeatConsumer()} {
+		if need.Stream == s.Name && !slices.Contains(durables, need.Durable) {
+			checks = append(checks, check{levelFail, "consumer " + need.Durable, "is missing (" + need.Description + ")", "start that service"})
+		}
+	}
+	return checks
+}
+
+// checkConsumer says how far a consumer lags. On the poll clock, messages held back are tasks at the provider: no lag.
+func checkConsumer(stream string, c *jetstream.ConsumerInfo) check {
+	about := fmt.Sprintf("consumer %s/%s", stream, c.Config.Durable)
+	detail := fmt.Sprintf("%d waiting, %d in hand, %d delivered again", c.NumPending, c.NumAckPending, c.NumRedelivered)
+	if c.NumPending > muchLag {
+		return check{levelWarn, about, detail, "it falls behind: is its service running? " + c.Config.Description}
+	}
+	return check{levelOK, about, detail, ""}
+}
+
+// checkServices asks which services are there and whether every verb of the API is answered.
+func (a *api) checkServices(ctx context.Context) []check {
+	services, err := a.discover(ctx)
+	if err != nil {
+		return []check{{levelFail, "services", err.Error(), ""}}
+	}
+	var checks []check
+	answered := map[events.Verb]bool{}
+	verbs := []events.Verb{
+		events.VerbSubmit, events.VerbGet, events.VerbList, events.VerbQueue, events.VerbTimeline, events.VerbWait,
+		events.VerbCancel, events.VerbResolve,
+	}
+	for _, s := range services {
+		var subjects []string
+		for _, endpoint := range s.Endpoints {
+			for _, v := range verbs {
+				if prefix := events.APISubject(v); endpoint.Subject == prefix || strings.HasPrefix(endpoint.Subject, prefix+".") {
+					answered[v] = true
+					subjects = append(subjects, endpoint.Subject)
+				}
+			}
+		}
+		if len(subjects) > 0 {
+			detail := fmt.Sprintf("version %s, id %s: %s", s.Version, s.ID, strings.Join(subjects, " "))
+			checks = append(checks, check{levelOK, "service " + s.Name, detail, ""})
+		}
+	}
+	var missing []string
+	for _, v := range verbs {
+		if !answered[v] {
+			missing = append(missing, events.APISubject(v))
+		}
+	}
+	if len(missing) > 0 {
+		return append(checks, check{levelFail, "api", "nobody answers " + strings.Join(missing, ", "), "start the services, or `reelay up`"})
+	}
+	return append(checks, check{levelOK, "api", fmt.Sprintf("all %d verbs are answered", len(verbs)), ""})
+}
+
+// discover collects the micro services that answer until there is quiet.
+func (a *api) discover(ctx context.Context) ([]micro.Info, error) {
+	subject, err := micro.ControlSubject(micro.InfoVerb, "", "")
+	if err != nil {
+		return nil, err
+	}
+	inbox := a.nc.NewRespInbox()
+	sub, err := a.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := a.nc.PublishRequest(subject, inbox, nil); err != nil {
+		return nil, err
+	}
+	var services []micro.Info
+	for len(services) < maxServices {
+		next, cancel := context.WithTimeout(ctx, discoveryQuiet)
+		msg, err := sub.NextMsgWithContext(next)
+		cancel()
+		if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		var info micro.Info
+		if len(msg.Data) > 0 && json.Unmarshal(msg.Data, &info) == nil {
+			services = append(services, info)
+		}
+	}
+	slices.SortFunc(services, func(a, b micro.Info) int { return strings.Compare(a.Name+a.ID, b.Name+b.ID) })
+	return services, nil
+}
+
+// checkQueue shows the lanes and their depth.
+func (a *api) checkQueue(ctx context.Context) []check {
+	var r events.QueueReply
+	_, err := a.ask(ctx, events.VerbQueue, nil, nil, &r, doctorTimeout)
+	if errors.Is(err, errNoService) {
+		return nil // checkServices has said so
+	}
+	if err != nil {
+		return []check{{levelFail, "queue", err.Error(), ""}}
+	}
+	checks := []check{{levelOK, "queue", fmt.Sprintf("%d active of %d kept", r.ActiveCount, r.Total), ""}}
+	for _, l := range r.Lanes {
+		c := check{levelOK, "lane " + l.Lane, fmt.Sprintf("%d waiting, %d at %s", l.ByPhase[events.PhaseWaiting], l.AtProvider, l.Provider), ""}
+		if n := l.ByPhase[events.PhaseParked]; n > 0 {
+			c.level, c.todo = levelWarn, fmt.Sprintf("%d in doubt need a decision: reelay ls --phase parked --provider %s, then reelay resolve", n, l.Provider)
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// checkKeys says which keys this environment holds, never their value.
+func checkKeys() []check {
+	var checks []check
+	for _, name := range []string{config.EnvFalKey, config.EnvMinimaxKey} {
+		key, err := secret.Lookup(name)
+		switch {
+		case err != nil:
+			checks = append(checks, check{levelFail, "key " + name, err.Error(), "correct it, or unset it"})
+		case key.Empty():
+			checks = append(checks, check{levelWarn, "key " + name, "not set here", "the services need it to use this provider; the sandbox does not"})
+		default:
+			checks = append(checks, check{levelOK, "key " + name, "set here; the services read their own environment", ""})
+		}
+	}
+	return checks
+}
+
+// bounded calls f with a time limit.
+func bounded[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	return f(ctx)
+}
+
+// size writes a number of bytes for people.
+func size(n uint64) string {
+	const unit = 1 << 10
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, exp := float64(n)/unit, 0
+	for v >= unit && exp < 3 {
+		v /= unit
+		exp++
+	}
+	return fmt.Sprintf("%.1f %ciB", v, "KMGT"[exp])
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
+
+	"reelay/events"
+)
+
+// makeStreams makes every stream of the contract, as far as the doctor and the watchers look at them.
+func (b *bench) makeStreams() {
+	b.tb.Helper()
+	js, err := jetstream.New(b.nc)
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	for _, s := range events.Streams() {
+		if _, err := js.CreateStream(b.tb.Context(), jetstream.StreamConfig{Name: s.Name, Subjects: s.Subjects}); err != nil {
+			b.tb.Fatal(err)
+		}
+	}
+	for _, c := range []events.Consumer{events.IntakeConsumer(), events.HeartbeatConsumer(), events.WatchConsumer("fal")} {
+		config := jetstream.ConsumerConfig{Durable: c.Durable, FilterSubjects: c.Filters, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute}
+		if _, err := js.CreateConsumer(b.tb.Context(), c.Stream, config); err != nil {
+			b.tb.Fatal(err)
+		}
+	}
+}
+
+// serveAPI is a service with an endpoint for each verb but those left out.
+func (b *bench) serveAPI(without ...events.Verb) {
+	b.tb.Helper()
+	s, err := micro.AddService(b.nc, micro.Config{Name: "reelay-status", Version: "0.1.0"})
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	for _, v := range []events.Verb{
+		events.VerbSubmit, events.VerbGet, events.VerbList, events.VerbQueue, events.VerbTimeline, events.VerbWait, events.VerbCancel, events.VerbResolve,
+	} {
+		if len(without) > 0 && v == without[0] {
+			continue
+		}
+		subject := events.APISubject(v, "*", "*")
+		if v == events.VerbQueue {
+			subject = events.APISubject(v)
+		}
+		handler := micro.HandlerFunc(func(r micro.Request) {
+			_ = r.RespondJSON(events.QueueReply{Total: 2, ActiveCount: 1, Lanes: []events.LaneQueue{
+				{Lane: "fal", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseParked: 1}},
+			}})
+		})
+		if err := s.AddEndpoint(string(v), handler, micro.WithEndpointSubject(subject)); err != nil {
+			b.tb.Fatal(err)
+		}
+	}
+	if err := b.nc.Flush(); err != nil {
+		b.tb.Fatal(err)
+	}
+}
+
+// lines finds the lines of a report that hold all words.
+func lines(report string, words ...string) int {
+	n := 0
+next:
+	for line := range strings.Lines(report) {
+		for _, w := range words {
+			if !strings.Contains(line, w) {
+				continue next
+			}
+		}
+		n++
+	}
+	return n
+}
+
+func TestDoctor(t *testing.T) {
+	t.Setenv("FAL_KEY", "fal-hush")
+	t.Setenv("MINIMAX_API_KEY", "")
+	t.Setenv("MINIMAX_API_KEY_FILE", "")
+	b := newBench(t)
+
+	t.Run("nothing runs", func(t *testing.T) {
+		r := b.reelay("doctor")
+		if r.code != 1 || lines(r.stdout, "ok", "nats server", "2.15.") != 1 || lines(r.stdout, "fail", "stream REELAY_REQUESTS", "is missing") != 1 ||
+			lines(r.stdout, "fail", "api", "nobody answers reelay.api.submit, reelay.api.get,") != 1 {
+			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	})
+	b.makeStreams()
+	t.Run("a verb is missing", func(t *testing.T) {
+		other := newBench(t)
+		other.makeStreams()
+		other.serveAPI(events.VerbResolve)
+		if r := other.reelay("doctor"); r.code != 1 || lines(r.stdout, "fail") != 1 || lines(r.stdout, "fail", "nobody answers reelay.api.resolve\n") != 1 {
+			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	})
+	b.serveAPI()
+	b.publish(event(aTask(), events.EventQueued))
+	for range muchLag + 1 {
+		if err := b.nc.Publish(events.RequestSubject("demo", events.Video), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("all runs", func(t *testing.T) {
+		r := b.reelay("doctor")
+		for _, want := range [][]string{
+			{"ok", "nats", "connected to " + b.url},
+			{"ok", "jetstream", "6 streams"},
+			{"ok", "stream REELAY_EVENTS", "1 messages"},
+			{"warn", "consumer REELAY_REQUESTS/intake", "101 waiting, 0 in hand"},
+			{"ok", "consumer REELAY_WATCH/poller-fal", "0 waiting"},
+			{"ok", "service reelay-status", "reelay.api.submit.*.*"},
+			{"ok", "api", "all 8 verbs"},
+			{"ok", "queue", "1 active of 2 kept"},
+			{"warn", "lane fal", "0 waiting"},
+			{"-> 1 in doubt need a decision"},
+			{"ok", "key FAL_KEY", "set here"},
+			{"warn", "key MINIMAX_API_KEY", "not set here"},
+		} {
+			if lines(r.stdout, want...) != 1 {
+				t.Errorf("not one line with %q", want)
+			}
+		}
+		if r.code != 0 || strings.Contains(r.stdout, "fail") || strings.Contains(r.stdout+r.stderr, "hush") {
+			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+	})
+	t.Run("no NATS", func(t *testing.T) {
+		e, stdout, stderr := testEnv()
+		code := execute(t.Context(), e, []string{"doctor", "--server", "nats://127.0.0.1:1"})
+		result{code, stdout.String(), stderr.String()}.check(t, 1, "cannot reach NATS at nats://127.0.0.1:1", "")
+	})
+}
+
+func TestCheckVersion(t *testing.T) {
+	for version, want := range map[string]string{
+		"2.14.9": levelFail, "1.99.0": levelFail, "2.15.0": levelOK, "2.15.2-RC.1": levelOK, "3.0.0": levelOK, "dev": levelWarn,
+	} {
+		if got := checkVersion(version); got.level != want {
+			t.Errorf("%s: got %+v, want %s", version, got, want)
+		}
+	}
+}

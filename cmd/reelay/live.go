@@ -1,0 +1,173 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"reelay/events"
+)
+
+// clearToEnd is the terminal's "erase to end of line".
+const clearToEnd = "\x1b[K"
+
+// A liveLine shows where a task is: one line that is painted over on a terminal, else one line per change.
+type liveLine struct {
+	w     io.Writer
+	width int // columns of the terminal, 0 for none
+	now   func() time.Time
+	task  events.Task
+	shown string // the state as last printed, without a terminal
+}
+
+// set shows a newer state of the task.
+func (l *liveLine) set(t events.Task) {
+	l.task = t
+	l.paint()
+}
+
+// paint shows the task as of now.
+func (l *liveLine) paint() {
+	if l.task.ID == "" {
+		return
+	}
+	state, now := describeState(l.task), l.now()
+	if l.width == 0 {
+		if state != l.shown {
+			fmt.Fprintf(l.w, "%s  %s\n", short(elapsed(l.task, now)), state)
+			l.shown = state
+		}
+		return
+	}
+	line := state + "  " + describeTimes(l.task, now)
+	if columns := []rune(line); len(columns) >= l.width {
+		line = string(columns[:max(0, l.width-1)])
+	}
+	fmt.Fprint(l.w, "\r"+line+clearToEnd)
+}
+
+// say prints a line of its own.
+func (l *liveLine) say(text string) {
+	if l.width > 0 {
+		fmt.Fprint(l.w, "\r"+clearToEnd)
+	}
+	fmt.Fprintln(l.w, text)
+	if l.width > 0 {
+		l.paint()
+	}
+}
+
+// end leaves the line as it is and goes to the next.
+func (l *liveLine) end() {
+	if l.width > 0 && l.task.ID != "" {
+		fmt.Fprintln(l.w)
+	}
+}
+
+// describeState says where a task is: phase, places in line, percent, trouble.
+func describeState(t events.Task) string {
+	parts := []string{phaseWords(t)}
+	if q := describeQueue(t); q != "" {
+		parts = append(parts, q)
+	}
+	if t.ProgressPercentage != nil && !t.Status.Terminal() {
+		parts = append(parts, fmt.Sprintf("%.0f%%", *t.ProgressPercentage))
+	}
+	if t.Trouble != nil && !t.Status.Terminal() {
+		parts = append(parts, "("+clean(string(t.Trouble.Kind)+": "+t.Trouble.Message)+")")
+	}
+	return strings.Join(parts, "  ")
+}
+
+// phaseWords says the phase of a task as people would.
+func phaseWords(t events.Task) string {
+	switch t.Phase {
+	case events.PhaseWaiting:
+		return "waiting for its turn"
+	case events.PhaseSubmitting:
+		return "being submitted to " + t.Provider
+	case events.PhaseInDoubt:
+		return "in doubt: asking " + t.Provider + " whether it took the request"
+	case events.PhaseParked:
+		return "parked in doubt: decide with `reelay resolve`"
+	case events.PhaseProviderQueued:
+		return "queued at " + t.Provider
+	case events.PhaseRunning:
+		return "running at " + t.Provider
+	case events.PhaseCancelling:
+		return "being cancelled at " + t.Provider
+	case events.PhaseFetching:
+		return "finished, fetching the result"
+	case events.PhaseDone:
+		return string(t.Status)
+	default:
+		return clean(string(t.Phase))
+	}
+}
+
+// describeQueue says the places in line, 1 being next; empty if none is known.
+func describeQueue(t events.Task) string {
+	q := t.QueuePosition
+	if q == nil || t.Status.Terminal() {
+		return ""
+	}
+	var places []string
+	if q.Ours != nil {
+		places = append(places, fmt.Sprintf("#%d here", *q.Ours+1))
+	}
+	if q.Provider != nil {
+		places = append(places, fmt.Sprintf("#%d at %s", *q.Provider+1, t.Provider))
+	}
+	return strings.Join(places, ", ")
+}
+
+// describeTimes says how long the task has taken and how long it may take.
+func describeTimes(t events.Task, now time.Time) string {
+	text := short(elapsed(t, now))
+	if t.Status.Terminal() {
+		return text
+	}
+	switch {
+	case t.ETA != nil && t.ETA.After(now):
+		text += "  about " + short(t.ETA.Sub(now)) + " left"
+	case t.ETA != nil:
+		text += "  due now"
+	case t.EstimatedWaitS != nil:
+		text += "  about " + short(time.Duration(*t.EstimatedWaitS*float64(time.Second))) + " left"
+	}
+	return text
+}
+
+// elapsed is the time since the task was accepted, until its end if it has one.
+func elapsed(t events.Task, now time.Time) time.Duration {
+	if t.CompletedAt != nil {
+		now = *t.CompletedAt
+	}
+	return max(0, now.Sub(t.CreatedAt)) // the clocks of two machines may differ
+}
+
+// short writes a duration to the second, as 5s, 1m05s, 2h03m or 3d04h.
+func short(d time.Duration) string {
+	s := int64(d.Round(time.Second) / time.Second)
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 48*3600:
+		return fmt.Sprintf("%dh%02dm", s/3600, s%3600/60)
+	default:
+		return fmt.Sprintf("%dd%02dh", s/86400, s%86400/3600)
+	}
+}
+
+// clean makes a stranger's text safe for a terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"reelay/events"
+)
+
+func TestDescribe(t *testing.T) {
+	base := aTask()
+	now := start.Add(65 * time.Second)
+	for _, row := range []struct {
+		name, state, times string
+		task               events.Task
+	}{
+		{"accepted", "waiting for its turn", "1m05s", base},
+		{"in our queue", "waiting for its turn  #3 here", "1m05s  about 2m00s left", with(base, func(t *events.Task) {
+			t.QueuePosition, t.EstimatedWaitS = &events.QueuePosition{Ours: ptr(2)}, ptr(120.0)
+		})},
+		{"in both queues", "queued at fal  #1 here, #6 at fal", "1m05s  about 30s left", with(base, func(t *events.Task) {
+			t.Phase, t.ETA = events.PhaseProviderQueued, ptr(now.Add(30*time.Second))
+			t.QueuePosition = &events.QueuePosition{Ours: ptr(0), Provider: ptr(5)}
+		})},
+		{"submitting", "being submitted to fal", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseSubmitting })},
+		{"running", "running at fal  42%", "1m05s  due now", with(base, func(t *events.Task) {
+			t.Phase, t.Status, t.ProgressPercentage, t.ETA = events.PhaseRunning, events.StatusInProgress, ptr(41.7), ptr(now.Add(-time.Second))
+		})},
+		{"in trouble", "running at fal  (retry: HTTP 502 now)", "1m05s", with(base, func(t *events.Task) {
+			t.Phase, t.Trouble = events.PhaseRunning, &events.Trouble{Kind: events.KindRetry, Message: "HTTP 502\x1bnow"}
+		})},
+		{"in doubt", "in doubt: asking fal whether it took the request", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseInDoubt })},
+		{"parked", "parked in doubt: decide with `reelay resolve`", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseParked })},
+		{"cancelling", "being cancelled at fal", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseCancelling })},
+		{"fetching", "finished, fetching the result", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseFetching })},
+		{"ended long ago", "completed", "1m05s", with(completed(base), func(t *events.Task) {
+			t.QueuePosition, t.ProgressPercentage = &events.QueuePosition{Ours: ptr(1)}, ptr(100.0)
+		})},
+		{"clock behind", "waiting for its turn", "0s", with(base, func(t *events.Task) { t.CreatedAt = now.Add(time.Hour) })},
+	} {
+		if state, times := describeState(row.task), describeTimes(row.task, now); state != row.state || times != row.times {
+			t.Errorf("%s:\ngot  %q, %q\nwant %q, %q", row.name, state, times, row.state, row.times)
+		}
+	}
+}
+
+// TestEveryPhaseHasWords fails when the contract gains a phase that this command would print raw.
+func TestEveryPhaseHasWords(t *testing.T) {
+	for _, p := range events.Phases() {
+		task := with(aTask(), func(t *events.Task) { t.Phase, t.Status = p, "" })
+		if words := phaseWords(task); words == string(p) {
+			t.Errorf("%s has no words", p)
+		}
+	}
+}
+
+func TestLiveLine(t *testing.T) {
+	task := aTask()
+	running := with(task, func(t *events.Task) { t.Phase, t.ProgressPercentage = events.PhaseRunning, ptr(10.0) })
+	story := func(l *liveLine) {
+		now := start
+		l.now = func() time.Time { return now }
+		l.paint() // nothing is known yet
+		l.set(task)
+		now = now.Add(time.Second)
+		l.paint()
+		l.set(running)
+		l.set(running)
+		l.say("note")
+		l.end()
+	}
+	for _, row := range []struct {
+		name  string
+		width int
+		want  string
+	}{
+		{"terminal", 80, "\rwaiting for its turn  0s\x1b[K" + "\rwaiting for its turn  1s\x1b[K" + "\rrunning at fal  10%  1s\x1b[K" +
+			"\rrunning at fal  10%  1s\x1b[K" + "\r\x1b[Knote\n" + "\rrunning at fal  10%  1s\x1b[K" + "\n"},
+		{"narrow terminal", 8, "\rwaiting\x1b[K\rwaiting\x1b[K\rrunning\x1b[K\rrunning\x1b[K\r\x1b[Knote\n\rrunning\x1b[K\n"},
+		{"no terminal", 0, "0s  waiting for its turn\n1s  running at fal  10%\nnote\n"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var b bytes.Buffer
+			story(&liveLine{w: &b, width: row.width})
+			if b.String() != row.want {
+				t.Errorf("got  %q\nwant %q", b.String(), row.want)
+			}
+		})
+	}
+}
+
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 59*time.Second + 400*time.Millisecond: "59s", 59*time.Second + 500*time.Millisecond: "1m00s", time.Hour + 62*time.Second: "1h01m",
+		47 * time.Hour: "47h00m", 76 * time.Hour: "3d04h",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%v: got %s, want %s", d, got, want)
+		}
+	}
+}

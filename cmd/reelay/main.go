@@ -1,0 +1,102 @@
+// Reelay runs and drives the reelay pipeline for paid generative-media tasks.
+//
+//	reelay run video --provider fal --model M --prompt P   make one video and save it
+//	reelay up                                              the whole stack in one process
+//	reelay submit | watch | wait                           hand in a task, follow it, wait for its end
+//	reelay ls | get | timeline | queue                     see what there is
+//	reelay cancel | resolve                                end a task, decide about one in doubt
+//	reelay doctor                                          say what is wrong with an installation
+//
+// All but run (without NATS) and up are thin clients: they use only the subjects of package events, so whatever they
+// do can be done by any NATS client. NATS is found by --server (NATS_URL), --context (NATS_CONTEXT, as the nats
+// CLI stores it) and --creds (NATS_CREDS), by default at nats://127.0.0.1:4222.
+//
+// Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the task or the request
+// failed, 2 wrong usage, 3 NATS cannot be reached or no service answers, 130 interrupted (the task itself goes on).
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/term"
+
+	"reelay/internal/config"
+)
+
+const description = "NATS-native pipeline for long-running, paid generative-media tasks."
+
+// commands is what kong reads the command line into.
+type commands struct {
+	Run      runCmd      `cmd:"" help:"Make one thing: submit, show progress, save the media. Without NATS: in a sandbox of its own."`
+	Up       upCmd       `cmd:"" help:"Run the whole stack in one process."`
+	Submit   submitCmd   `cmd:"" help:"Hand in a task."`
+	Watch    watchCmd    `cmd:"" help:"Show events as they happen, of one task or of many."`
+	Wait     waitCmd     `cmd:"" help:"Wait until a task has ended."`
+	Ls       lsCmd       `cmd:"" help:"List tasks, newest first."`
+	Get      getCmd      `cmd:"" help:"Show one task."`
+	Timeline timelineCmd `cmd:"" help:"Tell the story of one task: who decided what, when and why."`
+	Queue    queueCmd    `cmd:"" help:"Show how much work there is, by status and by provider account."`
+	Cancel   cancelCmd   `cmd:"" help:"Ask for the end of a task."`
+	Resolve  resolveCmd  `cmd:"" help:"Decide about a task whose paid request is in doubt."`
+	Doctor   doctorCmd   `cmd:"" help:"Check the installation and say what to do."`
+}
+
+// env is what a command gets from its process.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// width returns the columns of the terminal behind stderr, 0 if it is none.
+	width func() int
+	log   *slog.Logger
+	// startSandbox starts the whole stack with emulated providers in this process; stop ends it.
+	startSandbox func(ctx context.Context, log *slog.Logger) (nc *nats.Conn, stop func(), err error)
+	// up runs the whole stack until ctx ends.
+	up func(ctx context.Context, e *env, settings *upCmd) error
+}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+
+	e := &env{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		width: func() int {
+			fd := int(os.Stderr.Fd())
+			if !term.IsTerminal(fd) {
+				return 0
+			}
+			columns, _, err := term.GetSize(fd)
+			if err != nil || columns <= 0 {
+				return 80
+			}
+			return columns
+		},
+		// Commands speak for themselves; the log holds what they cannot know of, such as a lost connection.
+		log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		startSandbox: func(context.Context, *slog.Logger) (*nats.Conn, func(), error) {
+			return nil, nil, errors.New("the sandbox is not built in yet")
+		},
+		up: func(context.Context, *env, *upCmd) error { return errors.New("the stack is not built in yet") },
+	}
+	return execute(ctx, e, os.Args[1:])
+}
+
+// execute parses args, runs the command they name and returns the exit code.
+func execute(ctx context.Context, e *env, args []string) int {
+	var c commands
+	parsed, err := config.Parse(args, &c, "reelay", description, parseOptions(ctx, e)...)
+	if err != nil {
+		return config.Report(e.stderr, "reelay", err)
+	}
+	return report(e.stderr, parsed.Run(e))
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"reelay/events"
+)
+
+// golden compares text line by line, so that a difference is easy to find.
+func golden(t *testing.T, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestPrintTasks(t *testing.T) {
+	var b bytes.Buffer
+	running := with(aTask(), func(t *events.Task) {
+		t.ID, t.Status, t.Phase, t.ProgressPercentage, t.SceneID = "a-long-task-id", events.StatusInProgress, events.PhaseRunning, ptr(42.4), "s1\ttab"
+		t.QueuePosition = &events.QueuePosition{Provider: ptr(0)}
+	})
+	if err := printTasks(&b, []events.Task{aTask(), running}, start.Add(90*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, b.String(), `TASK                 TYPE   STATUS       PHASE    QUEUE      DONE  AGE    PROVIDER  MODEL       SCENE
+demo.t1              video  queued       waiting  -          -     1m30s  fal       fal-ai/wan  -
+demo.a-long-task-id  video  in_progress  running  #1 at fal  42%   1m30s  fal       fal-ai/wan  s1 tab
+`)
+}
+
+func TestPrintTask(t *testing.T) {
+	var b bytes.Buffer
+	task := with(failed(aTask()), func(t *events.Task) {
+		t.Metadata = map[string]string{"b": "2", "a": "1"}
+		t.ProviderID, t.ProviderWord = "p-1", "COMPLETED"
+		t.Cost = &events.Cost{EstimatedUSD: ptr(0.28), Units: ptr(6.0), Unit: "seconds"}
+		t.Cancel = &events.CancelState{AskedAt: start, By: "client", Reason: "enough", Outcome: "too_late"}
+		t.Result = &events.Result{Outputs: []events.Output{{URL: "https://m/x.mp4", ExpiresAt: ptr(start.Add(time.Hour))}}}
+		t.Logs = []events.LogLine{{Message: "step 1"}}
+	})
+	if err := printTask(&b, task, start.Add(2*time.Hour), time.UTC); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, b.String(), `task           demo.t1
+makes          video
+status         failed
+state          failed
+time           1m05s
+provider       fal
+model          fal-ai/wan
+provider id    p-1
+provider says  COMPLETED
+created        2026-01-31 12:00:00
+ended          2026-01-31 12:01:05
+cancel         asked for by client at 2026-01-31 12:00:00, reason: enough, outcome: too_late
+error          input new_sensitive (1026)
+kind           moderation
+charge         none
+cost           estimated $0.2800, billed 6 seconds
+metadata       a=1
+metadata       b=2
+output         https://m/x.mp4
+               expires 2026-01-31 13:00:00
+log            step 1
+`)
+}
+
+func TestPrintTimeline(t *testing.T) {
+	var b bytes.Buffer
+	at := func(d time.Duration) time.Time { return start.Add(d) }
+	r := events.TimelineReply{
+		TaskID: "t1",
+		Transitions: []events.Transition{
+			{At: at(0), Name: "accept", To: events.PhaseWaiting, By: "submitter", Note: "request accepted"},
+			{At: at(40 * time.Millisecond), Name: "intend", From: events.PhaseWaiting, To: events.PhaseSubmitting, By: "submitter", Attempt: 1, Note: "its turn"},
+			{At: at(30*time.Second + 40*time.Millisecond), Name: "doubt", From: events.PhaseSubmitting, To: events.PhaseInDoubt, By: "submitter", Attempt: 1, Note: "connection reset"},
+			{At: at(3 * time.Minute), Name: "park", From: events.PhaseInDoubt, To: events.PhaseParked, By: "poller", Note: "nobody knows"},
+		},
+		Attempts: []events.Attempt{{
+			N: 1, IntentAt: at(40 * time.Millisecond), Outcome: events.AttemptInDoubt, Charge: events.ChargePossible, BodySHA256: "abcd",
+			Evidence: []events.Evidence{{At: at(30 * time.Second), Source: "reply", Note: "connection reset after the last byte"}},
+			Error:    &events.Error{Code: "network", Message: "connection reset"},
+		}},
+	}
+	if err := printTimeline(&b, aTask().Key(), r, time.UTC); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, b.String(), `task demo.t1
+
+TIME                     AFTER   WHO        STEP    PHASE                  WHY
+2026-01-31 12:00:00.000          submitter  accept  waiting                request accepted
+2026-01-31 12:00:00.040  +40ms   submitter  intend  waiting > submitting   [attempt 1] its turn
+2026-01-31 12:00:30.040  +30s    submitter  doubt   submitting > in_doubt  [attempt 1] connection reset
+2026-01-31 12:03:00.000  +2m30s  poller     park    in_doubt > parked      nobody knows
+
+paid attempt 1, begun 12:00:00: in doubt, it may have been charged
+  sent      body with SHA-256 abcd
+  12:00:30  reply: connection reset after the last byte
+  error     connection reset (network)
+
+Nobody knows whether the provider took the last request. Look for it in the provider's own dashboard, then:
+  reelay resolve demo.t1 --adopt ID    it is there, under this id
+  reelay resolve demo.t1 --resubmit    it is not there: ask again, which pays again if it was there after all
+  reelay resolve demo.t1 --write-off   end the task as failed
+`)
+}
+
+func TestPrintQueue(t *testing.T) {
+	var b bytes.Buffer
+	r := events.QueueReply{
+		Total: 9, ActiveCount: 4, ByStatus: map[events.Status]int{events.StatusQueued: 3, events.StatusInProgress: 1, events.StatusCompleted: 5},
+		Lanes: []events.LaneQueue{{
+			Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 2, events.PhaseParked: 1}, Active: 4, AtProvider: 1,
+			CompletedLastHour: 5, OldestWaitingS: 61,
+		}},
+	}
+	if err := printQueue(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, b.String(), `4 active of 9 kept:  queued 3  in_progress 1  completed 5  failed 0  cancelled 0
+
+LANE       PROVIDER  WAITING  IN DOUBT  PARKED  AT PROVIDER  ACTIVE  DONE/H  FAILED/H  OLDEST WAIT
+fal-team2  fal       2        0         1       1            4       5       0         1m01s
+`)
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+
+	"reelay/events"
+)
+
+// resolveCmd decides about a task in doubt.
+type resolveCmd struct {
+	connection `embed:""`
+	taskArg    `embed:""`
+
+	Adopt    string `help:"The provider has the task, under this id." placeholder:"ID" xor:"action" required:""`
+	Resubmit bool   `help:"Ask the provider again. If it has taken the first request after all, both are paid." xor:"action" required:""`
+	WriteOff bool   `help:"End the task as failed." xor:"action" required:""`
+	Reason   string `help:"Why, for the timeline."`
+}
+
+// Run sends the decision and tells where the task is now.
+func (c *resolveCmd) Run(ctx context.Context, e *env) error {
+	r := events.Resolve{Action: events.ResolveAdopt, ProviderID: c.Adopt, Reason: c.Reason}
+	switch {
+	case c.Resubmit:
+		r.Action = events.ResolveResubmit
+	case c.WriteOff:
+		r.Action = events.ResolveWriteOff
+	}
+	return c.change(ctx, e, c.taskArg, events.VerbResolve, r)
+}

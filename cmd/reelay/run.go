@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"reelay/events"
+)
+
+// runCmd makes one thing and saves it.
+type runCmd struct {
+	connection   `embed:""`
+	requestFlags `embed:""`
+
+	Output  string `help:"Directory the media is saved in." default:"." placeholder:"DIR"`
+	Sandbox bool   `help:"Use a sandbox of its own with emulated providers, whatever NATS there is." env:"REELAY_SANDBOX"`
+}
+
+const sandboxBanner = `
+  *** SANDBOX: emulated providers, no money is spent, no key is used. The media is a sample, not what the prompt asks for. ***
+  *** To use a running reelay, point at its NATS: --server, --context or --creds (NATS_URL, NATS_CONTEXT, NATS_CREDS).      ***
+
+`
+
+// Run submits the task, shows it until it has ended and saves what it has made.
+func (c *runCmd) Run(ctx context.Context, e *env) error {
+	request, tokens, err := c.build(e.stdin)
+	if err != nil {
+		return err
+	}
+	sandbox := c.Sandbox || !c.NATS.Given()
+	var a *api
+	if sandbox {
+		fmt.Fprint(e.stderr, sandboxBanner)
+		nc, stop, err := e.startSandbox(ctx, e.log)
+		if err != nil {
+			return fmt.Errorf("sandbox: %w", err)
+		}
+		defer stop()
+		a = &api{nc: nc}
+	} else {
+		opened, closeConn, err := c.open(e)
+		if err != nil {
+			return err
+		}
+		defer closeConn()
+		a = opened
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	k := events.Key{Project: c.Project, ID: request.ID}
+	stream, err := a.subscribe(ctx, events.EventSubject(k, "*"), false)
+	if err != nil {
+		return err
+	}
+	task, _, err := a.submit(ctx, request, tokens)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stderr, "task %s\n", k)
+	if task, err = e.show(ctx, a, task, stream); err != nil {
+		return c.brokeOff(e, sandbox, k, err)
+	}
+	if err := outcome(task); err != nil {
+		return err
+	}
+	if task.Result == nil || len(task.Result.Outputs) == 0 {
+		return fmt.Errorf("task %s completed without an output; see: reelay get %s", k.ID, k)
+	}
+	paths, err := newDownloader(c.Output).saveAll(ctx, task.ID, task.Result.Outputs)
+	for _, p := range paths {
+		fmt.Fprintln(e.stdout, p)
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w\nthe task is completed; its links are shown by: reelay get %s", err, k)
+	}
+	return c.brokeOff(e, sandbox, k, err)
+}
+
+// brokeOff tells what becomes of the task when the user has broken off. A paid task is never cancelled by that.
+func (c *runCmd) brokeOff(e *env, sandbox bool, k events.Key, err error) error {
+	if sandbox && errors.Is(err, context.Canceled) {
+		fmt.Fprintln(e.stderr, "\nstopped; the sandbox and its task are gone, nothing was paid")
+		return errInterrupted
+	}
+	return interrupted(e, k, err)
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"reelay/events"
+)
+
+// watchCmd shows events as they happen.
+type watchCmd struct {
+	connection `embed:""`
+
+	Task       string `arg:"" optional:"" help:"Task id, or <project>.<task>; without one, all tasks of the project."`
+	Project    string `help:"Project to watch." env:"REELAY_PROJECT" default:"default"`
+	All        bool   `help:"Watch all projects."`
+	SinceStart bool   `help:"Begin with what is stored, 30 days back."`
+	JSON       bool   `name:"json" help:"Print each event as one line of JSON."`
+}
+
+// Run prints events: those of a task until it has ended, others until it is interrupted.
+func (c *watchCmd) Run(ctx context.Context, e *env) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	print := func(event events.Event) { printEvent(e.stdout, event, time.Local) }
+	if c.JSON {
+		print = func(event events.Event) { printEventJSON(e.stdout, event) }
+	}
+	if c.Task == "" {
+		return c.watchAll(ctx, e, print)
+	}
+	k, err := parseKey(c.Project, c.Task)
+	if err != nil {
+		return err
+	}
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	stream, err := a.subscribe(ctx, events.EventSubject(k, "*"), c.SinceStart)
+	if err != nil {
+		return err
+	}
+	task, _, err := a.get(ctx, k)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stderr, "%s is %s  %s\n", k, describeState(task), describeTimes(task, time.Now()))
+	if task.Status.Terminal() && !c.SinceStart {
+		return outcome(task)
+	}
+	note := func(text string) { fmt.Fprintln(e.stderr, text) }
+	task, err = a.follow(ctx, k, stream, follower{event: print, note: note, linger: c.SinceStart})
+	if err != nil {
+		return interrupted(e, k, err)
+	}
+	return outcome(task)
+}
+
+// watchAll prints the events of a project, or of all, until it is interrupted, which is its ordinary end.
+func (c *watchCmd) watchAll(ctx context.Context, e *env, print func(events.Event)) error {
+	scope := events.Key{Project: c.Project, ID: "*"}
+	if c.All {
+		scope.Project = "*"
+	} else if !events.ValidToken(c.Project) {
+		return usagef("--project: must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
+	}
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	stream, err := a.subscribe(ctx, events.EventSubject(scope, "*"), c.SinceStart)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stderr, "watching %s; Ctrl-C ends\n", events.EventSubject(scope, "*"))
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case event := <-stream:
+			print(event)
+		}
+	}
+}
+
+// printEvent writes an event as a line, and its new log lines below it.
+func printEvent(w io.Writer, e events.Event, zone *time.Location) {
+	words := []string{e.Time.In(zone).Format(time.TimeOnly), e.Key().String(), string(e.Type)}
+	if e.Task != nil && !e.Type.Terminal() {
+		words = append(words, describeState(*e.Task))
+	}
+	if e.Message != "" {
+		words = append(words, clean(e.Message))
+	}
+	if e.Error != nil {
+		reason := e.Error.Error()
+		if e.Error.Field != "" {
+			reason = e.Error.Field + ": " + reason
+		}
+		words = append(words, clean(reason))
+	}
+	fmt.Fprintln(w, strings.Join(words, "  "))
+	for _, l := range e.Logs {
+		fmt.Fprintln(w, "          | "+clean(l.Message))
+	}
+	if e.Task != nil && e.Task.Result != nil && (e.Type.Terminal() || e.Type == events.EventLateResult) {
+		for _, o := range e.Task.Result.Outputs {
+			fmt.Fprintln(w, "          > "+clean(o.URL))
+		}
+	}
+}
+
+func printEventJSON(w io.Writer, e events.Event) {
+	if raw, err := events.Marshal(e); err == nil {
+		fmt.Fprintf(w, "%s\n", raw)
+	}
+}

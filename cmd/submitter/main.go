@@ -1,0 +1,62 @@
+// Submitter is reelay's submitter as a process of its own: it takes requests and commands in, and sends each task to its
+// provider once. It needs NATS (--server, --context, --creds) and the key of at least one provider (FAL_KEY,
+// MINIMAX_API_KEY, or ..._FILE), or --sandbox for the emulators of cmd/emulator. Any number may run.
+package main
+
+import (
+	"context"
+	"os"
+
+	"reelay/internal/account"
+	"reelay/internal/bus"
+	"reelay/internal/config"
+	"reelay/internal/proc"
+	"reelay/services/submitter"
+)
+
+type settings struct {
+	config.NATS
+	config.Providers
+	config.Pipeline
+	config.Ops
+}
+
+func main() {
+	var s settings
+	if _, err := config.Parse(os.Args[1:], &s, "submitter", "Takes requests in and sends tasks to their providers.",
+		config.OpsListen("127.0.0.1:9101")); err != nil {
+		os.Exit(config.Report(os.Stderr, "submitter", err))
+	}
+	log := s.Logger(os.Stderr)
+	os.Exit(proc.Main(context.Background(), log, s.OpsListen, func(ctx context.Context, p *proc.Process) error {
+		resolved, err := s.Resolve()
+		if err != nil {
+			return err
+		}
+		accounts, err := account.Open(resolved, s.PollInterval, nil)
+		if err != nil {
+			return err
+		}
+		var lanes []submitter.Lane
+		for _, a := range accounts {
+			lanes = append(lanes, submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver})
+		}
+		nc, err := s.Connect("submitter", log)
+		if err != nil {
+			return err
+		}
+		p.Defer("connection", func() error { return bus.Drain(nc) })
+		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log})
+		if err != nil {
+			return err
+		}
+		svc, err := submitter.New(submitter.Options{
+			Bus: b, Lanes: lanes, Known: account.Known(), Timeout: s.Timeout, Log: log, Registerer: p.Registerer("submitter"),
+		})
+		if err != nil {
+			return err
+		}
+		p.Go("submitter", svc.Run, svc.Ready)
+		return nil
+	}))
+}

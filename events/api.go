@@ -1,0 +1,144 @@
+package events
+
+import (
+	"bytes"
+	"slices"
+	"time"
+)
+
+// Verb is one endpoint of the request-reply API, reelay.api.<verb>.<project>[.<task>].
+type Verb string
+
+// The verbs.
+const (
+	VerbSubmit   Verb = "submit"   // .<project>.<task_type>: a Request in, a TaskReply out
+	VerbGet      Verb = "get"      // .<project>.<task>: TaskReply
+	VerbList     Verb = "list"     // [.<project>]: a ListRequest in, a ListReply out
+	VerbQueue    Verb = "queue"    // [.<project>]: QueueReply
+	VerbTimeline Verb = "timeline" // .<project>.<task>: TimelineReply
+	VerbWait     Verb = "wait"     // .<project>.<task>: a WaitRequest in, a TaskReply out
+	VerbCancel   Verb = "cancel"   // .<project>.<task>: a Cancel in, a TaskReply out
+	VerbResolve  Verb = "resolve"  // .<project>.<task>: a Resolve in, a TaskReply out
+)
+
+// TaskReply answers submit, get, wait, cancel and resolve.
+type TaskReply struct {
+	Task Task `json:"task"`
+}
+
+// ErrorReply is the body of every error; the Nats-Service-Error and Nats-Service-Error-Code headers carry its text and
+// an HTTP-like number.
+type ErrorReply struct {
+	Error Error `json:"error"`
+}
+
+const (
+	// DefaultListLimit and MaxListLimit bound the tasks of one list answer.
+	DefaultListLimit = 50
+	MaxListLimit     = 200
+	// DefaultWait and MaxWait bound one wait.
+	DefaultWait = 30 * time.Second
+	MaxWait     = 5 * time.Minute
+)
+
+// A ListRequest filters tasks. Every field may be left out; an empty payload lists everything, newest first.
+type ListRequest struct {
+	Status   []Status   `json:"status,omitempty"`
+	Phase    []Phase    `json:"phase,omitempty"`
+	SceneID  string     `json:"scene_id,omitempty"`
+	Provider string     `json:"provider,omitempty"`
+	Model    string     `json:"model,omitempty"`
+	Since    *time.Time `json:"since,omitempty"`
+	Limit    int        `json:"limit,omitempty"`
+	Cursor   string     `json:"cursor,omitempty"`
+}
+
+// DecodeListRequest reads and checks a list request. Its error is a FieldError.
+func DecodeListRequest(data []byte) (ListRequest, error) {
+	r := ListRequest{}
+	if len(bytes.TrimSpace(data)) > 0 {
+		err := decodeStrict(data, "payload", map[string]any{
+			"status": &r.Status, "phase": &r.Phase, "scene_id": &r.SceneID, "provider": &r.Provider, "model": &r.Model,
+			"since": &r.Since, "limit": &r.Limit, "cursor": &r.Cursor,
+		})
+		if err != nil {
+			return r, err
+		}
+	}
+	if r.Limit < 0 || r.Limit > MaxListLimit {
+		return r, fieldError("limit", "%d is not between 1 and %d", r.Limit, MaxListLimit)
+	}
+	if r.Limit == 0 {
+		r.Limit = DefaultListLimit
+	}
+	for _, s := range r.Status {
+		if !slices.Contains(Statuses(), s) {
+			return r, fieldError("status", "%q is not one of %s", s, joined(Statuses()))
+		}
+	}
+	for _, p := range r.Phase {
+		if !slices.Contains(Phases(), p) {
+			return r, fieldError("phase", "%q is not one of %s", p, joined(Phases()))
+		}
+	}
+	return r, nil
+}
+
+// ListReply answers list. NextCursor is empty on the last page.
+type ListReply struct {
+	Tasks      []Task `json:"tasks"`
+	NextCursor string `json:"next_cursor"`
+}
+
+// QueueReply answers queue.
+type QueueReply struct {
+	// Total counts all records that are kept, ended ones included; ActiveCount those that have not ended.
+	Total       int            `json:"total"`
+	ByStatus    map[Status]int `json:"by_status"`
+	ActiveCount int            `json:"active_count"`
+	Lanes       []LaneQueue    `json:"lanes"`
+}
+
+// LaneQueue is the depth of one provider account.
+type LaneQueue struct {
+	Lane     string        `json:"lane"`
+	Provider string        `json:"provider"`
+	ByPhase  map[Phase]int `json:"by_phase"`
+	// Active counts the tasks that have not ended, AtProvider those the provider has accepted of them.
+	Active     int `json:"active"`
+	AtProvider int `json:"at_provider"`
+	// CompletedLastHour and FailedLastHour count the tasks that ended in the last hour.
+	CompletedLastHour int `json:"completed_last_hour"`
+	FailedLastHour    int `json:"failed_last_hour"`
+	// OldestWaitingS is the age, in seconds, of the task that waits longest for its submit.
+	OldestWaitingS float64 `json:"oldest_waiting_s"`
+}
+
+// TimelineReply answers timeline: who decided what, when.
+type TimelineReply struct {
+	TaskID      string       `json:"task_id"`
+	Transitions []Transition `json:"transitions"`
+	Attempts    []Attempt    `json:"attempts,omitempty"`
+}
+
+// A WaitRequest bounds a wait; an empty payload waits DefaultWait.
+type WaitRequest struct {
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// DecodeWaitRequest reads and checks a wait request. Its error is a FieldError.
+func DecodeWaitRequest(data []byte) (WaitRequest, error) {
+	var r WaitRequest
+	if len(bytes.TrimSpace(data)) > 0 {
+		if err := decodeStrict(data, "payload", map[string]any{"timeout": &r.Timeout}); err != nil {
+			return r, err
+		}
+	}
+	if r.Timeout < 0 || time.Duration(r.Timeout) > MaxWait {
+		return r, fieldError("timeout", "%v is not between 0 and %v", time.Duration(r.Timeout), MaxWait)
+	}
+	if r.Timeout == 0 {
+		r.Timeout = Duration(DefaultWait)
+	}
+	return r, nil
+}

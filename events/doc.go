@@ -1,0 +1,33 @@
+// Package events is reelay's contract: every subject, stream, request, record, event and answer that crosses a
+// process. It is the most stable thing in the project; clients in Go may import it, others read the JSON.
+//
+// # Delivery
+//
+// A request is accepted when JetStream acknowledges it: it is then on disk, and reelay answers it with exactly one
+// queued or rejected event, however often it is delivered internally. From queued on, a task ends with exactly one
+// of completed, failed and cancelled. Events are stored in the stream REELAY_EVENTS for 30 days; a consumer that was
+// away replays them from there, a core NATS subscriber hears only what happens while it listens.
+//
+// # Order
+//
+// The events of one task are stored in the order of its story: queued before submitted before progress before the
+// terminal event. Version, the count of writes of the record, never goes back. A late_result follows the terminal event.
+// Nothing is promised about the order between tasks.
+//
+// # Duplicates
+//
+// An event that happens once is the only message of its subject for ever, so it cannot be stored twice. A progress
+// event carries a message id and is stored once per ten minutes; a consumer that must not see a progress twice compares
+// (task, version). The task inside an event is the record when the event was published: as of that step, or
+// later if its publisher had to be restarted.
+//
+// # Slow consumers
+//
+// Nothing in reelay waits for a subscriber of events. A JetStream consumer that falls behind reads on later, up to 30
+// days; a slow core subscriber is cut off by the NATS server and misses what it did not read.
+//
+// # Versions
+//
+// The ce-type header ends in the version of the event layout. Fields are added without a new version, so readers must
+// ignore those they do not know; a reader refuses a version it does not know (ErrUnknownType).
+package events

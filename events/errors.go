@@ -1,0 +1,117 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+var (
+	// ErrInvalid is matched by every FieldError: the sender's request cannot be accepted as it is.
+	ErrInvalid = errors.New("invalid request")
+	// ErrSubject says that a subject is not one of the contract.
+	ErrSubject = errors.New("not a reelay subject")
+	// ErrUnknownType says that an event has a type or version this build does not know.
+	ErrUnknownType = errors.New("unknown event type")
+)
+
+// A FieldError says which field of a request is wrong and what its limit is. It matches ErrInvalid.
+type FieldError struct {
+	Field   string
+	Message string
+}
+
+// Error returns "<field>: <message>".
+func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
+
+// Is matches ErrInvalid.
+func (e *FieldError) Is(target error) bool { return target == ErrInvalid }
+
+// NewFieldError returns a FieldError with a formatted message.
+func NewFieldError(field, format string, args ...any) *FieldError {
+	return &FieldError{Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+func fieldError(field, format string, args ...any) error {
+	return NewFieldError(field, format, args...)
+}
+
+// Kind is the class of a failure. It alone decides on retry, it is the metric label, and it tells a user what to do.
+type Kind string
+
+// The kinds of failure.
+const (
+	KindRetry       Kind = "retry"        // transient: asking again may help
+	KindRateLimited Kind = "rate_limited" // too many requests: the account waits
+	KindQuota       Kind = "quota"        // balance or plan used up: the account waits for a person
+	KindAuth        Kind = "auth"         // key refused: the account waits for a person
+	KindInvalid     Kind = "invalid"      // the request itself is wrong
+	KindModeration  Kind = "moderation"   // the provider refuses the content
+	KindNotFound    Kind = "not_found"    // the provider does not know the task
+	KindAmbiguous   Kind = "ambiguous"    // nobody knows whether the provider accepted a paid request
+	KindDeadline    Kind = "deadline"     // a deadline of the task or of the provider ran out
+	KindInternal    Kind = "internal"     // a fault of the provider or of reelay
+)
+
+// Kinds lists every kind.
+func Kinds() []Kind {
+	return []Kind{
+		KindRetry, KindRateLimited, KindQuota, KindAuth, KindInvalid, KindModeration, KindNotFound, KindAmbiguous,
+		KindDeadline, KindInternal,
+	}
+}
+
+// Charge says what is known about the price of an attempt.
+type Charge string
+
+// What is known about a charge.
+const (
+	ChargeNone      Charge = "none"      // proven: nothing was bought
+	ChargePossible  Charge = "possible"  // nobody knows
+	ChargeConfirmed Charge = "confirmed" // the provider accepted the work
+)
+
+// Error codes of reelay itself; a provider's own code stands in its place where there is one.
+const (
+	CodeInvalidRequest        = "invalid_request"
+	CodeIdempotencyConflict   = "idempotency_conflict"
+	CodeUnknownProvider       = "unknown_provider"
+	CodeUnknownModel          = "unknown_model"
+	CodeNotConfigured         = "provider_not_configured"
+	CodePayloadTooLarge       = "payload_too_large"
+	CodeNotFound              = "not_found"
+	CodeConflict              = "conflict"
+	CodeTimeout               = "timeout"
+	CodeUnavailable           = "unavailable"
+	CodeDeadlineExceeded      = "deadline_exceeded"
+	CodeStartDeadlineExceeded = "start_deadline_exceeded"
+	CodeInDoubt               = "in_doubt"
+	CodeWrittenOff            = "written_off"
+	CodeTaskLost              = "task_lost"
+)
+
+// An Error is why a task or a request failed, in the provider's own words where it gave any.
+type Error struct {
+	Code      string `json:"code"`
+	Kind      Kind   `json:"kind"`
+	Message   string `json:"message"`
+	Retryable bool   `json:"retryable"`
+	Charge    Charge `json:"charge,omitempty"`
+	// Field names the field of a request that was refused.
+	Field string `json:"field,omitempty"`
+	// HTTPStatus is the provider's, where it answered at all.
+	HTTPStatus int `json:"http_status,omitempty"`
+	// TraceID is the provider's id of the answer, for its support.
+	TraceID string `json:"trace_id,omitempty"`
+}
+
+// Error returns "<message> (<code>)".
+func (e *Error) Error() string { return e.Message + " (" + e.Code + ")" }
+
+func joined[T ~string](all []T) string {
+	words := make([]string, len(all))
+	for i, v := range all {
+		words[i] = string(v)
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,135 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// EventType is the last token of an event subject.
+type EventType string
+
+// The events.
+const (
+	EventQueued     EventType = "queued"      // a request was accepted and its record created
+	EventSubmitted  EventType = "submitted"   // the provider accepted the paid request
+	EventProgress   EventType = "progress"    // something a person would notice has changed
+	EventInDoubt    EventType = "in_doubt"    // nobody knows whether the provider accepted the paid request
+	EventCompleted  EventType = "completed"   // terminal: the result is there
+	EventFailed     EventType = "failed"      // terminal: the error says why
+	EventCancelled  EventType = "cancelled"   // terminal: cancelled before or by the provider
+	EventLateResult EventType = "late_result" // a result arrived after the task had been given up
+	EventRejected   EventType = "rejected"    // a request or command was refused; no task was changed
+)
+
+// EventTypes lists every event type.
+func EventTypes() []EventType {
+	return []EventType{
+		EventQueued, EventSubmitted, EventProgress, EventInDoubt, EventCompleted, EventFailed, EventCancelled,
+		EventLateResult, EventRejected,
+	}
+}
+
+// Terminal reports whether t ends a task.
+func (t EventType) Terminal() bool {
+	return t == EventCompleted || t == EventFailed || t == EventCancelled
+}
+
+// Valid reports whether t is one of EventTypes.
+func (t EventType) Valid() bool { return slices.Contains(EventTypes(), t) }
+
+// EventVersion is the version of the event layout, part of the CloudEvents type.
+const EventVersion = 1
+
+// An Event says what happened to a task. The payload is plain JSON; the CloudEvents attributes ride in headers.
+type Event struct {
+	Type    EventType `json:"type"`
+	Project string    `json:"project"`
+	TaskID  string    `json:"task_id"`
+	// Version is that of the record after the step the event tells of; 0 for rejected.
+	Version uint64    `json:"version"`
+	Time    time.Time `json:"time"`
+	// Message says in words what happened.
+	Message string `json:"message,omitempty"`
+	// Logs are the lines that are new since the last event.
+	Logs []LogLine `json:"logs,omitempty"`
+	// Error is why a request was rejected or a task failed.
+	Error *Error `json:"error,omitempty"`
+	// RequestDigest identifies the rejected request.
+	RequestDigest string `json:"request_digest,omitempty"`
+	// Task is the record when the event was published: as of the step, or later.
+	Task *Task `json:"task,omitempty"`
+
+	// Once is how the event is stored: alone on its subject for ever, else by message id.
+	Once bool `json:"-"`
+	// Traceparent is the W3C trace context of the request, carried in a header.
+	Traceparent string `json:"-"`
+}
+
+// Key returns the key of the event's task.
+func (e Event) Key() Key { return Key{Project: e.Project, ID: e.TaskID} }
+
+// Subject returns the subject the event is published on.
+func (e Event) Subject() string { return EventSubject(e.Key(), e.Type) }
+
+// ID identifies the event: <project>/<task>/<version>/<type>, and for a rejection the digest of what was rejected.
+func (e Event) ID() string {
+	id := e.Project + "/" + e.TaskID + "/" + strconv.FormatUint(e.Version, 10) + "/" + string(e.Type)
+	if e.RequestDigest != "" && e.Type == EventRejected {
+		id += "/" + e.RequestDigest
+	}
+	return id
+}
+
+// Header names, as in the CloudEvents NATS protocol binding (binary content mode) and in W3C trace context.
+const (
+	HeaderSpecVersion     = "ce-specversion"
+	HeaderType            = "ce-type"
+	HeaderSource          = "ce-source"
+	HeaderSubject         = "ce-subject"
+	HeaderID              = "ce-id"
+	HeaderTime            = "ce-time"
+	HeaderDataContentType = "ce-datacontenttype"
+	HeaderTraceparent     = "traceparent"
+
+	cloudEventTypePrefix = "reelay.task."
+)
+
+// Header returns the CloudEvents attributes of e.
+func (e Event) Header() map[string]string {
+	h := map[string]string{
+		HeaderSpecVersion:     "1.0",
+		HeaderType:            cloudEventTypePrefix + string(e.Type) + ".v" + strconv.Itoa(EventVersion),
+		HeaderSource:          "/reelay/" + e.Project,
+		HeaderSubject:         e.TaskID,
+		HeaderID:              e.ID(),
+		HeaderTime:            e.Time.UTC().Format(time.RFC3339Nano),
+		HeaderDataContentType: "application/json",
+	}
+	if e.Traceparent != "" {
+		h[HeaderTraceparent] = e.Traceparent
+	}
+	return h
+}
+
+// DecodeEvent reads an event. ceType is its ce-type header; an empty one is taken from the payload alone. A type or
+// version this build does not know is ErrUnknownType.
+func DecodeEvent(ceType string, data []byte) (Event, error) {
+	var e Event
+	if ceType != "" {
+		word, version, ok := strings.Cut(strings.TrimPrefix(ceType, cloudEventTypePrefix), ".v")
+		if !ok || version != strconv.Itoa(EventVersion) || !EventType(word).Valid() {
+			return e, fmt.Errorf("%w: %q", ErrUnknownType, ceType)
+		}
+	}
+	if err := json.Unmarshal(data, &e); err != nil {
+		return e, fmt.Errorf("event: %w", err)
+	}
+	if !e.Type.Valid() {
+		return e, fmt.Errorf("%w: %q", ErrUnknownType, e.Type)
+	}
+	return e, nil
+}

@@ -1,0 +1,262 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"time"
+	"unicode/utf8"
+)
+
+// TaskType is what a task makes.
+type TaskType string
+
+// The task types.
+const (
+	Video  TaskType = "video"
+	Image  TaskType = "image"
+	Audio  TaskType = "audio"
+	Speech TaskType = "speech"
+)
+
+// TaskTypes lists every task type.
+func TaskTypes() []TaskType { return []TaskType{Video, Image, Audio, Speech} }
+
+// Valid reports whether t is one of TaskTypes.
+func (t TaskType) Valid() bool {
+	return t == Video || t == Image || t == Audio || t == Speech
+}
+
+// InDoubtPolicy says what to do with a paid submit whose outcome stays unknown after everything was asked.
+type InDoubtPolicy string
+
+// The policies for a submit in doubt.
+const (
+	InDoubtHold     InDoubtPolicy = "hold"     // park it for a person (default)
+	InDoubtFail     InDoubtPolicy = "fail"     // end the task with charge: possible
+	InDoubtResubmit InDoubtPolicy = "resubmit" // open another attempt within max_paid_attempts
+)
+
+// Limits of a request. A request over a limit is refused with an error that names the field.
+const (
+	// MaxRequestBytes bounds a request message. It leaves room for headers below NATS' default max_payload of 1 MiB.
+	MaxRequestBytes = 960 << 10
+	// MaxInlineBytes is the largest input or raw result kept inside a record; a larger one goes to the object store.
+	MaxInlineBytes = 16 << 10
+
+	MaxModelBytes      = 200
+	MaxSceneBytes      = 128
+	MaxMetadata        = 32
+	MaxMetadataKey     = 64
+	MaxMetadataValue   = 512
+	MaxPriority        = 100
+	MaxPaidAttempts    = 10
+	MinTimeout         = time.Second
+	MaxTimeout         = 48 * time.Hour
+	maxCostUSD         = 1e6
+	maxReasonBytes     = 500
+	maxProviderIDBytes = 200
+)
+
+// A Request asks for one task. It is published on RequestSubject as JSON; a field that is not listed here is refused by name.
+type Request struct {
+	// ID is the task id and the idempotency key. Without it the Nats-Msg-Id header is taken, else an id is
+	// derived from the message's place in the stream, so that a redelivered request is always the same task.
+	ID string `json:"id,omitempty"`
+	// Provider names the provider, or a lane configured for one of its accounts.
+	Provider string `json:"provider"`
+	// Model is the provider's own model or endpoint id.
+	Model string `json:"model"`
+	// Input is passed to the provider untouched. It must be a JSON object.
+	Input json.RawMessage `json:"input"`
+
+	SceneID string `json:"scene_id,omitempty"`
+	// Priority orders the tasks of one project, -100 to 100, higher first.
+	Priority int `json:"priority,omitempty"`
+	// Timeout is the total time from acceptance to the end, 1s to 48h; 30m where it is not set.
+	Timeout Duration `json:"timeout,omitempty"`
+	// StartTimeout is the time from acceptance until the provider begins to work.
+	StartTimeout    Duration          `json:"start_timeout,omitempty"`
+	OnInDoubt       InDoubtPolicy     `json:"on_in_doubt,omitempty"`
+	MaxPaidAttempts int               `json:"max_paid_attempts,omitempty"`
+	EstimatedUSD    float64           `json:"estimated_cost_usd,omitempty"`
+	MaxCostUSD      float64           `json:"max_cost_usd,omitempty"`
+	Metadata        map[string]string `json:"metadata,omitempty"`
+}
+
+// DecodeRequest reads and checks a request. Its error is a FieldError that names the field and the limit; a request over
+// MaxRequestBytes fails with field "payload".
+func DecodeRequest(data []byte) (Request, error) {
+	var r Request
+	if len(data) > MaxRequestBytes {
+		return r, fieldError("payload", "%d bytes are over the limit of %d", len(data), MaxRequestBytes)
+	}
+	if !utf8.Valid(data) {
+		return r, fieldError("payload", "bad JSON: it is not UTF-8 text")
+	}
+	err := decodeStrict(data, "payload", map[string]any{
+		"id": &r.ID, "provider": &r.Provider, "model": &r.Model, "input": &r.Input, "scene_id": &r.SceneID,
+		"priority": &r.Priority, "timeout": &r.Timeout, "start_timeout": &r.StartTimeout, "on_in_doubt": &r.OnInDoubt,
+		"max_paid_attempts": &r.MaxPaidAttempts, "estimated_cost_usd": &r.EstimatedUSD, "max_cost_usd": &r.MaxCostUSD,
+		"metadata": &r.Metadata,
+	})
+	if err != nil {
+		return r, err
+	}
+	return r, r.Validate()
+}
+
+// Validate checks every field against its limit. Its error is a FieldError.
+func (r Request) Validate() error {
+	switch {
+	case r.ID != "" && !ValidToken(r.ID):
+		return fieldError("id", "must be 1 to %d characters of A-Z a-z 0-9 _ -", MaxTokenBytes)
+	case r.Provider == "":
+		return fieldError("provider", "is missing")
+	case !ValidToken(r.Provider):
+		return fieldError("provider", "must be 1 to %d characters of A-Z a-z 0-9 _ -", MaxTokenBytes)
+	case r.Model == "":
+		return fieldError("model", "is missing")
+	case len(r.Model) > MaxModelBytes:
+		return fieldError("model", "%d bytes are over the limit of %d", len(r.Model), MaxModelBytes)
+	case len(bytes.TrimSpace(r.Input)) == 0:
+		return fieldError("input", "is missing")
+	case bytes.TrimSpace(r.Input)[0] != '{':
+		return fieldError("input", "must be a JSON object")
+	case len(r.SceneID) > MaxSceneBytes:
+		return fieldError("scene_id", "%d bytes are over the limit of %d", len(r.SceneID), MaxSceneBytes)
+	case r.Priority < -MaxPriority || r.Priority > MaxPriority:
+		return fieldError("priority", "%d is not between %d and %d", r.Priority, -MaxPriority, MaxPriority)
+	case r.MaxPaidAttempts < 0 || r.MaxPaidAttempts > MaxPaidAttempts:
+		return fieldError("max_paid_attempts", "%d is not between 1 and %d", r.MaxPaidAttempts, MaxPaidAttempts)
+	case r.OnInDoubt != "" && r.OnInDoubt != InDoubtHold && r.OnInDoubt != InDoubtFail && r.OnInDoubt != InDoubtResubmit:
+		return fieldError("on_in_doubt", "%q is not hold, fail or resubmit", r.OnInDoubt)
+	case len(r.Metadata) > MaxMetadata:
+		return fieldError("metadata", "%d entries are over the limit of %d", len(r.Metadata), MaxMetadata)
+	}
+	if err := validTimeout("timeout", r.Timeout); err != nil {
+		return err
+	}
+	if err := validTimeout("start_timeout", r.StartTimeout); err != nil {
+		return err
+	}
+	if r.Timeout != 0 && r.StartTimeout > r.Timeout {
+		return fieldError("start_timeout", "%v is longer than the timeout of %v", time.Duration(r.StartTimeout), time.Duration(r.Timeout))
+	}
+	if err := validCost("estimated_cost_usd", r.EstimatedUSD); err != nil {
+		return err
+	}
+	if err := validCost("max_cost_usd", r.MaxCostUSD); err != nil {
+		return err
+	}
+	for k, v := range r.Metadata {
+		if k == "" || len(k) > MaxMetadataKey {
+			return fieldError("metadata", "key %.80q must be 1 to %d bytes", k, MaxMetadataKey)
+		}
+		if len(v) > MaxMetadataValue {
+			return fieldError("metadata."+k, "%d bytes are over the limit of %d", len(v), MaxMetadataValue)
+		}
+	}
+	return nil
+}
+
+// Digest identifies what the request asks for: everything but its id, together with the task type. Requests with the same
+// id are the same request when their digests are equal.
+func (r Request) Digest(t TaskType) (string, error) {
+	r.ID = ""
+	raw, err := Marshal(struct {
+		TaskType TaskType `json:"task_type"`
+		Request
+	}{t, r})
+	if err != nil {
+		return "", err
+	}
+	return Digest(raw)
+}
+
+func validTimeout(field string, d Duration) error {
+	if d != 0 && (time.Duration(d) < MinTimeout || time.Duration(d) > MaxTimeout) {
+		return fieldError(field, "%v is not between %v and %v", time.Duration(d), MinTimeout, MaxTimeout)
+	}
+	return nil
+}
+
+func validCost(field string, usd float64) error {
+	if usd < 0 || usd > maxCostUSD || math.IsNaN(usd) {
+		return fieldError(field, "%v is not between 0 and %v US dollars", usd, maxCostUSD)
+	}
+	return nil
+}
+
+// CommandVerb is the last token of a command subject.
+type CommandVerb string
+
+// The commands.
+const (
+	CommandCancel  CommandVerb = "cancel"
+	CommandResolve CommandVerb = "resolve"
+)
+
+// A Cancel command asks for the end of a task. Its payload may be empty.
+type Cancel struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// DecodeCancel reads a cancel command. Its error is a FieldError.
+func DecodeCancel(data []byte) (Cancel, error) {
+	var c Cancel
+	if len(bytes.TrimSpace(data)) == 0 {
+		return c, nil
+	}
+	if err := decodeStrict(data, "payload", map[string]any{"reason": &c.Reason}); err != nil {
+		return c, err
+	}
+	return c, validReason(c.Reason)
+}
+
+// ResolveAction is what a person decides about a task that is in doubt or parked.
+type ResolveAction string
+
+// What a person can decide.
+const (
+	ResolveAdopt    ResolveAction = "adopt"     // the provider has it, under provider_id
+	ResolveResubmit ResolveAction = "resubmit"  // open another paid attempt
+	ResolveWriteOff ResolveAction = "write_off" // end the task as failed, charge: possible
+)
+
+// A Resolve command ends the doubt about a task by a person's decision.
+type Resolve struct {
+	Action ResolveAction `json:"action"`
+	// ProviderID is the provider's task or request id, for adopt.
+	ProviderID string `json:"provider_id,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+}
+
+// DecodeResolve reads and checks a resolve command. Its error is a FieldError.
+func DecodeResolve(data []byte) (Resolve, error) {
+	var r Resolve
+	err := decodeStrict(data, "payload", map[string]any{"action": &r.Action, "provider_id": &r.ProviderID, "reason": &r.Reason})
+	if err != nil {
+		return r, err
+	}
+	switch r.Action {
+	case ResolveAdopt:
+		if r.ProviderID == "" || len(r.ProviderID) > maxProviderIDBytes {
+			return r, fieldError("provider_id", "must be 1 to %d bytes for action adopt", maxProviderIDBytes)
+		}
+	case ResolveResubmit, ResolveWriteOff:
+		if r.ProviderID != "" {
+			return r, fieldError("provider_id", "belongs to action adopt only")
+		}
+	default:
+		return r, fieldError("action", "%q is not adopt, resubmit or write_off", r.Action)
+	}
+	return r, validReason(r.Reason)
+}
+
+func validReason(s string) error {
+	if len(s) > maxReasonBytes {
+		return fieldError("reason", "%d bytes are over the limit of %d", len(s), maxReasonBytes)
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package events
+
+import "time"
+
+// Retention says when a stream lets go of a message, in JetStream's terms.
+type Retention string
+
+const (
+	// Limits keeps messages until an age or size limit.
+	Limits Retention = "limits"
+	// WorkQueue keeps a message until it is acknowledged.
+	WorkQueue Retention = "workqueue"
+)
+
+// A Stream describes one JetStream stream. Zero fields mean JetStream's default.
+// All streams are file-backed and are created or updated from this table, never deleted or recreated.
+type Stream struct {
+	Name        string
+	Description string
+	Subjects    []string
+	Retention   Retention
+	MaxAge      time.Duration
+	// Duplicates is the window in which a repeated Nats-Msg-Id is dropped.
+	Duplicates time.Duration
+	// MaxMsgsPerSubject 1 makes a subject a cell that holds one message.
+	MaxMsgsPerSubject int64
+	// DiscardNew refuses a publish over a limit instead of dropping the oldest message; with a per-subject limit
+	// it makes a subject create-only.
+	DiscardNew bool
+	// Cells marks the hand-made KV stream: direct get, rollup, per-message TTL and schedules.
+	Cells bool
+}
+
+// A Consumer describes one durable pull consumer with explicit acks.
+type Consumer struct {
+	Stream      string
+	Durable     string
+	Description string
+	Filters     []string
+	// AckWait is how long a delivery may stay unanswered before it is delivered again.
+	AckWait time.Duration
+	// MaxAckPending bounds the deliveries that are unanswered or held back by a NAK delay.
+	MaxAckPending int
+}
+
+// Stream names.
+const (
+	StreamRequests = "REELAY_REQUESTS"
+	StreamTasks    = "KV_" + TaskBucket
+	StreamWatch    = "REELAY_WATCH"
+	StreamHooks    = "REELAY_HOOKS"
+	StreamEvents   = "REELAY_EVENTS"
+	StreamDead     = "REELAY_DEAD"
+)
+
+// Consumer names.
+const (
+	ConsumerIntake    = "intake"
+	ConsumerHeartbeat = "heartbeat"
+)
+
+const (
+	// EventAge is how long events are kept.
+	EventAge = 30 * 24 * time.Hour
+	// RecordAge is how long the record of an ended task is kept. It is longer than EventAge, so that a task id is not free
+	// again while events of the former task still stand on its subjects.
+	RecordAge = EventAge + 24*time.Hour
+	// EventDuplicates is the window in which a repeated event is recognised by its Nats-Msg-Id.
+	EventDuplicates = 10 * time.Minute
+	// DeadAge is how long messages that could not be processed are kept.
+	DeadAge = 90 * 24 * time.Hour
+	// MarkerAge is how long the delete marker of an expired record stays, for watchers to see it.
+	MarkerAge = time.Hour
+)
+
+// Streams returns every stream of the contract.
+func Streams() []Stream {
+	return []Stream{
+		{
+			Name: StreamRequests, Description: "requests and commands of clients",
+			// Everything below the prefix is taken in, so that a malformed subject is refused by an event, not by silence.
+			Subjects: []string{requestPrefix + ">", commandPrefix + ">"}, Retention: WorkQueue, DiscardNew: true,
+			// The task id is the idempotency key; a wide window here would swallow the second of two different requests with
+			// one id, which has to be refused aloud.
+			Duplicates: 100 * time.Millisecond,
+		},
+		{
+			Name: StreamTasks, Description: "task records (KV bucket " + TaskBucket + ") and their heartbeats",
+			Subjects: []string{recordPrefix + ">", duePrefix + ">"}, Retention: Limits, MaxMsgsPerSubject: 1, Cells: true,
+		},
+		{
+			Name: StreamWatch, Description: "one message per task at a provider: the poll clock",
+			Subjects: []string{watchPrefix + ">"}, Retention: WorkQueue, MaxMsgsPerSubject: 1, DiscardNew: true,
+		},
+		{
+			Name: StreamHooks, Description: "verified raw provider callbacks",
+			Subjects: []string{hookPrefix + ">"}, Retention: WorkQueue, DiscardNew: true, Duplicates: EventDuplicates,
+		},
+		{
+			Name: StreamEvents, Description: "what happened to every task",
+			Subjects: []string{eventPrefix + ">"}, Retention: Limits, MaxAge: EventAge, Duplicates: EventDuplicates,
+		},
+		{
+			Name: StreamDead, Description: "messages that could not be processed",
+			Subjects: []string{deadPrefix + ">"}, Retention: Limits, MaxAge: DeadAge, Duplicates: EventDuplicates,
+		},
+	}
+}
+
+// IntakeConsumer takes in requests and commands.
+func IntakeConsumer() Consumer {
+	return Consumer{
+		Stream: StreamRequests, Durable: ConsumerIntake, Description: "submitter: requests and commands",
+		AckWait: 30 * time.Second, MaxAckPending: 1_000,
+	}
+}
+
+// HeartbeatConsumer hears the heartbeats of all tasks.
+func HeartbeatConsumer() Consumer {
+	return Consumer{
+		Stream: StreamTasks, Durable: ConsumerHeartbeat, Description: "poller: heartbeats of tasks that have not ended",
+		Filters: []string{duePrefix + ">"}, AckWait: time.Minute, MaxAckPending: 10_000,
+	}
+}
+
+// WatchConsumer is the poll clock of one lane. A message held back by a NAK delay counts as pending, so MaxAckPending is
+// the most tasks that can be at the provider of a lane while all of them are still looked at.
+func WatchConsumer(lane string) Consumer {
+	return Consumer{
+		Stream: StreamWatch, Durable: "poller-" + lane, Description: "poller: tasks at the provider of lane " + lane,
+		Filters: []string{WatchFilter(lane)}, AckWait: 2 * time.Minute, MaxAckPending: 1_000_000,
+	}
+}

@@ -1,0 +1,177 @@
+package events
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// The first tokens of every subject reelay uses. Subjects are built and parsed only by the functions of this file.
+const (
+	requestPrefix = "reelay.request."
+	commandPrefix = "reelay.command."
+	duePrefix     = "reelay.due."
+	watchPrefix   = "reelay.watch."
+	hookPrefix    = "reelay.hook."
+	eventPrefix   = "reelay.event."
+	apiPrefix     = "reelay.api."
+	deadPrefix    = "reelay.dead."
+
+	// TaskBucket is the KV bucket that holds one record per task under the key <project>.<task>.
+	TaskBucket = "reelay_tasks"
+	// ObjectBucket is the object store bucket that holds inputs and raw results over MaxInlineBytes.
+	ObjectBucket = "reelay_objects"
+
+	recordPrefix = "$KV." + TaskBucket + "."
+)
+
+const (
+	// DefaultProject is the project a client names when it has no other.
+	DefaultProject = "default"
+	// InvalidProject is the project under which requests are refused whose subject names no valid project.
+	InvalidProject = "_invalid"
+	// MaxTokenBytes is the longest project, task id, batch or lane name.
+	MaxTokenBytes = 64
+)
+
+var tokenPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// ValidToken reports whether s can be a project, a task id or a lane: 1 to 64 characters of A-Z, a-z, 0-9, "_" and "-".
+func ValidToken(s string) bool { return tokenPattern.MatchString(s) }
+
+// A Key names one task: its project and its id.
+type Key struct {
+	Project string
+	ID      string
+}
+
+// String returns the key as it stands in the KV bucket: <project>.<task>.
+func (k Key) String() string { return k.Project + "." + k.ID }
+
+// Valid reports whether both halves of k are valid tokens.
+func (k Key) Valid() bool { return ValidToken(k.Project) && ValidToken(k.ID) }
+
+// ParseKey reads a KV key <project>.<task>.
+func ParseKey(s string) (Key, error) {
+	project, id, ok := strings.Cut(s, ".")
+	k := Key{Project: project, ID: id}
+	if !ok || !k.Valid() {
+		return Key{}, fmt.Errorf("%w: key %q is not <project>.<task>", ErrSubject, s)
+	}
+	return k, nil
+}
+
+// RequestSubject is where clients publish a request: reelay.request.<project>.<task_type>.
+func RequestSubject(project string, t TaskType) string {
+	return requestPrefix + project + "." + string(t)
+}
+
+// CommandSubject is where clients publish a durable command: reelay.command.<project>.<task>.<verb>.
+func CommandSubject(k Key, v CommandVerb) string {
+	return commandPrefix + k.String() + "." + string(v)
+}
+
+// RecordSubject is the stream subject of a task's KV record.
+func RecordSubject(k Key) string { return recordPrefix + k.String() }
+
+// DueSubject is where the server's scheduler publishes the heartbeat of a task.
+func DueSubject(k Key) string { return duePrefix + k.String() }
+
+// WatchSubject holds the one message that is the poll clock of a task at a provider.
+func WatchSubject(lane string, k Key) string { return watchPrefix + lane + "." + k.String() }
+
+// WatchFilter matches every watch message of a lane.
+func WatchFilter(lane string) string { return watchPrefix + lane + ".>" }
+
+// HookSubject is where the webhook edge publishes one verified provider callback.
+func HookSubject(lane string, k Key) string { return hookPrefix + lane + "." + k.String() }
+
+// EventSubject is where an event of a task is published: reelay.event.<project>.<task>.<event>.
+func EventSubject(k Key, t EventType) string {
+	return eventPrefix + k.String() + "." + string(t)
+}
+
+// DeadSubject is where a message is kept that stream's consumer could not process.
+func DeadSubject(stream, consumer string) string { return deadPrefix + stream + "." + consumer }
+
+// APISubject is the request-reply subject of a verb; tokens are the project and, where the verb has one, the task or task type.
+func APISubject(v Verb, tokens ...string) string {
+	return apiPrefix + strings.Join(append([]string{string(v)}, tokens...), ".")
+}
+
+// ParseRequestSubject reads the project and task type of a request subject. It fails with a FieldError that names the token.
+func ParseRequestSubject(subject string) (project string, t TaskType, err error) {
+	tokens := strings.Split(strings.TrimPrefix(subject, requestPrefix), ".")
+	if !strings.HasPrefix(subject, requestPrefix) || len(tokens) != 2 {
+		return "", "", fieldError("subject", "%q is not reelay.request.<project>.<task_type>", subject)
+	}
+	if !ValidToken(tokens[0]) {
+		return "", "", fieldError("subject", "project %q is not 1 to %d characters of A-Z a-z 0-9 _ -", tokens[0], MaxTokenBytes)
+	}
+	t = TaskType(tokens[1])
+	if !t.Valid() {
+		return tokens[0], "", fieldError("subject", "task type %q is not one of %s", tokens[1], joined(TaskTypes()))
+	}
+	return tokens[0], t, nil
+}
+
+// ParseCommandSubject reads the task and verb of a command subject.
+func ParseCommandSubject(subject string) (Key, CommandVerb, error) {
+	tokens := strings.Split(strings.TrimPrefix(subject, commandPrefix), ".")
+	if !strings.HasPrefix(subject, commandPrefix) || len(tokens) != 3 {
+		return Key{}, "", fieldError("subject", "%q is not reelay.command.<project>.<task>.<verb>", subject)
+	}
+	k, v := Key{tokens[0], tokens[1]}, CommandVerb(tokens[2])
+	if !k.Valid() {
+		return Key{}, "", fieldError("subject", "project and task must be 1 to %d characters of A-Z a-z 0-9 _ -", MaxTokenBytes)
+	}
+	if v != CommandCancel && v != CommandResolve {
+		return k, "", fieldError("subject", "verb %q is not cancel or resolve", tokens[2])
+	}
+	return k, v, nil
+}
+
+// ParseDueSubject reads the task of a heartbeat.
+func ParseDueSubject(subject string) (Key, error) { return parseKeyAfter(subject, duePrefix) }
+
+// ParseRecordSubject reads the task of a record's stream subject.
+func ParseRecordSubject(subject string) (Key, error) { return parseKeyAfter(subject, recordPrefix) }
+
+// ParseWatchSubject reads the lane and task of a watch message.
+func ParseWatchSubject(subject string) (lane string, k Key, err error) {
+	return parseLaneAndKey(subject, watchPrefix)
+}
+
+// ParseHookSubject reads the lane and task of a provider callback.
+func ParseHookSubject(subject string) (lane string, k Key, err error) {
+	return parseLaneAndKey(subject, hookPrefix)
+}
+
+// ParseEventSubject reads the task and type of an event.
+func ParseEventSubject(subject string) (Key, EventType, error) {
+	rest, ok := strings.CutPrefix(subject, eventPrefix)
+	dot := strings.LastIndexByte(rest, '.')
+	if !ok || dot < 0 {
+		return Key{}, "", fmt.Errorf("%w: %q is not an event subject", ErrSubject, subject)
+	}
+	k, err := ParseKey(rest[:dot])
+	return k, EventType(rest[dot+1:]), err
+}
+
+func parseKeyAfter(subject, prefix string) (Key, error) {
+	rest, ok := strings.CutPrefix(subject, prefix)
+	if !ok {
+		return Key{}, fmt.Errorf("%w: %q does not begin with %s", ErrSubject, subject, prefix)
+	}
+	return ParseKey(rest)
+}
+
+func parseLaneAndKey(subject, prefix string) (string, Key, error) {
+	rest, ok := strings.CutPrefix(subject, prefix)
+	lane, key, ok2 := strings.Cut(rest, ".")
+	if !ok || !ok2 || !ValidToken(lane) {
+		return "", Key{}, fmt.Errorf("%w: %q is not %s<lane>.<project>.<task>", ErrSubject, subject, prefix)
+	}
+	k, err := ParseKey(key)
+	return lane, k, err
+}

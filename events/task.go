@@ -1,0 +1,298 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Status is what users filter on.
+type Status string
+
+// The statuses. Completed, failed and cancelled are terminal.
+const (
+	StatusQueued     Status = "queued"
+	StatusInProgress Status = "in_progress"
+	StatusCompleted  Status = "completed"
+	StatusFailed     Status = "failed"
+	StatusCancelled  Status = "cancelled"
+)
+
+// Statuses lists every status.
+func Statuses() []Status {
+	return []Status{StatusQueued, StatusInProgress, StatusCompleted, StatusFailed, StatusCancelled}
+}
+
+// Terminal reports whether a task with this status has ended.
+func (s Status) Terminal() bool {
+	return s == StatusCompleted || s == StatusFailed || s == StatusCancelled
+}
+
+// Phase says where exactly a task is.
+type Phase string
+
+// The phases.
+const (
+	// PhaseWaiting: in reelay's own queue, nothing was sent. Left by a dispatcher's intent or by cancel.
+	PhaseWaiting Phase = "waiting"
+	// PhaseSubmitting: the intent to send one paid request is recorded; the request may be out. Left by its outcome,
+	// or for PhaseInDoubt when nobody reports one in time.
+	PhaseSubmitting Phase = "submitting"
+	// PhaseInDoubt: nobody knows whether the provider accepted the request; it is being looked up.
+	PhaseInDoubt Phase = "in_doubt"
+	// PhaseParked: still in doubt after everything was asked; a person decides by resolve.
+	PhaseParked Phase = "parked"
+	// PhaseProviderQueued: accepted by the provider, waiting in its queue.
+	PhaseProviderQueued Phase = "provider_queued"
+	// PhaseRunning: the provider works on it.
+	PhaseRunning Phase = "running"
+	// PhaseCancelling: a cancel is on its way to the provider, which may still finish the work.
+	PhaseCancelling Phase = "cancelling"
+	// PhaseFetching: the provider has finished; its result is being fetched.
+	PhaseFetching Phase = "fetching"
+	// PhaseDone: the task has ended; the status says how.
+	PhaseDone Phase = "done"
+)
+
+// Phases lists every phase.
+func Phases() []Phase {
+	return []Phase{
+		PhaseWaiting, PhaseSubmitting, PhaseInDoubt, PhaseParked, PhaseProviderQueued, PhaseRunning, PhaseCancelling,
+		PhaseFetching, PhaseDone,
+	}
+}
+
+// A Task is the record of one task: the value of its KV key and part of every event.
+type Task struct {
+	// Schema is the version of this layout.
+	Schema int `json:"schema"`
+
+	ID       string   `json:"id"`
+	Project  string   `json:"project"`
+	SceneID  string   `json:"scene_id,omitempty"`
+	TaskType TaskType `json:"task_type"`
+	Provider string   `json:"provider"`
+	// Account is the lane: the provider account that the task is sent to, and whose key asks for it.
+	Account string `json:"account"`
+	Model   string `json:"model"`
+
+	// RequestDigest identifies the request (idempotency), InputDigest its input (SHA-256 of canonical JSON, hex).
+	RequestDigest string          `json:"request_digest"`
+	InputDigest   string          `json:"input_digest"`
+	Input         json.RawMessage `json:"input,omitempty"`
+	// InputRef names the object that holds an input over MaxInlineBytes.
+	InputRef string            `json:"input_ref,omitempty"`
+	Priority int               `json:"priority,omitempty"`
+	Metadata map[string]string `json:"metadata,omitempty"`
+	// Traceparent is the W3C trace context that the request came with.
+	Traceparent string `json:"traceparent,omitempty"`
+
+	Status        Status         `json:"status"`
+	Phase         Phase          `json:"phase"`
+	QueuePosition *QueuePosition `json:"queue_position,omitempty"`
+	// EstimatedWaitS is the estimated time to the end, in seconds.
+	EstimatedWaitS     *float64   `json:"estimated_wait_s,omitempty"`
+	ETA                *time.Time `json:"eta,omitempty"`
+	ProgressPercentage *float64   `json:"progress_percentage,omitempty"`
+	// Logs is the tail of the provider's log, at most MaxLogs lines; LogCount counts all lines ever seen.
+	Logs     []LogLine `json:"logs,omitempty"`
+	LogCount int       `json:"log_count,omitempty"`
+
+	Attempts []Attempt `json:"attempts,omitempty"`
+	// ProviderRef is the provider's handle of the task, opaque to everyone but the provider's driver.
+	ProviderRef json.RawMessage `json:"provider_ref,omitempty"`
+	// ProviderID is the provider's own task or request id, for people.
+	ProviderID string `json:"provider_id,omitempty"`
+	// ProviderWord is the provider's own last word for the state.
+	ProviderWord string `json:"provider_word,omitempty"`
+
+	CreatedAt   time.Time  `json:"created_at"`
+	SubmittedAt *time.Time `json:"submitted_at,omitempty"`
+	StartedAt   *time.Time `json:"started_at,omitempty"`
+	CompletedAt *time.Time `json:"completed_at,omitempty"`
+	// NotBefore holds a waiting task back after a refused attempt.
+	NotBefore     *time.Time `json:"not_before,omitempty"`
+	Deadline      time.Time  `json:"deadline"`
+	StartDeadline *time.Time `json:"start_deadline,omitempty"`
+
+	OnInDoubt       InDoubtPolicy `json:"on_in_doubt"`
+	MaxPaidAttempts int           `json:"max_paid_attempts"`
+
+	// Cancel is set once a cancel was asked for.
+	Cancel *CancelState `json:"cancel,omitempty"`
+	// Trouble is the run of failed looks at the provider, if the last look failed. It never ends a task by itself.
+	Trouble *Trouble `json:"trouble,omitempty"`
+	Error   *Error   `json:"error,omitempty"`
+	Result  *Result  `json:"result,omitempty"`
+	// LateUntil is how long a task that reelay gave up is still watched for a result that was paid for.
+	LateUntil *time.Time `json:"late_until,omitempty"`
+	Cost      *Cost      `json:"cost,omitempty"`
+
+	// Unannounced marks an ended task whose terminal event may not be stored yet.
+	Unannounced bool `json:"unannounced,omitempty"`
+
+	// Version counts the writes of this record.
+	Version     uint64       `json:"version"`
+	Transitions []Transition `json:"transitions"`
+}
+
+const (
+	// TaskSchema is the current version of Task.
+	TaskSchema = 1
+	// MaxLogs is how many log lines a record keeps.
+	MaxLogs = 20
+	// MaxLogBytes is the longest log line kept.
+	MaxLogBytes = 1 << 10
+	// MaxTransitions is how many transitions a record keeps; the oldest that no event derives from go first.
+	MaxTransitions = 48
+	// MaxMessageBytes is the longest message of an error or note kept.
+	MaxMessageBytes = 1 << 10
+)
+
+// Key returns the key of the record.
+func (t Task) Key() Key { return Key{Project: t.Project, ID: t.ID} }
+
+// Attempt returns the latest paid attempt, or nil before the first.
+func (t Task) Attempt() *Attempt {
+	if len(t.Attempts) == 0 {
+		return nil
+	}
+	return &t.Attempts[len(t.Attempts)-1]
+}
+
+// QueuePosition is a place in line, 0 being next. A nil part is not known.
+type QueuePosition struct {
+	Ours     *int `json:"ours,omitempty"`
+	Provider *int `json:"provider,omitempty"`
+	Total    *int `json:"total,omitempty"`
+}
+
+// A LogLine is one line of the provider's log.
+type LogLine struct {
+	At      *time.Time `json:"at,omitempty"`
+	Level   string     `json:"level,omitempty"`
+	Message string     `json:"message"`
+}
+
+// AttemptOutcome is what is known about one paid attempt.
+type AttemptOutcome string
+
+// What is known about an attempt.
+const (
+	AttemptOpen     AttemptOutcome = "open"     // the request may be out
+	AttemptReleased AttemptOutcome = "released" // its owner proved that it was not sent
+	AttemptAccepted AttemptOutcome = "accepted" // the provider gave an id
+	AttemptRefused  AttemptOutcome = "refused"  // the provider refused it
+	AttemptInDoubt  AttemptOutcome = "in_doubt" // nobody knows
+)
+
+// An Attempt is one permission to send one paid request.
+type Attempt struct {
+	N int `json:"n"`
+	// Owner is the nonce of the process that holds the permission.
+	Owner    string    `json:"owner"`
+	IntentAt time.Time `json:"intent_at"`
+	// NotAfter is when an open attempt is taken to be in doubt.
+	NotAfter   time.Time       `json:"not_after"`
+	BodySHA256 string          `json:"body_sha256"`
+	Outcome    AttemptOutcome  `json:"outcome"`
+	OutcomeAt  *time.Time      `json:"outcome_at,omitempty"`
+	Ref        json.RawMessage `json:"ref,omitempty"`
+	ProviderID string          `json:"provider_id,omitempty"`
+	Charge     Charge          `json:"charge"`
+	Error      *Error          `json:"error,omitempty"`
+	// Evidence is what led to the outcome, oldest first.
+	Evidence []Evidence `json:"evidence,omitempty"`
+}
+
+// Evidence is one thing somebody found out about an attempt.
+type Evidence struct {
+	At     time.Time `json:"at"`
+	Source string    `json:"source"` // reply, hook, poll, list, journal, person, timer
+	Note   string    `json:"note"`
+}
+
+// CancelState is how far a cancel has come.
+type CancelState struct {
+	AskedAt time.Time `json:"asked_at"`
+	Reason  string    `json:"reason,omitempty"`
+	// By is client, deadline or start_deadline.
+	By string `json:"by"`
+	// SentAt is when the provider was asked, Outcome what it answered.
+	SentAt  *time.Time `json:"sent_at,omitempty"`
+	Outcome string     `json:"outcome,omitempty"`
+	Tries   int        `json:"tries,omitempty"`
+}
+
+// Trouble is a run of failed looks at the provider.
+type Trouble struct {
+	Kind    Kind      `json:"kind"`
+	Message string    `json:"message"`
+	Since   time.Time `json:"since"`
+	// NotFound counts the looks in a row that were answered with "no such task".
+	NotFound int `json:"not_found,omitempty"`
+}
+
+// A Result is what a task has made.
+type Result struct {
+	Outputs []Output `json:"outputs"`
+	// Raw is the provider's own result; RawRef names the object that holds one over MaxInlineBytes.
+	Raw    json.RawMessage `json:"raw,omitempty"`
+	RawRef string          `json:"raw_ref,omitempty"`
+	// Late marks a result that arrived after the task had been given up.
+	Late bool `json:"late,omitempty"`
+}
+
+// An Output is one media file.
+type Output struct {
+	URL         string `json:"url"`
+	ContentType string `json:"content_type,omitempty"`
+	FileName    string `json:"file_name,omitempty"`
+	// Size in bytes; 0 where the provider does not tell.
+	Size   int64  `json:"size,omitempty"`
+	SHA256 string `json:"sha256,omitempty"`
+	// ExpiresAt is when the provider's link dies, as far as its documentation tells.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	// Stored names the copy in reelay's own store, where there is one.
+	Stored string `json:"stored,omitempty"`
+}
+
+// Cost in US dollars.
+type Cost struct {
+	EstimatedUSD *float64 `json:"estimated_usd,omitempty"`
+	ActualUSD    *float64 `json:"actual_usd,omitempty"`
+	MaxUSD       *float64 `json:"max_usd,omitempty"`
+	// Units and Unit are what the provider says it billed, in its own measure.
+	Units *float64 `json:"units,omitempty"`
+	Unit  string   `json:"unit,omitempty"`
+}
+
+// A Transition is one step of a task: who decided what, when.
+type Transition struct {
+	Version uint64    `json:"version"`
+	At      time.Time `json:"at"`
+	// Name is the arrow of the state machine.
+	Name string `json:"name"`
+	From Phase  `json:"from,omitempty"`
+	To   Phase  `json:"to"`
+	// By is the service, Note the reason in words.
+	By   string `json:"by"`
+	Note string `json:"note,omitempty"`
+	// Event is the event that derives from this step, if any.
+	Event EventType `json:"event,omitempty"`
+	// Attempt is the paid attempt it speaks of, from 1.
+	Attempt int `json:"attempt,omitempty"`
+}
+
+// DecodeTask reads a record. Unknown fields are kept out, so that an older build can read a newer record; a newer
+// schema is an error.
+func DecodeTask(data []byte) (Task, error) {
+	var t Task
+	if err := json.Unmarshal(data, &t); err != nil {
+		return t, fmt.Errorf("task record: %w", err)
+	}
+	if t.Schema != TaskSchema {
+		return t, fmt.Errorf("task record: schema %d, this build reads %d", t.Schema, TaskSchema)
+	}
+	return t, nil
+}

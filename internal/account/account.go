@@ -1,0 +1,113 @@
+// Package account builds the provider accounts of a process, its lanes, from the settings.
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/config"
+	"reelay/internal/provider"
+	"reelay/internal/provider/fal"
+	"reelay/internal/provider/minimax"
+	"reelay/internal/secret"
+)
+
+// The providers of this build.
+const (
+	Fal     = "fal"
+	Minimax = "minimax"
+)
+
+// Known lists the providers of this build.
+func Known() []string { return []string{Fal, Minimax} }
+
+// ErrNone says that no provider is configured.
+var ErrNone = errors.New("no provider is configured: set FAL_KEY or MINIMAX_API_KEY, or use --sandbox")
+
+const (
+	// FalEmulator and MinimaxEmulator are where cmd/emulator listens.
+	FalEmulator     = "127.0.0.1:7101"
+	MinimaxEmulator = "127.0.0.1:7102"
+
+	// sandboxInterval is the time between two looks at an emulator, which makes a video in seconds, not minutes.
+	sandboxInterval = 500 * time.Millisecond
+	sandboxKey      = "sandbox"
+
+	// falHorizon is how long fal may stay silent about a submit in doubt: start deadline, longest run, webhook retries, margin.
+	falHorizon = 4 * time.Hour
+	// minimaxHorizon is the same for MiniMax, whose V2 lists its tasks.
+	minimaxHorizon = time.Hour
+)
+
+// A Driver is everything that the services need of a provider; it satisfies their own, smaller interfaces.
+type Driver interface {
+	Check(t events.TaskType, model string, input json.RawMessage) error
+	Ref(model, id string) (json.RawMessage, error)
+	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
+	Classify(model string, r provider.Reply) provider.Answer
+	Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
+	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
+}
+
+// An Account is one lane.
+type Account struct {
+	Lane     string
+	Provider string
+	Driver   Driver
+	// Emulated says that no money can be spent.
+	Emulated bool
+	// Interval is the time between two looks at a task, Horizon how long a submit in doubt is left unsettled.
+	Interval time.Duration
+	Horizon  time.Duration
+}
+
+// Open builds an account for each provider that has a key; in the sandbox one for each provider, at its emulator. A base
+// URL that is set replaces the provider's own; in the sandbox it must be a loopback address. It fails with ErrNone or with a
+// config.SettingError. A nil transport is each driver's own.
+func Open(r config.Resolved, interval time.Duration, transport http.RoundTripper) ([]Account, error) {
+	falURL, minimaxURL := r.FalURL, r.MinimaxURL
+	if r.Sandbox {
+		r.FalKey, r.MinimaxKey, interval = secret.New(sandboxKey), secret.New(sandboxKey), sandboxInterval
+		var err error
+		if falURL, err = sandboxURL(falURL, FalEmulator, "--fal-url", "REELAY_FAL_URL"); err != nil {
+			return nil, err
+		}
+		if minimaxURL, err = sandboxURL(minimaxURL, MinimaxEmulator, "--minimax-url", "REELAY_MINIMAX_URL"); err != nil {
+			return nil, err
+		}
+	}
+	var all []Account
+	if !r.FalKey.Empty() {
+		d, err := fal.New(fal.Options{BaseURL: falURL, Key: r.FalKey, Transport: transport})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Account{Lane: Fal, Provider: Fal, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: falHorizon})
+	}
+	if !r.MinimaxKey.Empty() {
+		d, err := minimax.New(minimax.Options{BaseURL: minimaxURL, Key: r.MinimaxKey, Transport: transport})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Account{Lane: Minimax, Provider: Minimax, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: minimaxHorizon})
+	}
+	if len(all) == 0 {
+		return nil, ErrNone
+	}
+	return all, nil
+}
+
+func sandboxURL(given, emulator, flag, env string) (string, error) {
+	if given == "" {
+		return "http://" + emulator, nil
+	}
+	if !provider.IsLoopbackURL(given) {
+		return "", &config.SettingError{Flag: flag, Env: env, Err: fmt.Errorf("%q is not a loopback address, and --sandbox is set", given)}
+	}
+	return given, nil
+}

@@ -1,0 +1,206 @@
+// Package bus is JetStream in reelay's terms: streams made from the contract's tables, task records changed by
+// compare-and-set only, events stored once, messages acknowledged last.
+//
+// Nothing here decides anything about a task. What a write means when its acknowledgement is lost is the caller's to know:
+// every error that is not ErrConflict leaves open whether the write happened.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+)
+
+var (
+	// ErrOldServer says that the NATS server lacks what reelay needs.
+	ErrOldServer = errors.New("nats-server 2.15 or newer is needed")
+	// ErrConflict says that a record changed since it was read, or that it exists already.
+	ErrConflict = errors.New("the record was changed by someone else")
+	// ErrNotFound says that there is no such record.
+	ErrNotFound = errors.New("no such task")
+)
+
+const (
+	// minMajor and minMinor are the oldest server: message schedules with @every need 2.14, their fixes 2.15.
+	minMajor, minMinor = 2, 15
+
+	// writeWait bounds one write or read. A cluster may need about ten seconds for an election.
+	writeWait = 15 * time.Second
+)
+
+// A Bus is a connection with every stream of the contract in place.
+type Bus struct {
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	kv      jetstream.KeyValue
+	objects jetstream.ObjectStore
+	log     *slog.Logger
+}
+
+// Options configure Open.
+type Options struct {
+	// Replicas of streams that do not exist yet, 1 to 5. Those that do keep theirs.
+	Replicas int
+	Log      *slog.Logger
+}
+
+// Open checks the server, creates or updates every stream, and returns the bus. It never deletes or recreates a stream.
+// It fails with ErrOldServer, or with an error that names the stream.
+func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
+	if err := checkVersion(nc.ConnectedServerVersion()); err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(writeWait))
+	if err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	b := &Bus{nc: nc, js: js, log: o.Log}
+	for _, s := range events.Streams() {
+		if err := b.provision(ctx, s, max(1, o.Replicas)); err != nil {
+			return nil, fmt.Errorf("stream %s: %w", s.Name, err)
+		}
+	}
+	if b.kv, err = js.KeyValue(ctx, events.TaskBucket); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", events.TaskBucket, err)
+	}
+	if b.objects, err = b.openObjects(ctx, max(1, o.Replicas)); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", events.ObjectBucket, err)
+	}
+	return b, nil
+}
+
+// OpenRetrying is Open for a service that may be started before its broker: it waits, saying so, until it succeeds, until
+// ctx ends or until the server turns out to be too old.
+func OpenRetrying(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		b, err := Open(ctx, nc, o)
+		if err == nil || errors.Is(err, ErrOldServer) && nc.IsConnected() {
+			return b, err
+		}
+		o.Log.Info("waiting for nats", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// Conn returns the NATS connection.
+func (b *Bus) Conn() *nats.Conn { return b.nc }
+
+// JetStream returns the JetStream context.
+func (b *Bus) JetStream() jetstream.JetStream { return b.js }
+
+// Connected reports whether the connection is up.
+func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+func checkVersion(version string) error {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 2 {
+		return fmt.Errorf("%w: the server says %q", ErrOldServer, version)
+	}
+	major, err1 := strconv.Atoi(parts[0])
+	minor, err2 := strconv.Atoi(parts[1])
+	if err1 != nil || err2 != nil || major < minMajor || major == minMajor && minor < minMinor {
+		return fmt.Errorf("%w: the server is %s", ErrOldServer, version)
+	}
+	return nil
+}
+
+// provision creates s, or brings an existing stream to the table's settings and leaves the operator's (replicas,
+// placement, size limits) alone.
+func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) error {
+	old, err := b.js.Stream(ctx, s.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		// Several services may do this at once: creating the same stream twice is no error.
+		_, err = b.js.CreateStream(ctx, configure(jetstream.StreamConfig{
+			Name: s.Name, Storage: jetstream.FileStorage, Replicas: replicas,
+		}, s))
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	_, err = b.js.UpdateStream(ctx, configure(old.CachedInfo().Config, s))
+	return err
+}
+
+func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig {
+	c.Description, c.Subjects, c.MaxAge, c.Duplicates = s.Description, s.Subjects, s.MaxAge, s.Duplicates
+	c.MaxMsgsPerSubject = -1
+	if s.MaxMsgsPerSubject > 0 {
+		c.MaxMsgsPerSubject = s.MaxMsgsPerSubject
+	}
+	if s.Retention == events.WorkQueue {
+		c.Retention = jetstream.WorkQueuePolicy
+	}
+	c.Discard = jetstream.DiscardOld
+	if s.DiscardNew {
+		c.Discard = jetstream.DiscardNew
+		c.DiscardNewPerSubject = s.MaxMsgsPerSubject > 0
+	}
+	if s.Cells {
+		c.AllowDirect, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules = true, true, true, true
+		c.SubjectDeleteMarkerTTL = events.MarkerAge
+	}
+	return c
+}
+
+func (b *Bus) openObjects(ctx context.Context, replicas int) (jetstream.ObjectStore, error) {
+	store, err := b.js.ObjectStore(ctx, events.ObjectBucket)
+	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
+		return store, err
+	}
+	store, err = b.js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: events.ObjectBucket, Description: "inputs and raw results too large for a record", TTL: events.RecordAge,
+		Storage: jetstream.FileStorage, Replicas: replicas,
+	})
+	if errors.Is(err, jetstream.ErrBucketExists) { // another service was faster
+		return b.js.ObjectStore(ctx, events.ObjectBucket)
+	}
+	return store, err
+}
+
+// PutObject stores a large value under its digest. Storing it again is no error.
+func (b *Bus) PutObject(ctx context.Context, name string, value []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	if _, err := b.objects.PutBytes(ctx, name, value); err != nil {
+		return fmt.Errorf("object %s: %w", name, err)
+	}
+	return nil
+}
+
+// GetObject reads a large value.
+func (b *Bus) GetObject(ctx context.Context, name string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	value, err := b.objects.GetBytes(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("object %s: %w", name, err)
+	}
+	return value, nil
+}
+
+// Drain lets a connection finish what it is sending and closes it. It takes nats.go's drain timeout at most.
+func Drain(nc *nats.Conn) error {
+	closed := nc.StatusChanged(nats.CLOSED)
+	if err := nc.Drain(); err != nil {
+		nc.Close() // not connected: there is nothing to drain
+		return nil
+	}
+	if !nc.IsClosed() {
+		<-closed
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+)
+
+// A Message is one delivery of a stream message.
+type Message struct {
+	Subject string
+	Header  map[string][]string
+	Data    []byte
+	// Sequence is the place in the stream and Time when it was stored there.
+	Sequence uint64
+	Time     time.Time
+	// Delivered counts the deliveries of this message, from 1.
+	Delivered uint64
+	// Extend asks the server to wait another AckWait for the verdict.
+	Extend func()
+}
+
+// Get returns the first value of a header.
+func (m Message) Get(name string) string {
+	if v := m.Header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// A Verdict is what becomes of a message once its handler is done with it.
+type Verdict struct {
+	again  time.Duration
+	ack    bool
+	reason string
+}
+
+// Done acknowledges the message: its effect is stored.
+func Done() Verdict { return Verdict{ack: true} }
+
+// Again has the message delivered again after a delay.
+func Again(d time.Duration) Verdict { return Verdict{again: d} }
+
+// Drop ends the message for ever; the server announces the reason in an advisory.
+func Drop(reason string) Verdict { return Verdict{reason: reason} }
+
+// A Handler does what a message asks for and says what becomes of it. It is called from many goroutines.
+type Handler func(ctx context.Context, m Message) Verdict
+
+const (
+	// drainWait is how long handlers under way may finish after a consumer was told to stop.
+	drainWait = 20 * time.Second
+	// panicDelay is when a message is tried again whose handler panicked.
+	panicDelay = 30 * time.Second
+)
+
+// Consume delivers the messages of a durable consumer to handle, at most inFlight at a time, until ctx ends. Then it
+// hands back what it has not begun and waits for the rest. A consumer that vanishes is made again.
+func (b *Bus) Consume(ctx context.Context, c events.Consumer, inFlight int, handle Handler) error {
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	w := worker{ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight), handle: handle}
+	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
+		if err := w.run(b.js, c); err != nil {
+			w.log.Warn("consumer interrupted", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	idle := make(chan struct{})
+	go func() { w.running.Wait(); close(idle) }()
+	select {
+	case <-idle:
+		return nil
+	case <-time.After(drainWait):
+		return fmt.Errorf("consumer %s: handlers were still busy after %v", c.Durable, drainWait)
+	}
+}
+
+type worker struct {
+	ctx     context.Context // ends when the service is told to stop
+	work    context.Context // ends when its handlers have to
+	log     *slog.Logger
+	slots   chan struct{}
+	running sync.WaitGroup
+	handle  Handler
+}
+
+func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
+	consumer, err := js.CreateOrUpdateConsumer(w.ctx, c.Stream, jetstream.ConsumerConfig{
+		Durable: c.Durable, Description: c.Description, FilterSubjects: c.Filters, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: c.AckWait, MaxAckPending: c.MaxAckPending, MaxDeliver: -1,
+	})
+	if err != nil {
+		return err
+	}
+	// The buffer is no larger than the slots: a message that waited here for long would be delivered twice.
+	pull, err := consumer.Consume(w.take, jetstream.PullMaxMessages(cap(w.slots)),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { w.log.Debug("pull", "error", err) }))
+	if err != nil {
+		return err
+	}
+	select {
+	case <-w.ctx.Done():
+		pull.Drain()
+		<-pull.Closed()
+	case <-pull.Closed():
+	}
+	return nil
+}
+
+// take is called for one message after the other.
+func (w *worker) take(msg jetstream.Msg) {
+	select {
+	case <-w.ctx.Done():
+		w.answer(msg, Again(0))
+		return
+	case w.slots <- struct{}{}:
+	}
+	w.running.Go(func() {
+		defer func() { <-w.slots }()
+		w.answer(msg, w.safely(msg))
+	})
+}
+
+// safely calls the handler; a panic costs the message a delay and nothing else.
+func (w *worker) safely(msg jetstream.Msg) (v Verdict) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return Drop("not a JetStream message")
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			w.log.Error("handler panicked", "subject", msg.Subject(), "panic", p, "stack", string(debug.Stack()))
+			v = Again(panicDelay)
+		}
+	}()
+	return w.handle(w.work, Message{
+		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Sequence: meta.Sequence.Stream, Time: meta.Timestamp,
+		Delivered: meta.NumDelivered, Extend: func() { _ = msg.InProgress() }, // a lost extension is a second delivery
+	})
+}
+
+func (w *worker) answer(msg jetstream.Msg, v Verdict) {
+	var err error
+	switch {
+	case v.ack:
+		err = msg.Ack()
+	case v.reason != "":
+		err = msg.TermWithReason(v.reason)
+	case v.again == 0:
+		err = msg.Nak()
+	default:
+		err = msg.NakWithDelay(v.again)
+	}
+	if err != nil { // the message comes again, and finds its work done
+		w.log.Warn("answer to a message", "subject", msg.Subject(), "error", err)
+	}
+}

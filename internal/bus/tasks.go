@@ -1,0 +1,199 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+)
+
+// JetStream's error codes for a failed compare-and-set: 10071 everywhere, 10164 as well on replicated streams.
+const (
+	codeWrongLastSequence         = 10071
+	codeWrongLastSequenceConstant = 10164
+	// codePerSubjectFull is the refusal of a second message on a create-only subject.
+	codePerSubjectFull = 10077
+)
+
+// Get reads a record and its revision. It fails with ErrNotFound. The answer may be stale; only Put decides.
+func (b *Bus) Get(ctx context.Context, k events.Key) (events.Task, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	entry, err := b.kv.Get(ctx, k.String())
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return events.Task{}, 0, fmt.Errorf("%w: %s", ErrNotFound, k)
+	}
+	if err != nil {
+		return events.Task{}, 0, fmt.Errorf("read of %s: %w", k, err)
+	}
+	t, err := events.DecodeTask(entry.Value())
+	return t, entry.Revision(), err
+}
+
+// A Put is one write of a record. Its heartbeat and its lifetime are part of the same message, so they change together
+// with the state or not at all.
+type Put struct {
+	Task events.Task
+	// Revision is that of the record read; 0 creates.
+	Revision uint64
+	// Heartbeat is the interval of due messages, in whole seconds; 0 stops them.
+	Heartbeat time.Duration
+	// TTL is how long the record stays; 0 for ever.
+	TTL time.Duration
+}
+
+// Put writes a record if it has not changed since it was read, and returns its new revision. ErrConflict means that nothing
+// was written; after any other error the write may or may not have happened.
+func (b *Bus) Put(ctx context.Context, p Put) (uint64, error) {
+	value, err := events.Marshal(p.Task)
+	if err != nil {
+		return 0, fmt.Errorf("record %s: %w", p.Task.Key(), err)
+	}
+	opts := []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(p.Revision)}
+	if p.Heartbeat > 0 {
+		opts = append(
+			opts,
+			jetstream.WithScheduleEvery(p.Heartbeat),
+			jetstream.WithScheduleTarget(events.DueSubject(p.Task.Key())),
+			// Longer than a beat: each due message replaces the one before, and only the last leaves a delete marker.
+			jetstream.WithScheduleTTL(2*p.Heartbeat+time.Minute),
+		)
+	}
+	if p.TTL > 0 {
+		opts = append(opts, jetstream.WithMsgTTL(p.TTL))
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: events.RecordSubject(p.Task.Key()), Data: value}, opts...)
+	if isConflict(err) {
+		return 0, fmt.Errorf("%w: %s", ErrConflict, p.Task.Key())
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write of %s: %w", p.Task.Key(), err)
+	}
+	return ack.Sequence, nil
+}
+
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) &&
+		(api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSequenceConstant)
+}
+
+// An Update is one change of a record as Follow sees it.
+type Update struct {
+	Key      events.Key
+	Revision uint64
+	// Task is nil when the record is gone.
+	Task *events.Task
+	// Ready marks the end of the records that existed when Follow began; it carries no record.
+	Ready bool
+}
+
+// Follow calls handle with every record that exists and then with every change, until ctx ends. handle must be quick.
+// A record that cannot be read is logged and left out.
+func (b *Bus) Follow(ctx context.Context, handle func(Update)) error {
+	w, err := b.kv.WatchAll(ctx)
+	if err != nil {
+		return fmt.Errorf("watch of %s: %w", events.TaskBucket, err)
+	}
+	defer func() { _ = w.Stop() }() // it ends with ctx anyway
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return fmt.Errorf("watch of %s ended", events.TaskBucket)
+			case entry == nil:
+				handle(Update{Ready: true})
+			default:
+				b.follow(entry, handle)
+			}
+		}
+	}
+}
+
+func (b *Bus) follow(entry jetstream.KeyValueEntry, handle func(Update)) {
+	k, err := events.ParseKey(entry.Key())
+	if err != nil {
+		b.log.Error("foreign key in the task bucket", "key", entry.Key())
+		return
+	}
+	u := Update{Key: k, Revision: entry.Revision()}
+	if entry.Operation() == jetstream.KeyValuePut {
+		t, err := events.DecodeTask(entry.Value())
+		if err != nil {
+			b.log.Error("unreadable task record", "task", k, "error", err)
+			return
+		}
+		u.Task = &t
+	}
+	handle(u)
+}
+
+// Publish stores events in order. An event that is stored already counts as stored.
+func (b *Bus) Publish(ctx context.Context, all ...events.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	acks := make([]jetstream.PubAckFuture, 0, len(all))
+	for _, e := range all {
+		msg, opts, err := eventMessage(e)
+		if err != nil {
+			return err
+		}
+		ack, err := b.js.PublishMsgAsync(msg, opts...)
+		if err != nil {
+			return fmt.Errorf("event %s: %w", e.Subject(), err)
+		}
+		acks = append(acks, ack)
+	}
+	for i, ack := range acks {
+		select {
+		case <-ack.Ok():
+		case err := <-ack.Err():
+			if !isConflict(err) {
+				return fmt.Errorf("event %s: %w", all[i].Subject(), err)
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("event %s: %w", all[i].Subject(), context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
+	data, err := events.Marshal(e)
+	if err != nil {
+		return nil, nil, fmt.Errorf("event %s: %w", e.Subject(), err)
+	}
+	msg := &nats.Msg{Subject: e.Subject(), Data: data, Header: nats.Header{}}
+	for k, v := range e.Header() {
+		msg.Header.Set(k, v)
+	}
+	if e.Once {
+		return msg, []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(0)}, nil
+	}
+	return msg, []jetstream.PublishOpt{jetstream.WithMsgID(e.ID())}, nil
+}
+
+// EnsureWatch makes sure that the poll clock of a task exists.
+func (b *Bus) EnsureWatch(ctx context.Context, lane string, k events.Key) error {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	_, err := b.js.Publish(ctx, events.WatchSubject(lane, k), nil)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codePerSubjectFull {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("watch of %s: %w", k, err)
+	}
+	return nil
+}

@@ -1,0 +1,279 @@
+package config
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// everything is a binary that has all settings.
+type everything struct {
+	NATS      NATS      `embed:""`
+	Broker    Broker    `embed:""`
+	Providers Providers `embed:""`
+	Pipeline  Pipeline  `embed:""`
+	Ops       Ops       `embed:""`
+}
+
+// clearEnv makes the test independent of the environment it runs in.
+func clearEnv(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{
+		"NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "REELAY_STORE_DIR", "REELAY_LISTEN", "REELAY_SYNC", "REELAY_SANDBOX",
+		"REELAY_FAL_URL", "REELAY_MINIMAX_URL", "REELAY_PUBLIC_URL", "REELAY_POLL_INTERVAL", "REELAY_TIMEOUT", "REELAY_REPLICAS",
+		"REELAY_OPS_LISTEN", "REELAY_LOG_LEVEL", "REELAY_LOG_FORMAT", EnvFalKey, EnvMinimaxKey, EnvCallbackKey,
+		EnvFalKey + "_FILE", EnvMinimaxKey + "_FILE", EnvCallbackKey + "_FILE",
+	} {
+		t.Setenv(name, "")
+		os.Unsetenv(name) // Setenv restores it
+	}
+}
+
+func parse(t *testing.T, args ...string) (everything, error) {
+	t.Helper()
+	var c everything
+	_, err := Parse(args, &c, "test", "a test", OpsListen("127.0.0.1:9999"), kong.Writers(&bytes.Buffer{}, &bytes.Buffer{}))
+	return c, err
+}
+
+func TestDefaults(t *testing.T) {
+	for _, row := range []struct{ name, empty string }{{"unset", ""}, {"set and empty", "REELAY_TIMEOUT REELAY_SYNC REELAY_LISTEN REELAY_SANDBOX FAL_KEY"}} {
+		t.Run(row.name, func(t *testing.T) {
+			clearEnv(t)
+			for _, name := range strings.Fields(row.empty) {
+				t.Setenv(name, "")
+			}
+			got, err := parse(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := everything{
+				Broker:   Broker{StoreDir: ".reelay", Listen: "127.0.0.1:4222", Sync: "always"},
+				Pipeline: Pipeline{PollInterval: 10 * time.Second, Timeout: 30 * time.Minute, Replicas: 1},
+				Ops:      Ops{OpsListen: "127.0.0.1:9999", LogLevel: "info", LogFormat: "text"},
+			}
+			if got != want {
+				t.Errorf("got  %+v\nwant %+v", got, want)
+			}
+			if got.NATS.Given() {
+				t.Error("NATS counts as given")
+			}
+		})
+	}
+}
+
+func TestFlagsAndVariables(t *testing.T) {
+	settings := []struct{ flag, env, value string }{
+		{"--server", "NATS_URL", "nats://a:1,tls://b:2"},
+		{"--context", "NATS_CONTEXT", "prod"},
+		{"--creds", "NATS_CREDS", "/c"},
+		{"--store-dir", "REELAY_STORE_DIR", "/s"},
+		{"--listen", "REELAY_LISTEN", ":4333"},
+		{"--sync", "REELAY_SYNC", "interval"},
+		{"--sandbox", "REELAY_SANDBOX", "true"},
+		{"--fal-url", "REELAY_FAL_URL", "https://f"},
+		{"--minimax-url", "REELAY_MINIMAX_URL", "http://127.0.0.1:1"},
+		{"--public-url", "REELAY_PUBLIC_URL", "https://p/x"},
+		{"--poll-interval", "REELAY_POLL_INTERVAL", "30s"},
+		{"--timeout", "REELAY_TIMEOUT", "48h"},
+		{"--replicas", "REELAY_REPLICAS", "5"},
+		{"--ops-listen", "REELAY_OPS_LISTEN", ":0"},
+		{"--log-level", "REELAY_LOG_LEVEL", "debug"},
+		{"--log-format", "REELAY_LOG_FORMAT", "json"},
+	}
+	want := everything{
+		NATS:      NATS{Server: "nats://a:1,tls://b:2", Context: "prod", Creds: "/c"},
+		Broker:    Broker{StoreDir: "/s", Listen: ":4333", Sync: "interval"},
+		Providers: Providers{Sandbox: true, FalURL: "https://f", MinimaxURL: "http://127.0.0.1:1", PublicURL: "https://p/x"},
+		Pipeline:  Pipeline{PollInterval: 30 * time.Second, Timeout: 48 * time.Hour, Replicas: 5},
+		Ops:       Ops{OpsListen: ":0", LogLevel: "debug", LogFormat: "json"},
+	}
+	t.Run("flags", func(t *testing.T) {
+		clearEnv(t)
+		var args []string
+		for _, s := range settings {
+			args = append(args, s.flag+"="+s.value)
+		}
+		if got, err := parse(t, args...); err != nil || got != want {
+			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+		}
+	})
+	t.Run("variables", func(t *testing.T) {
+		clearEnv(t)
+		for _, s := range settings {
+			t.Setenv(s.env, s.value)
+		}
+		got, err := parse(t)
+		if err != nil || got != want {
+			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+		}
+	})
+}
+
+func TestWrongValuesNameTheSetting(t *testing.T) {
+	for _, row := range []struct{ flag, env, value, why string }{
+		{"--server", "NATS_URL", "http://h:4222", `scheme "http" is not`},
+		{"--server", "NATS_URL", "nats://u:hush@h:bad", "not a NATS URL"},
+		{"--store-dir", "", "", "must not be empty"},
+		{"--listen", "REELAY_LISTEN", "4222", "is not host:port"},
+		{"--listen", "REELAY_LISTEN", "h:70000", "no port between"},
+		{"--sync", "REELAY_SYNC", "never", "must be one of"},
+		{"--sandbox", "REELAY_SANDBOX", "maybe", "maybe"},
+		{"--fal-url", "REELAY_FAL_URL", "http://fal.example", "must be https"},
+		{"--minimax-url", "REELAY_MINIMAX_URL", "minimax", "not an absolute URL"},
+		{"--public-url", "REELAY_PUBLIC_URL", "https://u:hush@h", "no user"},
+		{"--poll-interval", "REELAY_POLL_INTERVAL", "4s", "4s is not between 5s and 30s"},
+		{"--poll-interval", "REELAY_POLL_INTERVAL", "31s", "31s is not between 5s and 30s"},
+		{"--poll-interval", "REELAY_POLL_INTERVAL", "soon", "duration"},
+		{"--timeout", "REELAY_TIMEOUT", "999ms", "is not between 1s and 48h"},
+		{"--timeout", "REELAY_TIMEOUT", "49h", "is not between 1s and 48h"},
+		{"--replicas", "REELAY_REPLICAS", "0", "0 is not between 1 and 5"},
+		{"--replicas", "REELAY_REPLICAS", "6", "6 is not between 1 and 5"},
+		{"--replicas", "REELAY_REPLICAS", "two", "two"},
+		{"--ops-listen", "REELAY_OPS_LISTEN", "localhost", "is not host:port"},
+		{"--log-level", "REELAY_LOG_LEVEL", "loud", "must be one of"},
+		{"--log-format", "REELAY_LOG_FORMAT", "xml", "must be one of"},
+	} {
+		check := func(t *testing.T, err error) {
+			t.Helper()
+			var setting *SettingError
+			if !errors.As(err, &setting) {
+				t.Fatalf("got %v, want a SettingError", err)
+			}
+			if setting.Flag != row.flag || row.env != "" && setting.Env != row.env {
+				t.Errorf("names %s (%s), want %s (%s)", setting.Flag, setting.Env, row.flag, row.env)
+			}
+			if !strings.Contains(err.Error(), row.why) {
+				t.Errorf("got %q, want %q in it", err, row.why)
+			}
+			if strings.Contains(err.Error(), "hush") {
+				t.Errorf("the error tells a password: %v", err)
+			}
+		}
+		t.Run(row.flag+"="+row.value, func(t *testing.T) {
+			clearEnv(t)
+			_, err := parse(t, row.flag+"="+row.value)
+			check(t, err)
+		})
+		if row.env == "" {
+			continue
+		}
+		t.Run(row.env+"="+row.value, func(t *testing.T) {
+			clearEnv(t)
+			t.Setenv(row.env, row.value)
+			_, err := parse(t)
+			check(t, err)
+		})
+	}
+}
+
+func TestKeys(t *testing.T) {
+	raw := strings.Repeat("k", CallbackKeyBytes)
+	good := base64.StdEncoding.EncodeToString([]byte(raw))
+	clearEnv(t)
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("mm-hush\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(EnvFalKey, "fal-hush")
+	t.Setenv(EnvMinimaxKey+"_FILE", file)
+	t.Setenv(EnvCallbackKey, "new:"+good+", old:"+good)
+
+	r, err := Providers{FalURL: "https://fal.example/"}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.FalKey.Reveal() != "fal-hush" || r.MinimaxKey.Reveal() != "mm-hush" || r.FalURL != "https://fal.example" {
+		t.Errorf("got fal %q, minimax %q, URL %q", r.FalKey.Reveal(), r.MinimaxKey.Reveal(), r.FalURL)
+	}
+	if len(r.CallbackKeys) != 2 || r.CallbackKeys[0].ID != "new" || r.CallbackKeys[1].ID != "old" || r.CallbackKeys[0].Secret.Reveal() != raw {
+		t.Errorf("got %d callback keys: %v", len(r.CallbackKeys), r.CallbackKeys)
+	}
+
+	r, err = Providers{Sandbox: true}.Resolve()
+	if err != nil || !r.FalKey.Empty() || !r.MinimaxKey.Empty() {
+		t.Errorf("the sandbox holds keys of paid accounts (%v)", err)
+	}
+}
+
+func TestWrongKeysNameTheVariable(t *testing.T) {
+	short := base64.StdEncoding.EncodeToString([]byte("hush"))
+	good := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", CallbackKeyBytes)))
+	for _, row := range []struct{ env, value, want string }{
+		{EnvCallbackKey, good, "REELAY_CALLBACK_KEY: key 1 is not <kid>"},
+		{EnvCallbackKey, "a b:" + good, "REELAY_CALLBACK_KEY: key 1 is not <kid>"},
+		{EnvCallbackKey, "a:" + good + ",b:" + good[:8] + "!", "REELAY_CALLBACK_KEY: key 2 is not base64"},
+		{EnvCallbackKey, "a:" + short, "REELAY_CALLBACK_KEY: key 1 has 4 bytes, not 32"},
+		{EnvCallbackKey, "a:" + good + ",a:" + good, "REELAY_CALLBACK_KEY: two keys have the same kid"},
+		{EnvFalKey + "_FILE", "/no/such/file", "FAL_KEY_FILE: "},
+		{EnvMinimaxKey + "_FILE", "/no/such/file", "MINIMAX_API_KEY_FILE: "},
+	} {
+		t.Run(row.env+" "+row.want, func(t *testing.T) {
+			clearEnv(t)
+			t.Setenv(row.env, row.value)
+			_, err := parse(t)
+			if err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Fatalf("got %v, want %q in it", err, row.want)
+			}
+			for _, secret := range []string{good, short, good[:8]} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error holds a key: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestHelpAndReport(t *testing.T) {
+	clearEnv(t)
+	var out, report bytes.Buffer
+	var c everything
+	_, err := Parse([]string{"--help"}, &c, "test", "a test of help", kong.Writers(&out, &out))
+	if !errors.Is(err, ErrHelp) {
+		t.Fatalf("got %v, want ErrHelp", err)
+	}
+	for _, want := range []string{"a test of help", "--poll-interval", "$REELAY_POLL_INTERVAL", "127.0.0.1:4222"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the usage lacks %q:\n%s", want, &out)
+		}
+	}
+	if code := Report(&report, "test", err); code != 0 || report.Len() > 0 {
+		t.Errorf("help: code %d, text %q", code, &report)
+	}
+	_, err = parse(t, "--nonsense")
+	if code := Report(&report, "test", err); code != ExitUsage || !strings.Contains(report.String(), "--nonsense") {
+		t.Errorf("unknown flag: code %d, text %q", code, &report)
+	}
+}
+
+func TestLogger(t *testing.T) {
+	for _, row := range []struct{ level, format, want string }{
+		{"info", "text", "level=INFO msg=hello n=1\nlevel=WARN"},
+		{"warn", "text", "level=WARN"},
+		{"debug", "json", `"level":"DEBUG"`},
+	} {
+		var b bytes.Buffer
+		log := Ops{LogLevel: row.level, LogFormat: row.format}.Logger(&b)
+		log.Debug("details")
+		log.Info("hello", "n", 1)
+		log.Warn("careful")
+		var got []string
+		for line := range strings.Lines(b.String()) {
+			_, rest, _ := strings.Cut(line, " ") // the time
+			if row.format == "json" {
+				rest = line
+			}
+			got = append(got, rest)
+		}
+		if text := strings.Join(got, ""); !strings.Contains(text, row.want) || strings.HasPrefix(row.want, "level") && !strings.HasPrefix(text, row.want) {
+			t.Errorf("%s %s: got %q, want %q", row.level, row.format, text, row.want)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// syncBuffer is a log that a test reads while connections write to it.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// startServer starts a NATS server that asks for a password on a port of its own, or on port.
+func startServer(t *testing.T, port int) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, Username: "user", Password: "hush",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	return s
+}
+
+// deadPort returns a port where nobody listens.
+func deadPort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func serverURL(s *server.Server, userinfo string) string {
+	return fmt.Sprintf("nats://%s%s", userinfo, s.Addr())
+}
+
+func writeContext(t *testing.T, name, json string) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	if err := os.MkdirAll(filepath.Join(dir, "nats", "context"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "nats", "context", name+".json"), []byte(json), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConnectOnce(t *testing.T) {
+	s := startServer(t, server.RANDOM_PORT)
+	writeContext(t, "there", fmt.Sprintf(`{"url":%q,"user":"user","password":"hush"}`, serverURL(s, "")))
+	for _, row := range []struct {
+		name string
+		nats NATS
+	}{
+		{"server", NATS{Server: serverURL(s, "user:hush@")}},
+		{"second server", NATS{Server: fmt.Sprintf("nats://127.0.0.1:%d, %s", deadPort(t), serverURL(s, "user:hush@"))}},
+		{"context", NATS{Context: "there"}},
+		{"context with another server", NATS{Context: "there", Server: serverURL(s, "")}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			nc, err := row.nats.ConnectOnce("test", slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			nc.Close()
+		})
+	}
+}
+
+func TestConnectOnceFails(t *testing.T) {
+	s := startServer(t, server.RANDOM_PORT)
+	dead := deadPort(t)
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	writeContext(t, "dead", fmt.Sprintf(`{"url":"nats://u:hush@127.0.0.1:%d"}`, dead))
+
+	for _, row := range []struct {
+		name string
+		nats NATS
+		is   error
+		want string
+	}{
+		{"nobody listens", NATS{Server: fmt.Sprintf("nats://u:hush@127.0.0.1:%d", dead)}, ErrUnreachable, fmt.Sprintf("nats://redacted@127.0.0.1:%d", dead)},
+		{"hint", NATS{Server: fmt.Sprintf("127.0.0.1:%d", dead)}, ErrUnreachable, "is `reelay up` running?"},
+		{"nobody answers", NATS{Server: mute.Addr().String()}, ErrUnreachable, mute.Addr().String()},
+		{"wrong password", NATS{Server: serverURL(s, "user:other-hush@")}, nats.ErrAuthorization, "are --creds or --context right?"},
+		{"context's server is down", NATS{Context: "dead"}, ErrUnreachable, "the servers of context dead"},
+		{"no such context", NATS{Context: "nowhere"}, nil, "--context (NATS_CONTEXT): "},
+		{"no such credentials", NATS{Creds: "/no/such/file"}, os.ErrNotExist, "--creds (NATS_CREDS): "},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			begin := time.Now()
+			_, err := row.nats.ConnectOnce("test", slog.New(slog.DiscardHandler))
+			if err == nil || row.is != nil && !errors.Is(err, row.is) || !strings.Contains(err.Error(), row.want) {
+				t.Fatalf("got %v, want %v with %q", err, row.is, row.want)
+			}
+			if strings.Contains(err.Error(), "hush") {
+				t.Errorf("the error tells a password: %v", err)
+			}
+			if took := time.Since(begin); took > connectOnceTimeout+time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// TestConnectWaits starts the service before its server, as Procfile runners do.
+func TestConnectWaits(t *testing.T) {
+	port := deadPort(t)
+	log := &syncBuffer{}
+	nc, err := NATS{Server: fmt.Sprintf("nats://user:hush@127.0.0.1:%d", port)}.Connect("test", slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if nc.IsConnected() {
+		t.Fatal("connected to nobody")
+	}
+	changed := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING)
+	s := startServer(t, port)
+	await(t, changed, nats.CONNECTED)
+	s.Shutdown()
+	s.WaitForShutdown()
+	await(t, changed, nats.RECONNECTING)
+	startServer(t, port)
+	await(t, changed, nats.CONNECTED)
+	nc.Close()
+	text := log.String()
+	for _, want := range []string{"nats connected", "nats disconnected", fmt.Sprintf("redacted@127.0.0.1:%d", port)} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the log lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "hush") {
+		t.Errorf("the log tells a password:\n%s", text)
+	}
+}
+
+func await(t *testing.T, changed <-chan nats.Status, want nats.Status) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		select {
+		case got := <-changed:
+			if got == want {
+				return
+			}
+		case <-limit:
+			t.Fatalf("never %v", want)
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// ErrHelp says that --help was asked for and has been printed.
+var ErrHelp = errors.New("help was printed")
+
+// ExitUsage is the exit code of a command that was called with wrong settings.
+const ExitUsage = 2
+
+// Parse reads flags and environment into cli, a pointer to a struct for kong, and checks them. --help prints the usage
+// and gives ErrHelp. An error about a setting names its flag and its variable.
+func Parse(args []string, cli any, name, description string, options ...kong.Option) (*kong.Context, error) {
+	helped := false
+	options = append([]kong.Option{
+		kong.Name(name), kong.Description(description),
+		kong.Vars{"nats_server": DefaultServer},
+		OpsListen(""),
+		kong.Exit(func(int) { helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	}, options...)
+	parser, err := kong.New(cli, options...)
+	if err != nil {
+		return nil, fmt.Errorf("settings of %s: %w", name, err)
+	}
+	forgetEmpty(parser.Model.Node)
+	ctx, err := parser.Parse(args)
+	if helped {
+		return nil, ErrHelp
+	}
+	if err != nil {
+		return nil, named(parser.Model.Node, err)
+	}
+	return ctx, nil
+}
+
+// Report prints an error of Parse to w and returns the exit code: 0 for ErrHelp, else ExitUsage.
+func Report(w io.Writer, name string, err error) int {
+	if errors.Is(err, ErrHelp) {
+		return 0
+	}
+	fmt.Fprintf(w, "%s: %v\n%s: see %s --help\n", name, err, name, name)
+	return ExitUsage
+}
+
+// forgetEmpty makes an empty environment variable the same as an unset one, as launchers often set all they know of.
+func forgetEmpty(node *kong.Node) {
+	for _, flag := range node.Flags {
+		// On a copy: flag.Envs shares the array, and errors take the variable's name from there.
+		flag.Tag.Envs = slices.DeleteFunc(slices.Clone(flag.Tag.Envs), func(name string) bool {
+			v, ok := os.LookupEnv(name)
+			return ok && v == ""
+		})
+	}
+	for _, child := range node.Children {
+		forgetEmpty(child)
+	}
+}
+
+// named makes a SettingError of an error in which kong names only the flag or only the variable of a setting.
+func named(node *kong.Node, err error) error {
+	var known *SettingError
+	if errors.As(err, &known) {
+		return known // without what kong puts before it
+	}
+	for _, flag := range node.Flags {
+		if len(flag.Envs) == 0 {
+			continue
+		}
+		dashed, text := "--"+flag.Name, err.Error()
+		rest, isFlag := strings.CutPrefix(text, dashed)
+		if isFlag = isFlag && strings.IndexAny(rest, ":= ") == 0; isFlag || strings.Contains(text, "envar "+flag.Envs[0]+"=") {
+			return &SettingError{Flag: dashed, Env: flag.Envs[0], Err: errors.New(strings.TrimPrefix(text, dashed+": "))}
+		}
+	}
+	for _, child := range node.Children {
+		if e := named(child, err); e != err {
+			return e
+		}
+	}
+	return err
+}

@@ -1,0 +1,126 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+
+	"reelay/events"
+	"reelay/internal/provider"
+	"reelay/internal/secret"
+)
+
+// The environment variables that hold keys; <name>_FILE names a file that holds one instead.
+const (
+	EnvFalKey      = "FAL_KEY"
+	EnvMinimaxKey  = "MINIMAX_API_KEY"
+	EnvCallbackKey = "REELAY_CALLBACK_KEY"
+)
+
+// CallbackKeyBytes is the length of a callback key.
+const CallbackKeyBytes = 32
+
+// Providers is which providers are talked to, and how.
+type Providers struct {
+	Sandbox    bool   `help:"Talk to emulated providers only; no key is read and no money is spent." env:"REELAY_SANDBOX"`
+	FalURL     string `name:"fal-url" help:"Base URL of fal's queue API." env:"REELAY_FAL_URL" placeholder:"URL"`
+	MinimaxURL string `name:"minimax-url" help:"Base URL of the MiniMax API." env:"REELAY_MINIMAX_URL" placeholder:"URL"`
+	PublicURL  string `name:"public-url" help:"Base URL under which providers reach the webhook edge." env:"REELAY_PUBLIC_URL" placeholder:"URL"`
+}
+
+// Resolved is Providers as plain values, the keys read.
+type Resolved struct {
+	Sandbox bool
+	// FalKey and MinimaxKey are empty where none is set, and always in the sandbox.
+	FalKey     secret.Value
+	MinimaxKey secret.Value
+	// FalURL, MinimaxURL and PublicURL have no slash at the end; empty means the driver's own, or no webhooks.
+	FalURL     string
+	MinimaxURL string
+	PublicURL  string
+	// CallbackKeys authenticate callback URLs: the first signs, all verify.
+	CallbackKeys []CallbackKey
+}
+
+// A CallbackKey is one key of REELAY_CALLBACK_KEY.
+type CallbackKey struct {
+	// ID stands in callback URLs and says which key signed.
+	ID string
+	// Secret holds CallbackKeyBytes raw bytes.
+	Secret secret.Value
+}
+
+// Validate checks every field and key. Its error names the setting.
+func (p Providers) Validate() error {
+	_, err := p.Resolve()
+	return err
+}
+
+// Resolve checks every field, reads the keys and returns plain values. Its error names the setting and holds no key.
+func (p Providers) Resolve() (Resolved, error) {
+	r := Resolved{Sandbox: p.Sandbox}
+	for _, u := range []struct {
+		flag, env, raw string
+		to             *string
+	}{
+		{"--fal-url", "REELAY_FAL_URL", p.FalURL, &r.FalURL},
+		{"--minimax-url", "REELAY_MINIMAX_URL", p.MinimaxURL, &r.MinimaxURL},
+		{"--public-url", "REELAY_PUBLIC_URL", p.PublicURL, &r.PublicURL},
+	} {
+		if u.raw == "" {
+			continue
+		}
+		if err := provider.CheckBaseURL(u.raw); err != nil {
+			return Resolved{}, wrong(u.flag, u.env, err)
+		}
+		*u.to = strings.TrimRight(u.raw, "/")
+	}
+	text, err := secret.Lookup(EnvCallbackKey)
+	if err != nil {
+		return Resolved{}, err
+	}
+	if r.CallbackKeys, err = parseCallbackKeys(text); err != nil {
+		return Resolved{}, wrong("", EnvCallbackKey, err)
+	}
+	if p.Sandbox {
+		return r, nil // what is not read cannot be sent
+	}
+	if r.FalKey, err = secret.Lookup(EnvFalKey); err != nil {
+		return Resolved{}, err
+	}
+	if r.MinimaxKey, err = secret.Lookup(EnvMinimaxKey); err != nil {
+		return Resolved{}, err
+	}
+	return r, nil
+}
+
+// parseCallbackKeys reads <kid>:<base64 of 32 bytes>, comma separated. Its errors count keys and never quote one.
+func parseCallbackKeys(text secret.Value) ([]CallbackKey, error) {
+	if text.Empty() {
+		return nil, nil
+	}
+	var keys []CallbackKey
+	seen := map[string]bool{}
+	for i, part := range strings.Split(text.Reveal(), ",") {
+		id, encoded, ok := strings.Cut(strings.TrimSpace(part), ":")
+		if !ok || !events.ValidToken(id) {
+			// The id is not quoted: without a colon it is the key itself.
+			return nil, fmt.Errorf("key %d is not <kid>:<base64 of %d bytes>, kid being 1 to %d characters of A-Z a-z 0-9 _ -",
+				i+1, CallbackKeyBytes, events.MaxTokenBytes)
+		}
+		raw, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("key %d is not base64 after the colon", i+1)
+		}
+		if len(raw) != CallbackKeyBytes {
+			return nil, fmt.Errorf("key %d has %d bytes, not %d", i+1, len(raw), CallbackKeyBytes)
+		}
+		if seen[id] {
+			return nil, errors.New("two keys have the same kid")
+		}
+		seen[id] = true
+		keys = append(keys, CallbackKey{ID: id, Secret: secret.New(string(raw))})
+	}
+	return keys, nil
+}

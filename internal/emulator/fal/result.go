@@ -1,0 +1,159 @@
+package fal
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"reelay/internal/emulator"
+)
+
+// A file is fal's File object; images have a size too.
+type file struct {
+	URL         string `json:"url"`
+	ContentType string `json:"content_type"`
+	FileName    string `json:"file_name"`
+	FileSize    int    `json:"file_size"`
+	Width       int    `json:"width,omitempty"`
+	Height      int    `json:"height,omitempty"`
+}
+
+func (s *Server) result(w http.ResponseWriter, r *http.Request, app, id string) {
+	s.ledger.Call("result")
+	j, ok := s.job(app, id)
+	if !ok {
+		notFound(w)
+		return
+	}
+	l := lifeOf(j, s.pace, time.Now())
+	faults := emulator.ReadScript(j.Input).ResultFaults
+	switch {
+	case l.word != completed:
+		reply(w, http.StatusBadRequest, id, map[string]string{"detail": "Request is still in progress"})
+	case faults > 0 && s.count("result/"+id) < faults:
+		misbehave(w, r, "500_html")
+	case l.fail != nil && l.fail.platform:
+		platformError(w, id, *l.fail)
+	case l.fail != nil:
+		modelError(w, id, *l.fail)
+	default:
+		s.success(w, r, j)
+	}
+}
+
+// success writes the model's result in the shape that its kind of model has.
+func (s *Server) success(w http.ResponseWriter, r *http.Request, j emulator.Job) {
+	var in struct {
+		Seed      json.RawMessage `json:"seed"`
+		Prompt    string          `json:"prompt"`
+		NumImages int             `json:"num_images"`
+	}
+	_ = json.Unmarshal(j.Input, &in) // what cannot be read is not echoed
+	if len(in.Seed) == 0 {
+		in.Seed = json.RawMessage("17454220438242315174") // fal's own seeds exceed 63 bits
+	}
+	t := mediaType(j.Model)
+	name, contentType, body := emulator.Media(t)
+	ext := name[strings.LastIndexByte(name, '.'):]
+	out := file{
+		URL: s.mediaBase(r) + "/media/" + j.ID + ext, ContentType: contentType, FileName: name, FileSize: len(body),
+	}
+	units := 1
+	var result any
+	switch t {
+	case "image":
+		units = min(max(1, in.NumImages), 4)
+		images := make([]file, units)
+		nsfw := make([]bool, units)
+		for i := range images {
+			images[i] = out
+			images[i].Width, images[i].Height = 160, 90
+			images[i].URL = s.mediaBase(r) + "/media/" + j.ID + "_" + strconv.Itoa(i) + ext
+		}
+		result = struct {
+			Images  []file             `json:"images"`
+			Timings map[string]float64 `json:"timings"`
+			Seed    json.RawMessage    `json:"seed"`
+			NSFW    []bool             `json:"has_nsfw_concepts"`
+			Prompt  string             `json:"prompt"`
+		}{images, map[string]float64{"inference": 0.5}, in.Seed, nsfw, in.Prompt}
+	case "audio":
+		result = struct {
+			Audio      file `json:"audio"`
+			DurationMS int  `json:"duration_ms"`
+		}{out, 1000}
+	default:
+		result = struct {
+			Video file            `json:"video"`
+			Seed  json.RawMessage `json:"seed"`
+		}{out, in.Seed}
+	}
+	w.Header().Set("X-Fal-Billable-Units", strconv.Itoa(units))
+	reply(w, http.StatusOK, j.ID, result)
+}
+
+// modelError writes a failure in the envelope of models.
+func modelError(w http.ResponseWriter, id string, f failure) {
+	type item struct {
+		Loc []string `json:"loc"`
+		Msg string   `json:"msg"`
+		// Type is fal's documented error type or a raw one of pydantic.
+		Type string         `json:"type"`
+		URL  string         `json:"url"`
+		Ctx  map[string]any `json:"ctx"`
+	}
+	w.Header().Set("X-Fal-Billable-Units", "0")
+	w.Header().Set("X-Fal-Retryable", strconv.FormatBool(f.status >= 500))
+	reply(w, f.status, id, map[string]any{"detail": []item{{
+		Loc: []string{"body", "prompt"}, Msg: f.message, Type: f.errorType,
+		URL: "https://docs.fal.ai/errors#" + f.errorType, Ctx: map[string]any{},
+	}}})
+}
+
+// platformError writes a failure in the envelope of fal itself.
+func platformError(w http.ResponseWriter, id string, f failure) {
+	w.Header().Set("X-Fal-Error-Type", f.errorType)
+	if f.userTimeout {
+		w.Header().Set("X-Fal-Request-Timeout-Type", "user")
+	}
+	reply(w, f.status, id, struct {
+		Detail    string `json:"detail"`
+		ErrorType string `json:"error_type"`
+	}{f.message, f.errorType})
+}
+
+// mediaType guesses from a model's id what it makes: "video", "image" or "audio".
+func mediaType(model string) string {
+	// Ordered: what a model makes out of something else says more than the name of its family.
+	for _, guess := range []struct {
+		makes string
+		words []string
+	}{
+		{"video", []string{"-to-video", "text2video"}},
+		{"image", []string{"-to-image", "text2image"}},
+		{"audio", []string{"-to-audio", "-to-speech", "-to-music", "tts", "speech", "audio", "music", "sound", "voice", "elevenlabs"}},
+		{"video", []string{"video", "veo", "sora", "hailuo", "seedance", "ray-2"}},
+		{"image", []string{"image", "flux", "nano-banana", "imagen", "recraft", "ideogram", "seedream", "diffusion", "sdxl"}},
+	} {
+		for _, word := range guess.words {
+			if strings.Contains(model, word) {
+				return guess.makes
+			}
+		}
+	}
+	return "video"
+}
+
+// price is about what such a model costs, in US dollars.
+func price(model string) float64 {
+	switch mediaType(model) {
+	case "image":
+		return 0.025
+	case "audio":
+		return 0.05
+	default:
+		return 0.35
+	}
+}

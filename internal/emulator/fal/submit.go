@@ -1,0 +1,111 @@
+package fal
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"reelay/internal/emulator"
+)
+
+// extraStart is the job's start timeout in seconds, as sent, in emulator.Job.Extra.
+const extraStart = "start_timeout"
+
+func (s *Server) submit(w http.ResponseWriter, r *http.Request, segments []string) {
+	s.ledger.Call("submit")
+	model := strings.Join(segments, "/")
+	if len(segments) < 2 {
+		detail(w, http.StatusNotFound, fmt.Sprintf("Application %q not found", model))
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		detail(w, http.StatusRequestEntityTooLarge, "Request body too large")
+		return
+	} else if err != nil {
+		return // the client broke off: nothing to accept
+	}
+	script := emulator.ReadScript(body)
+	if script.Submit == "reset_before" {
+		hangUp(w)
+		return
+	}
+	if code, ok := strings.CutPrefix(script.Submit, "refuse_"); ok {
+		refuse(w, code)
+		return
+	}
+	pace := s.pace.Of(script)
+	start, err := startTimeout(r.Header)
+	if err != nil {
+		platformError(w, newID(time.Now()), failure{status: http.StatusBadRequest, errorType: "bad_request", message: err.Error()})
+		return
+	}
+	if limit, err := strconv.Atoi(r.URL.Query().Get("fal_max_queue_length")); err == nil && pace.Position > limit {
+		refuse(w, "429")
+		return
+	}
+	job := newJob(model, body, r.URL.Query().Get("fal_webhook"), start)
+	if err := s.ledger.Accept(job); err != nil {
+		s.log.Error("ledger", "error", err)
+		http.Error(w, "ledger", http.StatusInternalServerError)
+		return
+	}
+	s.log.Info("accepted", "id", job.ID, "model", model)
+	if fault, ok := strings.CutPrefix(script.Submit, "accept_then_"); ok {
+		misbehave(w, r, fault)
+		return
+	}
+	// Before the reply: who has the reply in hand may look at the ledger at once.
+	if err := s.ledger.Update(job.ID, func(j *emulator.Job) { j.Answered = true }); err != nil {
+		s.log.Error("ledger", "error", err)
+	}
+	reply(w, http.StatusOK, job.ID, s.statusOf(r, job, false))
+}
+
+func newJob(model string, body []byte, webhook, start string) emulator.Job {
+	now := time.Now()
+	sum := sha256.Sum256(body)
+	j := emulator.Job{
+		Provider: "fal", ID: newID(now), Model: model, At: now, Correlation: webhook,
+		BodySHA256: hex.EncodeToString(sum[:]), Input: body, PriceUSD: price(model),
+	}
+	if start != "" {
+		j.Extra = map[string]string{extraStart: start}
+	}
+	return j
+}
+
+// startTimeout reads the start timeout, whose newer header wins. fal wants more than a tenth of a second.
+func startTimeout(h http.Header) (string, error) {
+	text := h.Get("X-Fal-Request-Start-Timeout")
+	if text == "" {
+		text = h.Get("X-Fal-Request-Timeout")
+	}
+	if text == "" {
+		return "", nil
+	}
+	if s, err := strconv.ParseFloat(text, 64); err != nil || !(s > 0.1) {
+		return "", fmt.Errorf("Invalid request timeout: %q", text)
+	}
+	return text, nil
+}
+
+// newID returns a UUID of version 7 for that time.
+func newID(now time.Time) string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	ms := now.UnixMilli()
+	for i := range 6 {
+		b[i] = byte(ms >> (40 - 8*i))
+	}
+	b[6] = b[6]&0x0f | 0x70
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

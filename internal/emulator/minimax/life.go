@@ -1,0 +1,125 @@
+package minimax
+
+import (
+	"encoding/json"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"reelay/internal/emulator"
+)
+
+// phase is where a job is, for both APIs.
+type phase int
+
+const (
+	preparing phase = iota
+	queueing
+	processing
+	succeeded
+	failed
+	expired
+	cancelled
+	gone // deleted by its owner, or too old to be asked about
+)
+
+// retention is how long V2 knows a task, by its list page. For V1 it is not documented.
+const retention = 7 * 24 * time.Hour
+
+// life is the state of a job at one moment.
+type life struct {
+	phase phase
+	// code and message are why it failed.
+	code    int
+	message string
+	// unknown asks for a state word that no documentation has.
+	unknown bool
+	// since is when the phase began.
+	since time.Time
+}
+
+func (l life) ended() bool { return l.phase >= succeeded }
+
+// life derives the state of a job from what the ledger has of it.
+func (s *Server) life(j emulator.Job, now time.Time) life {
+	script := emulator.ReadScript(j.Input)
+	pace := s.o.Pace.Of(script)
+	started := j.At.Add(pace.Queue)
+	ended := started.Add(pace.Run)
+	var b create
+	_ = json.Unmarshal(j.Input, &b) // it was read when the job was accepted
+	stalled := script.Stall == "running" || strings.Contains(b.prompt(), "#stall")
+	if j.Extra["hurry"] != "" { // a scripted race has ended it early
+		ended = j.At
+		stalled = false
+	}
+	switch {
+	case j.Extra["deleted"] != "" || now.Sub(j.At) > retention:
+		return life{phase: gone, since: j.At}
+	case j.CancelledAt != nil:
+		return life{phase: cancelled, since: *j.CancelledAt}
+	case script.Stall == "queued" && j.Extra["hurry"] == "":
+		return life{phase: queueing, since: j.At}
+	case !now.Before(ended) && !stalled:
+		return end(script, b, ended)
+	case !now.Before(started):
+		return life{phase: processing, since: started, unknown: strings.Contains(b.prompt(), "#unknown")}
+	case now.Sub(j.At) < pace.Queue/4:
+		return life{phase: preparing, since: j.At}
+	default:
+		return life{phase: queueing, since: j.At}
+	}
+}
+
+// end is how a job ends.
+func end(script emulator.Script, b create, at time.Time) life {
+	code, err := strconv.Atoi(script.Fail)
+	switch {
+	case strings.EqualFold(script.Fail, "expired"):
+		return life{phase: expired, since: at}
+	case script.Fail != "" && (err != nil || code <= 0):
+		return life{phase: failed, code: 1000, message: script.Fail, since: at}
+	case script.Fail != "":
+		return life{phase: failed, code: code, message: text(code), since: at}
+	case strings.Contains(b.prompt(), "#1027"):
+		return life{phase: failed, code: 1027, message: text(1027), since: at}
+	}
+	return life{phase: succeeded, since: at}
+}
+
+// count increments a counter of a job that has to outlive the process, and returns its value.
+func (s *Server) count(id, name string) int {
+	n := 0
+	_ = s.o.Ledger.Update(id, func(j *emulator.Job) {
+		n, _ = strconv.Atoi(j.Extra[name])
+		n++
+		mark(j, name, strconv.Itoa(n))
+	}) // a counter that could not be stored is still right until the next start
+	return n
+}
+
+// mark sets an extra of a job. The map is replaced because readers of the ledger share the old one.
+func mark(j *emulator.Job, name, value string) {
+	extra := maps.Clone(j.Extra)
+	if extra == nil {
+		extra = map[string]string{}
+	}
+	extra[name] = value
+	j.Extra = extra
+}
+
+// pollFault is the fault that this look meets, "" for none.
+func (s *Server) pollFault(j emulator.Job) string {
+	script := emulator.ReadScript(j.Input)
+	if script.Polls == "" || script.PollFaults > 0 && s.count(j.ID, "polls") > script.PollFaults {
+		return ""
+	}
+	return script.Polls
+}
+
+// resultFault reports whether this read of a finished result fails.
+func (s *Server) resultFault(j emulator.Job) bool {
+	n := emulator.ReadScript(j.Input).ResultFaults
+	return n > 0 && s.count(j.ID, "results") <= n
+}

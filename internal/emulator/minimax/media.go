@@ -1,0 +1,53 @@
+package minimax
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"reelay/internal/emulator"
+)
+
+// urlLife is how long a link to a result works, by V1's download page. For V2 it is not documented.
+const urlLife = time.Hour
+
+// mediaURL makes a link to the result of a job.
+func mediaURL(r *http.Request, id string) string {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	expires := strconv.FormatInt(time.Now().Add(urlLife).Unix(), 10)
+	return scheme + "://" + r.Host + "/media/" + id + "/output.mp4?Expires=" + expires + "&Signature=" + signature(id, expires)
+}
+
+// signature ties a link to its end. It guards nothing, so it needs no secret, and links outlive a restart.
+func signature(id, expires string) string {
+	sum := sha256.Sum256([]byte("reelay emulator " + id + " " + expires))
+	return hex.EncodeToString(sum[:12])
+}
+
+// media serves a result, with ranges, until the link expires.
+func (s *Server) media(w http.ResponseWriter, r *http.Request) {
+	s.o.Ledger.Call("media")
+	id, q := r.PathValue("id"), r.URL.Query()
+	end, err := strconv.ParseInt(q.Get("Expires"), 10, 64)
+	switch {
+	case err != nil || q.Get("Signature") != signature(id, q.Get("Expires")):
+		denied(w, "SignatureDoesNotMatch")
+	case time.Now().Unix() >= end:
+		denied(w, "Request has expired.")
+	default:
+		emulator.ServeMedia(w, r, "video")
+	}
+}
+
+// denied answers as the storage behind MiniMax's links does.
+func denied(w http.ResponseWriter, why string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(http.StatusForbidden)
+	_, _ = io.WriteString(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>`+why+"</Message></Error>\n")
+}

@@ -1,0 +1,72 @@
+package emulator
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// A Script asks an emulator for a life or a fault. A request carries it as the field "emulate" of its input; the
+// real providers would refuse or ignore that field, so it never leaves a sandbox by accident.
+type Script struct {
+	// QueueMS and RunMS replace the emulator's own durations, in milliseconds.
+	QueueMS *int `json:"queue_ms,omitempty"`
+	RunMS   *int `json:"run_ms,omitempty"`
+	// Position is the place in the provider's queue at acceptance.
+	Position *int `json:"position,omitempty"`
+	// Submit is what happens to the paid request:
+	//   "accept_then_reset", "accept_then_500", "accept_then_502_html", "accept_then_hang", "accept_then_empty"
+	//     accept (and so bill) it and lose the answer in that way;
+	//   "reset_before" breaks the connection without accepting;
+	//   "refuse_<code>" refuses it with the provider's own envelope, <code> an HTTP status (fal, MiniMax V2) or a
+	//     base_resp code (MiniMax V1).
+	Submit string `json:"submit,omitempty"`
+	// Polls is what the first PollFaults looks meet (all of them when PollFaults is 0):
+	//   "reset", "unknown" (an unknown state word), "not_found", or a code as in Submit.
+	Polls      string `json:"polls,omitempty"`
+	PollFaults int    `json:"poll_faults,omitempty"`
+	// Fail ends the job as failed: an HTTP status, an error type or a base_resp code that the provider documents.
+	Fail string `json:"fail,omitempty"`
+	// Stall keeps the job in its queue ("queued") or at work ("running") for ever.
+	Stall string `json:"stall,omitempty"`
+	// Cancel is how a cancel ends: "" takes effect, "ignored" lets the job succeed.
+	Cancel string `json:"cancel,omitempty"`
+	// ResultFaults is how many reads of the finished result fail with 500 first.
+	ResultFaults int `json:"result_faults,omitempty"`
+}
+
+// ReadScript returns the script inside a request body, or the zero Script.
+func ReadScript(body []byte) Script {
+	var b struct {
+		Emulate Script `json:"emulate"`
+	}
+	_ = json.Unmarshal(body, &b) // a body without a readable script is an ordinary body
+	return b.Emulate
+}
+
+// A Pace is how long jobs take at an emulator that no script tells otherwise.
+type Pace struct {
+	// Queue is the time in the queue, Run the time at work.
+	Queue time.Duration
+	Run   time.Duration
+	// Position is the place in the queue at acceptance.
+	Position int
+}
+
+// SandboxPace makes a video in about five seconds.
+func SandboxPace() Pace {
+	return Pace{Queue: 1500 * time.Millisecond, Run: 3500 * time.Millisecond, Position: 2}
+}
+
+// Of returns the pace that script asks for, p where it is silent.
+func (p Pace) Of(s Script) Pace {
+	if s.QueueMS != nil {
+		p.Queue = time.Duration(*s.QueueMS) * time.Millisecond
+	}
+	if s.RunMS != nil {
+		p.Run = time.Duration(*s.RunMS) * time.Millisecond
+	}
+	if s.Position != nil {
+		p.Position = *s.Position
+	}
+	return p
+}

@@ -1,0 +1,263 @@
+// Package proc is what every reelay process is made of: parts that are started in order and stopped in reverse, each by name
+// and within a bound; an operations listener with /healthz, /readyz and /metrics; a signal that ends it cleanly.
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// stopWait bounds the stop of one part. A paid request under way may need a minute to be answered.
+const stopWait = 90 * time.Second
+
+// A Process is a set of running parts.
+type Process struct {
+	log      *slog.Logger
+	registry *prometheus.Registry
+
+	mu       sync.Mutex
+	stops    []stop
+	ready    []func() bool
+	children map[string]*Process
+	stopping atomic.Bool
+	failed   chan error
+}
+
+type stop struct {
+	name string
+	fn   func() error
+}
+
+// New returns a process without parts.
+func New(log *slog.Logger) *Process {
+	return &Process{log: log, registry: prometheus.NewRegistry(), failed: make(chan error, 1), children: map[string]*Process{}}
+}
+
+// Child returns a process within p, so that several services can live in one process and each be stopped and started again. It
+// stops with p, fails p when it fails, and replaces a former child of that name.
+func (p *Process) Child(name string) *Process {
+	c := New(p.log)
+	c.failed = p.failed
+	p.mu.Lock()
+	p.children[name] = c
+	p.mu.Unlock()
+	p.Defer(name, c.Stop)
+	return c
+}
+
+// Gather returns the metrics of p and its children.
+func (p *Process) Gather() ([]*dto.MetricFamily, error) {
+	all := prometheus.Gatherers{p.registry}
+	p.mu.Lock()
+	for _, c := range p.children {
+		all = append(all, c)
+	}
+	p.mu.Unlock()
+	return all.Gather()
+}
+
+// Registerer returns where a part registers its metrics, labelled with its name.
+func (p *Process) Registerer(part string) prometheus.Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{"service": part}, p.registry)
+}
+
+// Defer has fn called when the process stops, after everything that was started later has stopped.
+func (p *Process) Defer(name string, fn func() error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stops = append(p.stops, stop{name, fn})
+}
+
+// Go starts a part. When run returns before it was told to stop, the process fails. ready may be nil.
+func (p *Process) Go(name string, run func(context.Context) error, ready func() bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx)
+		if ctx.Err() == nil {
+			if err == nil {
+				err = errors.New("ended by itself")
+			}
+			select {
+			case p.failed <- fmt.Errorf("%s: %w", name, err):
+			default: // one failure is enough to end the process
+			}
+		}
+		done <- err
+	}()
+	p.Defer(name, func() error { cancel(); return <-done })
+	if ready != nil {
+		p.mu.Lock()
+		p.ready = append(p.ready, ready)
+		p.mu.Unlock()
+	}
+}
+
+// Ready reports whether every part is ready and none is being stopped.
+func (p *Process) Ready() bool {
+	if p.stopping.Load() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.ready {
+		if !r() {
+			return false
+		}
+	}
+	for _, c := range p.children {
+		if !c.Ready() {
+			return false
+		}
+	}
+	return true
+}
+
+// AwaitReady waits until Ready or the end of ctx. A part that fails meanwhile is its error.
+func (p *Process) AwaitReady(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !p.Ready() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case err := <-p.failed:
+			return err
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// Wait waits for the end of ctx or the failure of a part.
+func (p *Process) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-p.failed:
+		return err
+	}
+}
+
+// Stop turns readiness off and stops every part, the last started first. It returns what went wrong, by name.
+func (p *Process) Stop() error {
+	p.stopping.Store(true)
+	var all []error
+	for {
+		p.mu.Lock()
+		if len(p.stops) == 0 {
+			p.mu.Unlock()
+			return errors.Join(all...)
+		}
+		s := p.stops[len(p.stops)-1]
+		p.stops = p.stops[:len(p.stops)-1]
+		p.mu.Unlock()
+		if err := p.stop(s); err != nil {
+			all = append(all, fmt.Errorf("stop of %s: %w", s.name, err))
+		}
+	}
+}
+
+func (p *Process) stop(s stop) error {
+	p.log.Debug("stopping", "part", s.name)
+	done := make(chan error, 1)
+	go func() { done <- s.fn() }()
+	timer := time.NewTimer(stopWait)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("still busy after %v", stopWait)
+	}
+}
+
+// ServeOps serves /healthz, /readyz and /metrics on an address; an empty one serves nothing.
+func (p *Process) ServeOps(address string) error {
+	if address == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("operations listener: %w", err)
+	}
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.Serve("ops", l, p.OpsHandler())
+	p.log.Info("operations listener", "address", l.Addr().String(), "paths", "/healthz /readyz /metrics")
+	return nil
+}
+
+// OpsHandler answers /healthz (the process is alive), /readyz (every part works) and /metrics.
+func (p *Process) OpsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !p.Ready() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ready\n")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// Serve runs an HTTP server on l as a part. Its limits suit small requests.
+func (p *Process) Serve(name string, l net.Listener, h http.Handler) {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+	p.Go(name, func(ctx context.Context) error {
+		stopped := context.AfterFunc(ctx, func() { _ = srv.Close() })
+		defer stopped()
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}, nil)
+}
+
+// Main is the body of a main: setup starts the parts, then the process runs until a signal, a failed part or the end of
+// ctx, and stops. It returns the exit code. SIGINT and SIGTERM are a clean end.
+func Main(ctx context.Context, log *slog.Logger, opsListen string, setup func(context.Context, *Process) error) int {
+	p := New(log)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var g run.Group
+	g.Add(run.SignalHandler(ctx, syscall.SIGINT, syscall.SIGTERM))
+	g.Add(func() error {
+		if err := p.ServeOps(opsListen); err != nil {
+			return err
+		}
+		if err := setup(ctx, p); err != nil {
+			return err
+		}
+		return p.Wait(ctx)
+	}, func(error) { cancel() })
+	err := g.Run()
+	code := 0
+	if err != nil && !errors.Is(err, run.ErrSignal) && !errors.Is(err, context.Canceled) {
+		log.Error("stopping", "error", err)
+		code = 1
+	}
+	if err := p.Stop(); err != nil {
+		log.Error("stopping", "error", err)
+		code = 1
+	}
+	return code
+}

@@ -1,0 +1,178 @@
+package fal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/provider"
+	"reelay/internal/secret"
+)
+
+const (
+	// DefaultBaseURL is fal's queue host.
+	DefaultBaseURL = "https://queue.fal.run"
+	// DefaultTimeout bounds one free call.
+	DefaultTimeout = 30 * time.Second
+	// maxIDBytes bounds a request id; fal's are UUIDs of 36.
+	maxIDBytes = 100
+)
+
+// Options of a Driver.
+type Options struct {
+	// BaseURL is https, or http on a loopback address, without a slash at the end. Default: DefaultBaseURL.
+	BaseURL string
+	// Key is the account's FAL_KEY. It must not be empty.
+	Key secret.Value
+	// Transport makes the free calls. Default: provider.NewTransport().
+	Transport http.RoundTripper
+	// Timeout bounds one free call. Default: DefaultTimeout.
+	Timeout time.Duration
+}
+
+// A Driver speaks to fal for one account. It is safe for concurrent use.
+type Driver struct {
+	baseURL string
+	key     secret.Value
+	client  *http.Client
+}
+
+// New checks the options and makes no call. Its errors name the option.
+func New(o Options) (*Driver, error) {
+	if o.BaseURL == "" {
+		o.BaseURL = DefaultBaseURL
+	}
+	if err := provider.CheckBaseURL(o.BaseURL); err != nil {
+		return nil, fmt.Errorf("fal: base URL: %w", err)
+	}
+	if o.Key.Empty() {
+		return nil, errors.New("fal: the key is empty")
+	}
+	if strings.ContainsFunc(o.Key.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, errors.New("fal: the key has characters that do not belong in a header")
+	}
+	if o.Transport == nil {
+		o.Transport = provider.NewTransport()
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	return &Driver{
+		baseURL: strings.TrimRight(o.BaseURL, "/"), key: o.Key, client: provider.NewClient(o.Transport, o.Timeout),
+	}, nil
+}
+
+// Format prints the base URL only: fmt reads unexported fields past the methods of secret.Value.
+func (d *Driver) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "fal at "+d.baseURL) }
+
+// Features is the same for every model. Progress and logs depend on what the model logs.
+func (d *Driver) Features(string) provider.Features {
+	return provider.Features{Cancel: true, Webhook: true, Progress: true, Position: true, Logs: true}
+}
+
+// Check takes any endpoint id of fal's form with any task type, and any JSON object: models and their schemas change too
+// often to be known here. Its error is an *events.FieldError of "task_type", "model" or "input".
+func (d *Driver) Check(t events.TaskType, model string, input json.RawMessage) error {
+	if !t.Valid() {
+		return events.NewFieldError("task_type", "%.80q is not one of %v", string(t), events.TaskTypes())
+	}
+	if _, err := parseModel(model); err != nil {
+		return err
+	}
+	if text := bytes.TrimSpace(input); len(text) == 0 || text[0] != '{' || !json.Valid(text) {
+		return events.NewFieldError("input", "must be a JSON object")
+	}
+	return nil
+}
+
+// Ref returns the handle of the request with that id of a model.
+func (d *Driver) Ref(model, id string) (json.RawMessage, error) {
+	m, err := parseModel(model)
+	if err != nil {
+		return nil, err
+	}
+	if !validID(id) {
+		return nil, fmt.Errorf("fal: %.120q is not a request id", id)
+	}
+	return events.Marshal(handle{App: m.app, RequestID: id})
+}
+
+// A handle names a request at fal.
+type handle struct {
+	App       string `json:"app"`
+	RequestID string `json:"request_id"`
+}
+
+// parseRef reads what Ref wrote and trusts nothing in it: it becomes part of a path. Its error is a *provider.Error.
+func parseRef(ref json.RawMessage) (handle, *provider.Error) {
+	var h handle
+	if err := json.Unmarshal(ref, &h); err != nil {
+		return h, badRef(err.Error())
+	}
+	m, err := parseModel(h.App)
+	if err != nil || m.app != h.App {
+		return h, badRef("no app in it")
+	}
+	if !validID(h.RequestID) {
+		return h, badRef("no request id in it")
+	}
+	return h, nil
+}
+
+func badRef(why string) *provider.Error {
+	return &provider.Error{
+		Kind: events.KindInternal, Code: "bad_ref", Message: provider.Clip("not a handle of fal: "+why, events.MaxMessageBytes),
+	}
+}
+
+// url returns the address of a request, of its status or of its cancel. fal also names these addresses in its answers; they
+// are not used, so that the key goes nowhere but to the base URL.
+func (d *Driver) url(h handle, rest string) string {
+	return d.baseURL + "/" + h.App + "/requests/" + h.RequestID + rest
+}
+
+func (d *Driver) authorization() string { return "Key " + d.key.Reveal() }
+
+// A model is an endpoint id: path is all of it, app what addresses its requests.
+type model struct{ app, path string }
+
+var (
+	segment  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	bareName = regexp.MustCompile(`^([0-9]+)-([A-Za-z0-9-]+)$`)
+	id       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+)
+
+func validID(s string) bool { return len(s) <= maxIDBytes && id.MatchString(s) }
+
+// parseModel reads an endpoint id: owner/app[/path...], with one more segment before it in the namespaces workflows and
+// comfy. The older form 123-name means 123/name, as in fal's own clients. Its error is a FieldError of "model".
+func parseModel(text string) (model, error) {
+	if len(text) > events.MaxModelBytes {
+		return model{}, events.NewFieldError("model", "%d bytes are over the limit of %d", len(text), events.MaxModelBytes)
+	}
+	if m := bareName.FindStringSubmatch(text); m != nil {
+		text = m[1] + "/" + m[2]
+	}
+	segments := strings.Split(text, "/")
+	app := 2
+	if segments[0] == "workflows" || segments[0] == "comfy" {
+		app = 3
+	}
+	if len(segments) < app {
+		return model{}, events.NewFieldError("model", "%q is not an endpoint id of fal, such as fal-ai/flux/schnell", text)
+	}
+	for _, s := range segments {
+		// "requests" would make the submit's path that of another call.
+		if !segment.MatchString(s) || s == "requests" {
+			return model{}, events.NewFieldError("model", "%q in %q does not belong in an endpoint id of fal", s, text)
+		}
+	}
+	return model{app: strings.Join(segments[:app], "/"), path: text}, nil
+}

@@ -1,0 +1,497 @@
+package fal
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+var sampleHandle = handle{App: "fal-ai/flux", RequestID: sampleID}
+
+// A canned answers calls of one kind.
+type canned struct {
+	status int
+	body   string
+	header map[string]string
+	abort  bool
+}
+
+func (c canned) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	if c.abort {
+		panic(http.ErrAbortHandler)
+	}
+	for name, v := range c.header {
+		w.Header().Set(name, v)
+	}
+	w.WriteHeader(c.status)
+	_, _ = w.Write([]byte(c.body))
+}
+
+// lookAt looks at a fal that has exactly those answers for the status and the result.
+func lookAt(t testing.TB, status, result canned) (provider.Snapshot, error) {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /fal-ai/flux/requests/"+sampleID+"/status", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "logs=1" || r.Header.Get("Authorization") != "Key "+testKey {
+			t.Errorf("the status call has query %q, key %v", r.URL.RawQuery, r.Header.Get("Authorization") != "")
+		}
+		status.ServeHTTP(w, r)
+	})
+	mux.Handle("GET /fal-ai/flux/requests/"+sampleID, result)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return newDriver(t, server.URL).Look(t.Context(), sampleRef())
+}
+
+func sampleRef() json.RawMessage {
+	return json.RawMessage(`{"app":"fal-ai/flux","request_id":"` + sampleID + `"}`)
+}
+
+func done() canned {
+	return canned{status: 200, body: `{"status":"COMPLETED","request_id":"` + sampleID + `","logs":null,"metrics":{}}`}
+}
+
+func kindOf(err error) events.Kind {
+	if err == nil {
+		return ""
+	}
+	return provider.AsError(err).Kind
+}
+
+// Every HTTP code of a status call, with every kind of body.
+func TestStatusMatrix(t *testing.T) {
+	t.Parallel()
+	bodies := map[string]string{
+		"not found": `{"status":"NOT_FOUND"}`, "text": `{"detail":"nope"}`, "platform": `{"detail":"nope","error_type":"x"}`,
+		"html": htmlPage, "empty": "", "garbage": "\x00{", "truncated": `{"status":"COMPL`, "array": `[]`, "no word": `{"queue_position":1}`,
+	}
+	for status := 100; status <= 599; status++ {
+		for name, body := range bodies {
+			own := name == "text" || name == "platform"
+			var want events.Kind
+			switch {
+			case status/100 == 2 && name == "not found":
+				continue // an unknown word: TestStatusWords
+			case status == 404 && (own || name == "not found"):
+				want = events.KindNotFound
+			case status == 429:
+				want = events.KindRateLimited
+			case (status == 401 || status == 403) && own:
+				want = events.KindAuth
+			case status == 402 && own:
+				want = events.KindQuota
+			default:
+				want = events.KindRetry
+			}
+			s, _, err := readStatus(sampleHandle, provider.Reply{Status: status, Body: []byte(body)})
+			if err == nil || err.Kind != want || s.State != "" {
+				t.Errorf("%d with %s: state %q, %v, want an error of kind %s", status, name, s.State, err, want)
+			}
+		}
+		s, _, err := readStatus(sampleHandle, provider.Reply{Status: status, Body: []byte(`{"status":"IN_PROGRESS"}`)})
+		if (err == nil) != (status/100 == 2) || err == nil && s.State != provider.Running {
+			t.Errorf("%d with IN_PROGRESS: state %q, %v", status, s.State, err)
+		}
+	}
+}
+
+func TestStatusWords(t *testing.T) {
+	t.Parallel()
+	position := func(n int) *int { return &n }
+	for _, row := range []struct {
+		body     string
+		state    provider.State
+		word     string
+		position *int
+	}{
+		{`{"status":"IN_QUEUE","queue_position":12654}`, provider.Queued, "IN_QUEUE", position(12654)},
+		{`{"status":"IN_QUEUE","queue_position":0}`, provider.Queued, "IN_QUEUE", position(0)},
+		{`{"status":"IN_QUEUE","queue_position":-1}`, provider.Queued, "IN_QUEUE", nil},
+		{`{"status":"IN_QUEUE","queue_position":null}`, provider.Queued, "IN_QUEUE", nil},
+		{`{"status":"IN_QUEUE","queue_position":"3"}`, provider.Queued, "IN_QUEUE", nil},
+		{`{"status":"IN_QUEUE","queue_position":17454220438242315174}`, provider.Queued, "IN_QUEUE", nil},
+		{`{"status":"IN_PROGRESS","queue_position":4}`, provider.Running, "IN_PROGRESS", nil},
+		{`{"status":"COMPLETED"}`, provider.Running, "COMPLETED", nil},
+		{`{"status":"NOT_FOUND"}`, provider.Unknown, "NOT_FOUND", nil},
+		{`{"status":"FAILED"}`, provider.Unknown, "FAILED", nil},
+		{`{"status":"in_queue"}`, provider.Unknown, "in_queue", nil},
+		{`{"status":"IN_QUEUE","logs":"odd","metrics":7}`, provider.Queued, "IN_QUEUE", nil},
+	} {
+		s, _, err := readStatus(sampleHandle, provider.Reply{Status: 202, Body: []byte(row.body)})
+		if err != nil || s.State != row.state || s.Word != row.word {
+			t.Errorf("%s: %s %q, %v, want %s %q", row.body, s.State, s.Word, err, row.state, row.word)
+		}
+		if (s.Position == nil) != (row.position == nil) || s.Position != nil && *s.Position != *row.position {
+			t.Errorf("%s: position %v", row.body, s.Position)
+		}
+	}
+	_, _, err := readStatus(sampleHandle, provider.Reply{Status: 200, Body: []byte(`{"status":"COMPLETED","request_id":"another"}`)})
+	if err == nil || err.Kind != events.KindRetry {
+		t.Errorf("the status of another request: %v, want kind retry", err)
+	}
+}
+
+// Every HTTP code of a result call, with every kind of body.
+func TestResultMatrix(t *testing.T) {
+	t.Parallel()
+	const pendingState = provider.State("pending")
+	bodies := map[string]string{
+		"files": `{"images":[{"url":"https://v3.fal.media/a.png"}]}`, "no files": `{"text":"hello"}`,
+		"text": `{"detail":"nope"}`, "model": `{"detail":[{"msg":"m","type":"value_error"}]}`, "platform": `{"detail":"nope","error_type":"x"}`,
+		"not found": `{"status":"NOT_FOUND"}`, "in progress": `{"detail":"Request is still in progress"}`,
+		"html": htmlPage, "empty": "", "garbage": "\x00{", "truncated": `{"images":[{"url":"https://v3.f`,
+	}
+	account := map[int]events.Kind{401: events.KindAuth, 402: events.KindQuota, 403: events.KindAuth, 408: events.KindRetry, 429: events.KindRateLimited}
+	for status := 200; status <= 599; status++ {
+		for name, body := range bodies {
+			for _, traced := range []bool{false, true} {
+				valid := !strings.Contains("html empty garbage truncated", name)
+				text := name == "text" || name == "in progress"
+				var want provider.State
+				var kind events.Kind
+				switch {
+				case status/100 == 2 && name == "files":
+					want = provider.Succeeded
+				case status == 200 && valid:
+					want = provider.Failed // paid for, and nothing to deliver
+				case status < 400:
+					want = pendingState
+				case name == "model" || name == "platform":
+					want = provider.Failed
+				case status == 499 && (traced || text) && name != "in progress":
+					want = provider.Cancelled
+				case status == 404 && name == "not found":
+					kind = events.KindNotFound
+				case account[status] != "" && text:
+					kind = account[status]
+				case account[status] != "" || name == "in progress" && status < 500:
+					want = pendingState
+				case traced || status < 500 && text:
+					want = provider.Failed
+				default:
+					want = pendingState
+				}
+				r := provider.Reply{Status: status, Body: []byte(body), Header: http.Header{}}
+				if traced {
+					r.Header.Set("X-Fal-Request-Id", sampleID)
+				}
+				s, err := readResult(provider.Snapshot{State: provider.Running, Word: wordCompleted}, envelope{}, r)
+				got := s.State
+				if got == provider.Running && s.ResultPending {
+					got = pendingState
+				}
+				if got != want || (err == nil) != (kind == "") || err != nil && err.Kind != kind {
+					t.Errorf("%d with %s, traced %v: %q, %v, want %q, kind %q", status, name, traced, got, err, want, kind)
+				}
+				if (s.State == provider.Failed) != (s.Err != nil) || s.State == provider.Succeeded && len(s.Outputs) == 0 {
+					t.Errorf("%d with %s: %s with error %v and %d outputs", status, name, s.State, s.Err, len(s.Outputs))
+				}
+			}
+		}
+	}
+}
+
+// Every error type that fal documents.
+func TestDocumentedFailures(t *testing.T) {
+	t.Parallel()
+	const none, possible = events.ChargeNone, events.ChargePossible
+	type row struct {
+		errorType string
+		status    int
+		kind      events.Kind
+		charge    events.Charge
+	}
+	platform := []row{
+		{"request_timeout", 504, events.KindDeadline, none},
+		{"startup_timeout", 504, events.KindDeadline, none},
+		{"runner_scheduling_failure", 503, events.KindInternal, none},
+		{"runner_connection_timeout", 503, events.KindInternal, none},
+		{"runner_disconnected", 503, events.KindInternal, none},
+		{"runner_connection_refused", 503, events.KindInternal, none},
+		{"runner_connection_error", 503, events.KindInternal, none},
+		{"runner_incomplete_response", 502, events.KindInternal, none},
+		{"runner_server_error", 500, events.KindInternal, none},
+		{"internal_error", 500, events.KindInternal, none},
+		{"bad_request", 400, events.KindInvalid, possible},
+		{"client_disconnected", 499, events.KindInternal, possible},
+		{"concurrent_requests_limit", 429, events.KindRateLimited, possible},
+	}
+	model := []row{
+		{"internal_server_error", 500, events.KindInternal, none},
+		{"generation_timeout", 504, events.KindInternal, none},
+		{"downstream_service_error", 400, events.KindInternal, possible},
+		{"downstream_service_error", 500, events.KindInternal, none},
+		{"downstream_service_unavailable", 500, events.KindInternal, none},
+		{"content_policy_violation", 422, events.KindModeration, possible},
+	}
+	for _, invalid := range strings.Fields(`no_media_generated image_too_small image_too_large image_load_error file_download_error
+		face_detection_error file_too_large greater_than greater_than_equal less_than less_than_equal multiple_of sequence_too_short
+		sequence_too_long one_of feature_not_supported invalid_archive archive_file_count_below_minimum archive_file_count_exceeds_maximum
+		audio_duration_too_long audio_duration_too_short unsupported_audio_format unsupported_image_format unsupported_video_format
+		video_duration_too_long video_duration_too_short missing value_error`) {
+		model = append(model, row{invalid, 422, events.KindInvalid, possible})
+	}
+	check := func(r row, form string, result canned) {
+		s, err := lookAt(t, done(), result)
+		if err != nil || s.State != provider.Failed || s.Err == nil {
+			t.Errorf("%s in %s: %s, %v, %v, want failed", r.errorType, form, s.State, s.Err, err)
+			return
+		}
+		if e := s.Err; e.Kind != r.kind || e.Charge != r.charge || e.Code != r.errorType || e.Message != "the reason" || e.HTTPStatus != r.status {
+			t.Errorf("%s in %s: %s, charge %q, code %q, message %q, status %d, want %s, %q",
+				r.errorType, form, e.Kind, e.Charge, e.Code, e.Message, e.HTTPStatus, r.kind, r.charge)
+		}
+	}
+	for _, r := range platform {
+		check(r, "the body", canned{status: r.status, body: `{"detail":"the reason","error_type":"` + r.errorType + `"}`})
+		check(r, "the header", canned{status: r.status, body: `{"detail":"the reason"}`, header: map[string]string{"X-Fal-Error-Type": r.errorType}})
+	}
+	for _, r := range model {
+		check(r, "the body", canned{status: r.status, body: `{"detail":[{"loc":["body"],"msg":"the reason","type":"` + r.errorType + `"}]}`})
+	}
+}
+
+func TestResults(t *testing.T) {
+	t.Parallel()
+	timedOut := done()
+	timedOut.body = `{"status":"COMPLETED","logs":[],"metrics":{},"error":"Request timed out","error_type":"request_timeout"}`
+	for _, row := range []struct {
+		name           string
+		status, result canned
+		state          provider.State
+		pending        bool
+		kind           events.Kind // of the failed look
+		failure        events.Kind
+		code           string
+		charge         events.Charge
+		units          float64
+	}{
+		{
+			name: "billed", status: done(), result: canned{status: 200, body: `{"video":{"url":"https://a/b.mp4"}}`, header: map[string]string{"X-Fal-Billable-Units": "2.5"}},
+			state: provider.Succeeded, units: 2.5,
+		},
+		{
+			name: "nonsense units", status: done(), result: canned{status: 200, body: `{"video":{"url":"https://a/b.mp4"}}`, header: map[string]string{"X-Fal-Billable-Units": "NaN"}},
+			state: provider.Succeeded,
+		},
+		{
+			name: "invalid and free", status: done(), result: canned{status: 422, body: `{"detail":[{"type":"missing","msg":"m"}]}`, header: map[string]string{"X-Fal-Billable-Units": "0"}},
+			state: provider.Failed, failure: events.KindInvalid, code: "missing", charge: events.ChargeNone,
+		},
+		{
+			name: "invalid and billed", status: done(), result: canned{status: 422, body: `{"detail":[{"type":"missing","msg":"m"}]}`, header: map[string]string{"X-Fal-Billable-Units": "1"}},
+			state: provider.Failed, failure: events.KindInvalid, code: "missing", charge: events.ChargeConfirmed, units: 1,
+		},
+		{
+			name: "start timeout by its header alone", status: done(),
+			result: canned{status: 504, body: "", header: map[string]string{"X-Fal-Request-Timeout-Type": "user", "X-Fal-Request-Id": sampleID}},
+			state:  provider.Failed, failure: events.KindDeadline, code: "http_504", charge: events.ChargeNone,
+		},
+		{
+			name: "cancelled", status: done(), result: canned{status: 499, body: `{"detail":"Request was cancelled","error_type":"client_cancelled"}`},
+			state: provider.Cancelled,
+		},
+		{name: "499 of somebody else", status: done(), result: canned{status: 499, body: htmlPage}, state: provider.Running, pending: true},
+		{name: "500 of somebody else", status: done(), result: canned{status: 500, body: htmlPage}, state: provider.Running, pending: true},
+		{name: "200 of somebody else", status: done(), result: canned{status: 200, body: htmlPage}, state: provider.Running, pending: true},
+		{name: "reset", status: done(), result: canned{abort: true}, state: provider.Running, pending: true},
+		{name: "redirect", status: done(), result: canned{status: 302, header: map[string]string{"Location": "/x"}}, state: provider.Running, pending: true},
+		{name: "still in the queue", status: done(), result: canned{status: 200, body: `{"status":"IN_QUEUE"}`}, state: provider.Running, pending: true},
+		{name: "early by code", status: done(), result: canned{status: 202, body: `{"status":"COMPLETED"}`}, state: provider.Running, pending: true},
+		{
+			name: "nothing to deliver", status: done(), result: canned{status: 200, body: `{"output":"a poem"}`},
+			state: provider.Failed, failure: events.KindInternal, code: "no_output", charge: events.ChargeConfirmed,
+		},
+		{
+			name: "model's own 404", status: done(), result: canned{status: 404, body: `{"detail":"no such voice"}`},
+			state: provider.Failed, failure: events.KindInvalid, code: "http_404", charge: events.ChargePossible,
+		},
+		{name: "expired", status: done(), result: canned{status: 404, body: `{"status":"NOT_FOUND"}`}, kind: events.KindNotFound},
+		{name: "key revoked", status: done(), result: canned{status: 401, body: `{"detail":"invalid key credentials"}`}, kind: events.KindAuth},
+		{name: "locked", status: done(), result: canned{status: 403, body: `{"detail":"User is locked. Reason: Exhausted balance."}`}, kind: events.KindQuota},
+		{
+			name: "expired, and the status knows why", status: timedOut, result: canned{status: 404, body: `{"status":"NOT_FOUND"}`},
+			state: provider.Failed, failure: events.KindDeadline, code: "request_timeout", charge: events.ChargeNone,
+		},
+		{
+			name: "unreadable, and the status knows why", status: timedOut, result: canned{status: 502, body: htmlPage},
+			state: provider.Failed, failure: events.KindDeadline, code: "request_timeout", charge: events.ChargeNone,
+		},
+	} {
+		s, err := lookAt(t, row.status, row.result)
+		if kindOf(err) != row.kind || s.State != row.state || s.ResultPending != row.pending {
+			t.Errorf("%s: state %q, pending %v, %v, want %q, %v, kind %q", row.name, s.State, s.ResultPending, err, row.state, row.pending, row.kind)
+			continue
+		}
+		if e := s.Err; (e != nil) != (row.failure != "") || e != nil && (e.Kind != row.failure || e.Code != row.code || e.Charge != row.charge) {
+			t.Errorf("%s: error %+v, want %s, code %s, charge %s", row.name, e, row.failure, row.code, row.charge)
+		}
+		if (s.Units != nil && *s.Units != row.units) || (s.Units == nil && row.units != 0) || (s.Unit == unitName) != (s.Units != nil) {
+			t.Errorf("%s: units %v %q, want %v", row.name, s.Units, s.Unit, row.units)
+		}
+	}
+}
+
+func TestRawKeepsBigNumbers(t *testing.T) {
+	t.Parallel()
+	body := `{"video":{"url":"https://a/b.mp4"}, "seed": 17454220438242315174}`
+	s, err := lookAt(t, done(), canned{status: 200, body: body})
+	if err != nil || string(s.Raw) != body {
+		t.Errorf("raw %s, %v, want %s", s.Raw, err, body)
+	}
+}
+
+func TestOutputs(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, body string
+		want       []events.Output
+	}{
+		{
+			"video", `{"video":{"url":"https://a/b.mp4","content_type":"video/mp4","file_name":"b.mp4","file_size":42},"seed":17454220438242315174}`,
+			[]events.Output{{URL: "https://a/b.mp4", ContentType: "video/mp4", FileName: "b.mp4", Size: 42}},
+		},
+		{
+			"order of the text", `{"z":{"url":"https://a/1"},"images":[{"url":"https://a/2"},{"url":"http://a/3"}],"a":{"deep":{"url":"https://a/4"}}}`,
+			[]events.Output{{URL: "https://a/1"}, {URL: "https://a/2"}, {URL: "http://a/3"}, {URL: "https://a/4"}},
+		},
+		{
+			"outer before inner", `{"video":{"thumbnail":{"url":"https://a/2"},"url":"https://a/1"}}`,
+			[]events.Output{{URL: "https://a/1"}, {URL: "https://a/2"}},
+		},
+		{"odd members", `{"f":{"url":"https://a/1","content_type":7,"file_name":null,"file_size":"big"}}`, []events.Output{{URL: "https://a/1"}}},
+		{"float and negative sizes", `[{"url":"https://a/1","file_size":1.5e3},{"url":"https://a/2","file_size":-1}]`, []events.Output{{URL: "https://a/1", Size: 1500}, {URL: "https://a/2"}}},
+		{"data", `{"image":{"url":"data:image/png;base64,AAAA"}}`, []events.Output{{URL: "data:image/png;base64,AAAA", ContentType: "image/png"}}},
+		{"data over the limit", `{"image":{"url":"data:image/png;base64,` + strings.Repeat("A", maxDataBytes) + `"}}`, nil},
+		{
+			"not fetchable", `{"a":{"url":"file:///etc/passwd"},"b":{"url":"javascript:alert(1)"},"c":{"url":"/a"},"d":{"url":"https://"},"e":{"url":""},"f":{"url":"https://user:pw@a/b"},"g":{"url":7}}`,
+			nil,
+		},
+		{"long link", `{"a":{"url":"https://a/` + strings.Repeat("x", maxURLBytes) + `"}}`, nil},
+		{"plain link", `{"audio_url":"https://a/1.wav","note":"https://a/2"}`, []events.Output{{URL: "https://a/1.wav"}}},
+		{"plain links", `{"image_urls":["https://a/1","https://a/2"]}`, []events.Output{{URL: "https://a/1"}, {URL: "https://a/2"}}},
+		{"files before links", `{"image_url":"https://a/input.png","video":{"url":"https://a/1"}}`, []events.Output{{URL: "https://a/1"}}},
+		{"too deep", strings.Repeat(`{"a":`, maxDepth+1) + `{"url":"https://a/1"}` + strings.Repeat("}", maxDepth+1), nil},
+		{"none", `{"text":"a"}`, nil},
+		{"no object", `"https://a/1"`, nil},
+	} {
+		got := readOutputs([]byte(row.body))
+		if fmt.Sprint(got) != fmt.Sprint(row.want) {
+			t.Errorf("%s: %.300v, want %v", row.name, got, row.want)
+		}
+	}
+	many := `[` + strings.TrimSuffix(strings.Repeat(`{"url":"https://a/b"},`, 1000), ",") + `]`
+	if n := len(readOutputs([]byte(many))); n != maxOutputs {
+		t.Errorf("%d outputs of 1000, want %d", n, maxOutputs)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		lines []string
+		want  float64 // -1 for none
+	}{
+		{[]string{"step 3/30"}, 10},
+		{[]string{"Step 15 of 30"}, 50},
+		{[]string{" 45%"}, 45},
+		{[]string{"progress: 12.5 %"}, 12.5},
+		{[]string{"Sampling:  33%|███▎      | 10/30 [00:03<00:06]"}, 33},
+		{[]string{"  3/30 [00:01<00:09,  3.1it/s]"}, 10},
+		{[]string{"step 1/30", "step 2/30", "saving"}, 100.0 * 2 / 30},
+		{[]string{"100%"}, 100},
+		{[]string{"101%"}, -1},
+		{[]string{"step 31/30"}, -1},
+		{[]string{"step 1/0"}, -1},
+		{[]string{"GPU memory 45%"}, -1},
+		{[]string{"took 3/30 seconds"}, -1},
+		{[]string{"loading"}, -1},
+		{nil, -1},
+		{append([]string{"50%"}, make([]string, maxProgressLines)...), -1},
+	} {
+		var lines []events.LogLine
+		for _, text := range row.lines {
+			lines = append(lines, events.LogLine{Message: text})
+		}
+		got := -1.0
+		if p := progress(lines); p != nil {
+			got = *p
+		}
+		if got != row.want {
+			t.Errorf("%.60q: %v, want %v", row.lines, got, row.want)
+		}
+	}
+}
+
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	raw := `[{"message":"a","level":"INFO","source":"USER","timestamp":"2026-05-11T10:30:01.123456Z"},
+		{"message":"b\u001b[31m\nc","timestamp":"2026-05-11T10:30:01.5"},7,{"message":7},{"message":""},{"message":"d","level":3,"timestamp":"never"}]`
+	lines := readLogs([]byte(raw))
+	if len(lines) != 3 {
+		t.Fatalf("%d lines, want 3: %v", len(lines), lines)
+	}
+	if at := lines[0].At; lines[0].Message != "a" || lines[0].Level != "INFO" || at == nil || at.Nanosecond() != 123456000 {
+		t.Errorf("first line %+v", lines[0])
+	}
+	if lines[1].Message != "b [31m c" || lines[1].At == nil {
+		t.Errorf("second line %+v", lines[1])
+	}
+	if lines[2].At != nil || lines[2].Level != "" {
+		t.Errorf("third line %+v", lines[2])
+	}
+	long := `[{"message":"` + strings.Repeat("é", events.MaxLogBytes) + `"}]`
+	if n := len(readLogs([]byte(long))[0].Message); n > events.MaxLogBytes {
+		t.Errorf("a line of %d bytes is kept, want at most %d", n, events.MaxLogBytes)
+	}
+	many := `[{"message":"old"}` + strings.Repeat(`,{"message":"new"}`, maxLines) + `]`
+	if got := readLogs([]byte(many)); len(got) != maxLines || got[0].Message != "new" {
+		t.Errorf("%d lines, the first %q, want the newest %d", len(got), got[0].Message, maxLines)
+	}
+}
+
+func FuzzLook(f *testing.F) {
+	f.Add(200, []byte(`{"status":"COMPLETED","logs":[{"message":"45%"}]}`), 200, []byte(`{"video":{"url":"https://a/b"}}`), "1")
+	f.Add(202, []byte(`{"status":"IN_QUEUE","queue_position":3}`), 500, []byte(htmlPage), "")
+	f.Add(200, []byte(`{"status":"COMPLETED","error_type":"x"}`), 422, []byte(`{"detail":[{"loc":["body"],"msg":"m","type":"t"}]}`), "NaN")
+	f.Fuzz(func(t *testing.T, status int, body []byte, code int, result []byte, units string) {
+		s, ended, err := readStatus(sampleHandle, provider.Reply{Status: status, Body: body})
+		if err != nil {
+			if s.State != "" || err.Kind == "" || err.Code == "" || err.Message == "" {
+				t.Errorf("failed look with state %q, error %+v", s.State, err)
+			}
+			return
+		}
+		if s.Word == "" || s.Err != nil || s.Progress != nil && !(*s.Progress >= 0 && *s.Progress <= 100) {
+			t.Errorf("snapshot %+v", s)
+		}
+		s.State = provider.Running
+		s, err = readResult(s, ended, provider.Reply{Status: code, Body: result, Header: http.Header{"X-Fal-Billable-Units": {units}}})
+		switch {
+		case err != nil:
+			if s.State != "" {
+				t.Errorf("failed look with state %q", s.State)
+			}
+		case s.State == provider.Succeeded:
+			if len(s.Outputs) == 0 || len(s.Outputs) > maxOutputs || !json.Valid(s.Raw) {
+				t.Errorf("succeeded with %d outputs, raw %s", len(s.Outputs), s.Raw)
+			}
+		case s.State == provider.Failed:
+			if s.Err == nil || s.Err.Charge == "" || s.Err.Kind == "" || code < 400 && s.Err.Code != "no_output" {
+				t.Errorf("failed with %d, %+v", code, s.Err)
+			}
+		case s.State == provider.Running && s.ResultPending, s.State == provider.Cancelled:
+		default:
+			t.Errorf("state %q, pending %v", s.State, s.ResultPending)
+		}
+		if _, err := json.Marshal(s); err != nil {
+			t.Errorf("the snapshot cannot be written: %v", err)
+		}
+	})
+}

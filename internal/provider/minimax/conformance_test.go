@@ -1,0 +1,61 @@
+package minimax_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+
+	"reelay/events"
+	"reelay/internal/emulator"
+	sandbox "reelay/internal/emulator/minimax"
+	"reelay/internal/provider"
+	"reelay/internal/provider/minimax"
+	"reelay/internal/provider/providertest"
+	"reelay/internal/secret"
+)
+
+const (
+	inputV1 = `{"prompt":"a kite over dunes [Pan left]","duration":6,"resolution":"768P"}`
+	inputV2 = `{"content":[{"type":"text","text":"a boy plays by the sea"}],"resolution":"768P","duration":5,"ratio":"16:9"}`
+)
+
+func newDriver(baseURL string, key secret.Value) (providertest.Driver, error) {
+	return minimax.New(minimax.Options{BaseURL: baseURL, Key: key})
+}
+
+func newEmulator(pace emulator.Pace) (http.Handler, *emulator.Ledger) {
+	s := sandbox.New(sandbox.Options{Pace: pace})
+	return s, s.Ledger()
+}
+
+func TestConformanceV1(t *testing.T) {
+	t.Parallel()
+	providertest.Run(t, providertest.Harness{
+		Driver: newDriver, Emulator: newEmulator,
+		Features:  provider.Features{Webhook: true},
+		Samples:   []providertest.Sample{{Type: events.Video, Model: "MiniMax-Hailuo-2.3", Input: inputV1}},
+		UnknownID: "999999999999999", Fail: "1027", FailKind: events.KindModeration,
+		Refusal: func(text string) provider.Reply {
+			return provider.Reply{
+				Status: 200,
+				Body:   []byte(`{"task_id":"","base_resp":{"status_code":2013,"status_msg":` + strconv.Quote(text) + `}}`),
+			}
+		},
+		RefusalKind: events.KindInvalid,
+	})
+}
+
+func TestConformanceV2(t *testing.T) {
+	t.Parallel()
+	providertest.Run(t, providertest.Harness{
+		Driver: newDriver, Emulator: newEmulator,
+		Features:  provider.Features{Cancel: true, List: true, Webhook: true},
+		Samples:   []providertest.Sample{{Type: events.Video, Model: "MiniMax-H3", Input: inputV2}},
+		UnknownID: "999999999999999", Fail: "1027", FailKind: events.KindModeration,
+		Refusal: func(text string) provider.Reply {
+			return provider.Reply{Status: 402, Body: []byte(`{"type":"error","error":{"type":"insufficient_balance_error","message":` +
+				strconv.Quote(text+" (1008)") + `,"http_code":"402"},"request_id":"02ab"}`)}
+		},
+		RefusalKind: events.KindQuota,
+	})
+}

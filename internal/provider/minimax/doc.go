@@ -1,0 +1,22 @@
+// Package minimax drives MiniMax's video tasks (https://platform.minimax.io/docs/api-reference).
+//
+// # Two generations
+//
+// MiniMax has two video APIs that share neither paths nor words nor errors. The model chooses: MiniMax-H3 and its
+// variants are V2 (/v2/video_generation), the Hailuo, T2V, I2V and S2V families are V1 (/v1/video_generation).
+// Both sit behind the small interface generation; v1.go and v2.go hold one wire format each.
+//
+// V1 answers everything with HTTP 200 and tells the verdict in base_resp.status_code. V2 uses HTTP statuses and an
+// error object that hides the same code in the last parenthesis of its message. Neither documents an idempotency key,
+// so a create whose answer was lost is in doubt. V2 can be asked for its recent tasks (Driver.List), V1 cannot.
+//
+// # What a failed call means
+//
+// A task's failure arrives inside a status answer and becomes Snapshot.Err. Whatever else goes wrong during a look is a
+// *provider.Error and says nothing about the task; in particular a V1 answer with a bad base_resp and no status.
+//
+// # Cancel
+//
+// V1 has no cancel. V2 has one call, DELETE, which cancels a queued task but destroys the record of a finished one, its
+// paid result included. So Cancel asks first and sends DELETE only to a task that is queued.
+package minimax

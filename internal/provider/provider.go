@@ -1,0 +1,172 @@
+// Package provider holds the values that the services and the provider drivers exchange: what to send, what came back,
+// what a look at a task has shown. A driver (provider/fal, provider/minimax) renders and reads one provider's wire format;
+// it never decides what happens to a task.
+//
+// The paid request is the only call that a driver does not make itself: it renders the exact bytes (Render) and
+// classifies the answer (Classify), and package paid sends them once. Everything else a driver does is free and may be
+// repeated.
+package provider
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"reelay/events"
+)
+
+// A Request is one paid request as exact bytes. Header holds the credentials; it is never logged or stored.
+type Request struct {
+	URL    string
+	Header http.Header
+	Body   []byte
+}
+
+// A Reply is what a provider answered over HTTP, its body cut at a limit.
+type Reply struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Outcome says what is known about a paid request.
+type Outcome string
+
+// The outcomes of a paid request. Whatever is neither accepted nor refused is in doubt.
+const (
+	Accepted Outcome = "accepted" // the provider gave an id
+	Refused  Outcome = "refused"  // proven: nothing was bought
+	InDoubt  Outcome = "in_doubt" // nobody knows
+)
+
+// An Answer classifies the reply to a paid request.
+type Answer struct {
+	Outcome Outcome
+	// Ref is the provider's handle and ID its own id of the task, for Accepted.
+	Ref json.RawMessage
+	ID  string
+	// Err is why, for Refused and InDoubt.
+	Err *Error
+}
+
+// State is a provider's state of a task in common words.
+type State string
+
+// The states. An unknown word of the provider is Running or Queued as it was: never a verdict.
+const (
+	Unknown   State = "unknown"
+	Queued    State = "queued"
+	Running   State = "running"
+	Succeeded State = "succeeded"
+	Failed    State = "failed"
+	Cancelled State = "cancelled"
+)
+
+// A Snapshot is what one look at a task has shown.
+type Snapshot struct {
+	State State
+	// Word is the provider's own word for the state.
+	Word string
+	// Position is the place in the provider's queue, 0 being next; nil if it does not tell.
+	Position *int
+	// Progress in percent, 0 to 100; nil if it does not tell.
+	Progress *float64
+	// Logs are all lines the provider shows now.
+	Logs []events.LogLine
+	// Outputs and Raw are the result, for Succeeded. Outputs is never empty then.
+	Outputs []events.Output
+	Raw     json.RawMessage
+	// Err is the provider's own reason, for Failed.
+	Err *Error
+	// Units and Unit are what the provider says it bills; nil if it does not tell.
+	Units *float64
+	Unit  string
+	// ResultPending says that the provider has finished and its result could not be read yet: look again. State is Running.
+	ResultPending bool
+}
+
+// CancelOutcome is what a provider answered to a cancel. None of them is a verdict on the task: the next look tells what
+// the provider really did.
+type CancelOutcome string
+
+// The answers to a cancel.
+const (
+	CancelRequested   CancelOutcome = "requested"   // the provider will try
+	CancelDone        CancelOutcome = "cancelled"   // the provider says it is cancelled
+	CancelTooLate     CancelOutcome = "too_late"    // it has ended or can no longer be cancelled
+	CancelUnsupported CancelOutcome = "unsupported" // the provider has no cancel
+	CancelNotFound    CancelOutcome = "not_found"   // the provider does not know the task
+)
+
+// Features is what a driver can do.
+type Features struct {
+	Cancel   bool
+	List     bool
+	Webhook  bool
+	Progress bool
+	Position bool
+	Logs     bool
+}
+
+// An Error is a failure at a provider, classified. Message is the provider's own reason, bounded and free of keys.
+type Error struct {
+	Kind    events.Kind
+	Code    string
+	Message string
+	// RetryAfter is what the provider asked for; 0 if it did not.
+	RetryAfter time.Duration
+	HTTPStatus int
+	TraceID    string
+	// Charge is what is known about the price; empty where the error says nothing about it.
+	Charge events.Charge
+	cause  error
+}
+
+// Error returns "<kind>: <message> (<code>)".
+func (e *Error) Error() string {
+	if e.Code == "" {
+		return fmt.Sprintf("%s: %s", e.Kind, e.Message)
+	}
+	return fmt.Sprintf("%s: %s (%s)", e.Kind, e.Message, e.Code)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Event returns e in the contract's form.
+func (e *Error) Event() *events.Error {
+	return &events.Error{
+		Code: e.Code, Kind: e.Kind, Message: Clip(e.Message, events.MaxMessageBytes), HTTPStatus: e.HTTPStatus, TraceID: e.TraceID,
+		Charge:    e.Charge,
+		Retryable: e.Kind == events.KindRetry || e.Kind == events.KindRateLimited || e.Kind == events.KindInternal,
+	}
+}
+
+// AsError returns the *Error in err's chain, or wraps err as an internal one.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Kind: events.KindInternal, Code: "internal", Message: err.Error(), cause: err}
+}
+
+// Clip cuts s to at most n bytes at a character boundary and replaces control characters, so that a stranger's text is
+// safe in a log line or a record.
+func Clip(s string, n int) string {
+	out := make([]rune, 0, min(len(s), n))
+	size := 0
+	for _, r := range s {
+		if r < ' ' || r == 0x7f {
+			r = ' '
+		}
+		size += len(string(r))
+		if size > n {
+			break
+		}
+		out = append(out, r)
+	}
+	return string(out)
+}

@@ -1,0 +1,35 @@
+package stack
+
+import (
+	"reelay/internal/account"
+	"reelay/services/poller"
+	"reelay/services/status"
+	"reelay/services/submitter"
+)
+
+// SubmitterLanes returns the accounts as the submitter takes them.
+func SubmitterLanes(all []account.Account) []submitter.Lane {
+	lanes := make([]submitter.Lane, len(all))
+	for i, a := range all {
+		lanes[i] = submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver}
+	}
+	return lanes
+}
+
+// PollerLanes returns the accounts as the poller takes them.
+func PollerLanes(all []account.Account) []poller.Lane {
+	lanes := make([]poller.Lane, len(all))
+	for i, a := range all {
+		lanes[i] = poller.Lane{Name: a.Lane, Driver: a.Driver, Interval: a.Interval, Horizon: a.Horizon}
+	}
+	return lanes
+}
+
+// StatusLanes returns the accounts as the status service takes them.
+func StatusLanes(all []account.Account) []status.LaneInfo {
+	lanes := make([]status.LaneInfo, len(all))
+	for i, a := range all {
+		lanes[i] = status.LaneInfo{Name: a.Lane, Provider: a.Provider}
+	}
+	return lanes
+}

@@ -1,0 +1,196 @@
+// Package stack is the whole of reelay in one process: broker, emulators in the sandbox, and every service, each with a
+// connection of its own as if it were alone. It takes no signals and needs no sockets, so it also runs inside a
+// synctest bubble.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"reelay/internal/account"
+	"reelay/internal/bus"
+	"reelay/internal/config"
+	"reelay/internal/emulator"
+	emufal "reelay/internal/emulator/fal"
+	emuminimax "reelay/internal/emulator/minimax"
+	"reelay/internal/natsd"
+	"reelay/internal/paid"
+	"reelay/internal/proc"
+	"reelay/services/poller"
+	"reelay/services/status"
+	"reelay/services/submitter"
+)
+
+// The services, in the order in which they start.
+const (
+	Status    = "status"
+	Poller    = "poller"
+	Submitter = "submitter"
+)
+
+// Services lists every service, in the order in which they start.
+func Services() []string { return []string{Status, Poller, Submitter} }
+
+// readyWait bounds the start of the whole stack.
+const readyWait = time.Minute
+
+// Options configure a Stack.
+type Options struct {
+	// StoreDir holds everything that is kept over a restart.
+	StoreDir string
+	// Listen is the broker's address; empty for connections in process only.
+	Listen    string
+	Sync      natsd.Sync
+	Providers config.Resolved
+	Pipeline  config.Pipeline
+	// Pace is how long the emulators' jobs take; the zero Pace is emulator.SandboxPace.
+	Pace emulator.Pace
+	// ListenEmulator opens an emulator's listener; nil takes its usual loopback address, or any free one.
+	ListenEmulator func(address string) (net.Listener, error)
+	// Dial and Transport carry the calls to the providers; nil for TCP.
+	Dial      paid.Dialer
+	Transport http.RoundTripper
+	Log       *slog.Logger
+}
+
+// A Stack is a running reelay.
+type Stack struct {
+	o        Options
+	proc     *proc.Process
+	broker   *natsd.Server
+	ledgers  map[string]*emulator.Ledger
+	accounts []account.Account
+	running  map[string]*proc.Process
+}
+
+// Start starts everything as parts of p and returns when it is ready.
+func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
+	if o.Pace == (emulator.Pace{}) {
+		o.Pace = emulator.SandboxPace()
+	}
+	s := &Stack{o: o, proc: p, ledgers: map[string]*emulator.Ledger{}, running: map[string]*proc.Process{}}
+	var err error
+	s.broker, err = natsd.Start(natsd.Options{StoreDir: filepath.Join(o.StoreDir, "nats"), Listen: o.Listen, Sync: o.Sync, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	p.Defer("broker", func() error { s.broker.Stop(); return nil })
+	if o.Providers.Sandbox {
+		if err := s.emulate(); err != nil {
+			return nil, err
+		}
+	}
+	if s.accounts, err = account.Open(s.o.Providers, o.Pipeline.PollInterval, o.Transport); err != nil {
+		return nil, err
+	}
+	for _, name := range Services() {
+		if err := s.StartService(ctx, name); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, readyWait, errors.New("the services were not ready in time"))
+	defer cancel()
+	return s, p.AwaitReady(ctx)
+}
+
+// emulate starts an emulator of each provider and points the settings at them.
+func (s *Stack) emulate() error {
+	for _, e := range []struct {
+		name, address string
+		url           *string
+		handler       func(*emulator.Ledger) http.Handler
+	}{
+		{account.Fal, account.FalEmulator, &s.o.Providers.FalURL, func(l *emulator.Ledger) http.Handler {
+			return emufal.New(emufal.Options{Pace: s.o.Pace, Ledger: l, Log: s.o.Log})
+		}},
+		{account.Minimax, account.MinimaxEmulator, &s.o.Providers.MinimaxURL, func(l *emulator.Ledger) http.Handler {
+			return emuminimax.New(emuminimax.Options{Pace: s.o.Pace, Ledger: l, Log: s.o.Log})
+		}},
+	} {
+		ledger, err := emulator.OpenLedger(filepath.Join(s.o.StoreDir, e.name+".ledger"))
+		if err != nil {
+			return err
+		}
+		s.proc.Defer(e.name+" ledger", ledger.Close)
+		s.ledgers[e.name] = ledger
+		l, err := s.listen(e.address)
+		if err != nil {
+			return fmt.Errorf("%s emulator: %w", e.name, err)
+		}
+		*e.url = "http://" + l.Addr().String()
+		s.proc.Serve(e.name+" emulator", l, e.handler(ledger))
+	}
+	return nil
+}
+
+func (s *Stack) listen(address string) (net.Listener, error) {
+	if s.o.ListenEmulator != nil {
+		return s.o.ListenEmulator(address)
+	}
+	if l, err := net.Listen("tcp", address); err == nil {
+		return l, nil
+	}
+	return net.Listen("tcp", "127.0.0.1:0")
+}
+
+// StartService starts one service with a connection of its own. It must not be running.
+func (s *Stack) StartService(ctx context.Context, name string) error {
+	p := s.proc.Child(name)
+	nc, err := s.broker.Connect(name)
+	if err != nil {
+		return err
+	}
+	p.Defer("connection", func() error { return bus.Drain(nc) })
+	b, err := bus.Open(ctx, nc, bus.Options{Replicas: s.o.Pipeline.Replicas, Log: s.o.Log})
+	if err != nil {
+		return err
+	}
+	s.running[name] = p
+	switch name {
+	case Submitter:
+		svc, err := submitter.New(submitter.Options{
+			Bus: b, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, Log: s.o.Log,
+			Registerer: p.Registerer(name),
+		})
+		if err != nil {
+			return err
+		}
+		p.Go(name, svc.Run, svc.Ready)
+	case Poller:
+		svc, err := poller.New(poller.Options{Bus: b, Lanes: PollerLanes(s.accounts), Log: s.o.Log, Registerer: p.Registerer(name)})
+		if err != nil {
+			return err
+		}
+		p.Go(name, svc.Run, svc.Ready)
+	default:
+		svc, err := status.New(status.Options{Bus: b, Lanes: StatusLanes(s.accounts), Log: s.o.Log, Registerer: p.Registerer(name)})
+		if err != nil {
+			return err
+		}
+		p.Go(name, svc.Run, svc.Ready)
+	}
+	return nil
+}
+
+// StopService stops one service as its process would be stopped.
+func (s *Stack) StopService(name string) error { return s.running[name].Stop() }
+
+// URL is where other processes connect; empty without a listener.
+func (s *Stack) URL() string { return s.broker.URL() }
+
+// Connect connects a client in process.
+func (s *Stack) Connect(name string) (*nats.Conn, error) { return s.broker.Connect(name) }
+
+// Accounts returns the provider accounts.
+func (s *Stack) Accounts() []account.Account { return s.accounts }
+
+// Ledger returns the ledger of an emulator, nil outside the sandbox.
+func (s *Stack) Ledger(provider string) *emulator.Ledger { return s.ledgers[provider] }

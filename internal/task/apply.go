@@ -1,0 +1,454 @@
+package task
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+var (
+	// ErrNotApplicable says that a person's decision does not fit the phase of the task.
+	ErrNotApplicable = errors.New("not applicable in this phase")
+	// ErrArrow says that the machine tried a step that its table does not have: a bug, not an input.
+	ErrArrow = errors.New("no such arrow from this phase")
+)
+
+const (
+	// CancelGrace is how long after a cancel for a deadline the provider may still tell how the task ended.
+	CancelGrace = 2 * time.Minute
+	// CancelTries is how often a provider that does not answer is asked to cancel.
+	CancelTries = 5
+	// LateWatch is how long a task that was given up is still watched for a result that was paid for.
+	LateWatch = 6 * time.Hour
+	// NotFoundLooks and NotFoundSpan say when a provider that does not know a task it once accepted is believed: that many
+	// such looks in a row, over at least that time.
+	NotFoundLooks = 5
+	NotFoundSpan  = 5 * time.Minute
+
+	maxAttemptsKept = 20
+	maxEvidence     = 10
+)
+
+// A Change is what a trigger does to a task.
+type Change struct {
+	// Task is the record as it now is.
+	Task events.Task
+	// Written says that it differs from the one given and must be stored before anything below is done.
+	Written bool
+	// Events are to be published, in order; those that are stored already are refused there as duplicates.
+	Events []events.Event
+	// Effects are what has to exist outside the record. They derive from the record alone.
+	Effects Effects
+}
+
+// Effects is what a record wants done.
+type Effects struct {
+	// Watch: a watch message must exist, the task is looked at.
+	Watch bool
+	// AskCancel: the provider has to be asked to cancel.
+	AskCancel bool
+}
+
+// Apply takes one step. current is nil when there is no record. A trigger that finds its work done changes nothing and
+// returns the events that are already due, so that whoever repeats it repairs what a crash left out.
+//
+// The only errors are ErrNotApplicable, for Resolve, and ErrArrow, which is a bug.
+func Apply(current *events.Task, tr Trigger) (Change, error) {
+	s := step{m: tr.meta()}
+	if current != nil {
+		s.t = clone(*current)
+	}
+	accept, isAccept := tr.(Accept)
+	switch {
+	case isAccept:
+		s.accept(current, accept)
+	case current == nil:
+		return Change{}, nil
+	default:
+		s.apply(tr)
+	}
+	if s.err != nil {
+		return Change{Task: s.t}, s.err
+	}
+	if !s.written && current != nil {
+		s.t = *current
+	}
+	c := Change{Task: s.t, Written: s.written}
+	if s.written {
+		c.Task.Version++
+		trim(&c.Task)
+	}
+	c.Events = s.publish(c)
+	c.Effects = Wants(c.Task)
+	return c, nil
+}
+
+// step is one Apply under way.
+type step struct {
+	m       Meta
+	t       events.Task
+	written bool
+	newLogs []events.LogLine
+	// retell asks for the events of earlier steps although this one has none.
+	retell bool
+	reject *events.Event
+	err    error
+}
+
+func (s *step) apply(tr Trigger) {
+	switch tr := tr.(type) {
+	case Intent:
+		s.intent(tr)
+	case Release:
+		s.release(tr)
+	case Accepted:
+		s.accepted(tr)
+	case Refused:
+		s.refused(tr)
+	case Doubt:
+		s.doubt(tr)
+	case Observed:
+		s.observed(tr)
+	case LookFailed:
+		s.lookFailed(tr)
+	case Cancel:
+		s.cancel(tr)
+	case CancelAnswered:
+		s.cancelAnswered(tr)
+	case Resolve:
+		s.resolve(tr)
+	case Due:
+		s.due(tr)
+	default:
+		s.err = fmt.Errorf("%w: trigger %T", ErrArrow, tr)
+	}
+}
+
+// move takes a named arrow.
+func (s *step) move(name, note string) {
+	if s.err != nil {
+		return
+	}
+	a, ok := machine[name]
+	if !ok || !slices.Contains(a.From, s.t.Phase) {
+		s.err = fmt.Errorf("%w: %s from %q", ErrArrow, name, s.t.Phase)
+		return
+	}
+	to := a.To
+	if to == "" {
+		to = s.t.Phase
+	}
+	tr := events.Transition{
+		Version: s.t.Version + 1, At: s.m.At, Name: name, From: s.t.Phase, To: to, By: s.m.By,
+		Note: provider.Clip(note, events.MaxMessageBytes), Event: a.Event,
+	}
+	if at := s.t.Attempt(); at != nil {
+		tr.Attempt = at.N
+	}
+	s.t.Phase = to
+	s.t.Status = statusOf(s.t, name)
+	s.t.Transitions = append(slices.Clip(s.t.Transitions), tr)
+	s.written = true
+}
+
+// statusOf derives the status from the phase, and for an ended task from the arrow that ended it.
+func statusOf(t events.Task, arrow string) events.Status {
+	switch t.Phase {
+	case events.PhaseRunning, events.PhaseFetching:
+		return events.StatusInProgress
+	case events.PhaseCancelling:
+		if t.StartedAt != nil {
+			return events.StatusInProgress
+		}
+		return events.StatusQueued
+	case events.PhaseDone:
+		switch arrow {
+		case arrowSucceed:
+			return events.StatusCompleted
+		case arrowCancelled:
+			return events.StatusCancelled
+		case arrowRefused, arrowWriteOff, arrowLost, arrowFail, arrowExpired:
+			return events.StatusFailed
+		}
+		return t.Status // a late step on an ended task
+	}
+	return events.StatusQueued
+}
+
+// finish ends the task.
+func (s *step) finish(arrow, note string, e *events.Error) {
+	at := s.m.At
+	s.t.Error = e
+	s.t.CompletedAt = &at
+	s.t.QueuePosition, s.t.EstimatedWaitS, s.t.ETA, s.t.NotBefore = nil, nil, nil, nil
+	s.move(arrow, note)
+}
+
+func (s *step) accept(current *events.Task, tr Accept) {
+	if current == nil {
+		s.t = clone(tr.Task)
+		s.t.Phase, s.t.Version = "", 0
+		s.move(arrowAccept, "")
+		return
+	}
+	if current.RequestDigest == tr.Task.RequestDigest {
+		return
+	}
+	s.reject = &events.Event{
+		Type: events.EventRejected, Project: tr.Task.Project, TaskID: tr.Task.ID, Time: s.m.At, RequestDigest: tr.Task.RequestDigest,
+		Error: &events.Error{
+			Code: events.CodeIdempotencyConflict, Kind: events.KindInvalid, Field: "id", Charge: events.ChargeNone,
+			Message: "id: a task with this id exists and was asked for with another body",
+		},
+	}
+}
+
+func (s *step) intent(tr Intent) {
+	if s.t.Phase != events.PhaseWaiting || s.t.NotBefore != nil && s.m.At.Before(*s.t.NotBefore) {
+		return
+	}
+	if s.overdue() {
+		s.t.Unannounced = true
+		return
+	}
+	if n := possiblyPaid(s.t); n >= s.t.MaxPaidAttempts {
+		s.err = fmt.Errorf("%w: %d of %d paid attempts are used", ErrArrow, n, s.t.MaxPaidAttempts)
+		return
+	}
+	n := 1
+	if last := s.t.Attempt(); last != nil {
+		n = last.N + 1
+	}
+	s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{
+		N: n, Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
+		Outcome: events.AttemptOpen, Charge: events.ChargePossible,
+	})
+	s.t.NotBefore = nil
+	s.move(arrowIntend, "")
+}
+
+// owned returns the latest attempt if owner holds it and its outcome is not known.
+func (s *step) owned(owner string) *events.Attempt {
+	a := s.t.Attempt()
+	if a == nil || a.Owner != owner || !isUnknown(s.t.Phase) {
+		return nil
+	}
+	return a
+}
+
+// settle records what became of an attempt.
+func (s *step) settle(a *events.Attempt, o events.AttemptOutcome, c events.Charge, e *events.Error, source, note string) {
+	at := s.m.At
+	a.Outcome, a.OutcomeAt, a.Charge, a.Error = o, &at, c, e
+	s.evidence(a, source, note)
+}
+
+func (s *step) evidence(a *events.Attempt, source, note string) {
+	if len(a.Evidence) < maxEvidence {
+		a.Evidence = append(slices.Clip(a.Evidence), events.Evidence{
+			At: s.m.At, Source: source, Note: provider.Clip(note, events.MaxMessageBytes),
+		})
+	}
+}
+
+func (s *step) release(tr Release) {
+	a := s.owned(tr.Owner)
+	if a == nil {
+		return
+	}
+	s.settle(a, events.AttemptReleased, events.ChargeNone, nil, "reply", "not sent: "+tr.Reason)
+	s.backToWaiting(arrowRelease, tr.Reason, tr.Wait)
+}
+
+func (s *step) refused(tr Refused) {
+	a := s.owned(tr.Owner)
+	if a == nil {
+		return
+	}
+	e := tr.Err.Event()
+	e.Charge = events.ChargeNone
+	s.settle(a, events.AttemptRefused, events.ChargeNone, e, "reply", "refused: "+e.Message)
+	switch tr.Err.Kind {
+	case events.KindRetry, events.KindRateLimited, events.KindQuota, events.KindAuth:
+		s.backToWaiting(arrowRefusedWait, e.Message, tr.Wait)
+	default:
+		s.t.Unannounced = true
+		if s.t.Cancel != nil {
+			s.finish(arrowCancelled, "refused by the provider after a cancel", nil)
+			return
+		}
+		s.finish(arrowRefused, e.Message, e)
+	}
+}
+
+// backToWaiting returns the task to our queue, or ends it where a cancel was waiting for that.
+func (s *step) backToWaiting(arrow, note string, wait time.Duration) {
+	if s.t.Cancel != nil {
+		s.t.Unannounced = true
+		s.finish(arrowCancelled, "not accepted by the provider before the cancel", nil)
+		return
+	}
+	if wait > 0 {
+		at := s.m.At.Add(wait)
+		s.t.NotBefore = &at
+	}
+	s.move(arrow, note)
+}
+
+func (s *step) doubt(tr Doubt) {
+	a := s.owned(tr.Owner)
+	if a == nil || s.t.Phase != events.PhaseSubmitting {
+		return
+	}
+	e := tr.Err.Event()
+	e.Kind, e.Charge = events.KindAmbiguous, events.ChargePossible
+	s.settle(a, events.AttemptInDoubt, events.ChargePossible, e, "reply", e.Message)
+	s.move(arrowDoubt, e.Message)
+}
+
+func (s *step) accepted(tr Accepted) {
+	i := slices.IndexFunc(s.t.Attempts, func(a events.Attempt) bool { return a.N == tr.Attempt })
+	if i < 0 || len(tr.Ref) == 0 {
+		return
+	}
+	a := &s.t.Attempts[i]
+	if len(a.Ref) > 0 {
+		if bytes.Equal(a.Ref, tr.Ref) || hasEvidence(a, tr.ID) {
+			return
+		}
+		s.evidence(a, tr.Source, "second id for one attempt: "+tr.ID)
+		s.move(arrowDoubleAccept, "attempt "+fmt.Sprint(a.N)+" has a second provider id "+tr.ID)
+		return
+	}
+	s.settle(a, events.AttemptAccepted, events.ChargeConfirmed, nil, tr.Source, firstOf(tr.Note, "accepted as "+tr.ID))
+	a.Ref, a.ProviderID = tr.Ref, tr.ID
+	if len(s.t.ProviderRef) > 0 || i != len(s.t.Attempts)-1 && s.t.Phase == events.PhaseSubmitting {
+		// Another attempt is out or at the provider already: two were paid for, and the record says so.
+		s.move(arrowDoubleAccept, fmt.Sprintf("attempt %d was accepted as well, as %s", a.N, tr.ID))
+		return
+	}
+	at := s.m.At
+	s.t.ProviderRef, s.t.ProviderID, s.t.SubmittedAt = tr.Ref, tr.ID, &at
+	s.t.NotBefore = nil
+	if s.t.Phase == events.PhaseDone {
+		s.watchLate()
+		s.move(arrowLateAccepted, "accepted as "+tr.ID+" after the task had been given up")
+		return
+	}
+	s.move(arrowAccepted, firstOf(tr.Note, "accepted as "+tr.ID))
+	if s.t.Cancel != nil {
+		s.move(arrowCancel, s.t.Cancel.Reason)
+	}
+}
+
+func (s *step) cancel(tr Cancel) {
+	switch {
+	case s.t.Phase == events.PhaseDone || s.t.Phase == events.PhaseCancelling:
+		return
+	case s.t.Cancel != nil && (s.t.Cancel.SentAt == nil || s.t.Cancel.Outcome == string(provider.CancelUnsupported)):
+		return
+	}
+	s.t.Cancel = &events.CancelState{AskedAt: s.m.At, Reason: tr.Reason, By: "client"}
+	switch s.t.Phase {
+	case events.PhaseWaiting:
+		s.finish(arrowCancelled, firstOf(tr.Reason, "cancelled before it was sent"), nil)
+	case events.PhaseSubmitting, events.PhaseInDoubt, events.PhaseParked:
+		s.move(arrowCancelNoted, tr.Reason)
+	default:
+		s.move(arrowCancel, tr.Reason)
+	}
+}
+
+func (s *step) cancelAnswered(tr CancelAnswered) {
+	if s.t.Phase != events.PhaseCancelling || s.t.Cancel.SentAt != nil {
+		return
+	}
+	c := *s.t.Cancel
+	s.t.Cancel = &c
+	c.Tries++
+	note := "the provider answers: " + string(tr.Outcome)
+	if tr.Err != nil {
+		note = fmt.Sprintf("asking the provider failed (%d of %d): %s", c.Tries, CancelTries, tr.Err.Message)
+		tr.Outcome = "unanswered"
+	}
+	if tr.Err == nil || c.Tries >= CancelTries {
+		at := s.m.At
+		c.SentAt, c.Outcome = &at, string(tr.Outcome)
+	}
+	s.t.Cancel = &c
+	if tr.Outcome == provider.CancelUnsupported && c.By == "client" {
+		if s.t.StartedAt == nil {
+			s.move(arrowCancelVoidQd, note)
+		} else {
+			s.move(arrowCancelVoid, note)
+		}
+		return
+	}
+	s.move(arrowCancelSent, note)
+}
+
+func (s *step) resolve(tr Resolve) {
+	late := s.t.Phase == events.PhaseDone && s.t.Status == events.StatusFailed && s.t.Error != nil &&
+		s.t.Error.Charge == events.ChargePossible && len(s.t.ProviderRef) == 0
+	inDoubt := s.t.Phase == events.PhaseInDoubt || s.t.Phase == events.PhaseParked
+	last := s.t.Attempt()
+	switch {
+	case last == nil, !inDoubt && (!late || tr.Action != events.ResolveAdopt):
+		s.err = fmt.Errorf("%w: the task is %s, resolve needs in_doubt or parked", ErrNotApplicable, s.t.Phase)
+	case tr.Action == events.ResolveAdopt:
+		s.accepted(Accepted{
+			Meta: s.m, Attempt: last.N, Ref: tr.Ref, ID: tr.ID, Source: "person",
+			Note: "adopted as " + tr.ID + suffix(tr.Reason),
+		})
+	case tr.Action == events.ResolveResubmit:
+		s.evidence(last, "person", "resubmit"+suffix(tr.Reason))
+		s.t.MaxPaidAttempts = max(s.t.MaxPaidAttempts, possiblyPaid(s.t)+1)
+		s.backToWaiting(arrowResubmit, "a person allowed another paid attempt"+suffix(tr.Reason), 0)
+	default:
+		s.evidence(last, "person", "written off"+suffix(tr.Reason))
+		s.finish(arrowWriteOff, "written off by a person"+suffix(tr.Reason), &events.Error{
+			Code: events.CodeWrittenOff, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
+			Message: "written off by a person; the provider may have charged for it" + suffix(tr.Reason),
+		})
+	}
+}
+
+// possiblyPaid counts the attempts that are not proven free.
+func possiblyPaid(t events.Task) int {
+	n := 0
+	for _, a := range t.Attempts {
+		if a.Charge != events.ChargeNone {
+			n++
+		}
+	}
+	return n
+}
+
+func isUnknown(p events.Phase) bool {
+	return p == events.PhaseSubmitting || p == events.PhaseInDoubt || p == events.PhaseParked
+}
+
+func hasEvidence(a *events.Attempt, id string) bool {
+	return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool {
+		return e.Note == "second id for one attempt: "+id
+	})
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func suffix(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}

@@ -1,0 +1,117 @@
+package task
+
+import "reelay/events"
+
+// An Arrow is one named step of the machine: from which phases it may be taken, where it leads, and the event that derives
+// from it. An empty To keeps the phase.
+type Arrow struct {
+	Name  string
+	From  []events.Phase
+	To    events.Phase
+	Event events.EventType
+}
+
+// The arrows' names.
+const (
+	arrowAccept        = "accept"
+	arrowIntend        = "intend"
+	arrowRelease       = "release"
+	arrowAccepted      = "accepted"
+	arrowLateAccepted  = "late_accepted"
+	arrowDoubleAccept  = "double_accept"
+	arrowRefusedWait   = "refused_wait"
+	arrowRefused       = "refused"
+	arrowDoubt         = "doubt"
+	arrowOverdue       = "overdue"
+	arrowPark          = "park"
+	arrowResubmit      = "resubmit"
+	arrowWriteOff      = "write_off"
+	arrowProviderQueue = "provider_queued"
+	arrowRun           = "run"
+	arrowFetch         = "fetch"
+	arrowProgress      = "progress"
+	arrowUnknownWord   = "unknown_word"
+	arrowLookFailed    = "look_failed"
+	arrowLookRecovered = "look_recovered"
+	arrowLost          = "lost"
+	arrowSucceed       = "succeed"
+	arrowFail          = "fail"
+	arrowCancelled     = "cancelled"
+	arrowCancelNoted   = "cancel_noted"
+	arrowCancel        = "cancel"
+	arrowCancelSent    = "cancel_sent"
+	arrowCancelVoid    = "cancel_void"
+	arrowCancelVoidQd  = "cancel_void_queued"
+	arrowExpire        = "expire"
+	arrowExpired       = "expired"
+	arrowLateResult    = "late_result"
+	arrowLateEnd       = "late_end"
+	arrowAnnounced     = "announced"
+)
+
+// machine is the table of all arrows by name; nobody writes it.
+var machine = func() map[string]Arrow {
+	m := map[string]Arrow{}
+	for _, a := range Arrows() {
+		m[a.Name] = a
+	}
+	return m
+}()
+
+// Arrows returns the whole machine.
+func Arrows() []Arrow {
+	const (
+		waiting    = events.PhaseWaiting
+		submitting = events.PhaseSubmitting
+		inDoubt    = events.PhaseInDoubt
+		parked     = events.PhaseParked
+		queued     = events.PhaseProviderQueued
+		running    = events.PhaseRunning
+		cancelling = events.PhaseCancelling
+		fetching   = events.PhaseFetching
+		done       = events.PhaseDone
+	)
+	unknown := []events.Phase{submitting, inDoubt, parked}
+	open := []events.Phase{waiting, submitting, inDoubt, parked}
+	atProvider := []events.Phase{queued, running, fetching, cancelling}
+	return []Arrow{
+		{arrowAccept, []events.Phase{""}, waiting, events.EventQueued},
+
+		{arrowIntend, []events.Phase{waiting}, submitting, ""},
+		{arrowRelease, unknown, waiting, ""},
+		{arrowAccepted, open, queued, events.EventSubmitted},
+		{arrowLateAccepted, []events.Phase{done}, "", ""},
+		{arrowDoubleAccept, events.Phases(), "", ""},
+		{arrowRefusedWait, unknown, waiting, events.EventProgress},
+		{arrowRefused, unknown, done, events.EventFailed},
+		{arrowDoubt, []events.Phase{submitting}, inDoubt, events.EventInDoubt},
+		{arrowOverdue, []events.Phase{submitting}, inDoubt, events.EventInDoubt},
+		{arrowPark, []events.Phase{inDoubt}, parked, events.EventInDoubt},
+		{arrowResubmit, []events.Phase{inDoubt, parked}, waiting, events.EventProgress},
+		{arrowWriteOff, []events.Phase{inDoubt, parked}, done, events.EventFailed},
+
+		{arrowProviderQueue, []events.Phase{running, fetching}, queued, events.EventProgress},
+		{arrowRun, []events.Phase{queued, fetching}, running, events.EventProgress},
+		{arrowFetch, []events.Phase{queued, running}, fetching, events.EventProgress},
+		{arrowProgress, atProvider, "", events.EventProgress},
+		{arrowUnknownWord, atProvider, "", ""},
+		{arrowLookFailed, atProvider, "", ""},
+		{arrowLookRecovered, atProvider, "", ""},
+		{arrowLost, atProvider, done, events.EventFailed},
+		{arrowSucceed, atProvider, done, events.EventCompleted},
+		{arrowFail, atProvider, done, events.EventFailed},
+		{arrowCancelled, append([]events.Phase{waiting, submitting, inDoubt, parked}, atProvider...), done, events.EventCancelled},
+
+		{arrowCancelNoted, unknown, "", events.EventProgress},
+		{arrowCancel, []events.Phase{queued, running, fetching}, cancelling, events.EventProgress},
+		{arrowCancelSent, []events.Phase{cancelling}, "", ""},
+		{arrowCancelVoid, []events.Phase{cancelling}, running, events.EventProgress},
+		{arrowCancelVoidQd, []events.Phase{cancelling}, queued, events.EventProgress},
+		{arrowExpire, []events.Phase{queued, running, fetching, cancelling}, cancelling, events.EventProgress},
+		{arrowExpired, append([]events.Phase{waiting}, atProvider...), done, events.EventFailed},
+
+		{arrowLateResult, []events.Phase{done}, "", events.EventLateResult},
+		{arrowLateEnd, []events.Phase{done}, "", ""},
+		{arrowAnnounced, []events.Phase{done}, "", ""},
+	}
+}

@@ -1,0 +1,273 @@
+package task
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+// due acts on what is overdue.
+func (s *step) due(tr Due) {
+	switch s.t.Phase {
+	case events.PhaseWaiting:
+		s.overdue()
+	case events.PhaseSubmitting:
+		if a := s.t.Attempt(); s.m.At.After(a.NotAfter) {
+			s.settle(a, events.AttemptInDoubt, events.ChargePossible, &events.Error{
+				Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
+				Message: "nobody reported what became of the paid request",
+			}, "timer", "no report by "+a.NotAfter.UTC().Format(time.RFC3339))
+			s.move(arrowOverdue, "nobody reported what became of the paid request")
+		}
+	case events.PhaseInDoubt:
+		s.horizon(tr.Horizon)
+	case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseFetching:
+		if by, ok := s.missed(); ok {
+			s.expire(by)
+		}
+	case events.PhaseCancelling:
+		s.cancelOverdue()
+	case events.PhaseDone:
+		if s.t.Unannounced {
+			s.t.Unannounced = false
+			s.retell = true
+			s.move(arrowAnnounced, "")
+		}
+		s.endLateWatch()
+	}
+}
+
+// missed says which deadline has passed.
+func (s *step) missed() (by string, ok bool) {
+	if !s.m.At.Before(s.t.Deadline) {
+		return "deadline", true
+	}
+	if s.t.StartDeadline != nil && s.t.StartedAt == nil && !s.m.At.Before(*s.t.StartDeadline) {
+		return "start_deadline", true
+	}
+	return "", false
+}
+
+// overdue ends a waiting task whose deadline has passed; nothing of it is at a provider.
+func (s *step) overdue() bool {
+	by, ok := s.missed()
+	if !ok {
+		return false
+	}
+	s.t.Cancel = &events.CancelState{AskedAt: s.m.At, By: by}
+	charge := events.ChargeNone
+	if possiblyPaid(s.t) > 0 {
+		charge = events.ChargePossible
+	}
+	s.finish(arrowExpired, "it was still waiting", s.deadlineError(charge))
+	return true
+}
+
+// expire asks the provider to cancel a task whose deadline has passed.
+func (s *step) expire(by string) {
+	if c := s.t.Cancel; c != nil && c.Outcome == string(provider.CancelUnsupported) {
+		s.t.Cancel = &events.CancelState{AskedAt: s.m.At, By: by}
+		s.giveUp("the provider has no cancel")
+		return
+	}
+	s.t.Cancel = &events.CancelState{AskedAt: s.m.At, By: by}
+	s.move(arrowExpire, s.deadlineError("").Message)
+}
+
+// cancelOverdue bounds how long a cancel may take.
+func (s *step) cancelOverdue() {
+	c := s.t.Cancel
+	if c.By == "client" {
+		if by, ok := s.missed(); ok {
+			s.t.Cancel = &events.CancelState{AskedAt: s.m.At, By: by, SentAt: c.SentAt, Outcome: c.Outcome, Tries: c.Tries}
+			s.move(arrowExpire, s.deadlineError("").Message)
+		}
+		return
+	}
+	if s.m.At.Sub(c.AskedAt) >= CancelGrace {
+		s.giveUp("the provider did not say how it ended")
+	}
+}
+
+// giveUp ends the task for its deadline and goes on watching for the result that was paid for.
+func (s *step) giveUp(note string) {
+	s.watchLate()
+	s.finish(arrowExpired, note, s.deadlineError(events.ChargePossible))
+}
+
+func (s *step) deadlineError(charge events.Charge) *events.Error {
+	e := &events.Error{Code: events.CodeDeadlineExceeded, Kind: events.KindDeadline, Retryable: true, Charge: charge}
+	if s.t.Cancel != nil && s.t.Cancel.By == "start_deadline" {
+		e.Code = events.CodeStartDeadlineExceeded
+		e.Message = fmt.Sprintf("the provider did not start within the start timeout of %v", s.t.StartDeadline.Sub(s.t.CreatedAt))
+		return e
+	}
+	e.Message = fmt.Sprintf("not finished within the timeout of %v", s.t.Deadline.Sub(s.t.CreatedAt))
+	if a := s.t.Attempt(); a != nil && a.Outcome == events.AttemptRefused && a.Error != nil {
+		// It waited because the provider's account refused it: that is the reason a person needs.
+		e.Code, e.Kind, e.HTTPStatus, e.TraceID = a.Error.Code, a.Error.Kind, a.Error.HTTPStatus, a.Error.TraceID
+		e.Message = fmt.Sprintf("%s (refused %d times; %s)", a.Error.Message, a.N, e.Message)
+	}
+	return e
+}
+
+// Overdue reports whether a heartbeat at now would find a deadline passed.
+func Overdue(t events.Task, now time.Time) bool {
+	s := step{m: Meta{At: now}, t: t}
+	_, missed := s.missed()
+	return missed || t.Phase == events.PhaseCancelling && t.Cancel.By != "client" && now.Sub(t.Cancel.AskedAt) >= CancelGrace
+}
+
+// horizon settles a submit in doubt by policy, once the provider's silence means something.
+func (s *step) horizon(h time.Duration) {
+	a := s.t.Attempt()
+	if h <= 0 || s.m.At.Sub(a.IntentAt) < h {
+		return
+	}
+	note := fmt.Sprintf("no evidence within %v", h)
+	switch {
+	case s.t.OnInDoubt == events.InDoubtFail:
+		s.evidence(a, "timer", note)
+		s.finish(arrowWriteOff, note, &events.Error{
+			Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
+			Message: "nobody knows whether the provider accepted the paid request: " + note,
+		})
+	case s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts:
+		s.evidence(a, "timer", note+"; resubmitted by policy")
+		s.backToWaiting(arrowResubmit, note+"; another paid attempt is allowed by the request", 0)
+	default:
+		s.evidence(a, "timer", note+"; held for a person")
+		s.move(arrowPark, note+"; a person decides by resolve")
+	}
+}
+
+// Wants derives what has to exist outside the record.
+func Wants(t events.Task) Effects {
+	return Effects{
+		Watch:     isAtProvider(t.Phase) || t.Phase == events.PhaseDone && t.LateUntil != nil,
+		AskCancel: t.Phase == events.PhaseCancelling && t.Cancel != nil && t.Cancel.SentAt == nil,
+	}
+}
+
+const (
+	longHeartbeat  = 5 * time.Minute
+	parkHeartbeat  = 15 * time.Minute
+	doubtHeartbeat = time.Minute
+	shortHeartbeat = 30 * time.Second
+)
+
+// Heartbeat returns the interval, in whole seconds, at which a record that was just written has to be looked at even if
+// nothing else happens; 0 for none. It is the net under every other trigger: long where those exist, short where a step
+// is under way, and laid so that one beat falls just after the next deadline.
+func Heartbeat(t events.Task) time.Duration {
+	switch t.Phase {
+	case events.PhaseDone:
+		if t.Unannounced {
+			return shortHeartbeat
+		}
+		return 0
+	case events.PhaseParked:
+		return parkHeartbeat
+	case events.PhaseInDoubt:
+		return doubtHeartbeat
+	case events.PhaseSubmitting:
+		return beatBefore(t.Attempt().NotAfter.Sub(written(t)))
+	case events.PhaseCancelling:
+		if Wants(t).AskCancel {
+			return time.Second
+		}
+		return shortHeartbeat
+	}
+	next := t.Deadline
+	if t.StartDeadline != nil && t.StartedAt == nil && t.StartDeadline.Before(next) {
+		next = *t.StartDeadline
+	}
+	return beatBefore(next.Sub(written(t)))
+}
+
+// beatBefore divides the time to a deadline into equal beats no longer than longHeartbeat, the last of them one to two
+// seconds after the deadline: the server's scheduler works in whole seconds and may be half a second early.
+func beatBefore(left time.Duration) time.Duration {
+	whole := max(left, 0).Truncate(time.Second) + 2*time.Second
+	beats := (whole + longHeartbeat - 1) / longHeartbeat
+	return ((whole + beats - 1) / beats).Round(time.Second)
+}
+
+func written(t events.Task) time.Time {
+	if len(t.Transitions) == 0 {
+		return t.CreatedAt
+	}
+	return t.Transitions[len(t.Transitions)-1].At
+}
+
+// publish derives the events of a change: the new ones, and before them those that happen once and belong to earlier steps,
+// so that whoever publishes next keeps the story whole and in order.
+func (s *step) publish(c Change) []events.Event {
+	if s.reject != nil {
+		return []events.Event{*s.reject}
+	}
+	var once, repeated []events.Event
+	fresh := false
+	seen := map[events.EventType]bool{}
+	for _, tr := range c.Task.Transitions {
+		if tr.Event == "" {
+			continue
+		}
+		isNew := s.written && tr.Version == c.Task.Version
+		e := events.Event{
+			Type: tr.Event, Project: c.Task.Project, TaskID: c.Task.ID, Version: tr.Version, Time: tr.At, Message: tr.Note,
+			Task: &c.Task, Traceparent: c.Task.Traceparent, Once: tr.Event != events.EventProgress && !seen[tr.Event],
+		}
+		seen[tr.Event] = true
+		if tr.Event == events.EventFailed {
+			e.Error = c.Task.Error
+		}
+		switch {
+		case e.Once:
+			once = append(once, e)
+			fresh = fresh || isNew
+		case isNew:
+			e.Logs = s.newLogs
+			repeated = append(repeated, e)
+		}
+	}
+	if len(repeated) > 1 && tail(repeated, 1)[0].Type == events.EventProgress {
+		repeated = tail(repeated, 1) // one write, one progress event: the last step tells it all
+	}
+	if s.written && !fresh && !s.retell {
+		return repeated
+	}
+	return append(once, repeated...)
+}
+
+// trim bounds what a record keeps. Steps that events derive from stay, others go first, oldest first.
+func trim(t *events.Task) {
+	for len(t.Transitions) > events.MaxTransitions {
+		i := slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.Event == "" })
+		if i < 0 || i >= len(t.Transitions)-events.MaxTransitions/2 {
+			i = slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.Event == events.EventProgress })
+		}
+		if i < 0 {
+			i = 0
+		}
+		t.Transitions = slices.Delete(t.Transitions, i, i+1)
+	}
+	for len(t.Attempts) > maxAttemptsKept {
+		i := slices.IndexFunc(t.Attempts, func(a events.Attempt) bool { return a.Charge == events.ChargeNone })
+		if i < 0 {
+			return
+		}
+		t.Attempts = slices.Delete(t.Attempts, i, i+1)
+	}
+}
+
+// clone copies what Apply may change in place.
+func clone(t events.Task) events.Task {
+	t.Attempts = slices.Clone(t.Attempts)
+	t.Transitions = slices.Clone(t.Transitions)
+	t.Logs = slices.Clone(t.Logs)
+	return t
+}

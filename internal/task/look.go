@@ -1,0 +1,286 @@
+package task
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+// observed takes in what the provider says about a task it has accepted.
+func (s *step) observed(tr Observed) {
+	if s.t.Phase == events.PhaseDone {
+		s.observedLate(tr)
+		return
+	}
+	if !isAtProvider(s.t.Phase) {
+		return
+	}
+	if s.t.Trouble != nil {
+		s.move(arrowLookRecovered, "the provider answers again")
+		s.t.Trouble = nil
+	}
+	snap := tr.Snapshot
+	wordChanged := snap.Word != "" && snap.Word != s.t.ProviderWord
+	s.t.ProviderWord = firstOf(provider.Clip(snap.Word, 64), s.t.ProviderWord)
+	s.logs(snap.Logs)
+	if snap.Units != nil {
+		s.units(snap)
+	}
+	switch snap.State {
+	case provider.Succeeded:
+		s.succeed(tr)
+		return
+	case provider.Failed:
+		s.failed(snap)
+		return
+	case provider.Cancelled:
+		s.cancelledAtProvider()
+		return
+	}
+	notable := s.notable(snap) || len(s.newLogs) > 0
+	switch to := phaseOf(snap); {
+	case s.t.Phase == events.PhaseCancelling || to == "" || to == s.t.Phase:
+		if notable {
+			s.move(arrowProgress, s.progressNote())
+		} else if to == "" && wordChanged {
+			s.move(arrowUnknownWord, fmt.Sprintf("the provider says %q, which is not a verdict", snap.Word))
+		}
+	case to == events.PhaseProviderQueued:
+		s.move(arrowProviderQueue, "back in the provider's queue")
+	case to == events.PhaseRunning:
+		s.started()
+		s.move(arrowRun, s.progressNote())
+	default:
+		s.started()
+		s.move(arrowFetch, "the provider has finished; its result could not be read yet")
+	}
+	s.estimate()
+}
+
+func isAtProvider(p events.Phase) bool {
+	return p == events.PhaseProviderQueued || p == events.PhaseRunning || p == events.PhaseFetching || p == events.PhaseCancelling
+}
+
+// phaseOf returns the phase a snapshot speaks of, or "" for a word nobody knows.
+func phaseOf(snap provider.Snapshot) events.Phase {
+	switch {
+	case snap.ResultPending:
+		return events.PhaseFetching
+	case snap.State == provider.Queued:
+		return events.PhaseProviderQueued
+	case snap.State == provider.Running:
+		return events.PhaseRunning
+	}
+	return ""
+}
+
+func (s *step) started() {
+	if s.t.StartedAt == nil {
+		at := s.m.At
+		s.t.StartedAt = &at
+	}
+}
+
+// notable takes over position and progress and says whether a person would notice: a moved place or a whole percent.
+func (s *step) notable(snap provider.Snapshot) bool {
+	changed := false
+	old := providerPosition(s.t)
+	switch {
+	case snap.Position == nil && old != nil && snap.State != provider.Unknown:
+		s.t.QueuePosition = nil
+	case snap.Position != nil && (old == nil || *old != *snap.Position):
+		p := *snap.Position
+		s.t.QueuePosition = &events.QueuePosition{Provider: &p}
+		changed = true
+	}
+	if snap.Progress != nil {
+		p := math.Floor(min(max(*snap.Progress, 0), 100))
+		if s.t.ProgressPercentage == nil || *s.t.ProgressPercentage != p {
+			s.t.ProgressPercentage = &p
+			changed = true
+		}
+	}
+	return changed
+}
+
+func providerPosition(t events.Task) *int {
+	if t.QueuePosition == nil {
+		return nil
+	}
+	return t.QueuePosition.Provider
+}
+
+func (s *step) progressNote() string {
+	var parts []string
+	if p := providerPosition(s.t); p != nil {
+		parts = append(parts, fmt.Sprintf("place %d in the provider's queue", *p))
+	}
+	if p := s.t.ProgressPercentage; p != nil {
+		parts = append(parts, fmt.Sprintf("%.0f %%", *p))
+	}
+	if n := len(s.newLogs); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d new log lines", n))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// estimate extrapolates the end from the percentage. Under 3 % it says nothing: the figure would be noise.
+func (s *step) estimate() {
+	s.t.ETA, s.t.EstimatedWaitS = nil, nil
+	if s.t.ProgressPercentage == nil || *s.t.ProgressPercentage < 3 || s.t.StartedAt == nil {
+		return
+	}
+	ran := s.m.At.Sub(*s.t.StartedAt)
+	left := time.Duration(float64(ran) * (100 - *s.t.ProgressPercentage) / *s.t.ProgressPercentage)
+	eta := s.m.At.Add(left)
+	wait := math.Round(left.Seconds()*10) / 10
+	s.t.ETA, s.t.EstimatedWaitS = &eta, &wait
+}
+
+// logs takes over the lines that are new. Providers show all lines each time, and begin anew when they requeue a task.
+func (s *step) logs(all []events.LogLine) {
+	fresh := all
+	switch {
+	case len(all) == 0:
+		return
+	case len(all) >= s.t.LogCount:
+		fresh = all[s.t.LogCount:]
+	default:
+		s.t.LogCount = 0
+	}
+	s.t.LogCount += len(fresh)
+	for _, l := range tail(fresh, events.MaxLogs) {
+		l.Message = provider.Clip(l.Message, events.MaxLogBytes)
+		s.newLogs = append(s.newLogs, l)
+	}
+	s.t.Logs = tail(append(slices.Clip(s.t.Logs), s.newLogs...), events.MaxLogs)
+}
+
+func tail[T any](all []T, n int) []T { return all[max(0, len(all)-n):] }
+
+func (s *step) units(snap provider.Snapshot) {
+	c := events.Cost{}
+	if s.t.Cost != nil {
+		c = *s.t.Cost
+	}
+	units := *snap.Units
+	c.Units, c.Unit = &units, snap.Unit
+	s.t.Cost = &c
+}
+
+func (s *step) succeed(tr Observed) {
+	s.started()
+	full := 100.0
+	s.t.ProgressPercentage = &full
+	s.t.Result = result(tr)
+	note := "the provider has finished"
+	if s.t.Phase == events.PhaseCancelling {
+		note = "the provider finished before the cancel took effect; what was paid for is kept"
+	}
+	s.finish(arrowSucceed, note, nil)
+}
+
+func result(tr Observed) *events.Result {
+	r := &events.Result{Outputs: tr.Snapshot.Outputs, Raw: tr.Snapshot.Raw}
+	if tr.RawRef != "" {
+		r.Raw, r.RawRef = nil, tr.RawRef
+	}
+	return r
+}
+
+func (s *step) failed(snap provider.Snapshot) {
+	e := snap.Err
+	if e == nil {
+		e = &provider.Error{Kind: events.KindInternal, Code: "failed", Message: "the provider gives no reason"}
+	}
+	ev := e.Event()
+	if ev.Charge == "" {
+		ev.Charge = events.ChargePossible
+	}
+	s.finish(arrowFail, ev.Message, ev)
+}
+
+func (s *step) cancelledAtProvider() {
+	switch {
+	case s.t.Cancel == nil:
+		s.finish(arrowCancelled, "cancelled at the provider, not by reelay", nil)
+	case s.t.Cancel.By == "client":
+		s.finish(arrowCancelled, firstOf(s.t.Cancel.Reason, "cancelled"), nil)
+	default:
+		s.finish(arrowExpired, "cancelled at the provider", s.deadlineError(events.ChargePossible))
+	}
+}
+
+// observedLate takes in what became of a task after reelay had given it up.
+func (s *step) observedLate(tr Observed) {
+	if s.t.LateUntil == nil {
+		return
+	}
+	switch tr.Snapshot.State {
+	case provider.Succeeded:
+		s.t.LateUntil = nil
+		s.t.Result = result(tr)
+		s.t.Result.Late = true
+		s.move(arrowLateResult, "the provider finished after the task had been given up; the result is kept")
+	case provider.Failed, provider.Cancelled:
+		s.t.LateUntil = nil
+		s.move(arrowLateEnd, "the provider ended it as "+string(tr.Snapshot.State))
+	default:
+		s.endLateWatch()
+	}
+}
+
+func (s *step) endLateWatch() {
+	if s.t.LateUntil != nil && s.m.At.After(*s.t.LateUntil) {
+		s.t.LateUntil = nil
+		s.move(arrowLateEnd, "no result came; no longer watched")
+	}
+}
+
+func (s *step) watchLate() {
+	until := s.m.At.Add(LateWatch)
+	s.t.LateUntil = &until
+}
+
+func (s *step) lookFailed(tr LookFailed) {
+	if s.t.Phase == events.PhaseDone {
+		if tr.Err.Kind == events.KindNotFound && s.t.LateUntil != nil {
+			s.t.LateUntil = nil
+			s.move(arrowLateEnd, "the provider no longer knows the task")
+			return
+		}
+		s.endLateWatch()
+		return
+	}
+	if !isAtProvider(s.t.Phase) {
+		return
+	}
+	old := s.t.Trouble
+	if old != nil && old.Kind == tr.Err.Kind && tr.Err.Kind != events.KindNotFound {
+		return // the same trouble again writes nothing
+	}
+	now := events.Trouble{Kind: tr.Err.Kind, Message: provider.Clip(tr.Err.Message, events.MaxMessageBytes), Since: s.m.At}
+	if old != nil && old.Kind == now.Kind {
+		now.Since = old.Since
+		now.NotFound = old.NotFound
+	}
+	if now.Kind == events.KindNotFound {
+		now.NotFound = min(now.NotFound+1, NotFoundLooks)
+		if old != nil && now.NotFound == old.NotFound && s.m.At.Sub(now.Since) < NotFoundSpan {
+			return
+		}
+	}
+	s.t.Trouble = &now
+	s.move(arrowLookFailed, string(now.Kind)+": "+now.Message)
+	if now.NotFound >= NotFoundLooks && s.m.At.Sub(now.Since) >= NotFoundSpan {
+		s.finish(arrowLost, "the provider no longer knows the task", &events.Error{
+			Code: events.CodeTaskLost, Kind: events.KindNotFound, Charge: events.ChargePossible,
+			Message: "the provider accepted the task and no longer knows it: " + now.Message,
+		})
+	}
+}

@@ -1,0 +1,206 @@
+package task_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"reelay/events"
+	"reelay/internal/provider"
+	"reelay/internal/task"
+)
+
+// A post is one paid request that a permit allowed, with what the provider really did. The machine never sees the truth, only
+// the reports that may come of it.
+type post struct {
+	attempt  int
+	owner    string
+	accepted bool
+}
+
+// world applies triggers in any order, repeats them and leaves them out, as crashes, redeliveries and lost messages do.
+type world struct {
+	t        *rapid.T
+	now      time.Time
+	record   *events.Task
+	request  events.Task
+	posts    []post
+	terminal events.Status
+	seen     map[events.EventType]int
+}
+
+func (w *world) meta() task.Meta { return task.Meta{At: w.now, By: "test"} }
+
+// apply takes a step and checks everything that must hold after any step.
+func (w *world) apply(tr task.Trigger) task.Change {
+	c, err := task.Apply(w.record, tr)
+	if errors.Is(err, task.ErrNotApplicable) {
+		return c
+	}
+	if err != nil {
+		w.t.Fatalf("%T: %v", tr, err)
+	}
+	if !c.Written {
+		if w.record != nil && !reflect.DeepEqual(*w.record, c.Task) {
+			w.t.Fatalf("%T changed the record without saying so", tr)
+		}
+		return c
+	}
+	version := uint64(0)
+	if w.record != nil {
+		version = w.record.Version
+	}
+	if c.Task.Version != version+1 {
+		w.t.Fatalf("%T: version %d after %d", tr, c.Task.Version, version)
+	}
+	w.check(c)
+	w.record = &c.Task
+	return c
+}
+
+func (w *world) check(c task.Change) {
+	t := c.Task
+	arrows := task.Arrows()
+	for _, step := range t.Transitions {
+		i := slices.IndexFunc(arrows, func(a task.Arrow) bool { return a.Name == step.Name })
+		if i < 0 || !slices.Contains(arrows[i].From, step.From) || arrows[i].To != "" && arrows[i].To != step.To {
+			w.t.Fatalf("%s from %q to %q is not in the table", step.Name, step.From, step.To)
+		}
+	}
+	if len(t.Transitions) > events.MaxTransitions || len(t.Logs) > events.MaxLogs {
+		w.t.Fatalf("the record grows without bound: %d transitions, %d logs", len(t.Transitions), len(t.Logs))
+	}
+	if w.terminal != "" && t.Status != w.terminal {
+		w.t.Fatalf("left the terminal status %s for %s", w.terminal, t.Status)
+	}
+	if t.Status.Terminal() != (t.Phase == events.PhaseDone) {
+		w.t.Fatalf("phase %s with status %s", t.Phase, t.Status)
+	}
+	if t.Status.Terminal() {
+		w.terminal = t.Status
+	}
+	if beat := task.Heartbeat(t); t.Phase != events.PhaseDone && beat < time.Second {
+		w.t.Fatalf("a task in %s would be forgotten: heartbeat %v", t.Phase, beat)
+	}
+	for _, e := range c.Events {
+		if e.Version == t.Version {
+			w.seen[e.Type]++
+		}
+	}
+	ended := 0
+	for _, e := range []events.EventType{events.EventCompleted, events.EventFailed, events.EventCancelled} {
+		ended += w.seen[e]
+	}
+	if want := 0; t.Status.Terminal() {
+		want = 1
+		if ended != want {
+			w.t.Fatalf("%d terminal events", ended)
+		}
+	}
+	bought := 0
+	for _, p := range w.posts {
+		if p.accepted {
+			bought++
+		}
+	}
+	if bought > t.MaxPaidAttempts {
+		w.t.Fatalf("paid %d times, %d allowed", bought, t.MaxPaidAttempts)
+	}
+	if bought > 0 && t.Status == events.StatusFailed && t.Error.Charge == events.ChargeNone && len(t.ProviderRef) == 0 {
+		w.t.Fatalf("bought and reported as free: %+v", t.Error)
+	}
+}
+
+// TestAnyOrder is the promise of the package doc: whatever order, repetition or loss of triggers, at most one terminal state, one
+// terminal event, and never more paid submits than allowed.
+func TestAnyOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := &world{t: rt, now: t0, seen: map[events.EventType]int{}, request: request(func(r *events.Task) {
+			r.OnInDoubt = rapid.SampledFrom([]events.InDoubtPolicy{events.InDoubtHold, events.InDoubtFail, events.InDoubtResubmit}).Draw(rt, "policy")
+			r.MaxPaidAttempts = rapid.IntRange(1, 3).Draw(rt, "max paid attempts")
+		})}
+		w.apply(task.Accept{Meta: w.meta(), Task: w.request})
+		rt.Repeat(map[string]func(*rapid.T){
+			"time passes": func(rt *rapid.T) {
+				w.now = w.now.Add(time.Duration(rapid.Int64Range(1, int64(90*time.Minute)).Draw(rt, "by")))
+			},
+			"accept again": func(*rapid.T) { w.apply(task.Accept{Meta: w.meta(), Task: w.request}) },
+			"intent": func(rt *rapid.T) {
+				owner := fmt.Sprintf("o%d", len(w.posts))
+				c := w.apply(task.Intent{Meta: w.meta(), Owner: owner, NotAfter: w.now.Add(2 * time.Minute)})
+				if c.Written && c.Task.Phase == events.PhaseSubmitting {
+					w.posts = append(w.posts, post{c.Task.Attempt().N, owner, rapid.Bool().Draw(rt, "the provider accepts")})
+				}
+			},
+			"report": func(rt *rapid.T) {
+				if len(w.posts) == 0 {
+					rt.Skip("nothing was sent")
+				}
+				p := rapid.SampledFrom(w.posts).Draw(rt, "of")
+				lost := task.Doubt{Meta: w.meta(), Owner: p.owner, Err: fault(events.KindAmbiguous, "timeout")}
+				id := "r" + p.owner
+				truth := []task.Trigger{lost, task.Accepted{
+					Meta: w.meta(), Attempt: p.attempt, ID: id, Ref: json.RawMessage(`"` + id + `"`),
+					Source: rapid.SampledFrom([]string{"reply", "hook", "list"}).Draw(rt, "source"),
+				}}
+				if !p.accepted {
+					kind := rapid.SampledFrom([]events.Kind{events.KindInvalid, events.KindQuota, events.KindRateLimited}).Draw(rt, "kind")
+					truth = []task.Trigger{
+						lost, task.Release{Meta: w.meta(), Owner: p.owner, Reason: "vetoed"},
+						task.Refused{Meta: w.meta(), Owner: p.owner, Err: fault(kind, "refused"), Wait: time.Minute},
+					}
+				}
+				tr := rapid.SampledFrom(truth).Draw(rt, "as")
+				w.apply(tr)
+				if c := w.apply(tr); c.Written {
+					rt.Fatalf("the same report took effect twice: %T", tr)
+				}
+			},
+			"look": func(rt *rapid.T) {
+				if w.record.ProviderRef == nil {
+					rt.Skip("nothing to look at")
+				}
+				tr := rapid.SampledFrom([]task.Trigger{
+					observed(0, provider.Snapshot{State: provider.Queued, Position: ptr(rapid.IntRange(0, 3).Draw(rt, "position"))}),
+					observed(0, provider.Snapshot{State: provider.Running, Progress: ptr(rapid.Float64Range(-10, 120).Draw(rt, "percent"))}),
+					observed(0, provider.Snapshot{State: provider.Running, Logs: make([]events.LogLine, rapid.IntRange(0, 40).Draw(rt, "lines"))}),
+					observed(0, provider.Snapshot{State: provider.Running, ResultPending: true}),
+					observed(0, provider.Snapshot{State: provider.Unknown, Word: "ODD"}),
+					observed(0, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}),
+					observed(0, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")}),
+					observed(0, provider.Snapshot{State: provider.Cancelled}),
+				}).Draw(rt, "snapshot").(task.Observed)
+				tr.Meta = w.meta()
+				w.apply(tr)
+				if c := w.apply(tr); c.Written {
+					rt.Fatalf("the same snapshot took effect twice: %+v", tr.Snapshot)
+				}
+			},
+			"failed look": func(rt *rapid.T) {
+				kind := rapid.SampledFrom([]events.Kind{events.KindRetry, events.KindNotFound, events.KindAuth}).Draw(rt, "kind")
+				w.apply(task.LookFailed{Meta: w.meta(), Err: fault(kind, "look")})
+			},
+			"cancel": func(*rapid.T) { w.apply(task.Cancel{Meta: w.meta(), Reason: "enough"}) },
+			"cancel answered": func(rt *rapid.T) {
+				tr := task.CancelAnswered{Meta: w.meta(), Outcome: rapid.SampledFrom([]provider.CancelOutcome{
+					provider.CancelRequested, provider.CancelDone, provider.CancelTooLate, provider.CancelUnsupported, "",
+				}).Draw(rt, "outcome")}
+				if tr.Outcome == "" {
+					tr.Err = fault(events.KindRetry, "502")
+				}
+				w.apply(tr)
+			},
+			"resolve": func(rt *rapid.T) {
+				action := rapid.SampledFrom([]events.ResolveAction{events.ResolveResubmit, events.ResolveWriteOff}).Draw(rt, "action")
+				w.apply(task.Resolve{Meta: w.meta(), Action: action})
+			},
+			"heartbeat": func(*rapid.T) { w.apply(task.Due{Meta: w.meta(), Horizon: time.Hour}) },
+		})
+	})
+}

@@ -1,0 +1,116 @@
+package task
+
+import (
+	"encoding/json"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+// A Trigger is one thing that happened to a task. Time comes in on it; Apply has no clock.
+type Trigger interface{ meta() Meta }
+
+// Meta is common to all triggers: when it happened, and which service says so.
+type Meta struct {
+	At time.Time
+	By string
+}
+
+func (m Meta) meta() Meta { return m }
+
+// Accept asks for the creation of the task: a request was read from the stream.
+type Accept struct {
+	Meta
+	// Task is the record to create: everything that derives from the request alone.
+	Task events.Task
+}
+
+// Intent asks for permission to send one paid request. It is granted when Apply writes and that write is acknowledged.
+type Intent struct {
+	Meta
+	// Owner is a nonce of this try; only its holder may report that the request was not accepted.
+	Owner      string
+	BodySHA256 string
+	// NotAfter is when the attempt is taken to be in doubt if nothing was reported.
+	NotAfter time.Time
+}
+
+// Release says that the owner of an attempt knows that its request was not sent.
+type Release struct {
+	Meta
+	Owner  string
+	Reason string
+	// Wait holds the task back before its next attempt.
+	Wait time.Duration
+}
+
+// Accepted says that the provider has the task. It is positive evidence: anybody may bring it, in any order.
+type Accepted struct {
+	Meta
+	Attempt int
+	Ref     json.RawMessage
+	ID      string
+	// Source is where the evidence comes from: reply, hook, list, journal or person.
+	Source string
+	Note   string
+}
+
+// Refused says that the provider refused the paid request. Only the owner of the attempt may bring it.
+type Refused struct {
+	Meta
+	Owner string
+	Err   *provider.Error
+	// Wait holds the task back before its next attempt, when the refusal is one of the account and not of the task.
+	Wait time.Duration
+}
+
+// Doubt says that nobody knows whether the paid request was accepted. Only the owner of the attempt may bring it.
+type Doubt struct {
+	Meta
+	Owner string
+	Err   *provider.Error
+}
+
+// Observed is what a look at the provider, or its callback, has shown.
+type Observed struct {
+	Meta
+	Snapshot provider.Snapshot
+	// RawRef names the object that holds a raw result too large for the record.
+	RawRef string
+}
+
+// LookFailed says that a look at the provider failed. It says nothing about the task, save that repeated "not found" does.
+type LookFailed struct {
+	Meta
+	Err *provider.Error
+}
+
+// Cancel asks for the end of the task.
+type Cancel struct {
+	Meta
+	Reason string
+}
+
+// CancelAnswered is what the provider said to a cancel, or Err if it could not be asked.
+type CancelAnswered struct {
+	Meta
+	Outcome provider.CancelOutcome
+	Err     *provider.Error
+}
+
+// Resolve is a person's decision about a task in doubt.
+type Resolve struct {
+	Meta
+	Action events.ResolveAction
+	Ref    json.RawMessage
+	ID     string
+	Reason string
+}
+
+// Due is a heartbeat: act on whatever is overdue.
+type Due struct {
+	Meta
+	// Horizon is how long after its attempt a provider may stay silent before a submit in doubt is settled by policy.
+	Horizon time.Duration
+}

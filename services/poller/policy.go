@@ -1,0 +1,52 @@
+package poller
+
+import (
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
+	"github.com/failsafe-go/failsafe-go/timeout"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+const (
+	// A look is retried after 1, 2 and 4 seconds.
+	firstRetry = time.Second
+	lastRetry  = 4 * time.Second
+	retries    = 3
+	// lookWait bounds one try. All four together with their pauses stay under the watch consumer's AckWait.
+	lookWait = 25 * time.Second
+	// A lane whose looks fail this often in a row is left alone for breakerWait, then asked by one look.
+	breakerFailures = 20
+	breakerWait     = 15 * time.Second
+)
+
+// policies is what stands between a look and the provider: breaker outside, then retries, then the bound of one try.
+func (s *Service) policies(lane string) failsafe.Executor[provider.Snapshot] {
+	transient := func(_ provider.Snapshot, err error) bool {
+		if err == nil {
+			return false
+		}
+		kind := provider.AsError(err).Kind
+		return kind == events.KindRetry || kind == events.KindInternal
+	}
+	retry := retrypolicy.NewBuilder[provider.Snapshot]().
+		HandleIf(transient).
+		WithBackoff(firstRetry, lastRetry).
+		WithMaxRetries(retries).
+		ReturnLastFailure().
+		OnRetry(func(failsafe.ExecutionEvent[provider.Snapshot]) { s.metrics.retries.WithLabelValues(lane).Inc() }).
+		Build()
+	breaker := circuitbreaker.NewBuilder[provider.Snapshot]().
+		HandleIf(transient).
+		WithFailureThreshold(breakerFailures).
+		WithDelay(breakerWait).
+		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
+			s.log.Warn("breaker of the looks", "lane", lane, "from", e.OldState.String(), "to", e.NewState.String())
+		}).
+		Build()
+	return failsafe.With[provider.Snapshot](breaker, retry, timeout.New[provider.Snapshot](lookWait))
+}

@@ -1,0 +1,130 @@
+// Package poller asks the providers where the tasks are.
+//
+// The poll clock is a message: each task at a provider has one in the stream REELAY_WATCH, which every poller of the lane
+// shares; after a look it is handed back with the delay until the next, and nothing is written unless something changed. The
+// heartbeat of each record is the net under it: it acts on what is overdue and makes a missing watch message again.
+//
+// A look that fails is tried again after 1, 2 and 4 seconds where that can help, and else simply comes again. It never
+// fails a task. The poller never submits.
+package poller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/provider"
+	"reelay/internal/record"
+)
+
+// name is what the poller signs transitions with.
+const name = "poller"
+
+// A Looker asks a provider where a task is. Its errors are *provider.Error and say nothing about the task.
+type Looker interface {
+	Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
+}
+
+// A Canceller asks a provider to cancel a task.
+type Canceller interface {
+	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
+}
+
+// A Driver is what the poller needs of a provider.
+type Driver interface {
+	Looker
+	Canceller
+}
+
+// A Lane is one provider account.
+type Lane struct {
+	Name   string
+	Driver Driver
+	// Interval is the time between two looks at a task; 10 s if 0.
+	Interval time.Duration
+	// InFlight is how many looks may be under way at once; 32 if 0.
+	InFlight int
+	// Horizon is how long after a submit in doubt the provider may stay silent before the request's policy settles it.
+	Horizon time.Duration
+}
+
+// Options configure a Service.
+type Options struct {
+	Bus        *bus.Bus
+	Lanes      []Lane
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+const (
+	defaultInterval   = 10 * time.Second
+	defaultInFlight   = 32
+	heartbeatInFlight = 32
+	// lateInterval is the least time between two looks at a task that was given up.
+	lateInterval = 30 * time.Second
+)
+
+// A Service is one poller.
+type Service struct {
+	o       Options
+	log     *slog.Logger
+	book    *record.Book
+	lanes   map[string]*lane
+	metrics metrics
+	ready   atomic.Bool
+}
+
+type lane struct {
+	Lane
+	looks failsafe.Executor[provider.Snapshot]
+}
+
+// New returns a poller. It registers its metrics.
+func New(o Options) (*Service, error) {
+	if len(o.Lanes) == 0 {
+		return nil, errors.New("poller: no lane is configured")
+	}
+	s := &Service{o: o, log: o.Log.With("service", name), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer)}
+	s.book = record.New(o.Bus, s.log, o.Registerer)
+	for _, l := range o.Lanes {
+		if l.InFlight == 0 {
+			l.InFlight = defaultInFlight
+		}
+		if l.Interval == 0 {
+			l.Interval = defaultInterval
+		}
+		s.lanes[l.Name] = &lane{Lane: l, looks: s.policies(l.Name)}
+	}
+	return s, nil
+}
+
+// Ready reports whether the poller listens for watch messages and heartbeats.
+func (s *Service) Ready() bool { return s.ready.Load() && s.o.Bus.Connected() }
+
+// Run works until ctx ends, then finishes the looks under way.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.ready.Store(false)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	interrupt := func(error) { cancel() }
+	var g run.Group
+	for _, l := range s.lanes {
+		g.Add(func() error {
+			return s.o.Bus.Consume(ctx, events.WatchConsumer(l.Name), l.InFlight, s.watch)
+		}, interrupt)
+	}
+	g.Add(func() error {
+		return s.o.Bus.Consume(ctx, events.HeartbeatConsumer(), heartbeatInFlight, s.heartbeat)
+	}, interrupt)
+	s.ready.Store(true)
+	return g.Run()
+}

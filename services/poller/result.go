@@ -1,0 +1,65 @@
+package poller
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"net/url"
+	"slices"
+	"strings"
+
+	"reelay/events"
+	"reelay/internal/provider"
+	"reelay/internal/task"
+)
+
+// maxURLBytes is the longest link kept in a record. A longer one is a data: URI: its bytes go to the object store.
+const maxURLBytes = 4 << 10
+
+// observed makes a trigger of a snapshot; what is too large for a record goes to the object store first.
+func (s *Service) observed(ctx context.Context, snap provider.Snapshot) (task.Trigger, error) {
+	tr := task.Observed{Meta: s.meta(), Snapshot: snap}
+	tr.Snapshot.Outputs = slices.Clone(snap.Outputs)
+	for i := range tr.Snapshot.Outputs {
+		if err := s.shrink(ctx, &tr.Snapshot.Outputs[i]); err != nil {
+			return nil, err
+		}
+	}
+	if len(snap.Raw) > events.MaxInlineBytes {
+		ref, err := s.store(ctx, "result-", snap.Raw)
+		if err != nil {
+			return nil, err
+		}
+		tr.RawRef = ref
+	}
+	return tr, nil
+}
+
+// shrink moves the content of a long data: URI to the object store.
+func (s *Service) shrink(ctx context.Context, o *events.Output) error {
+	if len(o.URL) <= maxURLBytes {
+		return nil
+	}
+	content := []byte(o.URL)
+	if head, data, ok := strings.Cut(o.URL, ","); ok && strings.HasSuffix(head, ";base64") {
+		if raw, err := base64.StdEncoding.DecodeString(data); err == nil {
+			content = raw
+		}
+	} else if text, err := url.PathUnescape(data); ok && err == nil {
+		content = []byte(text)
+	}
+	ref, err := s.store(ctx, "output-", content)
+	if err != nil {
+		return err
+	}
+	o.URL, o.Stored, o.Size = "", ref, int64(len(content))
+	return nil
+}
+
+// store keeps a value under its digest and returns its name.
+func (s *Service) store(ctx context.Context, prefix string, value []byte) (string, error) {
+	sum := sha256.Sum256(value)
+	ref := prefix + hex.EncodeToString(sum[:])
+	return ref, s.o.Bus.PutObject(ctx, ref, value)
+}

@@ -1,0 +1,34 @@
+// Package status is reelay's read side: the request-reply API, and the metrics of the whole pipeline.
+//
+// It is a NATS micro service named "reelay", so `nats micro info reelay` lists every verb with the shape of its request and
+// of its answer. Any number of replicas share the requests.
+//
+// # Freshness
+//
+// A task in an answer is the record read from the bucket for that answer, never older than what the index has seen of it;
+// only its queue position comes from the index. Which tasks a list holds, and all numbers of queue, come from the index alone: a
+// copy of a few fields of every record, kept by a watch, usually milliseconds behind. A list leaves out a task that
+// has vanished, or no longer matches, by the time it is read. While the watch is interrupted the index stands still and
+// Ready is false; when it is back, records that have gone meanwhile leave the index.
+//
+// # Order
+//
+// list answers newest first: created_at descending, then project and id. A cursor names a place in that order, so
+// pages that follow it neither repeat nor leave out a task because newer ones have arrived. A queue position counts the waiting tasks
+// of the same lane in the order priority descending, created_at, id; the dispatcher also takes turns between projects, so it
+// is an estimate where several projects share a lane.
+//
+// # Writes
+//
+// submit, cancel and resolve publish the same durable messages any client may publish, and wait until the record shows
+// their effect or the submitter refuses them. A timeout (504) takes nothing back: the message is stored, and sending
+// it again with the same id is the same task. Nothing is published for a request that is wrong in itself, that names
+// a task which exists already, or whose task has ended.
+//
+// # Limits
+//
+// 256 requests and 2,000 waits are under way at once in one process; one more is answered 503 "unavailable". A list answers
+// at most events.MaxListLimit tasks and no more than the server's largest message: a page may be shorter than asked for while next_cursor
+// is set. A wait is a map entry and its request, no subscription; it is bounded by events.MaxWait, and a service that stops
+// answers it early with the task as it then is.
+package status

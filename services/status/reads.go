@@ -1,0 +1,186 @@
+package status
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/bus"
+)
+
+const (
+	// listReads is how many records one list reads at a time.
+	listReads = 8
+	// readTries and readPause bound the reads of a record that the index has seen in a newer form: replicas lag.
+	readTries = 5
+	readPause = 20 * time.Millisecond
+)
+
+// read returns the record of k, no older than the index knows it unless the replica that answers stays behind. Its error is
+// bus.ErrNotFound, or one of the broker.
+func (s *Service) read(ctx context.Context, k events.Key) (events.Task, error) {
+	for try := 1; ; try++ {
+		t, revision, err := s.o.Bus.Get(ctx, k)
+		if err != nil && !errors.Is(err, bus.ErrNotFound) || revision >= s.index.revision(k) || try == readTries {
+			return t, err
+		}
+		select {
+		case <-ctx.Done():
+			return t, context.Cause(ctx)
+		case <-time.After(readPause):
+		}
+	}
+}
+
+// task answers with the record of k and its place in line.
+func (s *Service) task(ctx context.Context, k events.Key) (any, error) {
+	t, err := s.read(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	s.place(&t)
+	return events.TaskReply{Task: t}, nil
+}
+
+// place fills in the queue position of a waiting task.
+func (s *Service) place(t *events.Task) {
+	if t.Phase != events.PhaseWaiting {
+		return
+	}
+	if ours, total, ok := s.index.position(t.Key()); ok {
+		p := events.QueuePosition{Ours: &ours, Total: &total}
+		if t.QueuePosition != nil {
+			p.Provider = t.QueuePosition.Provider
+		}
+		t.QueuePosition = &p
+	}
+}
+
+func (s *Service) get(ctx context.Context, c call) (any, error) { return s.task(ctx, c.key) }
+
+func (s *Service) timeline(ctx context.Context, c call) (any, error) {
+	t, err := s.read(ctx, c.key)
+	if err != nil {
+		return nil, err
+	}
+	if t.Transitions == nil {
+		t.Transitions = []events.Transition{}
+	}
+	return events.TimelineReply{TaskID: t.ID, Transitions: t.Transitions, Attempts: t.Attempts}, nil
+}
+
+func (s *Service) queue(_ context.Context, c call) (any, error) {
+	return s.index.queue(c.key.Project, s.o.Lanes, time.Now()), nil
+}
+
+// wait answers when the task has ended, after the timeout, or when the service stops.
+func (s *Service) wait(ctx context.Context, c call) (any, error) {
+	r, err := events.DecodeWaitRequest(c.data)
+	if err != nil {
+		return nil, err
+	}
+	waiting, cancel := context.WithTimeout(c.stop, time.Duration(r.Timeout))
+	defer cancel()
+	s.index.await(waiting, c.key, func(e *entry) bool { return e.status.Terminal() })
+	reply, err := s.task(ctx, c.key)
+	if errors.Is(err, bus.ErrNotFound) && c.stop.Err() != nil {
+		return nil, unavailable("the service stops; ask again")
+	}
+	return reply, err
+}
+
+// listed is one record of a page, as JSON.
+type listed struct {
+	json.RawMessage
+	err error
+}
+
+// list answers with one page: what the index selects, as the records now are.
+func (s *Service) list(ctx context.Context, c call) (any, error) {
+	f, err := newFilter(c.key.Project, c.data)
+	if err != nil {
+		return nil, err
+	}
+	entries := s.index.page(f, f.Limit+1)
+	more := len(entries) > f.Limit
+	entries = entries[:min(len(entries), f.Limit)]
+	records := s.records(ctx, f, entries)
+	reply := struct {
+		Tasks      []json.RawMessage `json:"tasks"` // an events.ListReply whose tasks are JSON already
+		NextCursor string            `json:"next_cursor"`
+	}{Tasks: []json.RawMessage{}}
+	room := s.maxAnswer() - 1<<10 // the frame and the cursor
+	for i, r := range records {
+		if r.err != nil {
+			return nil, r.err
+		}
+		if room -= len(r.RawMessage) + 1; room < 0 && len(reply.Tasks) > 0 {
+			more, entries = true, entries[:i]
+			break
+		}
+		if r.RawMessage != nil {
+			reply.Tasks = append(reply.Tasks, r.RawMessage)
+		}
+	}
+	if more {
+		reply.NextCursor = entries[len(entries)-1].place().cursor()
+	}
+	return reply, nil
+}
+
+// records reads the records of entries, a few at a time. One that has vanished or no longer matches is left empty.
+func (s *Service) records(ctx context.Context, f filter, entries []*entry) []listed {
+	all := make([]listed, len(entries))
+	next := make(chan int)
+	var readers sync.WaitGroup
+	for range min(listReads, len(entries)) {
+		readers.Go(func() {
+			for i := range next {
+				all[i].RawMessage, all[i].err = s.record(ctx, f, entries[i])
+			}
+		})
+	}
+	for i := range entries {
+		next <- i
+	}
+	close(next)
+	readers.Wait()
+	return all
+}
+
+func (s *Service) record(ctx context.Context, f filter, e *entry) (json.RawMessage, error) {
+	t, err := s.read(ctx, e.key)
+	if errors.Is(err, bus.ErrNotFound) || err == nil && !f.matches(newEntry(&t, 0, 0)) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.place(&t)
+	return events.Marshal(t)
+}
+
+// withID returns a request whose id is id, every other byte as it was. body is an object that DecodeRequest has accepted and
+// whose id is missing, null or empty.
+func withID(body []byte, id string) []byte {
+	quoted := []byte(`"` + id + `"`)
+	d := json.NewDecoder(bytes.NewReader(body))
+	_, _ = d.Token() // the opening brace, where a missing id goes
+	start := int(d.InputOffset())
+	for d.More() {
+		name, _ := d.Token()
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			break
+		}
+		if name == "id" {
+			end := int(d.InputOffset())
+			return bytes.Join([][]byte{body[:end-len(value)], quoted, body[end:]}, nil)
+		}
+	}
+	return bytes.Join([][]byte{body[:start], []byte(`"id":`), quoted, []byte(","), body[start:]}, nil)
+}

@@ -1,0 +1,160 @@
+package status
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"reelay/events"
+)
+
+// headerMsgID names the task of a request whose body has no id.
+const headerMsgID = "Nats-Msg-Id"
+
+// submit hands a request in and answers with the task.
+func (s *Service) submit(ctx context.Context, c call) (any, error) {
+	if len(c.data) > events.MaxRequestBytes {
+		return nil, tooLarge(len(c.data))
+	}
+	r, err := events.DecodeRequest(c.data)
+	if err != nil {
+		return nil, err
+	}
+	body, k := c.data, events.Key{Project: c.key.Project, ID: r.ID}
+	if r.ID == "" {
+		if k.ID = c.header.Get(headerMsgID); k.ID == "" {
+			k.ID = nuid.Next()
+		}
+		if !events.ValidToken(k.ID) {
+			return nil, events.NewFieldError(headerMsgID, "as the task id it must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
+		}
+		if body = withID(c.data, k.ID); len(body) > events.MaxRequestBytes {
+			return nil, tooLarge(len(body))
+		}
+	}
+	digest, err := r.Digest(c.taskType)
+	if err != nil {
+		return nil, events.NewFieldError("input", "bad JSON: %v", err)
+	}
+	if s.index.get(k) == nil {
+		exists := func(*entry) bool { return true }
+		if err := s.send(ctx, k, events.RequestSubject(k.Project, c.taskType), c.header, body, digest, exists); err != nil {
+			return nil, err
+		}
+	}
+	t, err := s.read(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	if t.RequestDigest != digest {
+		return nil, conflict(events.CodeIdempotencyConflict, "id", "id: task %s exists and was asked for with another body", k)
+	}
+	s.place(&t)
+	return events.TaskReply{Task: t}, nil
+}
+
+// cancel asks for the end of a task and answers when its record says so. A task that has ended is the answer at once.
+func (s *Service) cancel(ctx context.Context, c call) (any, error) {
+	if _, err := events.DecodeCancel(c.data); err != nil {
+		return nil, err
+	}
+	t, err := s.read(ctx, c.key)
+	if err != nil {
+		return nil, err
+	}
+	if !t.Status.Terminal() {
+		asked := func(e *entry) bool { return e.cancelAsked || e.status.Terminal() }
+		if err := s.command(ctx, c, events.CommandCancel, asked); err != nil {
+			return nil, err
+		}
+	}
+	return s.task(ctx, c.key)
+}
+
+// resolve passes a person's decision on and answers when the doubt has ended.
+func (s *Service) resolve(ctx context.Context, c call) (any, error) {
+	r, err := events.DecodeResolve(c.data)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.read(ctx, c.key)
+	if err != nil {
+		return nil, err
+	}
+	inDoubt := t.Phase == events.PhaseInDoubt || t.Phase == events.PhaseParked
+	// A task that was given up in doubt can still be adopted: its result may have been paid for.
+	givenUp := t.Status == events.StatusFailed && r.Action == events.ResolveAdopt && len(t.ProviderRef) == 0
+	if !inDoubt && !givenUp {
+		return nil, conflict(events.CodeConflict, "", "task %s is %s; %s needs in_doubt or parked", c.key, t.Phase, r.Action)
+	}
+	attempts := len(t.Attempts)
+	if a := t.Attempt(); a != nil {
+		attempts = a.N
+	}
+	settled := func(e *entry) bool {
+		if !inDoubt {
+			return e.hasRef
+		}
+		return !e.inDoubt() || e.attempts > attempts
+	}
+	if err := s.command(ctx, c, events.CommandResolve, settled); err != nil {
+		return nil, err
+	}
+	return s.task(ctx, c.key)
+}
+
+// command publishes a command and waits until done.
+func (s *Service) command(ctx context.Context, c call, v events.CommandVerb, done func(*entry) bool) error {
+	sum := sha256.Sum256(c.data)
+	return s.send(ctx, c.key, events.CommandSubject(c.key, v), c.header, c.data, hex.EncodeToString(sum[:]), done)
+}
+
+// send stores a message for the submitter and returns when done accepts the task's entry. Its error is a *failure: the
+// submitter's refusal of what has this digest, a broker that does not take the message, or silence.
+func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats.Header, data []byte, digest string, done func(*entry) bool) error {
+	waiting, stop := context.WithTimeout(ctx, s.o.SubmitWait)
+	defer stop()
+	waiting, refuse := context.WithCancelCause(waiting)
+	defer refuse(nil)
+	// Before the message is published: a refusal is said once.
+	sub, err := s.o.Bus.Conn().Subscribe(events.EventSubject(k, events.EventRejected), func(m *nats.Msg) {
+		e, err := events.DecodeEvent(m.Header.Get(events.HeaderType), m.Data)
+		if err == nil && e.Error != nil && e.RequestDigest == digest {
+			refuse(refused(*e.Error))
+		}
+	})
+	if err != nil {
+		return unavailable("nothing was sent: %v", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }() // it fails only when the connection is gone
+	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
+	if parent := h.Get(events.HeaderTraceparent); parent != "" {
+		msg.Header.Set(events.HeaderTraceparent, parent)
+	}
+	begin := time.Now()
+	_, err = s.o.Bus.JetStream().PublishMsg(waiting, msg)
+	stored := err == nil
+	if stored && s.index.await(waiting, k, done) != nil {
+		return nil
+	}
+	var f *failure
+	var refusal *jetstream.APIError
+	switch {
+	case errors.As(context.Cause(waiting), &f):
+		return f
+	case errors.As(err, &refusal), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
+		return unavailable("the broker does not take the message for task %s: %v", k, err)
+	case !stored:
+		return timedOut("it is not known whether the message for task %s is stored (%v); send it again with this id", k, err)
+	case ctx.Err() != nil:
+		return unavailable("the message for task %s is stored; the service stops before its effect is known", k)
+	}
+	return timedOut("the message for task %s is stored, but nothing came of it within %v; it will be taken in when a submitter runs",
+		k, time.Since(begin).Round(time.Millisecond))
+}

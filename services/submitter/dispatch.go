@@ -1,0 +1,231 @@
+package submitter
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nuid"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/paid"
+	"reelay/internal/provider"
+	"reelay/internal/task"
+)
+
+const (
+	// intentLife is how long after its intent an attempt without a report is taken to be in doubt: twice the longest request.
+	intentLife = 2 * paid.Timeout
+	// unsentWait and refusedWait hold a task back after an attempt that provably bought nothing.
+	unsentWait  = 5 * time.Second
+	refusedWait = 10 * time.Second
+	// accountWait holds a lane back whose account was refused for its rate, its balance or its key.
+	accountWait = 60 * time.Second
+	// reportWait bounds how long an outcome is tried to be recorded after the service was told to stop.
+	reportWait = 15 * time.Second
+	// reportPause is the longest wait between two tries.
+	reportPause = 5 * time.Second
+)
+
+// errStopping vetoes what has not left yet when the service stops.
+var errStopping = errors.New("the submitter is stopping")
+
+// dispatch sends the waiting tasks of a lane until ctx ends, then waits for those under way.
+func (s *Service) dispatch(ctx context.Context, l *lane) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case l.slots <- struct{}{}:
+		}
+		key, ok := s.await(ctx, l)
+		if !ok {
+			return nil
+		}
+		running.Go(func() {
+			defer func() { <-l.slots }()
+			s.send(ctx, l, key)
+		})
+	}
+}
+
+// await returns the next task whose turn it is; false when ctx ends.
+func (s *Service) await(ctx context.Context, l *lane) (events.Key, bool) {
+	for {
+		key, ok, wait := l.next(time.Now())
+		if ok {
+			return key, true
+		}
+		var timer <-chan time.Time
+		if wait > 0 {
+			timer = time.After(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return key, false
+		case <-l.wake:
+		case <-timer:
+		}
+	}
+}
+
+// send takes one task through intent, paid request and report.
+func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
+	log := s.log.With("task", key, "lane", l.Name)
+	t, err := s.book.Get(ctx, key)
+	if err != nil || t.Phase != events.PhaseWaiting {
+		s.again(ctx, l, key, err)
+		return
+	}
+	input, err := s.input(ctx, t)
+	if err != nil {
+		log.Warn("input", "error", err)
+		s.again(ctx, l, key, err)
+		return
+	}
+	req, renderErr := l.Driver.Render(t, input, "")
+	sum := sha256.Sum256(req.Body)
+	owner := nuid.Next()
+	now := time.Now().UTC()
+	permit, t, err := s.book.Intend(ctx, key, task.Intent{
+		Meta: task.Meta{At: now, By: name}, Owner: owner, BodySHA256: hex.EncodeToString(sum[:]), NotAfter: now.Add(intentLife),
+	})
+	if err != nil {
+		// Nothing was sent. If the intent is in the record all the same, it is taken back by its owner.
+		log.Info("no permit to send", "reason", err)
+		s.report(ctx, key, task.Release{Meta: s.meta(), Owner: owner, Reason: "the intent was not acknowledged"})
+		s.again(ctx, l, key, err)
+		return
+	}
+	if renderErr != nil {
+		s.report(ctx, key, task.Refused{Meta: s.meta(), Owner: owner, Err: &provider.Error{
+			Kind: events.KindInvalid, Code: events.CodeInvalidRequest, Message: renderErr.Error(),
+		}})
+		return
+	}
+	attempt := t.Attempt().N
+	reply, err := s.poster.Post(context.WithoutCancel(ctx), permit, req, func(postCtx context.Context) error {
+		return s.gate(postCtx, ctx, key, owner)
+	})
+	s.report(ctx, key, s.outcome(l, t.Model, owner, attempt, reply, err))
+}
+
+// gate is asked before the last byte of a paid request leaves.
+func (s *Service) gate(ctx, service context.Context, key events.Key, owner string) error {
+	if service.Err() != nil {
+		return errStopping
+	}
+	t, err := s.book.Get(ctx, key)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the record cannot be read: %w", err)
+	case t.Cancel != nil:
+		return errors.New("a cancel was asked for")
+	case t.Phase != events.PhaseSubmitting || t.Attempt().Owner != owner:
+		return errors.New("the attempt is no longer ours")
+	}
+	return nil
+}
+
+// outcome turns what came back into a trigger.
+func (s *Service) outcome(l *lane, model, owner string, attempt int, reply provider.Reply, err error) task.Trigger {
+	if errors.Is(err, paid.ErrNotSent) {
+		s.metrics.submits.WithLabelValues(l.Name, "not_sent").Inc()
+		return task.Release{Meta: s.meta(), Owner: owner, Reason: err.Error(), Wait: unsentWait}
+	}
+	answer := provider.Answer{Outcome: provider.InDoubt}
+	if err != nil {
+		answer.Err = &provider.Error{Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: err.Error()}
+	} else {
+		answer = l.Driver.Classify(model, reply)
+	}
+	s.metrics.submits.WithLabelValues(l.Name, string(answer.Outcome)).Inc()
+	switch answer.Outcome {
+	case provider.Accepted:
+		return task.Accepted{Meta: s.meta(), Attempt: attempt, Ref: answer.Ref, ID: answer.ID, Source: "reply"}
+	case provider.Refused:
+		return task.Refused{Meta: s.meta(), Owner: owner, Err: answer.Err, Wait: s.holdBack(l, answer.Err)}
+	default:
+		return task.Doubt{Meta: s.meta(), Owner: owner, Err: answer.Err}
+	}
+}
+
+// holdBack says how long a refused task waits, and holds the whole lane back when the refusal is one of the account.
+func (s *Service) holdBack(l *lane, e *provider.Error) time.Duration {
+	switch e.Kind {
+	case events.KindRateLimited, events.KindQuota, events.KindAuth:
+		wait := accountWait
+		if e.RetryAfter > 0 {
+			wait = e.RetryAfter
+		}
+		l.hold(time.Now().Add(wait))
+		s.metrics.held.WithLabelValues(l.Name, string(e.Kind)).Inc()
+		s.log.Warn("the provider refuses the account; the lane waits", "lane", l.Name, "kind", e.Kind, "code", e.Code,
+			"reason", e.Message, "wait", wait)
+		return wait
+	case events.KindRetry:
+		return refusedWait
+	}
+	return 0
+}
+
+// report records an outcome. It does not give up while the service runs: the answer to a paid request is worth money.
+func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(reportWait):
+			cancel()
+		case <-work.Done():
+		}
+	})
+	defer stop()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, reportPause) {
+		_, err := s.book.Apply(work, key, tr)
+		if err == nil || errors.Is(err, bus.ErrNotFound) {
+			return
+		}
+		s.log.Error("outcome of a submit is not recorded yet", "task", key, "outcome", fmt.Sprintf("%T", tr), "error", err)
+		select {
+		case <-work.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// again puts a task back in line whose record could not be read or written; if it is no longer waiting, the next look at it
+// shows that.
+func (s *Service) again(ctx context.Context, l *lane, key events.Key, err error) {
+	if err == nil || errors.Is(err, bus.ErrNotFound) || ctx.Err() != nil {
+		return
+	}
+	t, getErr := s.book.Get(ctx, key)
+	if getErr != nil {
+		t = events.Task{ID: key.ID, Project: key.Project, Phase: events.PhaseWaiting}
+	}
+	later := time.Now().Add(unsentWait)
+	if t.NotBefore == nil || t.NotBefore.Before(later) {
+		t.NotBefore = &later
+	}
+	l.set(key, &t)
+}
+
+// input returns the exact bytes that the request gave.
+func (s *Service) input(ctx context.Context, t events.Task) (json.RawMessage, error) {
+	if t.InputRef == "" {
+		return t.Input, nil
+	}
+	return s.o.Bus.GetObject(ctx, t.InputRef)
+}
+
+func (s *Service) meta() task.Meta { return task.Meta{At: time.Now().UTC(), By: name} }

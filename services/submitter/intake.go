@@ -1,0 +1,261 @@
+package submitter
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/task"
+)
+
+const (
+	headerMsgID = "Nats-Msg-Id"
+	// maxIntakeDelay bounds the wait between two tries of a message whose effect could not be stored.
+	maxIntakeDelay = 30 * time.Second
+	// unknownTaskTries is how often a command for a task that does not exist is tried: its request may be right behind.
+	unknownTaskTries = 5
+)
+
+// intake handles one request or command.
+func (s *Service) intake(ctx context.Context, m bus.Message) bus.Verdict {
+	var err error
+	if strings.HasPrefix(m.Subject, "reelay.command.") {
+		err = s.command(ctx, m)
+	} else {
+		err = s.request(ctx, m)
+	}
+	var r *rejection
+	if errors.As(err, &r) {
+		err = s.reject(ctx, m, r)
+	}
+	if err != nil {
+		s.log.Warn("intake", "subject", m.Subject, "delivered", m.Delivered, "error", err)
+		return bus.Again(min(time.Second<<min(m.Delivered, 5), maxIntakeDelay))
+	}
+	return bus.Done()
+}
+
+// A rejection is a request or command that cannot be accepted as it is.
+type rejection struct {
+	key    events.Key
+	digest string
+	err    *events.Error
+}
+
+func (r *rejection) Error() string { return r.err.Message }
+
+// refuse makes a rejection of err, which names a field.
+func refuse(k events.Key, digest, code string, err error) *rejection {
+	e := &events.Error{Code: code, Kind: events.KindInvalid, Message: err.Error(), Charge: events.ChargeNone}
+	var fe *events.FieldError
+	if errors.As(err, &fe) {
+		e.Field = fe.Field
+		if fe.Field == "payload" && code == events.CodeInvalidRequest && strings.Contains(fe.Message, "over the limit") {
+			e.Code = events.CodePayloadTooLarge
+		}
+	}
+	return &rejection{key: k, digest: digest, err: e}
+}
+
+func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error {
+	s.metrics.rejected.WithLabelValues(codeLabel(r.err.Code)).Inc()
+	s.log.Info("rejected", "task", r.key, "code", r.err.Code, "field", r.err.Field)
+	if r.digest == "" {
+		r.digest = payloadDigest(m.Data)
+	}
+	return s.o.Bus.Publish(ctx, events.Event{
+		Type: events.EventRejected, Project: r.key.Project, TaskID: r.key.ID, Time: m.Time, Message: r.err.Message, Error: r.err,
+		RequestDigest: r.digest, Traceparent: m.Get(events.HeaderTraceparent),
+	})
+}
+
+func payloadDigest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// derivedID names a task whose request brought no id. It depends on nothing but the message's place in the stream, so that a
+// redelivery names the same task; the time keeps it apart from the ids of a stream that was deleted.
+func derivedID(m bus.Message) string {
+	return "t" + strconv.FormatUint(m.Sequence, 10) + "-" + strconv.FormatInt(m.Time.UnixMilli(), 36)
+}
+
+func (s *Service) request(ctx context.Context, m bus.Message) error {
+	k := events.Key{Project: events.InvalidProject, ID: derivedID(m)}
+	if id := m.Get(headerMsgID); events.ValidToken(id) {
+		k.ID = id
+	}
+	project, taskType, err := events.ParseRequestSubject(m.Subject)
+	if project != "" {
+		k.Project = project
+	}
+	if err != nil {
+		return refuse(k, "", events.CodeInvalidRequest, err)
+	}
+	r, err := events.DecodeRequest(m.Data)
+	if events.ValidToken(r.ID) {
+		k.ID = r.ID
+	}
+	if err != nil {
+		return refuse(k, "", events.CodeInvalidRequest, err)
+	}
+	if id := m.Get(headerMsgID); r.ID == "" && id != "" && !events.ValidToken(id) {
+		return refuse(k, "", events.CodeInvalidRequest,
+			events.NewFieldError(headerMsgID, "as the task id it must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes))
+	}
+	digest, err := r.Digest(taskType)
+	if err != nil {
+		return refuse(k, "", events.CodeInvalidRequest, events.NewFieldError("input", "bad JSON: %v", err))
+	}
+	l, rejected := s.laneOf(r, k, digest)
+	if rejected != nil {
+		return rejected
+	}
+	if err := l.Driver.Check(taskType, r.Model, r.Input); err != nil {
+		code := events.CodeInvalidRequest
+		var fe *events.FieldError
+		if errors.As(err, &fe) && fe.Field == "model" {
+			code = events.CodeUnknownModel
+		}
+		return refuse(k, digest, code, err)
+	}
+	t := s.newTask(k, taskType, r, l, m)
+	t.RequestDigest = digest
+	if t.InputDigest, err = events.Digest(r.Input); err != nil {
+		return refuse(k, digest, events.CodeInvalidRequest, events.NewFieldError("input", "bad JSON: %v", err))
+	}
+	if len(t.Input) > events.MaxInlineBytes {
+		// Named by its exact bytes: what is sent to the provider is what was given, white space and all.
+		t.InputRef = "input-" + payloadDigest(t.Input)
+		if err := s.o.Bus.PutObject(ctx, t.InputRef, t.Input); err != nil {
+			return err
+		}
+		t.Input = nil
+	}
+	c, err := s.book.Apply(ctx, k, task.Accept{Meta: task.Meta{At: m.Time, By: name}, Task: t})
+	switch {
+	case err != nil:
+		return err
+	case c.Written:
+		s.metrics.accepted.WithLabelValues(l.Name).Inc()
+		s.log.Info("accepted", "task", k, "lane", l.Name, "model", r.Model)
+	case c.Task.RequestDigest != digest:
+		s.metrics.rejected.WithLabelValues(events.CodeIdempotencyConflict).Inc()
+		s.log.Info("rejected", "task", k, "code", events.CodeIdempotencyConflict)
+	}
+	return nil
+}
+
+// laneOf finds the lane that a request names, by the lane's name or its provider's.
+func (s *Service) laneOf(r events.Request, k events.Key, digest string) (*lane, *rejection) {
+	if l, ok := s.lanes[r.Provider]; ok {
+		return l, nil
+	}
+	code, text := events.CodeUnknownProvider, "is not one of "+strings.Join(s.o.Known, ", ")
+	if slices.Contains(s.o.Known, r.Provider) {
+		code, text = events.CodeNotConfigured, "is not configured here: its API key is not set"
+	}
+	return nil, refuse(k, digest, code, events.NewFieldError("provider", "%q %s", r.Provider, text))
+}
+
+func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Request, l *lane, m bus.Message) events.Task {
+	timeout := s.o.Timeout
+	if r.Timeout > 0 {
+		timeout = time.Duration(r.Timeout)
+	}
+	t := events.Task{
+		Schema: events.TaskSchema, ID: k.ID, Project: k.Project, SceneID: r.SceneID, TaskType: taskType,
+		Provider: l.Provider, Account: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input), Priority: r.Priority,
+		Metadata: r.Metadata, Traceparent: m.Get(events.HeaderTraceparent), CreatedAt: m.Time.UTC(), Deadline: m.Time.UTC().Add(timeout),
+		OnInDoubt: r.OnInDoubt, MaxPaidAttempts: max(1, r.MaxPaidAttempts),
+	}
+	if t.OnInDoubt == "" {
+		t.OnInDoubt = events.InDoubtHold
+	}
+	if r.StartTimeout > 0 {
+		at := t.CreatedAt.Add(time.Duration(r.StartTimeout))
+		t.StartDeadline = &at
+	}
+	if r.EstimatedUSD > 0 || r.MaxCostUSD > 0 {
+		t.Cost = &events.Cost{EstimatedUSD: positive(r.EstimatedUSD), MaxUSD: positive(r.MaxCostUSD)}
+	}
+	return t
+}
+
+func positive(usd float64) *float64 {
+	if usd <= 0 {
+		return nil
+	}
+	return &usd
+}
+
+func (s *Service) command(ctx context.Context, m bus.Message) error {
+	k, verb, err := events.ParseCommandSubject(m.Subject)
+	if err != nil {
+		if !k.Valid() {
+			k = events.Key{Project: events.InvalidProject, ID: derivedID(m)}
+		}
+		return refuse(k, "", events.CodeInvalidRequest, err)
+	}
+	meta := task.Meta{At: time.Now().UTC(), By: name}
+	var tr task.Trigger
+	switch verb {
+	case events.CommandCancel:
+		c, err := events.DecodeCancel(m.Data)
+		if err != nil {
+			return refuse(k, "", events.CodeInvalidRequest, err)
+		}
+		tr = task.Cancel{Meta: meta, Reason: c.Reason}
+	default:
+		r, err := events.DecodeResolve(m.Data)
+		if err != nil {
+			return refuse(k, "", events.CodeInvalidRequest, err)
+		}
+		resolve := task.Resolve{Meta: meta, Action: r.Action, ID: r.ProviderID, Reason: r.Reason}
+		if r.Action == events.ResolveAdopt {
+			if resolve.Ref, err = s.handleOf(ctx, k, r.ProviderID); err != nil {
+				return s.unknownTask(m, k, err)
+			}
+		}
+		tr = resolve
+	}
+	_, err = s.book.Apply(ctx, k, tr)
+	if errors.Is(err, task.ErrNotApplicable) {
+		return refuse(k, "", events.CodeConflict, err)
+	}
+	return s.unknownTask(m, k, err)
+}
+
+// unknownTask turns a lasting "no such task" into a rejection.
+func (s *Service) unknownTask(m bus.Message, k events.Key, err error) error {
+	if errors.Is(err, bus.ErrNotFound) && m.Delivered >= unknownTaskTries {
+		return refuse(k, "", events.CodeNotFound, err)
+	}
+	return err
+}
+
+// handleOf asks the task's provider driver for the handle of a provider id.
+func (s *Service) handleOf(ctx context.Context, k events.Key, id string) ([]byte, error) {
+	t, err := s.book.Get(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	l, ok := s.lanes[t.Account]
+	if !ok {
+		return nil, refuse(k, "", events.CodeNotConfigured, fmt.Errorf("lane %s is not configured here", t.Account))
+	}
+	ref, err := l.Driver.Ref(t.Model, id)
+	if err != nil {
+		return nil, refuse(k, "", events.CodeInvalidRequest, events.NewFieldError("provider_id", "%v", err))
+	}
+	return ref, nil
+}

@@ -1,0 +1,42 @@
+package submitter
+
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"reelay/events"
+)
+
+type metrics struct {
+	accepted *prometheus.CounterVec
+	rejected *prometheus.CounterVec
+	submits  *prometheus.CounterVec
+	held     *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	return metrics{
+		accepted: counter("reelay_requests_accepted_total", "Requests that became a task.", "lane"),
+		rejected: counter("reelay_requests_rejected_total", "Requests and commands that were refused, by code.", "code"),
+		submits:  counter("reelay_submits_total", "Paid requests by outcome: accepted, refused, in_doubt, not_sent.", "lane", "outcome"),
+		held:     counter("reelay_lane_held_total", "Refusals of the whole account, by kind.", "lane", "kind"),
+	}
+}
+
+// codeLabel keeps the label set closed.
+func codeLabel(code string) string {
+	known := []string{
+		events.CodeInvalidRequest, events.CodePayloadTooLarge, events.CodeUnknownProvider, events.CodeUnknownModel,
+		events.CodeNotConfigured, events.CodeNotFound, events.CodeConflict, events.CodeIdempotencyConflict,
+	}
+	if slices.Contains(known, code) {
+		return code
+	}
+	return "other"
+}

@@ -1,0 +1,133 @@
+// Package submitter takes requests and commands in, and sends each task to its provider once.
+//
+// Intake turns a request into a record, or refuses it by a rejected event; nothing stays in the stream. Dispatch takes the
+// waiting tasks of each lane, highest priority and oldest first, records the intent, sends the paid request with the permit
+// that the record's acknowledgement gives, and records what came back. What it cannot classify as accepted or refused is in
+// doubt, and is never sent again by itself. Any number of submitters may run: the record's compare-and-set decides who
+// sends.
+package submitter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/paid"
+	"reelay/internal/provider"
+	"reelay/internal/record"
+)
+
+// name is what the submitter signs transitions with.
+const name = "submitter"
+
+// A Checker tells whether a provider can serve a request, and makes handles from provider ids. Neither does I/O.
+type Checker interface {
+	// Check returns an *events.FieldError if the provider cannot serve the model with that task type and input.
+	Check(t events.TaskType, model string, input json.RawMessage) error
+	// Ref returns the handle of the task that the provider knows as id.
+	Ref(model, id string) (json.RawMessage, error)
+}
+
+// A Wire renders the paid request and reads its answer. Neither does I/O.
+type Wire interface {
+	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
+	Classify(model string, r provider.Reply) provider.Answer
+}
+
+// A Driver is what the submitter needs of a provider.
+type Driver interface {
+	Checker
+	Wire
+}
+
+// A Lane is one provider account.
+type Lane struct {
+	// Name is the lane's, usually the provider's own.
+	Name     string
+	Provider string
+	Driver   Driver
+	// InFlight is how many paid requests may be under way at once; 4 if 0.
+	InFlight int
+}
+
+// Options configure a Service.
+type Options struct {
+	Bus   *bus.Bus
+	Lanes []Lane
+	// Known lists the providers of this build; a request for one without a lane is refused as not configured.
+	Known []string
+	// Timeout is the total time of a task whose request names none; 30 minutes if 0.
+	Timeout time.Duration
+	// Dial opens the connections of paid requests; nil dials TCP.
+	Dial       paid.Dialer
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+const (
+	defaultTimeout  = 30 * time.Minute
+	defaultInFlight = 4
+	intakeInFlight  = 64
+)
+
+// A Service is one submitter.
+type Service struct {
+	o       Options
+	log     *slog.Logger
+	book    *record.Book
+	poster  *paid.Poster
+	lanes   map[string]*lane
+	metrics metrics
+	ready   atomic.Bool
+}
+
+// New returns a submitter. It registers its metrics.
+func New(o Options) (*Service, error) {
+	if len(o.Lanes) == 0 {
+		return nil, errors.New("submitter: no lane is configured")
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	s := &Service{
+		o: o, log: o.Log.With("service", name), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{},
+		metrics: newMetrics(o.Registerer),
+	}
+	s.book = record.New(o.Bus, s.log, o.Registerer)
+	for _, l := range o.Lanes {
+		if l.InFlight == 0 {
+			l.InFlight = defaultInFlight
+		}
+		s.lanes[l.Name] = newLane(l)
+	}
+	return s, nil
+}
+
+// Ready reports whether the submitter takes requests in and dispatches.
+func (s *Service) Ready() bool { return s.ready.Load() && s.o.Bus.Connected() }
+
+// Run works until ctx ends. Then it takes nothing new in, sends nothing that is not yet under way, and waits for the answers
+// of what is.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.ready.Store(false)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	interrupt := func(error) { cancel() }
+	var g run.Group
+	g.Add(func() error {
+		return s.o.Bus.Consume(ctx, events.IntakeConsumer(), intakeInFlight, s.intake)
+	}, interrupt)
+	g.Add(func() error { return s.follow(ctx) }, interrupt)
+	for _, l := range s.lanes {
+		g.Add(func() error { return s.dispatch(ctx, l) }, interrupt)
+	}
+	return g.Run()
+}
