@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 var (
@@ -15,7 +17,8 @@ var (
 	ErrUnknownType = errors.New("unknown event type")
 )
 
-// A FieldError says which field of a request is wrong and what its limit is. It matches ErrInvalid.
+// A FieldError says which field of a request is wrong and what its limit is. It matches ErrInvalid. Both texts come in part
+// from the sender and go into events, headers and logs: NewFieldError bounds them and leaves no control characters.
 type FieldError struct {
 	Field   string
 	Message string
@@ -27,9 +30,29 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
 // Is matches ErrInvalid.
 func (e *FieldError) Is(target error) bool { return target == ErrInvalid }
 
-// NewFieldError returns a FieldError with a formatted message.
+// maxFieldBytes is the longest field name in an error: that of a metadata entry with the longest key fits.
+const maxFieldBytes = 128
+
+// NewFieldError returns a FieldError with a formatted message. The field is cut to 128 bytes, the message to MaxMessageBytes.
 func NewFieldError(field, format string, args ...any) *FieldError {
-	return &FieldError{Field: field, Message: fmt.Sprintf(format, args...)}
+	return &FieldError{Field: plain(field, maxFieldBytes), Message: plain(fmt.Sprintf(format, args...), MaxMessageBytes)}
+}
+
+// plain cuts s to at most n bytes at a character boundary and replaces control characters.
+func plain(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }
 
 func fieldError(field, format string, args ...any) error {

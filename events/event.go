@@ -72,7 +72,7 @@ type Event struct {
 // Key returns the key of the event's task.
 func (e Event) Key() Key { return Key{Project: e.Project, ID: e.TaskID} }
 
-// Subject returns the subject the event is published on.
+// Subject returns the subject the event is stored and heard on.
 func (e Event) Subject() string { return EventSubject(e.Key(), e.Type) }
 
 // ID identifies the event: <project>/<task>/<version>/<type>, and for a rejection the digest of what was rejected.
@@ -96,13 +96,14 @@ const (
 	HeaderTraceparent     = "traceparent"
 
 	cloudEventTypePrefix = "reelay.task."
+	cloudEventTypeSuffix = ".v1" // EventVersion
 )
 
 // Header returns the CloudEvents attributes of e.
 func (e Event) Header() map[string]string {
 	h := map[string]string{
 		HeaderSpecVersion:     "1.0",
-		HeaderType:            cloudEventTypePrefix + string(e.Type) + ".v" + strconv.Itoa(EventVersion),
+		HeaderType:            cloudEventTypePrefix + string(e.Type) + cloudEventTypeSuffix,
 		HeaderSource:          "/reelay/" + e.Project,
 		HeaderSubject:         e.TaskID,
 		HeaderID:              e.ID(),
@@ -116,20 +117,23 @@ func (e Event) Header() map[string]string {
 }
 
 // DecodeEvent reads an event. ceType is its ce-type header; an empty one is taken from the payload alone. A type or
-// version this build does not know is ErrUnknownType.
+// version this build does not know is ErrUnknownType, and so is a payload of another type than its header.
 func DecodeEvent(ceType string, data []byte) (Event, error) {
 	var e Event
+	var want EventType
 	if ceType != "" {
-		word, version, ok := strings.Cut(strings.TrimPrefix(ceType, cloudEventTypePrefix), ".v")
-		if !ok || version != strconv.Itoa(EventVersion) || !EventType(word).Valid() {
+		word, prefixed := strings.CutPrefix(ceType, cloudEventTypePrefix)
+		word, versioned := strings.CutSuffix(word, cloudEventTypeSuffix)
+		want = EventType(word)
+		if !prefixed || !versioned || !want.Valid() {
 			return e, fmt.Errorf("%w: %q", ErrUnknownType, ceType)
 		}
 	}
 	if err := json.Unmarshal(data, &e); err != nil {
 		return e, fmt.Errorf("event: %w", err)
 	}
-	if !e.Type.Valid() {
-		return e, fmt.Errorf("%w: %q", ErrUnknownType, e.Type)
+	if !e.Type.Valid() || want != "" && e.Type != want {
+		return e, fmt.Errorf("%w: %q in a payload under %q", ErrUnknownType, e.Type, ceType)
 	}
 	return e, nil
 }

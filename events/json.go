@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"time"
+	"unicode/utf8"
 )
 
 // Marshal writes v as compact JSON and leaves the characters < > & of user input as they are.
@@ -30,6 +32,9 @@ func Digest(raw []byte) (string, error) {
 	var v any
 	if err := d.Decode(&v); err != nil {
 		return "", err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return "", errors.New("text after the JSON value")
 	}
 	canonical, err := Marshal(v)
 	if err != nil {
@@ -59,9 +64,15 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// decodeStrict reads one JSON object into v, a pointer to a struct, field by field, so that each error names its field.
-// known holds the accepted member names and where each is stored.
+// decodeStrict reads one JSON object of at most MaxRequestBytes field by field, so that each error names its field; what
+// names the object itself. known holds the accepted member names and where each is stored.
 func decodeStrict(data []byte, what string, known map[string]any) error {
+	if len(data) > MaxRequestBytes {
+		return fieldError(what, "%d bytes are over the limit of %d", len(data), MaxRequestBytes)
+	}
+	if !utf8.Valid(data) {
+		return fieldError(what, "bad JSON: it is not UTF-8 text")
+	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	open, err := d.Token()
 	if err != nil {
@@ -93,7 +104,7 @@ func decodeStrict(data []byte, what string, known map[string]any) error {
 			continue
 		}
 		if err := json.Unmarshal(raw, target); err != nil {
-			return typeError(name, err)
+			return typeError(name, target, err)
 		}
 	}
 	if _, err := d.Token(); err != nil {
@@ -112,28 +123,36 @@ func syntaxError(field string, err error) error {
 	return fieldError(field, "bad JSON: %v", err)
 }
 
-func typeError(field string, err error) error {
-	var te *json.UnmarshalTypeError
-	if errors.As(err, &te) {
-		if te.Field != "" {
-			field += "." + te.Field
-		}
-		return fieldError(field, "must be %s, not %s", typeName(te.Type.String()), te.Value)
+// typeError says what the field must be in the words of JSON, not of Go. target is where it was to be stored.
+func typeError(field string, target any, err error) error {
+	if _, ok := target.(*Duration); ok {
+		return fieldError(field, "%v", err)
 	}
-	return fieldError(field, "%v", err)
+	want := typeName(reflect.TypeOf(target).Elem())
+	var te *json.UnmarshalTypeError
+	switch {
+	case !errors.As(err, &te):
+		return fieldError(field, "must be %s", want)
+	case te.Type != reflect.TypeOf(target).Elem(): // an element of it
+		return fieldError(field, "must be %s, but holds another value: %s", want, te.Value)
+	default:
+		return fieldError(field, "must be %s, not %s", want, te.Value)
+	}
 }
 
-func typeName(goType string) string {
-	switch goType {
-	case "string":
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
 		return "a string"
-	case "int":
+	case reflect.Int:
 		return "a whole number"
-	case "float64":
+	case reflect.Float64:
 		return "a number"
-	case "map[string]string":
+	case reflect.Map:
 		return "an object of strings"
-	default:
-		return goType
+	case reflect.Slice:
+		return "a list of strings"
+	default: // *time.Time
+		return `a time such as "2026-01-31T12:00:00Z"`
 	}
 }

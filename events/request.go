@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"math"
 	"time"
-	"unicode/utf8"
 )
 
 // TaskType is what a task makes.
@@ -85,15 +84,9 @@ type Request struct {
 }
 
 // DecodeRequest reads and checks a request. Its error is a FieldError that names the field and the limit; a request over
-// MaxRequestBytes fails with field "payload".
+// MaxRequestBytes fails with field "payload". With an error it returns what could be read, so that its id can be answered.
 func DecodeRequest(data []byte) (Request, error) {
 	var r Request
-	if len(data) > MaxRequestBytes {
-		return r, fieldError("payload", "%d bytes are over the limit of %d", len(data), MaxRequestBytes)
-	}
-	if !utf8.Valid(data) {
-		return r, fieldError("payload", "bad JSON: it is not UTF-8 text")
-	}
 	err := decodeStrict(data, "payload", map[string]any{
 		"id": &r.ID, "provider": &r.Provider, "model": &r.Model, "input": &r.Input, "scene_id": &r.SceneID,
 		"priority": &r.Priority, "timeout": &r.Timeout, "start_timeout": &r.StartTimeout, "on_in_doubt": &r.OnInDoubt,

@@ -27,6 +27,10 @@ type Stream struct {
 	// DiscardNew refuses a publish over a limit instead of dropping the oldest message; with a per-subject limit
 	// it makes a subject create-only.
 	DiscardNew bool
+	// StoredAs, where set, is the subject prefix under which messages are stored whose Subjects begin with another: the
+	// last token ">" of Subjects stands for the same tokens in both. Each stored message, and nothing else, is heard by core
+	// subscribers of that prefix, with its place in the stream in the Nats-Sequence header.
+	StoredAs string
 	// Cells marks the hand-made KV stream: direct get, rollup, per-message TTL and schedules.
 	Cells bool
 }
@@ -98,7 +102,9 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamEvents, Description: "what happened to every task",
-			Subjects: []string{eventPrefix + ">"}, Retention: Limits, MaxAge: EventAge, Duplicates: EventDuplicates,
+			// Published apart from where they are heard: a repeated event that the stream refuses must not reach a subscriber.
+			Subjects: []string{announcePrefix + ">"}, StoredAs: eventPrefix + ">",
+			Retention: Limits, MaxAge: EventAge, Duplicates: EventDuplicates,
 		},
 		{
 			Name: StreamDead, Description: "messages that could not be processed",

@@ -8,14 +8,15 @@ import (
 
 // The first tokens of every subject reelay uses. Subjects are built and parsed only by the functions of this file.
 const (
-	requestPrefix = "reelay.request."
-	commandPrefix = "reelay.command."
-	duePrefix     = "reelay.due."
-	watchPrefix   = "reelay.watch."
-	hookPrefix    = "reelay.hook."
-	eventPrefix   = "reelay.event."
-	apiPrefix     = "reelay.api."
-	deadPrefix    = "reelay.dead."
+	requestPrefix  = "reelay.request."
+	commandPrefix  = "reelay.command."
+	duePrefix      = "reelay.due."
+	watchPrefix    = "reelay.watch."
+	hookPrefix     = "reelay.hook."
+	announcePrefix = "reelay.announce."
+	eventPrefix    = "reelay.event."
+	apiPrefix      = "reelay.api."
+	deadPrefix     = "reelay.dead."
 
 	// TaskBucket is the KV bucket that holds one record per task under the key <project>.<task>.
 	TaskBucket = "reelay_tasks"
@@ -86,7 +87,13 @@ func WatchFilter(lane string) string { return watchPrefix + lane + ".>" }
 // HookSubject is where the webhook edge publishes one verified provider callback.
 func HookSubject(lane string, k Key) string { return hookPrefix + lane + "." + k.String() }
 
-// EventSubject is where an event of a task is published: reelay.event.<project>.<task>.<event>.
+// AnnounceSubject is where reelay publishes an event of a task: reelay.announce.<project>.<task>.<event>. The stream stores it
+// as EventSubject, once, and only then is it heard there.
+func AnnounceSubject(k Key, t EventType) string {
+	return announcePrefix + k.String() + "." + string(t)
+}
+
+// EventSubject is where an event of a task is stored and heard: reelay.event.<project>.<task>.<event>.
 func EventSubject(k Key, t EventType) string {
 	return eventPrefix + k.String() + "." + string(t)
 }
@@ -99,7 +106,8 @@ func APISubject(v Verb, tokens ...string) string {
 	return apiPrefix + strings.Join(append([]string{string(v)}, tokens...), ".")
 }
 
-// ParseRequestSubject reads the project and task type of a request subject. It fails with a FieldError that names the token.
+// ParseRequestSubject reads the project and task type of a request subject. It fails with a FieldError that names the token; a
+// project that could be read is returned even so.
 func ParseRequestSubject(subject string) (project string, t TaskType, err error) {
 	tokens := strings.Split(strings.TrimPrefix(subject, requestPrefix), ".")
 	if !strings.HasPrefix(subject, requestPrefix) || len(tokens) != 2 {
@@ -115,15 +123,19 @@ func ParseRequestSubject(subject string) (project string, t TaskType, err error)
 	return tokens[0], t, nil
 }
 
-// ParseCommandSubject reads the task and verb of a command subject.
+// ParseCommandSubject reads the task and verb of a command subject. It fails with a FieldError that names the token; a key that
+// could be read is returned even so.
 func ParseCommandSubject(subject string) (Key, CommandVerb, error) {
 	tokens := strings.Split(strings.TrimPrefix(subject, commandPrefix), ".")
 	if !strings.HasPrefix(subject, commandPrefix) || len(tokens) != 3 {
 		return Key{}, "", fieldError("subject", "%q is not reelay.command.<project>.<task>.<verb>", subject)
 	}
 	k, v := Key{tokens[0], tokens[1]}, CommandVerb(tokens[2])
-	if !k.Valid() {
-		return Key{}, "", fieldError("subject", "project and task must be 1 to %d characters of A-Z a-z 0-9 _ -", MaxTokenBytes)
+	if !ValidToken(k.Project) {
+		return Key{}, "", fieldError("subject", "project %q is not 1 to %d characters of A-Z a-z 0-9 _ -", k.Project, MaxTokenBytes)
+	}
+	if !ValidToken(k.ID) {
+		return Key{}, "", fieldError("subject", "task %q is not 1 to %d characters of A-Z a-z 0-9 _ -", k.ID, MaxTokenBytes)
 	}
 	if v != CommandCancel && v != CommandResolve {
 		return k, "", fieldError("subject", "verb %q is not cancel or resolve", tokens[2])
@@ -147,7 +159,8 @@ func ParseHookSubject(subject string) (lane string, k Key, err error) {
 	return parseLaneAndKey(subject, hookPrefix)
 }
 
-// ParseEventSubject reads the task and type of an event.
+// ParseEventSubject reads the task and type of an event. It fails with ErrSubject, or, for a type this build does not know,
+// with ErrUnknownType.
 func ParseEventSubject(subject string) (Key, EventType, error) {
 	rest, ok := strings.CutPrefix(subject, eventPrefix)
 	dot := strings.LastIndexByte(rest, '.')
@@ -155,7 +168,14 @@ func ParseEventSubject(subject string) (Key, EventType, error) {
 		return Key{}, "", fmt.Errorf("%w: %q is not an event subject", ErrSubject, subject)
 	}
 	k, err := ParseKey(rest[:dot])
-	return k, EventType(rest[dot+1:]), err
+	if err != nil {
+		return Key{}, "", err
+	}
+	t := EventType(rest[dot+1:])
+	if !t.Valid() {
+		return k, "", fmt.Errorf("%w: %q", ErrUnknownType, subject)
+	}
+	return k, t, nil
 }
 
 func parseKeyAfter(subject, prefix string) (Key, error) {
@@ -173,5 +193,8 @@ func parseLaneAndKey(subject, prefix string) (string, Key, error) {
 		return "", Key{}, fmt.Errorf("%w: %q is not %s<lane>.<project>.<task>", ErrSubject, subject, prefix)
 	}
 	k, err := ParseKey(key)
-	return lane, k, err
+	if err != nil {
+		return "", Key{}, err
+	}
+	return lane, k, nil
 }

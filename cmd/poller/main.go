@@ -32,7 +32,7 @@ func main() {
 		if err != nil {
 			return err
 		}
-		accounts, err := account.Open(resolved, s.PollInterval, nil)
+		accounts, err := account.Open(resolved, account.Options{Interval: s.PollInterval})
 		if err != nil {
 			return err
 		}

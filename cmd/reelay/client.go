@@ -31,7 +31,7 @@ func (c connection) open(e *env) (a *api, closeConn func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &api{nc: nc}, nc.Close, nil
+	return newAPI(nc), nc.Close, nil
 }
 
 // taskArg names one task on the command line.
@@ -55,7 +55,13 @@ func parseKey(project, task string) (events.Key, error) {
 }
 
 // api asks the services.
-type api struct{ nc *nats.Conn }
+type api struct {
+	nc *nats.Conn
+	// retryPause is the pause after a wait that nobody answered.
+	retryPause time.Duration
+}
+
+func newAPI(nc *nats.Conn) *api { return &api{nc: nc, retryPause: 2 * time.Second} }
 
 // ask sends in (nil for an empty payload) to a verb, reads the answer into out (nil if it is not wanted) and returns it raw as
 // well. A refusal is an *apiError, silence errNoService or errNoAnswer.

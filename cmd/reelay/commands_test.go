@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -56,6 +55,9 @@ func TestExitCodes(t *testing.T) {
 	b.answerOn(events.APISubject(events.VerbSubmit, "demo", "video"), events.Error{
 		Code: events.CodeInvalidRequest, Field: "model", Message: "no such \x1bmodel",
 	})
+	b.answerOn(events.APISubject(events.VerbSubmit, "demo", "image"), events.Error{
+		Code: events.CodeUnknownProvider, Field: "provider", Message: "provider: unknown",
+	})
 	submit := []string{"submit", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo"}
 
 	for _, row := range []struct {
@@ -66,15 +68,16 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"wait", "demo.done"}, 0, "completed\n", ""},
 		{[]string{"wait", "done", "--project", "demo", "--json"}, 0, `"id": "t1"`, ""},
 		{[]string{"wait", "demo.failed"}, 1, "failed\n", "task t1 failed: input new_sensitive (1026)\n"},
-		{[]string{"wait", "demo.open", "--timeout", "1ms"}, 1, "", "has not ended after 1ms: waiting for its turn"},
+		{[]string{"wait", "demo.open", "--timeout", "1ms"}, 1, "", "task demo.open has not ended after 1ms"},
 		{[]string{"wait", "demo.missing"}, 1, "", "no task demo.missing (not_found)"},
-		{[]string{"wait", "demo.garbled"}, 1, "", "answer to wait: json:"},
+		{[]string{"wait", "demo.garbled"}, 1, "", "answer to get: json:"},
 		{[]string{"watch", "demo.done"}, 0, "", "demo.done is completed  1m05s"},
 		{[]string{"watch", "demo.failed"}, 1, "", "input new_sensitive"},
 		{[]string{"get", "demo.failed"}, 0, "input new_sensitive (1026)", ""},
 		{[]string{"cancel", "demo.open"}, 0, "demo.open  waiting for its turn\n", ""},
 		{[]string{"cancel", "demo.missing"}, 1, "", "not_found"},
 		{submit, 1, "", "model: no such  model (invalid_request)"},
+		{append([]string{"submit", "image"}, submit[2:]...), 1, "", ": provider: unknown (unknown_provider)"},
 		{append(submit, "--priority", "101"), 2, "", "priority: 101 is not between -100 and 100"},
 		{append(submit, "--timeout", "49h"), 2, "", "timeout: 49h0m0s is not between"},
 		{append(submit, "--input", "/no/such/file"), 2, "", "--input: open /no/such/file"},
@@ -254,15 +257,5 @@ func until(t *testing.T, b *buffer, words string) {
 		case <-limit:
 			t.Fatalf("never %q in %q", words, b)
 		}
-	}
-}
-
-func TestUpGetsItsSettings(t *testing.T) {
-	e, _, stderr := testEnv()
-	var got *upCmd
-	e.up = func(_ context.Context, _ *env, c *upCmd) error { got = c; return fmt.Errorf("up: no") }
-	code := execute(t.Context(), e, []string{"up", "--sandbox", "--store-dir", "/s", "--poll-interval", "5s"})
-	if code != 1 || got == nil || !got.Providers.Sandbox || got.Broker.StoreDir != "/s" || got.Pipeline.PollInterval != 5*time.Second {
-		t.Errorf("exit code %d, %s, got %+v", code, stderr, got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
@@ -43,7 +44,7 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 type apiError struct{ reason events.Error }
 
 func (e *apiError) Error() string {
-	if r := e.reason; r.Field != "" {
+	if r := e.reason; r.Field != "" && !strings.HasPrefix(r.Message, r.Field+": ") {
 		return clean(fmt.Sprintf("%s: %s (%s)", r.Field, r.Message, r.Code))
 	}
 	return clean(e.reason.Error())

@@ -15,8 +15,6 @@ import (
 const (
 	// waitStep is how often a followed task is asked for while no event comes.
 	waitStep = 10 * time.Second
-	// retryPause is the pause after a wait that nobody answered.
-	retryPause = 2 * time.Second
 	// eventGrace is how long the events of an ended task may still trickle in.
 	eventGrace = time.Second
 	// maxNotFound is how many times in a row a task may be unknown: the read side may lag behind the submit.
@@ -48,7 +46,10 @@ func (a *api) subscribe(ctx context.Context, filter string, sinceStart bool) (<-
 		// Flushed, so that nothing that happens after this call is missed.
 		flushCtx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
-		return out, a.nc.FlushWithContext(flushCtx)
+		if err := a.nc.FlushWithContext(flushCtx); err != nil {
+			return nil, fmt.Errorf("subscribe to %s: %w: %w", filter, errNoAnswer, err)
+		}
+		return out, nil
 	}
 	js, err := jetstream.New(a.nc)
 	if err != nil {
@@ -78,7 +79,7 @@ type follower struct {
 	linger bool
 }
 
-// follow returns the task once it has ended. Events make it lively; the truth is what the wait verb answers, asked over and
+// follow returns the task once it has ended; stream may be nil. Events make it lively; the truth is what the wait verb answers, asked over and
 // over, so that a lost event or a restarted broker cannot keep it waiting.
 func (a *api) follow(ctx context.Context, k events.Key, stream <-chan events.Event, f follower) (events.Task, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -129,7 +130,11 @@ func (a *api) follow(ctx context.Context, k events.Key, stream <-chan events.Eve
 				}
 				continue
 			}
-			if seen(&answer.task); last.Status.Terminal() && grace == nil {
+			seen(&answer.task)
+			if last.Status.Terminal() && stream == nil {
+				return last, nil
+			}
+			if last.Status.Terminal() && grace == nil {
 				grace = time.After(eventGrace)
 			}
 		case <-grace:
@@ -188,7 +193,7 @@ func (a *api) poll(ctx context.Context, k events.Key) <-chan waitAnswer {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(retryPause):
+			case <-time.After(a.retryPause):
 			}
 		}
 	}()

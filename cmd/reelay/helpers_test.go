@@ -169,7 +169,6 @@ func testEnv() (e *env, stdout, stderr *buffer) {
 		startSandbox: func(context.Context, *slog.Logger) (*nats.Conn, func(), error) {
 			panic("no sandbox in this test")
 		},
-		up: func(context.Context, *env, *upCmd) error { panic("no stack in this test") },
 	}, stdout, stderr
 }
 

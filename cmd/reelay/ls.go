@@ -15,6 +15,7 @@ import (
 type lsCmd struct {
 	connection `embed:""`
 
+	All      bool     `help:"List all projects, whatever REELAY_PROJECT says."`
 	Project  string   `help:"List one project only (default: all)." env:"REELAY_PROJECT"`
 	Status   []string `help:"Only these statuses: queued, in_progress, completed, failed, cancelled."`
 	Phase    []string `help:"Only these phases: waiting, submitting, in_doubt, parked, provider_queued, running, cancelling, fetching, done."`
@@ -41,7 +42,7 @@ func (c *lsCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	var tokens []string
-	if c.Project != "" {
+	if c.Project != "" && !c.All {
 		if !events.ValidToken(c.Project) {
 			return usagef("--project: must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
 		}

@@ -17,7 +17,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -57,8 +56,6 @@ type env struct {
 	log   *slog.Logger
 	// startSandbox starts the whole stack with emulated providers in this process; stop ends it.
 	startSandbox func(ctx context.Context, log *slog.Logger) (nc *nats.Conn, stop func(), err error)
-	// up runs the whole stack until ctx ends.
-	up func(ctx context.Context, e *env, settings *upCmd) error
 }
 
 func main() { os.Exit(run()) }
@@ -82,11 +79,8 @@ func run() int {
 			return columns
 		},
 		// Commands speak for themselves; the log holds what they cannot know of, such as a lost connection.
-		log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		startSandbox: func(context.Context, *slog.Logger) (*nats.Conn, func(), error) {
-			return nil, nil, errors.New("the sandbox is not built in yet")
-		},
-		up: func(context.Context, *env, *upCmd) error { return errors.New("the stack is not built in yet") },
+		log:          slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		startSandbox: startSandbox,
 	}
 	return execute(ctx, e, os.Args[1:])
 }

@@ -38,7 +38,7 @@ func (c *runCmd) Run(ctx context.Context, e *env) error {
 			return fmt.Errorf("sandbox: %w", err)
 		}
 		defer stop()
-		a = &api{nc: nc}
+		a = newAPI(nc)
 	} else {
 		opened, closeConn, err := c.open(e)
 		if err != nil {
@@ -60,8 +60,13 @@ func (c *runCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	fmt.Fprintf(e.stderr, "task %s\n", k)
-	if task, err = e.show(ctx, a, task, stream); err != nil {
-		return c.brokeOff(e, sandbox, k, err)
+	task, err = e.show(ctx, a, task, stream)
+	if sandbox && errors.Is(err, context.Canceled) {
+		fmt.Fprintln(e.stderr, "\nstopped; the sandbox and its task are gone, nothing was paid")
+		return errInterrupted
+	}
+	if err != nil {
+		return interrupted(e, k, err) // a paid task is never cancelled by breaking off
 	}
 	if err := outcome(task); err != nil {
 		return err
@@ -73,17 +78,8 @@ func (c *runCmd) Run(ctx context.Context, e *env) error {
 	for _, p := range paths {
 		fmt.Fprintln(e.stdout, p)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		return fmt.Errorf("%w\nthe task is completed; its links are shown by: reelay get %s", err, k)
 	}
-	return c.brokeOff(e, sandbox, k, err)
-}
-
-// brokeOff tells what becomes of the task when the user has broken off. A paid task is never cancelled by that.
-func (c *runCmd) brokeOff(e *env, sandbox bool, k events.Key, err error) error {
-	if sandbox && errors.Is(err, context.Canceled) {
-		fmt.Fprintln(e.stderr, "\nstopped; the sandbox and its task are gone, nothing was paid")
-		return errInterrupted
-	}
-	return interrupted(e, k, err)
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -58,7 +59,7 @@ func printTimeline(w io.Writer, k events.Key, r events.TimelineReply, zone *time
 		}
 		why := clean(step.Note)
 		if step.Attempt > 0 {
-			why = fmt.Sprintf("[attempt %d] %s", step.Attempt, why)
+			why = strings.TrimSpace(fmt.Sprintf("[attempt %d] %s", step.Attempt, why))
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", step.At.In(zone).Format("2006-01-02 15:04:05.000"), after, clean(step.By), clean(step.Name), phases, why)
 		phase = step.To

@@ -2,11 +2,27 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"text/template"
 
+	"github.com/nats-io/nats.go"
+
+	"reelay/internal/account"
 	"reelay/internal/config"
+	"reelay/internal/natsd"
+	"reelay/internal/proc"
+	"reelay/internal/stack"
 )
 
 // upCmd runs the whole stack in one process: the broker, every service and, in the sandbox, the emulated providers.
+//
+// Without any provider key it runs the sandbox. With a key it talks to the real provider, and spends money. Each of the two
+// has a store of its own below --store-dir, kept over a restart.
 type upCmd struct {
 	Broker    config.Broker    `embed:""`
 	Providers config.Providers `embed:""`
@@ -15,4 +31,108 @@ type upCmd struct {
 }
 
 // Run runs the stack until ctx ends.
-func (c *upCmd) Run(ctx context.Context, e *env) error { return e.up(ctx, e, c) }
+func (c *upCmd) Run(ctx context.Context, e *env) error {
+	resolved, err := c.Providers.Resolve()
+	if err != nil {
+		return err
+	}
+	if resolved.FalKey.Empty() && resolved.MinimaxKey.Empty() {
+		resolved.Sandbox = true
+	}
+	store := filepath.Join(c.Broker.StoreDir, "live")
+	if resolved.Sandbox {
+		store = filepath.Join(c.Broker.StoreDir, "sandbox")
+	}
+	log := c.Ops.Logger(e.stderr)
+	p := proc.New(log)
+	err = c.serve(ctx, e.stdout, p, stack.Options{
+		StoreDir: store, Listen: c.Broker.Listen, Sync: natsd.Sync(c.Broker.Sync), Providers: resolved, Pipeline: c.Pipeline, Log: log,
+	})
+	return errors.Join(err, p.Stop())
+}
+
+func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o stack.Options) error {
+	if err := p.ServeOps(c.Ops.OpsListen); err != nil {
+		return err
+	}
+	s, err := stack.Start(ctx, p, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped while starting
+		}
+		return err
+	}
+	if err := welcome.Execute(w, welcomeData{
+		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Sandbox: o.Providers.Sandbox, Accounts: s.Accounts(),
+	}); err != nil {
+		return err
+	}
+	if err := p.Wait(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "stopping; waiting tasks stay in the store and go on at the next start")
+	return nil
+}
+
+type welcomeData struct {
+	URL, Store, Ops string
+	Sandbox         bool
+	Accounts        []account.Account
+}
+
+var welcome = template.Must(template.New("welcome").Parse(`
+reelay is up at {{.URL}}
+{{- if .Sandbox}}
+  SANDBOX: every provider is emulated, no key is used, no money is spent.
+{{- else}}
+  LIVE: requests are sent to real providers and cost money.
+{{- end}}
+  lanes  {{range $i, $a := .Accounts}}{{if $i}}, {{end}}{{$a.Lane}}{{if $a.Emulated}} (emulated){{end}}{{end}}
+  store  {{.Store}}
+{{- with .Ops}}
+  ops    http://{{.}}/metrics (also /healthz, /readyz)
+{{- end}}
+
+  reelay.request.<project>.<task_type>           publish a request
+  reelay.event.<project>.<task>.<event>          hear what happens (stream REELAY_EVENTS)
+  reelay.api.<verb>.<project>[.<task>]           ask: submit get list queue timeline wait cancel resolve
+  $KV.reelay_tasks.<project>.<task>              the record (KV bucket reelay_tasks)
+
+Paste into another terminal:
+  nats -s {{.URL}} sub 'reelay.event.demo.*.*'
+  nats -s {{.URL}} pub reelay.request.demo.video '{"id":"kite-1","provider":"fal","model":"fal-ai/kling-video/v3/pro/text-to-video","input":{"prompt":"a kite over dunes"}}'
+  nats -s {{.URL}} req reelay.api.wait.demo.kite-1 '{"timeout":"60s"}' --timeout 90s
+  nats -s {{.URL}} req reelay.api.queue ''
+  nats -s {{.URL}} micro info reelay
+Or: reelay ls --all, reelay watch --all, reelay timeline demo.kite-1
+Ctrl-C stops it.
+`))
+
+// startSandbox starts the whole stack with emulated providers in this process and a store that goes with it.
+func startSandbox(ctx context.Context, log *slog.Logger) (*nats.Conn, func(), error) {
+	dir, err := os.MkdirTemp("", "reelay-sandbox-")
+	if err != nil {
+		return nil, nil, err
+	}
+	p := proc.New(log)
+	p.Defer("store", func() error { return os.RemoveAll(dir) })
+	stop := func() {
+		if err := p.Stop(); err != nil {
+			log.Warn("sandbox", "error", err)
+		}
+	}
+	// Nothing in it outlives the process, so no write has to wait for the disk.
+	s, err := stack.Start(ctx, p, stack.Options{
+		StoreDir: dir, Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true}, Log: log,
+	})
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	nc, err := s.Connect("reelay run")
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return nc, func() { nc.Close(); stop() }, nil
+}

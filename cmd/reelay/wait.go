@@ -32,30 +32,38 @@ func (c *waitCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	end := time.Now().Add(c.Timeout)
-	for {
-		step := events.MaxWait
-		if c.Timeout > 0 {
-			// At least a millisecond: a wait of 0 would be answered after the default.
-			step = min(step, max(time.Until(end), time.Millisecond))
-		}
-		task, raw, err := a.wait(ctx, k, step)
-		switch {
-		case errors.Is(err, context.Canceled):
+	task, raw, err := a.get(ctx, k) // a task that does not exist is not waited for
+	if err != nil {
+		return err
+	}
+	if !task.Status.Terminal() {
+		if _, err := c.untilEnd(ctx, e, a, k); err != nil {
 			return interrupted(e, k, err)
-		case err != nil:
+		}
+		if task, raw, err = a.get(ctx, k); err != nil {
 			return err
-		case task.Status.Terminal():
-			if c.JSON {
-				if err := printJSON(e.stdout, raw); err != nil {
-					return err
-				}
-			} else {
-				fmt.Fprintln(e.stdout, task.Status)
-			}
-			return outcome(task)
-		case c.Timeout > 0 && !time.Now().Before(end):
-			return fmt.Errorf("task %s has not ended after %v: %s", k, c.Timeout, describeState(task))
 		}
 	}
+	if c.JSON {
+		if err := printJSON(e.stdout, raw); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintln(e.stdout, task.Status)
+	}
+	return outcome(task)
+}
+
+// untilEnd waits at most Timeout, through restarts of the services.
+func (c *waitCmd) untilEnd(ctx context.Context, e *env, a *api, k events.Key) (events.Task, error) {
+	if c.Timeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, c.Timeout)
+		defer cancel()
+		ctx = limited
+	}
+	task, err := a.follow(ctx, k, nil, follower{note: func(text string) { fmt.Fprintln(e.stderr, text) }})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return task, fmt.Errorf("task %s has not ended after %v", k, c.Timeout)
+	}
+	return task, err
 }

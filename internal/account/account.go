@@ -66,13 +66,27 @@ type Account struct {
 	Horizon  time.Duration
 }
 
+// Options configure Open.
+type Options struct {
+	// Interval is the time between two looks at a task of a real provider, SandboxInterval the same at an emulator: half a
+	// second if 0.
+	Interval        time.Duration
+	SandboxInterval time.Duration
+	// Transport carries the free calls; nil is each driver's own.
+	Transport http.RoundTripper
+}
+
 // Open builds an account for each provider that has a key; in the sandbox one for each provider, at its emulator. A base
 // URL that is set replaces the provider's own; in the sandbox it must be a loopback address. It fails with ErrNone or with a
-// config.SettingError. A nil transport is each driver's own.
-func Open(r config.Resolved, interval time.Duration, transport http.RoundTripper) ([]Account, error) {
+// config.SettingError.
+func Open(r config.Resolved, o Options) ([]Account, error) {
+	interval, transport := o.Interval, o.Transport
 	falURL, minimaxURL := r.FalURL, r.MinimaxURL
 	if r.Sandbox {
-		r.FalKey, r.MinimaxKey, interval = secret.New(sandboxKey), secret.New(sandboxKey), sandboxInterval
+		r.FalKey, r.MinimaxKey = secret.New(sandboxKey), secret.New(sandboxKey)
+		if interval = o.SandboxInterval; interval == 0 {
+			interval = sandboxInterval
+		}
 		var err error
 		if falURL, err = sandboxURL(falURL, FalEmulator, "--fal-url", "REELAY_FAL_URL"); err != nil {
 			return nil, err

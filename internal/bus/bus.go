@@ -149,6 +149,10 @@ func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig
 		c.Discard = jetstream.DiscardNew
 		c.DiscardNewPerSubject = s.MaxMsgsPerSubject > 0
 	}
+	if s.StoredAs != "" {
+		c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: s.Subjects[0], Destination: s.StoredAs}
+		c.RePublish = &jetstream.RePublish{Source: s.StoredAs, Destination: s.StoredAs}
+	}
 	if s.Cells {
 		c.AllowDirect, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules = true, true, true, true
 		c.SubjectDeleteMarkerTTL = events.MarkerAge

@@ -173,7 +173,7 @@ func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("event %s: %w", e.Subject(), err)
 	}
-	msg := &nats.Msg{Subject: e.Subject(), Data: data, Header: nats.Header{}}
+	msg := &nats.Msg{Subject: events.AnnounceSubject(e.Key(), e.Type), Data: data, Header: nats.Header{}}
 	for k, v := range e.Header() {
 		msg.Header.Set(k, v)
 	}

@@ -174,6 +174,16 @@ func TestWrongValuesNameTheSetting(t *testing.T) {
 	}
 }
 
+// TestEmptyVariableKeepsItsName gives a wrong flag beside an empty variable.
+func TestEmptyVariableKeepsItsName(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("REELAY_TIMEOUT", "")
+	_, err := parse(t, "--timeout=soon")
+	if err == nil || !strings.HasPrefix(err.Error(), "--timeout (REELAY_TIMEOUT): ") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestKeys(t *testing.T) {
 	raw := strings.Repeat("k", CallbackKeyBytes)
 	good := base64.StdEncoding.EncodeToString([]byte(raw))

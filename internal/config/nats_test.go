@@ -69,8 +69,11 @@ func serverURL(s *server.Server, userinfo string) string {
 
 func writeContext(t *testing.T, name, json string) {
 	t.Helper()
-	dir := t.TempDir()
-	t.Setenv("XDG_CONFIG_HOME", dir)
+	dir := os.Getenv("XDG_CONFIG_HOME")
+	if !strings.HasPrefix(dir, os.TempDir()) {
+		dir = t.TempDir()
+		t.Setenv("XDG_CONFIG_HOME", dir)
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "nats", "context"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +84,7 @@ func writeContext(t *testing.T, name, json string) {
 
 func TestConnectOnce(t *testing.T) {
 	s := startServer(t, server.RANDOM_PORT)
+	writeContext(t, "elsewhere", fmt.Sprintf(`{"url":"nats://127.0.0.1:%d","user":"user","password":"hush"}`, deadPort(t)))
 	writeContext(t, "there", fmt.Sprintf(`{"url":%q,"user":"user","password":"hush"}`, serverURL(s, "")))
 	for _, row := range []struct {
 		name string
@@ -89,7 +93,7 @@ func TestConnectOnce(t *testing.T) {
 		{"server", NATS{Server: serverURL(s, "user:hush@")}},
 		{"second server", NATS{Server: fmt.Sprintf("nats://127.0.0.1:%d, %s", deadPort(t), serverURL(s, "user:hush@"))}},
 		{"context", NATS{Context: "there"}},
-		{"context with another server", NATS{Context: "there", Server: serverURL(s, "")}},
+		{"context with another server", NATS{Context: "elsewhere", Server: serverURL(s, "")}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			nc, err := row.nats.ConnectOnce("test", slog.New(slog.DiscardHandler))

@@ -37,6 +37,9 @@ type Job struct {
 	PriceUSD float64           `json:"price_usd"`
 }
 
+// maxJobs bounds a ledger; beyond it the oldest tenth is forgotten.
+const maxJobs = 100_000
+
 // A Ledger remembers every accepted job and counts every call. With a file it remembers the jobs over a restart, as real
 // providers do. It is safe for concurrent use; the zero Ledger keeps its jobs in memory only.
 type Ledger struct {
@@ -66,7 +69,26 @@ func OpenLedger(path string) (*Ledger, error) {
 	if err := lines.Err(); err != nil {
 		return nil, errors.Join(fmt.Errorf("ledger %s: %w", path, err), f.Close())
 	}
+	if err := endLine(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("ledger: %w", err), f.Close())
+	}
 	return l, nil
+}
+
+// endLine ends a last line that a crash has cut off, so that the next job does not become part of it.
+func endLine(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, info.Size()-1); err != nil {
+		return err
+	}
+	if last[0] != '\n' {
+		_, err = f.WriteString("\n")
+	}
+	return err
 }
 
 // Close closes the ledger's file, if it has one.
@@ -117,8 +139,20 @@ func (l *Ledger) put(j Job) {
 		l.jobs[i] = j
 		return
 	}
+	if len(l.jobs) >= maxJobs {
+		l.forget(maxJobs / 10)
+	}
 	l.index[j.ID] = len(l.jobs)
 	l.jobs = append(l.jobs, j)
+}
+
+// forget drops the n oldest jobs, as a provider's retention would.
+func (l *Ledger) forget(n int) {
+	l.jobs = append([]Job(nil), l.jobs[n:]...)
+	clear(l.index)
+	for i, j := range l.jobs {
+		l.index[j.ID] = i
+	}
 }
 
 // append writes the newest state of j as one line.

@@ -21,14 +21,15 @@ type Script struct {
 	//     base_resp code (MiniMax V1).
 	Submit string `json:"submit,omitempty"`
 	// Polls is what the first PollFaults looks meet (all of them when PollFaults is 0):
-	//   "reset", "unknown" (an unknown state word), "not_found", or a code as in Submit.
+	//   "reset", "hang", "empty", "unknown" (an unknown state word), "not_found", "regress" (back in the queue, fal),
+	//   an HTTP status with the provider's envelope ("500"), with a web server's page ("502_html"), or "refuse_<code>".
 	Polls      string `json:"polls,omitempty"`
 	PollFaults int    `json:"poll_faults,omitempty"`
 	// Fail ends the job as failed: an HTTP status, an error type or a base_resp code that the provider documents.
 	Fail string `json:"fail,omitempty"`
 	// Stall keeps the job in its queue ("queued") or at work ("running") for ever.
 	Stall string `json:"stall,omitempty"`
-	// Cancel is how a cancel ends: "" takes effect, "ignored" lets the job succeed.
+	// Cancel is how a cancel ends: "" takes effect, "ignored" lets the job succeed. Each emulator's doc names its own.
 	Cancel string `json:"cancel,omitempty"`
 	// ResultFaults is how many reads of the finished result fail with 500 first.
 	ResultFaults int `json:"result_faults,omitempty"`
@@ -39,7 +40,9 @@ func ReadScript(body []byte) Script {
 	var b struct {
 		Emulate Script `json:"emulate"`
 	}
-	_ = json.Unmarshal(body, &b) // a body without a readable script is an ordinary body
+	if json.Unmarshal(body, &b) != nil { // a body without a readable script is an ordinary body
+		return Script{}
+	}
 	return b.Emulate
 }
 

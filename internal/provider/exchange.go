@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"reelay/events"
@@ -57,15 +58,17 @@ func NewTransport() *http.Transport {
 		ResponseHeaderTimeout: 30 * time.Second,
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       60 * time.Second,
+		DisableCompression:    true, // a few compressed bytes must not become gigabytes
 	}
 }
 
-// RetryAfter reads the header of that name, in seconds or as a date, relative to now; 0 if there is none. It is capped at
-// ten minutes.
+// RetryAfter reads the header of that name, in seconds or as a date (RFC 9110, 10.2.3), relative to now; 0 if there is none
+// that can be read. It is capped at ten minutes.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	text := h.Get("Retry-After")
-	if s, err := strconv.Atoi(text); err == nil {
-		return min(max(0, time.Duration(min(s, 1<<20))*time.Second), maxRetryAfter)
+	// A number out of range is read as the nearest in range.
+	if s, err := strconv.Atoi(text); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(max(0, s), int(maxRetryAfter/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return min(max(0, at.Sub(now)), maxRetryAfter)
@@ -75,14 +78,16 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 
 // CheckBaseURL accepts https, and plain http only for loopback addresses, without user, query or fragment.
 func CheckBaseURL(raw string) error {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return fmt.Errorf("%q is not an absolute URL", raw)
-	}
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	// Whatever has one of these may hold a password or a token, so it is not quoted; and a path put behind a bare "?" or "#"
+	// would not be a path.
+	if strings.ContainsAny(raw, "@?#") {
 		return errors.New("a base URL has no user, query or fragment")
 	}
-	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" {
+		return fmt.Errorf("%q is not an absolute URL", raw)
+	}
+	if u.Scheme == "https" || u.Scheme == "http" && IsLoopback(u.Hostname()) {
 		return nil
 	}
 	return fmt.Errorf("%q must be https; plain http is for loopback addresses only", raw)
@@ -91,10 +96,11 @@ func CheckBaseURL(raw string) error {
 // IsLoopbackURL reports whether raw points at this machine only.
 func IsLoopbackURL(raw string) bool {
 	u, err := url.Parse(raw)
-	return err == nil && isLoopback(u.Hostname())
+	return err == nil && IsLoopback(u.Hostname())
 }
 
-func isLoopback(host string) bool {
+// IsLoopback reports whether host is "localhost" or a loopback address.
+func IsLoopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}

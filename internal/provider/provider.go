@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+	"unicode"
 
 	"reelay/events"
 )
@@ -54,7 +55,7 @@ type Answer struct {
 // State is a provider's state of a task in common words.
 type State string
 
-// The states. An unknown word of the provider is Running or Queued as it was: never a verdict.
+// The states. Unknown is a word of the provider that nobody knows: still going, never a verdict.
 const (
 	Unknown   State = "unknown"
 	Queued    State = "queued"
@@ -153,13 +154,13 @@ func AsError(err error) *Error {
 	return &Error{Kind: events.KindInternal, Code: "internal", Message: err.Error(), cause: err}
 }
 
-// Clip cuts s to at most n bytes at a character boundary and replaces control characters, so that a stranger's text is
-// safe in a log line or a record.
+// Clip cuts s to at most n bytes at a character boundary and replaces control characters by spaces and bad UTF-8 by
+// U+FFFD, so that a stranger's text is safe in a log line or a record.
 func Clip(s string, n int) string {
 	out := make([]rune, 0, min(len(s), n))
 	size := 0
 	for _, r := range s {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			r = ' '
 		}
 		size += len(string(r))

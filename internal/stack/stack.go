@@ -53,6 +53,8 @@ type Options struct {
 	Pipeline  config.Pipeline
 	// Pace is how long the emulators' jobs take; the zero Pace is emulator.SandboxPace.
 	Pace emulator.Pace
+	// SandboxInterval is the time between two looks at an emulator; 0 for the usual half second.
+	SandboxInterval time.Duration
 	// ListenEmulator opens an emulator's listener; nil takes its usual loopback address, or any free one.
 	ListenEmulator func(address string) (net.Listener, error)
 	// Dial and Transport carry the calls to the providers; nil for TCP.
@@ -88,7 +90,10 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 			return nil, err
 		}
 	}
-	if s.accounts, err = account.Open(s.o.Providers, o.Pipeline.PollInterval, o.Transport); err != nil {
+	s.accounts, err = account.Open(s.o.Providers, account.Options{
+		Interval: o.Pipeline.PollInterval, SandboxInterval: o.SandboxInterval, Transport: o.Transport,
+	})
+	if err != nil {
 		return nil, err
 	}
 	for _, name := range Services() {

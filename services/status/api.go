@@ -169,6 +169,9 @@ func (s *Service) safely(work, stop context.Context, e endpoint, r micro.Request
 	if err := c.parse(e.tokens, r.Subject()); err != nil {
 		return nil, err
 	}
+	if len(c.data) > events.MaxRequestBytes {
+		return nil, tooLarge(len(c.data))
+	}
 	return e.handle(work, c)
 }
 

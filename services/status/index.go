@@ -61,7 +61,9 @@ func newEntry(t *events.Task, revision, generation uint64) *entry {
 func shared[S ~string](s S) S { return unique.Make(s).Value() }
 
 // inDoubt reports whether the task needs somebody to find out what became of its paid request.
-func (e *entry) inDoubt() bool { return e.phase == events.PhaseInDoubt || e.phase == events.PhaseParked }
+func (e *entry) inDoubt() bool {
+	return e.phase == events.PhaseInDoubt || e.phase == events.PhaseParked
+}
 
 // sooner orders the waiting tasks of a lane, next first.
 func sooner(a, b *entry) int {

@@ -77,7 +77,7 @@ func (f *filter) matches(e *entry) bool {
 		(f.SceneID == "" || f.SceneID == e.scene) &&
 		(f.Provider == "" || f.Provider == e.provider || f.Provider == e.lane) &&
 		(f.Model == "" || f.Model == e.model) &&
-		(f.Since == nil || e.created >= f.Since.UnixNano()) &&
+		(f.Since == nil || !time.Unix(0, e.created).Before(*f.Since)) &&
 		(f.after == nil || f.after.compare(e.place()) < 0)
 }
 

@@ -1,7 +1,6 @@
 package status
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,17 +19,17 @@ const (
 	readPause = 20 * time.Millisecond
 )
 
-// read returns the record of k, no older than the index knows it unless the replica that answers stays behind. Its error is
-// bus.ErrNotFound, or one of the broker.
-func (s *Service) read(ctx context.Context, k events.Key) (events.Task, error) {
+// read returns the record of k and its revision, no older than the index knows it unless the replica that answers stays behind.
+// Its error is bus.ErrNotFound, or one of the broker.
+func (s *Service) read(ctx context.Context, k events.Key) (events.Task, uint64, error) {
 	for try := 1; ; try++ {
 		t, revision, err := s.o.Bus.Get(ctx, k)
 		if err != nil && !errors.Is(err, bus.ErrNotFound) || revision >= s.index.revision(k) || try == readTries {
-			return t, err
+			return t, revision, err
 		}
 		select {
 		case <-ctx.Done():
-			return t, context.Cause(ctx)
+			return t, revision, context.Cause(ctx)
 		case <-time.After(readPause):
 		}
 	}
@@ -38,7 +37,7 @@ func (s *Service) read(ctx context.Context, k events.Key) (events.Task, error) {
 
 // task answers with the record of k and its place in line.
 func (s *Service) task(ctx context.Context, k events.Key) (any, error) {
-	t, err := s.read(ctx, k)
+	t, _, err := s.read(ctx, k)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +62,7 @@ func (s *Service) place(t *events.Task) {
 func (s *Service) get(ctx context.Context, c call) (any, error) { return s.task(ctx, c.key) }
 
 func (s *Service) timeline(ctx context.Context, c call) (any, error) {
-	t, err := s.read(ctx, c.key)
+	t, _, err := s.read(ctx, c.key)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +152,7 @@ func (s *Service) records(ctx context.Context, f filter, entries []*entry) []lis
 }
 
 func (s *Service) record(ctx context.Context, f filter, e *entry) (json.RawMessage, error) {
-	t, err := s.read(ctx, e.key)
+	t, _, err := s.read(ctx, e.key)
 	if errors.Is(err, bus.ErrNotFound) || err == nil && !f.matches(newEntry(&t, 0, 0)) {
 		return nil, nil
 	}
@@ -162,25 +161,4 @@ func (s *Service) record(ctx context.Context, f filter, e *entry) (json.RawMessa
 	}
 	s.place(&t)
 	return events.Marshal(t)
-}
-
-// withID returns a request whose id is id, every other byte as it was. body is an object that DecodeRequest has accepted and
-// whose id is missing, null or empty.
-func withID(body []byte, id string) []byte {
-	quoted := []byte(`"` + id + `"`)
-	d := json.NewDecoder(bytes.NewReader(body))
-	_, _ = d.Token() // the opening brace, where a missing id goes
-	start := int(d.InputOffset())
-	for d.More() {
-		name, _ := d.Token()
-		var value json.RawMessage
-		if d.Decode(&value) != nil {
-			break
-		}
-		if name == "id" {
-			end := int(d.InputOffset())
-			return bytes.Join([][]byte{body[:end-len(value)], quoted, body[end:]}, nil)
-		}
-	}
-	return bytes.Join([][]byte{body[:start], []byte(`"id":`), quoted, []byte(","), body[start:]}, nil)
 }

@@ -51,13 +51,13 @@ type Options struct {
 func (o Options) validate() error {
 	switch {
 	case o.Bus == nil:
-		return errors.New("Bus is missing")
+		return errors.New("option Bus is missing")
 	case o.Log == nil:
-		return errors.New("Log is missing")
+		return errors.New("option Log is missing")
 	case o.Registerer == nil:
-		return errors.New("Registerer is missing")
+		return errors.New("option Registerer is missing")
 	case o.SubmitWait < 0:
-		return fmt.Errorf("SubmitWait: %v is negative", o.SubmitWait)
+		return fmt.Errorf("option SubmitWait: %v is negative", o.SubmitWait)
 	}
 	return nil
 }
@@ -134,7 +134,9 @@ func (s *Service) drain(api micro.Service) error {
 	if err := api.Stop(); err != nil {
 		s.log.Warn("stop of the api", "error", err) // the connection is gone, and the requests with it
 	}
-	if err := s.o.Bus.Conn().FlushTimeout(drainWait / 10); err != nil {
+	flush, cancel := context.WithTimeout(context.Background(), drainWait/10)
+	defer cancel()
+	if err := s.o.Bus.Conn().FlushWithContext(flush); err != nil {
 		s.log.Debug("flush", "error", err)
 	}
 	for idle := 0; idle < 2; {

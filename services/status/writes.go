@@ -1,9 +1,11 @@
 package status
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -19,9 +21,6 @@ const headerMsgID = "Nats-Msg-Id"
 
 // submit hands a request in and answers with the task.
 func (s *Service) submit(ctx context.Context, c call) (any, error) {
-	if len(c.data) > events.MaxRequestBytes {
-		return nil, tooLarge(len(c.data))
-	}
 	r, err := events.DecodeRequest(c.data)
 	if err != nil {
 		return nil, err
@@ -44,11 +43,11 @@ func (s *Service) submit(ctx context.Context, c call) (any, error) {
 	}
 	if s.index.get(k) == nil {
 		exists := func(*entry) bool { return true }
-		if err := s.send(ctx, k, events.RequestSubject(k.Project, c.taskType), c.header, body, digest, exists); err != nil {
+		if err := s.send(ctx, k, events.RequestSubject(k.Project, c.taskType), nats.Header(c.header), body, digest, exists); err != nil {
 			return nil, err
 		}
 	}
-	t, err := s.read(ctx, k)
+	t, _, err := s.read(ctx, k)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +63,7 @@ func (s *Service) cancel(ctx context.Context, c call) (any, error) {
 	if _, err := events.DecodeCancel(c.data); err != nil {
 		return nil, err
 	}
-	t, err := s.read(ctx, c.key)
+	t, _, err := s.read(ctx, c.key)
 	if err != nil {
 		return nil, err
 	}
@@ -83,25 +82,24 @@ func (s *Service) resolve(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.read(ctx, c.key)
+	t, revision, err := s.read(ctx, c.key)
 	if err != nil {
 		return nil, err
 	}
-	inDoubt := t.Phase == events.PhaseInDoubt || t.Phase == events.PhaseParked
+	before := newEntry(&t, revision, 0)
 	// A task that was given up in doubt can still be adopted: its result may have been paid for.
-	givenUp := t.Status == events.StatusFailed && r.Action == events.ResolveAdopt && len(t.ProviderRef) == 0
-	if !inDoubt && !givenUp {
+	givenUp := before.status == events.StatusFailed && r.Action == events.ResolveAdopt && !before.hasRef
+	if !before.inDoubt() && !givenUp {
 		return nil, conflict(events.CodeConflict, "", "task %s is %s; %s needs in_doubt or parked", c.key, t.Phase, r.Action)
 	}
-	attempts := len(t.Attempts)
-	if a := t.Attempt(); a != nil {
-		attempts = a.N
-	}
 	settled := func(e *entry) bool {
-		if !inDoubt {
+		switch {
+		case e.revision < revision: // the index is behind, and the task was not in doubt then
+			return false
+		case givenUp:
 			return e.hasRef
 		}
-		return !e.inDoubt() || e.attempts > attempts
+		return !e.inDoubt() || e.attempts > before.attempts
 	}
 	if err := s.command(ctx, c, events.CommandResolve, settled); err != nil {
 		return nil, err
@@ -112,7 +110,7 @@ func (s *Service) resolve(ctx context.Context, c call) (any, error) {
 // command publishes a command and waits until done.
 func (s *Service) command(ctx context.Context, c call, v events.CommandVerb, done func(*entry) bool) error {
 	sum := sha256.Sum256(c.data)
-	return s.send(ctx, c.key, events.CommandSubject(c.key, v), c.header, c.data, hex.EncodeToString(sum[:]), done)
+	return s.send(ctx, c.key, events.CommandSubject(c.key, v), nats.Header(c.header), c.data, hex.EncodeToString(sum[:]), done)
 }
 
 // send stores a message for the submitter and returns when done accepts the task's entry. Its error is a *failure: the
@@ -157,4 +155,25 @@ func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats
 	}
 	return timedOut("the message for task %s is stored, but nothing came of it within %v; it will be taken in when a submitter runs",
 		k, time.Since(begin).Round(time.Millisecond))
+}
+
+// withID returns a request whose id is id, every other byte as it was. body is an object that DecodeRequest has accepted and
+// whose id is missing, null or empty.
+func withID(body []byte, id string) []byte {
+	quoted := []byte(`"` + id + `"`)
+	d := json.NewDecoder(bytes.NewReader(body))
+	_, _ = d.Token() // the opening brace, where a missing id goes
+	start := int(d.InputOffset())
+	for d.More() {
+		name, _ := d.Token()
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			break
+		}
+		if name == "id" {
+			end := int(d.InputOffset())
+			return bytes.Join([][]byte{body[:end-len(value)], quoted, body[end:]}, nil)
+		}
+	}
+	return bytes.Join([][]byte{body[:start], []byte(`"id":`), quoted, []byte(","), body[start:]}, nil)
 }

@@ -1,4 +1,4 @@
-// Package fal emulates fal's queue API (https://fal.ai/docs/model-apis/model-endpoints/queue): submit, status, status
+// Package fal emulates fal's queue API (https://fal.ai/docs/model-apis/inference/queue): submit, status, status
 // stream, result and cancel, down to status codes, headers and the keys of each body, with jobs that live by a pace or
 // by a script, and sample media as results.
 //

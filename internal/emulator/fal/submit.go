@@ -42,9 +42,11 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request, segments []strin
 		return
 	}
 	pace := s.pace.Of(script)
-	start, err := startTimeout(r.Header)
-	if err != nil {
-		platformError(w, newID(time.Now()), failure{status: http.StatusBadRequest, errorType: "bad_request", message: err.Error()})
+	start, ok := startTimeout(r.Header)
+	if !ok {
+		platformError(w, newID(time.Now()), failure{
+			status: http.StatusBadRequest, errorType: "bad_request", message: "Invalid request timeout: " + start,
+		})
 		return
 	}
 	if limit, err := strconv.Atoi(r.URL.Query().Get("fal_max_queue_length")); err == nil && pace.Position > limit {
@@ -82,19 +84,18 @@ func newJob(model string, body []byte, webhook, start string) emulator.Job {
 	return j
 }
 
-// startTimeout reads the start timeout, whose newer header wins. fal wants more than a tenth of a second.
-func startTimeout(h http.Header) (string, error) {
-	text := h.Get("X-Fal-Request-Start-Timeout")
+// startTimeout returns the start timeout as sent, empty where there is none; the newer of its two headers wins. fal wants
+// more than a tenth of a second.
+func startTimeout(h http.Header) (text string, ok bool) {
+	text = h.Get("X-Fal-Request-Start-Timeout")
 	if text == "" {
 		text = h.Get("X-Fal-Request-Timeout")
 	}
 	if text == "" {
-		return "", nil
+		return "", true
 	}
-	if s, err := strconv.ParseFloat(text, 64); err != nil || !(s > 0.1) {
-		return "", fmt.Errorf("Invalid request timeout: %q", text)
-	}
-	return text, nil
+	s, err := strconv.ParseFloat(text, 64)
+	return text, err == nil && s > 0.1
 }
 
 // newID returns a UUID of version 7 for that time.

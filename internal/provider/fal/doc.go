@@ -1,4 +1,4 @@
-// Package fal drives fal's queue API (https://fal.ai/docs/model-apis/model-endpoints/queue).
+// Package fal drives fal's queue API (https://fal.ai/docs/model-apis/inference/queue).
 //
 // # What fal promises and what it does not
 //

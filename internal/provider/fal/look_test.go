@@ -1,7 +1,9 @@
 package fal
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -338,6 +340,39 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// An answer over the limit is not cut and read: what is left of it may look complete.
+func TestResultOverTheLimit(t *testing.T) {
+	t.Parallel()
+	body := `{"video":{"url":"https://a/b.mp4"}}` + strings.Repeat(" ", provider.MaxBodyBytes)
+	s, err := lookAt(t, done(), canned{status: 200, body: body})
+	if err == nil {
+		t.Fatalf("state %q, no error", s.State)
+	}
+	if e := provider.AsError(err); e.Kind != events.KindInternal || e.Code != "answer_too_large" || s.State != "" {
+		t.Errorf("state %q, %v, want answer_too_large", s.State, err)
+	}
+}
+
+// A look that its caller gave up between the status and the result has not seen a result pending.
+func TestLookGivenUp(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/status") {
+			done().ServeHTTP(w, r)
+			return
+		}
+		cancel()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	s, err := newDriver(t, server.URL).Look(ctx, sampleRef())
+	if !errors.Is(err, context.Canceled) || s.State != "" || s.ResultPending {
+		t.Errorf("state %q, pending %v, %v, want context.Canceled", s.State, s.ResultPending, err)
+	}
+}
+
 func TestRawKeepsBigNumbers(t *testing.T) {
 	t.Parallel()
 	body := `{"video":{"url":"https://a/b.mp4"}, "seed": 17454220438242315174}`
@@ -461,7 +496,7 @@ func FuzzLook(f *testing.F) {
 	f.Add(202, []byte(`{"status":"IN_QUEUE","queue_position":3}`), 500, []byte(htmlPage), "")
 	f.Add(200, []byte(`{"status":"COMPLETED","error_type":"x"}`), 422, []byte(`{"detail":[{"loc":["body"],"msg":"m","type":"t"}]}`), "NaN")
 	f.Fuzz(func(t *testing.T, status int, body []byte, code int, result []byte, units string) {
-		s, ended, err := readStatus(sampleHandle, provider.Reply{Status: status, Body: body})
+		s, said, err := readStatus(sampleHandle, provider.Reply{Status: status, Body: body})
 		if err != nil {
 			if s.State != "" || err.Kind == "" || err.Code == "" || err.Message == "" {
 				t.Errorf("failed look with state %q, error %+v", s.State, err)
@@ -472,7 +507,7 @@ func FuzzLook(f *testing.F) {
 			t.Errorf("snapshot %+v", s)
 		}
 		s.State = provider.Running
-		s, err = readResult(s, ended, provider.Reply{Status: code, Body: result, Header: http.Header{"X-Fal-Billable-Units": {units}}})
+		s, err = readResult(s, said, provider.Reply{Status: code, Body: result, Header: http.Header{"X-Fal-Billable-Units": {units}}})
 		switch {
 		case err != nil:
 			if s.State != "" {
@@ -483,7 +518,7 @@ func FuzzLook(f *testing.F) {
 				t.Errorf("succeeded with %d outputs, raw %s", len(s.Outputs), s.Raw)
 			}
 		case s.State == provider.Failed:
-			if s.Err == nil || s.Err.Charge == "" || s.Err.Kind == "" || code < 400 && s.Err.Code != "no_output" {
+			if s.Err == nil || s.Err.Charge == "" || s.Err.Kind == "" || code < 400 && said.errorType == "" && s.Err.Code != "no_output" {
 				t.Errorf("failed with %d, %+v", code, s.Err)
 			}
 		case s.State == provider.Running && s.ResultPending, s.State == provider.Cancelled:

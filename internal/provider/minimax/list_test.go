@@ -65,6 +65,7 @@ func TestListAnswers(t *testing.T) {
 		{"twice", 200, `{"items":[` + one + `},` + one + `}],"total":2}`, "1", true, ""},
 		{"without an id", 200, `{"items":[{"status":"queued"},` + one + `}],"total":2}`, "1", false, ""},
 		{"total is never reached", 200, `{"items":[` + one + `}],"total":1000000}`, "1", false, ""},
+		{"ends before its total", 200, `{"items":[],"total":5}`, "", false, ""},
 		{"without total", 200, `{"items":[]}`, "", false, events.KindRetry},
 		{"page", 502, `<html>`, "", false, events.KindRetry},
 		{"refused", 429, v2Body(1002, "rate limit"), "", false, events.KindRateLimited},

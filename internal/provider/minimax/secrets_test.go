@@ -2,7 +2,6 @@ package minimax_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -35,12 +34,7 @@ func TestKeyIsNeverRepeated(t *testing.T) {
 		}
 		for _, status := range []int{200, 400, 404, 429, 500} {
 			for _, body := range bodies {
-				d := serving(t, func(w http.ResponseWriter, _ *http.Request) {
-					w.Header().Set("Trace-Id", testKey)
-					w.Header().Set("Retry-After", testKey)
-					w.WriteHeader(status)
-					_, _ = fmt.Fprint(w, body)
-				})
+				d := inProcess(t, func(*http.Request) (int, string) { return status, body })
 				hides(t, d)
 				for _, model := range []string{modelV1, modelV2} {
 					a := d.Classify(model, provider.Reply{Status: status, Header: http.Header{"Trace-Id": {testKey}}, Body: []byte(body)})

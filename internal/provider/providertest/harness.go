@@ -232,7 +232,7 @@ func typed(t testing.TB, what string, err error) *provider.Error {
 	if err == nil {
 		t.Fatalf("%s: no error", what)
 	}
-	e, ok := err.(*provider.Error) //nolint:errorlint // the error itself must be typed, not something in its chain
+	e, ok := err.(*provider.Error) // the error itself, not something in its chain
 	if !ok {
 		t.Fatalf("%s: %T %v is not a *provider.Error", what, err, err)
 	}

@@ -143,8 +143,8 @@ func testClassifyIsTotal(t *testing.T, h Harness) {
 	model := h.Samples[0].Model
 	for name, body := range strayBodies() {
 		for status := -1; status <= 1000; status++ {
-			if status > 199 && status < 600 && name == "deep" && status%10 != 0 {
-				continue // the reader is the same, only slow
+			if name == "deep" && status%100 != 0 {
+				continue // the same for every status, and slow
 			}
 			a := b.driver.Classify(model, provider.Reply{Status: status, Body: []byte(body)})
 			if a.Outcome != provider.InDoubt || a.Err == nil || a.Err.Kind != events.KindAmbiguous {

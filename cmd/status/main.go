@@ -1,0 +1,47 @@
+// Status is reelay's read side as a process of its own: the request-reply API and the metrics of the whole pipeline. It
+// needs NATS only (--server, --context, --creds) and holds no provider key. Any number may run.
+package main
+
+import (
+	"context"
+	"os"
+
+	"reelay/internal/bus"
+	"reelay/internal/config"
+	"reelay/internal/proc"
+	"reelay/services/status"
+)
+
+type settings struct {
+	config.NATS
+	config.Pipeline
+	config.Ops
+}
+
+func main() {
+	var s settings
+	if _, err := config.Parse(os.Args[1:], &s, "status", "Answers queries about tasks.", config.OpsListen("127.0.0.1:9103")); err != nil {
+		os.Exit(config.Report(os.Stderr, "status", err))
+	}
+	log := s.Logger(os.Stderr)
+	os.Exit(proc.Main(context.Background(), log, s.OpsListen, func(ctx context.Context, p *proc.Process) error {
+		nc, err := s.Connect("status", log)
+		if err != nil {
+			return err
+		}
+		p.Defer("connection", func() error { return bus.Drain(nc) })
+		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log})
+		if err != nil {
+			return err
+		}
+		svc, err := status.New(status.Options{
+			Bus: b, Lanes: []status.LaneInfo{{Name: "fal", Provider: "fal"}, {Name: "minimax", Provider: "minimax"}}, Log: log,
+			Registerer: p.Registerer("status"),
+		})
+		if err != nil {
+			return err
+		}
+		p.Go("status", svc.Run, svc.Ready)
+		return nil
+	}))
+}

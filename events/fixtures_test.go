@@ -1,0 +1,206 @@
+package events_test
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"reelay/events"
+)
+
+func at(second int) time.Time {
+	return time.Date(2026, time.March, 1, 12, 0, second, 250_000_000, time.UTC)
+}
+
+// fullRequest has every field set.
+func fullRequest() events.Request {
+	return events.Request{
+		ID: "shot-042", Provider: "fal", Model: "fal-ai/kling-video/v2/master",
+		Input:   json.RawMessage(`{"prompt":"a <b>heron</b> & a fish","seed":12345678901234567890,"cfg":1.0}`),
+		SceneID: "scene-7", Priority: -5, Timeout: events.Duration(30 * time.Minute), StartTimeout: events.Duration(90 * time.Second),
+		OnInDoubt: events.InDoubtResubmit, MaxPaidAttempts: 2, EstimatedUSD: 0.35, MaxCostUSD: 1.5,
+		Metadata: map[string]string{"film": "heron", "take": "3"},
+	}
+}
+
+// fullError has every field set.
+func fullError() *events.Error {
+	return &events.Error{
+		Code: "content_policy_violation", Kind: events.KindModeration, Message: "the prompt was refused", Retryable: true,
+		Charge: events.ChargeNone, Field: "input.prompt", HTTPStatus: 422, TraceID: "0af7651916cd43dd",
+	}
+}
+
+// fullTask has every field set, also those that exclude each other.
+func fullTask() events.Task {
+	return events.Task{
+		Schema: events.TaskSchema,
+		ID:     "shot-042", Project: "demo", SceneID: "scene-7", TaskType: events.Video, Provider: "fal", Account: "fal-team2",
+		Model: "fal-ai/kling-video/v2/master", RequestDigest: strings.Repeat("1", 64), InputDigest: strings.Repeat("2", 64),
+		Input: fullRequest().Input, InputRef: "input-" + strings.Repeat("2", 64), Priority: -5,
+		Metadata:    map[string]string{"film": "heron", "take": "3"},
+		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		Status:      events.StatusInProgress, Phase: events.PhaseRunning,
+		QueuePosition:  &events.QueuePosition{Ours: new(0), Provider: new(4), Total: new(4)},
+		EstimatedWaitS: new(41.5), ETA: new(at(50)), ProgressPercentage: new(12.5),
+		Logs: []events.LogLine{{At: new(at(9)), Level: "info", Message: "step 3 of 20"}}, LogCount: 17,
+		Attempts: []events.Attempt{{
+			N: 1, Owner: "submitter-7f3a", IntentAt: at(1), NotAfter: at(31), BodySHA256: strings.Repeat("3", 64),
+			Outcome: events.AttemptAccepted, OutcomeAt: new(at(2)), Ref: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c",
+			Charge: events.ChargeConfirmed, Error: fullError(),
+			Evidence: []events.Evidence{{At: at(2), Source: "reply", Note: "200 with a request id"}},
+		}},
+		ProviderRef: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c", ProviderWord: "IN_PROGRESS",
+		CreatedAt: at(0), SubmittedAt: new(at(2)), StartedAt: new(at(5)), CompletedAt: new(at(55)), NotBefore: new(at(3)),
+		Deadline: at(59), StartDeadline: new(at(30)), OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 2,
+		Cancel: &events.CancelState{
+			AskedAt: at(20), Reason: "wrong take", By: "client", SentAt: new(at(21)), Outcome: "requested", Tries: 1,
+		},
+		Trouble: &events.Trouble{Kind: events.KindNotFound, Message: "no such request", Since: at(15), NotFound: 2},
+		Error:   fullError(),
+		Result: &events.Result{
+			Outputs: []events.Output{{
+				URL: "https://media.example/heron.mp4?a=1&b=2", ContentType: "video/mp4", FileName: "heron.mp4", Size: 1 << 40,
+				SHA256: strings.Repeat("4", 64), ExpiresAt: new(at(58)), Stored: "outputs/heron.mp4",
+			}},
+			Raw: json.RawMessage(`{"video":{"url":"https://media.example/heron.mp4"}}`), RawRef: "raw-" + strings.Repeat("5", 64), Late: true,
+		},
+		LateUntil:   new(at(57)),
+		Cost:        &events.Cost{EstimatedUSD: new(0.35), ActualUSD: new(0.4), MaxUSD: new(1.5), Units: new(5.0), Unit: "seconds"},
+		Unannounced: true, Version: 1 << 60,
+		Transitions: []events.Transition{{
+			Version: 3, At: at(2), Name: "accepted", From: events.PhaseSubmitting, To: events.PhaseProviderQueued, By: "submitter",
+			Note: "fal gave request 019c", Event: events.EventSubmitted, Attempt: 1,
+		}},
+	}
+}
+
+// smallTask is a task as it often is, so that the goldens of the events also show which fields are left out.
+func smallTask(s events.Status, p events.Phase, version uint64) *events.Task {
+	return &events.Task{
+		Schema: events.TaskSchema, ID: "shot-042", Project: "demo", TaskType: events.Video, Provider: "fal", Account: "fal",
+		Model: "fal-ai/kling-video", RequestDigest: strings.Repeat("1", 64), InputDigest: strings.Repeat("2", 64),
+		Input: json.RawMessage(`{"prompt":"a heron"}`), Status: s, Phase: p, CreatedAt: at(0), Deadline: at(59),
+		OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 1, Version: version,
+		Transitions: []events.Transition{{Version: 1, At: at(0), Name: "create", To: events.PhaseWaiting, By: "submitter", Event: events.EventQueued}},
+	}
+}
+
+// anEvent is one event of the type, with the fields that this type has.
+func anEvent(t events.EventType) events.Event {
+	e := events.Event{
+		Type: t, Project: "demo", TaskID: "shot-042", Time: at(10), Message: "what happened, in words",
+		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+	}
+	s, p := events.StatusInProgress, events.PhaseRunning
+	switch t {
+	case events.EventQueued:
+		s, p, e.Version = events.StatusQueued, events.PhaseWaiting, 1
+	case events.EventSubmitted:
+		s, p, e.Version = events.StatusQueued, events.PhaseProviderQueued, 3
+	case events.EventProgress:
+		e.Version, e.Logs = 4, []events.LogLine{{At: new(at(9)), Level: "info", Message: "step 3 of 20"}, {Message: "step 4 of 20"}}
+	case events.EventInDoubt:
+		s, p, e.Version = events.StatusQueued, events.PhaseInDoubt, 3
+	case events.EventCompleted:
+		s, p, e.Version = events.StatusCompleted, events.PhaseDone, 5
+	case events.EventFailed:
+		s, p, e.Version, e.Error = events.StatusFailed, events.PhaseDone, 5, fullError()
+	case events.EventCancelled:
+		s, p, e.Version = events.StatusCancelled, events.PhaseDone, 5
+	case events.EventLateResult:
+		s, p, e.Version = events.StatusFailed, events.PhaseDone, 7
+	case events.EventRejected:
+		e.RequestDigest = strings.Repeat("6", 64)
+		e.Error = &events.Error{Code: events.CodeInvalidRequest, Kind: events.KindInvalid, Message: "model: is missing", Field: "model", Charge: events.ChargeNone}
+		return e
+	}
+	e.Task = smallTask(s, p, e.Version)
+	switch t {
+	case events.EventProgress:
+		e.Task = new(fullTask())
+	case events.EventCompleted, events.EventLateResult:
+		e.Task.CompletedAt, e.Task.Result = new(at(9)), fullTask().Result
+		e.Task.Result.Late = t == events.EventLateResult
+	case events.EventFailed, events.EventCancelled:
+		e.Task.CompletedAt, e.Task.Error = new(at(9)), e.Error
+	}
+	return e
+}
+
+// mustMarshal writes v as the contract does.
+func mustMarshal(t rapid.TB, v any) []byte {
+	t.Helper()
+	b, err := events.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// zeroFields names the exported fields below v that are zero, so that a golden shows whether it covers everything. Fields that
+// are not part of the JSON are left out.
+func zeroFields(v reflect.Value, path string) []string {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return []string{path}
+		}
+		switch v.Elem().Kind() {
+		case reflect.Struct:
+			return zeroFields(v.Elem(), path)
+		default: // a pointer to 0 is a value
+			return nil
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			break
+		}
+		var zero []string
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() && f.Tag.Get("json") != "-" {
+				zero = append(zero, zeroFields(v.Field(i), path+"."+f.Name)...)
+			}
+		}
+		return zero
+	case reflect.Slice:
+		if v.Len() > 0 && v.Type().Elem().Kind() == reflect.Struct {
+			return zeroFields(v.Index(0), path+"[0]")
+		}
+		if v.Len() == 0 {
+			return []string{path}
+		}
+		return nil
+	}
+	if v.IsZero() {
+		return []string{path}
+	}
+	return nil
+}
+
+// wantFieldError checks that err is a FieldError with the text want, "" meaning none. A want that ends in "*" is a prefix: the
+// rest is encoding/json's.
+func wantFieldError(t testing.TB, err error, want string) {
+	t.Helper()
+	if want == "" {
+		if err != nil {
+			t.Errorf("error %q, want none", err)
+		}
+		return
+	}
+	var fe *events.FieldError
+	if !errors.As(err, &fe) || !errors.Is(err, events.ErrInvalid) {
+		t.Errorf("error %v, want a FieldError %q", err, want)
+		return
+	}
+	prefix, open := strings.CutSuffix(want, "*")
+	if open && strings.HasPrefix(err.Error(), prefix) || err.Error() == want {
+		return
+	}
+	t.Errorf("error %.300q, want %.300q", err, want)
+}

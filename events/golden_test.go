@@ -1,0 +1,237 @@
+package events_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"reelay/events"
+)
+
+var update = flag.Bool("update", false, "write the golden files of the contract")
+
+// golden compares v, as indented JSON, with a file under testdata/v1 and returns the file's content.
+func golden(t *testing.T, name string, v any) []byte {
+	t.Helper()
+	var got bytes.Buffer
+	if err := json.Indent(&got, mustMarshal(t, v), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	got.WriteByte('\n')
+	file := filepath.Join("testdata", "v1", name+".json")
+	if *update {
+		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v (a new golden is written by -update)", err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("%s differs; if the contract is meant to change, see testdata/README.md\n--- got\n%s--- want\n%s", file, got.Bytes(), want)
+	}
+	return want
+}
+
+// eventGolden is the form of an event's golden file.
+type eventGolden struct {
+	Subject string            `json:"subject"`
+	Header  map[string]string `json:"header"`
+	Payload json.RawMessage   `json:"payload"`
+}
+
+func TestEventGoldens(t *testing.T) {
+	for _, et := range events.EventTypes() {
+		t.Run(string(et), func(t *testing.T) {
+			e := anEvent(et)
+			file := golden(t, string(et), eventGolden{e.Subject(), e.Header(), mustMarshal(t, e)})
+			var g eventGolden
+			if err := json.Unmarshal(file, &g); err != nil {
+				t.Fatal(err)
+			}
+			for name, payload := range map[string][]byte{
+				"as it is":            g.Payload,
+				"with unknown fields": withUnknownFields(t, g.Payload),
+			} {
+				back, err := events.DecodeEvent(g.Header[events.HeaderType], payload)
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				back.Traceparent = g.Header[events.HeaderTraceparent]
+				wantSameJSON(t, name, back, e)
+				if back.ID() != g.Header[events.HeaderID] || back.Subject() != g.Subject {
+					t.Errorf("%s: read as %s on %s, want %s on %s", name, back.ID(), back.Subject(), g.Header[events.HeaderID], g.Subject)
+				}
+			}
+		})
+	}
+}
+
+// withUnknownFields adds a member that no build knows to every object of data outside the user's and provider's own JSON.
+func withUnknownFields(t *testing.T, data []byte) []byte {
+	t.Helper()
+	opaque := map[string]bool{"input": true, "raw": true, "ref": true, "provider_ref": true, "metadata": true}
+	var add func(json.RawMessage) json.RawMessage
+	add = func(raw json.RawMessage) json.RawMessage {
+		switch raw[0] {
+		case '{':
+			members := map[string]json.RawMessage{}
+			if err := json.Unmarshal(raw, &members); err != nil {
+				t.Fatal(err)
+			}
+			for name, member := range members {
+				if !opaque[name] {
+					members[name] = add(member)
+				}
+			}
+			members["a_later_field"] = json.RawMessage(`{"type":[1,"x",null]}`)
+			return mustMarshal(t, members)
+		case '[':
+			var all []json.RawMessage
+			if err := json.Unmarshal(raw, &all); err != nil {
+				t.Fatal(err)
+			}
+			for i := range all {
+				all[i] = add(all[i])
+			}
+			return mustMarshal(t, all)
+		}
+		return raw
+	}
+	return add(data)
+}
+
+// wantSameJSON compares what two values are written as.
+func wantSameJSON(t *testing.T, what string, got, want any) {
+	t.Helper()
+	a, b := mustMarshal(t, got), mustMarshal(t, want)
+	if bytes.Equal(a, b) {
+		return
+	}
+	i := 0
+	for i < min(len(a), len(b)) && a[i] == b[i] {
+		i++
+	}
+	from := max(0, i-60)
+	t.Errorf("%s: got ...%.200s\nwant ...%.200s", what, a[from:], b[from:])
+}
+
+func TestTaskGolden(t *testing.T) {
+	want := fullTask()
+	if zero := zeroFields(reflect.ValueOf(want), "Task"); len(zero) > 0 {
+		t.Errorf("the golden does not cover %v", zero)
+	}
+	file := golden(t, "task", want)
+	for name, data := range map[string][]byte{"as it is": file, "with unknown fields": withUnknownFields(t, file)} {
+		got, err := events.DecodeTask(data)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		wantSameJSON(t, name, got, want)
+	}
+}
+
+func TestDecodeTaskRefuses(t *testing.T) {
+	for _, row := range []struct{ name, data, want string }{
+		{"a newer schema", `{"schema":2}`, "task record: schema 2, this build reads 1"},
+		{"no schema", `{"id":"a"}`, "task record: schema 0, this build reads 1"},
+		{"no JSON", ``, "task record: unexpected end of JSON input"},
+	} {
+		if _, err := events.DecodeTask([]byte(row.data)); err == nil || err.Error() != row.want {
+			t.Errorf("%s: error %v, want %q", row.name, err, row.want)
+		}
+	}
+}
+
+func TestRequestGolden(t *testing.T) {
+	want := fullRequest()
+	if zero := zeroFields(reflect.ValueOf(want), "Request"); len(zero) > 0 {
+		t.Errorf("the golden does not cover %v", zero)
+	}
+	got, err := events.DecodeRequest(golden(t, "request", want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSameJSON(t, "request", got, want)
+}
+
+// Every command, question and answer: what the decoder of the contract, or of any client, reads from the golden is what was written.
+func TestCommandAndAPIGoldens(t *testing.T) {
+	task := fullTask()
+	for _, row := range []struct {
+		name   string
+		value  any
+		decode func([]byte) (any, error)
+	}{
+		{"command_cancel", events.Cancel{Reason: "wrong take"}, as(events.DecodeCancel)},
+		{"command_resolve", events.Resolve{Action: events.ResolveAdopt, ProviderID: "019c", Reason: "seen in the console"}, as(events.DecodeResolve)},
+		{"api_task_reply", events.TaskReply{Task: task}, plainJSON[events.TaskReply]},
+		{"api_error_reply", events.ErrorReply{Error: *fullError()}, plainJSON[events.ErrorReply]},
+		{"api_list_request", events.ListRequest{
+			Status: []events.Status{events.StatusQueued, events.StatusInProgress}, Phase: []events.Phase{events.PhaseParked},
+			SceneID: "scene-7", Provider: "fal", Model: "fal-ai/kling-video", Since: new(at(0)), Limit: 20, Cursor: "1767-shot-041",
+		}, as(events.DecodeListRequest)},
+		{"api_list_reply", events.ListReply{Tasks: []events.Task{task}, NextCursor: "1767-shot-042"}, plainJSON[events.ListReply]},
+		{"api_queue_reply", events.QueueReply{
+			Total: 9, ByStatus: map[events.Status]int{events.StatusQueued: 2, events.StatusCompleted: 7}, ActiveCount: 2,
+			Lanes: []events.LaneQueue{{
+				Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 1, events.PhaseProviderQueued: 1},
+				Active: 2, AtProvider: 1, CompletedLastHour: 6, FailedLastHour: 1, OldestWaitingS: 12.5,
+			}},
+		}, plainJSON[events.QueueReply]},
+		{"api_timeline_reply", events.TimelineReply{
+			TaskID: "shot-042", Transitions: fullTask().Transitions, Attempts: fullTask().Attempts,
+		}, plainJSON[events.TimelineReply]},
+		{"api_wait_request", events.WaitRequest{Timeout: events.Duration(45e9)}, as(events.DecodeWaitRequest)},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if zero := zeroFields(reflect.ValueOf(row.value), row.name); len(zero) > 0 {
+				t.Errorf("the golden does not cover %v", zero)
+			}
+			got, err := row.decode(golden(t, row.name, row.value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantSameJSON(t, row.name, got, row.value)
+		})
+	}
+}
+
+func as[T any](decode func([]byte) (T, error)) func([]byte) (any, error) {
+	return func(b []byte) (any, error) { return decode(b) }
+}
+
+func plainJSON[T any](data []byte) (any, error) {
+	var v T
+	err := json.Unmarshal(data, &v)
+	return v, err
+}
+
+// Every file that stands under testdata/v1 is pinned by a test: a golden that nothing writes pins nothing.
+func TestNoStrayGoldens(t *testing.T) {
+	known := map[string]bool{
+		"task.json": true, "request.json": true, "command_cancel.json": true, "command_resolve.json": true, "api_task_reply.json": true,
+		"api_error_reply.json": true, "api_list_request.json": true, "api_list_reply.json": true, "api_queue_reply.json": true,
+		"api_timeline_reply.json": true, "api_wait_request.json": true,
+	}
+	for _, et := range events.EventTypes() {
+		known[string(et)+".json"] = true
+	}
+	files, err := os.ReadDir(filepath.Join("testdata", "v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != len(known) {
+		t.Errorf("%d files, want %d", len(files), len(known))
+	}
+	for _, f := range files {
+		if !known[f.Name()] {
+			t.Errorf("testdata/v1/%s is pinned by no test", f.Name())
+		}
+	}
+}
