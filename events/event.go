@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -43,6 +42,10 @@ func (t EventType) Valid() bool { return slices.Contains(EventTypes(), t) }
 
 // EventVersion is the version of the event layout, part of the CloudEvents type.
 const EventVersion = 1
+
+func (t EventType) cloudEventType() string {
+	return "reelay.task." + string(t) + ".v" + strconv.Itoa(EventVersion)
+}
 
 // An Event says what happened to a task. The payload is plain JSON; the CloudEvents attributes ride in headers.
 type Event struct {
@@ -94,16 +97,13 @@ const (
 	HeaderTime            = "ce-time"
 	HeaderDataContentType = "ce-datacontenttype"
 	HeaderTraceparent     = "traceparent"
-
-	cloudEventTypePrefix = "reelay.task."
-	cloudEventTypeSuffix = ".v1" // EventVersion
 )
 
 // Header returns the CloudEvents attributes of e.
 func (e Event) Header() map[string]string {
 	h := map[string]string{
 		HeaderSpecVersion:     "1.0",
-		HeaderType:            cloudEventTypePrefix + string(e.Type) + cloudEventTypeSuffix,
+		HeaderType:            e.Type.cloudEventType(),
 		HeaderSource:          "/reelay/" + e.Project,
 		HeaderSubject:         e.TaskID,
 		HeaderID:              e.ID(),
@@ -122,12 +122,11 @@ func DecodeEvent(ceType string, data []byte) (Event, error) {
 	var e Event
 	var want EventType
 	if ceType != "" {
-		word, prefixed := strings.CutPrefix(ceType, cloudEventTypePrefix)
-		word, versioned := strings.CutSuffix(word, cloudEventTypeSuffix)
-		want = EventType(word)
-		if !prefixed || !versioned || !want.Valid() {
+		i := slices.IndexFunc(EventTypes(), func(t EventType) bool { return t.cloudEventType() == ceType })
+		if i < 0 {
 			return e, fmt.Errorf("%w: %q", ErrUnknownType, ceType)
 		}
+		want = EventTypes()[i]
 	}
 	if err := json.Unmarshal(data, &e); err != nil {
 		return e, fmt.Errorf("event: %w", err)

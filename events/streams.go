@@ -41,7 +41,7 @@ type Consumer struct {
 	Durable     string
 	Description string
 	Filters     []string
-	// AckWait is how long a delivery may stay unanswered before it is delivered again.
+	// AckWait is how long a delivery may stay unanswered, without a sign that work goes on, before it is delivered again.
 	AckWait time.Duration
 	// MaxAckPending bounds the deliveries that are unanswered or held back by a NAK delay.
 	MaxAckPending int
@@ -113,11 +113,15 @@ func Streams() []Stream {
 	}
 }
 
+// ackWait is how soon the messages in hand of a process that was killed are delivered again. A handler that takes longer
+// says so.
+const ackWait = 15 * time.Second
+
 // IntakeConsumer takes in requests and commands.
 func IntakeConsumer() Consumer {
 	return Consumer{
 		Stream: StreamRequests, Durable: ConsumerIntake, Description: "submitter: requests and commands",
-		AckWait: 30 * time.Second, MaxAckPending: 1_000,
+		AckWait: ackWait, MaxAckPending: 1_000,
 	}
 }
 
@@ -125,7 +129,7 @@ func IntakeConsumer() Consumer {
 func HeartbeatConsumer() Consumer {
 	return Consumer{
 		Stream: StreamTasks, Durable: ConsumerHeartbeat, Description: "poller: heartbeats of tasks that have not ended",
-		Filters: []string{duePrefix + ">"}, AckWait: time.Minute, MaxAckPending: 10_000,
+		Filters: []string{duePrefix + ">"}, AckWait: ackWait, MaxAckPending: 10_000,
 	}
 }
 
@@ -134,6 +138,6 @@ func HeartbeatConsumer() Consumer {
 func WatchConsumer(lane string) Consumer {
 	return Consumer{
 		Stream: StreamWatch, Durable: "poller-" + lane, Description: "poller: tasks at the provider of lane " + lane,
-		Filters: []string{WatchFilter(lane)}, AckWait: 2 * time.Minute, MaxAckPending: 1_000_000,
+		Filters: []string{WatchFilter(lane)}, AckWait: ackWait, MaxAckPending: 1_000_000,
 	}
 }

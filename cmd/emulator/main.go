@@ -16,7 +16,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"reelay/internal/account"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/emulator/fal"
@@ -37,7 +36,7 @@ type settings struct {
 func main() {
 	var s settings
 	if _, err := config.Parse(os.Args[1:], &s, "emulator", "Serves emulated fal and MiniMax APIs.", config.OpsListen("127.0.0.1:9109"),
-		kong.Vars{"fal_listen": account.FalEmulator, "minimax_listen": account.MinimaxEmulator}); err != nil {
+		kong.Vars{"fal_listen": config.FalEmulator, "minimax_listen": config.MinimaxEmulator}); err != nil {
 		os.Exit(config.Report(os.Stderr, "emulator", err))
 	}
 	log := s.Logger(os.Stderr)
@@ -60,12 +59,12 @@ func main() {
 			log.Info("emulator", "provider", name, "url", "http://"+l.Addr().String())
 			return nil
 		}
-		if err := serve(account.Fal, s.FalListen, func(l *emulator.Ledger) http.Handler {
+		if err := serve("fal", s.FalListen, func(l *emulator.Ledger) http.Handler {
 			return fal.New(fal.Options{Pace: pace, Ledger: l, Log: log})
 		}); err != nil {
 			return err
 		}
-		return serve(account.Minimax, s.MinimaxListen, func(l *emulator.Ledger) http.Handler {
+		return serve("minimax", s.MinimaxListen, func(l *emulator.Ledger) http.Handler {
 			return minimax.New(minimax.Options{Pace: pace, Ledger: l, Log: log})
 		})
 	}))

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -9,23 +11,20 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/internal/bus"
 )
 
-// makeStreams makes every stream of the contract, as far as the doctor and the watchers look at them.
+// makeStreams makes what the services make at their start.
 func (b *bench) makeStreams() {
 	b.tb.Helper()
-	js, err := jetstream.New(b.nc)
+	opened, err := bus.Open(b.tb.Context(), b.nc, bus.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.tb.Fatal(err)
 	}
-	for _, s := range events.Streams() {
-		if _, err := js.CreateStream(b.tb.Context(), jetstream.StreamConfig{Name: s.Name, Subjects: s.Subjects}); err != nil {
-			b.tb.Fatal(err)
-		}
-	}
+	b.js = opened.JetStream()
 	for _, c := range []events.Consumer{events.IntakeConsumer(), events.HeartbeatConsumer(), events.WatchConsumer("fal")} {
 		config := jetstream.ConsumerConfig{Durable: c.Durable, FilterSubjects: c.Filters, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute}
-		if _, err := js.CreateConsumer(b.tb.Context(), c.Stream, config); err != nil {
+		if _, err := b.js.CreateConsumer(b.tb.Context(), c.Stream, config); err != nil {
 			b.tb.Fatal(err)
 		}
 	}
@@ -110,7 +109,7 @@ func TestDoctor(t *testing.T) {
 		r := b.reelay("doctor")
 		for _, want := range [][]string{
 			{"ok", "nats", "connected to " + b.url},
-			{"ok", "jetstream", "6 streams"},
+			{"ok", "jetstream", fmt.Sprintf("%d streams", len(events.Streams())+1)},
 			{"ok", "stream REELAY_EVENTS", "1 messages"},
 			{"warn", "consumer REELAY_REQUESTS/intake", "101 waiting, 0 in hand"},
 			{"ok", "consumer REELAY_WATCH/poller-fal", "0 waiting"},

@@ -30,10 +30,6 @@ func Known() []string { return []string{Fal, Minimax} }
 var ErrNone = errors.New("no provider is configured: set FAL_KEY or MINIMAX_API_KEY, or use --sandbox")
 
 const (
-	// FalEmulator and MinimaxEmulator are where cmd/emulator listens.
-	FalEmulator     = "127.0.0.1:7101"
-	MinimaxEmulator = "127.0.0.1:7102"
-
 	// sandboxInterval is the time between two looks at an emulator, which makes a video in seconds, not minutes.
 	sandboxInterval = 500 * time.Millisecond
 	sandboxKey      = "sandbox"
@@ -88,10 +84,10 @@ func Open(r config.Resolved, o Options) ([]Account, error) {
 			interval = sandboxInterval
 		}
 		var err error
-		if falURL, err = sandboxURL(falURL, FalEmulator, "--fal-url", "REELAY_FAL_URL"); err != nil {
+		if falURL, err = sandboxURL(falURL, config.FalEmulator, "--fal-url", "REELAY_FAL_URL"); err != nil {
 			return nil, err
 		}
-		if minimaxURL, err = sandboxURL(minimaxURL, MinimaxEmulator, "--minimax-url", "REELAY_MINIMAX_URL"); err != nil {
+		if minimaxURL, err = sandboxURL(minimaxURL, config.MinimaxEmulator, "--minimax-url", "REELAY_MINIMAX_URL"); err != nil {
 			return nil, err
 		}
 	}

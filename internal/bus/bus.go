@@ -56,6 +56,9 @@ type Options struct {
 // Open checks the server, creates or updates every stream, and returns the bus. It never deletes or recreates a stream.
 // It fails with ErrOldServer, or with an error that names the stream.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
+	if !nc.IsConnected() {
+		return nil, nats.ErrDisconnected
+	}
 	if err := checkVersion(nc.ConnectedServerVersion()); err != nil {
 		return nil, err
 	}
@@ -83,7 +86,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 func OpenRetrying(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		b, err := Open(ctx, nc, o)
-		if err == nil || errors.Is(err, ErrOldServer) && nc.IsConnected() {
+		if err == nil || errors.Is(err, ErrOldServer) {
 			return b, err
 		}
 		o.Log.Info("waiting for nats", "error", err)

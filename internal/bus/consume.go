@@ -23,8 +23,6 @@ type Message struct {
 	Time     time.Time
 	// Delivered counts the deliveries of this message, from 1.
 	Delivered uint64
-	// Extend asks the server to wait another AckWait for the verdict.
-	Extend func()
 }
 
 // Get returns the first value of a header.
@@ -51,7 +49,8 @@ func Again(d time.Duration) Verdict { return Verdict{again: d} }
 // Drop ends the message for ever; the server announces the reason in an advisory.
 func Drop(reason string) Verdict { return Verdict{reason: reason} }
 
-// A Handler does what a message asks for and says what becomes of it. It is called from many goroutines.
+// A Handler does what a message asks for and says what becomes of it. It is called from many goroutines. It may take longer
+// than the consumer's AckWait: the server is told that work goes on.
 type Handler func(ctx context.Context, m Message) Verdict
 
 const (
@@ -66,7 +65,9 @@ const (
 func (b *Bus) Consume(ctx context.Context, c events.Consumer, inFlight int, handle Handler) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
-	w := worker{ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight), handle: handle}
+	w := worker{
+		ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight), ackWait: c.AckWait, handle: handle,
+	}
 	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
 		if err := w.run(b.js, c); err != nil {
 			w.log.Warn("consumer interrupted", "error", err)
@@ -91,6 +92,7 @@ type worker struct {
 	work    context.Context // ends when its handlers have to
 	log     *slog.Logger
 	slots   chan struct{}
+	ackWait time.Duration
 	running sync.WaitGroup
 	handle  Handler
 }
@@ -128,8 +130,30 @@ func (w *worker) take(msg jetstream.Msg) {
 	}
 	w.running.Go(func() {
 		defer func() { <-w.slots }()
-		w.answer(msg, w.safely(msg))
+		done := w.keep(msg)
+		v := w.safely(msg)
+		done()
+		w.answer(msg, v)
 	})
+}
+
+// keep tells the server again and again that work on a message goes on, until the returned function is called. So AckWait
+// can be short, and the messages of a process that was killed are soon with another.
+func (w *worker) keep(msg jetstream.Msg) (done func()) {
+	ended := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(w.ackWait / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+				_ = msg.InProgress() // a lost one costs a second delivery
+			}
+		}
+	}()
+	return func() { close(ended) }
 }
 
 // safely calls the handler; a panic costs the message a delay and nothing else.
@@ -146,7 +170,7 @@ func (w *worker) safely(msg jetstream.Msg) (v Verdict) {
 	}()
 	return w.handle(w.work, Message{
 		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Sequence: meta.Sequence.Stream, Time: meta.Timestamp,
-		Delivered: meta.NumDelivered, Extend: func() { _ = msg.InProgress() }, // a lost extension is a second delivery
+		Delivered: meta.NumDelivered,
 	})
 }
 

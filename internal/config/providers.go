@@ -18,6 +18,12 @@ const (
 	EnvCallbackKey = "REELAY_CALLBACK_KEY"
 )
 
+// FalEmulator and MinimaxEmulator are where cmd/emulator listens, and where the sandbox looks for it.
+const (
+	FalEmulator     = "127.0.0.1:7101"
+	MinimaxEmulator = "127.0.0.1:7102"
+)
+
 // CallbackKeyBytes is the length of a callback key.
 const CallbackKeyBytes = 32
 

@@ -146,12 +146,15 @@ type slogLogger struct{ log *slog.Logger }
 func (l slogLogger) Noticef(f string, v ...any) {
 	l.log.Debug("nats server", "text", fmt.Sprintf(f, v...))
 }
+
 func (l slogLogger) Warnf(f string, v ...any) {
 	l.log.Warn("nats server", "text", fmt.Sprintf(f, v...))
 }
+
 func (l slogLogger) Fatalf(f string, v ...any) {
 	l.log.Error("nats server", "text", fmt.Sprintf(f, v...))
 }
+
 func (l slogLogger) Errorf(f string, v ...any) {
 	l.log.Error("nats server", "text", fmt.Sprintf(f, v...))
 }

@@ -79,7 +79,7 @@ func (s *till) poster() *Poster {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	p := NewPoster(nil)
-	p.transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	p.transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	return p
 }
 

@@ -53,7 +53,7 @@ type Gate func(context.Context) error
 
 // A Poster sends paid requests.
 type Poster struct {
-	transport http.RoundTripper
+	transport *http.Transport
 }
 
 // A Dialer opens network connections.
@@ -95,7 +95,10 @@ func (p *Poster) Post(ctx context.Context, permit *Permit, r provider.Request, g
 	req.Body, req.ContentLength = body, int64(len(r.Body))
 	req.GetBody = nil // with it net/http and HTTP/2 resend by themselves
 
-	res, err := p.transport.RoundTrip(req)
+	// With keep-alives off HTTP/2 still lets requests that overlap share a connection, and its end.
+	transport := p.transport.Clone()
+	defer transport.CloseIdleConnections()
+	res, err := transport.RoundTrip(req)
 	if err != nil {
 		return provider.Reply{}, body.explain(err)
 	}

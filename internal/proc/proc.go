@@ -238,6 +238,8 @@ func Main(ctx context.Context, log *slog.Logger, opsListen string, setup func(co
 	p := New(log)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var started atomic.Bool
+	p.ready = append(p.ready, started.Load)
 	var g run.Group
 	g.Add(run.SignalHandler(ctx, syscall.SIGINT, syscall.SIGTERM))
 	g.Add(func() error {
@@ -247,6 +249,7 @@ func Main(ctx context.Context, log *slog.Logger, opsListen string, setup func(co
 		if err := setup(ctx, p); err != nil {
 			return err
 		}
+		started.Store(true)
 		return p.Wait(ctx)
 	}, func(error) { cancel() })
 	err := g.Run()

@@ -113,10 +113,10 @@ func (s *Stack) emulate() error {
 		url           *string
 		handler       func(*emulator.Ledger) http.Handler
 	}{
-		{account.Fal, account.FalEmulator, &s.o.Providers.FalURL, func(l *emulator.Ledger) http.Handler {
+		{account.Fal, config.FalEmulator, &s.o.Providers.FalURL, func(l *emulator.Ledger) http.Handler {
 			return emufal.New(emufal.Options{Pace: s.o.Pace, Ledger: l, Log: s.o.Log})
 		}},
-		{account.Minimax, account.MinimaxEmulator, &s.o.Providers.MinimaxURL, func(l *emulator.Ledger) http.Handler {
+		{account.Minimax, config.MinimaxEmulator, &s.o.Providers.MinimaxURL, func(l *emulator.Ledger) http.Handler {
 			return emuminimax.New(emuminimax.Options{Pace: s.o.Pace, Ledger: l, Log: s.o.Log})
 		}},
 	} {

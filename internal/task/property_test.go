@@ -152,7 +152,8 @@ func TestAnyOrder(t *testing.T) {
 				if !p.accepted {
 					kind := rapid.SampledFrom([]events.Kind{events.KindInvalid, events.KindQuota, events.KindRateLimited}).Draw(rt, "kind")
 					truth = []task.Trigger{
-						lost, task.Release{Meta: w.meta(), Owner: p.owner, Reason: "vetoed"},
+						lost,
+						task.Release{Meta: w.meta(), Owner: p.owner, Reason: "vetoed"},
 						task.Refused{Meta: w.meta(), Owner: p.owner, Err: fault(kind, "refused"), Wait: time.Minute},
 					}
 				}

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
@@ -140,12 +142,19 @@ func (l *lab) write(t events.Task) {
 	l.revisions[t.Key()] = revision
 }
 
+// revision is that of the record last written.
+func (l *lab) revision(k events.Key) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.revisions[k]
+}
+
 // put stores records and returns when the index has them.
 func (l *lab) put(all ...events.Task) {
 	l.t.Helper()
 	for _, t := range all {
 		l.write(t)
-		revision := l.revisions[t.Key()]
+		revision := l.revision(t.Key())
 		l.until("the index has "+t.Key().String(), func() bool { return l.s.index.revision(t.Key()) == revision })
 	}
 }
@@ -156,7 +165,9 @@ func (l *lab) delete(k events.Key) {
 	kv, err := l.bus.JetStream().KeyValue(context.Background(), events.TaskBucket)
 	must(l.t, err)
 	must(l.t, kv.Delete(context.Background(), k.String()))
+	l.mu.Lock()
 	delete(l.revisions, k)
+	l.mu.Unlock()
 	l.until("the index has lost "+k.String(), func() bool { return l.s.index.get(k) == nil })
 }
 
@@ -241,6 +252,15 @@ func wantProblem(t testing.TB, a answer, want string) events.Error {
 		t.Errorf("got %q (%s), want %q", got, e.Message, want)
 	}
 	return e
+}
+
+// TestFailureBounded: an error is small, whatever it quotes.
+func TestFailureBounded(t *testing.T) {
+	long := strings.Repeat("ä", events.MaxMessageBytes)
+	f := refused(events.Error{Code: events.CodeInvalidRequest, Message: "x" + long, Field: "x" + long})
+	if len(f.body.Message) != events.MaxMessageBytes-1 || len(f.body.Field) != maxFieldBytes-1 || !utf8.ValidString(f.body.Message) {
+		t.Errorf("message of %d bytes, field of %d", len(f.body.Message), len(f.body.Field))
+	}
 }
 
 func TestOptions(t *testing.T) {

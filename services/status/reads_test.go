@@ -186,7 +186,7 @@ func TestReplicaBehind(t *testing.T) {
 		task := waiting("a", "x", 0)
 		l.put(task)
 		ahead := func(n uint64) {
-			l.s.index.apply(bus.Update{Key: task.Key(), Revision: l.revisions[task.Key()] + n, Task: &task})
+			l.s.index.apply(bus.Update{Key: task.Key(), Revision: l.revision(task.Key()) + n, Task: &task})
 		}
 		ahead(1)
 		done := in(task, events.PhaseDone, events.StatusCompleted)
@@ -454,6 +454,23 @@ func TestStopBounded(t *testing.T) {
 		}
 		l.done <- nil // inLab looks for a clean end
 		wantProblem(t, <-answers, "503 unavailable ")
+	})
+}
+
+// TestNotReady: an index that stands still is said to do so, and reads go on.
+func TestNotReady(t *testing.T) {
+	inLab(t, Options{}, func(t *testing.T, l *lab) {
+		l.put(waiting("a", "x", 0))
+		l.s.index.current.Store(false)
+		if l.s.Ready() {
+			t.Error("ready without a watch")
+		}
+		into[events.TaskReply](t, l.ask(nil, events.VerbGet, "a", "x"))
+		l.s.index.current.Store(true)
+		l.bus.Conn().Close()
+		if l.s.Ready() {
+			t.Error("ready without a connection")
+		}
 	})
 }
 

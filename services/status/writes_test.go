@@ -323,7 +323,7 @@ func TestResolveBehind(t *testing.T) {
 		before := in(waiting("a", "x", 0), events.PhaseSubmitting, events.StatusQueued)
 		parked := in(before, events.PhaseParked, events.StatusQueued)
 		l.put(before)
-		old := l.revisions[before.Key()]
+		old := l.revision(before.Key())
 		l.put(parked)
 		l.s.index.apply(bus.Update{Key: before.Key(), Revision: old, Task: &before})
 		l.intake(func(*nats.Msg) { l.write(in(parked, events.PhaseDone, events.StatusFailed)) })

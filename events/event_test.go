@@ -1,0 +1,65 @@
+package events_test
+
+import (
+	"errors"
+	"testing"
+
+	"reelay/events"
+)
+
+func TestDecodeEventRefuses(t *testing.T) {
+	const ok = `{"type":"completed","project":"p","task_id":"t"}`
+	for _, row := range []struct {
+		name, ceType, data string
+		unknown            bool
+		want               string
+	}{
+		{"header and payload agree", "reelay.task.completed.v1", ok, false, ""},
+		{"no header", "", ok, false, ""},
+		{"a later version", "reelay.task.completed.v2", ok, true, `unknown event type: "reelay.task.completed.v2"`},
+		{"version 10 is not version 1", "reelay.task.completed.v10", ok, true, `unknown event type: "reelay.task.completed.v10"`},
+		{"no version", "reelay.task.completed", ok, true, `unknown event type: "reelay.task.completed"`},
+		{"empty version", "reelay.task.completed.v", ok, true, `unknown event type: "reelay.task.completed.v"`},
+		{"a later type", "reelay.task.paused.v1", ok, true, `unknown event type: "reelay.task.paused.v1"`},
+		{"no type", "reelay.task..v1", ok, true, `unknown event type: "reelay.task..v1"`},
+		{"without the prefix", "completed.v1", ok, true, `unknown event type: "completed.v1"`},
+		{"of another product", "com.example.completed.v1", ok, true, `unknown event type: "com.example.completed.v1"`},
+		{"another type in the payload", "reelay.task.failed.v1", ok, true, `unknown event type: "completed" in a payload under "reelay.task.failed.v1"`},
+		{"a later type, payload only", "", `{"type":"paused"}`, true, `unknown event type: "paused" in a payload under ""`},
+		{"no type, payload only", "", `{}`, true, `unknown event type: "" in a payload under ""`},
+		{"null", "", `null`, true, `unknown event type: "" in a payload under ""`},
+		{"no JSON", "reelay.task.completed.v1", `{"type":`, false, "event: unexpected end of JSON input"},
+		{"empty", "", ``, false, "event: unexpected end of JSON input"},
+		// A version that is not known is said before the payload is read: its layout may be any.
+		{"a later version without JSON", "reelay.task.completed.v2", `<xml>`, true, `unknown event type: "reelay.task.completed.v2"`},
+	} {
+		_, err := events.DecodeEvent(row.ceType, []byte(row.data))
+		if errors.Is(err, events.ErrUnknownType) != row.unknown {
+			t.Errorf("%s: error %v, is ErrUnknownType: %v, want %v", row.name, err, !row.unknown, row.unknown)
+		}
+		if (err == nil) != (row.want == "") || err != nil && err.Error() != row.want {
+			t.Errorf("%s: error %v, want %q", row.name, err, row.want)
+		}
+	}
+}
+
+// Ids tell events apart, as CloudEvents asks for: of two tasks, versions, types, and of two rejected requests with one id.
+func TestEventID(t *testing.T) {
+	e := events.Event{Type: events.EventProgress, Project: "p", TaskID: "t", Version: 18446744073709551615}
+	if got := e.ID(); got != "p/t/18446744073709551615/progress" {
+		t.Errorf("id %s", got)
+	}
+	e.RequestDigest = "d1" // belongs to rejections only
+	if got := e.ID(); got != "p/t/18446744073709551615/progress" {
+		t.Errorf("id %s", got)
+	}
+	a := events.Event{Type: events.EventRejected, Project: "p", TaskID: "t", RequestDigest: "d1"}
+	b := a
+	b.RequestDigest = "d2"
+	if a.ID() != "p/t/0/rejected/d1" || a.ID() == b.ID() {
+		t.Errorf("ids %s and %s", a.ID(), b.ID())
+	}
+	if _, traced := a.Header()[events.HeaderTraceparent]; traced {
+		t.Error("an event without a trace has a traceparent header")
+	}
+}
