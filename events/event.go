@@ -61,7 +61,8 @@ type Event struct {
 	Logs []LogLine `json:"logs,omitempty"`
 	// Error is why a request was rejected or a task failed.
 	Error *Error `json:"error,omitempty"`
-	// RequestDigest identifies the rejected request.
+	// RequestDigest identifies what was rejected: a request by Request.Digest; a command, or a request that cannot be decoded, by
+	// the SHA-256 of its payload in hex.
 	RequestDigest string `json:"request_digest,omitempty"`
 	// Task is the record when the event was published: as of the step, or later.
 	Task *Task `json:"task,omitempty"`

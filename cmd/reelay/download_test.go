@@ -87,6 +87,8 @@ func TestDownloadFails(t *testing.T) {
 	mux := http.NewServeMux()
 	media := httptest.NewServer(mux)
 	defer media.Close()
+	dead := httptest.NewServer(nil)
+	dead.Close()
 	body := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }
 	}
@@ -129,6 +131,7 @@ func TestDownloadFails(t *testing.T) {
 		{"no host", "https:///x", "", errUnsafeURL, "is not https", 0},
 		{"credentials", "https://u:hush@media.example/x", "", errUnsafeURL, "holds credentials", 0},
 		{"no URL", "https://%zz", "", errUnsafeURL, "no URL", 0},
+		{"nobody there", dead.URL + "/x?token=hush", "", nil, "connection refused", 0},
 		{"a link that has died", media.URL + "/gone?token=hush", "", nil, "HTTP 403; the link may have expired", 1},
 		{"a sick server", media.URL + "/sick?token=hush", "", nil, "HTTP 502", downloadTries},
 		{"a length over the limit", media.URL + "/long", "", errTooLarge, "it has 11", 1},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -18,8 +19,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"reelay/internal/provider"
 )
@@ -212,7 +211,7 @@ func TestUnknownAfterTheLastByte(t *testing.T) {
 		{"closed without an answer", "EOF", func(net.Conn) {}},
 		{"reset", "", func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }},
 		{"not HTTP", "malformed", func(c net.Conn) { _, _ = io.WriteString(c, "hello\r\n\r\n") }},
-		{"answer cut in its header", "EOF", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Le") }},
+		{"answer cut in its header", "malformed", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Le") }},
 		{"answer cut in its body", "broke off", func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"id\":")
 		}},
@@ -243,16 +242,17 @@ func TestUnknownAfterTheLastByte(t *testing.T) {
 // TestHTTP2Refusals: HTTP/2 clients resend by themselves what a server says it has not processed. A provider may say so after
 // it has read everything, and be wrong.
 func TestHTTP2Refusals(t *testing.T) {
+	const noError, protocolError, internalError, refusedStream, cancelled = 0, 1, 2, 7, 8
 	rows := []struct {
-		name   string
-		finish func(f *http2.Framer, stream uint32) error
+		name  string
+		frame []byte
 	}{
-		{"REFUSED_STREAM", func(f *http2.Framer, id uint32) error { return f.WriteRSTStream(id, http2.ErrCodeRefusedStream) }},
-		{"PROTOCOL_ERROR", func(f *http2.Framer, id uint32) error { return f.WriteRSTStream(id, http2.ErrCodeProtocol) }},
-		{"CANCEL", func(f *http2.Framer, id uint32) error { return f.WriteRSTStream(id, http2.ErrCodeCancel) }},
-		{"GOAWAY before the stream", func(f *http2.Framer, _ uint32) error { return f.WriteGoAway(0, http2.ErrCodeNo, nil) }},
-		{"GOAWAY with an error", func(f *http2.Framer, id uint32) error { return f.WriteGoAway(id, http2.ErrCodeInternal, nil) }},
-		{"closed", func(*http2.Framer, uint32) error { return nil }},
+		{"REFUSED_STREAM", rstStream(refusedStream)},
+		{"PROTOCOL_ERROR", rstStream(protocolError)},
+		{"CANCEL", rstStream(cancelled)},
+		{"GOAWAY before the stream", goAway(0, noError)},
+		{"GOAWAY with an error", goAway(1, internalError)},
+		{"closed", nil},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -272,11 +272,12 @@ func TestHTTP2Refusals(t *testing.T) {
 					}
 					go func() {
 						defer c.Close()
-						if f, id := readStream(c); id != 0 {
-							complete.Add(1)
-							if row.finish(f, id) == nil && row.name != "closed" {
-								_, _ = io.Copy(io.Discard, c)
-							}
+						if readStream(c) != nil {
+							return
+						}
+						complete.Add(1)
+						if _, err := c.Write(row.frame); err == nil && c.(*tls.Conn).CloseWrite() == nil {
+							_, _ = io.Copy(io.Discard, c) // an unread byte would make the close a reset
 						}
 					}()
 				}
@@ -294,23 +295,45 @@ func TestHTTP2Refusals(t *testing.T) {
 	}
 }
 
-// readStream reads one request to its end and returns its stream, or 0.
-func readStream(c net.Conn) (*http2.Framer, uint32) {
-	preface := make([]byte, len(http2.ClientPreface))
-	if _, err := io.ReadFull(c, preface); err != nil {
-		return nil, 0
+// frame builds an HTTP/2 frame.
+func frame(kind, flags byte, stream uint32, payload ...byte) []byte {
+	header := []byte{0, 0, byte(len(payload)), kind, flags}
+	return append(binary.BigEndian.AppendUint32(header, stream), payload...)
+}
+
+// rstStream refuses the first stream of a client.
+func rstStream(code uint32) []byte {
+	return frame(3, 0, 1, binary.BigEndian.AppendUint32(nil, code)...)
+}
+
+func goAway(last, code uint32) []byte {
+	return frame(7, 0, 0, binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, last), code)...)
+}
+
+// readStream reads one HTTP/2 request to its end.
+func readStream(c net.Conn) error {
+	const data, settings, endOrAck = 0, 4, 1
+	if _, err := io.CopyN(io.Discard, c, int64(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))); err != nil {
+		return err
 	}
-	f := http2.NewFramer(c, c)
-	if f.WriteSettings() != nil || f.WriteSettingsAck() != nil {
-		return nil, 0
+	if _, err := c.Write(frame(settings, 0, 0)); err != nil {
+		return err
 	}
 	for {
-		frame, err := f.ReadFrame()
-		if err != nil {
-			return nil, 0
+		var h [9]byte
+		if _, err := io.ReadFull(c, h[:]); err != nil {
+			return err
 		}
-		if d, ok := frame.(*http2.DataFrame); ok && d.StreamEnded() {
-			return f, d.StreamID
+		if _, err := io.CopyN(io.Discard, c, int64(h[0])<<16|int64(h[1])<<8|int64(h[2])); err != nil {
+			return err
+		}
+		switch kind, flag := h[3], h[4]&endOrAck != 0; {
+		case kind == data && flag:
+			return nil
+		case kind == settings && !flag:
+			if _, err := c.Write(frame(settings, endOrAck, 0)); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -371,10 +394,10 @@ func TestEarlyAnswers(t *testing.T) {
 			p := NewPoster(func(context.Context, string, string) (net.Conn, error) {
 				client, server := net.Pipe()
 				go func() {
-					defer server.Close()
 					if _, err := http.ReadRequest(bufio.NewReader(server)); err == nil {
 						w := &http.Response{StatusCode: row.status, ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, Header: http.Header{}}
 						_ = w.Write(server)
+						_, _ = io.Copy(io.Discard, server)
 					}
 				}()
 				return client, nil

@@ -210,7 +210,7 @@ func wantBroken(t *testing.T, got Reply, err error, want string) {
 
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
-	const cap = 10 * time.Minute
+	const most = 10 * time.Minute
 	for _, row := range []struct {
 		name, text string
 		want       time.Duration
@@ -218,11 +218,11 @@ func TestRetryAfter(t *testing.T) {
 		{"none", "", 0},
 		{"seconds", "7", 7 * time.Second},
 		{"none to wait", "0", 0},
-		{"the cap", "600", cap},
-		{"over the cap", "601", cap},
-		{"beyond int32", "99999999999", cap},
-		{"beyond int64", "99999999999999999999999", cap},
-		{"as nanoseconds it would overflow", "18446744074", cap},
+		{"the cap", "600", most},
+		{"over the cap", "601", most},
+		{"beyond int32", "99999999999", most},
+		{"beyond int64", "99999999999999999999999", most},
+		{"as nanoseconds it would overflow", "18446744074", most},
 		{"negative", "-1", 0},
 		{"far negative", "-9223372037", 0},
 		{"negative beyond int64", "-99999999999999999999999", 0},
@@ -231,7 +231,7 @@ func TestRetryAfter(t *testing.T) {
 		{"date now", "Sun, 01 Mar 2026 12:00:00 GMT", 0},
 		{"date past", "Sun, 01 Mar 2026 11:59:00 GMT", 0},
 		{"date far past", "Mon, 01 Jan 0001 00:00:00 GMT", 0},
-		{"date far ahead", "Fri, 31 Dec 9999 23:59:59 GMT", cap},
+		{"date far ahead", "Fri, 31 Dec 9999 23:59:59 GMT", most},
 		{"another zone is no HTTP date", "Sun, 01 Mar 2026 13:00:30 +0100", 0},
 		{"fraction", "1.5", 0},
 		{"words", "soon", 0},

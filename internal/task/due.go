@@ -203,14 +203,18 @@ func written(t events.Task) time.Time {
 	return t.Transitions[len(t.Transitions)-1].At
 }
 
-// publish derives the events of a change: the new ones, and before them those that happen once and belong to earlier steps,
-// so that whoever publishes next keeps the story whole and in order.
+// orderGrace is how long after a step its own publisher may still be at work. Until then the next publisher tells it too.
+const orderGrace = 2 * time.Minute
+
+// publish derives the events of a change: the new ones, and before them those of earlier steps that happen once, so that
+// whoever publishes next keeps the story whole and in order. What is stored already is refused by the stream. A progress event
+// brings along only what is so recent that it may still be on its way.
 func (s *step) publish(c Change) []events.Event {
 	if s.reject != nil {
 		return []events.Event{*s.reject}
 	}
-	var once, repeated []events.Event
-	fresh := false
+	var once, progress []events.Event
+	whole := !s.written || s.retell
 	seen := map[events.EventType]bool{}
 	for _, tr := range c.Task.Transitions {
 		if tr.Event == "" {
@@ -228,19 +232,22 @@ func (s *step) publish(c Change) []events.Event {
 		switch {
 		case e.Once:
 			once = append(once, e)
-			fresh = fresh || isNew
+			whole = whole || isNew
 		case isNew:
 			e.Logs = s.newLogs
-			repeated = append(repeated, e)
+			progress = []events.Event{e} // one write, one of them: the last step tells it all
 		}
 	}
-	if len(repeated) > 1 && tail(repeated, 1)[0].Type == events.EventProgress {
-		repeated = tail(repeated, 1) // one write, one progress event: the last step tells it all
+	if !whole && progress == nil {
+		return nil
 	}
-	if s.written && !fresh && !s.retell {
-		return repeated
+	var all []events.Event
+	for _, e := range once {
+		if whole || s.m.At.Sub(e.Time) <= orderGrace {
+			all = append(all, e)
+		}
 	}
-	return append(once, repeated...)
+	return append(all, progress...)
 }
 
 // trim bounds what a record keeps. Steps that events derive from stay, others go first, oldest first.

@@ -22,8 +22,8 @@
 //
 // submit, cancel and resolve publish the same durable messages any client may publish, and wait until the record shows
 // their effect or the submitter refuses them. A timeout (504) takes nothing back: the message is stored, and sending
-// it again with the same id is the same task. Nothing is published for a request that is wrong in itself, that names
-// a task which exists already, or whose task has ended.
+// it again with the same id is the same task. Nothing is published for a request that is wrong in itself or names a task
+// that exists already, for a cancel of a task that has ended, or for a decision about one that is not in doubt.
 //
 // # Limits
 //
