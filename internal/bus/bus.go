@@ -121,13 +121,13 @@ func checkVersion(version string) error {
 }
 
 // provision creates s, or brings an existing stream to the table's settings and leaves the operator's (replicas,
-// placement, size limits) alone.
+// placement, size limits, description) alone.
 func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) error {
 	old, err := b.js.Stream(ctx, s.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		// Several services may do this at once: creating the same stream twice is no error.
 		_, err = b.js.CreateStream(ctx, configure(jetstream.StreamConfig{
-			Name: s.Name, Storage: jetstream.FileStorage, Replicas: replicas,
+			Name: s.Name, Description: s.Description, Storage: jetstream.FileStorage, Replicas: replicas,
 		}, s))
 		return err
 	}
@@ -139,7 +139,7 @@ func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) erro
 }
 
 func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig {
-	c.Description, c.Subjects, c.MaxAge, c.Duplicates = s.Description, s.Subjects, s.MaxAge, s.Duplicates
+	c.Subjects, c.MaxAge, c.Duplicates = s.Subjects, s.MaxAge, s.Duplicates
 	c.MaxMsgsPerSubject = -1
 	if s.MaxMsgsPerSubject > 0 {
 		c.MaxMsgsPerSubject = s.MaxMsgsPerSubject

@@ -124,9 +124,11 @@ func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
 func (w *worker) take(msg jetstream.Msg) {
 	select {
 	case <-w.ctx.Done():
+	case w.slots <- struct{}{}:
+	}
+	if w.ctx.Err() != nil { // asked for again: select takes either when both are ready
 		w.answer(msg, Again(0))
 		return
-	case w.slots <- struct{}{}:
 	}
 	w.running.Go(func() {
 		defer func() { <-w.slots }()

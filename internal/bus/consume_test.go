@@ -193,6 +193,35 @@ func TestStopHandsBack(t *testing.T) {
 	})
 }
 
+// TestStopBeginsNothing: slots that come free while a consumer stops take no more messages.
+func TestStopBeginsNothing(t *testing.T) {
+	bubble(t, func(b *broker) {
+		const limit, messages = 50, 120
+		on := b.open()
+		ctx, cancel := context.WithCancel(b.Context())
+		done := make(chan error, 1)
+		var begun atomic.Int64
+		go func() {
+			done <- on.Consume(ctx, consumer(), limit, func(context.Context, bus.Message) bus.Verdict {
+				begun.Add(1)
+				<-ctx.Done()
+				return bus.Done()
+			})
+		}()
+		b.send(on, messages)
+		synctest.Wait()
+		cancel()
+		b.ok(<-done)
+		if n := begun.Load(); n != limit {
+			b.Errorf("%d messages were begun after the stop", n-limit)
+		}
+		synctest.Wait()
+		if n := b.stored(on, events.StreamRequests); n != messages-limit {
+			b.Errorf("%d messages are left, want %d", n, messages-limit)
+		}
+	})
+}
+
 // TestStopIsBounded: a handler that does not end is left behind after twenty seconds, and its context ends.
 func TestStopIsBounded(t *testing.T) {
 	bubble(t, func(b *broker) {

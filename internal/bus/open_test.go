@@ -1,0 +1,312 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/natsd"
+)
+
+// configs returns what the server says of every stream.
+func (b *broker) configs(nc *nats.Conn) map[string]jetstream.StreamConfig {
+	b.Helper()
+	js, err := jetstream.New(nc)
+	b.ok(err)
+	all := map[string]jetstream.StreamConfig{}
+	streams := js.ListStreams(b.Context())
+	for info := range streams.Info() {
+		all[info.Config.Name] = info.Config
+	}
+	b.ok(streams.Err())
+	return all
+}
+
+// TestOpenMakesTheTable compares the server's streams with the contract's.
+func TestOpenMakesTheTable(t *testing.T) {
+	bubble(t, func(b *broker) {
+		b.open()
+		got := b.configs(b.connect())
+		if len(got) != len(events.Streams())+1 {
+			b.Errorf("%d streams, want those of the table and the object store", len(got))
+		}
+		for _, s := range events.Streams() {
+			c := got[s.Name]
+			if !reflect.DeepEqual(c.Subjects, s.Subjects) || c.MaxAge != s.MaxAge || c.Description != s.Description ||
+				c.Storage != jetstream.FileStorage || c.Replicas != 1 || c.MaxBytes != -1 || c.MaxMsgs != -1 {
+				b.Errorf("%s: %+v", s.Name, c)
+			}
+			if (c.Retention == jetstream.WorkQueuePolicy) != (s.Retention == events.WorkQueue) {
+				b.Errorf("%s: retention %v", s.Name, c.Retention)
+			}
+			if s.Duplicates > 0 && c.Duplicates != s.Duplicates {
+				b.Errorf("%s: duplicates %v, want %v", s.Name, c.Duplicates, s.Duplicates)
+			}
+			if s.MaxMsgsPerSubject > 0 && c.MaxMsgsPerSubject != s.MaxMsgsPerSubject ||
+				s.MaxMsgsPerSubject == 0 && c.MaxMsgsPerSubject != -1 {
+				b.Errorf("%s: %d messages per subject", s.Name, c.MaxMsgsPerSubject)
+			}
+			if (c.Discard == jetstream.DiscardNew) != s.DiscardNew || c.DiscardNewPerSubject != (s.DiscardNew && s.MaxMsgsPerSubject > 0) {
+				b.Errorf("%s: discard %v, per subject %v", s.Name, c.Discard, c.DiscardNewPerSubject)
+			}
+			if c.AllowRollup != s.Cells || c.AllowMsgTTL != s.Cells || c.AllowMsgSchedules != s.Cells {
+				b.Errorf("%s: rollup %v, TTL %v, schedules %v", s.Name, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules)
+			}
+			if (c.RePublish != nil) != (s.StoredAs != "") {
+				b.Errorf("%s: republish %+v", s.Name, c.RePublish)
+			}
+		}
+	})
+}
+
+// TestOpenTwice: a second Open changes nothing, and neither do many at once on an empty store.
+func TestOpenTwice(t *testing.T) {
+	bubble(t, func(b *broker) {
+		const many = 6
+		failed := make(chan error, many)
+		for range many {
+			nc := b.connect()
+			go func() {
+				_, err := bus.Open(b.Context(), nc, bus.Options{Log: b.log})
+				failed <- err
+			}()
+		}
+		for range many {
+			b.ok(<-failed)
+		}
+		nc := b.connect()
+		before := b.configs(nc)
+		on := b.open()
+		b.send(on, 3)
+		b.open()
+		if after := b.configs(nc); !reflect.DeepEqual(before, after) {
+			b.Errorf("a second Open changed the streams:\n%+v\n%+v", before, after)
+		}
+		if n := b.stored(on, events.StreamRequests); n != 3 {
+			b.Errorf("%d of 3 messages after a second Open", n)
+		}
+	})
+}
+
+// TestOpenLeavesTheOperatorAlone changes what is an operator's to change.
+func TestOpenLeavesTheOperatorAlone(t *testing.T) {
+	bubble(t, func(b *broker) {
+		js := b.open().JetStream()
+		want := map[string]jetstream.StreamConfig{}
+		for _, s := range events.Streams() {
+			stream, err := js.Stream(b.Context(), s.Name)
+			b.ok(err)
+			c := stream.CachedInfo().Config
+			c.Description = "ours"
+			c.MaxMsgSize = 3 << 20
+			c.Compression = jetstream.S2Compression
+			c.Metadata = map[string]string{"owner": "us"}
+			if !s.Cells { // a size limit there would evict records
+				c.MaxBytes, c.MaxMsgs = 1<<30, 1_000_000
+			}
+			stream, err = js.UpdateStream(b.Context(), c)
+			b.ok(err)
+			want[s.Name] = stream.CachedInfo().Config
+		}
+		b.open()
+		got := b.configs(b.connect())
+		for name, want := range want {
+			got := got[name]
+			if got.Metadata["owner"] != "us" {
+				b.Errorf("%s: metadata %v", name, got.Metadata)
+			}
+			got.Metadata, want.Metadata = nil, nil // the server keeps notes of its own there
+			if !reflect.DeepEqual(got, want) {
+				b.Errorf("%s was\n%+v\nand is\n%+v", name, want, got)
+			}
+		}
+	})
+}
+
+// TestOpenBringsOldStreamsUp meets streams of an older build, with messages in them.
+func TestOpenBringsOldStreamsUp(t *testing.T) {
+	bubble(t, func(b *broker) {
+		js, err := jetstream.New(b.connect())
+		b.ok(err)
+		for _, c := range []jetstream.StreamConfig{
+			{Name: events.StreamRequests, Subjects: []string{"reelay.request.>"}, Retention: jetstream.WorkQueuePolicy, MaxMsgs: 77},
+			{Name: events.StreamDead, Subjects: []string{"reelay.dead.>"}, MaxAge: time.Hour},
+			{Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>"}, MaxMsgsPerSubject: 1, AllowDirect: true, AllowRollup: true},
+		} {
+			_, err := js.CreateStream(b.Context(), c)
+			b.ok(err)
+		}
+		_, err = js.Publish(b.Context(), "reelay.request.demo.video", []byte("old"))
+		b.ok(err)
+		on := b.open()
+		_, err = on.JetStream().Publish(b.Context(), events.CommandSubject(key, events.CommandCancel), nil)
+		b.ok(err)
+		if n := b.stored(on, events.StreamRequests); n != 2 {
+			b.Errorf("%d messages, want the old and the new one", n)
+		}
+		got := b.configs(on.Conn())
+		if c := got[events.StreamRequests]; c.MaxMsgs != 77 {
+			b.Errorf("the operator's limit is %d", c.MaxMsgs)
+		}
+		if c := got[events.StreamDead]; c.MaxAge != events.DeadAge {
+			b.Errorf("dead messages are kept %v", c.MaxAge)
+		}
+		_, err = on.Put(b.Context(), bus.Put{Task: record(""), Heartbeat: time.Minute, TTL: 0})
+		b.ok(err)
+	})
+}
+
+// TestOpenNamesTheStream that cannot be made.
+func TestOpenNamesTheStream(t *testing.T) {
+	bubble(t, func(b *broker) {
+		nc := b.connect()
+		js, err := jetstream.New(nc)
+		b.ok(err)
+		_, err = js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "FOREIGN", Subjects: []string{"reelay.watch.>"}})
+		b.ok(err)
+		_, err = bus.Open(b.Context(), nc, bus.Options{Log: b.log})
+		var api *jetstream.APIError
+		if !errors.As(err, &api) || !strings.Contains(err.Error(), "stream "+events.StreamWatch) {
+			b.Errorf("%v, want the server's error and the stream's name", err)
+		}
+	})
+}
+
+// greet is a server as a client sees it until it asks for something: its version, and answers to pings.
+func greet(tb testing.TB, version string) *nats.Conn {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "INFO {\"server_id\":\"x\",\"version\":%q,\"headers\":true,\"max_payload\":1048576}\r\n", version)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := c.Read(buffer)
+			if err != nil {
+				return
+			}
+			if bytes.Contains(buffer[:n], []byte("PING")) {
+				fmt.Fprint(c, "PONG\r\n")
+			}
+		}
+	}()
+	nc, err := nats.Connect("nats://" + l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(nc.Close)
+	return nc
+}
+
+// TestOldServer: neither waits for a server that will not get younger.
+func TestOldServer(t *testing.T) {
+	nc := greet(t, "2.14.3")
+	o := bus.Options{Log: slog.New(slog.DiscardHandler)}
+	if _, err := bus.Open(t.Context(), nc, o); !errors.Is(err, bus.ErrOldServer) || !strings.Contains(err.Error(), "2.14.3") {
+		t.Errorf("%v, want ErrOldServer and the version", err)
+	}
+	if _, err := bus.OpenRetrying(t.Context(), nc, o); !errors.Is(err, bus.ErrOldServer) {
+		t.Errorf("%v, want ErrOldServer", err)
+	}
+}
+
+// TestOpenBeforeTheBroker: services may be started in any order.
+func TestOpenBeforeTheBroker(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect("nats://"+address, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	if _, err := bus.Open(t.Context(), nc, bus.Options{Log: log}); !errors.Is(err, nats.ErrDisconnected) {
+		t.Errorf("%v, want ErrDisconnected", err)
+	}
+	type result struct {
+		b   *bus.Bus
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		b, err := bus.OpenRetrying(t.Context(), nc, bus.Options{Log: log})
+		opened <- result{b, err}
+	}()
+	srv, err := natsd.Start(natsd.Options{StoreDir: t.TempDir(), Listen: address, Sync: natsd.SyncInterval, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Stop()
+	r := <-opened
+	if r.err != nil || !r.b.Connected() {
+		t.Fatalf("%v", r.err)
+	}
+}
+
+// TestOpenRetryingEnds with its context.
+func TestOpenRetryingEnds(t *testing.T) {
+	bubble(t, func(b *broker) {
+		nc := b.connect()
+		nc.Close()
+		enough := errors.New("enough")
+		ctx, cancel := context.WithTimeoutCause(b.Context(), time.Minute, enough)
+		defer cancel()
+		if _, err := bus.OpenRetrying(ctx, nc, bus.Options{Log: b.log}); !errors.Is(err, enough) {
+			b.Errorf("%v, want the context's cause", err)
+		}
+	})
+}
+
+func TestDrain(t *testing.T) {
+	bubble(t, func(b *broker) {
+		nc, on := b.connect(), b.open()
+		got := make(chan *nats.Msg, 100)
+		_, err := on.Conn().ChanSubscribe("x", got)
+		b.ok(err)
+		b.ok(on.Conn().FlushWithContext(ctx(b)))
+		for range 100 {
+			b.ok(nc.Publish("x", nil))
+		}
+		b.ok(bus.Drain(nc))
+		if !nc.IsClosed() || on.Conn().IsClosed() {
+			b.Error("closed is not what was drained")
+		}
+		b.ok(on.Conn().FlushWithContext(ctx(b)))
+		if len(got) != 100 {
+			b.Errorf("%d of 100 messages left before the end", len(got))
+		}
+		b.ok(bus.Drain(nc)) // of a closed one
+	})
+}
+
+func ctx(b *broker) context.Context {
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	b.Cleanup(cancel)
+	return ctx
+}

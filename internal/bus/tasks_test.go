@@ -1,0 +1,386 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+	"reelay/internal/bus"
+)
+
+func TestCompareAndSet(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		if _, _, err := on.Get(b.Context(), key); !errors.Is(err, bus.ErrNotFound) {
+			b.Errorf("%v, want ErrNotFound", err)
+		}
+		if _, err := on.Put(b.Context(), bus.Put{Task: record("none"), Revision: 7}); !errors.Is(err, bus.ErrConflict) {
+			b.Errorf("update of nothing: %v, want ErrConflict", err)
+		}
+		first, err := on.Put(b.Context(), bus.Put{Task: record("first")})
+		b.ok(err)
+		if _, err := on.Put(b.Context(), bus.Put{Task: record("again")}); !errors.Is(err, bus.ErrConflict) {
+			b.Errorf("second create: %v, want ErrConflict", err)
+		}
+		second, err := on.Put(b.Context(), bus.Put{Task: record("second"), Revision: first})
+		b.ok(err)
+		for _, stale := range []uint64{first, second + 1} {
+			if _, err := on.Put(b.Context(), bus.Put{Task: record("stale"), Revision: stale}); !errors.Is(err, bus.ErrConflict) {
+				b.Errorf("revision %d: %v, want ErrConflict", stale, err)
+			}
+		}
+		got, revision, err := on.Get(b.Context(), key)
+		b.ok(err)
+		if got.SceneID != "second" || revision != second {
+			b.Errorf("the record is %q at %d, want %q at %d", got.SceneID, revision, "second", second)
+		}
+	})
+}
+
+// TestLostWrite: any other failure of a write is no conflict, because nobody knows whether it happened.
+func TestLostWrite(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		on.Conn().Close()
+		_, err := on.Put(b.Context(), bus.Put{Task: record("")})
+		if err == nil || errors.Is(err, bus.ErrConflict) {
+			b.Errorf("%v, want an error that is not ErrConflict", err)
+		}
+		if _, _, err := on.Get(b.Context(), key); err == nil || errors.Is(err, bus.ErrNotFound) {
+			b.Errorf("%v, want an error that is not ErrNotFound", err)
+		}
+		if err := on.EnsureWatch(b.Context(), "fal", key); err == nil {
+			b.Error("a watch on a closed connection is no error")
+		}
+		if err := on.Publish(b.Context(), event(events.EventQueued, 1, true)); err == nil {
+			b.Error("an event on a closed connection is no error")
+		}
+	})
+}
+
+// TestHeartbeat: a record beats until a write says otherwise, and every write sets the clock anew.
+func TestHeartbeat(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		type beat struct {
+			at   time.Time
+			note string
+		}
+		var beats []beat
+		c := events.HeartbeatConsumer()
+		stop := b.consume(on, c, 1, func(_ context.Context, m bus.Message) bus.Verdict {
+			if m.Get("Nats-Marker-Reason") != "" {
+				return bus.Done()
+			}
+			k, err := events.ParseDueSubject(m.Subject)
+			b.ok(err)
+			t, err := events.DecodeTask(m.Data)
+			b.ok(err)
+			if k != key {
+				b.Errorf("a heartbeat of %v", k)
+			}
+			beats = append(beats, beat{time.Now(), t.SceneID})
+			return bus.Done()
+		})
+		put := func(note string, revision uint64, every time.Duration) (uint64, time.Time) {
+			b.Helper()
+			revision, err := on.Put(b.Context(), bus.Put{Task: record(note), Revision: revision, Heartbeat: every})
+			b.ok(err)
+			return revision, time.Now()
+		}
+		// The scheduler works in whole seconds and may be half a second early.
+		check := func(note string, from time.Time, every time.Duration, n int) {
+			b.Helper()
+			if len(beats) != n {
+				b.Fatalf("%s: %d beats, want %d", note, len(beats), n)
+			}
+			for i, got := range beats {
+				want := from.Add(time.Duration(i+1) * every)
+				if d := got.at.Sub(want); got.note != note || d < -time.Second || d > time.Second {
+					b.Errorf("%s: beat %d of %q is %v off", note, i+1, got.note, d)
+				}
+			}
+			beats = nil
+		}
+		revision, from := put("slow", 0, 30*time.Second)
+		time.Sleep(10*time.Minute + 2*time.Second)
+		check("slow", from, 30*time.Second, 20)
+		time.Sleep(10 * time.Second)
+		revision, from = put("fast", revision, 5*time.Second)
+		time.Sleep(time.Minute + 2*time.Second)
+		check("fast", from, 5*time.Second, 12)
+		revision, from = put("none", revision, 0)
+		time.Sleep(time.Hour)
+		check("none", from, 0, 0)
+		_, from = put("again", revision, time.Minute)
+		time.Sleep(5*time.Minute + 2*time.Second)
+		check("again", from, time.Minute, 5)
+		b.ok(stop())
+		if n := b.stored(on, events.StreamTasks, events.RecordSubject(key)); n != 1 {
+			b.Errorf("%d records of one task", n)
+		}
+	})
+}
+
+// TestExpiry: a record with a lifetime goes, and whoever follows hears of it.
+func TestExpiry(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		updates := b.follow(on)
+		_, err := on.Put(b.Context(), bus.Put{Task: record("ended"), TTL: 2 * time.Hour})
+		b.ok(err)
+		time.Sleep(2*time.Hour - time.Second)
+		if _, _, err := on.Get(b.Context(), key); err != nil {
+			b.Errorf("before its time: %v", err)
+		}
+		time.Sleep(3 * time.Second)
+		if _, _, err := on.Get(b.Context(), key); !errors.Is(err, bus.ErrNotFound) {
+			b.Errorf("after its time: %v, want ErrNotFound", err)
+		}
+		got := updates()
+		if len(got) != 3 || !got[0].Ready || got[1].Task == nil || got[2].Task != nil || got[2].Key != key {
+			b.Fatalf("updates %+v, want ready, the record and its end", got)
+		}
+		// Who comes later sees the marker or nothing, and never the record.
+		for _, u := range b.follow(on)() {
+			if u.Task != nil {
+				b.Errorf("a record after its end: %+v", u)
+			}
+		}
+		time.Sleep(events.MarkerAge + time.Minute)
+		if n := b.stored(on, events.StreamTasks); n != 0 {
+			b.Errorf("%d messages are left of it", n)
+		}
+		if got := b.follow(on)(); len(got) != 1 || !got[0].Ready {
+			b.Errorf("updates %+v, want ready alone", got)
+		}
+	})
+}
+
+// follow follows until the returned function is called, which returns what was seen.
+func (b *broker) follow(on *bus.Bus) func() []bus.Update {
+	ctx, cancel := context.WithCancel(b.Context())
+	var seen []bus.Update
+	done := make(chan error, 1)
+	go func() { done <- on.Follow(ctx, func(u bus.Update) { seen = append(seen, u) }) }()
+	synctest.Wait()
+	return func() []bus.Update {
+		b.Helper()
+		synctest.Wait()
+		cancel()
+		b.ok(<-done)
+		return seen
+	}
+}
+
+// TestFollow shows what exists, then Ready, then changes; what is not a readable record is left out.
+func TestFollow(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		publish := func(subject, body string) {
+			_, err := on.JetStream().Publish(b.Context(), subject, []byte(body))
+			b.ok(err)
+		}
+		other := record("other")
+		other.ID = "t2"
+		first, err := on.Put(b.Context(), bus.Put{Task: record("first"), Heartbeat: time.Second})
+		b.ok(err)
+		publish("$KV.reelay_tasks.no-task", "{}")
+		publish("$KV.reelay_tasks.demo.broken", "{")
+		publish("$KV.reelay_tasks.demo.newer", `{"schema":99}`)
+		second, err := on.Put(b.Context(), bus.Put{Task: other})
+		b.ok(err)
+		updates := b.follow(on)
+		time.Sleep(time.Minute) // heartbeats are no changes
+		third, err := on.Put(b.Context(), bus.Put{Task: record("third"), Revision: first})
+		b.ok(err)
+		var story []string
+		var revisions []uint64
+		for _, u := range updates() {
+			switch {
+			case u.Ready:
+				story = append(story, "ready")
+			case u.Task == nil:
+				story = append(story, "gone "+u.Key.String())
+			default:
+				story = append(story, u.Key.ID+" "+u.Task.SceneID)
+				revisions = append(revisions, u.Revision)
+			}
+		}
+		if want := []string{"t1 first", "t2 other", "ready", "t1 third"}; !slices.Equal(story, want) {
+			b.Errorf("%v, want %v", story, want)
+		}
+		if !slices.Equal(revisions, []uint64{first, second, third}) {
+			b.Errorf("revisions %v, want %v", revisions, []uint64{first, second, third})
+		}
+	})
+}
+
+func event(t events.EventType, version uint64, once bool) events.Event {
+	return events.Event{Type: t, Project: key.Project, TaskID: key.ID, Version: version, Time: time.Now().UTC(), Once: once}
+}
+
+// story returns the stored events.
+func (b *broker) story(on *bus.Bus) []events.Event {
+	b.Helper()
+	s, err := on.JetStream().Stream(b.Context(), events.StreamEvents)
+	b.ok(err)
+	var all []events.Event
+	state := s.CachedInfo().State
+	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
+		m, err := s.GetMsg(b.Context(), seq)
+		b.ok(err)
+		e, err := events.DecodeEvent(m.Header.Get(events.HeaderType), m.Data)
+		b.ok(err)
+		if m.Subject != e.Subject() {
+			b.Errorf("%s is stored on %s", e.Type, m.Subject)
+		}
+		if m.Header.Get(events.HeaderID) != e.ID() {
+			b.Errorf("ce-id %q, want %q", m.Header.Get(events.HeaderID), e.ID())
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func types(all []events.Event) []events.EventType {
+	var t []events.EventType
+	for _, e := range all {
+		t = append(t, e.Type)
+	}
+	return t
+}
+
+// TestPublish stores events in order and each once, and a subscriber hears what is stored and nothing else.
+func TestPublish(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		heard := make(chan *nats.Msg, 100)
+		nc := b.connect()
+		_, err := nc.ChanSubscribe("reelay.event.>", heard)
+		b.ok(err)
+		b.ok(nc.FlushWithContext(ctx(b)))
+
+		queued, submitted, done := event(events.EventQueued, 1, true), event(events.EventSubmitted, 3, true), event(events.EventCompleted, 9, true)
+		p4, p5 := event(events.EventProgress, 4, false), event(events.EventProgress, 5, false)
+		b.ok(on.Publish(b.Context(), queued, submitted, p4))
+		b.ok(on.Publish(b.Context(), queued, submitted, p4, p5)) // a crash has repeated it
+		late := queued
+		late.Version, late.Message = 77, "a later one"
+		b.ok(on.Publish(b.Context(), late, done))
+		b.ok(on.Publish(b.Context()))
+		got := b.story(on)
+		want := []events.EventType{
+			events.EventQueued, events.EventSubmitted, events.EventProgress, events.EventProgress, events.EventCompleted,
+		}
+		if !slices.Equal(types(got), want) {
+			b.Errorf("%v, want %v", types(got), want)
+		}
+		if got[0].Version != 1 || got[0].Message != "" {
+			b.Errorf("the first event was replaced: %+v", got[0])
+		}
+		synctest.Wait()
+		if len(heard) != len(want) {
+			b.Errorf("%d events were heard, want %d", len(heard), len(want))
+		}
+
+		// Past the window a message id is forgotten; a subject is not.
+		time.Sleep(events.EventDuplicates + time.Minute)
+		b.ok(on.Publish(b.Context(), queued, p5, done))
+		if got := types(b.story(on)); !slices.Equal(got, append(want, events.EventProgress)) {
+			b.Errorf("after the window: %v", got)
+		}
+	})
+}
+
+// TestPublishByMany: fifty writers of one terminal event store it once.
+func TestPublishByMany(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				if err := on.Publish(b.Context(), event(events.EventQueued, 1, true), event(events.EventFailed, uint64(i), true)); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if got := types(b.story(on)); !slices.Equal(got, []events.EventType{events.EventQueued, events.EventFailed}) {
+			b.Errorf("stored %v", got)
+		}
+	})
+}
+
+// TestPublishStops when ctx ends, and says which event is not known to be stored.
+func TestPublishStops(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		ctx, cancel := context.WithCancel(b.Context())
+		cancel()
+		if err := on.Publish(ctx, event(events.EventQueued, 1, true)); err != nil && !errors.Is(err, context.Canceled) {
+			b.Errorf("%v, want Canceled", err)
+		}
+	})
+}
+
+func TestEnsureWatch(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		for range 3 {
+			b.ok(on.EnsureWatch(b.Context(), "fal", key))
+		}
+		b.ok(on.EnsureWatch(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
+		if n := b.stored(on, events.StreamWatch); n != 2 {
+			b.Errorf("%d watch messages, want one per task", n)
+		}
+		// One that is held back by a delay still stands; one that was acknowledged can be made again.
+		looks := map[string]int{}
+		stop := b.consume(on, events.WatchConsumer("fal"), 1, func(_ context.Context, m bus.Message) bus.Verdict {
+			lane, k, err := events.ParseWatchSubject(m.Subject)
+			b.ok(err)
+			looks[lane+" "+k.ID]++
+			if k == key {
+				return bus.Again(time.Minute)
+			}
+			return bus.Done()
+		})
+		time.Sleep(10*time.Minute + time.Second)
+		b.ok(on.EnsureWatch(b.Context(), "fal", key))
+		b.ok(on.EnsureWatch(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
+		synctest.Wait()
+		b.ok(stop())
+		if looks["fal t1"] != 11 || looks["fal t2"] != 2 {
+			b.Errorf("looks %v, want 11 and 2", looks)
+		}
+	})
+}
+
+func TestObjects(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on, other := b.open(), b.open()
+		for _, size := range []int{0, 1, 300 << 10} {
+			want := bytes.Repeat([]byte("ab"), size)
+			name := "digest" + string(rune('a'+size%26))
+			b.ok(on.PutObject(b.Context(), name, want))
+			b.ok(other.PutObject(b.Context(), name, want))
+			got, err := other.GetObject(b.Context(), name)
+			b.ok(err)
+			if !bytes.Equal(got, want) {
+				b.Errorf("%d bytes came back as %d", len(want), len(got))
+			}
+		}
+		if _, err := on.GetObject(b.Context(), "none"); !errors.Is(err, jetstream.ErrObjectNotFound) {
+			b.Errorf("%v, want ErrObjectNotFound", err)
+		}
+	})
+}

@@ -1,0 +1,15 @@
+// Package chaos runs reelay as its users do, as processes that talk over TCP, and breaks it: the broker, the emulated
+// providers and two replicas of each service are killed, paused and stopped at random while tasks are handed in, and the
+// connections between them are cut, reset, half closed, delayed and held up by a proxy of its own. Some of the tasks ask the
+// emulators for faults as well. At the end everything is left in peace, what is in doubt is decided as a person would, by
+// the providers' ledgers, and then Judge compares ledgers, records and events. It is for tests only.
+//
+//	go test ./internal/chaos                                              a short run
+//	go test ./internal/chaos -v -timeout 20m -chaos.tasks=2000 -chaos.kills=500 -run TestChaos
+//	go test ./internal/chaos -v -chaos.seed=7                             the same schedule again
+//
+// A seed repeats the tasks, the victims, the faults and their order, not the instants at which they meet: a failure is met
+// again statistically. Every fault that is enabled must have been met at least once, else the run is void.
+//
+// Only processes that the run itself has started are signalled, through their handles; everything listens on loopback.
+package chaos

@@ -1,0 +1,278 @@
+// Package journal is a submitter's own memory of its paid requests, on local disk and apart from the broker.
+//
+// A request is written down three times, synced each time: before its first byte (Begin), before its last (Gate), and when its
+// answer is there (Answer), which is before the answer goes to the task record. So a broker that is away, or a process that
+// dies, cannot lose an id that was paid for; and for an attempt that was begun and never passed its gate a later process can
+// prove that nothing was sent. Done marks an outcome that has reached the record.
+//
+// Each process writes a file of its own, locked while it lives. Open takes over the files of processes that have died. An
+// attempt that was begun once is never begun again, even if the broker should have forgotten its intent (ErrClaimed).
+package journal
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/nats-io/nuid"
+
+	"reelay/events"
+)
+
+// ErrClaimed says that this attempt was begun before.
+var ErrClaimed = errors.New("a paid request was begun for this attempt before")
+
+const (
+	// ClaimAge is how long a begun attempt is remembered after it is done.
+	ClaimAge = 7 * 24 * time.Hour
+	// maxFileBytes is the size at which a journal is rewritten without what is no longer needed.
+	maxFileBytes = 32 << 20
+	// maxLineBytes bounds one line read back.
+	maxLineBytes = 1 << 20
+
+	suffix = ".journal"
+)
+
+// An Entry is what is known about one paid request.
+type Entry struct {
+	// Owner is the nonce of the attempt's intent.
+	Owner   string    `json:"owner"`
+	Project string    `json:"project"`
+	TaskID  string    `json:"task_id"`
+	Attempt int       `json:"attempt"`
+	At      time.Time `json:"at"`
+	// Gated says that the last byte may have left.
+	Gated bool `json:"gated,omitempty"`
+	// Answer is what came back.
+	Answer *Answer `json:"answer,omitempty"`
+	// Done says that the outcome is in the task record.
+	Done bool `json:"done,omitempty"`
+}
+
+// Key returns the task's key.
+func (e Entry) Key() events.Key { return events.Key{Project: e.Project, ID: e.TaskID} }
+
+// An Answer is the outcome of a paid request as it was classified: accepted, refused, in_doubt or not_sent.
+type Answer struct {
+	Outcome string          `json:"outcome"`
+	Ref     json.RawMessage `json:"ref,omitempty"`
+	ID      string          `json:"id,omitempty"`
+	Error   *events.Error   `json:"error,omitempty"`
+	// Wait is how long the task is held back after a refusal.
+	Wait time.Duration `json:"wait,omitempty"`
+}
+
+// A Journal belongs to one process. It is safe for concurrent use.
+type Journal struct {
+	dir string
+	log *slog.Logger
+
+	mu      sync.Mutex
+	file    *os.File
+	lock    *flock.Flock
+	size    int64
+	entries map[string]*Entry // by owner
+	claims  map[string]string // owner by task and attempt
+}
+
+// Open opens a new journal in dir and takes over those of processes that have died. Pending then returns what they left open.
+func Open(dir string, log *slog.Logger) (*Journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	j := &Journal{dir: dir, log: log, entries: map[string]*Entry{}, claims: map[string]string{}}
+	old, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	var taken []*flock.Flock
+	for _, path := range old {
+		lock := flock.New(path)
+		ok, err := lock.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+		if !ok {
+			continue // its process lives
+		}
+		if err := j.read(path); err != nil {
+			return nil, err
+		}
+		taken = append(taken, lock)
+	}
+	if err := j.rewrite(); err != nil {
+		return nil, err
+	}
+	for _, lock := range taken { // only now: what they held is in the new file
+		if err := errors.Join(os.Remove(lock.Path()), lock.Unlock()); err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+	}
+	return j, nil
+}
+
+// Pending returns every request whose outcome has not reached its record.
+func (j *Journal) Pending() []Entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var all []Entry
+	for _, e := range j.entries {
+		if !e.Done {
+			all = append(all, *e)
+		}
+	}
+	return all
+}
+
+// Begin writes down that a request is about to be sent. It fails with ErrClaimed if the attempt was begun before by
+// anybody whose journal was taken over; any other error means that nothing may be sent.
+func (j *Journal) Begin(e Entry) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if _, ok := j.claims[e.claim()]; ok {
+		return fmt.Errorf("%w: %s attempt %d", ErrClaimed, e.Key(), e.Attempt)
+	}
+	return j.put(e, true)
+}
+
+// Gate writes down that the last byte may leave.
+func (j *Journal) Gate(owner string) error {
+	return j.change(owner, true, func(e *Entry) { e.Gated = true })
+}
+
+// Answer writes down what came back.
+func (j *Journal) Answer(owner string, a Answer) error {
+	return j.change(owner, true, func(e *Entry) { e.Answer = &a })
+}
+
+// Done writes down that the outcome is in the task record. It is not synced: repeating it is harmless.
+func (j *Journal) Done(owner string) error {
+	return j.change(owner, false, func(e *Entry) { e.Done = true })
+}
+
+// Close closes the journal. What is pending is taken over by the next Open.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return errors.Join(j.file.Close(), j.lock.Unlock())
+}
+
+func (e Entry) claim() string { return fmt.Sprintf("%s.%d", e.Key(), e.Attempt) }
+
+func (j *Journal) change(owner string, sync bool, f func(*Entry)) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	old, ok := j.entries[owner]
+	if !ok {
+		return fmt.Errorf("journal: no request of owner %s", owner)
+	}
+	e := *old
+	f(&e)
+	return j.put(e, sync)
+}
+
+// put appends the newest state of an entry and remembers it once it is written.
+func (j *Journal) put(e Entry, sync bool) error {
+	if j.size > maxFileBytes {
+		if err := j.rewrite(); err != nil {
+			return err
+		}
+	}
+	if err := j.append(e, sync); err != nil {
+		return err
+	}
+	j.remember(e)
+	return nil
+}
+
+func (j *Journal) remember(e Entry) {
+	j.entries[e.Owner] = &e
+	j.claims[e.claim()] = e.Owner
+}
+
+func (j *Journal) append(e Entry, sync bool) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	n, err := j.file.Write(append(line, '\n'))
+	j.size += int64(n)
+	if err == nil && sync {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
+}
+
+// read takes in a journal. A last line that a crash has cut off was never acted on and is left out.
+func (j *Journal) read(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, maxLineBytes)
+	for lines.Scan() {
+		var e Entry
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil || e.Owner == "" {
+			j.log.Warn("unreadable line in a submit journal", "file", path)
+			continue
+		}
+		j.remember(e)
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("journal %s: %w", path, err)
+	}
+	return nil
+}
+
+// rewrite begins a new file with everything that still matters, and gives up the old one.
+func (j *Journal) rewrite() error {
+	path := filepath.Join(j.dir, "submit-"+nuid.Next()+suffix)
+	lock := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	if ok, err := lock.TryLock(); err != nil || !ok {
+		return fmt.Errorf("journal: lock of %s: %w", path, err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return errors.Join(fmt.Errorf("journal: %w", err), lock.Unlock())
+	}
+	oldFile, oldLock := j.file, j.lock
+	j.file, j.lock, j.size = f, lock, 0
+	for owner, e := range j.entries {
+		if e.Done && time.Since(e.At) > ClaimAge {
+			delete(j.entries, owner)
+			delete(j.claims, e.claim())
+			continue
+		}
+		if err := j.append(*e, false); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(f.Sync(), syncDir(j.dir)); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if oldFile == nil {
+		return nil
+	}
+	return errors.Join(os.Remove(oldFile.Name()), oldFile.Close(), oldLock.Unlock())
+}
+
+// syncDir makes the name of a new file outlive a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
