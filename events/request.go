@@ -3,7 +3,9 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -142,7 +144,8 @@ func (r Request) Validate() error {
 	if err := validCost("max_cost_usd", r.MaxCostUSD); err != nil {
 		return err
 	}
-	for k, v := range r.Metadata {
+	for _, k := range slices.Sorted(maps.Keys(r.Metadata)) {
+		v := r.Metadata[k]
 		if k == "" || len(k) > MaxMetadataKey {
 			return fieldError("metadata", "key %.80q must be 1 to %d bytes", k, MaxMetadataKey)
 		}

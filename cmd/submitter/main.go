@@ -6,15 +6,18 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 
 	"reelay/internal/account"
 	"reelay/internal/bus"
 	"reelay/internal/config"
+	"reelay/internal/journal"
 	"reelay/internal/proc"
 	"reelay/services/submitter"
 )
 
 type settings struct {
+	StoreDir string `help:"Directory of the journal of paid requests, on a local disk." env:"REELAY_STORE_DIR" default:".reelay" placeholder:"DIR"`
 	config.NATS
 	config.Providers
 	config.Pipeline
@@ -50,8 +53,14 @@ func main() {
 		if err != nil {
 			return err
 		}
+		j, err := journal.Open(filepath.Join(s.StoreDir, "journal"), log)
+		if err != nil {
+			return err
+		}
+		p.Defer("journal", j.Close)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Lanes: lanes, Known: account.Known(), Timeout: s.Timeout, Log: log, Registerer: p.Registerer("submitter"),
+			Bus: b, Journal: j, Lanes: lanes, Known: account.Known(), Timeout: s.Timeout, Log: log,
+			Registerer: p.Registerer("submitter"),
 		})
 		if err != nil {
 			return err

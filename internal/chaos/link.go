@@ -142,7 +142,7 @@ func (l *Link) serve(client *net.TCPConn) {
 		_ = client.Close()
 		return
 	}
-	p := &pair{client: client, server: server.(*net.TCPConn), done: make(chan struct{})}
+	p := &pair{client: client, server: server.(*net.TCPConn), done: make(chan struct{}), last: time.Now()}
 	l.mu.Lock()
 	if !l.healed {
 		p.fault = l.plan()

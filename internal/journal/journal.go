@@ -31,9 +31,9 @@ var ErrClaimed = errors.New("a paid request was begun for this attempt before")
 
 const (
 	// ClaimAge is how long a begun attempt is remembered after it is done.
-	ClaimAge = 7 * 24 * time.Hour
-	// maxFileBytes is the size at which a journal is rewritten without what is no longer needed.
-	maxFileBytes = 32 << 20
+	ClaimAge = 24 * time.Hour
+	// A journal is rewritten without what is no longer needed when it has grown by minGrowthBytes and to twice its size.
+	minGrowthBytes = 8 << 20
 	// maxLineBytes bounds one line read back.
 	maxLineBytes = 1 << 20
 
@@ -78,6 +78,7 @@ type Journal struct {
 	file    *os.File
 	lock    *flock.Flock
 	size    int64
+	floor   int64             // size after the last rewrite
 	entries map[string]*Entry // by owner
 	claims  map[string]string // owner by task and attempt
 }
@@ -180,7 +181,7 @@ func (j *Journal) change(owner string, sync bool, f func(*Entry)) error {
 
 // put appends the newest state of an entry and remembers it once it is written.
 func (j *Journal) put(e Entry, sync bool) error {
-	if j.size > maxFileBytes {
+	if j.size > 2*j.floor+minGrowthBytes {
 		if err := j.rewrite(); err != nil {
 			return err
 		}
@@ -247,8 +248,22 @@ func (j *Journal) rewrite() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("journal: %w", err), lock.Unlock())
 	}
-	oldFile, oldLock := j.file, j.lock
+	oldFile, oldLock, oldSize := j.file, j.lock, j.size
 	j.file, j.lock, j.size = f, lock, 0
+	if err := j.carryOver(); err != nil {
+		// The old file goes on.
+		j.file, j.lock, j.size = oldFile, oldLock, oldSize
+		return errors.Join(err, os.Remove(path), f.Close(), lock.Unlock())
+	}
+	j.floor = j.size
+	if oldFile == nil {
+		return nil
+	}
+	return errors.Join(os.Remove(oldFile.Name()), oldFile.Close(), oldLock.Unlock())
+}
+
+// carryOver writes everything that still matters into a new file.
+func (j *Journal) carryOver() error {
 	for owner, e := range j.entries {
 		if e.Done && time.Since(e.At) > ClaimAge {
 			delete(j.entries, owner)
@@ -259,13 +274,10 @@ func (j *Journal) rewrite() error {
 			return err
 		}
 	}
-	if err := errors.Join(f.Sync(), syncDir(j.dir)); err != nil {
+	if err := errors.Join(j.file.Sync(), syncDir(j.dir)); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	if oldFile == nil {
-		return nil
-	}
-	return errors.Join(os.Remove(oldFile.Name()), oldFile.Close(), oldLock.Unlock())
+	return nil
 }
 
 // syncDir makes the name of a new file outlive a power cut.

@@ -145,6 +145,14 @@ func (e *Error) Event() *events.Error {
 	}
 }
 
+// FromEvent returns an error that was stored in the contract's form.
+func FromEvent(e *events.Error) *Error {
+	if e == nil {
+		return &Error{Kind: events.KindInternal, Code: "internal", Message: "no reason is known"}
+	}
+	return &Error{Kind: e.Kind, Code: e.Code, Message: e.Message, HTTPStatus: e.HTTPStatus, TraceID: e.TraceID, Charge: e.Charge}
+}
+
 // AsError returns the *Error in err's chain, or wraps err as an internal one.
 func AsError(err error) *Error {
 	var e *Error

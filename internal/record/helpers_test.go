@@ -3,11 +3,13 @@ package record_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,7 +71,8 @@ type desk struct {
 func (w *world) desk() *desk {
 	w.Helper()
 	d := &desk{metrics: prometheus.NewRegistry(), wire: &wire{srv: w.srv}}
-	nc, err := nats.Connect("", nats.InProcessServer(d.wire), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+	nc, err := nats.Connect("", nats.InProcessServer(d.wire), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	w.ok(err)
 	w.Cleanup(nc.Close)
 	d.bus, err = bus.Open(w.Context(), nc, bus.Options{Log: w.log})
@@ -109,7 +112,7 @@ type wire struct {
 }
 
 // at has act called, once, before the client's first bytes that hold a publish on a subject are passed on.
-// pass says whether they are; without keep the connection is then closed.
+// pass says whether they are; without keep the client hears nothing more on that connection.
 func (w *wire) at(subject string, act func() (pass, keep bool)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -128,6 +131,16 @@ func (w *wire) InProcessConn() (net.Conn, error) {
 type tapped struct {
 	net.Conn
 	wire *wire
+	deaf atomic.Bool
+}
+
+func (c *tapped) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.deaf.Load() {
+		_ = c.Close()
+		return 0, io.EOF
+	}
+	return n, err
 }
 
 func (c *tapped) Write(p []byte) (int, error) {
@@ -141,17 +154,11 @@ func (c *tapped) Write(p []byte) (int, error) {
 		return c.Conn.Write(p)
 	}
 	pass, keep := act()
-	n := len(p)
-	if pass {
-		var err error
-		if n, err = c.Conn.Write(p); err != nil {
-			return n, err
-		}
+	c.deaf.Store(!keep)
+	if !pass {
+		return len(p), c.Close()
 	}
-	if !keep {
-		_ = c.Conn.Close()
-	}
-	return n, nil
+	return c.Conn.Write(p)
 }
 
 // The faults of a wire.

@@ -144,10 +144,10 @@ func (k *Book) follow(ctx context.Context, before *events.Task, c task.Change, t
 }
 
 // repairs says whether a trigger that changed nothing may be the repetition of one that did and was cut off: a heartbeat, a
-// request or command delivered again, anything on a task that has ended.
+// request or command delivered again, the outcome of a submit reported again, anything on a task that has ended.
 func repairs(c task.Change, tr task.Trigger) bool {
 	switch tr.(type) {
-	case task.Accept, task.Cancel, task.Resolve, task.Due:
+	case task.Accept, task.Cancel, task.Resolve, task.Due, task.Accepted, task.Refused, task.Doubt:
 		return true
 	}
 	return c.Task.Phase == events.PhaseDone

@@ -21,6 +21,7 @@ import (
 	"reelay/internal/emulator"
 	emufal "reelay/internal/emulator/fal"
 	emuminimax "reelay/internal/emulator/minimax"
+	"reelay/internal/journal"
 	"reelay/internal/natsd"
 	"reelay/internal/paid"
 	"reelay/internal/proc"
@@ -161,8 +162,13 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 	s.running[name] = p
 	switch name {
 	case Submitter:
+		j, err := journal.Open(filepath.Join(s.o.StoreDir, "journal"), s.o.Log)
+		if err != nil {
+			return err
+		}
+		p.Defer("journal", j.Close)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, Log: s.o.Log,
+			Bus: b, Journal: j, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, Log: s.o.Log,
 			Registerer: p.Registerer(name),
 		})
 		if err != nil {

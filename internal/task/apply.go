@@ -220,16 +220,19 @@ func (s *step) intent(tr Intent) {
 		s.err = fmt.Errorf("%w: %d of %d paid attempts are used", ErrArrow, n, s.t.MaxPaidAttempts)
 		return
 	}
-	n := 1
-	if last := s.t.Attempt(); last != nil {
-		n = last.N + 1
-	}
 	s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{
-		N: n, Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
+		N: s.nextAttempt(), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
 		Outcome: events.AttemptOpen, Charge: events.ChargePossible,
 	})
 	s.t.NotBefore = nil
 	s.move(arrowIntend, "")
+}
+
+func (s *step) nextAttempt() int {
+	if last := s.t.Attempt(); last != nil {
+		return last.N + 1
+	}
+	return 1
 }
 
 // owned returns the latest attempt if owner holds it and its outcome is not known.
@@ -312,8 +315,16 @@ func (s *step) doubt(tr Doubt) {
 }
 
 func (s *step) accepted(tr Accepted) {
+	if len(tr.Ref) == 0 {
+		return
+	}
 	i := slices.IndexFunc(s.t.Attempts, func(a events.Attempt) bool { return a.N == tr.Attempt })
-	if i < 0 || len(tr.Ref) == 0 {
+	if i < 0 && tr.Owner != "" && tr.Attempt == s.nextAttempt() {
+		// Only its owner can know of an attempt that the record has forgotten: a broker lost an acknowledged write.
+		i = len(s.t.Attempts)
+		s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{N: tr.Attempt, Owner: tr.Owner, IntentAt: s.m.At, NotAfter: s.m.At})
+	}
+	if i < 0 {
 		return
 	}
 	a := &s.t.Attempts[i]

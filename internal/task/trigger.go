@@ -49,8 +49,10 @@ type Release struct {
 type Accepted struct {
 	Meta
 	Attempt int
-	Ref     json.RawMessage
-	ID      string
+	// Owner is set when the owner of the attempt itself brings it.
+	Owner string
+	Ref   json.RawMessage
+	ID    string
 	// Source is where the evidence comes from: reply, hook, list, journal or person.
 	Source string
 	Note   string

@@ -14,6 +14,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
 	"reelay/internal/task"
@@ -91,6 +92,12 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 		s.again(ctx, l, key, err)
 		return
 	}
+	if wait := l.brake(); wait > 0 {
+		s.metrics.submits.WithLabelValues(l.Name, "braked").Inc()
+		l.hold(time.Now().Add(wait))
+		l.set(key, &t)
+		return
+	}
 	req, renderErr := l.Driver.Render(t, input, "")
 	sum := sha256.Sum256(req.Body)
 	owner := nuid.Next()
@@ -101,27 +108,80 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 	if err != nil {
 		// Nothing was sent. If the intent is in the record all the same, it is taken back by its owner.
 		log.Info("no permit to send", "reason", err)
+		l.unsent()
 		s.report(ctx, key, task.Release{Meta: s.meta(), Owner: owner, Reason: "the intent was not acknowledged"})
 		s.again(ctx, l, key, err)
 		return
 	}
+	e := journal.Entry{Owner: owner, Project: key.Project, TaskID: key.ID, Attempt: t.Attempt().N, At: now}
 	if renderErr != nil {
+		l.unsent()
 		s.report(ctx, key, task.Refused{Meta: s.meta(), Owner: owner, Err: &provider.Error{
 			Kind: events.KindInvalid, Code: events.CodeInvalidRequest, Message: renderErr.Error(),
 		}})
 		return
 	}
-	attempt := t.Attempt().N
+	if err := s.o.Journal.Begin(e); err != nil {
+		l.unsent()
+		s.report(ctx, key, s.notBegun(owner, err))
+		return
+	}
 	reply, err := s.poster.Post(context.WithoutCancel(ctx), permit, req, func(postCtx context.Context) error {
-		return s.gate(postCtx, ctx, key, owner)
+		return s.gate(postCtx, ctx, l, key, owner)
 	})
-	s.report(ctx, key, s.outcome(l, t.Model, owner, attempt, reply, err))
+	answer := s.classify(l, t.Model, reply, err)
+	if err := s.o.Journal.Answer(owner, answer); err != nil {
+		log.Error("the answer to a paid request is not in the journal", "outcome", answer.Outcome, "provider_id", answer.ID, "error", err)
+	}
+	s.settle(ctx, e, answer)
+}
+
+// notBegun says what an attempt is that the journal refused: unsent if it could not be written, in doubt if it was begun before.
+func (s *Service) notBegun(owner string, err error) task.Trigger {
+	s.log.Error("nothing is sent without the journal", "error", err)
+	if errors.Is(err, journal.ErrClaimed) {
+		return task.Doubt{Meta: s.meta(), Owner: owner, Err: &provider.Error{
+			Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: "this attempt was sent before, and the record had forgotten it",
+		}}
+	}
+	return task.Release{Meta: s.meta(), Owner: owner, Reason: "the journal cannot be written", Wait: unsentWait}
+}
+
+// settle brings an outcome to its record, and tells the journal when it is there.
+func (s *Service) settle(ctx context.Context, e journal.Entry, a journal.Answer) {
+	if !s.report(ctx, e.Key(), s.trigger(e, a)) {
+		return // it stays in the journal, for the next start
+	}
+	if err := s.o.Journal.Done(e.Owner); err != nil {
+		s.log.Warn("journal", "task", e.Key(), "error", err)
+	}
+}
+
+// recover settles what a former process left open: answers that did not reach their record, requests that provably did not
+// leave, and requests of which nobody knows.
+func (s *Service) recover(ctx context.Context) {
+	for _, e := range s.o.Journal.Pending() {
+		a := journal.Answer{Outcome: notSent, Error: &events.Error{Message: "its process died before the request was complete"}}
+		switch {
+		case e.Answer != nil:
+			a = *e.Answer
+		case e.Gated:
+			a = journal.Answer{Outcome: string(provider.InDoubt), Error: &events.Error{
+				Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Message: "its process died while the request was out",
+			}}
+		}
+		s.log.Warn("settling a paid request of a former process", "task", e.Key(), "attempt", e.Attempt, "outcome", a.Outcome, "provider_id", a.ID)
+		s.settle(ctx, e, a)
+	}
 }
 
 // gate is asked before the last byte of a paid request leaves.
-func (s *Service) gate(ctx, service context.Context, key events.Key, owner string) error {
+func (s *Service) gate(ctx, service context.Context, l *lane, key events.Key, owner string) error {
 	if service.Err() != nil {
 		return errStopping
+	}
+	if l.tripped() {
+		return errors.New("the breaker of the lane has opened")
 	}
 	t, err := s.book.Get(ctx, key)
 	switch {
@@ -132,29 +192,48 @@ func (s *Service) gate(ctx, service context.Context, key events.Key, owner strin
 	case t.Phase != events.PhaseSubmitting || t.Attempt().Owner != owner:
 		return errors.New("the attempt is no longer ours")
 	}
-	return nil
+	return s.o.Journal.Gate(owner)
 }
 
-// outcome turns what came back into a trigger.
-func (s *Service) outcome(l *lane, model, owner string, attempt int, reply provider.Reply, err error) task.Trigger {
-	if errors.Is(err, paid.ErrNotSent) {
-		s.metrics.submits.WithLabelValues(l.Name, "not_sent").Inc()
-		return task.Release{Meta: s.meta(), Owner: owner, Reason: err.Error(), Wait: unsentWait}
-	}
+// notSent is the outcome of a request that provably did not leave in full.
+const notSent = "not_sent"
+
+// classify turns what came back into an outcome, and lets the lane learn from it.
+func (s *Service) classify(l *lane, model string, reply provider.Reply, err error) journal.Answer {
 	answer := provider.Answer{Outcome: provider.InDoubt}
-	if err != nil {
+	switch {
+	case errors.Is(err, paid.ErrNotSent):
+		s.metrics.submits.WithLabelValues(l.Name, notSent).Inc()
+		l.unsent()
+		return journal.Answer{Outcome: notSent, Error: &events.Error{Message: err.Error()}, Wait: unsentWait}
+	case err != nil:
 		answer.Err = &provider.Error{Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: err.Error()}
-	} else {
+	default:
 		answer = l.Driver.Classify(model, reply)
 	}
 	s.metrics.submits.WithLabelValues(l.Name, string(answer.Outcome)).Inc()
-	switch answer.Outcome {
-	case provider.Accepted:
-		return task.Accepted{Meta: s.meta(), Attempt: attempt, Ref: answer.Ref, ID: answer.ID, Source: "reply"}
-	case provider.Refused:
-		return task.Refused{Meta: s.meta(), Owner: owner, Err: answer.Err, Wait: s.holdBack(l, answer.Err)}
+	l.learn(answer.Outcome)
+	a := journal.Answer{Outcome: string(answer.Outcome), Ref: answer.Ref, ID: answer.ID}
+	if answer.Err != nil {
+		a.Error = answer.Err.Event()
+	}
+	if answer.Outcome == provider.Refused {
+		a.Wait = s.holdBack(l, answer.Err)
+	}
+	return a
+}
+
+// trigger is an outcome as the machine takes it.
+func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
+	switch a.Outcome {
+	case string(provider.Accepted):
+		return task.Accepted{Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID, Source: "reply"}
+	case string(provider.Refused):
+		return task.Refused{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error), Wait: a.Wait}
+	case notSent:
+		return task.Release{Meta: s.meta(), Owner: e.Owner, Reason: a.Error.Message, Wait: a.Wait}
 	default:
-		return task.Doubt{Meta: s.meta(), Owner: owner, Err: answer.Err}
+		return task.Doubt{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error)}
 	}
 }
 
@@ -177,8 +256,9 @@ func (s *Service) holdBack(l *lane, e *provider.Error) time.Duration {
 	return 0
 }
 
-// report records an outcome. It does not give up while the service runs: the answer to a paid request is worth money.
-func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) {
+// report records an outcome and says whether it is recorded. It does not give up while the service runs: the answer to a paid
+// request is worth money.
+func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) bool {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
@@ -192,12 +272,12 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, reportPause) {
 		_, err := s.book.Apply(work, key, tr)
 		if err == nil || errors.Is(err, bus.ErrNotFound) {
-			return
+			return true
 		}
 		s.log.Error("outcome of a submit is not recorded yet", "task", key, "outcome", fmt.Sprintf("%T", tr), "error", err)
 		select {
 		case <-work.Done():
-			return
+			return false
 		case <-time.After(wait):
 		}
 	}

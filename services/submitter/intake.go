@@ -59,9 +59,6 @@ func refuse(k events.Key, digest, code string, err error) *rejection {
 	var fe *events.FieldError
 	if errors.As(err, &fe) {
 		e.Field = fe.Field
-		if fe.Field == "payload" && code == events.CodeInvalidRequest && strings.Contains(fe.Message, "over the limit") {
-			e.Code = events.CodePayloadTooLarge
-		}
 	}
 	return &rejection{key: k, digest: digest, err: e}
 }
@@ -106,7 +103,11 @@ func (s *Service) request(ctx context.Context, m bus.Message) error {
 		k.ID = r.ID
 	}
 	if err != nil {
-		return refuse(k, "", events.CodeInvalidRequest, err)
+		code := events.CodeInvalidRequest
+		if len(m.Data) > events.MaxRequestBytes {
+			code = events.CodePayloadTooLarge
+		}
+		return refuse(k, "", code, err)
 	}
 	if id := m.Get(headerMsgID); r.ID == "" && id != "" && !events.ValidToken(id) {
 		return refuse(k, "", events.CodeInvalidRequest,

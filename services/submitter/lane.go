@@ -3,6 +3,7 @@ package submitter
 import (
 	"container/heap"
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // lane is the queue of one provider account: a cache of its waiting records, rebuilt from KV at every start.
 type lane struct {
 	Lane
+	breaker
 	slots chan struct{}
 	wake  chan struct{}
 
@@ -22,9 +24,9 @@ type lane struct {
 	held  time.Time // nothing at all is sent before: the account was refused
 }
 
-func newLane(l Lane) *lane {
+func newLane(l Lane, log *slog.Logger) *lane {
 	return &lane{
-		Lane: l, slots: make(chan struct{}, l.InFlight), wake: make(chan struct{}, 1),
+		Lane: l, breaker: newBreaker(l.Name, log), slots: make(chan struct{}, l.InFlight), wake: make(chan struct{}, 1),
 		ready: line{before: (*place).outranks, at: map[events.Key]*place{}},
 		later: line{before: (*place).comesBefore, at: map[events.Key]*place{}},
 	}

@@ -20,6 +20,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
 	"reelay/internal/record"
@@ -64,6 +65,8 @@ type Options struct {
 	Lanes []Lane
 	// Known lists the providers of this build; a request for one without a lane is refused as not configured.
 	Known []string
+	// Journal is this process's own memory of its paid requests.
+	Journal *journal.Journal
 	// Timeout is the total time of a task whose request names none; 30 minutes if 0.
 	Timeout time.Duration
 	// Dial opens the connections of paid requests; nil dials TCP.
@@ -94,6 +97,9 @@ func New(o Options) (*Service, error) {
 	if len(o.Lanes) == 0 {
 		return nil, errors.New("submitter: no lane is configured")
 	}
+	if o.Journal == nil {
+		return nil, errors.New("submitter: no journal")
+	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
@@ -106,7 +112,7 @@ func New(o Options) (*Service, error) {
 		if l.InFlight == 0 {
 			l.InFlight = defaultInFlight
 		}
-		s.lanes[l.Name] = newLane(l)
+		s.lanes[l.Name] = newLane(l, s.log)
 	}
 	return s, nil
 }
@@ -125,6 +131,8 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Add(func() error {
 		return s.o.Bus.Consume(ctx, events.IntakeConsumer(), intakeInFlight, s.intake)
 	}, interrupt)
+	// First of all what a former process has paid for: it must not be dispatched again as if nothing were known.
+	s.recover(ctx)
 	g.Add(func() error { return s.follow(ctx) }, interrupt)
 	for _, l := range s.lanes {
 		g.Add(func() error { return s.dispatch(ctx, l) }, interrupt)

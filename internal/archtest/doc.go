@@ -1,0 +1,2 @@
+// Package archtest holds the rules between packages, as tests that say why.
+package archtest

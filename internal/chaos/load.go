@@ -1,0 +1,164 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/emulator"
+)
+
+// project is the project of every task of a run.
+const project = "chaos"
+
+// A Script is the fault that a task asks the emulator for.
+type Script string
+
+// The scripts. A clean one asks for none; a limited one is met by a few tasks of a run only, because it holds the whole
+// account back for a minute.
+const (
+	Clean           Script = "clean"
+	Cancelled       Script = "cancelled" // a cancel is published right behind the request
+	Twice           Script = "twice"     // the request is published twice
+	AcceptReset     Script = "accept_then_reset"
+	Accept500       Script = "accept_then_500"
+	Accept502HTML   Script = "accept_then_502_html"
+	AcceptHang      Script = "accept_then_hang"
+	AcceptEmpty     Script = "accept_then_empty"
+	ResetBefore     Script = "reset_before"
+	RefusedInput    Script = "refused_input"
+	RefusedRate     Script = "refused_rate"
+	PollsFail       Script = "polls_500"
+	PollsUnknown    Script = "polls_unknown"
+	PollsNotFound   Script = "polls_not_found"
+	ResultFails     Script = "result_500"
+	FailsAtProvider Script = "fail"
+)
+
+// scripts are the cards of a run: each kind of fault at least once, three cards in ten.
+func scripts() []Script {
+	faults := []Script{
+		Cancelled, Twice, AcceptReset, AcceptReset, Accept500, Accept502HTML, AcceptHang, AcceptEmpty, ResetBefore, ResetBefore,
+		RefusedInput, PollsFail, PollsUnknown, PollsNotFound, ResultFails, FailsAtProvider,
+	}
+	return append(faults, repeat(len(faults)*7/3, Clean)...)
+}
+
+// maxRateRefusals is how many tasks of a run are refused for the account's rate.
+const maxRateRefusals = 4
+
+// An API is one kind of provider call.
+type API string
+
+// The APIs, and the lanes that they belong to.
+const (
+	FalVideo  API = "fal_video"
+	FalImage  API = "fal_image"
+	MinimaxV1 API = "minimax_v1"
+	MinimaxV2 API = "minimax_v2"
+)
+
+func apis() []API {
+	// V2 takes thirty unfinished tasks at a time and then refuses the whole account for a minute.
+	return append(append(append(repeat(3, FalVideo), repeat(2, FalImage)...), repeat(3, MinimaxV1)...), repeat(2, MinimaxV2)...)
+}
+
+// An Ask is one task that a run hands in.
+type Ask struct {
+	Key    events.Key
+	Type   events.TaskType
+	API    API
+	Script Script
+	Body   []byte
+}
+
+// plan makes the tasks of a run.
+func plan(t testing.TB, seed uint64, n int) []Ask {
+	t.Helper()
+	scriptOf, apiOf := newDeck(seed, 1, scripts()), newDeck(seed, 2, apis())
+	rng := rand.New(rand.NewPCG(seed, 3))
+	asks := make([]Ask, n)
+	for i := range asks {
+		a := Ask{Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", i)}, Type: events.Video, API: apiOf.draw(), Script: scriptOf.draw()}
+		if i%(n/maxRateRefusals) == 1 { // spread over the run, so that one hold does not meet the next
+			a.Script = RefusedRate
+		}
+		a.Body = a.request(t, rng)
+		asks[i] = a
+	}
+	return asks
+}
+
+// marker is the member of the input by which a ledger entry is matched to its task.
+const marker = "chaos_task"
+
+func (a *Ask) request(t testing.TB, rng *rand.Rand) []byte {
+	t.Helper()
+	r := events.Request{ID: a.Key.ID, SceneID: "scene-" + strconv.Itoa(rng.IntN(5)), OnInDoubt: events.InDoubtHold}
+	input := map[string]any{marker: a.Key.ID, "emulate": a.script(rng)}
+	prompt := "a kite over dunes, take " + a.Key.ID
+	switch a.API {
+	case FalVideo:
+		r.Provider, r.Model = "fal", "fal-ai/kling-video/v3/pro/text-to-video"
+		input["prompt"] = prompt
+	case FalImage:
+		a.Type = events.Image
+		r.Provider, r.Model = "fal", "fal-ai/flux/schnell"
+		input["prompt"] = prompt
+	case MinimaxV1:
+		r.Provider, r.Model = "minimax", "MiniMax-Hailuo-2.3"
+		input["prompt"] = prompt
+	case MinimaxV2:
+		r.Provider, r.Model = "minimax", "MiniMax-H3"
+		input["content"] = []map[string]string{{"type": "text", "text": prompt}}
+		input["resolution"], input["duration"], input["ratio"] = "768P", 5, "16:9"
+	}
+	if a.Script == RefusedRate {
+		r.Timeout = events.Duration(20 * time.Second) // it is refused for as long as it lives
+	}
+	var err error
+	if r.Input, err = json.Marshal(input); err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// script is the script in the emulators' own words.
+func (a *Ask) script(rng *rand.Rand) emulator.Script {
+	queue, run, position := 200+rng.IntN(800), 200+rng.IntN(1300), rng.IntN(4)
+	s := emulator.Script{QueueMS: &queue, RunMS: &run, Position: &position}
+	fal := a.API == FalVideo || a.API == FalImage
+	choose := func(ofFal, ofMinimax string) string {
+		if fal {
+			return ofFal
+		}
+		return ofMinimax
+	}
+	switch a.Script {
+	case AcceptReset, Accept500, Accept502HTML, AcceptHang, AcceptEmpty, ResetBefore:
+		s.Submit = string(a.Script)
+	case RefusedInput:
+		s.Submit = choose("refuse_422", "refuse_2013")
+	case RefusedRate:
+		s.Submit = choose("refuse_429", "refuse_1002")
+	case PollsFail: // a look is tried four times before it counts as failed
+		s.Polls, s.PollFaults = "500", 4
+	case PollsUnknown:
+		s.Polls, s.PollFaults = "unknown", 2
+	case PollsNotFound:
+		s.Polls, s.PollFaults = "not_found", 2
+	case ResultFails:
+		s.ResultFaults = 2
+	case FailsAtProvider:
+		s.Fail = choose("422", "1027")
+	}
+	return s
+}
