@@ -53,6 +53,7 @@ func fullTask() events.Task {
 			N: 1, Owner: "submitter-7f3a", IntentAt: at(1), NotAfter: at(31), BodySHA256: strings.Repeat("3", 64),
 			Outcome: events.AttemptAccepted, OutcomeAt: new(at(2)), Ref: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c",
 			Charge: events.ChargeConfirmed, Error: fullError(),
+			Searches: 2, Listings: 1, SearchedAt: new(at(2)),
 			Evidence: []events.Evidence{{At: at(2), Source: "reply", Note: "200 with a request id"}},
 		}},
 		ProviderRef: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c", ProviderWord: "IN_PROGRESS",

@@ -201,6 +201,11 @@ type Attempt struct {
 	ProviderID string          `json:"provider_id,omitempty"`
 	Charge     Charge          `json:"charge"`
 	Error      *Error          `json:"error,omitempty"`
+	// Searches counts how often the provider's list was asked for the attempt, Listings how often the list was complete and did not
+	// show it.
+	Searches   int        `json:"searches,omitempty"`
+	Listings   int        `json:"listings,omitempty"`
+	SearchedAt *time.Time `json:"searched_at,omitempty"`
 	// Evidence is what led to the outcome, oldest first.
 	Evidence []Evidence `json:"evidence,omitempty"`
 }

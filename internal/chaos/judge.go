@@ -222,9 +222,7 @@ func (e Evidence) Met() map[Script]int {
 			return slices.ContainsFunc(t.Transitions, func(tr events.Transition) bool { return slices.Contains(names, tr.Name) })
 		}
 		outcome := func(o events.AttemptOutcome) bool {
-			return slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool {
-				return a.Outcome == o || slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == "reply" && o == events.AttemptInDoubt })
-			})
+			return slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool { return a.Outcome == o })
 		}
 		var yes bool
 		switch a.Script {

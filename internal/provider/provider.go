@@ -101,6 +101,15 @@ const (
 	CancelNotFound    CancelOutcome = "not_found"   // the provider does not know the task
 )
 
+// A Found is one task in a provider's list of what it has accepted.
+type Found struct {
+	ID string
+	// CreatedAt is by the provider's clock.
+	CreatedAt time.Time
+	// Exact says that the list told the input and that it is the same; otherwise only model, shape and time agree.
+	Exact bool
+}
+
 // Features is what a driver can do.
 type Features struct {
 	Cancel   bool

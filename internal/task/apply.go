@@ -122,6 +122,8 @@ func (s *step) apply(tr Trigger) {
 		s.cancelAnswered(tr)
 	case Resolve:
 		s.resolve(tr)
+	case Searched:
+		s.searched(tr)
 	case Due:
 		s.due(tr)
 	default:
@@ -251,12 +253,14 @@ func (s *step) settle(a *events.Attempt, o events.AttemptOutcome, c events.Charg
 	s.evidence(a, source, note)
 }
 
+// evidence adds to what is known of an attempt. When there is no more room the last but newest goes: how it began and how it
+// stands now matter most.
 func (s *step) evidence(a *events.Attempt, source, note string) {
-	if len(a.Evidence) < maxEvidence {
-		a.Evidence = append(slices.Clip(a.Evidence), events.Evidence{
-			At: s.m.At, Source: source, Note: provider.Clip(note, events.MaxMessageBytes),
-		})
+	all := slices.Clone(a.Evidence)
+	if len(all) >= maxEvidence {
+		all = all[:maxEvidence-1]
 	}
+	a.Evidence = append(all, events.Evidence{At: s.m.At, Source: source, Note: provider.Clip(note, events.MaxMessageBytes)})
 }
 
 func (s *step) release(tr Release) {

@@ -23,6 +23,7 @@ const (
 	arrowRefused       = "refused"
 	arrowDoubt         = "doubt"
 	arrowOverdue       = "overdue"
+	arrowSearched      = "searched"
 	arrowPark          = "park"
 	arrowResubmit      = "resubmit"
 	arrowWriteOff      = "write_off"
@@ -86,6 +87,7 @@ func Arrows() []Arrow {
 		{arrowRefused, unknown, done, events.EventFailed},
 		{arrowDoubt, []events.Phase{submitting}, inDoubt, events.EventInDoubt},
 		{arrowOverdue, []events.Phase{submitting}, inDoubt, events.EventInDoubt},
+		{arrowSearched, []events.Phase{inDoubt, parked}, "", ""},
 		{arrowPark, []events.Phase{inDoubt}, parked, events.EventInDoubt},
 		{arrowResubmit, []events.Phase{inDoubt, parked}, waiting, events.EventProgress},
 		{arrowWriteOff, []events.Phase{inDoubt, parked}, done, events.EventFailed},

@@ -23,7 +23,7 @@ func (s *step) due(tr Due) {
 			s.move(arrowOverdue, "nobody reported what became of the paid request")
 		}
 	case events.PhaseInDoubt:
-		s.horizon(tr.Horizon)
+		s.horizon(tr)
 	case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseFetching:
 		if by, ok := s.missed(); ok {
 			s.expire(by)
@@ -121,27 +121,80 @@ func Overdue(t events.Task, now time.Time) bool {
 	return missed || t.Phase == events.PhaseCancelling && t.Cancel.By != "client" && now.Sub(t.Cancel.AskedAt) >= CancelGrace
 }
 
-// horizon settles a submit in doubt by policy, once the provider's silence means something.
-func (s *step) horizon(h time.Duration) {
+// horizon settles a submit in doubt by policy, once the provider's silence means something. Where a list should have been
+// read and could not be, silence proves nothing: after twice the time a person decides, whatever the policy.
+func (s *step) horizon(tr Due) {
 	a := s.t.Attempt()
-	if h <= 0 || s.m.At.Sub(a.IntentAt) < h {
+	waited := s.m.At.Sub(a.IntentAt)
+	if tr.Horizon <= 0 || waited < tr.Horizon {
 		return
 	}
-	note := fmt.Sprintf("no evidence within %v", h)
+	note := fmt.Sprintf("no evidence within %v", tr.Horizon)
+	if a.Listings < tr.Listings {
+		if waited < 2*tr.Horizon {
+			return
+		}
+		note = fmt.Sprintf("only %d of %d complete listings within %v", a.Listings, tr.Listings, 2*tr.Horizon)
+	} else if tr.Listings > 0 {
+		note += fmt.Sprintf(" and not in %d complete listings", a.Listings)
+	}
+	silent := a.Listings >= tr.Listings
 	switch {
-	case s.t.OnInDoubt == events.InDoubtFail:
+	case silent && s.t.OnInDoubt == events.InDoubtFail:
 		s.evidence(a, "timer", note)
 		s.finish(arrowWriteOff, note, &events.Error{
 			Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
 			Message: "nobody knows whether the provider accepted the paid request: " + note,
 		})
-	case s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts:
+	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts:
 		s.evidence(a, "timer", note+"; resubmitted by policy")
 		s.backToWaiting(arrowResubmit, note+"; another paid attempt is allowed by the request", 0)
 	default:
 		s.evidence(a, "timer", note+"; held for a person")
 		s.move(arrowPark, note+"; a person decides by resolve")
 	}
+}
+
+// searched records that the provider's list did not show an attempt.
+func (s *step) searched(tr Searched) {
+	a := s.t.Attempt()
+	if s.t.Phase != events.PhaseInDoubt && s.t.Phase != events.PhaseParked || a.N != tr.Attempt {
+		return
+	}
+	if a.SearchedAt != nil && !s.m.At.After(*a.SearchedAt) {
+		return
+	}
+	at := s.m.At
+	a.Searches++
+	a.SearchedAt = &at
+	if tr.Complete {
+		a.Listings++
+	}
+	s.evidence(a, "list", tr.Note)
+	s.move(arrowSearched, tr.Note)
+}
+
+// SearchDue reports whether the provider's list should be asked for the attempt in doubt of t: 1, 5, 15 and 60 minutes after
+// its intent, then every hour, for a day.
+func SearchDue(t events.Task, now time.Time) bool {
+	if t.Phase != events.PhaseInDoubt && t.Phase != events.PhaseParked {
+		return false
+	}
+	a := t.Attempt()
+	age := now.Sub(a.IntentAt)
+	if age > 24*time.Hour {
+		return false
+	}
+	var searched time.Duration
+	if a.SearchedAt != nil {
+		searched = a.SearchedAt.Sub(a.IntentAt)
+	}
+	for _, at := range []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute} {
+		if searched < at {
+			return age >= at
+		}
+	}
+	return age >= time.Hour && searched.Truncate(time.Hour) < age.Truncate(time.Hour)
 }
 
 // Wants derives what has to exist outside the record.

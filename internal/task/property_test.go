@@ -125,6 +125,7 @@ func TestAnyOrder(t *testing.T) {
 			r.OnInDoubt = rapid.SampledFrom([]events.InDoubtPolicy{events.InDoubtHold, events.InDoubtFail, events.InDoubtResubmit}).Draw(rt, "policy")
 			r.MaxPaidAttempts = rapid.IntRange(1, 3).Draw(rt, "max paid attempts")
 		})}
+		listings := rapid.IntRange(0, 3).Draw(rt, "listings needed")
 		w.apply(task.Accept{Meta: w.meta(), Task: w.request})
 		rt.Repeat(map[string]func(*rapid.T){
 			"time passes": func(rt *rapid.T) {
@@ -201,7 +202,10 @@ func TestAnyOrder(t *testing.T) {
 				action := rapid.SampledFrom([]events.ResolveAction{events.ResolveResubmit, events.ResolveWriteOff}).Draw(rt, "action")
 				w.apply(task.Resolve{Meta: w.meta(), Action: action})
 			},
-			"heartbeat": func(*rapid.T) { w.apply(task.Due{Meta: w.meta(), Horizon: time.Hour}) },
+			"search": func(rt *rapid.T) {
+				w.apply(task.Searched{Meta: w.meta(), Attempt: len(w.record.Attempts), Complete: rapid.Bool().Draw(rt, "complete"), Note: "not there"})
+			},
+			"heartbeat": func(*rapid.T) { w.apply(task.Due{Meta: w.meta(), Horizon: time.Hour, Listings: listings}) },
 		})
 	})
 }

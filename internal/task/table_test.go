@@ -147,6 +147,7 @@ func triggers() []struct {
 		{"resolve adopt", task.Resolve{Meta: at(soon), Action: events.ResolveAdopt, Ref: ref, ID: "r1"}},
 		{"resolve resubmit", task.Resolve{Meta: at(soon), Action: events.ResolveResubmit}},
 		{"resolve write off", task.Resolve{Meta: at(soon), Action: events.ResolveWriteOff}},
+		{"searched, complete", task.Searched{Meta: at(soon), Attempt: 1, Complete: true, Note: "not in the list"}},
 		{"due, in time", task.Due{Meta: at(soon), Horizon: horizon}},
 		{"due, past the report", task.Due{Meta: at(3 * time.Minute), Horizon: horizon}},
 		{"due, past the start deadline", task.Due{Meta: at(start + time.Second), Horizon: horizon}},

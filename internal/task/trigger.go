@@ -110,9 +110,21 @@ type Resolve struct {
 	Reason string
 }
 
+// Searched says that the provider's list was asked for an attempt in doubt and did not show it. What it does show is brought
+// as Accepted.
+type Searched struct {
+	Meta
+	Attempt int
+	// Complete says that the list was whole: what it does not show was not there.
+	Complete bool
+	Note     string
+}
+
 // Due is a heartbeat: act on whatever is overdue.
 type Due struct {
 	Meta
 	// Horizon is how long after its attempt a provider may stay silent before a submit in doubt is settled by policy.
 	Horizon time.Duration
+	// Listings is how many complete listings without the attempt it takes besides; 0 for a provider that has no list.
+	Listings int
 }

@@ -1,0 +1,44 @@
+package chaos_test
+
+import (
+	"flag"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"reelay/internal/chaos"
+)
+
+var (
+	seed  = flag.Uint64("chaos.seed", 0, "seed of the run; 0 draws one")
+	tasks = flag.Int("chaos.tasks", 60, "tasks to hand in")
+	kills = flag.Int("chaos.kills", 25, "processes to kill")
+	sync  = flag.String("chaos.sync", "interval", "how the broker syncs: always or interval")
+	keys  = flag.Bool("chaos.keys", false, "run with canary keys instead of in the sandbox")
+	drain = flag.Duration("chaos.drain", 0, "bound of the time in peace at the end; 0 chooses one")
+)
+
+// smokeKills is up to how many kills a run is a short one: it does not wait two minutes for the tasks whose submitter was
+// killed with their request out.
+const smokeKills = 50
+
+func options() chaos.Options {
+	o := chaos.Options{Seed: *seed, Tasks: *tasks, Kills: *kills, Sync: *sync, Keys: *keys, Drain: *drain, Sleepers: *kills <= smokeKills}
+	for o.Seed == 0 {
+		o.Seed = rand.Uint64N(1_000_000)
+	}
+	if o.Drain == 0 {
+		o.Drain = 6 * time.Minute
+		if o.Sleepers {
+			o.Drain = 75 * time.Second
+		}
+	}
+	return o
+}
+
+func TestChaos(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("processes are killed for half a minute: not with -short, and -race does not reach them")
+	}
+	chaos.Run(t, options())
+}

@@ -1,0 +1,483 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+)
+
+const sigCont = syscall.SIGCONT
+
+// Options configure a run.
+type Options struct {
+	Seed  uint64
+	Tasks int
+	Kills int
+	// Sync is the broker's: "always" or "interval".
+	Sync string
+	// Keys runs the services with canary keys instead of in the sandbox, and looks for them everywhere afterwards.
+	Keys bool
+	// Drain bounds the time in peace until everything has ended.
+	Drain time.Duration
+	// Sleepers says that tasks may be left that only wait for the NotAfter of their attempt.
+	Sleepers bool
+}
+
+const (
+	// A blow falls every 100 to 500 ms.
+	minBlowPause, maxBlowPause = 100 * time.Millisecond, 500 * time.Millisecond
+	minPause, maxPause         = 200 * time.Millisecond, 3 * time.Second
+	minFreeze, maxFreeze       = 300 * time.Millisecond, 2 * time.Second
+	publishWait                = 2 * time.Second
+	decidePause                = 500 * time.Millisecond
+	// decideAgain is when a decision that shows no effect is published again.
+	decideAgain = 20 * time.Second
+	// settle is how long the last word of a healed network may take.
+	settle = 2 * time.Second
+)
+
+// A blow is what is done to the cluster at one time.
+type blow string
+
+const (
+	kill      blow = "kill"
+	pause     blow = "pause"
+	terminate blow = "terminate"
+	cutAll    blow = "cut_all"
+	freeze    blow = "freeze"
+)
+
+// blows are the cards of a run.
+func blows() []blow {
+	return append(append(repeat(14, kill), repeat(3, pause)...), terminate, cutAll, freeze)
+}
+
+// victims are the cards of those who are killed.
+func victims() []string {
+	return []string{
+		broker, emulators, submitterA, submitterA, submitterB, submitterB, pollerA, pollerA, pollerB, pollerB, statusA, statusB,
+	}
+}
+
+// Figures are what a run has come to.
+type Figures struct {
+	Tasks, Acceptances, Completed, Failed, Cancelled, Asleep int
+	InDoubt, Adopted, WrittenOff, Rejected, Duplicates, Lost int
+	Stuck, AnswersRead                                       int
+	Kills, Pauses, Stops                                     map[string]int
+	Faults                                                   map[FaultKind]int
+	Scripts                                                  map[Script]int
+	ChaosTime, DrainTime                                     time.Duration
+}
+
+// String tells the figures, one kind a line.
+func (f Figures) String() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("tasks %d: completed %d, failed %d, cancelled %d, asleep %d", f.Tasks, f.Completed, f.Failed, f.Cancelled, f.Asleep)
+	line("acceptances %d, duplicates %d, lost %d, stuck %d", f.Acceptances, f.Duplicates, f.Lost, f.Stuck)
+	line("in doubt %d: adopted %d, written off %d; commands and repeated requests refused %d; answers of status %d",
+		f.InDoubt, f.Adopted, f.WrittenOff, f.Rejected, f.AnswersRead)
+	line("kills %d %v, pauses %d %v, stops %d %v", sum(f.Kills), f.Kills, sum(f.Pauses), f.Pauses, sum(f.Stops), f.Stops)
+	line("faults of connections %d %v", sum(f.Faults), f.Faults)
+	line("scripts met %v", f.Scripts)
+	line("seconds of chaos %.0f, of peace %.0f", f.ChaosTime.Seconds(), f.DrainTime.Seconds())
+	return b.String()
+}
+
+func sum[K comparable](m map[K]int) int {
+	n := 0
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// Run makes one run and fails the test on every breach.
+func Run(t testing.TB, o Options) {
+	t.Helper()
+	t.Logf("seed %d, %d tasks, %d kills", o.Seed, o.Tasks, o.Kills)
+	asks := plan(t, o.Seed, o.Tasks)
+	c := start(t, build(t), o)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	f := Figures{Tasks: o.Tasks, Kills: map[string]int{}, Pauses: map[string]int{}, Stops: map[string]int{}}
+	p := &person{c: c, asks: asks, decided: map[events.Key]time.Time{}, adopted: map[events.Key]bool{}, writtenOff: map[events.Key]bool{}}
+	w := &witness{c: c, asks: asks, ended: map[events.Key]events.Status{}}
+
+	begin := time.Now()
+	var others, publishing sync.WaitGroup
+	others.Go(func() { w.watch(ctx) })
+	chaotic, calm := context.WithCancel(ctx)
+	others.Go(func() { p.adoptNow(chaotic) })
+	published := make(chan struct{})
+	publishing.Go(func() {
+		defer close(published)
+		c.publish(ctx, asks)
+	})
+	c.strike(ctx, &f, published)
+	f.ChaosTime = time.Since(begin)
+	calm()
+	c.heal()
+
+	begin = time.Now()
+	<-published
+	time.Sleep(settle)
+	e := p.drain(ctx, o)
+	f.DrainTime = time.Since(begin)
+	cancel()
+	others.Wait()
+	publishing.Wait()
+
+	found := append(Judge(e, o.Sleepers), w.breaches...)
+	found = append(found, c.unwanted()...)
+	f.judge(e, p, w, o)
+	f.Faults, f.Scripts = c.fired(), e.Met()
+	t.Logf("%v", f)
+	if o.Keys {
+		found = append(found, c.leaked(t.Context())...)
+	}
+	for _, line := range append(found, f.void(o)...) {
+		t.Error(line)
+	}
+	for _, line := range c.troubles() {
+		t.Errorf("process: %s", line)
+	}
+	if t.Failed() {
+		for _, name := range slices.Sorted(maps.Keys(c.programs)) {
+			t.Logf("the log of %s ends with\n%s", name, c.programs[name].tail())
+		}
+	}
+}
+
+// strike deals the blows until as many processes were killed as wanted and every task is handed in.
+func (c *cluster) strike(ctx context.Context, f *Figures, published <-chan struct{}) {
+	next, victim := newDeck(c.o.Seed, 21, blows()), newDeck(c.o.Seed, 22, victims())
+	sufferer, leaver := newDeck(c.o.Seed, 23, victims()), newDeck(c.o.Seed, 24, victims())
+	link := newDeck(c.o.Seed, 25, []string{"nats", "nats", "fal", "minimax"})
+	rng := newDeck(c.o.Seed, 26, []struct{}{{}}).rng
+	for sum(f.Kills) < c.o.Kills || !isClosed(published) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(between(rng, minBlowPause, maxBlowPause)):
+		}
+		switch next.draw() {
+		case kill:
+			if name := victim.draw(); sum(f.Kills) < c.o.Kills && c.programs[name].kill() {
+				f.Kills[name]++
+			}
+		case pause:
+			if name := sufferer.draw(); c.programs[name].pause(between(rng, minPause, maxPause)) {
+				f.Pauses[name]++
+			}
+		case terminate:
+			if name := leaver.draw(); c.programs[name].terminate() {
+				f.Stops[name]++
+			}
+		case cutAll:
+			c.links[link.draw()].CutAll()
+		case freeze:
+			c.links[link.draw()].Freeze(between(rng, minFreeze, maxFreeze))
+		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// publish hands the tasks in, evenly over the time that the blows will take, each until the stream has acknowledged it.
+func (c *cluster) publish(ctx context.Context, asks []Ask) {
+	perKill := (minBlowPause + maxBlowPause) / 2 * 20 / 14
+	tick := time.NewTicker(max(time.Millisecond, time.Duration(c.o.Kills)*perKill*8/10/time.Duration(len(asks))))
+	defer tick.Stop()
+	for _, a := range asks {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		c.insist(ctx, events.RequestSubject(project, a.Type), a.Body)
+		switch a.Script {
+		case Twice:
+			c.insist(ctx, events.RequestSubject(project, a.Type), a.Body)
+		case Cancelled:
+			c.insist(ctx, events.CommandSubject(a.Key, events.CommandCancel), nil)
+		}
+	}
+}
+
+// insist publishes until it is acknowledged, as a careful client does: the id in the request makes that safe.
+func (c *cluster) insist(ctx context.Context, subject string, body []byte) {
+	for ctx.Err() == nil {
+		err := within(ctx, publishWait, func(ctx context.Context) error {
+			_, err := c.clientJS.Publish(ctx, subject, body, jetstream.WithRetryAttempts(0))
+			return err
+		})
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnectWait):
+		}
+	}
+}
+
+// A person decides about tasks in doubt by what the providers' ledgers say.
+type person struct {
+	c       *cluster
+	asks    []Ask
+	decided map[events.Key]time.Time
+
+	adopted, writtenOff map[events.Key]bool
+}
+
+// adoptNow adopts during the chaos what is in doubt and was accepted. Nothing is written off there: an acceptance may still
+// be on its way.
+func (p *person) adoptNow(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(4 * decidePause):
+		}
+		if e, err := p.c.gather(ctx, p.asks); err == nil {
+			p.decide(ctx, e, false)
+		}
+	}
+}
+
+func (p *person) decide(ctx context.Context, e Evidence, final bool) {
+	paid := e.paid()
+	for _, a := range p.asks {
+		t, ok := e.Records[a.Key]
+		if !ok || t.Phase != events.PhaseInDoubt && t.Phase != events.PhaseParked || time.Since(p.decided[a.Key]) < decideAgain {
+			continue
+		}
+		r := events.Resolve{Action: events.ResolveWriteOff, Reason: "the ledger has no such job"}
+		if jobs := paid[a.Key.ID]; len(jobs) > 0 {
+			r = events.Resolve{Action: events.ResolveAdopt, ProviderID: jobs[0].ID, Reason: "found in the ledger"}
+			p.adopted[a.Key] = true
+		} else if !final {
+			continue
+		} else {
+			p.writtenOff[a.Key] = true
+		}
+		body, err := json.Marshal(r)
+		if err != nil {
+			p.c.t.Error(err)
+			return
+		}
+		p.decided[a.Key] = time.Now()
+		p.c.insist(ctx, events.CommandSubject(a.Key, events.CommandResolve), body)
+	}
+}
+
+// drain waits, deciding, until nothing is open any more or the time is up.
+func (p *person) drain(ctx context.Context, o Options) Evidence {
+	deadline := time.Now().Add(o.Drain)
+	for {
+		e, err := p.c.gather(ctx, p.asks)
+		if err == nil {
+			p.decide(ctx, e, true)
+			if len(e.Open(o.Sleepers)) == 0 {
+				return e
+			}
+		}
+		if time.Now().After(deadline) {
+			if err != nil {
+				p.c.t.Errorf("the evidence cannot be read: %v", err)
+			}
+			return e
+		}
+		time.Sleep(decidePause)
+	}
+}
+
+// A witness asks the status service all the time: a task that was said to have ended has ended.
+type witness struct {
+	c        *cluster
+	asks     []Ask
+	answers  int
+	ended    map[events.Key]events.Status
+	breaches []string
+}
+
+func (w *witness) watch(ctx context.Context) {
+	rng := rand.New(rand.NewPCG(w.c.o.Seed, 31))
+	for ctx.Err() == nil {
+		a := w.asks[rng.IntN(len(w.asks))]
+		if err := within(ctx, time.Second, func(ctx context.Context) error { return w.ask(ctx, a.Key) }); err != nil {
+			w.breaches = append(w.breaches, "status: "+err.Error())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// ask returns what is wrong with an answer; none at all is not.
+func (w *witness) ask(ctx context.Context, k events.Key) error {
+	m, err := w.c.client.RequestWithContext(ctx, events.APISubject(events.VerbGet, k.Project, k.ID), nil)
+	if err != nil || m.Header.Get("Nats-Service-Error") != "" {
+		was, ended := w.ended[k]
+		if err == nil && ended && strings.HasPrefix(m.Header.Get("Nats-Service-Error-Code"), "404") {
+			return fmt.Errorf("%s was %s and is not found", k, was)
+		}
+		return nil
+	}
+	var reply events.TaskReply
+	if err := json.Unmarshal(m.Data, &reply); err != nil {
+		return fmt.Errorf("%s: %w", k, err)
+	}
+	w.answers++
+	if was, ended := w.ended[k]; ended && was != reply.Task.Status {
+		return fmt.Errorf("%s was %s and is %s", k, was, reply.Task.Status)
+	}
+	if reply.Task.Status.Terminal() {
+		w.ended[k] = reply.Task.Status
+	}
+	return nil
+}
+
+// unwanted returns what no log of a sound run holds.
+func (c *cluster) unwanted() []string {
+	var found []string
+	for _, name := range slices.Sorted(maps.Keys(c.programs)) {
+		text, err := os.ReadFile(c.programs[name].log.Name())
+		if err != nil {
+			found = append(found, err.Error())
+		}
+		for line := range strings.Lines(string(text)) {
+			for _, bad := range []string{"panic", "no such arrow", "DATA RACE", "unreadable task record", "fatal error"} {
+				if strings.Contains(line, bad) {
+					found = append(found, "log of "+name+": "+strings.TrimSpace(line))
+				}
+			}
+		}
+	}
+	return found
+}
+
+// leaked looks for the keys in every file of the run, logs, streams, buckets and ledgers, and in the metrics.
+func (c *cluster) leaked(ctx context.Context) []string {
+	var found []string
+	for _, url := range c.metrics {
+		body, err := read(ctx, url)
+		if err != nil {
+			found = append(found, fmt.Sprintf("secret: metrics at %s: %v", url, err))
+		}
+		for _, key := range leaks(body, canaryFal, canaryMinimax) {
+			found = append(found, "secret: "+key+" in the metrics of "+url)
+		}
+	}
+	err := filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return ignoreGone(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return ignoreGone(err)
+		}
+		for _, key := range leaks(text, canaryFal, canaryMinimax) {
+			found = append(found, "secret: "+key+" in "+path)
+		}
+		return nil
+	})
+	if err != nil {
+		found = append(found, "secret: "+err.Error())
+	}
+	return found
+}
+
+// ignoreGone: a running broker removes files.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// judge counts what the evidence shows.
+func (f *Figures) judge(e Evidence, p *person, w *witness, o Options) {
+	f.Acceptances, f.Adopted, f.WrittenOff, f.AnswersRead = len(e.Jobs), len(p.adopted), len(p.writtenOff), w.answers
+	for _, jobs := range e.paid() {
+		f.Duplicates += len(jobs) - 1
+	}
+	f.Stuck = len(e.Open(o.Sleepers))
+	for _, a := range e.Asks {
+		t, ok := e.Records[a.Key]
+		switch {
+		case !ok:
+			f.Lost++
+		case t.Status == events.StatusCompleted:
+			f.Completed++
+		case t.Status == events.StatusFailed:
+			f.Failed++
+		case t.Status == events.StatusCancelled:
+			f.Cancelled++
+		case e.sleeps(t):
+			f.Asleep++
+		}
+		for _, ev := range e.Stories[a.Key] {
+			switch ev.Type {
+			case events.EventInDoubt:
+				f.InDoubt++
+			case events.EventRejected:
+				f.Rejected++
+			}
+		}
+	}
+}
+
+// void returns which of the faults that were enabled have not been met: without them the run proves nothing.
+func (f Figures) void(o Options) []string {
+	var missing []string
+	for _, k := range []FaultKind{Cut, Reset, HalfClose, Delay, Hold, Quiet, CutAll, Freeze} {
+		if f.Faults[k] == 0 {
+			missing = append(missing, "void: no connection met "+string(k))
+		}
+	}
+	for _, s := range append(scripts(), RefusedRate) {
+		if f.Scripts[s] == 0 {
+			missing = append(missing, "void: no task met "+string(s))
+		}
+	}
+	for _, name := range victims() {
+		if f.Kills[name] == 0 {
+			missing = append(missing, "void: "+name+" was never killed")
+		}
+	}
+	if n := sum(f.Kills); n < o.Kills {
+		missing = append(missing, fmt.Sprintf("void: %d kills, want %d", n, o.Kills))
+	}
+	if sum(f.Pauses) == 0 || sum(f.Stops) == 0 || f.AnswersRead == 0 {
+		missing = append(missing, "void: no pause, no stop or no answer of status")
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
+}
