@@ -111,6 +111,7 @@ const (
 	CodeInDoubt               = "in_doubt"
 	CodeWrittenOff            = "written_off"
 	CodeTaskLost              = "task_lost"
+	CodeInternal              = "internal"
 )
 
 // An Error is why a task or a request failed, in the provider's own words where it gave any.

@@ -59,8 +59,9 @@ func fullTask() events.Task {
 		ProviderRef: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c", ProviderWord: "IN_PROGRESS",
 		CreatedAt: at(0), SubmittedAt: new(at(2)), StartedAt: new(at(5)), CompletedAt: new(at(55)), NotBefore: new(at(3)),
 		Deadline: at(59), StartDeadline: new(at(30)), OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 2,
+		LastCommand: 7,
 		Cancel: &events.CancelState{
-			AskedAt: at(20), Reason: "wrong take", By: "client", SentAt: new(at(21)), Outcome: "requested", Tries: 1,
+			AskedAt: at(20), Reason: "wrong take", By: "client", SentAt: new(at(21)), Outcome: "requested", Tries: 1, RetryAt: new(at(22)),
 		},
 		Trouble: &events.Trouble{Kind: events.KindNotFound, Message: "no such request", Since: at(15), NotFound: 2},
 		Error:   fullError(),

@@ -55,12 +55,18 @@ const (
 	StreamHooks    = "REELAY_HOOKS"
 	StreamEvents   = "REELAY_EVENTS"
 	StreamDead     = "REELAY_DEAD"
+	StreamClaims   = "REELAY_CLAIMS"
+
+	StreamAdvisories = "REELAY_ADVISORIES"
 )
 
 // Consumer names.
 const (
 	ConsumerIntake    = "intake"
 	ConsumerHeartbeat = "heartbeat"
+
+	ConsumerAdvisories   = "advisories"
+	ConsumerDeadRequests = "dead-requests"
 )
 
 const (
@@ -73,6 +79,9 @@ const (
 	EventDuplicates = 10 * time.Minute
 	// DeadAge is how long messages that could not be processed are kept.
 	DeadAge = 90 * 24 * time.Hour
+	// AdvisoryAge is how long advisories are kept for a service that runs again. It is as well the window in which REELAY_DEAD
+	// knows a message again, so that one which was kept when it died is not kept once more on account of its advisory.
+	AdvisoryAge = 7 * 24 * time.Hour
 	// MarkerAge is how long the delete marker of an expired record stays, for watchers to see it.
 	MarkerAge = time.Hour
 )
@@ -107,8 +116,16 @@ func Streams() []Stream {
 			Retention: Limits, MaxAge: EventAge, Duplicates: EventDuplicates,
 		},
 		{
+			Name: StreamClaims, Description: "which attempt in doubt took which provider id: one message per id, for good",
+			Subjects: []string{claimPrefix + ">"}, Retention: Limits, MaxAge: RecordAge, MaxMsgsPerSubject: 1, DiscardNew: true,
+		},
+		{
 			Name: StreamDead, Description: "messages that could not be processed",
-			Subjects: []string{deadPrefix + ">"}, Retention: Limits, MaxAge: DeadAge, Duplicates: EventDuplicates,
+			Subjects: []string{deadPrefix + ">"}, Retention: Limits, MaxAge: DeadAge, Duplicates: AdvisoryAge,
+		},
+		{
+			Name: StreamAdvisories, Description: "what the server says of messages that were given up",
+			Subjects: advisorySubjects(), Retention: Limits, MaxAge: AdvisoryAge,
 		},
 	}
 }

@@ -1,6 +1,8 @@
 package events
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"strings"
@@ -13,6 +15,7 @@ const (
 	duePrefix      = "reelay.due."
 	watchPrefix    = "reelay.watch."
 	hookPrefix     = "reelay.hook."
+	claimPrefix    = "reelay.claim."
 	announcePrefix = "reelay.announce."
 	eventPrefix    = "reelay.event."
 	apiPrefix      = "reelay.api."
@@ -86,6 +89,16 @@ func WatchFilter(lane string) string { return watchPrefix + lane + ".>" }
 
 // HookSubject is where the webhook edge publishes one verified provider callback.
 func HookSubject(lane string, k Key) string { return hookPrefix + lane + "." + k.String() }
+
+// ClaimSubject holds the one message that says which attempt took a provider id of a lane. An id that is no valid token
+// is named by its SHA-256, in hex.
+func ClaimSubject(lane, providerID string) string {
+	if !ValidToken(providerID) {
+		sum := sha256.Sum256([]byte(providerID))
+		providerID = hex.EncodeToString(sum[:])
+	}
+	return claimPrefix + lane + "." + providerID
+}
 
 // AnnounceSubject is where reelay publishes an event of a task: reelay.announce.<project>.<task>.<event>. The stream stores it
 // as EventSubject, once, and only then is it heard there.

@@ -128,6 +128,9 @@ type Task struct {
 	LateUntil *time.Time `json:"late_until,omitempty"`
 	Cost      *Cost      `json:"cost,omitempty"`
 
+	// LastCommand is the place in the stream of the last command that took effect.
+	LastCommand uint64 `json:"last_command,omitempty"`
+
 	// Unannounced marks an ended task whose terminal event may not be stored yet.
 	Unannounced bool `json:"unannounced,omitempty"`
 
@@ -227,6 +230,8 @@ type CancelState struct {
 	SentAt  *time.Time `json:"sent_at,omitempty"`
 	Outcome string     `json:"outcome,omitempty"`
 	Tries   int        `json:"tries,omitempty"`
+	// RetryAt is when a provider that did not answer is asked again.
+	RetryAt *time.Time `json:"retry_at,omitempty"`
 }
 
 // Trouble is a run of failed looks at the provider.

@@ -26,11 +26,13 @@ func main() {
 	os.Exit(proc.Main(context.Background(), log, s.OpsListen, func(_ context.Context, p *proc.Process) error {
 		srv, err := natsd.Start(natsd.Options{
 			StoreDir: filepath.Join(s.StoreDir, "natsd"), Listen: s.Listen, Sync: natsd.Sync(s.Sync), Log: log,
+			Registerer: p.Registerer("natsd"),
 		})
 		if err != nil {
 			return err
 		}
 		p.Defer("broker", func() error { srv.Stop(); return nil })
+		p.Go("watchdog", srv.Watch, nil)
 		log.Info("nats server", "url", srv.URL(), "store", s.StoreDir, "sync", s.Sync)
 		return nil
 	}))

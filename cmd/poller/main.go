@@ -45,7 +45,7 @@ func main() {
 			return err
 		}
 		p.Defer("connection", func() error { return bus.Drain(nc) })
-		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log})
+		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log, Registerer: p.Registerer("poller")})
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,7 +17,9 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/internal/bus"
 	"reelay/internal/config"
+	"reelay/internal/guard/store"
 	"reelay/internal/secret"
 )
 
@@ -120,6 +123,65 @@ func (a *api) checkJetStream(ctx context.Context) []check {
 	for _, s := range events.Streams() {
 		checks = append(checks, checkStream(ctx, js, s)...)
 	}
+	return append(append(checks, checkDurability(ctx, js)...), a.checkSwitches(ctx)...)
+}
+
+// checkDurability says what a power cut would do to the task records. Each of them may stand for money.
+func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
+	info := func(name string) (*jetstream.StreamInfo, error) {
+		s, err := bounded(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
+		if err != nil {
+			return nil, err
+		}
+		return s.CachedInfo(), nil
+	}
+	const about = "durability"
+	tasks, err := info(events.StreamTasks)
+	if err != nil {
+		return nil // checkStream has said so
+	}
+	if n := tasks.Config.Replicas; n > 1 {
+		return []check{{levelOK, about, fmt.Sprintf("the task records are kept by %d servers", n), ""}}
+	}
+	broker, err := info(store.Stream)
+	if err != nil || time.Since(broker.State.LastTime) > store.Fresh {
+		return []check{{
+			levelWarn, about, "the task records are kept by one server, and it cannot be asked whether it syncs each write",
+			"set sync_interval: always in the jetstream block of its configuration, or use three replicas",
+		}}
+	}
+	if sync := broker.Config.Metadata[store.SyncKey]; sync != store.SyncAlways {
+		return []check{{
+			levelWarn, about, "one server, reelay's own, with --sync " + sync + ": a power cut forgets acknowledged writes",
+			"run it with --sync always; real providers are not paid otherwise unless --allow-unsynced-spending is given",
+		}}
+	}
+	return []check{{levelOK, about, "one server, reelay's own, which syncs each write", ""}}
+}
+
+// checkSwitches shows the lanes that a person has paused.
+func (a *api) checkSwitches(ctx context.Context) []check {
+	kv, err := a.switches(ctx)
+	if errors.Is(err, errNoService) {
+		return nil // checkServices says so
+	}
+	var all map[string]bus.LaneSwitch
+	if err == nil {
+		all, err = readSwitches(ctx, kv)
+	}
+	if err != nil {
+		return []check{{levelFail, "lanes", err.Error(), ""}}
+	}
+	var checks []check
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if s := all[key]; s.Paused {
+			arg := key
+			if key == bus.AllLanes {
+				arg = "--all"
+			}
+			checks = append(checks, check{levelWarn, "lanes", (&bus.PausedError{Key: key, Switch: s}).Error(), "reelay lanes resume " + arg})
+		}
+	}
 	return checks
 }
 
@@ -153,7 +215,9 @@ func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) [
 	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
 		return append(checks, check{levelFail, about, "consumers: " + err.Error(), ""})
 	}
-	for _, need := range []events.Consumer{events.IntakeConsumer(), events.HeartbeatConsumer()} {
+	for _, need := range []events.Consumer{
+		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(),
+	} {
 		if need.Stream == s.Name && !slices.Contains(durables, need.Durable) {
 			checks = append(checks, check{levelFail, "consumer " + need.Durable, "is missing (" + need.Description + ")", "start that service"})
 		}

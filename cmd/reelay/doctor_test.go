@@ -22,7 +22,9 @@ func (b *bench) makeStreams() {
 		b.tb.Fatal(err)
 	}
 	b.js = opened.JetStream()
-	for _, c := range []events.Consumer{events.IntakeConsumer(), events.HeartbeatConsumer(), events.WatchConsumer("fal")} {
+	for _, c := range []events.Consumer{
+		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(), events.WatchConsumer("fal"),
+	} {
 		config := jetstream.ConsumerConfig{Durable: c.Durable, FilterSubjects: c.Filters, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute}
 		if _, err := b.js.CreateConsumer(b.tb.Context(), c.Stream, config); err != nil {
 			b.tb.Fatal(err)
@@ -109,7 +111,8 @@ func TestDoctor(t *testing.T) {
 		r := b.reelay("doctor")
 		for _, want := range [][]string{
 			{"ok", "nats", "connected to " + b.url},
-			{"ok", "jetstream", fmt.Sprintf("%d streams", len(events.Streams())+1)},
+			{"ok", "jetstream", fmt.Sprintf("%d streams", len(events.Streams())+2)},
+			{"warn", "durability", "cannot be asked"},
 			{"ok", "stream REELAY_EVENTS", "1 messages"},
 			{"warn", "consumer REELAY_REQUESTS/intake", "101 waiting, 0 in hand"},
 			{"ok", "consumer REELAY_WATCH/poller-fal", "0 waiting"},

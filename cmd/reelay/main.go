@@ -5,6 +5,8 @@
 //	reelay submit | watch | wait                           hand in a task, follow it, wait for its end
 //	reelay ls | get | timeline | queue                     see what there is
 //	reelay cancel | resolve                                end a task, decide about one in doubt
+//	reelay dead ls | show | replay                         see messages that could not be processed, try one again
+//	reelay lanes ls | pause | resume                       stop spending and go on, for one account or for all
 //	reelay doctor                                          say what is wrong with an installation
 //
 // All but run (without NATS) and up are thin clients: they use only the subjects of package events, so whatever they
@@ -44,6 +46,8 @@ type commands struct {
 	Queue    queueCmd    `cmd:"" help:"Show how much work there is, by status and by provider account."`
 	Cancel   cancelCmd   `cmd:"" help:"Ask for the end of a task."`
 	Resolve  resolveCmd  `cmd:"" help:"Decide about a task whose paid request is in doubt."`
+	Dead     deadCmd     `cmd:"" help:"List, show or replay messages that could not be processed."`
+	Lanes    lanesCmd    `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`
 	Doctor   doctorCmd   `cmd:"" help:"Check the installation and say what to do."`
 }
 

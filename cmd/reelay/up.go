@@ -14,6 +14,7 @@ import (
 
 	"reelay/internal/account"
 	"reelay/internal/config"
+	"reelay/internal/guard"
 	"reelay/internal/natsd"
 	"reelay/internal/proc"
 	"reelay/internal/stack"
@@ -27,6 +28,7 @@ type upCmd struct {
 	Broker    config.Broker    `embed:""`
 	Providers config.Providers `embed:""`
 	Pipeline  config.Pipeline  `embed:""`
+	Guard     guard.Settings   `embed:""`
 	Ops       config.Ops       `embed:""`
 }
 
@@ -46,7 +48,8 @@ func (c *upCmd) Run(ctx context.Context, e *env) error {
 	log := c.Ops.Logger(e.stderr)
 	p := proc.New(log)
 	err = c.serve(ctx, e.stdout, p, stack.Options{
-		StoreDir: store, Listen: c.Broker.Listen, Sync: natsd.Sync(c.Broker.Sync), Providers: resolved, Pipeline: c.Pipeline, Log: log,
+		StoreDir: store, Listen: c.Broker.Listen, Sync: natsd.Sync(c.Broker.Sync), Providers: resolved, Pipeline: c.Pipeline,
+		Guard: c.Guard, Log: log,
 	})
 	return errors.Join(err, p.Stop())
 }

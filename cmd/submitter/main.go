@@ -11,6 +11,7 @@ import (
 	"reelay/internal/account"
 	"reelay/internal/bus"
 	"reelay/internal/config"
+	"reelay/internal/guard"
 	"reelay/internal/journal"
 	"reelay/internal/proc"
 	"reelay/services/submitter"
@@ -21,6 +22,7 @@ type settings struct {
 	config.NATS
 	config.Providers
 	config.Pipeline
+	guard.Settings
 	config.Ops
 }
 
@@ -49,17 +51,22 @@ func main() {
 			return err
 		}
 		p.Defer("connection", func() error { return bus.Drain(nc) })
-		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log})
+		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log, Registerer: p.Registerer("submitter")})
 		if err != nil {
 			return err
 		}
-		j, err := journal.Open(filepath.Join(s.StoreDir, "journal"), log)
+		j, err := journal.Open(filepath.Join(s.StoreDir, "journal"), log, nil)
 		if err != nil {
 			return err
 		}
 		p.Defer("journal", j.Close)
+		g := guard.Open(ctx, guard.Options{
+			Bus: b, Dir: filepath.Join(s.StoreDir, "journal"), Paid: !s.Sandbox, Settings: s.Settings, Log: log,
+			Registerer: p.Registerer("submitter"),
+		})
+		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Lanes: lanes, Known: account.Known(), Timeout: s.Timeout, Log: log,
+			Bus: b, Journal: j, Spending: g, Lanes: lanes, Known: account.Known(), Timeout: s.Timeout, Log: log,
 			Registerer: p.Registerer("submitter"),
 		})
 		if err != nil {

@@ -34,9 +34,11 @@ const (
 	sandboxInterval = 500 * time.Millisecond
 	sandboxKey      = "sandbox"
 
-	// falHorizon is how long fal may stay silent about a submit in doubt: start deadline, longest run, webhook retries, margin.
-	falHorizon = 4 * time.Hour
-	// minimaxHorizon is the same for MiniMax, whose V2 lists its tasks.
+	// falSilence is how long after the time by which it had to begin fal may stay silent about a submit in doubt: the longest run,
+	// two hours of webhook retries, margin.
+	falSilence = 3*time.Hour + 30*time.Minute
+	// minimaxHorizon is the same for MiniMax, whose V2 lists its tasks. V1 lists nothing, so that its silence proves nothing:
+	// there the request's policy applies all the same.
 	minimaxHorizon = time.Hour
 )
 
@@ -47,6 +49,8 @@ type Driver interface {
 	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
 	Classify(model string, r provider.Reply) provider.Answer
 	Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
+	Features(model string) provider.Features
+	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error)
 	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
 }
 
@@ -59,7 +63,7 @@ type Account struct {
 	Emulated bool
 	// Interval is the time between two looks at a task, Horizon how long a submit in doubt is left unsettled.
 	Interval time.Duration
-	Horizon  time.Duration
+	Horizon  func(events.Task) time.Duration
 }
 
 // Options configure Open.
@@ -77,7 +81,7 @@ type Options struct {
 // config.SettingError.
 func Open(r config.Resolved, o Options) ([]Account, error) {
 	interval, transport := o.Interval, o.Transport
-	falURL, minimaxURL := r.FalURL, r.MinimaxURL
+	falURL, falPlatformURL, minimaxURL := r.FalURL, r.FalPlatformURL, r.MinimaxURL
 	if r.Sandbox {
 		r.FalKey, r.MinimaxKey = secret.New(sandboxKey), secret.New(sandboxKey)
 		if interval = o.SandboxInterval; interval == 0 {
@@ -87,13 +91,19 @@ func Open(r config.Resolved, o Options) ([]Account, error) {
 		if falURL, err = sandboxURL(falURL, config.FalEmulator, "--fal-url", "REELAY_FAL_URL"); err != nil {
 			return nil, err
 		}
+		if falPlatformURL == "" {
+			falPlatformURL = falURL
+		}
+		if falPlatformURL, err = sandboxURL(falPlatformURL, config.FalEmulator, "--fal-platform-url", "REELAY_FAL_PLATFORM_URL"); err != nil {
+			return nil, err
+		}
 		if minimaxURL, err = sandboxURL(minimaxURL, config.MinimaxEmulator, "--minimax-url", "REELAY_MINIMAX_URL"); err != nil {
 			return nil, err
 		}
 	}
 	var all []Account
 	if !r.FalKey.Empty() {
-		d, err := fal.New(fal.Options{BaseURL: falURL, Key: r.FalKey, Transport: transport})
+		d, err := fal.New(fal.Options{BaseURL: falURL, PlatformURL: falPlatformURL, Key: r.FalKey, Transport: transport})
 		if err != nil {
 			return nil, err
 		}
@@ -104,13 +114,23 @@ func Open(r config.Resolved, o Options) ([]Account, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Account{Lane: Minimax, Provider: Minimax, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: minimaxHorizon})
+		all = append(all, Account{Lane: Minimax, Provider: Minimax, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: miniMaxHorizon})
 	}
 	if len(all) == 0 {
 		return nil, ErrNone
 	}
 	return all, nil
 }
+
+// falHorizon counts from the time by which fal had to begin, which each submit tells it.
+func falHorizon(t events.Task) time.Duration {
+	if t.StartDeadline != nil {
+		return falSilence + t.StartDeadline.Sub(t.CreatedAt)
+	}
+	return falSilence + t.Deadline.Sub(t.CreatedAt)
+}
+
+func miniMaxHorizon(events.Task) time.Duration { return minimaxHorizon }
 
 func sandboxURL(given, emulator, flag, env string) (string, error) {
 	if given == "" {

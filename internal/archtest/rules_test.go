@@ -34,11 +34,13 @@ func TestImports(t *testing.T) {
 		{[]string{"reelay/internal/task"}, []string{eventsPkg, valuesPkg}, "the machine is a pure function: no broker, no network, no log"},
 		{[]string{valuesPkg}, []string{eventsPkg}, "values know of nobody"},
 		{
-			drivers, []string{eventsPkg, valuesPkg, "reelay/internal/secret"},
+			drivers,
+			[]string{eventsPkg, valuesPkg, "reelay/internal/secret"},
 			"a driver reads one provider's wire format and decides nothing; it knows no service, no broker and no other driver",
 		},
 		{
-			[]string{emulator, emulators}, []string{emulator},
+			[]string{emulator, emulators},
+			[]string{emulator},
 			"an emulator is an independent judge: what it shared with the pipeline it could not find wrong",
 		},
 		{[]string{"reelay/internal/paid"}, []string{valuesPkg}, "the only code that can spend money is small enough to be read in one go"},
@@ -63,7 +65,8 @@ func TestLinks(t *testing.T) {
 	}{
 		{[]string{services}, []string{services}, "services meet in NATS alone, so that each can run without the others"},
 		{
-			[]string{services}, append([]string{emulator, emulators, "reelay/internal/stack", "reelay/internal/account"}, drivers...),
+			[]string{services},
+			append([]string{emulator, emulators, "reelay/internal/stack", "reelay/internal/account"}, drivers...),
 			"a service works with whatever accounts its main gives it",
 		},
 		{[]string{services}, []string{"reelay/internal/natsd", natsServer}, "a service is a client of any NATS"},
@@ -74,7 +77,8 @@ func TestLinks(t *testing.T) {
 		},
 		{[]string{"reelay/cmd/status"}, append([]string{"reelay/internal/account"}, drivers...), "the read side never calls a provider, and holds no key"},
 		{
-			[]string{"reelay/cmd/status", "reelay/cmd/poller", "reelay/services/status", "reelay/services/poller"}, []string{"reelay/services/submitter"},
+			[]string{"reelay/cmd/status", "reelay/cmd/poller", "reelay/services/status", "reelay/services/poller"},
+			[]string{"reelay/services/submitter"},
 			"only the submitter spends money",
 		},
 		{[]string{"reelay/cmd/natsd", "reelay/cmd/emulator"}, append([]string{services}, drivers...), "they serve the pipeline and are no part of it"},
@@ -105,11 +109,13 @@ func TestImporters(t *testing.T) {
 		why    string
 	}{
 		{
-			[]string{failsafe, failsafe + "/..."}, []string{"reelay/services/poller", "reelay/services/submitter"},
+			[]string{failsafe, failsafe + "/..."},
+			[]string{"reelay/services/poller", "reelay/services/submitter"},
 			"retries are for free calls and for breakers; nobody else decides to call a provider again",
 		},
 		{
-			[]string{"reelay/internal/paid"}, []string{"reelay/internal/record", "reelay/services/submitter", "reelay/internal/stack"},
+			[]string{"reelay/internal/paid"},
+			[]string{"reelay/internal/record", "reelay/services/submitter", "reelay/internal/stack"},
 			"whoever can spend money is listed here",
 		},
 		{drivers, []string{"reelay/internal/account"}, "which providers there are is decided in one place"},

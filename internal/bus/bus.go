@@ -10,14 +10,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/failpoint"
 )
 
 var (
@@ -43,7 +46,10 @@ type Bus struct {
 	js      jetstream.JetStream
 	kv      jetstream.KeyValue
 	objects jetstream.ObjectStore
+	lanes   jetstream.KeyValue
 	log     *slog.Logger
+	faults  failpoint.Plan
+	dead    *prometheus.CounterVec
 }
 
 // Options configure Open.
@@ -51,6 +57,10 @@ type Options struct {
 	// Replicas of streams that do not exist yet, 1 to 5. Those that do keep theirs.
 	Replicas int
 	Log      *slog.Logger
+	// Registerer takes the bus's metrics; nil for none.
+	Registerer prometheus.Registerer
+	// Faults is for simulations only.
+	Faults failpoint.Plan
 }
 
 // Open checks the server, creates or updates every stream, and returns the bus. It never deletes or recreates a stream.
@@ -66,7 +76,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	b := &Bus{nc: nc, js: js, log: o.Log}
+	b := &Bus{nc: nc, js: js, log: o.Log, faults: o.Faults, dead: newDeadLetters()}
 	for _, s := range events.Streams() {
 		if err := b.provision(ctx, s, max(1, o.Replicas)); err != nil {
 			return nil, fmt.Errorf("stream %s: %w", s.Name, err)
@@ -77,6 +87,12 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	}
 	if b.objects, err = b.openObjects(ctx, max(1, o.Replicas)); err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", events.ObjectBucket, err)
+	}
+	if b.lanes, err = b.openLanes(ctx, max(1, o.Replicas)); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", LaneBucket, err)
+	}
+	if o.Registerer != nil { // only now: a failed Open may be repeated
+		o.Registerer.MustRegister(b.dead)
 	}
 	return b, nil
 }
@@ -134,7 +150,11 @@ func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) erro
 	if err != nil {
 		return err
 	}
-	_, err = b.js.UpdateStream(ctx, configure(old.CachedInfo().Config, s))
+	wanted := configure(old.CachedInfo().Config, s)
+	if reflect.DeepEqual(wanted, old.CachedInfo().Config) {
+		return nil
+	}
+	_, err = b.js.UpdateStream(ctx, wanted)
 	return err
 }
 
@@ -182,7 +202,11 @@ func (b *Bus) openObjects(ctx context.Context, replicas int) (jetstream.ObjectSt
 func (b *Bus) PutObject(ctx context.Context, name string, value []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	if _, err := b.objects.PutBytes(ctx, name, value); err != nil {
+	err := b.faults.Do(ctx, "object", func() error {
+		_, err := b.objects.PutBytes(ctx, name, value)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("object %s: %w", name, err)
 	}
 	return nil

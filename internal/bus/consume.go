@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -46,16 +47,19 @@ func Done() Verdict { return Verdict{ack: true} }
 // Again has the message delivered again after a delay.
 func Again(d time.Duration) Verdict { return Verdict{again: d} }
 
-// Drop ends the message for ever; the server announces the reason in an advisory.
-func Drop(reason string) Verdict { return Verdict{reason: reason} }
+// Drop ends the message for ever. It is kept in REELAY_DEAD with the reason, which the server announces in an advisory as well.
+func Drop(reason string) Verdict { return Verdict{reason: cmp.Or(reason, "no reason was given")} }
 
 // A Handler does what a message asks for and says what becomes of it. It is called from many goroutines. It may take longer
-// than the consumer's AckWait: the server is told that work goes on.
+// than the consumer's AckWait: the server is told that work goes on. A panic is tried again after 30 seconds, and ends the
+// message as Drop does from its fifth delivery on.
 type Handler func(ctx context.Context, m Message) Verdict
 
 const (
 	// drainWait is how long handlers under way may finish after a consumer was told to stop.
 	drainWait = 20 * time.Second
+	// abortWait is how long they have to notice that they are cut off.
+	abortWait = 5 * time.Second
 	// panicDelay is when a message is tried again whose handler panicked.
 	panicDelay = 30 * time.Second
 )
@@ -66,7 +70,8 @@ func (b *Bus) Consume(ctx context.Context, c events.Consumer, inFlight int, hand
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	w := worker{
-		ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight), ackWait: c.AckWait, handle: handle,
+		bus: b, ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight), durable: c.Durable,
+		ackWait: c.AckWait, handle: handle,
 	}
 	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
 		if err := w.run(b.js, c); err != nil {
@@ -83,15 +88,23 @@ func (b *Bus) Consume(ctx context.Context, c events.Consumer, inFlight int, hand
 	case <-idle:
 		return nil
 	case <-time.After(drainWait):
-		return fmt.Errorf("consumer %s: handlers were still busy after %v", c.Durable, drainWait)
+		stopWork() // what they do can be done again
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-time.After(abortWait):
+		return fmt.Errorf("consumer %s: handlers were still busy after %v", c.Durable, drainWait+abortWait)
 	}
 }
 
 type worker struct {
+	bus     *Bus
 	ctx     context.Context // ends when the service is told to stop
 	work    context.Context // ends when its handlers have to
 	log     *slog.Logger
 	slots   chan struct{}
+	durable string
 	ackWait time.Duration
 	running sync.WaitGroup
 	handle  Handler
@@ -105,7 +118,8 @@ func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
 	if err != nil {
 		return err
 	}
-	// The buffer is no larger than the slots: a message that waited here for long would be delivered twice.
+	// As many are fetched ahead as are worked on. When all slots are busy for longer than AckWait, those are delivered twice, which
+	// costs work and nothing else; fetching fewer halves the throughput.
 	pull, err := consumer.Consume(w.take, jetstream.PullMaxMessages(cap(w.slots)),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { w.log.Debug("pull", "error", err) }))
 	if err != nil {
@@ -122,18 +136,22 @@ func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
 
 // take is called for one message after the other.
 func (w *worker) take(msg jetstream.Msg) {
+	done := w.keep(msg) // also while it waits for a slot
 	select {
 	case <-w.ctx.Done():
 	case w.slots <- struct{}{}:
 	}
 	if w.ctx.Err() != nil { // asked for again: select takes either when both are ready
+		done()
 		w.answer(msg, Again(0))
 		return
 	}
 	w.running.Go(func() {
 		defer func() { <-w.slots }()
-		done := w.keep(msg)
 		v := w.safely(msg)
+		if v.reason != "" {
+			v = w.bury(msg, v)
+		}
 		done()
 		w.answer(msg, v)
 	})
@@ -158,7 +176,7 @@ func (w *worker) keep(msg jetstream.Msg) (done func()) {
 	return func() { close(ended) }
 }
 
-// safely calls the handler; a panic costs the message a delay and nothing else.
+// safely calls the handler; a panic costs the message a delay, at the last its end, and nobody else anything.
 func (w *worker) safely(msg jetstream.Msg) (v Verdict) {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -168,6 +186,9 @@ func (w *worker) safely(msg jetstream.Msg) (v Verdict) {
 		if p := recover(); p != nil {
 			w.log.Error("handler panicked", "subject", msg.Subject(), "panic", p, "stack", string(debug.Stack()))
 			v = Again(panicDelay)
+			if meta.NumDelivered >= maxPanics {
+				v = Drop(fmt.Sprintf("handler panicked in delivery %d: %.500v", meta.NumDelivered, p))
+			}
 		}
 	}()
 	return w.handle(w.work, Message{
@@ -177,18 +198,21 @@ func (w *worker) safely(msg jetstream.Msg) (v Verdict) {
 }
 
 func (w *worker) answer(msg jetstream.Msg, v Verdict) {
-	var err error
-	switch {
-	case v.ack:
-		err = msg.Ack()
-	case v.reason != "":
-		err = msg.TermWithReason(v.reason)
-	case v.again == 0:
-		err = msg.Nak()
-	default:
-		err = msg.NakWithDelay(v.again)
-	}
+	err := w.bus.faults.Do(w.work, "answer/"+w.durable, func() error { return respond(msg, v) })
 	if err != nil { // the message comes again, and finds its work done
 		w.log.Warn("answer to a message", "subject", msg.Subject(), "error", err)
+	}
+}
+
+func respond(msg jetstream.Msg, v Verdict) error {
+	switch {
+	case v.ack:
+		return msg.Ack()
+	case v.reason != "":
+		return msg.TermWithReason(v.reason)
+	case v.again == 0:
+		return msg.Nak()
+	default:
+		return msg.NakWithDelay(v.again)
 	}
 }

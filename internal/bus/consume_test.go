@@ -179,6 +179,7 @@ func TestStopHandsBack(t *testing.T) {
 		if begun.Load() != limit || finished.Load() != limit {
 			b.Errorf("%d handlers begun and %d finished, want %d", begun.Load(), finished.Load(), limit)
 		}
+		synctest.Wait()
 		if len(taken) != messages-limit {
 			b.Errorf("the other consumer got %d messages, want %d", len(taken), messages-limit)
 		}
@@ -222,28 +223,40 @@ func TestStopBeginsNothing(t *testing.T) {
 	})
 }
 
-// TestStopIsBounded: a handler that does not end is left behind after twenty seconds, and its context ends.
+// TestStopIsBounded: a handler that does not end has its context ended after twenty seconds, and is left behind after five more.
 func TestStopIsBounded(t *testing.T) {
-	bubble(t, func(b *broker) {
-		on := b.open()
-		ended := make(chan struct{})
-		stop := b.consume(on, consumer(), 1, func(ctx context.Context, _ bus.Message) bus.Verdict {
-			<-ctx.Done()
-			close(ended)
-			return bus.Again(0)
+	for _, row := range []struct {
+		name  string
+		heeds bool
+		took  time.Duration
+	}{{"a handler that heeds its context", true, 20 * time.Second}, {"a handler that does not", false, 25 * time.Second}} {
+		t.Run(row.name, func(t *testing.T) {
+			bubble(t, func(b *broker) {
+				on := b.open()
+				ended, let := make(chan struct{}), make(chan struct{})
+				stop := b.consume(on, consumer(), 1, func(ctx context.Context, _ bus.Message) bus.Verdict {
+					<-ctx.Done()
+					close(ended)
+					if !row.heeds {
+						<-let
+					}
+					return bus.Again(0)
+				})
+				b.send(on, 1)
+				synctest.Wait()
+				start := time.Now()
+				err := stop()
+				if row.heeds != (err == nil) || err != nil && !strings.Contains(err.Error(), "consumer test: handlers were still busy") {
+					b.Errorf("%v", err)
+				}
+				if took := time.Since(start); took != row.took {
+					b.Errorf("stopped after %v, want %v", took, row.took)
+				}
+				<-ended
+				close(let)
+			})
 		})
-		b.send(on, 1)
-		synctest.Wait()
-		start := time.Now()
-		err := stop()
-		if err == nil || !strings.Contains(err.Error(), "consumer test: handlers were still busy") {
-			b.Errorf("%v, want an error that names the consumer", err)
-		}
-		if took := time.Since(start); took != 20*time.Second {
-			b.Errorf("stopped after %v", took)
-		}
-		<-ended
-	})
+	}
 }
 
 // TestLongWork: a handler that takes many AckWaits is not raced by a second delivery.
@@ -281,6 +294,7 @@ func TestKilledConsumer(t *testing.T) {
 			return bus.Done()
 		})
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if after < time.Second || after > 2*consumer().AckWait {
 			b.Errorf("delivered again after %v, want about AckWait", after)
 		}

@@ -33,21 +33,29 @@ type broker struct {
 	log *slog.Logger
 }
 
+// forgetTimers empties the pool of used timers that nats.go keeps for the whole process: a timer of another bubble is fatal.
+// The second collection is the one that empties a sync.Pool.
+func forgetTimers() {
+	runtime.GC()
+	runtime.GC()
+}
+
 func bubble(t *testing.T, f func(b *broker)) {
 	t.Helper()
-	// nats.go keeps its used timers in a pool for the whole process, and a timer of another bubble is fatal. The second
-	// collection is the one that empties a sync.Pool.
-	runtime.GC()
-	runtime.GC()
-	synctest.Test(t, func(t *testing.T) {
-		b := &broker{T: t, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-		var err error
-		if b.srv, err = natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: b.log}); err != nil {
-			t.Fatal(err)
-		}
-		defer b.srv.Stop()
-		f(b)
-	})
+	forgetTimers()
+	synctest.Test(t, func(t *testing.T) { outside(t, f) })
+}
+
+// outside is bubble in real time.
+func outside(t *testing.T, f func(b *broker)) {
+	t.Helper()
+	b := &broker{T: t, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	var err error
+	if b.srv, err = natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: b.log}); err != nil {
+		t.Fatal(err)
+	}
+	defer b.srv.Stop()
+	f(b)
 }
 
 // connect returns a connection that is closed when the bubble ends. The test must not outlive it.

@@ -39,8 +39,8 @@ func TestOpenMakesTheTable(t *testing.T) {
 	bubble(t, func(b *broker) {
 		b.open()
 		got := b.configs(b.connect())
-		if len(got) != len(events.Streams())+1 {
-			b.Errorf("%d streams, want those of the table and the object store", len(got))
+		if len(got) != len(events.Streams())+2 {
+			b.Errorf("%d streams, want those of the table, the object store and the switches of the lanes", len(got))
 		}
 		for _, s := range events.Streams() {
 			c := got[s.Name]
@@ -220,6 +220,7 @@ func greet(tb testing.TB, version string) *nats.Conn {
 
 // TestOldServer: neither waits for a server that will not get younger.
 func TestOldServer(t *testing.T) {
+	forgetTimers()
 	nc := greet(t, "2.14.3")
 	o := bus.Options{Log: slog.New(slog.DiscardHandler)}
 	if _, err := bus.Open(t.Context(), nc, o); !errors.Is(err, bus.ErrOldServer) || !strings.Contains(err.Error(), "2.14.3") {
@@ -232,6 +233,7 @@ func TestOldServer(t *testing.T) {
 
 // TestOpenBeforeTheBroker: services may be started in any order.
 func TestOpenBeforeTheBroker(t *testing.T) {
+	forgetTimers()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

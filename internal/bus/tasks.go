@@ -69,7 +69,11 @@ func (b *Bus) Put(ctx context.Context, p Put) (uint64, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: events.RecordSubject(p.Task.Key()), Data: value}, opts...)
+	var ack *jetstream.PubAck
+	err = b.faults.Do(ctx, "put/"+string(p.Task.Phase), func() (err error) {
+		ack, err = b.js.PublishMsg(ctx, &nats.Msg{Subject: events.RecordSubject(p.Task.Key()), Data: value}, opts...)
+		return err
+	})
 	if isConflict(err) {
 		return 0, fmt.Errorf("%w: %s", ErrConflict, p.Task.Key())
 	}
@@ -140,6 +144,13 @@ func (b *Bus) follow(entry jetstream.KeyValueEntry, handle func(Update)) {
 
 // Publish stores events in order. An event that is stored already counts as stored.
 func (b *Bus) Publish(ctx context.Context, all ...events.Event) error {
+	if len(all) == 0 {
+		return nil
+	}
+	return b.faults.Do(ctx, "publish/"+string(all[len(all)-1].Type), func() error { return b.publish(ctx, all) })
+}
+
+func (b *Bus) publish(ctx context.Context, all []events.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	acks := make([]jetstream.PubAckFuture, 0, len(all))
@@ -187,7 +198,10 @@ func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
 func (b *Bus) EnsureWatch(ctx context.Context, lane string, k events.Key) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	_, err := b.js.Publish(ctx, events.WatchSubject(lane, k), nil)
+	err := b.faults.Do(ctx, "watch", func() error {
+		_, err := b.js.Publish(ctx, events.WatchSubject(lane, k), nil)
+		return err
+	})
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == codePerSubjectFull {
 		return nil

@@ -13,8 +13,21 @@ func TestCheckVersion(t *testing.T) {
 		version string
 		old     bool
 	}{
-		{"2.15.0", false}, {"2.15.2", false}, {"v2.15.0", false}, {"2.16.0-RC.1", false}, {"2.100.0", false}, {"3.0.0", false}, {"2.15", false},
-		{"2.14.9", true}, {"2.9.25", true}, {"1.99.0", true}, {"0.15.0", true}, {"", true}, {"2", true}, {"2.x.1", true}, {"dev", true},
+		{"2.15.0", false},
+		{"2.15.2", false},
+		{"v2.15.0", false},
+		{"2.16.0-RC.1", false},
+		{"2.100.0", false},
+		{"3.0.0", false},
+		{"2.15", false},
+		{"2.14.9", true},
+		{"2.9.25", true},
+		{"1.99.0", true},
+		{"0.15.0", true},
+		{"", true},
+		{"2", true},
+		{"2.x.1", true},
+		{"dev", true},
 	}
 	for _, row := range rows {
 		if err := checkVersion(row.version); errors.Is(err, ErrOldServer) != row.old || !row.old && err != nil {

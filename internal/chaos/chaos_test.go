@@ -1,3 +1,5 @@
+//go:build unix
+
 package chaos_test
 
 import (
@@ -11,9 +13,10 @@ import (
 
 var (
 	seed  = flag.Uint64("chaos.seed", 0, "seed of the run; 0 draws one")
-	tasks = flag.Int("chaos.tasks", 60, "tasks to hand in")
+	tasks = flag.Int("chaos.tasks", 84, "tasks to hand in")
 	kills = flag.Int("chaos.kills", 25, "processes to kill")
 	sync  = flag.String("chaos.sync", "interval", "how the broker syncs: always or interval")
+	bin   = flag.String("chaos.bin", "", "directory of programs that are built already; empty builds them")
 	keys  = flag.Bool("chaos.keys", false, "run with canary keys instead of in the sandbox")
 	drain = flag.Duration("chaos.drain", 0, "bound of the time in peace at the end; 0 chooses one")
 )
@@ -23,13 +26,13 @@ var (
 const smokeKills = 50
 
 func options() chaos.Options {
-	o := chaos.Options{Seed: *seed, Tasks: *tasks, Kills: *kills, Sync: *sync, Keys: *keys, Drain: *drain, Sleepers: *kills <= smokeKills}
+	o := chaos.Options{Seed: *seed, Tasks: *tasks, Kills: *kills, Sync: *sync, Programs: *bin, Keys: *keys, Drain: *drain, Short: *kills <= smokeKills}
 	for o.Seed == 0 {
 		o.Seed = rand.Uint64N(1_000_000)
 	}
 	if o.Drain == 0 {
 		o.Drain = 6 * time.Minute
-		if o.Sleepers {
+		if o.Short {
 			o.Drain = 75 * time.Second
 		}
 	}

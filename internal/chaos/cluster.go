@@ -1,3 +1,5 @@
+//go:build unix
+
 package chaos
 
 import (
@@ -57,8 +59,11 @@ type cluster struct {
 }
 
 // build builds the programs into a directory that is removed at the end of the test.
-func build(t testing.TB) string {
+func build(t testing.TB, o Options) string {
 	t.Helper()
+	if o.Programs != "" {
+		return o.Programs
+	}
 	dir := t.TempDir()
 	root := moduleRoot(t)
 	visit(t, root)
@@ -131,8 +136,8 @@ func start(t testing.TB, bin string, o Options) *cluster {
 			ops = freeAddress(t)
 			c.metrics = append(c.metrics, "http://"+ops+"/metrics")
 		}
-		env = append(env, "HOME="+dir, "PATH="+os.Getenv("PATH"))
-		c.programs[name] = launch(t, dir, name, filepath.Join(bin, command), env, append(args, "--ops-listen="+ops)...)
+		c.programs[name] = launch(t, dir, name, filepath.Join(bin, command), slices.Concat(env, []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}),
+			slices.Concat(args, []string{"--ops-listen=" + ops})...)
 	}
 	run(broker, "natsd", nil, "--listen="+natsAt, "--store-dir="+filepath.Join(dir, "broker"), "--sync="+o.Sync)
 	run(emulators, "emulator", nil, "--fal-listen="+falAt, "--minimax-listen="+minimaxAt, "--store-dir="+filepath.Join(dir, "ledgers"))
@@ -147,11 +152,12 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	} else {
 		providers = append(providers, "--sandbox")
 	}
-	for _, name := range []string{submitterA, submitterB, pollerA, pollerB} {
-		run(name, strings.TrimRight(name, "-ab"), keys, providers...)
-	}
-	for _, name := range []string{statusA, statusB} {
-		run(name, "status", nil, server)
+	// Two submitters of one machine share the directory of their journals, so that one settles what the other left.
+	journals := "--store-dir=" + filepath.Join(dir, "journals")
+	for _, replica := range []string{"-a", "-b"} {
+		run("submitter"+replica, "submitter", keys, slices.Concat(providers, []string{journals})...)
+		run("poller"+replica, "poller", keys, providers...)
+		run("status"+replica, "status", nil, server)
 	}
 	c.direct, c.js = connect(t, natsAt)
 	c.client, c.clientJS = connect(t, c.links["nats"].Address())

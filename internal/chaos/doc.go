@@ -9,7 +9,7 @@
 //	go test ./internal/chaos -v -chaos.seed=7                             the same schedule again
 //
 // A seed repeats the tasks, the victims, the faults and their order, not the instants at which they meet: a failure is met
-// again statistically. Every fault that is enabled must have been met at least once, else the run is void.
+// again statistically. Every kind of fault must have been met at least once, else the run is void; a short one may miss a few.
 //
 // Only processes that the run itself has started are signalled, through their handles; everything listens on loopback.
 package chaos

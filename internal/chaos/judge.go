@@ -1,7 +1,8 @@
+//go:build unix
+
 package chaos
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -250,15 +251,4 @@ func (e Evidence) Met() map[Script]int {
 		}
 	}
 	return met
-}
-
-// leaks returns the secrets that text holds.
-func leaks(text []byte, secrets ...string) []string {
-	var found []string
-	for _, s := range secrets {
-		if bytes.Contains(text, []byte(s)) {
-			found = append(found, s)
-		}
-	}
-	return found
 }

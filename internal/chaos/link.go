@@ -1,3 +1,5 @@
+//go:build unix
+
 package chaos
 
 import (
@@ -82,8 +84,9 @@ func (l *Link) Address() string { return l.listener.Addr().String() }
 
 // CutAll resets every connection.
 func (l *Link) CutAll() {
-	l.count(CutAll)
-	l.each((*pair).reset)
+	if l.each((*pair).reset) > 0 {
+		l.count(CutAll)
+	}
 }
 
 // Freeze holds everything back for d, new connections included.
@@ -116,13 +119,15 @@ func (l *Link) count(k FaultKind) {
 	l.fired[k]++
 }
 
-func (l *Link) each(do func(*pair)) {
+// each calls do for every connection and returns how many there are.
+func (l *Link) each(do func(*pair)) int {
 	l.mu.Lock()
 	conns := maps.Clone(l.conns)
 	l.mu.Unlock()
 	for c := range conns {
 		do(c)
 	}
+	return len(conns)
 }
 
 func (l *Link) accept() {
@@ -176,7 +181,7 @@ func (l *Link) pump(p *pair, dst, src *net.TCPConn, up bool) {
 				return
 			}
 			piece = piece[max(0, p.fault.After-passed):]
-			l.count(p.fault.Kind)
+			p.met.Do(func() { l.count(p.fault.Kind) })
 			switch p.fault.Kind {
 			case Cut:
 				p.close()
@@ -220,8 +225,8 @@ func (l *Link) read(p *pair, src *net.TCPConn, buffer []byte) (int, error) {
 		if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
 			return n, err
 		}
-		if p.idle() >= l.quiet && p.expire() {
-			l.count(Quiet)
+		if p.idle() >= l.quiet {
+			p.once.Do(func() { l.count(Quiet); p.end() })
 			return n, err
 		}
 	}
@@ -239,7 +244,8 @@ func (l *Link) pass(p *pair) bool {
 type pair struct {
 	client, server *net.TCPConn
 	fault          Fault
-	once           sync.Once
+	met            sync.Once // the fault was counted
+	once           sync.Once // it has ended
 	done           chan struct{}
 
 	mu   sync.Mutex
@@ -256,12 +262,6 @@ func (p *pair) idle() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Since(p.last)
-}
-
-// expire closes p and reports whether it was open.
-func (p *pair) expire() (was bool) {
-	p.once.Do(func() { was = true; p.end() })
-	return was
 }
 
 func (p *pair) close() { p.once.Do(p.end) }

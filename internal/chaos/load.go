@@ -1,3 +1,5 @@
+//go:build unix
+
 package chaos
 
 import (
@@ -39,16 +41,17 @@ const (
 	FailsAtProvider Script = "fail"
 )
 
-// scripts are the cards of a run: each kind of fault at least once, three cards in ten.
+// scripts are the cards of a run: one in three asks for a fault, and each is there twice, because a kill can hide one.
 func scripts() []Script {
 	faults := []Script{
-		Cancelled, Twice, AcceptReset, AcceptReset, Accept500, Accept502HTML, AcceptHang, AcceptEmpty, ResetBefore, ResetBefore,
-		RefusedInput, PollsFail, PollsUnknown, PollsNotFound, ResultFails, FailsAtProvider,
+		Cancelled, Twice, AcceptReset, Accept500, Accept502HTML, AcceptHang, AcceptEmpty, ResetBefore, RefusedInput, PollsFail,
+		PollsUnknown, PollsNotFound, ResultFails, FailsAtProvider,
 	}
-	return append(faults, repeat(len(faults)*7/3, Clean)...)
+	faults = append(faults, faults...)
+	return append(faults, repeat(2*len(faults), Clean)...)
 }
 
-// maxRateRefusals is how many tasks of a run are refused for the account's rate.
+// maxRateRefusals is how many tasks of a run are refused for the account's rate, a short run having fewer.
 const maxRateRefusals = 4
 
 // An API is one kind of provider call.
@@ -82,10 +85,13 @@ func plan(t testing.TB, seed uint64, n int) []Ask {
 	scriptOf, apiOf := newDeck(seed, 1, scripts()), newDeck(seed, 2, apis())
 	rng := rand.New(rand.NewPCG(seed, 3))
 	asks := make([]Ask, n)
+	// Spread over the run, so that one hold of an account does not meet the next.
+	refusals, refused := min(maxRateRefusals, 1+n/80), 0
 	for i := range asks {
 		a := Ask{Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", i)}, Type: events.Video, API: apiOf.draw(), Script: scriptOf.draw()}
-		if i%(n/maxRateRefusals) == 1 { // spread over the run, so that one hold does not meet the next
+		if a.Script == Clean && refused < refusals && i >= refused*n/(2*refusals) {
 			a.Script = RefusedRate
+			refused++
 		}
 		a.Body = a.request(t, rng)
 		asks[i] = a

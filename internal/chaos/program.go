@@ -1,3 +1,5 @@
+//go:build unix
+
 package chaos
 
 import (
@@ -18,6 +20,8 @@ const (
 	maxStop = 8 * time.Second
 	// restartPause keeps a process that ends by itself from being started in a tight loop.
 	restartPause = 200 * time.Millisecond
+	// maxTroubles is how many ends that nobody asked for are told.
+	maxTroubles = 5
 	// tailBytes is how much of a log is shown.
 	tailBytes = 3 << 10
 )
@@ -89,7 +93,7 @@ func (p *program) start() (ended func() error, err error) {
 	p.starts++
 	fmt.Fprintf(p.log, "---- start %d, %s\n", p.starts, time.Now().Format("15:04:05.000"))
 	cmd := exec.Command(p.path, p.args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = p.env, p.log, p.log, attributes()
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = filepath.Dir(p.log.Name()), p.env, p.log, p.log, attributes()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -109,7 +113,9 @@ func exitCode(err error) int {
 func (p *program) trouble(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.troubles = append(p.troubles, p.name+" (start "+fmt.Sprint(p.starts)+") "+text)
+	if len(p.troubles) < maxTroubles {
+		p.troubles = append(p.troubles, p.name+" (start "+fmt.Sprint(p.starts)+") "+text)
+	}
 }
 
 // signal sends sig to the running process; false if none runs.

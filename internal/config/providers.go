@@ -29,10 +29,12 @@ const CallbackKeyBytes = 32
 
 // Providers is which providers are talked to, and how.
 type Providers struct {
-	Sandbox    bool   `help:"Talk to emulated providers only; no key is read and no money is spent." env:"REELAY_SANDBOX"`
-	FalURL     string `name:"fal-url" help:"Base URL of fal's queue API." env:"REELAY_FAL_URL" placeholder:"URL"`
-	MinimaxURL string `name:"minimax-url" help:"Base URL of the MiniMax API." env:"REELAY_MINIMAX_URL" placeholder:"URL"`
-	PublicURL  string `name:"public-url" help:"Base URL under which providers reach the webhook edge." env:"REELAY_PUBLIC_URL" placeholder:"URL"`
+	Sandbox bool   `help:"Talk to emulated providers only; no key is read and no money is spent." env:"REELAY_SANDBOX"`
+	FalURL  string `name:"fal-url" help:"Base URL of fal's queue API." env:"REELAY_FAL_URL" placeholder:"URL"`
+	// FalPlatformURL lists requests; empty means the driver's own, or FalURL where that is set.
+	FalPlatformURL string `name:"fal-platform-url" help:"Base URL of fal's platform API; that of --fal-url if only it is set." env:"REELAY_FAL_PLATFORM_URL" placeholder:"URL"`
+	MinimaxURL     string `name:"minimax-url" help:"Base URL of the MiniMax API." env:"REELAY_MINIMAX_URL" placeholder:"URL"`
+	PublicURL      string `name:"public-url" help:"Base URL under which providers reach the webhook edge." env:"REELAY_PUBLIC_URL" placeholder:"URL"`
 }
 
 // Resolved is Providers as plain values, the keys read.
@@ -41,10 +43,11 @@ type Resolved struct {
 	// FalKey and MinimaxKey are empty where none is set, and always in the sandbox.
 	FalKey     secret.Value
 	MinimaxKey secret.Value
-	// FalURL, MinimaxURL and PublicURL have no slash at the end; empty means the driver's own, or no webhooks.
-	FalURL     string
-	MinimaxURL string
-	PublicURL  string
+	// FalURL, FalPlatformURL, MinimaxURL and PublicURL have no slash at the end; empty means the driver's own, or no webhooks.
+	FalURL         string
+	FalPlatformURL string
+	MinimaxURL     string
+	PublicURL      string
 	// CallbackKeys authenticate callback URLs: the first signs, all verify.
 	CallbackKeys []CallbackKey
 }
@@ -71,6 +74,7 @@ func (p Providers) Resolve() (Resolved, error) {
 		to             *string
 	}{
 		{"--fal-url", "REELAY_FAL_URL", p.FalURL, &r.FalURL},
+		{"--fal-platform-url", "REELAY_FAL_PLATFORM_URL", p.FalPlatformURL, &r.FalPlatformURL},
 		{"--minimax-url", "REELAY_MINIMAX_URL", p.MinimaxURL, &r.MinimaxURL},
 		{"--public-url", "REELAY_PUBLIC_URL", p.PublicURL, &r.PublicURL},
 	} {

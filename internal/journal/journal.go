@@ -6,11 +6,12 @@
 // prove that nothing was sent. Done marks an outcome that has reached the record.
 //
 // Each process writes a file of its own, locked while it lives. Open takes over the files of processes that have died. An
-// attempt that was begun once is never begun again, even if the broker should have forgotten its intent (ErrClaimed).
+// attempt that has passed its gate once is never begun again, even if the broker should have forgotten its intent (ErrClaimed).
 package journal
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,13 +25,14 @@ import (
 	"github.com/nats-io/nuid"
 
 	"reelay/events"
+	"reelay/internal/failpoint"
 )
 
-// ErrClaimed says that this attempt was begun before.
-var ErrClaimed = errors.New("a paid request was begun for this attempt before")
+// ErrClaimed says that a request may have left for this attempt before.
+var ErrClaimed = errors.New("a paid request may have left for this attempt before")
 
 const (
-	// ClaimAge is how long a begun attempt is remembered after it is done.
+	// ClaimAge is how long an attempt is remembered after it is done.
 	ClaimAge = 24 * time.Hour
 	// A journal is rewritten without what is no longer needed when it has grown by minGrowthBytes and to twice its size.
 	minGrowthBytes = 8 << 20
@@ -71,8 +73,9 @@ type Answer struct {
 
 // A Journal belongs to one process. It is safe for concurrent use.
 type Journal struct {
-	dir string
-	log *slog.Logger
+	dir    string
+	log    *slog.Logger
+	faults failpoint.Plan
 
 	mu      sync.Mutex
 	file    *os.File
@@ -84,11 +87,12 @@ type Journal struct {
 }
 
 // Open opens a new journal in dir and takes over those of processes that have died. Pending then returns what they left open.
-func Open(dir string, log *slog.Logger) (*Journal, error) {
+// faults is for simulations and nil elsewhere.
+func Open(dir string, log *slog.Logger, faults failpoint.Plan) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	j := &Journal{dir: dir, log: log, entries: map[string]*Entry{}, claims: map[string]string{}}
+	j := &Journal{dir: dir, log: log, faults: faults, entries: map[string]*Entry{}, claims: map[string]string{}}
 	old, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -132,30 +136,32 @@ func (j *Journal) Pending() []Entry {
 	return all
 }
 
-// Begin writes down that a request is about to be sent. It fails with ErrClaimed if the attempt was begun before by
-// anybody whose journal was taken over; any other error means that nothing may be sent.
+// Begin writes down that a request is about to be sent. It fails with ErrClaimed if a request may have left for the attempt before,
+// by this process or one whose journal was taken over; any other error means that nothing may be sent.
 func (j *Journal) Begin(e Entry) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if _, ok := j.claims[e.claim()]; ok {
-		return fmt.Errorf("%w: %s attempt %d", ErrClaimed, e.Key(), e.Attempt)
-	}
-	return j.put(e, true)
+	return j.faults.Do(context.Background(), "journal.begin", func() error {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if old, ok := j.entries[j.claims[e.claim()]]; ok && old.Gated && old.outcome() != "not_sent" {
+			return fmt.Errorf("%w: %s attempt %d", ErrClaimed, e.Key(), e.Attempt)
+		}
+		return j.put(e, true)
+	})
 }
 
 // Gate writes down that the last byte may leave.
 func (j *Journal) Gate(owner string) error {
-	return j.change(owner, true, func(e *Entry) { e.Gated = true })
+	return j.change("journal.gate", owner, true, func(e *Entry) { e.Gated = true })
 }
 
 // Answer writes down what came back.
 func (j *Journal) Answer(owner string, a Answer) error {
-	return j.change(owner, true, func(e *Entry) { e.Answer = &a })
+	return j.change("journal.answer", owner, true, func(e *Entry) { e.Answer = &a })
 }
 
 // Done writes down that the outcome is in the task record. It is not synced: repeating it is harmless.
 func (j *Journal) Done(owner string) error {
-	return j.change(owner, false, func(e *Entry) { e.Done = true })
+	return j.change("journal.done", owner, false, func(e *Entry) { e.Done = true })
 }
 
 // Close closes the journal. What is pending is taken over by the next Open.
@@ -165,18 +171,27 @@ func (j *Journal) Close() error {
 	return errors.Join(j.file.Close(), j.lock.Unlock())
 }
 
+func (e Entry) outcome() string {
+	if e.Answer == nil {
+		return ""
+	}
+	return e.Answer.Outcome
+}
+
 func (e Entry) claim() string { return fmt.Sprintf("%s.%d", e.Key(), e.Attempt) }
 
-func (j *Journal) change(owner string, sync bool, f func(*Entry)) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	old, ok := j.entries[owner]
-	if !ok {
-		return fmt.Errorf("journal: no request of owner %s", owner)
-	}
-	e := *old
-	f(&e)
-	return j.put(e, sync)
+func (j *Journal) change(point, owner string, sync bool, f func(*Entry)) error {
+	return j.faults.Do(context.Background(), point, func() error {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		old, ok := j.entries[owner]
+		if !ok {
+			return fmt.Errorf("journal: no request of owner %s", owner)
+		}
+		e := *old
+		f(&e)
+		return j.put(e, sync)
+	})
 }
 
 // put appends the newest state of an entry and remembers it once it is written.

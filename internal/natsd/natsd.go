@@ -3,6 +3,9 @@
 // NATS cluster of the user's own.
 //
 // nats-server takes no lock on its store directory, and two servers on one store destroy it; so Start takes one.
+//
+// A stream of nats-server 2.15 whose write has failed once, as on a full disk, refuses every later write until the server
+// is started again, also when there is room by then. Watch does that.
 package natsd
 
 import (
@@ -14,11 +17,14 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // ErrLocked says that another process uses the store directory.
@@ -49,12 +55,21 @@ type Options struct {
 	// Sync defaults to SyncAlways.
 	Sync Sync
 	Log  *slog.Logger
+	// Registerer takes the metrics of Watch; nil for none.
+	Registerer prometheus.Registerer
 }
 
 // A Server is a running embedded server.
 type Server struct {
-	srv  *server.Server
-	lock *flock.Flock
+	o       Options
+	url     string
+	lock    *flock.Flock
+	metrics metrics
+	pace    pace
+
+	current atomic.Pointer[server.Server]
+	mu      sync.Mutex // held while the server is stopped or replaced
+	stopped bool
 }
 
 // Start starts a server and returns when it takes connections. It fails with ErrLocked if another process has the store.
@@ -62,74 +77,127 @@ func Start(o Options) (*Server, error) {
 	if err := os.MkdirAll(o.StoreDir, 0o700); err != nil {
 		return nil, fmt.Errorf("store directory: %w", err)
 	}
-	opts := &server.Options{
-		ServerName: "reelay", JetStream: true, StoreDir: o.StoreDir, SyncAlways: o.Sync != SyncInterval,
-		NoSigs: true, MaxPayload: MaxPayloadBytes, DontListen: o.Listen == "",
-	}
-	if o.Listen != "" {
-		host, port, err := net.SplitHostPort(o.Listen)
-		if err != nil {
-			return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
-		}
-		if opts.Port, err = strconv.Atoi(port); err != nil {
-			return nil, fmt.Errorf("listen address %q: the port is not a number", o.Listen)
-		}
-		if opts.Port == 0 {
-			opts.Port = server.RANDOM_PORT
-		}
-		opts.Host = host
-		// nats-server only logs that an address is taken and goes on without it.
-		probe, err := net.Listen("tcp", o.Listen)
-		if err != nil {
-			return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
-		}
-		if err := probe.Close(); err != nil {
-			return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
-		}
-	}
 	lock := flock.New(filepath.Join(o.StoreDir, "reelay.lock"))
 	if ok, err := lock.TryLock(); err != nil {
 		return nil, fmt.Errorf("lock of the store directory: %w", err)
 	} else if !ok {
 		return nil, fmt.Errorf("%w: %s", ErrLocked, o.StoreDir)
 	}
-	srv, err := server.NewServer(opts)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("nats server: %w", err), lock.Unlock())
+	s := &Server{o: o, lock: lock, pace: usualPace}
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
 	}
-	s := &Server{srv: srv, lock: lock}
-	srv.SetLoggerV2(slogLogger{o.Log}, false, false, false)
-	srv.Start()
-	if !srv.ReadyForConnections(readyWait) {
-		s.Stop()
-		return nil, fmt.Errorf("nats server: not ready within %v; is %s in use?", readyWait, o.Listen)
-	}
-	if !srv.JetStreamEnabled() {
-		s.Stop()
-		return nil, fmt.Errorf("nats server: JetStream did not start on %s", o.StoreDir)
+	s.metrics = newMetrics(o.Registerer)
+	if a, ok := s.current.Load().Addr().(*net.TCPAddr); ok {
+		s.o.Listen = a.String() // with the port that was picked, which a restart must take again
+		s.url = "nats://" + s.o.Listen
 	}
 	return s, nil
 }
 
-// URL is where clients of other processes connect; empty without a listener.
-func (s *Server) URL() string {
-	if a, ok := s.srv.Addr().(*net.TCPAddr); ok {
-		return "nats://" + a.String()
+// start starts a server on the store and makes it the current one.
+func (s *Server) start() error {
+	opts, err := s.o.server()
+	if err != nil {
+		return err
 	}
-	return ""
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return fmt.Errorf("nats server: %w", err)
+	}
+	fatal := make(chan string, 1)
+	srv.SetLoggerV2(slogLogger{s.o.Log, fatal}, false, false, false)
+	srv.Start()
+	select {
+	case text := <-fatal:
+		shutdown(srv)
+		return fmt.Errorf("nats server: %s", text)
+	default:
+	}
+	switch {
+	case !srv.ReadyForConnections(readyWait):
+		err = fmt.Errorf("nats server: not ready within %v; is %s in use?", readyWait, s.o.Listen)
+	case !srv.JetStreamEnabled():
+		err = fmt.Errorf("nats server: JetStream did not start on %s", s.o.StoreDir)
+	default:
+		s.current.Store(srv)
+		return nil
+	}
+	shutdown(srv)
+	return err
 }
+
+// server returns the options in nats-server's terms.
+func (o Options) server() (*server.Options, error) {
+	opts := &server.Options{
+		ServerName: "reelay", JetStream: true, StoreDir: o.StoreDir, SyncAlways: o.Sync != SyncInterval,
+		NoSigs: true, MaxPayload: MaxPayloadBytes, DontListen: o.Listen == "",
+	}
+	if o.Listen == "" {
+		return opts, nil
+	}
+	host, port, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
+	}
+	if opts.Port, err = strconv.Atoi(port); err != nil {
+		return nil, fmt.Errorf("listen address %q: the port is not a number", o.Listen)
+	}
+	if opts.Port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	opts.Host = host
+	// nats-server only logs that an address is taken and goes on without it.
+	probe, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
+	}
+	if err := probe.Close(); err != nil {
+		return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
+	}
+	return opts, nil
+}
+
+func shutdown(srv *server.Server) {
+	srv.Shutdown()
+	srv.WaitForShutdown()
+}
+
+// URL is where clients of other processes connect; empty without a listener.
+func (s *Server) URL() string { return s.url }
+
+// InProcessConn connects to the server that is current now, so that connections find the next one after a restart. It is for
+// nats.InProcessServer.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.current.Load().InProcessConn() }
 
 // Connect connects in process.
 func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 	return nats.Connect("", append([]nats.Option{
-		nats.InProcessServer(s.srv), nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
+		nats.InProcessServer(s), nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
 	}, opts...)...)
+}
+
+// restart starts a new server on the store and the address of the current one, which is stopped first. After an error there
+// is none, and restart may be called again.
+func (s *Server) restart() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return nil
+	}
+	shutdown(s.current.Load())
+	return s.start()
 }
 
 // Stop stops the server and lets go of the store. Clients should be drained before.
 func (s *Server) Stop() {
-	s.srv.Shutdown()
-	s.srv.WaitForShutdown()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	s.stopped = true
+	shutdown(s.current.Load())
 	_ = s.lock.Unlock() // the process's end would do the same
 }
 
@@ -141,7 +209,11 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // slogLogger hands the server's log to slog: what a user of reelay has to act on at its own level, notices as debug.
-type slogLogger struct{ log *slog.Logger }
+type slogLogger struct {
+	log *slog.Logger
+	// fatal takes the first reason why the server cannot work.
+	fatal chan<- string
+}
 
 func (l slogLogger) Noticef(f string, v ...any) {
 	l.log.Debug("nats server", "text", fmt.Sprintf(f, v...))
@@ -152,7 +224,12 @@ func (l slogLogger) Warnf(f string, v ...any) {
 }
 
 func (l slogLogger) Fatalf(f string, v ...any) {
-	l.log.Error("nats server", "text", fmt.Sprintf(f, v...))
+	text := fmt.Sprintf(f, v...)
+	l.log.Error("nats server", "text", text)
+	select {
+	case l.fatal <- text:
+	default:
+	}
 }
 
 func (l slogLogger) Errorf(f string, v ...any) {

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,6 +74,14 @@ func NewPoster(dial Dialer) *Poster {
 // Post sends r once. Its error is ErrNotSent when that is proven; any other error leaves open whether the provider accepted
 // the request. Redirects are not followed.
 func (p *Poster) Post(ctx context.Context, permit *Permit, r provider.Request, gate Gate) (provider.Reply, error) {
+	reply, err := p.post(ctx, permit, r, gate)
+	if err != nil {
+		err = scrub(err, r.Header)
+	}
+	return reply, err
+}
+
+func (p *Poster) post(ctx context.Context, permit *Permit, r provider.Request, gate Gate) (provider.Reply, error) {
 	if permit == nil || permit.used.Swap(true) {
 		return provider.Reply{}, fmt.Errorf("%w: no permit", ErrNotSent)
 	}
@@ -81,11 +90,20 @@ func (p *Poster) Post(ctx context.Context, permit *Permit, r provider.Request, g
 	}
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	body := &gated{ctx: ctx, rest: r.Body, check: func(ctx context.Context) error {
+	fresh := func() error {
 		if age := time.Since(permit.granted); age > MaxAge {
 			return fmt.Errorf("the permit is %v old", age.Round(time.Second))
 		}
-		return gate(ctx)
+		return nil
+	}
+	body := &gated{ctx: ctx, rest: r.Body, check: func(ctx context.Context) error {
+		if err := fresh(); err != nil {
+			return err
+		}
+		if err := gate(ctx); err != nil {
+			return err
+		}
+		return fresh() // the gate itself may have taken long
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, nil)
 	if err != nil {
@@ -148,6 +166,25 @@ func (g *gated) Read(p []byte) (int, error) {
 }
 
 func (g *gated) Close() error { return nil }
+
+// scrub keeps the credentials of a request out of an error: a server can send them back in what is no HTTP.
+func scrub(err error, h http.Header) error {
+	text := err.Error()
+	for _, v := range h.Values("Authorization") {
+		scheme, key, _ := strings.Cut(v, " ")
+		if key == "" {
+			key = scheme
+		}
+		text = strings.ReplaceAll(text, key, "[redacted]")
+	}
+	if text == err.Error() {
+		return err
+	}
+	if errors.Is(err, ErrNotSent) {
+		return fmt.Errorf("%w: %s", ErrNotSent, strings.TrimPrefix(text, ErrNotSent.Error()+": "))
+	}
+	return errors.New(text)
+}
 
 // explain says whether a failed request can have reached the provider. The URL is left out: it may hold a callback.
 func (g *gated) explain(err error) error {

@@ -432,3 +432,36 @@ func TestNoProxy(t *testing.T) {
 		t.Errorf("dialled %v", asked)
 	}
 }
+
+// TestErrorsHoldNoKey: a server that sends the key back in what is no HTTP gets it into no error.
+func TestErrorsHoldNoKey(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			buf := make([]byte, 4096)
+			n, _ := c.Read(buf)
+			_, key, _ := strings.Cut(string(buf[:n]), "Authorization: ")
+			key, _, _ = strings.Cut(key, "\r\n")
+			_, _ = io.WriteString(c, "HTTP/1.1 "+key+"\r\n\r\n")
+			_ = c.Close()
+		}
+	}()
+	permit, err := Grant(t.Context(), func(context.Context) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = NewPoster(nil).Post(t.Context(), permit, provider.Request{
+		URL: "http://" + l.Addr().String(), Header: http.Header{"Authorization": {"Key canary-4711"}}, Body: []byte(`{"prompt":"x"}`),
+	}, func(context.Context) error { return nil })
+	if err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("%v", err)
+	}
+}

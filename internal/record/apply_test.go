@@ -263,7 +263,10 @@ func TestNoRecord(t *testing.T) {
 	bubble(t, func(w *world) {
 		d := w.desk()
 		for _, tr := range []task.Trigger{
-			task.Cancel{Meta: meta()}, accepted("r1"), task.Due{Meta: meta()}, task.Release{Meta: meta(), Owner: "me"},
+			task.Cancel{Meta: meta()},
+			accepted("r1"),
+			task.Due{Meta: meta()},
+			task.Release{Meta: meta(), Owner: "me"},
 			task.Resolve{Meta: meta(), Action: events.ResolveWriteOff},
 		} {
 			if _, err := d.Apply(w.Context(), key, tr); !errors.Is(err, bus.ErrNotFound) {

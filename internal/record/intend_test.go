@@ -1,6 +1,7 @@
 package record_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync"
@@ -21,25 +22,28 @@ func TestIntendForeignState(t *testing.T) {
 		name   string
 		before func(w *world, d *desk)
 		want   error
+		// owner is "you" where empty.
+		owner string
 	}{
-		{"none", func(*world, *desk) {}, bus.ErrNotFound},
-		{"submitting", (*world).submitting, record.ErrNotGranted},
-		{"at the provider", (*world).running, record.ErrNotGranted},
+		{"none", func(*world, *desk) {}, bus.ErrNotFound, ""},
+		{"submitting", (*world).submitting, record.ErrNotGranted, ""},
+		{"submitting, the same owner", (*world).submitting, record.ErrNotGranted, "me"},
+		{"at the provider", (*world).running, record.ErrNotGranted, ""},
 		{"ended", func(w *world, d *desk) {
 			w.create(d)
 			_, err := d.Apply(w.Context(), key, task.Cancel{Meta: meta()})
 			w.ok(err)
-		}, record.ErrNotGranted},
+		}, record.ErrNotGranted, ""},
 		{"held back", func(w *world, d *desk) {
 			w.submitting(d)
 			_, err := d.Apply(w.Context(), key, task.Release{Meta: meta(), Owner: "me", Wait: time.Hour})
 			w.ok(err)
-		}, record.ErrNotGranted},
+		}, record.ErrNotGranted, ""},
 		{"in doubt", func(w *world, d *desk) {
 			w.submitting(d)
 			_, err := d.Apply(w.Context(), key, task.Doubt{Meta: meta(), Owner: "me", Err: &provider.Error{Kind: events.KindAmbiguous, Message: "?"}})
 			w.ok(err)
-		}, record.ErrNotGranted},
+		}, record.ErrNotGranted, ""},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -47,7 +51,7 @@ func TestIntendForeignState(t *testing.T) {
 				d := w.desk()
 				row.before(w, d)
 				before, _ := d.Get(w.Context(), key)
-				permit, _, err := d.Intend(w.Context(), key, intent("you"))
+				permit, _, err := d.Intend(w.Context(), key, intent(cmp.Or(row.owner, "you")))
 				if permit != nil || !errors.Is(err, row.want) {
 					w.Errorf("permit %v, %v, want none and %v", permit != nil, err, row.want)
 				}

@@ -122,6 +122,9 @@ func (k *Book) write(ctx context.Context, c task.Change, revision uint64) error 
 			continue
 		}
 		k.transitions.WithLabelValues(tr.Name).Inc()
+		if tr.Name == task.DoubleAccept {
+			k.log.Error("a task was accepted twice by its provider, and may have been paid for twice", "task", c.Task.Key(), "note", tr.Note)
+		}
 		k.log.Debug("step", "task", c.Task.Key(), "arrow", tr.Name, "from", tr.From, "to", tr.To, "note", tr.Note)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +22,8 @@ import (
 	"reelay/internal/emulator"
 	emufal "reelay/internal/emulator/fal"
 	emuminimax "reelay/internal/emulator/minimax"
+	"reelay/internal/failpoint"
+	"reelay/internal/guard"
 	"reelay/internal/journal"
 	"reelay/internal/natsd"
 	"reelay/internal/paid"
@@ -50,6 +53,7 @@ type Options struct {
 	// Listen is the broker's address; empty for connections in process only.
 	Listen    string
 	Sync      natsd.Sync
+	Guard     guard.Settings
 	Providers config.Resolved
 	Pipeline  config.Pipeline
 	// Pace is how long the emulators' jobs take; the zero Pace is emulator.SandboxPace.
@@ -61,7 +65,9 @@ type Options struct {
 	// Dial and Transport carry the calls to the providers; nil for TCP.
 	Dial      paid.Dialer
 	Transport http.RoundTripper
-	Log       *slog.Logger
+	// Faults gives each service its failpoints, for simulations; nil for none.
+	Faults func(service string) failpoint.Plan
+	Log    *slog.Logger
 }
 
 // A Stack is a running reelay.
@@ -71,7 +77,13 @@ type Stack struct {
 	broker   *natsd.Server
 	ledgers  map[string]*emulator.Ledger
 	accounts []account.Account
-	running  map[string]*proc.Process
+	running  map[string]running
+}
+
+// running is a service under way.
+type running struct {
+	proc *proc.Process
+	nc   *nats.Conn
 }
 
 // Start starts everything as parts of p and returns when it is ready.
@@ -79,13 +91,18 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 	if o.Pace == (emulator.Pace{}) {
 		o.Pace = emulator.SandboxPace()
 	}
-	s := &Stack{o: o, proc: p, ledgers: map[string]*emulator.Ledger{}, running: map[string]*proc.Process{}}
+	s := &Stack{o: o, proc: p, ledgers: map[string]*emulator.Ledger{}, running: map[string]running{}}
 	var err error
-	s.broker, err = natsd.Start(natsd.Options{StoreDir: filepath.Join(o.StoreDir, "nats"), Listen: o.Listen, Sync: o.Sync, Log: o.Log})
+	s.broker, err = natsd.Start(natsd.Options{
+		StoreDir: filepath.Join(o.StoreDir, "nats"), Listen: o.Listen, Sync: o.Sync, Log: o.Log, Registerer: p.Registerer("broker"),
+	})
 	if err != nil {
 		return nil, err
 	}
 	p.Defer("broker", func() error { s.broker.Stop(); return nil })
+	if o.Listen != "" { // without, it is a sandbox that ends with its process, or a simulation of hours
+		p.Go("watchdog", s.broker.Watch, nil)
+	}
 	if o.Providers.Sandbox {
 		if err := s.emulate(); err != nil {
 			return nil, err
@@ -147,28 +164,39 @@ func (s *Stack) listen(address string) (net.Listener, error) {
 	return net.Listen("tcp", "127.0.0.1:0")
 }
 
-// StartService starts one service with a connection of its own. It must not be running.
+// StartService starts one service with a connection of its own. It must not be running. A further replica is named with a
+// suffix: poller-2.
 func (s *Stack) StartService(ctx context.Context, name string) error {
+	var faults failpoint.Plan
+	if s.o.Faults != nil {
+		faults = s.o.Faults(name)
+	}
 	p := s.proc.Child(name)
 	nc, err := s.broker.Connect(name)
 	if err != nil {
 		return err
 	}
 	p.Defer("connection", func() error { return bus.Drain(nc) })
-	b, err := bus.Open(ctx, nc, bus.Options{Replicas: s.o.Pipeline.Replicas, Log: s.o.Log})
+	b, err := bus.Open(ctx, nc, bus.Options{Replicas: s.o.Pipeline.Replicas, Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults})
 	if err != nil {
 		return err
 	}
-	s.running[name] = p
-	switch name {
+	s.running[name] = running{p, nc}
+	kind, _, _ := strings.Cut(name, "-")
+	switch kind {
 	case Submitter:
-		j, err := journal.Open(filepath.Join(s.o.StoreDir, "journal"), s.o.Log)
+		j, err := journal.Open(filepath.Join(s.o.StoreDir, "journal"), s.o.Log, faults)
 		if err != nil {
 			return err
 		}
 		p.Defer("journal", j.Close)
+		g := guard.Open(ctx, guard.Options{
+			Bus: b, Dir: filepath.Join(s.o.StoreDir, "journal"), Paid: !s.o.Providers.Sandbox, Sync: brokerSync(s.o.Sync), Settings: s.o.Guard,
+			Log: s.o.Log, Registerer: p.Registerer(name),
+		})
+		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, Log: s.o.Log,
+			Bus: b, Journal: j, Spending: g, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, Log: s.o.Log,
 			Registerer: p.Registerer(name),
 		})
 		if err != nil {
@@ -191,8 +219,23 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 	return nil
 }
 
+// brokerSync is how the embedded broker syncs, as the guard takes it.
+func brokerSync(s natsd.Sync) guard.Sync {
+	if s == natsd.SyncInterval {
+		return guard.SyncInterval
+	}
+	return guard.SyncAlways
+}
+
 // StopService stops one service as its process would be stopped.
-func (s *Stack) StopService(name string) error { return s.running[name].Stop() }
+func (s *Stack) StopService(name string) error { return s.running[name].proc.Stop() }
+
+// CrashService cuts one service off from the broker in the middle of whatever it does, and then ends it. What it had not
+// written is lost, as if its process had been killed.
+func (s *Stack) CrashService(name string) {
+	s.running[name].nc.Close()
+	_ = s.running[name].proc.Stop() // it has every right to complain
+}
 
 // URL is where other processes connect; empty without a listener.
 func (s *Stack) URL() string { return s.broker.URL() }

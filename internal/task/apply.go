@@ -21,14 +21,17 @@ var (
 const (
 	// CancelGrace is how long after a cancel for a deadline the provider may still tell how the task ended.
 	CancelGrace = 2 * time.Minute
-	// CancelTries is how often a provider that does not answer is asked to cancel.
-	CancelTries = 5
+	// CancelTries is how often a provider that does not answer is asked to cancel: after 1, 2, 4 ... 60 seconds, some minutes in all.
+	CancelTries = 10
 	// LateWatch is how long a task that was given up is still watched for a result that was paid for.
 	LateWatch = 6 * time.Hour
 	// NotFoundLooks and NotFoundSpan say when a provider that does not know a task it once accepted is believed: that many
 	// such looks in a row, over at least that time.
 	NotFoundLooks = 5
 	NotFoundSpan  = 5 * time.Minute
+
+	// cancelUnanswered is the outcome of a cancel that the provider never answered.
+	cancelUnanswered = "unanswered"
 
 	maxAttemptsKept = 20
 	maxEvidence     = 10
@@ -50,7 +53,7 @@ type Change struct {
 type Effects struct {
 	// Watch: a watch message must exist, the task is looked at.
 	Watch bool
-	// AskCancel: the provider has to be asked to cancel.
+	// AskCancel: the provider has to be asked to cancel, at AskCancelAt or as soon as possible.
 	AskCancel bool
 }
 
@@ -269,6 +272,9 @@ func (s *step) release(tr Release) {
 		return
 	}
 	s.settle(a, events.AttemptReleased, events.ChargeNone, nil, "reply", "not sent: "+tr.Reason)
+	if s.adoptEarlier() {
+		return
+	}
 	s.backToWaiting(arrowRelease, tr.Reason, tr.Wait)
 }
 
@@ -280,6 +286,9 @@ func (s *step) refused(tr Refused) {
 	e := tr.Err.Event()
 	e.Charge = events.ChargeNone
 	s.settle(a, events.AttemptRefused, events.ChargeNone, e, "reply", "refused: "+e.Message)
+	if s.adoptEarlier() {
+		return
+	}
 	switch tr.Err.Kind {
 	case events.KindRetry, events.KindRateLimited, events.KindQuota, events.KindAuth:
 		s.backToWaiting(arrowRefusedWait, e.Message, tr.Wait)
@@ -289,7 +298,9 @@ func (s *step) refused(tr Refused) {
 			s.finish(arrowCancelled, "refused by the provider after a cancel", nil)
 			return
 		}
-		s.finish(arrowRefused, e.Message, e)
+		ended := *e
+		ended.Charge = charge(s.t)
+		s.finish(arrowRefused, e.Message, &ended)
 	}
 }
 
@@ -315,7 +326,9 @@ func (s *step) doubt(tr Doubt) {
 	e := tr.Err.Event()
 	e.Kind, e.Charge = events.KindAmbiguous, events.ChargePossible
 	s.settle(a, events.AttemptInDoubt, events.ChargePossible, e, "reply", e.Message)
-	s.move(arrowDoubt, e.Message)
+	if !s.adoptEarlier() {
+		s.move(arrowDoubt, e.Message)
+	}
 }
 
 func (s *step) accepted(tr Accepted) {
@@ -332,38 +345,80 @@ func (s *step) accepted(tr Accepted) {
 		return
 	}
 	a := &s.t.Attempts[i]
-	if len(a.Ref) > 0 {
-		if bytes.Equal(a.Ref, tr.Ref) || hasEvidence(a, tr.ID) {
-			return
-		}
+	known := len(a.Ref) > 0
+	switch {
+	case !known:
+		s.settle(a, events.AttemptAccepted, events.ChargeConfirmed, nil, tr.Source, firstOf(tr.Note, "accepted as "+tr.ID))
+		a.Ref, a.ProviderID = tr.Ref, tr.ID
+	case !bytes.Equal(a.Ref, tr.Ref) && !hasEvidence(a, tr.ID):
 		s.evidence(a, tr.Source, "second id for one attempt: "+tr.ID)
 		s.move(arrowDoubleAccept, "attempt "+fmt.Sprint(a.N)+" has a second provider id "+tr.ID)
 		return
 	}
-	s.settle(a, events.AttemptAccepted, events.ChargeConfirmed, nil, tr.Source, firstOf(tr.Note, "accepted as "+tr.ID))
-	a.Ref, a.ProviderID = tr.Ref, tr.ID
-	if len(s.t.ProviderRef) > 0 || i != len(s.t.Attempts)-1 && s.t.Phase == events.PhaseSubmitting {
-		// Another attempt is out or at the provider already: two were paid for, and the record says so.
+	switch {
+	case len(s.t.ProviderRef) == 0 && (s.t.Phase != events.PhaseSubmitting || i == len(s.t.Attempts)-1):
+		s.adopt(a, tr.Note)
+	case !known:
+		// Another attempt is out or at the provider already: two may have been paid for, and the record says so. If the one
+		// that is out comes to nothing, this one is adopted.
 		s.move(arrowDoubleAccept, fmt.Sprintf("attempt %d was accepted as well, as %s", a.N, tr.ID))
-		return
 	}
+}
+
+// adopt makes an accepted attempt the one that the task lives by.
+func (s *step) adopt(a *events.Attempt, note string) {
 	at := s.m.At
-	s.t.ProviderRef, s.t.ProviderID, s.t.SubmittedAt = tr.Ref, tr.ID, &at
+	s.t.ProviderRef, s.t.ProviderID, s.t.SubmittedAt = a.Ref, a.ProviderID, &at
 	s.t.NotBefore = nil
 	if s.t.Phase == events.PhaseDone {
 		s.watchLate()
-		s.move(arrowLateAccepted, "accepted as "+tr.ID+" after the task had been given up")
+		if s.t.Error != nil {
+			e := *s.t.Error
+			e.Charge = events.ChargeConfirmed
+			s.t.Error = &e
+		}
+		s.move(arrowLateAccepted, "accepted as "+a.ProviderID+" after the task had been given up")
 		return
 	}
-	s.move(arrowAccepted, firstOf(tr.Note, "accepted as "+tr.ID))
+	s.notCounted(a)
+	s.move(arrowAccepted, firstOf(note, "accepted as "+a.ProviderID))
 	if s.t.Cancel != nil {
 		s.move(arrowCancel, s.t.Cancel.Reason)
 	}
 }
 
+// adoptEarlier adopts an attempt whose acceptance became known while a later one was out.
+func (s *step) adoptEarlier() bool {
+	i := slices.IndexFunc(s.t.Attempts, func(a events.Attempt) bool { return len(a.Ref) > 0 })
+	if i < 0 || len(s.t.ProviderRef) > 0 {
+		return false
+	}
+	s.adopt(&s.t.Attempts[i], "")
+	return true
+}
+
+// notCounted moves the deadlines by the time that an attempt was in doubt: it was nobody's to use.
+func (s *step) notCounted(a *events.Attempt) {
+	if s.t.Phase != events.PhaseInDoubt && s.t.Phase != events.PhaseParked {
+		return
+	}
+	spent := s.m.At.Sub(a.IntentAt)
+	s.t.Deadline = s.t.Deadline.Add(spent)
+	if s.t.StartDeadline != nil {
+		at := s.t.StartDeadline.Add(spent)
+		s.t.StartDeadline = &at
+	}
+}
+
 func (s *step) cancel(tr Cancel) {
 	switch {
-	case s.t.Phase == events.PhaseDone || s.t.Phase == events.PhaseCancelling:
+	case s.t.Phase == events.PhaseDone:
+		return
+	case s.t.Phase == events.PhaseCancelling:
+		if s.t.Cancel.Outcome == cancelUnanswered {
+			s.t.Cancel = &events.CancelState{AskedAt: s.m.At, Reason: firstOf(tr.Reason, s.t.Cancel.Reason), By: s.t.Cancel.By}
+			s.move(arrowCancelSent, "asked for again")
+		}
 		return
 	case s.t.Cancel != nil && (s.t.Cancel.SentAt == nil || s.t.Cancel.Outcome == string(provider.CancelUnsupported)):
 		return
@@ -389,11 +444,14 @@ func (s *step) cancelAnswered(tr CancelAnswered) {
 	note := "the provider answers: " + string(tr.Outcome)
 	if tr.Err != nil {
 		note = fmt.Sprintf("asking the provider failed (%d of %d): %s", c.Tries, CancelTries, tr.Err.Message)
-		tr.Outcome = "unanswered"
+		tr.Outcome = cancelUnanswered
 	}
 	if tr.Err == nil || c.Tries >= CancelTries {
 		at := s.m.At
-		c.SentAt, c.Outcome = &at, string(tr.Outcome)
+		c.SentAt, c.Outcome, c.RetryAt = &at, string(tr.Outcome), nil
+	} else {
+		at := s.m.At.Add(min(time.Second<<(c.Tries-1), time.Minute))
+		c.RetryAt = &at
 	}
 	s.t.Cancel = &c
 	if tr.Outcome == provider.CancelUnsupported && c.By == "client" {
@@ -408,29 +466,52 @@ func (s *step) cancelAnswered(tr CancelAnswered) {
 }
 
 func (s *step) resolve(tr Resolve) {
-	late := s.t.Phase == events.PhaseDone && s.t.Status == events.StatusFailed && s.t.Error != nil &&
-		s.t.Error.Charge == events.ChargePossible && len(s.t.ProviderRef) == 0
+	if tr.Command != 0 && tr.Command <= s.t.LastCommand {
+		return // this decision has taken effect
+	}
 	inDoubt := s.t.Phase == events.PhaseInDoubt || s.t.Phase == events.PhaseParked
-	last := s.t.Attempt()
+	doubtful := s.doubtful()
 	switch {
-	case last == nil, !inDoubt && (!late || tr.Action != events.ResolveAdopt):
-		s.err = fmt.Errorf("%w: the task is %s, resolve needs in_doubt or parked", ErrNotApplicable, s.t.Phase)
+	case doubtful == nil || !inDoubt && (tr.Action != events.ResolveAdopt || s.t.Phase != events.PhaseDone):
+		s.err = fmt.Errorf("%w: the task is %s and resolve needs in_doubt or parked", ErrNotApplicable, s.t.Phase)
+		return
 	case tr.Action == events.ResolveAdopt:
 		s.accepted(Accepted{
-			Meta: s.m, Attempt: last.N, Ref: tr.Ref, ID: tr.ID, Source: "person",
+			Meta: s.m, Attempt: doubtful.N, Ref: tr.Ref, ID: tr.ID, Source: "person",
 			Note: "adopted as " + tr.ID + suffix(tr.Reason),
 		})
 	case tr.Action == events.ResolveResubmit:
-		s.evidence(last, "person", "resubmit"+suffix(tr.Reason))
+		s.evidence(doubtful, "person", "resubmit"+suffix(tr.Reason))
 		s.t.MaxPaidAttempts = max(s.t.MaxPaidAttempts, possiblyPaid(s.t)+1)
+		s.t.Cancel = nil // a person who buys again does not want it cancelled
+		s.notCounted(doubtful)
 		s.backToWaiting(arrowResubmit, "a person allowed another paid attempt"+suffix(tr.Reason), 0)
 	default:
-		s.evidence(last, "person", "written off"+suffix(tr.Reason))
+		s.evidence(doubtful, "person", "written off"+suffix(tr.Reason))
 		s.finish(arrowWriteOff, "written off by a person"+suffix(tr.Reason), &events.Error{
 			Code: events.CodeWrittenOff, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
 			Message: "written off by a person; the provider may have charged for it" + suffix(tr.Reason),
 		})
 	}
+	s.t.LastCommand = max(s.t.LastCommand, tr.Command)
+}
+
+// doubtful returns the latest attempt of which nobody knows whether it was accepted.
+func (s *step) doubtful() *events.Attempt {
+	for i := len(s.t.Attempts) - 1; i >= 0; i-- {
+		if a := &s.t.Attempts[i]; a.Charge == events.ChargePossible && len(a.Ref) == 0 && len(s.t.ProviderRef) == 0 {
+			return a
+		}
+	}
+	return nil
+}
+
+// charge is what is known about the price of a task that nothing has come of.
+func charge(t events.Task) events.Charge {
+	if possiblyPaid(t) > 0 {
+		return events.ChargePossible
+	}
+	return events.ChargeNone
 }
 
 // possiblyPaid counts the attempts that are not proven free.

@@ -11,6 +11,9 @@ type Arrow struct {
 	Event events.EventType
 }
 
+// DoubleAccept is the arrow that should never be taken: a provider has accepted a task twice. It is an alarm.
+const DoubleAccept = "double_accept"
+
 // The arrows' names.
 const (
 	arrowAccept        = "accept"
@@ -18,7 +21,7 @@ const (
 	arrowRelease       = "release"
 	arrowAccepted      = "accepted"
 	arrowLateAccepted  = "late_accepted"
-	arrowDoubleAccept  = "double_accept"
+	arrowDoubleAccept  = DoubleAccept
 	arrowRefusedWait   = "refused_wait"
 	arrowRefused       = "refused"
 	arrowDoubt         = "doubt"

@@ -58,11 +58,8 @@ func (s *step) overdue() bool {
 		return false
 	}
 	s.t.Cancel = &events.CancelState{AskedAt: s.m.At, By: by}
-	charge := events.ChargeNone
-	if possiblyPaid(s.t) > 0 {
-		charge = events.ChargePossible
-	}
-	s.finish(arrowExpired, "it was still waiting", s.deadlineError(charge))
+	s.t.Unannounced = true // a heartbeat is the last of its kind, and may be lost
+	s.finish(arrowExpired, "it was still waiting", s.deadlineError(charge(s.t)))
 	return true
 }
 
@@ -80,16 +77,22 @@ func (s *step) expire(by string) {
 // cancelOverdue bounds how long a cancel may take.
 func (s *step) cancelOverdue() {
 	c := s.t.Cancel
-	if c.By == "client" {
-		if by, ok := s.missed(); ok {
-			s.t.Cancel = &events.CancelState{AskedAt: s.m.At, By: by, SentAt: c.SentAt, Outcome: c.Outcome, Tries: c.Tries}
-			s.move(arrowExpire, s.deadlineError("").Message)
-		}
+	if cancelEnd(s.t, c).After(s.m.At) {
 		return
 	}
-	if s.m.At.Sub(c.AskedAt) >= CancelGrace {
+	if c.By == "client" {
+		s.giveUp("it was cancelled, and the provider did not say how it ended")
+	} else {
 		s.giveUp("the provider did not say how it ended")
 	}
+}
+
+// cancelEnd is until when the provider may say how a task ended that was asked to be cancelled.
+func cancelEnd(t events.Task, c *events.CancelState) time.Time {
+	if c.By == "client" {
+		return t.Deadline.Add(CancelGrace)
+	}
+	return c.AskedAt.Add(CancelGrace)
 }
 
 // giveUp ends the task for its deadline and goes on watching for the result that was paid for.
@@ -118,7 +121,10 @@ func (s *step) deadlineError(charge events.Charge) *events.Error {
 func Overdue(t events.Task, now time.Time) bool {
 	s := step{m: Meta{At: now}, t: t}
 	_, missed := s.missed()
-	return missed || t.Phase == events.PhaseCancelling && t.Cancel.By != "client" && now.Sub(t.Cancel.AskedAt) >= CancelGrace
+	if t.Phase == events.PhaseCancelling {
+		return !cancelEnd(t, t.Cancel).After(now)
+	}
+	return missed
 }
 
 // horizon settles a submit in doubt by policy, once the provider's silence means something. Where a list should have been
@@ -142,12 +148,14 @@ func (s *step) horizon(tr Due) {
 	switch {
 	case silent && s.t.OnInDoubt == events.InDoubtFail:
 		s.evidence(a, "timer", note)
+		s.t.Unannounced = true
 		s.finish(arrowWriteOff, note, &events.Error{
 			Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
 			Message: "nobody knows whether the provider accepted the paid request: " + note,
 		})
-	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts:
+	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts && s.t.Cancel == nil:
 		s.evidence(a, "timer", note+"; resubmitted by policy")
+		s.notCounted(a)
 		s.backToWaiting(arrowResubmit, note+"; another paid attempt is allowed by the request", 0)
 	default:
 		s.evidence(a, "timer", note+"; held for a person")
@@ -205,6 +213,18 @@ func Wants(t events.Task) Effects {
 	}
 }
 
+// AskCancelNow reports whether the provider should be asked to cancel at this moment.
+func AskCancelNow(t events.Task, now time.Time) bool {
+	return Wants(t).AskCancel && !askCancelAt(t).After(now)
+}
+
+func askCancelAt(t events.Task) time.Time {
+	if t.Cancel.RetryAt != nil {
+		return *t.Cancel.RetryAt
+	}
+	return t.Cancel.AskedAt
+}
+
 const (
 	longHeartbeat  = 5 * time.Minute
 	parkHeartbeat  = 15 * time.Minute
@@ -230,7 +250,7 @@ func Heartbeat(t events.Task) time.Duration {
 		return beatBefore(t.Attempt().NotAfter.Sub(written(t)))
 	case events.PhaseCancelling:
 		if Wants(t).AskCancel {
-			return time.Second
+			return max(time.Second, askCancelAt(t).Sub(written(t)).Round(time.Second))
 		}
 		return shortHeartbeat
 	}
@@ -266,7 +286,9 @@ func (s *step) publish(c Change) []events.Event {
 	if s.reject != nil {
 		return []events.Event{*s.reject}
 	}
-	var once, progress []events.Event
+	var once, repeated []events.Event
+	var latest *events.Event // the newest of this change: it brings the log lines
+	doubt := c.Task.Phase == events.PhaseInDoubt || c.Task.Phase == events.PhaseParked
 	whole := !s.written || s.retell
 	seen := map[events.EventType]bool{}
 	for _, tr := range c.Task.Transitions {
@@ -286,13 +308,22 @@ func (s *step) publish(c Change) []events.Event {
 		case e.Once:
 			once = append(once, e)
 			whole = whole || isNew
-		case isNew:
-			e.Logs = s.newLogs
-			progress = []events.Event{e} // one write, one of them: the last step tells it all
+			if isNew {
+				latest = &once[len(once)-1]
+			}
+		case isNew, doubt && tr.Event == events.EventInDoubt:
+			// One write, one of them: the last step tells it all. That a person has to decide is told again until somebody does.
+			repeated = []events.Event{e}
+			if isNew {
+				latest = &repeated[0]
+			}
 		}
 	}
-	if !whole && progress == nil {
+	if latest == nil && !whole {
 		return nil
+	}
+	if latest != nil {
+		latest.Logs = s.newLogs
 	}
 	var all []events.Event
 	for _, e := range once {
@@ -300,7 +331,7 @@ func (s *step) publish(c Change) []events.Event {
 			all = append(all, e)
 		}
 	}
-	return append(all, progress...)
+	return append(all, repeated...)
 }
 
 // trim bounds what a record keeps. Steps that events derive from stay, others go first, oldest first.

@@ -278,6 +278,10 @@ func (s *step) lookFailed(tr LookFailed) {
 	s.t.Trouble = &now
 	s.move(arrowLookFailed, string(now.Kind)+": "+now.Message)
 	if now.NotFound >= NotFoundLooks && s.m.At.Sub(now.Since) >= NotFoundSpan {
+		if c := s.t.Cancel; c != nil && c.By == "client" && c.Outcome == string(provider.CancelDone) {
+			s.finish(arrowCancelled, "cancelled by the provider, which no longer knows the task", nil)
+			return
+		}
 		s.finish(arrowLost, "the provider no longer knows the task", &events.Error{
 			Code: events.CodeTaskLost, Kind: events.KindNotFound, Charge: events.ChargePossible,
 			Message: "the provider accepted the task and no longer knows it: " + now.Message,

@@ -104,10 +104,12 @@ type CancelAnswered struct {
 // Resolve is a person's decision about a task in doubt.
 type Resolve struct {
 	Meta
-	Action events.ResolveAction
-	Ref    json.RawMessage
-	ID     string
-	Reason string
+	// Command is the place of the command in its stream, by which a redelivery is known; 0 for none.
+	Command uint64
+	Action  events.ResolveAction
+	Ref     json.RawMessage
+	ID      string
+	Reason  string
 }
 
 // Searched says that the provider's list was asked for an attempt in doubt and did not show it. What it does show is brought

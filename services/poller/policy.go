@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -17,7 +18,7 @@ const (
 	firstRetry = time.Second
 	lastRetry  = 4 * time.Second
 	retries    = 3
-	// lookWait bounds one try. All four together with their pauses stay under the watch consumer's AckWait.
+	// lookWait bounds one try.
 	lookWait = 25 * time.Second
 	// A lane whose looks fail this often in a row is left alone for breakerWait, then asked by one look.
 	breakerFailures = 20
@@ -30,8 +31,11 @@ func (s *Service) policies(lane string) failsafe.Executor[provider.Snapshot] {
 		if err == nil {
 			return false
 		}
-		kind := provider.AsError(err).Kind
-		return kind == events.KindRetry || kind == events.KindInternal
+		e := provider.AsError(err)
+		if e.HTTPStatus >= 400 && e.HTTPStatus < 500 {
+			return e.HTTPStatus == http.StatusRequestTimeout || e.HTTPStatus == http.StatusTooEarly
+		}
+		return e.Kind == events.KindRetry || e.Kind == events.KindInternal
 	}
 	retry := retrypolicy.NewBuilder[provider.Snapshot]().
 		HandleIf(transient).

@@ -4,6 +4,8 @@
 // shares; after a look it is handed back with the delay until the next, and nothing is written unless something changed. The
 // heartbeat of each record is the net under it: it acts on what is overdue and makes a missing watch message again.
 //
+// A submit in doubt is searched for in the provider's own list, where there is one, on the beats of its record: see resolve.go.
+//
 // A look that fails is tried again after 1, 2 and 4 seconds where that can help, and else simply comes again. It never
 // fails a task. The poller never submits.
 package poller
@@ -39,10 +41,22 @@ type Canceller interface {
 	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
 }
 
+// A Lister shows what a provider has accepted since a time and what may be the one request that a task's input made. What speaks
+// against that is left out; Found.Exact is as its documentation says. complete says that a request that is not shown was
+// not accepted, as far as one listing can tell. Its errors are *provider.Error and say nothing about the task.
+type Lister interface {
+	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error)
+}
+
 // A Driver is what the poller needs of a provider.
 type Driver interface {
 	Looker
 	Canceller
+	Lister
+	// Features tells whether the provider lists tasks of a model.
+	Features(model string) provider.Features
+	// Ref builds the handle of a provider id.
+	Ref(model, id string) (json.RawMessage, error)
 }
 
 // A Lane is one provider account.
@@ -53,8 +67,10 @@ type Lane struct {
 	Interval time.Duration
 	// InFlight is how many looks may be under way at once; 32 if 0.
 	InFlight int
-	// Horizon is how long after a submit in doubt the provider may stay silent before the request's policy settles it.
-	Horizon time.Duration
+	// Horizon is how long after a submit in doubt the provider may stay silent about a task before the request's policy settles it.
+	Horizon func(events.Task) time.Duration
+	// Listings is how many complete listings without it that takes besides, where the provider lists tasks of the model; 3 if 0.
+	Listings int
 }
 
 // Options configure a Service.
@@ -68,6 +84,7 @@ type Options struct {
 const (
 	defaultInterval   = 10 * time.Second
 	defaultInFlight   = 32
+	defaultListings   = 3
 	heartbeatInFlight = 32
 	// lateInterval is the least time between two looks at a task that was given up.
 	lateInterval = 30 * time.Second
@@ -101,6 +118,9 @@ func New(o Options) (*Service, error) {
 		}
 		if l.Interval == 0 {
 			l.Interval = defaultInterval
+		}
+		if l.Listings == 0 {
+			l.Listings = defaultListings
 		}
 		s.lanes[l.Name] = &lane{Lane: l, looks: s.policies(l.Name)}
 	}

@@ -18,7 +18,7 @@ import (
 const (
 	// storeWait is when a message is tried again whose effect could not be stored.
 	storeWait = 2 * time.Second
-	// headerMarker is set on the marker that an expired due message leaves behind.
+	// headerMarker is set on the marker that an expired due message leaves behind. It is a heartbeat that nobody heard in time.
 	headerMarker = "Nats-Marker-Reason"
 	// maxCancelWait bounds one call of a provider's cancel.
 	maxCancelWait = 30 * time.Second
@@ -55,9 +55,6 @@ func (s *Service) watch(ctx context.Context, m bus.Message) bus.Verdict {
 
 // heartbeat acts on what is overdue.
 func (s *Service) heartbeat(ctx context.Context, m bus.Message) bus.Verdict {
-	if m.Get(headerMarker) != "" {
-		return bus.Done()
-	}
 	key, err := events.ParseDueSubject(m.Subject)
 	if err != nil {
 		return bus.Drop(err.Error())
@@ -66,9 +63,15 @@ func (s *Service) heartbeat(ctx context.Context, m bus.Message) bus.Verdict {
 	if errors.Is(err, bus.ErrNotFound) {
 		return bus.Done()
 	}
+	if err == nil && m.Get(headerMarker) != "" && t.Phase == events.PhaseDone && !t.Unannounced {
+		return bus.Done() // the last heartbeat of an ended task has expired
+	}
 	if err == nil {
 		s.metrics.heartbeats.Inc()
-		t, err = s.due(ctx, t)
+		t, err = s.resolve(ctx, t)
+	}
+	if err == nil {
+		t, err = s.due(ctx, t) // after the search: what it has just shown counts
 	}
 	if l := s.lanes[t.Account]; err == nil && l != nil {
 		_, err = s.askCancel(ctx, l, t)
@@ -88,7 +91,10 @@ func (s *Service) later(key events.Key, err error) bus.Verdict {
 func (s *Service) due(ctx context.Context, t events.Task) (events.Task, error) {
 	tr := task.Due{Meta: s.meta()}
 	if l := s.lanes[t.Account]; l != nil {
-		tr.Horizon = l.Horizon
+		tr.Horizon = l.Horizon(t)
+		if l.Driver.Features(t.Model).List {
+			tr.Listings = l.Listings
+		}
 	}
 	c, err := s.book.Apply(ctx, t.Key(), tr)
 	return c.Task, err
@@ -143,7 +149,7 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task) (events.Task
 
 // askCancel asks the provider to cancel, if the record wants that.
 func (s *Service) askCancel(ctx context.Context, l *lane, t events.Task) (events.Task, error) {
-	if !task.Wants(t).AskCancel {
+	if !task.AskCancelNow(t, time.Now()) {
 		return t, nil
 	}
 	callCtx, cancel := context.WithTimeout(ctx, maxCancelWait)

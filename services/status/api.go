@@ -162,7 +162,7 @@ func (s *Service) safely(work, stop context.Context, e endpoint, r micro.Request
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("request panicked", "subject", r.Subject(), "panic", p, "stack", string(debug.Stack()))
-			err = fail(500, codeInternal, events.KindInternal, "a fault in reelay's status service; its log tells more")
+			err = fail(500, events.CodeInternal, events.KindInternal, "a fault in reelay's status service; its log tells more")
 		}
 	}()
 	c := call{header: r.Headers(), data: r.Data(), stop: stop}
@@ -205,7 +205,7 @@ func (s *Service) answer(e endpoint, r micro.Request, reply any, err error) {
 		m.Data, err = events.Marshal(reply)
 	}
 	if limit := s.maxAnswer(); err == nil && len(m.Data) > limit {
-		err = fail(500, codeInternal, events.KindInternal, "the answer has %d bytes, over the server's limit of %d", len(m.Data), limit)
+		err = fail(500, events.CodeInternal, events.KindInternal, "the answer has %d bytes, over the server's limit of %d", len(m.Data), limit)
 	}
 	code := "200"
 	if err != nil {

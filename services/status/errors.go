@@ -10,9 +10,6 @@ import (
 	"reelay/internal/bus"
 )
 
-// codeInternal is the code of a fault of the service itself.
-const codeInternal = "internal"
-
 // maxFieldBytes bounds the name of a field in an answer: a request may name an unknown one of any length.
 const maxFieldBytes = 128
 

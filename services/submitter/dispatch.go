@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,9 +62,13 @@ func (s *Service) dispatch(ctx context.Context, l *lane) error {
 // await returns the next task whose turn it is; false when ctx ends.
 func (s *Service) await(ctx context.Context, l *lane) (events.Key, bool) {
 	for {
-		key, ok, wait := l.next(time.Now())
-		if ok {
-			return key, true
+		wait := stoppedWait
+		if s.leave(l) == nil {
+			var ok bool
+			var key events.Key
+			if key, ok, wait = l.next(time.Now()); ok {
+				return key, true
+			}
 		}
 		var timer <-chan time.Time
 		if wait > 0 {
@@ -71,7 +76,7 @@ func (s *Service) await(ctx context.Context, l *lane) (events.Key, bool) {
 		}
 		select {
 		case <-ctx.Done():
-			return key, false
+			return events.Key{}, false
 		case <-l.wake:
 		case <-timer:
 		}
@@ -86,46 +91,58 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 		s.again(ctx, l, key, err)
 		return
 	}
-	input, err := s.input(ctx, t)
-	if err != nil {
-		log.Warn("input", "error", err)
-		s.again(ctx, l, key, err)
-		return
-	}
 	if wait := l.brake(); wait > 0 {
 		s.metrics.submits.WithLabelValues(l.Name, "braked").Inc()
 		l.hold(time.Now().Add(wait))
 		l.set(key, &t)
 		return
 	}
+	input, err := s.input(ctx, t)
+	if err != nil {
+		log.Warn("input", "error", err)
+		l.unsent()
+		s.again(ctx, l, key, err)
+		return
+	}
 	req, renderErr := l.Driver.Render(t, input, "")
 	sum := sha256.Sum256(req.Body)
-	owner := nuid.Next()
 	now := time.Now().UTC()
+	e := journal.Entry{Owner: nuid.Next(), Project: key.Project, TaskID: key.ID, Attempt: 1, At: now}
+	if last := t.Attempt(); last != nil {
+		e.Attempt = last.N + 1
+	}
+	// Written down before the intent: if this process dies in between, the next can prove that nothing was sent.
+	if err := s.o.Journal.Begin(e); err != nil && !errors.Is(err, journal.ErrClaimed) {
+		log.Error("nothing is sent without the journal", "error", err)
+		l.unsent()
+		s.again(ctx, l, key, err)
+		return
+	} else if err != nil {
+		s.claimed(ctx, l, key, e)
+		return
+	}
 	permit, t, err := s.book.Intend(ctx, key, task.Intent{
-		Meta: task.Meta{At: now, By: name}, Owner: owner, BodySHA256: hex.EncodeToString(sum[:]), NotAfter: now.Add(intentLife),
+		Meta: task.Meta{At: now, By: name}, Owner: e.Owner, BodySHA256: hex.EncodeToString(sum[:]), NotAfter: now.Add(intentLife),
 	})
+	if err == nil && t.Attempt().N != e.Attempt {
+		err = fmt.Errorf("the attempt is number %d, not %d", t.Attempt().N, e.Attempt)
+	}
 	if err != nil {
 		// Nothing was sent. If the intent is in the record all the same, it is taken back by its owner.
 		log.Info("no permit to send", "reason", err)
 		l.unsent()
-		s.report(ctx, key, task.Release{Meta: s.meta(), Owner: owner, Reason: "the intent was not acknowledged"})
+		s.settle(ctx, e, journal.Answer{Outcome: notSent, Error: &events.Error{Message: "the intent was not acknowledged"}})
 		s.again(ctx, l, key, err)
 		return
 	}
-	e := journal.Entry{Owner: owner, Project: key.Project, TaskID: key.ID, Attempt: t.Attempt().N, At: now}
 	if renderErr != nil {
 		l.unsent()
-		s.report(ctx, key, task.Refused{Meta: s.meta(), Owner: owner, Err: &provider.Error{
+		s.settle(ctx, e, journal.Answer{Outcome: string(provider.Refused), Error: &events.Error{
 			Kind: events.KindInvalid, Code: events.CodeInvalidRequest, Message: renderErr.Error(),
 		}})
 		return
 	}
-	if err := s.o.Journal.Begin(e); err != nil {
-		l.unsent()
-		s.report(ctx, key, s.notBegun(owner, err))
-		return
-	}
+	owner := e.Owner
 	reply, err := s.poster.Post(context.WithoutCancel(ctx), permit, req, func(postCtx context.Context) error {
 		return s.gate(postCtx, ctx, l, key, owner)
 	})
@@ -136,15 +153,21 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 	s.settle(ctx, e, answer)
 }
 
-// notBegun says what an attempt is that the journal refused: unsent if it could not be written, in doubt if it was begun before.
-func (s *Service) notBegun(owner string, err error) task.Trigger {
-	s.log.Error("nothing is sent without the journal", "error", err)
-	if errors.Is(err, journal.ErrClaimed) {
-		return task.Doubt{Meta: s.meta(), Owner: owner, Err: &provider.Error{
+// claimed puts a task in doubt whose next attempt has been sent before, although its record knows nothing of that: a broker has
+// forgotten an acknowledged write.
+func (s *Service) claimed(ctx context.Context, l *lane, key events.Key, e journal.Entry) {
+	s.log.Error("the record has forgotten an attempt that was sent; it is in doubt", "task", key, "attempt", e.Attempt)
+	l.unsent()
+	now := time.Now().UTC()
+	_, _, err := s.book.Intend(ctx, key, task.Intent{
+		Meta: task.Meta{At: now, By: name}, Owner: e.Owner, NotAfter: now.Add(intentLife),
+	})
+	if err == nil {
+		s.report(ctx, key, task.Doubt{Meta: s.meta(), Owner: e.Owner, Err: &provider.Error{
 			Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: "this attempt was sent before, and the record had forgotten it",
-		}}
+		}})
 	}
-	return task.Release{Meta: s.meta(), Owner: owner, Reason: "the journal cannot be written", Wait: unsentWait}
+	s.again(ctx, l, key, err)
 }
 
 // settle brings an outcome to its record, and tells the journal when it is there.
@@ -183,6 +206,12 @@ func (s *Service) gate(ctx, service context.Context, l *lane, key events.Key, ow
 	if l.tripped() {
 		return errors.New("the breaker of the lane has opened")
 	}
+	if err := s.leave(l); err != nil {
+		return err
+	}
+	if err := s.o.Bus.CheckLane(ctx, l.Name); err != nil {
+		return err
+	}
 	t, err := s.book.Get(ctx, key)
 	switch {
 	case err != nil:
@@ -191,6 +220,8 @@ func (s *Service) gate(ctx, service context.Context, l *lane, key events.Key, ow
 		return errors.New("a cancel was asked for")
 	case t.Phase != events.PhaseSubmitting || t.Attempt().Owner != owner:
 		return errors.New("the attempt is no longer ours")
+	case slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool { return len(a.Ref) > 0 }):
+		return errors.New("an earlier attempt turned out to be accepted")
 	}
 	return s.o.Journal.Gate(owner)
 }
@@ -271,8 +302,11 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) b
 	defer stop()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, reportPause) {
 		_, err := s.book.Apply(work, key, tr)
-		if err == nil || errors.Is(err, bus.ErrNotFound) {
+		if err == nil {
 			return true
+		}
+		if errors.Is(err, bus.ErrNotFound) {
+			return s.orphan(key, tr)
 		}
 		s.log.Error("outcome of a submit is not recorded yet", "task", key, "outcome", fmt.Sprintf("%T", tr), "error", err)
 		select {
@@ -281,6 +315,18 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) b
 		case <-time.After(wait):
 		}
 	}
+}
+
+// orphan is an outcome whose task has no record. What may have been paid for stays in the journal: the broker may be the
+// wrong one, or have lost its store, and the next start tries again.
+func (s *Service) orphan(key events.Key, tr task.Trigger) bool {
+	switch tr.(type) {
+	case task.Release, task.Refused:
+		return true
+	}
+	s.metrics.orphans.Inc()
+	s.log.Error("a paid request belongs to a task that this broker does not know; it stays in the journal", "task", key)
+	return false
 }
 
 // again puts a task back in line whose record could not be read or written; if it is no longer waiting, the next look at it

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -80,11 +79,8 @@ func payloadDigest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// derivedID names a task whose request brought no id. It depends on nothing but the message's place in the stream, so that a
-// redelivery names the same task; the time keeps it apart from the ids of a stream that was deleted.
-func derivedID(m bus.Message) string {
-	return "t" + strconv.FormatUint(m.Sequence, 10) + "-" + strconv.FormatInt(m.Time.UnixMilli(), 36)
-}
+// derivedID names a task whose request brought no id.
+func derivedID(m bus.Message) string { return events.DerivedTaskID(m.Sequence, m.Time) }
 
 func (s *Service) request(ctx context.Context, m bus.Message) error {
 	k := events.Key{Project: events.InvalidProject, ID: derivedID(m)}
@@ -221,7 +217,7 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 		if err != nil {
 			return refuse(k, "", events.CodeInvalidRequest, err)
 		}
-		resolve := task.Resolve{Meta: meta, Action: r.Action, ID: r.ProviderID, Reason: r.Reason}
+		resolve := task.Resolve{Meta: meta, Command: m.Sequence, Action: r.Action, ID: r.ProviderID, Reason: r.Reason}
 		if r.Action == events.ResolveAdopt {
 			if resolve.Ref, err = s.handleOf(ctx, k, r.ProviderID); err != nil {
 				return s.unknownTask(m, k, err)

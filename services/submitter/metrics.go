@@ -13,6 +13,8 @@ type metrics struct {
 	rejected *prometheus.CounterVec
 	submits  *prometheus.CounterVec
 	held     *prometheus.CounterVec
+	orphans  prometheus.Counter
+	paused   *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -21,7 +23,15 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		reg.MustRegister(c)
 		return c
 	}
+	paused := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "reelay_lane_paused", Help: "1 while a switch in the bucket reelay_lanes pauses the lane."}, []string{"lane"})
+	reg.MustRegister(paused)
+	orphans := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "reelay_orphans_total", Help: "Outcomes of paid requests whose task has no record; they stay in the journal.",
+	})
+	reg.MustRegister(orphans)
 	return metrics{
+		orphans:  orphans,
+		paused:   paused,
 		accepted: counter("reelay_requests_accepted_total", "Requests that became a task.", "lane"),
 		rejected: counter("reelay_requests_rejected_total", "Requests and commands that were refused, by code.", "code"),
 		submits:  counter("reelay_submits_total", "Paid requests by outcome: accepted, refused, in_doubt, not_sent.", "lane", "outcome"),
@@ -33,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 func codeLabel(code string) string {
 	known := []string{
 		events.CodeInvalidRequest, events.CodePayloadTooLarge, events.CodeUnknownProvider, events.CodeUnknownModel,
-		events.CodeNotConfigured, events.CodeNotFound, events.CodeConflict, events.CodeIdempotencyConflict,
+		events.CodeNotConfigured, events.CodeNotFound, events.CodeConflict, events.CodeIdempotencyConflict, events.CodeInternal,
 	}
 	if slices.Contains(known, code) {
 		return code

@@ -67,6 +67,8 @@ type Options struct {
 	Known []string
 	// Journal is this process's own memory of its paid requests.
 	Journal *journal.Journal
+	// Spending is asked before money is spent; nil always allows it.
+	Spending Spending
 	// Timeout is the total time of a task whose request names none; 30 minutes if 0.
 	Timeout time.Duration
 	// Dial opens the connections of paid requests; nil dials TCP.
@@ -89,7 +91,9 @@ type Service struct {
 	poster  *paid.Poster
 	lanes   map[string]*lane
 	metrics metrics
-	ready   atomic.Bool
+	// switches is a cache; the last-byte gate asks the broker itself.
+	switches switches
+	ready    atomic.Bool
 }
 
 // New returns a submitter. It registers its metrics.
@@ -131,8 +135,13 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Add(func() error {
 		return s.o.Bus.Consume(ctx, events.IntakeConsumer(), intakeInFlight, s.intake)
 	}, interrupt)
+	g.Add(func() error { return s.o.Bus.CollectDead(ctx) }, interrupt)
+	g.Add(func() error {
+		return s.o.Bus.Consume(ctx, events.DeadRequestConsumer(), deadInFlight, s.answerDead)
+	}, interrupt)
 	// First of all what a former process has paid for: it must not be dispatched again as if nothing were known.
 	s.recover(ctx)
+	g.Add(func() error { return s.followSwitches(ctx) }, interrupt)
 	g.Add(func() error { return s.follow(ctx) }, interrupt)
 	for _, l := range s.lanes {
 		g.Add(func() error { return s.dispatch(ctx, l) }, interrupt)

@@ -63,7 +63,8 @@ func New(o Options) *Server {
 // Ledger returns the jobs and the counts of calls.
 func (s *Server) Ledger() *emulator.Ledger { return s.ledger }
 
-// ServeHTTP routes by the shape of the path: <model> for a submit, <app>/requests/<id>[/...] for the rest.
+// ServeHTTP routes by the shape of the path: <model> for a submit, the platform API's list of requests, and
+// <app>/requests/<id>[/...] for the rest.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	segments := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	switch {
@@ -72,6 +73,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case segments[0] == "media" && len(segments) == 2:
 		s.serveMedia(w, r, segments[1])
 	case !authorised(w, r):
+	case r.URL.Path == listPath:
+		s.list(w, r)
 	default:
 		s.route(w, r, segments)
 	}

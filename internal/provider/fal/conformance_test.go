@@ -24,7 +24,7 @@ func TestConformance(t *testing.T) {
 			s := emufal.New(emufal.Options{Pace: pace})
 			return s, s.Ledger()
 		},
-		Features: provider.Features{Cancel: true, Webhook: true, Progress: true, Position: true, Logs: true},
+		Features: provider.Features{Cancel: true, List: true, Webhook: true, Progress: true, Position: true, Logs: true},
 		Samples: []providertest.Sample{
 			{Type: events.Video, Model: "fal-ai/kling-video/v3/pro/text-to-video", Input: `{"prompt":"a reel of film"}`},
 			{Type: events.Image, Model: "fal-ai/flux/schnell", Input: `{"prompt":"a reel of film","num_images":3}`},

@@ -29,6 +29,9 @@ const (
 type Options struct {
 	// BaseURL is https, or http on a loopback address, without a slash at the end. Default: DefaultBaseURL.
 	BaseURL string
+	// PlatformURL is the same for the API that lists requests. Default: DefaultPlatformURL, or BaseURL where that is set, so
+	// that a proxy or an emulator gets all calls.
+	PlatformURL string
 	// Key is the account's FAL_KEY. It must not be empty.
 	Key secret.Value
 	// Transport makes the free calls. Default: provider.NewTransport().
@@ -39,18 +42,28 @@ type Options struct {
 
 // A Driver speaks to fal for one account. It is safe for concurrent use.
 type Driver struct {
-	baseURL string
-	key     secret.Value
-	client  *http.Client
+	baseURL     string
+	platformURL string
+	key         secret.Value
+	client      *http.Client
 }
 
 // New checks the options and makes no call. Its errors name the option.
 func New(o Options) (*Driver, error) {
+	if o.PlatformURL == "" {
+		o.PlatformURL = o.BaseURL
+	}
+	if o.PlatformURL == "" {
+		o.PlatformURL = DefaultPlatformURL
+	}
 	if o.BaseURL == "" {
 		o.BaseURL = DefaultBaseURL
 	}
 	if err := provider.CheckBaseURL(o.BaseURL); err != nil {
 		return nil, fmt.Errorf("fal: base URL: %w", err)
+	}
+	if err := provider.CheckBaseURL(o.PlatformURL); err != nil {
+		return nil, fmt.Errorf("fal: platform URL: %w", err)
 	}
 	if o.Key.Empty() {
 		return nil, errors.New("fal: the key is empty")
@@ -65,7 +78,8 @@ func New(o Options) (*Driver, error) {
 		o.Timeout = DefaultTimeout
 	}
 	return &Driver{
-		baseURL: strings.TrimRight(o.BaseURL, "/"), key: o.Key, client: provider.NewClient(o.Transport, o.Timeout),
+		baseURL: strings.TrimRight(o.BaseURL, "/"), platformURL: strings.TrimRight(o.PlatformURL, "/"), key: o.Key,
+		client: provider.NewClient(o.Transport, o.Timeout),
 	}, nil
 }
 
@@ -74,7 +88,7 @@ func (d *Driver) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "fal at 
 
 // Features is the same for every model. Progress and logs depend on what the model logs.
 func (d *Driver) Features(string) provider.Features {
-	return provider.Features{Cancel: true, Webhook: true, Progress: true, Position: true, Logs: true}
+	return provider.Features{Cancel: true, List: true, Webhook: true, Progress: true, Position: true, Logs: true}
 }
 
 // Check takes any endpoint id of fal's form with any task type, and any JSON object: models and their schemas change too

@@ -26,9 +26,14 @@ func (d *Driver) Render(t events.Task, input json.RawMessage, callbackURL string
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("X-Fal-Queue-Priority", "normal")
+	// Always sent: that fal does not begin later than this is what makes its silence about a lost answer mean something.
+	begin := t.Deadline
 	if t.StartDeadline != nil {
+		begin = *t.StartDeadline
+	}
+	if !begin.IsZero() {
 		// The older of fal's two names for this header, the one that its own clients send.
-		seconds := max(1, t.StartDeadline.Sub(t.CreatedAt).Seconds())
+		seconds := max(1, begin.Sub(t.CreatedAt).Seconds())
 		r.Header.Set("X-Fal-Request-Timeout", strconv.FormatFloat(seconds, 'f', -1, 64))
 	}
 	return r, nil

@@ -1,8 +1,10 @@
 package minimax_test
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,9 @@ import (
 	"reelay/internal/provider"
 )
 
+// asking is a task of a model, as far as List reads it.
+func asking(model string) events.Task { return events.Task{TaskType: events.Video, Model: model} }
+
 func TestList(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, sandbox.Options{Pace: emulator.Pace{Queue: time.Hour}, InFlight: -1, BigIDs: true})
@@ -22,13 +27,20 @@ func TestList(t *testing.T) {
 	}
 	b.accepted(t, "MiniMax-H3-Max", inputV2)
 	b.accepted(t, modelV1, inputV1)
-	found, complete, err := b.driver.List(t.Context(), modelV2, time.Now().Add(-time.Minute))
+	for _, field := range []string{`"resolution":"2K"`, `"duration":6`, `"ratio":"9:16"`} {
+		name, _, _ := strings.Cut(field, ":")
+		other := regexp.MustCompile(name+`:("[^"]*"|\d+)`).ReplaceAllString(inputV2, field)
+		if other == inputV2 {
+			t.Fatalf("%s is not in %s", name, inputV2)
+		}
+		b.accepted(t, modelV2, other)
+	}
+	found, complete, err := b.driver.List(t.Context(), asking(modelV2), json.RawMessage(inputV2), time.Now().Add(-time.Minute))
 	if err != nil || !complete || len(found) != len(want) {
 		t.Fatalf("%d found, complete %v, %v, want %d", len(found), complete, err, len(want))
 	}
 	for _, f := range found {
-		if !want[f.ID] || f.Model != modelV2 || f.State != provider.Queued || f.Word != "queued" || f.Resolution != "768P" ||
-			f.Ratio != "16:9" || f.TaskType != "generation" || f.Duration != 5*time.Second || time.Since(f.CreatedAt) > time.Minute {
+		if !want[f.ID] || f.Exact || time.Since(f.CreatedAt) > time.Minute {
 			t.Errorf("%+v", f)
 		}
 		delete(want, f.ID)
@@ -36,11 +48,47 @@ func TestList(t *testing.T) {
 	if n := b.ledger.Calls()["list"]; n != 3 {
 		t.Errorf("%d calls, want 3", n)
 	}
-	if found, complete, err := b.driver.List(t.Context(), modelV2, time.Now().Add(time.Hour)); err != nil || !complete || len(found) != 0 {
+	if found, complete, err := b.driver.List(t.Context(), asking(modelV2), json.RawMessage(inputV2), time.Now().Add(time.Hour)); err != nil || !complete || len(found) != 0 {
 		t.Errorf("since the future: %d found, complete %v, %v", len(found), complete, err)
 	}
-	if _, _, err := b.driver.List(t.Context(), modelV1, time.Time{}); provider.AsError(orNone(err)).Code != "no_list" {
-		t.Errorf("list of a V1 model: %v", err)
+	for _, model := range []string{modelV1, "veo3"} {
+		_, _, err := b.driver.List(t.Context(), asking(model), json.RawMessage(inputV1), time.Time{})
+		if e := provider.AsError(orNone(err)); e.Code != "no_list" || e.Kind != events.KindInvalid {
+			t.Errorf("list of %s: %v", model, err)
+		}
+	}
+}
+
+// TestListShape tells which entries can be the task: what either side leaves out speaks against nothing.
+func TestListShape(t *testing.T) {
+	t.Parallel()
+	const (
+		text  = `"content":[{"type":"text","text":"a"}],"resolution":"768P","duration":5,"ratio":"16:9"`
+		image = `"content":[{"type":"text","text":"a"},{"type":"image_url"}],"resolution":"768P","duration":5,"ratio":"16:9"`
+	)
+	for _, row := range []struct {
+		name, input, entry string
+		fits               bool
+	}{
+		{"all told", text, `"model":"MiniMax-H3","resolution":"768P","duration":5,"ratio":"16:9","task_type":"generation"`, true},
+		{"nothing told", text, `"status":"queued"`, true},
+		{"empty ratio", text, `"ratio":""`, true},
+		{"another model", text, `"model":"MiniMax-H3-Max"`, false},
+		{"another case", text, `"model":"minimax-h3","resolution":"768p"`, true},
+		{"another resolution", text, `"resolution":"2K"`, false},
+		{"another duration", text, `"duration":6`, false},
+		{"another ratio", text, `"ratio":"9:16"`, false},
+		{"another ratio with an image", image, `"ratio":"9:16"`, true},
+		{"another ratio for an adaptive one", `"ratio":"adaptive"`, `"ratio":"9:16"`, true},
+		{"an upscale", text, `"task_type":"regeneration"`, false},
+		{"nothing asked", `"a":1`, `"resolution":"2K","duration":6,"ratio":"9:16"`, true},
+		{"odd words", `"resolution":1,"duration":"5","content":"x"`, `"resolution":{},"duration":[],"ratio":5`, true},
+	} {
+		d := answering(t, 200, `{"items":[{"id":"1",`+row.entry+`}],"total":1}`)
+		found, complete, err := d.List(t.Context(), asking(modelV2), json.RawMessage("{"+row.input+"}"), time.Now())
+		if err != nil || !complete || (len(found) == 1) != row.fits {
+			t.Errorf("%s: %v, complete %v, %v, want it to fit: %v", row.name, found, complete, err, row.fits)
+		}
 	}
 }
 
@@ -76,7 +124,7 @@ func TestListAnswers(t *testing.T) {
 			w.WriteHeader(row.status)
 			_, _ = io.WriteString(w, row.body)
 		})
-		found, complete, err := d.List(t.Context(), modelV2, time.Unix(1785125529, 999))
+		found, complete, err := d.List(t.Context(), asking(modelV2), json.RawMessage(inputV2), time.Unix(1785125529, 999))
 		ids := make([]string, len(found))
 		for i, f := range found {
 			ids[i] = f.ID
@@ -99,7 +147,7 @@ func TestResolveByList(t *testing.T) {
 	if a := b.submit(t, modelV2, scripted(`{"submit":"accept_then_502_html"}`, inputV2)); a.Outcome != provider.InDoubt {
 		t.Fatalf("%s", a.Outcome)
 	}
-	found, _, err := b.driver.List(t.Context(), modelV2, since)
+	found, _, err := b.driver.List(t.Context(), asking(modelV2), json.RawMessage(inputV2), since)
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%+v, %v, want the lost one", found, err)
 	}

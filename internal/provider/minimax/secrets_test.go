@@ -52,7 +52,7 @@ func TestKeyIsNeverRepeated(t *testing.T) {
 					}
 					_, err = d.Cancel(t.Context(), refOf(t, d, model, taskID))
 					hides(t, err)
-					found, _, err := d.List(t.Context(), model, time.Time{})
+					found, _, err := d.List(t.Context(), asking(model), json.RawMessage(inputV2), time.Time{})
 					hides(t, err)
 					hides(t, found)
 				}

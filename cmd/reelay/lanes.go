@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os/user"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+	"reelay/internal/bus"
+)
+
+// lanesCmd is the switch by which a person keeps lanes from spending.
+type lanesCmd struct {
+	Ls     lanesLsCmd     `cmd:"" help:"List the lanes and whether they are paused."`
+	Pause  lanesPauseCmd  `cmd:"" help:"Send no more paid requests. Everything else goes on: intake, polls, cancels, events."`
+	Resume lanesResumeCmd `cmd:"" help:"Send paid requests again."`
+}
+
+// laneArg names one lane or all.
+type laneArg struct {
+	Lane string `arg:"" optional:"" help:"Lane, such as fal."`
+	All  bool   `help:"Every lane, also those to come."`
+}
+
+// key returns the key of the switch. Its error is a usageError.
+func (l laneArg) key() (string, error) {
+	switch {
+	case l.All == (l.Lane != ""):
+		return "", usagef("name one lane, or --all")
+	case l.All:
+		return bus.AllLanes, nil
+	case !events.ValidToken(l.Lane):
+		return "", usagef("%q is no lane: 1 to %d characters of A-Z a-z 0-9 _ -", l.Lane, events.MaxTokenBytes)
+	}
+	return l.Lane, nil
+}
+
+// lanesPauseCmd pauses.
+type lanesPauseCmd struct {
+	connection `embed:""`
+	laneArg    `embed:""`
+
+	Reason string `help:"Why, for those who find it paused." required:""`
+}
+
+// Run sets the switch. When it returns, no paid request of the lane is completed any more.
+func (c *lanesPauseCmd) Run(ctx context.Context, e *env) error {
+	return c.set(ctx, e, c.laneArg, bus.LaneSwitch{Paused: true, Reason: c.Reason})
+}
+
+// lanesResumeCmd resumes.
+type lanesResumeCmd struct {
+	connection `embed:""`
+	laneArg    `embed:""`
+
+	Reason string `help:"Why, for the history of the switch."`
+}
+
+// Run sets the switch. A lane goes on when neither its own switch nor that of all lanes pauses it.
+func (c *lanesResumeCmd) Run(ctx context.Context, e *env) error {
+	return c.set(ctx, e, c.laneArg, bus.LaneSwitch{Reason: c.Reason})
+}
+
+// set sets a switch and prints all that there are.
+func (c connection) set(ctx context.Context, e *env, l laneArg, s bus.LaneSwitch) error {
+	key, err := l.key()
+	if err != nil {
+		return err
+	}
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	kv, err := a.switches(ctx)
+	if err != nil {
+		return err
+	}
+	s.By, s.At = person(), time.Now().UTC().Truncate(time.Second)
+	value, err := events.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if _, err := bounded(ctx, func(ctx context.Context) (uint64, error) { return kv.Put(ctx, key, value) }); err != nil {
+		return fmt.Errorf("switch of %s: %w", key, err)
+	}
+	return a.printSwitches(ctx, e, kv)
+}
+
+// lanesLsCmd lists the switches.
+type lanesLsCmd struct {
+	connection `embed:""`
+}
+
+// Run lists them.
+func (c *lanesLsCmd) Run(ctx context.Context, e *env) error {
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	kv, err := a.switches(ctx)
+	if err != nil {
+		return err
+	}
+	return a.printSwitches(ctx, e, kv)
+}
+
+// switches opens the bucket of the switches.
+func (a *api) switches(ctx context.Context) (jetstream.KeyValue, error) {
+	js, err := jetstream.New(a.nc)
+	if err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, bus.LaneBucket) })
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", errNoService, bus.LaneBucket)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", bus.LaneBucket, err)
+	}
+	return kv, nil
+}
+
+// readSwitches returns every switch by its key.
+func readSwitches(ctx context.Context, kv jetstream.KeyValue) (map[string]bus.LaneSwitch, error) {
+	keys, err := bounded(ctx, func(ctx context.Context) ([]string, error) { return kv.Keys(ctx) })
+	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
+		return nil, fmt.Errorf("bucket %s: %w", bus.LaneBucket, err)
+	}
+	all := map[string]bus.LaneSwitch{}
+	for _, key := range keys {
+		entry, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
+		if errors.Is(err, jetstream.ErrKeyNotFound) { // deleted since
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("switch of %s: %w", key, err)
+		}
+		all[key] = bus.DecodeLaneSwitch(entry.Value())
+	}
+	return all, nil
+}
+
+// printSwitches writes a table of the switches, and of the lanes that have none as far as the services tell.
+func (a *api) printSwitches(ctx context.Context, e *env, kv jetstream.KeyValue) error {
+	all, err := readSwitches(ctx, kv)
+	if err != nil {
+		return err
+	}
+	var r events.QueueReply
+	if _, err := a.ask(ctx, events.VerbQueue, nil, nil, &r, askTimeout); err == nil { // else the switches alone
+		for _, l := range r.Lanes {
+			if _, ok := all[l.Lane]; !ok {
+				all[l.Lane] = bus.LaneSwitch{}
+			}
+		}
+	}
+	t := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "LANE\tSWITCH\tREASON\tBY\tAT")
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		s, state, at := all[key], "on", "-"
+		if s.Paused {
+			state = "paused"
+		}
+		if !s.At.IsZero() {
+			at = s.At.Format(time.RFC3339)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", key, state, clean(s.Reason), clean(s.By), at)
+	}
+	return t.Flush()
+}
+
+// person names whoever runs the command.
+func person() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}

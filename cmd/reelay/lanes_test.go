@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/internal/bus"
+	"reelay/internal/guard/store"
+)
+
+func TestLanes(t *testing.T) {
+	b := newBench(t)
+	b.reelay("lanes", "ls").check(t, 3, "", "bucket reelay_lanes is missing")
+	b.makeStreams()
+	b.serveAPI()
+	kv, err := b.js.KeyValue(t.Context(), bus.LaneBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(key string) (s bus.LaneSwitch) {
+		t.Helper()
+		entry, err := kv.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(entry.Value(), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	listed := func(words ...string) {
+		t.Helper()
+		if r := b.reelay("lanes", "ls"); r.code != 0 || lines(r.stdout, words...) != 1 {
+			t.Errorf("not one line with %q:\n%s%s", words, r.stdout, r.stderr)
+		}
+	}
+	listed("fal", "on", "-") // it has no switch; the services know of it
+
+	b.reelay("lanes", "pause", "fal", "--reason", "the bill").check(t, 0, "the bill", "")
+	if s := read("fal"); !s.Paused || s.Reason != "the bill" || s.By == "" || time.Since(s.At) > time.Minute {
+		t.Errorf("the switch is %+v", s)
+	}
+	b.reelay("lanes", "pause", "--all", "--reason", "fire").check(t, 0, "fire", "")
+	listed("_all", "paused", "fire")
+	listed("fal", "paused", "the bill")
+	r := b.reelay("doctor")
+	if lines(r.stdout, "warn", "lanes", "paused: fal: the bill") != 1 || lines(r.stdout, "-> reelay lanes resume --all") != 1 {
+		t.Errorf("the doctor says\n%s", r.stdout)
+	}
+	b.reelay("lanes", "resume", "fal").check(t, 0, "fal", "")
+	b.reelay("lanes", "resume", "--all", "--reason", "put out").check(t, 0, "put out", "")
+	if read("fal").Paused || read(bus.AllLanes).Paused {
+		t.Error("still paused")
+	}
+	if _, err := kv.Put(t.Context(), "minimax", []byte("stop!")); err != nil {
+		t.Fatal(err)
+	}
+	listed("minimax", "paused", "no readable JSON")
+}
+
+// TestLanesUsage: a switch that is not named clearly is not touched.
+func TestLanesUsage(t *testing.T) {
+	b := newBench(t)
+	b.makeStreams()
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"pause", "--reason", "x"}, "name one lane, or --all"},
+		{[]string{"pause", "fal", "--all", "--reason", "x"}, "name one lane, or --all"},
+		{[]string{"pause", "a.b", "--reason", "x"}, `"a.b" is no lane`},
+		{[]string{"pause", "fal"}, "--reason"},
+		{[]string{"resume"}, "name one lane, or --all"},
+	} {
+		b.reelay(slices.Concat([]string{"lanes"}, row.args)...).check(t, 2, "", row.want)
+	}
+	b.reelay("lanes", "ls").check(t, 0, "LANE", "")
+}
+
+// TestDurability looks at what is known of how the records are kept.
+func TestDurability(t *testing.T) {
+	for sync, want := range map[string][]string{
+		"always": {"ok", "syncs each write"}, "interval": {"warn", "--sync interval"},
+	} {
+		b := newBench(t)
+		b.makeStreams()
+		c := jetstream.StreamConfig{Name: store.Stream, Subjects: []string{store.Subject}, Metadata: map[string]string{store.SyncKey: sync}}
+		if _, err := b.js.CreateStream(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if r := b.reelay("doctor"); lines(r.stdout, "warn", "durability", "cannot be asked") != 1 {
+			t.Errorf("what nobody has said lately is believed:\n%s", r.stdout)
+		}
+		if _, err := b.js.Publish(t.Context(), store.Subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		if r := b.reelay("doctor"); lines(r.stdout, append(want, "durability")...) != 1 {
+			t.Errorf("not one line with %q:\n%s", want, r.stdout)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/internal/bus"
+)
+
+// switches opens the bucket as any client can.
+func (b *broker) switches() jetstream.KeyValue {
+	b.Helper()
+	js, err := jetstream.New(b.connect())
+	b.ok(err)
+	kv, err := js.KeyValue(b.Context(), bus.LaneBucket)
+	b.ok(err)
+	return kv
+}
+
+func TestCheckLane(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		kv := b.switches()
+		rows := []struct {
+			key, value string
+			paused     string // the key that pauses fal, "" if none
+			text       string
+		}{
+			{"", "", "", ""},
+			{"minimax", `{"paused":true}`, "", ""},
+			{"fal", `{"paused":true,"reason":"the bill","by":"ann","at":"2026-01-02T03:04:05Z"}`, "fal", "the lane is paused: fal: the bill (by ann)"},
+			{bus.AllLanes, `{"paused":true,"reason":"fire"}`, bus.AllLanes, "the lane is paused: _all: fire"},
+			{"fal", `{"paused":false}`, bus.AllLanes, "fire"},
+			{bus.AllLanes, `{"paused":false}`, "", ""},
+			{"fal", `stop!`, "fal", "no readable JSON"},
+			{"fal", `{}`, "", ""},
+			{"fal", `{"paused":true}`, "fal", "the lane is paused: fal"},
+			{"fal", "delete", "", ""},
+		}
+		for _, row := range rows {
+			switch {
+			case row.key == "":
+			case row.value == "delete":
+				b.ok(kv.Delete(b.Context(), row.key))
+			default:
+				_, err := kv.PutString(b.Context(), row.key, row.value)
+				b.ok(err)
+			}
+			err := on.CheckLane(b.Context(), "fal")
+			var paused *bus.PausedError
+			if row.paused == "" {
+				b.ok(err)
+			} else if !errors.Is(err, bus.ErrPaused) || !errors.As(err, &paused) || paused.Key != row.paused || !strings.Contains(err.Error(), row.text) {
+				b.Errorf("%s=%s: %v, want %s by %s", row.key, row.value, err, row.text, row.paused)
+			}
+		}
+		on.Conn().Close()
+		if err := on.CheckLane(b.Context(), "fal"); err == nil || errors.Is(err, bus.ErrPaused) {
+			b.Errorf("without a broker: %v, want an error that is not ErrPaused", err)
+		}
+	})
+}
+
+func TestFollowLanes(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		kv := b.switches()
+		_, err := kv.PutString(b.Context(), "fal", `{"paused":true}`)
+		b.ok(err)
+		ctx, cancel := context.WithCancel(b.Context())
+		var story []string
+		done := make(chan error, 1)
+		go func() {
+			done <- on.FollowLanes(ctx, func(key string, s bus.LaneSwitch) { story = append(story, fmt.Sprint(key, " ", s.Paused)) })
+		}()
+		synctest.Wait()
+		_, err = kv.PutString(b.Context(), bus.AllLanes, `{"paused":true}`)
+		b.ok(err)
+		b.ok(kv.Delete(b.Context(), "fal"))
+		synctest.Wait()
+		cancel()
+		b.ok(<-done)
+		if want := []string{"fal true", " false", "_all true", "fal false"}; !slices.Equal(story, want) {
+			b.Errorf("%q, want %q", story, want)
+		}
+	})
+}

@@ -1,0 +1,552 @@
+package model
+
+import "reelay/events"
+
+// emit receives a successor: whether it needs no luck, what happened, and the property that the step itself violates.
+type emit func(s *state, sure bool, label, broken string)
+
+// next makes every successor of s.
+func (e *explorer) next(s *state, out emit) {
+	begin := func() *step { return &step{state: *s, e: e} }
+	end := func(t *step, sure bool, label string) { out(&t.state, sure, label, t.broken) }
+	for k := range s.proc {
+		if k > 0 && s.proc[k] == s.proc[0] {
+			continue // the same successors
+		}
+		e.submitter(s, k, begin, end)
+	}
+	e.network(s, begin, end)
+	e.publishers(s, begin, end)
+	e.provider(s, begin, end)
+	e.people(s, begin, end)
+	if slot := e.freeBox(s); slot >= 0 {
+		e.heartbeat(s, slot, begin, end)
+		e.poller(s, slot, begin, end)
+		e.evidence(s, slot, begin, end)
+		e.commands(s, slot, begin, end)
+	}
+	if s.clock < pastAll {
+		t := begin()
+		t.clock++
+		if t.clock == pastStart && !e.o.StartDeadline {
+			t.clock++
+		}
+		end(t, true, "time passes a deadline")
+	}
+}
+
+func (e *explorer) freeBox(s *state) int {
+	for i := range e.o.Publishers {
+		if s.box[i].by == byNobody {
+			return i
+		}
+	}
+	return -1
+}
+
+type (
+	beginning func() *step
+	ending    func(t *step, sure bool, label string)
+)
+
+// submitter is one process that takes waiting tasks through intent, paid request and report.
+func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
+	p := s.proc[k]
+	b := e.o.bend
+	if p.pc != idle {
+		t := begin()
+		t.proc[k] = proc{}
+		end(t, true, "submitter dies, disk and all")
+		if e.o.Journal && p.pc == permit {
+			t := begin()
+			t.proc[k].pc, t.proc[k].out = posted, oNotSent
+			end(t, false, "submitter dies and comes back: its journal says not sent")
+		}
+	}
+	switch p.pc {
+	case idle:
+		e.take(s, k, begin, end)
+	case reading:
+		t := begin()
+		eff := e.b.apply(p.base, trig{kind: kIntent, owner: p.owner, clock: s.clock, after: afterMid})
+		t.rec = eff.rec // over whatever is there
+		t.proc[k] = proc{pc: permit, attempt: e.b.classes[eff.rec].n, owner: p.owner}
+		if e.b.classes[eff.rec].phase != events.PhaseSubmitting {
+			t.proc[k] = proc{}
+		}
+		end(t, false, "intent put blindly")
+	case unsure:
+		if b.lostAckPermits {
+			t := begin()
+			t.proc[k].pc = permit
+			end(t, false, "lost acknowledgement taken for a permit")
+			return
+		}
+		t := begin()
+		eff := t.apply(trig{kind: kRelease, owner: p.owner})
+		t.after(k, eff)
+		end(t, false, "submitter releases its intent")
+	case permit:
+		e.send(s, k, begin, end)
+	case posted:
+		if b.eventFirst {
+			t := begin()
+			for list := e.b.apply(s.rec, trig{kind: report[p.out], attempt: p.attempt, owner: p.owner, clock: s.clock}).list; list != 0; {
+				list = t.tell(list)
+			}
+			end(t, false, "submitter stores the events of a record that is not written")
+		}
+		t := begin()
+		tr := trig{kind: report[p.out], attempt: p.attempt, owner: p.owner}
+		if b.blindOutcome {
+			eff := e.b.apply(p.base, trig{kind: tr.kind, attempt: tr.attempt, owner: tr.owner, clock: s.clock})
+			t.judge(tr, eff)
+			t.rec = eff.rec
+			t.after(k, eff)
+		} else {
+			t.after(k, t.apply(tr))
+		}
+		end(t, false, "submitter reports "+outcomes[p.out])
+	case telling:
+		t := begin()
+		t.proc[k].list = t.tell(t.proc[k].list)
+		t.settle()
+		end(t, false, "submitter stores an event")
+	}
+}
+
+var outcomes = [...]string{
+	oAccepted: "accepted", oRefusedFinal: "refused", oRefusedWait: "refused for the account", oNotSent: "not sent", oDoubt: "in doubt",
+}
+
+// take begins with a waiting task.
+func (e *explorer) take(s *state, k int, begin beginning, end ending) {
+	c := &e.b.classes[s.rec]
+	b := e.o.bend
+	if b.repost && c.phase == events.PhaseSubmitting {
+		t := begin()
+		t.proc[k] = proc{pc: permit, attempt: c.n, owner: c.owner, base: e.base(t.rec)}
+		end(t, false, "submitter sends again what it finds submitting")
+	}
+	if c.phase != events.PhaseWaiting || int(c.n) >= e.o.Attempts {
+		return
+	}
+	owner := (&step{state: *s, e: e}).freeOwner()
+	after := afterSoon
+	if c.held {
+		after = afterMid
+	}
+	if b.noIntent {
+		t := begin()
+		t.proc[k] = proc{pc: permit, attempt: c.n + 1, owner: owner, base: e.base(t.rec)}
+		end(t, false, "submitter sends without an intent")
+		return
+	}
+	if b.blindIntent {
+		t := begin()
+		t.proc[k] = proc{pc: reading, owner: owner, base: s.rec}
+		end(t, false, "submitter reads a waiting task")
+		return
+	}
+	t := begin()
+	eff := t.apply(trig{kind: kIntent, owner: owner, after: after})
+	if now := &e.b.classes[eff.rec]; now.phase == events.PhaseSubmitting {
+		t.proc[k] = proc{pc: permit, attempt: now.n, owner: owner, base: e.base(eff.rec)}
+		end(t, false, "intent stored and acknowledged")
+		if s.wire.owner == 0 {
+			t := begin()
+			t.wire = wire{attempt: now.n, owner: owner}
+			t.proc[k] = proc{pc: unsure, attempt: now.n, owner: owner, base: e.base(eff.rec)}
+			end(t, false, "intent sent, not acknowledged")
+		}
+		return
+	}
+	t.after(k, eff)
+	end(t, false, "intent comes too late")
+}
+
+// base is what a submitter remembers of the record, where a bend has it use that.
+func (e *explorer) base(rec uint32) uint32 {
+	if e.o.bend.blindOutcome {
+		return rec
+	}
+	return 0
+}
+
+// send is the paid request. The gate before the last byte is a brake and no permission: here it may fail to hold anything back.
+func (e *explorer) send(s *state, k int, begin beginning, end ending) {
+	p := s.proc[k]
+	i := p.attempt - 1
+	try := func(out, fate uint8, left bool, label string) {
+		t := begin()
+		t.proc[k].pc, t.proc[k].out = posted, out
+		if left {
+			t.posts[i] = min(t.posts[i]+1, 2)
+			if fate != fNone {
+				t.fate[i] = fate
+			}
+		}
+		end(t, false, label)
+	}
+	lost := oDoubt
+	if e.o.bend.doubtRetried {
+		lost = oNotSent
+	}
+	unsent := oNotSent
+	if e.o.bend.unsentIsDoubt {
+		unsent = oDoubt
+	}
+	try(unsent, fNone, false, "gate holds the last byte back")
+	try(oAccepted, fWorking, true, "sent, accepted, reply read")
+	try(oRefusedFinal, fNone, true, "sent, refused for good")
+	try(oRefusedWait, fNone, true, "sent, refused for the account")
+	try(lost, fFlying, true, "sent, reply lost or 5xx")
+	t := begin()
+	t.posts[i] = min(t.posts[i]+1, 2)
+	t.fate[i] = fFlying
+	t.proc[k] = proc{}
+	end(t, false, "submitter dies after the last byte")
+}
+
+// after is where a submitter is once the machine has answered.
+func (t *step) after(k int, eff effect) {
+	t.proc[k] = proc{pc: telling, list: t.todo(eff)}
+	t.settle()
+}
+
+// todo is what a step has to do outside of the record: its events, then the watch message.
+func (t *step) todo(eff effect) story {
+	if eff.ensure && !t.e.o.bend.watchLost {
+		return eff.list<<4 | tWatch
+	}
+	return eff.list
+}
+
+// settle takes out of every list what is done by now, and ends whoever has nothing left to do. Where a second handling of the
+// same message could do harm, the acknowledgement is a step of its own.
+func (t *step) settle() {
+	for k := range t.proc {
+		if p := &t.proc[k]; p.pc == telling {
+			if p.list = t.untold(p.list); p.list == 0 {
+				*p = proc{}
+			}
+		}
+	}
+	for i := range t.box {
+		b := &t.box[i]
+		b.list = t.untold(b.list)
+		if b.list == 0 && (b.by == byHook || b.by == byWatch || b.by == byDue || b.by == byDueLast) {
+			t.acknowledge(b.by)
+			*b = box{}
+		}
+	}
+	if t.e.b.classes[t.rec].beats {
+		t.msgs &^= mDue // another comes anyway
+	}
+}
+
+// network is what becomes of an intent that nobody acknowledged.
+func (e *explorer) network(s *state, begin beginning, end ending) {
+	if s.wire.owner == 0 {
+		return
+	}
+	t := begin()
+	t.wire = wire{}
+	end(t, true, "the unacknowledged intent is lost")
+	if e.b.classes[s.rec].phase != events.PhaseWaiting {
+		return
+	}
+	t = begin()
+	after := afterSoon
+	if e.b.classes[s.rec].held {
+		after = afterMid
+	}
+	t.apply(trig{kind: kIntent, owner: s.wire.owner, after: after})
+	end(t, false, "the unacknowledged intent is stored")
+}
+
+// publishers finish what others than the submitters have written.
+func (e *explorer) publishers(s *state, begin beginning, end ending) {
+	for i := range s.box {
+		b := s.box[i]
+		if b.by == byNobody || i > 0 && b == s.box[0] {
+			continue
+		}
+		t := begin()
+		t.box[i] = box{}
+		end(t, true, "a poller or command handler dies before its acknowledgement")
+		t = begin()
+		switch q := &t.box[i]; {
+		case q.list != 0:
+			label := "an event is stored"
+			if q.list == tWatch {
+				label = "the watch message is made sure of"
+			}
+			q.list = t.tell(q.list)
+			t.settle()
+			end(t, true, label)
+		default:
+			t.acknowledge(q.by)
+			*q = box{}
+			t.settle()
+			end(t, true, "a message is acknowledged")
+		}
+	}
+}
+
+// open puts the rest of a step into a box; what has nothing left to do is acknowledged at once, except where a repetition
+// could do harm.
+func (t *step) open(i int, by uint32, eff effect) {
+	if by == byDue && !t.e.b.classes[t.rec].beats {
+		by = byDueLast
+		t.msgs |= mDue
+	}
+	t.box[i] = box{by: by, list: t.todo(eff)}
+	if t.e.o.bend.ackFirst {
+		t.acknowledge(by)
+	}
+	t.settle()
+}
+
+// acknowledge takes away the message that a step came from.
+func (t *step) acknowledge(by uint32) {
+	switch by {
+	case byDueLast:
+		t.msgs &^= mDue
+	case byWatchLast:
+		t.msgs &^= mWatch
+	case byCancel:
+		t.msgs &^= mCancel
+	case byResolve:
+		t.msgs &^= mResolve
+		t.decision, t.about = 0, 0
+	}
+}
+
+// provider decides what becomes of what was sent.
+func (e *explorer) provider(s *state, begin beginning, end ending) {
+	for i, f := range s.fate {
+		to := func(fate uint8, label string) {
+			t := begin()
+			t.fate[i] = fate
+			end(t, false, label)
+		}
+		switch f {
+		case fFlying:
+			to(fWorking, "provider accepts what nobody has a reply to")
+			to(fNone, "the request is lost on its way")
+		case fWorking:
+			to(fSucceeded, "provider finishes")
+			to(fFailed, "provider fails the task")
+			to(fCancelled, "the task is cancelled at the provider")
+			if e.o.Looks {
+				to(fFree, "provider fails the task and charges nothing")
+				to(fGone, "provider forgets the task")
+			}
+		}
+	}
+}
+
+// people are the client, who may cancel, and the person who resolves.
+func (e *explorer) people(s *state, begin beginning, end ending) {
+	if e.o.Cancels > 0 && !s.asked {
+		t := begin()
+		t.asked = true
+		t.msgs |= mCancel
+		end(t, false, "client asks for a cancel")
+	}
+	c := &e.b.classes[s.rec]
+	doubt := c.phase == events.PhaseInDoubt || c.phase == events.PhaseParked
+	if int(s.decided) >= e.o.Decisions || s.msgs&mResolve != 0 || c.doubted == 0 || !doubt && c.phase != events.PhaseDone {
+		return
+	}
+	decide := func(k kind, label string) {
+		t := begin()
+		t.decided++
+		t.msgs |= mResolve
+		t.decision, t.about = k, c.doubted
+		if k == kResubmit {
+			t.allowed = max(t.allowed, t.bought()+1)
+		}
+		end(t, false, label)
+	}
+	if bought(s.fate[c.doubted-1]) {
+		decide(kAdopt, "a person adopts the provider's task")
+	}
+	if doubt {
+		decide(kResubmit, "a person allows another paid attempt")
+		decide(kWriteOff, "a person writes it off")
+	}
+}
+
+// bought counts what was bought, or may still be.
+func (s *state) bought() (n uint8) {
+	for i, f := range s.fate {
+		open := bought(f) || f == fFlying
+		for _, p := range s.proc {
+			open = open || p.pc == permit && int(p.attempt) == i+1
+		}
+		if open {
+			n++
+		}
+	}
+	return n
+}
+
+// heartbeat may come at any moment, as long as the record has one.
+func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
+	c := &e.b.classes[s.rec]
+	if s.msgs&mDue != 0 && !e.o.bend.dueKept {
+		t := begin()
+		t.msgs &^= mDue
+		end(t, false, "the delivered heartbeat expires")
+	}
+	if !c.beats && s.msgs&mDue == 0 {
+		return
+	}
+	due := func(after uint8, label string) {
+		t := begin()
+		eff := t.apply(trig{kind: kDue, after: after})
+		t.open(slot, byDue, eff)
+		end(t, true, label)
+	}
+	due(afterSoon, "heartbeat")
+	switch c.phase {
+	case events.PhaseSubmitting, events.PhaseCancelling:
+		due(afterMid, "heartbeat after not_after or the grace")
+	case events.PhaseInDoubt:
+		due(afterLong, "heartbeat after the horizon")
+		if e.o.Listings > 0 {
+			due(afterLonger, "heartbeat after twice the horizon")
+			t := begin()
+			t.open(slot, byHook, t.apply(trig{kind: kSearched, attempt: c.n}))
+			end(t, false, "the provider's list does not show it")
+		}
+	case events.PhaseDone:
+		if c.late {
+			due(afterVeryLong, "heartbeat after the late watch")
+		}
+	}
+	if c.wants.AskCancel {
+		e.cancelAnswers(slot, byDue, begin, end)
+	}
+}
+
+// poller looks at the task for as long as its watch message exists.
+func (e *explorer) poller(s *state, slot int, begin beginning, end ending) {
+	if s.msgs&mWatch == 0 {
+		return
+	}
+	c := &e.b.classes[s.rec]
+	if !c.wants.Watch {
+		t := begin()
+		eff := t.apply(trig{kind: kDue})
+		t.open(slot, byWatchLast, eff)
+		end(t, true, "the watch message finds the task ended")
+		return
+	}
+	if c.wants.AskCancel {
+		e.cancelAnswers(slot, byWatch, begin, end)
+		return
+	}
+	if c.phase == events.PhaseDone && s.clock == pastAll && !s.stored.has(terminalOf(c.status)) {
+		t := begin() // an overdue task is given a heartbeat before each look
+		t.open(slot, byWatch, t.apply(trig{kind: kDue}))
+		end(t, true, "the look finds a deadline passed")
+		return
+	}
+	if c.current == 0 {
+		return
+	}
+	look := func(k kind, after uint8, label string) {
+		t := begin()
+		t.look(slot, trig{kind: k, after: after})
+		end(t, true, label)
+	}
+	fate := s.fate[c.current-1]
+	if fate == fWorking || e.o.Looks {
+		look(kQueued, afterSoon, "look: queued")
+		look(kRunning, afterSoon, "look: running")
+	}
+	switch fate {
+	case fSucceeded:
+		look(kSucceeded, afterSoon, "look: succeeded")
+		if e.o.Looks {
+			look(kPending, afterSoon, "look: finished, no result yet")
+		}
+	case fFailed:
+		look(kFailed, afterSoon, "look: failed")
+	case fFree:
+		look(kFailedFree, afterSoon, "look: failed for free")
+	case fCancelled:
+		look(kCancelledThere, afterSoon, "look: cancelled")
+	}
+	if e.o.Looks {
+		look(kTransient, afterSoon, "look fails")
+		look(kNotFound, afterSoon, "look: no such task")
+		look(kNotFound, afterMid, "look: no such task, minutes later")
+	}
+}
+
+// look applies what a look has shown; the message is acknowledged if the record then wants none.
+func (t *step) look(slot int, tr trig) {
+	eff := t.apply(tr)
+	by := byWatch
+	if !t.e.b.classes[t.rec].wants.Watch {
+		by = byWatchLast
+	}
+	t.open(slot, by, eff)
+}
+
+func (e *explorer) cancelAnswers(slot int, by uint32, begin beginning, end ending) {
+	answer := func(k kind, label string) {
+		t := begin()
+		t.open(slot, by, t.apply(trig{kind: k}))
+		end(t, true, label)
+	}
+	answer(kCancelSent, "provider takes the cancel")
+	answer(kCancelUnsupported, "provider has no cancel")
+	if e.o.Looks {
+		answer(kCancelDone, "provider says it is cancelled")
+		answer(kCancelUnanswered, "cancel is not answered")
+	}
+}
+
+// evidence is a callback or a list that shows an accepted attempt, at any time, any number of times, or never.
+func (e *explorer) evidence(s *state, slot int, begin beginning, end ending) {
+	for i, f := range s.fate {
+		if f < fWorking {
+			continue
+		}
+		t := begin()
+		t.open(slot, byHook, t.apply(trig{kind: kAccepted, attempt: uint8(i + 1)}))
+		end(t, false, "a callback or list shows the accepted attempt")
+	}
+}
+
+// commands are handled until they are acknowledged, so perhaps more than once.
+func (e *explorer) commands(s *state, slot int, begin beginning, end ending) {
+	if s.msgs&mCancel != 0 {
+		t := begin()
+		t.open(slot, byCancel, t.apply(trig{kind: kCancel}))
+		end(t, true, "the cancel command is handled")
+	}
+	if s.msgs&mResolve == 0 {
+		return
+	}
+	t := begin()
+	handled := e.b.classes[s.rec].record.LastCommand >= uint64(s.decided)
+	if e.o.bend.resolveNames && e.b.classes[s.rec].doubted != s.about && !handled {
+		t.acknowledge(byResolve)
+		end(t, true, "the resolve command speaks of a former attempt and is rejected")
+		return
+	}
+	eff := t.apply(trig{kind: s.decision, attempt: s.about, owner: s.decided})
+	if eff.refused {
+		t.acknowledge(byResolve)
+		end(t, true, "the resolve command is rejected")
+		return
+	}
+	t.open(slot, byResolve, eff)
+	end(t, true, "the resolve command is handled")
+}

@@ -1,0 +1,45 @@
+package submitter
+
+import (
+	"context"
+	"errors"
+
+	"reelay/events"
+	"reelay/internal/bus"
+)
+
+// deadInFlight bounds how many dead requests are answered at once.
+const deadInFlight = 4
+
+// answerDead tells the sender of a request or command that it could not be processed. Whoever gave the message up, a letter in
+// REELAY_DEAD is what tells of it, so no way to die goes unanswered.
+func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Verdict {
+	l, err := events.DecodeDeadLetter(m.Header, m.Data)
+	if err != nil {
+		return bus.Drop(err.Error())
+	}
+	k, ok := l.Key()
+	if !ok { // it was gone before it could be copied: nobody knows whose it was
+		return bus.Done()
+	}
+	t, err := s.book.Get(ctx, k)
+	switch {
+	case err == nil && l.IsRequest() && t.CreatedAt.Equal(l.StoredAt):
+		return bus.Done() // it had become a task before it died, and the task goes on
+	case err != nil && !errors.Is(err, bus.ErrNotFound):
+		return s.answerLater(k, err)
+	}
+	err = s.reject(ctx, bus.Message{Header: l.Header, Data: l.Body, Time: m.Time}, &rejection{key: k, err: &events.Error{
+		Code: events.CodeInternal, Kind: events.KindInternal, Charge: events.ChargeNone,
+		Message: "reelay could not process the message; it is kept in " + events.StreamDead + " for an operator",
+	}})
+	if err != nil {
+		return s.answerLater(k, err)
+	}
+	return bus.Done()
+}
+
+func (s *Service) answerLater(k events.Key, err error) bus.Verdict {
+	s.log.Warn("dead message is not answered yet", "task", k, "error", err)
+	return bus.Again(maxIntakeDelay)
+}

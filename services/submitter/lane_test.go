@@ -1,0 +1,165 @@
+package submitter
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"reelay/events"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func emptyLane() *lane { return newLane(Lane{Name: "fal", InFlight: 1}, slog.New(slog.DiscardHandler)) }
+
+// put puts a waiting task in line: created and held back to so many seconds after noon, hold 0 for not held back.
+func put(l *lane, id string, priority, created, hold int) {
+	t := &events.Task{ID: id, Project: "p", Phase: events.PhaseWaiting, Priority: priority, CreatedAt: noon.Add(time.Duration(created) * time.Second)}
+	if hold > 0 {
+		until := noon.Add(time.Duration(hold) * time.Second)
+		t.NotBefore = &until
+	}
+	l.set(t.Key(), t)
+}
+
+// drain takes whatever may be sent so many seconds after noon, and returns when to look again.
+func drain(l *lane, at int) (ids []string, wait time.Duration) {
+	for {
+		k, ok, wait := l.next(noon.Add(time.Duration(at) * time.Second))
+		if !ok {
+			return ids, wait
+		}
+		ids = append(ids, k.ID)
+	}
+}
+
+func TestLaneOrder(t *testing.T) {
+	rows := []struct {
+		name string
+		fill func(l *lane)
+		want []string
+	}{
+		{"oldest first", func(l *lane) { put(l, "c", 0, 3, 0); put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0) }, []string{"a", "b", "c"}},
+		{"priority before age", func(l *lane) { put(l, "old", 0, 1, 0); put(l, "urgent", 5, 9, 0); put(l, "idle", -5, 0, 0) }, []string{"urgent", "old", "idle"}},
+		{"by name at last", func(l *lane) { put(l, "b", 0, 1, 0); put(l, "a", 0, 1, 0) }, []string{"a", "b"}},
+		{"each once", func(l *lane) { put(l, "a", 0, 1, 0); put(l, "a", 0, 1, 0) }, []string{"a"}},
+		{"a new priority moves", func(l *lane) { put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0); put(l, "b", 1, 2, 0) }, []string{"b", "a"}},
+		{"no longer waiting", func(l *lane) {
+			put(l, "a", 0, 1, 0)
+			put(l, "b", 0, 2, 0)
+			l.set(events.Key{Project: "p", ID: "a"}, &events.Task{Phase: events.PhaseSubmitting})
+		}, []string{"b"}},
+		{"gone", func(l *lane) {
+			put(l, "a", 0, 1, 0)
+			l.set(events.Key{Project: "p", ID: "a"}, nil)
+			l.set(events.Key{Project: "p", ID: "never there"}, nil)
+		}, nil},
+		{"held back in the past", func(l *lane) { put(l, "a", 0, 2, 1); put(l, "b", 0, 1, 0) }, []string{"b", "a"}},
+	}
+	for _, row := range rows {
+		l := emptyLane()
+		row.fill(l)
+		if got, _ := drain(l, 5); !slices.Equal(got, row.want) {
+			t.Errorf("%s: %v, want %v", row.name, got, row.want)
+		}
+		if got, wait := drain(l, 5); got != nil || wait != 0 {
+			t.Errorf("%s: taken a second time: %v, wait %v", row.name, got, wait)
+		}
+	}
+}
+
+// TestLaneHoldsBack: a task that was refused waits its time, the others do not wait for it.
+func TestLaneHoldsBack(t *testing.T) {
+	l := emptyLane()
+	put(l, "urgent", 9, 0, 30)
+	put(l, "later", 0, 0, 60)
+	put(l, "now", 0, 1, 0)
+	steps := []struct {
+		at   int
+		want []string
+		wait time.Duration
+	}{
+		{0, []string{"now"}, 30 * time.Second},
+		{29, nil, time.Second},
+		{30, []string{"urgent"}, 30 * time.Second},
+		{59, nil, time.Second},
+		{60, []string{"later"}, 0},
+	}
+	for _, s := range steps {
+		if got, wait := drain(l, s.at); !slices.Equal(got, s.want) || wait != s.wait {
+			t.Errorf("at %ds: %v and look again in %v, want %v and %v", s.at, got, wait, s.want, s.wait)
+		}
+	}
+}
+
+// TestLaneHeld: while the account is refused nothing is sent at all; a shorter hold does not end a longer one.
+func TestLaneHeld(t *testing.T) {
+	l := emptyLane()
+	put(l, "a", 0, 0, 0)
+	l.hold(noon.Add(time.Minute))
+	l.hold(noon.Add(time.Second))
+	if got, wait := drain(l, 10); got != nil || wait != 50*time.Second {
+		t.Errorf("%v and %v, want nothing and 50s", got, wait)
+	}
+	if got, _ := drain(l, 60); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("after the hold: %v", got)
+	}
+}
+
+// TestLaneWakes: whoever waits for work is woken by each new task, also when nobody waited yet.
+func TestLaneWakes(t *testing.T) {
+	l := emptyLane()
+	put(l, "a", 0, 0, 0)
+	put(l, "b", 0, 0, 0) // must not block
+	select {
+	case <-l.wake:
+	default:
+		t.Error("a new task wakes nobody")
+	}
+	l.set(events.Key{Project: "p", ID: "a"}, nil)
+	select {
+	case <-l.wake:
+		t.Error("woken for a task that is gone")
+	default:
+	}
+}
+
+// TestLaneAgainstModel changes tasks at random and compares the whole line with a sorted list.
+func TestLaneAgainstModel(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		l := emptyLane()
+		model := map[string][3]int{}
+		for range 300 {
+			id := fmt.Sprint("t", r.IntN(40))
+			if r.IntN(4) == 0 {
+				l.set(events.Key{Project: "p", ID: id}, nil)
+				delete(model, id)
+				continue
+			}
+			m := [3]int{r.IntN(3), r.IntN(10), r.IntN(20)}
+			put(l, id, m[0], m[1], m[2])
+			model[id] = m
+		}
+		const at = 10
+		var want []string
+		for id, m := range model {
+			if m[2] <= at {
+				want = append(want, id)
+			}
+		}
+		slices.SortFunc(want, func(a, b string) int {
+			return cmp.Or(cmp.Compare(model[b][0], model[a][0]), cmp.Compare(model[a][1], model[b][1]), cmp.Compare(a, b))
+		})
+		if got, _ := drain(l, at); !slices.Equal(got, want) {
+			t.Fatalf("seed %d: %v, want %v", seed, got, want)
+		}
+		if got, _ := drain(l, 100); len(got) != len(model)-len(want) {
+			t.Fatalf("seed %d: %d held back, want %d", seed, len(got), len(model)-len(want))
+		}
+	}
+}
