@@ -81,9 +81,11 @@ type Journal struct {
 	file    *os.File
 	lock    *flock.Flock
 	size    int64
-	floor   int64             // size after the last rewrite
+	floor   int64 // size after the last rewrite
+	torn    bool  // a write has failed: how the file ends is not known
+	closed  bool
 	entries map[string]*Entry // by owner
-	claims  map[string]string // owner by task and attempt
+	claims  map[string]string // owner by task and attempt; one whose request may have left before all others
 }
 
 // Open opens a new journal in dir and takes over those of processes that have died. Pending then returns what they left open.
@@ -142,7 +144,7 @@ func (j *Journal) Begin(e Entry) error {
 	return j.faults.Do(context.Background(), "journal.begin", func() error {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		if old, ok := j.entries[j.claims[e.claim()]]; ok && old.Gated && old.outcome() != "not_sent" {
+		if j.claimed(e.claim()) {
 			return fmt.Errorf("%w: %s attempt %d", ErrClaimed, e.Key(), e.Attempt)
 		}
 		return j.put(e, true)
@@ -168,14 +170,13 @@ func (j *Journal) Done(owner string) error {
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.closed = true
 	return errors.Join(j.file.Close(), j.lock.Unlock())
 }
 
-func (e Entry) outcome() string {
-	if e.Answer == nil {
-		return ""
-	}
-	return e.Answer.Outcome
+// mayHaveLeft reports whether the provider may have got the whole request.
+func (e Entry) mayHaveLeft() bool {
+	return e.Gated && (e.Answer == nil || e.Answer.Outcome != "not_sent")
 }
 
 func (e Entry) claim() string { return fmt.Sprintf("%s.%d", e.Key(), e.Attempt) }
@@ -196,12 +197,19 @@ func (j *Journal) change(point, owner string, sync bool, f func(*Entry)) error {
 
 // put appends the newest state of an entry and remembers it once it is written.
 func (j *Journal) put(e Entry, sync bool) error {
-	if j.size > 2*j.floor+minGrowthBytes {
+	if j.closed {
+		return fmt.Errorf("journal: %w", os.ErrClosed)
+	}
+	if j.torn || j.size > 2*j.floor+minGrowthBytes {
 		if err := j.rewrite(); err != nil {
-			return err
+			if j.torn {
+				return err // a line after half a line would be lost with it
+			}
+			j.log.Warn("the submit journal is not rewritten yet", "error", err)
 		}
 	}
 	if err := j.append(e, sync); err != nil {
+		j.torn = true
 		return err
 	}
 	j.remember(e)
@@ -210,7 +218,15 @@ func (j *Journal) put(e Entry, sync bool) error {
 
 func (j *Journal) remember(e Entry) {
 	j.entries[e.Owner] = &e
-	j.claims[e.claim()] = e.Owner
+	if !j.claimed(e.claim()) { // journals of several processes are read in any order
+		j.claims[e.claim()] = e.Owner
+	}
+}
+
+// claimed reports whether a request may have left for a task and attempt.
+func (j *Journal) claimed(claim string) bool {
+	e, ok := j.entries[j.claims[claim]]
+	return ok && e.mayHaveLeft()
 }
 
 func (j *Journal) append(e Entry, sync bool) error {
@@ -270,7 +286,7 @@ func (j *Journal) rewrite() error {
 		j.file, j.lock, j.size = oldFile, oldLock, oldSize
 		return errors.Join(err, os.Remove(path), f.Close(), lock.Unlock())
 	}
-	j.floor = j.size
+	j.floor, j.torn = j.size, false
 	if oldFile == nil {
 		return nil
 	}
@@ -282,7 +298,9 @@ func (j *Journal) carryOver() error {
 	for owner, e := range j.entries {
 		if e.Done && time.Since(e.At) > ClaimAge {
 			delete(j.entries, owner)
-			delete(j.claims, e.claim())
+			if j.claims[e.claim()] == owner {
+				delete(j.claims, e.claim())
+			}
 			continue
 		}
 		if err := j.append(*e, false); err != nil {

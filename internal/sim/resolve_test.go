@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -427,10 +428,15 @@ func TestListDown(t *testing.T) {
 	})
 }
 
-// TestResolvedShare lives sixty tasks through a bad day and tells how many of the submits in doubt found their way without a person.
+var shareTasks = flag.Int("sim.share", 0, "tasks of TestResolvedShare; 60 are enough to show something, 0 skips it")
+
+// TestResolvedShare lives some tasks through a bad day and tells how many of the submits in doubt found their way without a person.
 // Not one may find the wrong way.
 func TestResolvedShare(t *testing.T) {
-	const tasks = 60
+	tasks := *shareTasks
+	if tasks == 0 {
+		t.Skip("half a minute long: run it with -sim.share=60")
+	}
 	rng := rand.New(rand.NewPCG(7, 11))
 	var all []fate
 	for range tasks {

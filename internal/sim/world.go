@@ -27,6 +27,7 @@ import (
 	"reelay/internal/proc"
 	"reelay/internal/provider"
 	"reelay/internal/stack"
+	"reelay/internal/task/model"
 )
 
 // maxAwait bounds a wait in broker time.
@@ -306,7 +307,8 @@ func (w *World) Tasks() []events.Task {
 
 // Check compares the emulators' ledgers with the records and the events. It must hold at any time:
 // every job that was paid for belongs to the task that says so, none more often than allowed; a task that has ended has
-// exactly one terminal event and it is the last but for a late result; the story of a task begins with queued.
+// exactly one terminal event and it is the last but for a late result; the story of a task begins with queued; the steps of every record
+// are ones that the explored model of the machine can take.
 func (w *World) Check() {
 	w.T.Helper()
 	claimed := map[string]string{}
@@ -320,6 +322,9 @@ func (w *World) Check() {
 		}
 		if accepted > t.MaxPaidAttempts {
 			w.T.Errorf("%s was paid for %d times, %d allowed", t.Key(), accepted, t.MaxPaidAttempts)
+		}
+		if err := model.Replay(t.Transitions); err != nil {
+			w.T.Errorf("%s went a way that the machine does not have: %v", t.Key(), err)
 		}
 		w.checkStory(t)
 	}

@@ -93,18 +93,19 @@ func Explore(o Options) Result {
 	begin := time.Now()
 	e := &explorer{o: o, b: newBook(&o), seed: maphash.MakeSeed(), slots: make([]uint32, 1<<16)}
 	r := e.run()
-	r.States, r.Edges, r.Classes, r.Applies, r.Took = len(e.states), e.edges, len(e.b.classes), e.b.applies, time.Since(begin)
+	r.States, r.Edges, r.Classes, r.Applies, r.Took = e.count, e.edges, len(e.b.classes), e.b.applies, time.Since(begin)
 	return r
 }
 
-// explorer is a breadth-first search with its own hash set: the states themselves lie in one slice in the order of discovery.
+// explorer is a breadth-first search with its own hash set: the states themselves lie in the order of discovery.
 type explorer struct {
 	o      Options
 	b      *book
 	seed   maphash.Seed
-	states []state
+	chunks [][]state // never copied: most of the memory is here
+	count  int
 	parent []uint32
-	slots  []uint32 // index+1 into states, open addressing
+	slots  []uint32 // number of a state + 1, open addressing
 	edges  int
 	// sure holds, for each state, the successors that need no luck; from is where those of a state begin.
 	sure []uint32
@@ -121,13 +122,13 @@ func (e *explorer) run() (r Result) {
 		return r
 	}
 	e.intern(&first)
-	for e.at = 0; int(e.at) < len(e.states); e.at++ {
-		if e.o.MaxStates > 0 && len(e.states) >= e.o.MaxStates {
+	for e.at = 0; int(e.at) < e.count; e.at++ {
+		if e.o.MaxStates > 0 && e.count >= e.o.MaxStates {
 			r.Cut = true
 			break
 		}
 		e.from = append(e.from, uint32(len(e.sure)))
-		s := e.states[e.at]
+		s := *e.state(e.at)
 		if p, detail := e.check(&s); p != "" {
 			e.bad = &Violation{Property: p, Detail: detail, Trace: e.trace(e.at)}
 			break
@@ -171,25 +172,34 @@ func (e *explorer) intern(s *state) uint32 {
 	for i := maphash.Comparable(e.seed, *s) & mask; ; i = (i + 1) & mask {
 		at := e.slots[i]
 		if at == 0 {
-			e.states = append(e.states, *s)
+			if e.count%chunkLen == 0 {
+				e.chunks = append(e.chunks, make([]state, 0, chunkLen))
+			}
+			last := &e.chunks[len(e.chunks)-1]
+			*last = append(*last, *s)
+			e.count++
 			e.parent = append(e.parent, e.at)
-			e.slots[i] = uint32(len(e.states))
-			if len(e.states)*10 > len(e.slots)*6 {
+			e.slots[i] = uint32(e.count)
+			if e.count*10 > len(e.slots)*6 {
 				e.grow()
 			}
-			return uint32(len(e.states) - 1)
+			return uint32(e.count - 1)
 		}
-		if e.states[at-1] == *s {
+		if *e.state(at - 1) == *s {
 			return at - 1
 		}
 	}
 }
 
+const chunkLen = 1 << 16
+
+func (e *explorer) state(id uint32) *state { return &e.chunks[id/chunkLen][id%chunkLen] }
+
 func (e *explorer) grow() {
 	e.slots = make([]uint32, 2*len(e.slots))
 	mask := uint64(len(e.slots) - 1)
-	for n := range e.states {
-		i := maphash.Comparable(e.seed, e.states[n]) & mask
+	for n := range e.count {
+		i := maphash.Comparable(e.seed, *e.state(uint32(n))) & mask
 		for e.slots[i] != 0 {
 			i = (i + 1) & mask
 		}
@@ -204,18 +214,18 @@ func (e *explorer) trace(id uint32) []string {
 		path = append(path, id)
 	}
 	slices.Reverse(path)
-	lines := []string{e.line(&e.states[0], "the request is accepted")}
+	lines := []string{e.line(e.state(0), "the request is accepted")}
 	from := uint32(0)
 	for _, to := range path {
 		label := "?"
-		s := e.states[from]
+		s := *e.state(from)
 		e.next(&s, func(next *state, _ bool, l, _ string) {
 			next.normalise()
-			if *next == e.states[to] {
+			if *next == *e.state(to) {
 				label = l
 			}
 		})
-		lines = append(lines, e.line(&e.states[to], label))
+		lines = append(lines, e.line(e.state(to), label))
 		from = to
 	}
 	return lines
@@ -228,7 +238,7 @@ func (e *explorer) line(s *state, label string) string {
 
 // liveness checks that a goal can be reached from every state by sure steps alone.
 func (e *explorer) liveness() *Violation {
-	n := len(e.states)
+	n := e.count
 	start := make([]uint32, n+2)
 	for _, to := range e.sure {
 		start[to+2]++
@@ -246,8 +256,8 @@ func (e *explorer) liveness() *Violation {
 	for _, g := range e.goals() {
 		ok := make([]bool, n)
 		var stack []uint32
-		for i := range e.states {
-			if g.reached(&e.states[i]) {
+		for i := range n {
+			if g.reached(e.state(uint32(i))) {
 				ok[i] = true
 				stack = append(stack, uint32(i))
 			}
@@ -263,7 +273,7 @@ func (e *explorer) liveness() *Violation {
 			}
 		}
 		for i := range ok {
-			if !ok[i] && g.owed(&e.states[i]) {
+			if !ok[i] && g.owed(e.state(uint32(i))) {
 				return &Violation{Property: g.property, Detail: "from the last state on", Trace: e.trace(uint32(i))}
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"reelay/events"
 )
 
-var longForm = flag.Bool("model.long", false, "explore more than 10,000,000 states (3 to 4 minutes, 2 GB)")
+var longForm = flag.Bool("model.long", false, "explore more than 10,000,000 states (2 to 4 minutes, 3 GB)")
 
 // show logs the figures of an exploration and how a violation came about.
 func show(tb testing.TB, name string, r Result) {
@@ -28,11 +28,11 @@ type world struct {
 // quick are explored in every run, in full where MaxStates is 0.
 var quick = []world{
 	{"one attempt", Options{Attempts: 1}},
-	{"one attempt, cancel", Options{Attempts: 1, Cancels: 1, MaxStates: 400_000}},
-	{"two attempts", Options{Attempts: 2, MaxStates: 300_000}},
+	{"one attempt, cancel", Options{Attempts: 1, Cancels: 1}},
+	{"two attempts", Options{Attempts: 2}},
 	{"fail", Options{Policy: events.InDoubtFail, Attempts: 1}},
-	{"resubmit, budget 2", Options{Policy: events.InDoubtResubmit, Budget: 2, Attempts: 2, MaxStates: 300_000}},
-	{"a person decides, a list", Options{Attempts: 2, Decisions: 1, Listings: 1, MaxStates: 300_000}},
+	{"resubmit, budget 2", Options{Policy: events.InDoubtResubmit, Budget: 2, Attempts: 2, MaxStates: 600_000}},
+	{"a person decides, a list", Options{Attempts: 2, Decisions: 1, Listings: 1, MaxStates: 600_000}},
 	{"odd looks, two pollers", Options{Attempts: 1, Looks: true, Publishers: 2, StartDeadline: true, MaxStates: 200_000}},
 }
 
@@ -41,7 +41,8 @@ var thorough = []world{
 	{"one attempt, cancel, odd looks", Options{Attempts: 1, Cancels: 1, Looks: true}},
 	{"one attempt, two pollers", Options{Attempts: 1, Publishers: 2}},
 	{"fail, a person decides", Options{Policy: events.InDoubtFail, Attempts: 1, Decisions: 1, Cancels: 1, MaxStates: 2_000_000}},
-	{"resubmit, budget 2", Options{Policy: events.InDoubtResubmit, Budget: 2, Attempts: 2, MaxStates: 2_000_000}},
+	{"resubmit, budget 2", Options{Policy: events.InDoubtResubmit, Budget: 2, Attempts: 2}},
+	{"two attempts, a person decides", Options{Attempts: 2, Decisions: 1}},
 	{"resubmit, budget 3", Options{Policy: events.InDoubtResubmit, Budget: 3, Attempts: 4, Decisions: 1, MaxStates: 2_000_000}},
 	{"a person decides, a list", Options{Attempts: 3, Decisions: 2, Listings: 1, Journal: true, MaxStates: 2_000_000}},
 }

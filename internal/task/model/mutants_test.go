@@ -35,7 +35,7 @@ func before(change func(t events.Task, tr task.Trigger) task.Trigger) func(apply
 	}
 }
 
-// step has a mutant write a step of its own, by an arrow that the machine does have.
+// rewrite has a mutant write a step of its own, by an arrow that the machine does have.
 func rewrite(t events.Task, c *task.Change, at time.Time, arrow string, to events.Phase, status events.Status, e events.EventType, fault *events.Error) {
 	n := t
 	n.Attempts = slices.Clone(t.Attempts)
