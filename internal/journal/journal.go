@@ -40,6 +40,9 @@ const (
 	maxLineBytes = 1 << 20
 
 	suffix = ".journal"
+	// lockName is the file whose lock serialises processes that create or remove journals, lockWait the longest wait for it.
+	lockName = "lock"
+	lockWait = 10 * time.Second
 )
 
 // An Entry is what is known about one paid request.
@@ -95,34 +98,42 @@ func Open(dir string, log *slog.Logger, faults failpoint.Plan) (*Journal, error)
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	j := &Journal{dir: dir, log: log, faults: faults, entries: map[string]*Entry{}, claims: map[string]string{}}
-	old, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+	if err := j.alone(j.takeOver); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// takeOver begins a new journal with what those of dead processes hold, and removes them.
+func (j *Journal) takeOver() error {
+	old, err := filepath.Glob(filepath.Join(j.dir, "*"+suffix))
 	if err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+		return fmt.Errorf("journal: %w", err)
 	}
 	var taken []*flock.Flock
 	for _, path := range old {
 		lock := flock.New(path)
 		ok, err := lock.TryLock()
 		if err != nil {
-			return nil, fmt.Errorf("journal: %w", err)
+			return fmt.Errorf("journal: %w", err)
 		}
 		if !ok {
 			continue // its process lives
 		}
 		if err := j.read(path); err != nil {
-			return nil, err
+			return err
 		}
 		taken = append(taken, lock)
 	}
 	if err := j.rewrite(); err != nil {
-		return nil, err
+		return err
 	}
 	for _, lock := range taken { // only now: what they held is in the new file
 		if err := errors.Join(os.Remove(lock.Path()), lock.Unlock()); err != nil {
-			return nil, fmt.Errorf("journal: %w", err)
+			return fmt.Errorf("journal: %w", err)
 		}
 	}
-	return j, nil
+	return nil
 }
 
 // Pending returns every request whose outcome has not reached its record.
@@ -201,7 +212,7 @@ func (j *Journal) put(e Entry, sync bool) error {
 		return fmt.Errorf("journal: %w", os.ErrClosed)
 	}
 	if j.torn || j.size > 2*j.floor+minGrowthBytes {
-		if err := j.rewrite(); err != nil {
+		if err := j.alone(j.rewrite); err != nil {
 			if j.torn {
 				return err // a line after half a line would be lost with it
 			}
@@ -266,6 +277,18 @@ func (j *Journal) read(path string) error {
 		return fmt.Errorf("journal %s: %w", path, err)
 	}
 	return nil
+}
+
+// alone does f while no other process creates or removes a journal in the directory: a new file has a name before it has a lock,
+// and one that is taken over is read before its name is gone.
+func (j *Journal) alone(f func() error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	lock := flock.New(filepath.Join(j.dir, lockName), flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, 5*time.Millisecond); err != nil {
+		return fmt.Errorf("journal: lock of %s: %w", j.dir, err)
+	}
+	return errors.Join(f(), lock.Unlock())
 }
 
 // rewrite begins a new file with everything that still matters, and gives up the old one.

@@ -423,3 +423,39 @@ func TestWhatIsOnDisk(t *testing.T) {
 		}
 	}
 }
+
+// TestStartedAtOnce: processes that start and stop together take over what is dead once in all, and lose nothing.
+func TestStartedAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 5 {
+		owner := fmt.Sprintf("dead%d", i)
+		text := fmt.Sprintf(`{"owner":%q,"project":"demo","task_id":%q,"attempt":1,"gated":true}`+"\n", owner, owner)
+		must(t, os.WriteFile(filepath.Join(dir, owner+".journal"), []byte(text), 0o600))
+	}
+	const processes, lives = 6, 20
+	var all sync.WaitGroup
+	for i := range processes {
+		all.Go(func() {
+			for life := range lives {
+				j, err := journal.Open(dir, log(t), nil)
+				if err != nil {
+					t.Errorf("process %d, life %d: %v", i, life, err)
+					return
+				}
+				owner := fmt.Sprintf("%d-%d", i, life)
+				e := entry(owner, 1)
+				e.TaskID = owner
+				if err := errors.Join(j.Begin(e), j.Close()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := len(open(t, dir, nil).Pending()); n != 5+processes*lives {
+		t.Errorf("%d are pending, want %d", n, 5+processes*lives)
+	}
+	if n := len(files(t, dir)); n != 1 {
+		t.Errorf("%d files are left, want one", n)
+	}
+}

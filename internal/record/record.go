@@ -101,6 +101,11 @@ func (k *Book) try(ctx context.Context, key events.Key, tr task.Trigger) (task.C
 	if err != nil {
 		return c, err
 	}
+	if c.Announced { // the record says next that these are stored
+		if err := k.bus.Publish(ctx, c.Events...); err != nil {
+			return task.Change{}, err
+		}
+	}
 	if c.Written {
 		if err := k.write(ctx, c, revision); err != nil {
 			return task.Change{}, err
@@ -134,7 +139,7 @@ func (k *Book) write(ctx context.Context, c task.Change, revision uint64) error 
 // a message is repeated.
 func (k *Book) follow(ctx context.Context, before *events.Task, c task.Change, tr task.Trigger) error {
 	repair := repairs(c, tr)
-	if c.Written || repair {
+	if (c.Written || repair) && !c.Announced {
 		if err := k.bus.Publish(ctx, c.Events...); err != nil {
 			return err
 		}

@@ -45,6 +45,8 @@ type Change struct {
 	Written bool
 	// Events are to be published, in order; those that are stored already are refused there as duplicates.
 	Events []events.Event
+	// Announced says that the step is that they were published: it must come after them.
+	Announced bool
 	// Effects are what has to exist outside the record. They derive from the record alone.
 	Effects Effects
 }
@@ -87,6 +89,7 @@ func Apply(current *events.Task, tr Trigger) (Change, error) {
 		trim(&c.Task)
 	}
 	c.Events = s.publish(c)
+	c.Announced = s.written && current != nil && current.Unannounced && !c.Task.Unannounced
 	c.Effects = Wants(c.Task)
 	return c, nil
 }
@@ -97,10 +100,8 @@ type step struct {
 	t       events.Task
 	written bool
 	newLogs []events.LogLine
-	// retell asks for the events of earlier steps although this one has none.
-	retell bool
-	reject *events.Event
-	err    error
+	reject  *events.Event
+	err     error
 }
 
 func (s *step) apply(tr Trigger) {
@@ -472,6 +473,9 @@ func (s *step) resolve(tr Resolve) {
 	inDoubt := s.t.Phase == events.PhaseInDoubt || s.t.Phase == events.PhaseParked
 	doubtful := s.doubtful()
 	switch {
+	case doubtful != nil && !tr.DecidedAt.IsZero() && doubtful.IntentAt.After(tr.DecidedAt):
+		s.err = fmt.Errorf("%w: attempt %d was begun after this was decided", ErrNotApplicable, doubtful.N)
+		return
 	case doubtful == nil || !inDoubt && (tr.Action != events.ResolveAdopt || s.t.Phase != events.PhaseDone):
 		s.err = fmt.Errorf("%w: the task is %s and resolve needs in_doubt or parked", ErrNotApplicable, s.t.Phase)
 		return

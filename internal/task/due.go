@@ -20,7 +20,9 @@ func (s *step) due(tr Due) {
 				Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
 				Message: "nobody reported what became of the paid request",
 			}, "timer", "no report by "+a.NotAfter.UTC().Format(time.RFC3339))
-			s.move(arrowOverdue, "nobody reported what became of the paid request")
+			if !s.adoptEarlier() {
+				s.move(arrowOverdue, "nobody reported what became of the paid request")
+			}
 		}
 	case events.PhaseInDoubt:
 		s.horizon(tr)
@@ -33,7 +35,6 @@ func (s *step) due(tr Due) {
 	case events.PhaseDone:
 		if s.t.Unannounced {
 			s.t.Unannounced = false
-			s.retell = true
 			s.move(arrowAnnounced, "")
 		}
 		s.endLateWatch()
@@ -58,7 +59,7 @@ func (s *step) overdue() bool {
 		return false
 	}
 	s.t.Cancel = &events.CancelState{AskedAt: s.m.At, By: by}
-	s.t.Unannounced = true // a heartbeat is the last of its kind, and may be lost
+	s.t.Unannounced = true // a heartbeat ends it: the last of its kind, which may be lost
 	s.finish(arrowExpired, "it was still waiting", s.deadlineError(charge(s.t)))
 	return true
 }
@@ -98,6 +99,7 @@ func cancelEnd(t events.Task, c *events.CancelState) time.Time {
 // giveUp ends the task for its deadline and goes on watching for the result that was paid for.
 func (s *step) giveUp(note string) {
 	s.watchLate()
+	s.t.Unannounced = true
 	s.finish(arrowExpired, note, s.deadlineError(events.ChargePossible))
 }
 
@@ -241,6 +243,9 @@ func Heartbeat(t events.Task) time.Duration {
 		if t.Unannounced {
 			return shortHeartbeat
 		}
+		if t.LateUntil != nil {
+			return parkHeartbeat // it is watched on, and the watch message may be missing
+		}
 		return 0
 	case events.PhaseParked:
 		return parkHeartbeat
@@ -289,7 +294,7 @@ func (s *step) publish(c Change) []events.Event {
 	var once, repeated []events.Event
 	var latest *events.Event // the newest of this change: it brings the log lines
 	doubt := c.Task.Phase == events.PhaseInDoubt || c.Task.Phase == events.PhaseParked
-	whole := !s.written || s.retell
+	whole := !s.written || c.Task.Phase == events.PhaseDone
 	seen := map[events.EventType]bool{}
 	for _, tr := range c.Task.Transitions {
 		if tr.Event == "" {
@@ -325,13 +330,11 @@ func (s *step) publish(c Change) []events.Event {
 	if latest != nil {
 		latest.Logs = s.newLogs
 	}
-	var all []events.Event
-	for _, e := range once {
-		if whole || s.m.At.Sub(e.Time) <= orderGrace {
-			all = append(all, e)
-		}
+	told := len(once)
+	for !whole && told > 0 && s.m.At.Sub(once[told-1].Time) > orderGrace {
+		told--
 	}
-	return append(all, repeated...)
+	return append(once[:told:told], repeated...)
 }
 
 // trim bounds what a record keeps. Steps that events derive from stay, others go first, oldest first.

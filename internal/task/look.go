@@ -249,11 +249,6 @@ func (s *step) watchLate() {
 
 func (s *step) lookFailed(tr LookFailed) {
 	if s.t.Phase == events.PhaseDone {
-		if tr.Err.Kind == events.KindNotFound && s.t.LateUntil != nil {
-			s.t.LateUntil = nil
-			s.move(arrowLateEnd, "the provider no longer knows the task")
-			return
-		}
 		s.endLateWatch()
 		return
 	}

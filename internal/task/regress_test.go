@@ -3,7 +3,6 @@ package task_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -89,7 +88,8 @@ func TestResolveRedeliveredChangesNothing(t *testing.T) {
 			intentAt(20*time.Second, "you"), task.Doubt{Meta: at(21 * time.Second), Owner: "you", Err: fault(events.KindAmbiguous, "timeout")},
 		}},
 		{"resubmit, attempt 2 is parked", events.ResolveResubmit, []task.Trigger{
-			intentAt(20*time.Second, "you"), task.Doubt{Meta: at(21 * time.Second), Owner: "you", Err: fault(events.KindAmbiguous, "timeout")},
+			intentAt(20*time.Second, "you"),
+			task.Doubt{Meta: at(21 * time.Second), Owner: "you", Err: fault(events.KindAmbiguous, "timeout")},
 			due(2 * horizon),
 		}},
 		{"resubmit, attempt 2 is accepted", events.ResolveResubmit, []task.Trigger{
@@ -335,9 +335,9 @@ func TestCancelUnanswered(t *testing.T) {
 
 // A deadline that passes while a client's cancel is at the provider does not make a failure of it.
 func TestDeadlineDuringAClientsCancel(t *testing.T) {
-	cancelling := story(t, request(), intent, accepted, running(3*time.Second), task.Cancel{Meta: at(total - time.Minute), Reason: "enough"},
-		task.CancelAnswered{Meta: at(total - time.Minute), Outcome: provider.CancelRequested})
-	now := after(t, cancelling, due(total+time.Second))
+	cancelling := story(t, request(), intent, accepted, running(3*time.Second), task.Cancel{Meta: at(total / 2), Reason: "enough"},
+		task.CancelAnswered{Meta: at(total / 2), Outcome: provider.CancelRequested})
+	now := after(t, cancelling, due(total-time.Second), due(total+time.Second))
 	wantPhase(t, now, events.PhaseCancelling, events.StatusInProgress)
 	if now.Cancel.By != "client" {
 		t.Errorf("it is now the cancel of the %s", now.Cancel.By)
@@ -466,6 +466,9 @@ func TestEndByAHeartbeatIsToldAgain(t *testing.T) {
 func TestLastLookTellsTheEnd(t *testing.T) {
 	ended := story(t, request(), intent, accepted, running(3*time.Second), due(total+time.Second), due(total+time.Minute+task.CancelGrace))
 	wantPhase(t, ended, events.PhaseDone, events.StatusFailed)
+	if !task.Wants(ended).Watch || task.Heartbeat(ended) == 0 {
+		t.Errorf("watched %v, and if that is lost, a heartbeat of %v", task.Wants(ended).Watch, task.Heartbeat(ended))
+	}
 	const later = 2 * time.Hour
 	for name, tr := range map[string]task.Trigger{
 		"still running": running(later),
@@ -493,7 +496,7 @@ func TestApplyLeavesItsArgument(t *testing.T) {
 			given := before
 			_, _ = task.Apply(&given, row.tr) // ErrNotApplicable is fine
 			if now, _ := json.Marshal(given); string(now) != string(was) {
-				t.Error(fmt.Sprintf("%s changes the %s task it was given", row.name, name))
+				t.Errorf("%s changes the %s task it was given", row.name, name)
 			}
 		}
 	}

@@ -106,10 +106,12 @@ type Resolve struct {
 	Meta
 	// Command is the place of the command in its stream, by which a redelivery is known; 0 for none.
 	Command uint64
-	Action  events.ResolveAction
-	Ref     json.RawMessage
-	ID      string
-	Reason  string
+	// DecidedAt is when it was decided: it speaks of no attempt that was begun later. Zero for now.
+	DecidedAt time.Time
+	Action    events.ResolveAction
+	Ref       json.RawMessage
+	ID        string
+	Reason    string
 }
 
 // Searched says that the provider's list was asked for an attempt in doubt and did not show it. What it does show is brought

@@ -87,7 +87,7 @@ const (
 	defaultListings   = 3
 	heartbeatInFlight = 32
 	// lateInterval is the least time between two looks at a task that was given up.
-	lateInterval = 30 * time.Second
+	lateInterval = time.Minute
 )
 
 // A Service is one poller.

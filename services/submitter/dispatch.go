@@ -31,6 +31,8 @@ const (
 	accountWait = 60 * time.Second
 	// reportWait bounds how long an outcome is tried to be recorded after the service was told to stop.
 	reportWait = 15 * time.Second
+	// maxStrange is how often a record is read again that does not know an attempt which was sent.
+	maxStrange = 10
 	// reportPause is the longest wait between two tries.
 	reportPause = 5 * time.Second
 )
@@ -300,10 +302,17 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) b
 		}
 	})
 	defer stop()
+	strange := 0
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, reportPause) {
-		_, err := s.book.Apply(work, key, tr)
-		if err == nil {
+		c, err := s.book.Apply(work, key, tr)
+		if err == nil && recorded(c.Task, tr) {
 			return true
+		}
+		if err == nil {
+			if strange++; strange > maxStrange {
+				return s.orphan(key, tr)
+			}
+			err = errors.New("the record that was read does not know the attempt")
 		}
 		if errors.Is(err, bus.ErrNotFound) {
 			return s.orphan(key, tr)
@@ -317,6 +326,13 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) b
 	}
 }
 
+// recorded reports whether a record shows what a trigger has brought. A step that changes nothing may have read a record from
+// before the intent; an id that was paid for is not done with by that.
+func recorded(t events.Task, tr task.Trigger) bool {
+	a, ok := tr.(task.Accepted)
+	return !ok || slices.ContainsFunc(t.Attempts, func(at events.Attempt) bool { return at.N == a.Attempt && len(at.Ref) > 0 })
+}
+
 // orphan is an outcome whose task has no record. What may have been paid for stays in the journal: the broker may be the
 // wrong one, or have lost its store, and the next start tries again.
 func (s *Service) orphan(key events.Key, tr task.Trigger) bool {
@@ -325,7 +341,7 @@ func (s *Service) orphan(key events.Key, tr task.Trigger) bool {
 		return true
 	}
 	s.metrics.orphans.Inc()
-	s.log.Error("a paid request belongs to a task that this broker does not know; it stays in the journal", "task", key)
+	s.log.Error("a paid request belongs to a task or attempt that this broker does not know; it stays in the journal", "task", key)
 	return false
 }
 

@@ -217,7 +217,7 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 		if err != nil {
 			return refuse(k, "", events.CodeInvalidRequest, err)
 		}
-		resolve := task.Resolve{Meta: meta, Command: m.Sequence, Action: r.Action, ID: r.ProviderID, Reason: r.Reason}
+		resolve := task.Resolve{Meta: meta, Command: m.Sequence, DecidedAt: m.Time, Action: r.Action, ID: r.ProviderID, Reason: r.Reason}
 		if r.Action == events.ResolveAdopt {
 			if resolve.Ref, err = s.handleOf(ctx, k, r.ProviderID); err != nil {
 				return s.unknownTask(m, k, err)

@@ -13,6 +13,5 @@ type bend struct {
 	eventFirst     bool // events are stored before the record
 	ackFirst       bool // messages are acknowledged before their effect is stored
 	watchLost      bool // nobody makes sure of the watch message
-	dueKept        bool // a delivered heartbeat does not expire before it is handled (a correction, not a mutant)
-	resolveNames   bool // a resolve command names the attempt it speaks of (a correction, not a mutant)
+	resolveLate    bool // a resolve command decides about whatever attempt it finds, also one that is younger
 }

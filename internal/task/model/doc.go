@@ -47,6 +47,5 @@
 //
 // go test ./internal/task/model explores at least 1,000,000 states, and finds every mutant of the protocol by the property that
 // it breaks. With -model.long it explores more than 10,000,000. With -short or -race the bounds are small and the mutants are
-// left out. -v prints the figures. While the machine has defects that are known, TestKnownDefects shows the shortest way to
-// each, and the other tests correct them around it.
+// left out. -v prints the figures.
 package model

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"reelay/events"
+	"reelay/internal/task"
 )
 
 var longForm = flag.Bool("model.long", false, "explore more than 10,000,000 states (2 to 4 minutes, 3 GB)")
@@ -55,7 +56,8 @@ func TestProtocol(t *testing.T) {
 	}
 	states := 0
 	for _, w := range worlds {
-		o := mended(w.o)
+		o := w.o
+		o.Apply, o.Heartbeat = task.Apply, task.Heartbeat
 		if testing.Short() || raceEnabled {
 			o.MaxStates, least = 20_000, 0
 		}

@@ -10,6 +10,8 @@ import (
 	"reelay/internal/task"
 )
 
+type apply = func(*events.Task, task.Trigger) (task.Change, error)
+
 // onto wraps a machine: change sees what it was given and may alter what it answers.
 func onto(change func(t events.Task, tr task.Trigger, c *task.Change)) func(apply) apply {
 	return func(next apply) apply {
@@ -84,7 +86,7 @@ var mutants = []struct {
 	{name: "watch effect lost", o: Options{Attempts: 1}, bend: func(b *bend) { b.watchLost = true }, want: []string{propWatch}},
 	{
 		name: "a late resolve decides about the next attempt", o: Options{Attempts: 3, Decisions: 1, MaxStates: 6_000_000},
-		bend: func(b *bend) { b.resolveNames = false }, want: []string{propBudget},
+		bend: func(b *bend) { b.resolveLate = true }, want: []string{propBudget},
 	},
 	{
 		name: "unsent taken for doubt, doubt without heartbeat", o: Options{Attempts: 1}, bend: func(b *bend) { b.unsentIsDoubt = true },
@@ -254,7 +256,7 @@ func without(p events.Phase) func(events.Task) time.Duration {
 		if t.Phase == p {
 			return 0
 		}
-		return mendBeat(t)
+		return task.Heartbeat(t)
 	}
 }
 
@@ -266,7 +268,8 @@ func TestMutants(t *testing.T) {
 	}
 	begin := time.Now()
 	for _, m := range mutants {
-		o := mended(m.o)
+		o := m.o
+		o.Apply, o.Heartbeat = task.Apply, task.Heartbeat
 		if m.bend != nil {
 			m.bend(&o.bend)
 		}

@@ -396,7 +396,7 @@ func (s *state) bought() (n uint8) {
 // heartbeat may come at any moment, as long as the record has one.
 func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 	c := &e.b.classes[s.rec]
-	if s.msgs&mDue != 0 && !e.o.bend.dueKept {
+	if s.msgs&mDue != 0 {
 		t := begin()
 		t.msgs &^= mDue
 		end(t, false, "the delivered heartbeat expires")
@@ -407,6 +407,11 @@ func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 	due := func(after uint8, label string) {
 		t := begin()
 		eff := t.apply(trig{kind: kDue, after: after})
+		if c.record.Unannounced { // the step says that the story is told, and is taken after that
+			for rest := eff.list; rest != 0; {
+				rest = t.tell(rest)
+			}
+		}
 		t.open(slot, byDue, eff)
 		end(t, true, label)
 	}
@@ -536,7 +541,7 @@ func (e *explorer) commands(s *state, slot int, begin beginning, end ending) {
 	}
 	t := begin()
 	handled := e.b.classes[s.rec].record.LastCommand >= uint64(s.decided)
-	if e.o.bend.resolveNames && e.b.classes[s.rec].doubted != s.about && !handled {
+	if !e.o.bend.resolveLate && e.b.classes[s.rec].doubted != s.about && !handled {
 		t.acknowledge(byResolve)
 		end(t, true, "the resolve command speaks of a former attempt and is rejected")
 		return
