@@ -18,7 +18,7 @@ import (
 )
 
 // askTimeout bounds one request to a service, beyond what the request itself asks to wait.
-const askTimeout = 10 * time.Second
+const askTimeout = 15 * time.Second
 
 // connection is how a command finds NATS.
 type connection struct {

@@ -73,6 +73,8 @@ type follower struct {
 	event func(events.Event)
 	task  func(events.Task)
 	note  func(string)
+	// since is the version that has been shown already: nothing older is.
+	since uint64
 	// tick is called every second.
 	tick func()
 	// linger waits for stored events behind the terminal one, such as a late result.
@@ -91,7 +93,7 @@ func (a *api) follow(ctx context.Context, k events.Key, stream <-chan events.Eve
 		defer ticker.Stop()
 		second = ticker.C
 	}
-	var last events.Task
+	last := events.Task{Version: f.since}
 	var grace <-chan time.Time
 	seen := func(t *events.Task) {
 		if t == nil || t.Key() != k || t.Version < last.Version || last.Status.Terminal() && !t.Status.Terminal() {

@@ -94,7 +94,7 @@ func (e *env) show(ctx context.Context, a *api, task events.Task, stream <-chan 
 	line := &liveLine{w: e.stderr, width: e.width(), now: time.Now}
 	defer line.end()
 	line.set(task)
-	f := follower{task: line.set, note: line.say}
+	f := follower{task: line.set, note: line.say, since: task.Version}
 	if line.width > 0 {
 		f.tick = line.paint
 	}

@@ -32,7 +32,7 @@ import (
 var ErrClaimed = errors.New("a paid request may have left for this attempt before")
 
 const (
-	// ClaimAge is how long an attempt is remembered after it is done.
+	// ClaimAge is how long an attempt is remembered after it was begun, and at least until it is done.
 	ClaimAge = 24 * time.Hour
 	// A journal is rewritten without what is no longer needed when it has grown by minGrowthBytes and to twice its size.
 	minGrowthBytes = 8 << 20
