@@ -12,6 +12,7 @@ import (
 	"reelay/events"
 	"reelay/internal/emulator"
 	"reelay/internal/task"
+	"reelay/internal/task/model"
 )
 
 // Evidence is all that is left of a run: what was asked for, what the providers say was paid for, and what reelay says.
@@ -103,6 +104,9 @@ func Judge(e Evidence, sleepers bool) []string {
 		if t, ok := e.Records[a.Key]; ok {
 			judgeMoney(t, paid[a.Key.ID], breach)
 			judgeStory(t, e.Stories[a.Key], breach)
+			if err := model.Replay(t.Transitions); len(t.Transitions) > 0 && err != nil {
+				breach("model: %s went a way that the machine does not have: %v", t.Key(), err)
+			}
 		}
 	}
 	for id, jobs := range paid {
