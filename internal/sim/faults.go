@@ -111,30 +111,26 @@ func (c *Chaos) Plan(service string) failpoint.Plan {
 func (c *Chaos) Conn(conn net.Conn) net.Conn {
 	switch {
 	case c.one(12, "submit cut while sending"):
-		return &cutConn{Conn: conn, writes: c.Intn(600)}
+		return &writeCut{Conn: conn, left: c.Intn(600)}
 	case c.one(12, "submit answer cut"):
-		return &cutConn{Conn: conn, writes: -1, reads: 1 + c.Intn(400)}
+		return &readCut{Conn: conn, left: 1 + c.Intn(400)}
 	case c.one(25, "submit answer lost"):
-		return &cutConn{Conn: conn, writes: -1, reads: 0, cutReads: true}
+		return &readCut{Conn: conn}
 	case c.one(40, "submit answer late"):
 		return &slowConn{Conn: conn, delay: c.Between(30*time.Second, 3*time.Minute)}
 	}
 	return conn
 }
 
-// cutConn breaks after a number of bytes; a negative number of writes is no limit.
-type cutConn struct {
+// writeCut breaks after a number of bytes were sent.
+type writeCut struct {
 	net.Conn
-	writes, reads int
-	cutReads      bool
+	left int
 }
 
-func (c *cutConn) Write(p []byte) (int, error) {
-	if c.writes < 0 {
-		return c.Conn.Write(p)
-	}
-	n, err := c.Conn.Write(p[:min(len(p), c.writes)])
-	c.writes -= n
+func (c *writeCut) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p[:min(len(p), c.left)])
+	c.left -= n
 	if err == nil && n < len(p) {
 		_ = c.Conn.Close()
 		err = syscall.ECONNRESET
@@ -142,22 +138,23 @@ func (c *cutConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *cutConn) Read(p []byte) (int, error) {
-	if c.writes >= 0 || c.reads == 0 && !c.cutReads {
-		if c.writes < 0 {
-			_ = c.Conn.Close()
-			return 0, syscall.ECONNRESET
-		}
-		return c.Conn.Read(p)
+// readCut breaks after a number of bytes of the answer; with none, once the provider has begun to answer.
+type readCut struct {
+	net.Conn
+	left int
+}
+
+func (c *readCut) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		return n, err
 	}
-	if c.cutReads { // the provider has answered by the time the first byte is there
-		_, _ = c.Conn.Read(p)
+	if n >= c.left {
 		_ = c.Conn.Close()
-		return 0, syscall.ECONNRESET
+		return c.left, syscall.ECONNRESET
 	}
-	n, err := c.Conn.Read(p[:min(len(p), c.reads)])
-	c.reads -= n
-	return n, err
+	c.left -= n
+	return n, nil
 }
 
 // slowConn holds the answer back.
