@@ -35,7 +35,7 @@ const accepting = "tasks that it does not know may be paid for already: compare 
 	"--accept-new-store (REELAY_ACCEPT_NEW_STORE=true)"
 
 // memory is what is kept of a store. A stream is known by the moment of its creation, which a restart, a change of its settings
-// and a new leader leave alone, and its last sequence never goes back.
+// and a new leader leave alone, and the last sequence that it has acknowledged never goes back.
 type memory struct {
 	Stream       string    `json:"stream"`
 	Created      time.Time `json:"created"`
@@ -50,6 +50,25 @@ type epoch struct {
 	path string
 	// behind counts the looks in a row that found fewer records.
 	behind int
+	// seen is the last sequence of the look before, at seenAt.
+	seen   uint64
+	seenAt time.Time
+}
+
+// settled is how old a sequence must be to be held against a store. A younger one may be of messages that the server had not
+// acknowledged when it was killed, and was free to forget.
+const settled = 5 * time.Second
+
+// sure returns the last sequence that is known to have been acknowledged, and takes in the one of this look.
+func (e *epoch) sure(last uint64) uint64 {
+	sure := uint64(0)
+	if !e.seenAt.IsZero() && time.Since(e.seenAt) >= settled {
+		sure = min(e.seen, last)
+	}
+	if e.seenAt.IsZero() || time.Since(e.seenAt) >= settled {
+		e.seen, e.seenAt = last, time.Now()
+	}
+	return sure
 }
 
 // remember compares the stream with what was remembered, and remembers it as it is now if it is the same, or if accept is set.
@@ -57,6 +76,7 @@ func (g *Guard) remember(info *jetstream.StreamInfo, accept bool) error {
 	now := memory{Stream: info.Config.Name, Created: info.Created.UTC(), LastSequence: info.State.LastSeq}
 	old, err := g.epoch.read()
 	if errors.Is(err, os.ErrNotExist) {
+		now.LastSequence = g.epoch.sure(now.LastSequence)
 		return g.epoch.write(now)
 	}
 	if err == nil {
@@ -71,6 +91,7 @@ func (g *Guard) remember(info *jetstream.StreamInfo, accept bool) error {
 	if err != nil {
 		return fmt.Errorf("%w; %s", err, accepting)
 	}
+	now.LastSequence = max(old.LastSequence, g.epoch.sure(now.LastSequence))
 	if old == now {
 		return nil
 	}
