@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -193,7 +192,7 @@ func checkLink(u *url.URL) error {
 	if u.User != nil {
 		return fmt.Errorf("%w: it holds credentials", errUnsafeURL)
 	}
-	if u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && provider.IsLoopback(u.Hostname())) {
 		return nil
 	}
 	return fmt.Errorf("%w: it is not https (plain http is for loopback addresses only)", errUnsafeURL)
@@ -208,11 +207,6 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("%w: it leads from https to %s", errUnsafeURL, req.URL.Scheme)
 	}
 	return checkLink(req.URL)
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // isFileError reports an error of the local file system, which another download does not mend.

@@ -64,6 +64,9 @@ type Entry struct {
 // Key returns the task's key.
 func (e Entry) Key() events.Key { return events.Key{Project: e.Project, ID: e.TaskID} }
 
+// NotSent is the outcome of a request that provably did not leave in full. Its attempt may be begun again.
+const NotSent = "not_sent"
+
 // An Answer is the outcome of a paid request as it was classified: accepted, refused, in_doubt or not_sent.
 type Answer struct {
 	Outcome string          `json:"outcome"`
@@ -187,7 +190,7 @@ func (j *Journal) Close() error {
 
 // mayHaveLeft reports whether the provider may have got the whole request.
 func (e Entry) mayHaveLeft() bool {
-	return e.Gated && (e.Answer == nil || e.Answer.Outcome != "not_sent")
+	return e.Gated && (e.Answer == nil || e.Answer.Outcome != NotSent)
 }
 
 func (e Entry) claim() string { return fmt.Sprintf("%s.%d", e.Key(), e.Attempt) }

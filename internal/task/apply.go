@@ -227,15 +227,16 @@ func (s *step) intent(tr Intent) {
 		return
 	}
 	s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{
-		N: s.nextAttempt(), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
+		N: NextAttempt(s.t), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
 		Outcome: events.AttemptOpen, Charge: events.ChargePossible,
 	})
 	s.t.NotBefore = nil
 	s.move(arrowIntend, "")
 }
 
-func (s *step) nextAttempt() int {
-	if last := s.t.Attempt(); last != nil {
+// NextAttempt returns the number that the next paid attempt of t will have.
+func NextAttempt(t events.Task) int {
+	if last := t.Attempt(); last != nil {
 		return last.N + 1
 	}
 	return 1
@@ -337,7 +338,7 @@ func (s *step) accepted(tr Accepted) {
 		return
 	}
 	i := slices.IndexFunc(s.t.Attempts, func(a events.Attempt) bool { return a.N == tr.Attempt })
-	if i < 0 && tr.Owner != "" && tr.Attempt == s.nextAttempt() {
+	if i < 0 && tr.Owner != "" && tr.Attempt == NextAttempt(s.t) {
 		// Only its owner can know of an attempt that the record has forgotten: a broker lost an acknowledged write.
 		i = len(s.t.Attempts)
 		s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{N: tr.Attempt, Owner: tr.Owner, IntentAt: s.m.At, NotAfter: s.m.At})

@@ -109,10 +109,7 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 	req, renderErr := l.Driver.Render(t, input, "")
 	sum := sha256.Sum256(req.Body)
 	now := time.Now().UTC()
-	e := journal.Entry{Owner: nuid.Next(), Project: key.Project, TaskID: key.ID, Attempt: 1, At: now}
-	if last := t.Attempt(); last != nil {
-		e.Attempt = last.N + 1
-	}
+	e := journal.Entry{Owner: nuid.Next(), Project: key.Project, TaskID: key.ID, Attempt: task.NextAttempt(t), At: now}
 	// Written down before the intent: if this process dies in between, the next can prove that nothing was sent.
 	if err := s.o.Journal.Begin(e); err != nil && !errors.Is(err, journal.ErrClaimed) {
 		log.Error("nothing is sent without the journal", "error", err)
@@ -133,7 +130,7 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 		// Nothing was sent. If the intent is in the record all the same, it is taken back by its owner.
 		log.Info("no permit to send", "reason", err)
 		l.unsent()
-		s.settle(ctx, e, journal.Answer{Outcome: notSent, Error: &events.Error{Message: "the intent was not acknowledged"}})
+		s.settle(ctx, e, journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: "the intent was not acknowledged"}})
 		s.again(ctx, l, key, err)
 		return
 	}
@@ -186,7 +183,7 @@ func (s *Service) settle(ctx context.Context, e journal.Entry, a journal.Answer)
 // leave, and requests of which nobody knows.
 func (s *Service) recover(ctx context.Context) {
 	for _, e := range s.o.Journal.Pending() {
-		a := journal.Answer{Outcome: notSent, Error: &events.Error{Message: "its process died before the request was complete"}}
+		a := journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: "its process died before the request was complete"}}
 		switch {
 		case e.Answer != nil:
 			a = *e.Answer
@@ -228,17 +225,14 @@ func (s *Service) gate(ctx, service context.Context, l *lane, key events.Key, ow
 	return s.o.Journal.Gate(owner)
 }
 
-// notSent is the outcome of a request that provably did not leave in full.
-const notSent = "not_sent"
-
 // classify turns what came back into an outcome, and lets the lane learn from it.
 func (s *Service) classify(l *lane, model string, reply provider.Reply, err error) journal.Answer {
 	answer := provider.Answer{Outcome: provider.InDoubt}
 	switch {
 	case errors.Is(err, paid.ErrNotSent):
-		s.metrics.submits.WithLabelValues(l.Name, notSent).Inc()
+		s.metrics.submits.WithLabelValues(l.Name, journal.NotSent).Inc()
 		l.unsent()
-		return journal.Answer{Outcome: notSent, Error: &events.Error{Message: err.Error()}, Wait: unsentWait}
+		return journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: err.Error()}, Wait: unsentWait}
 	case err != nil:
 		answer.Err = &provider.Error{Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: err.Error()}
 	default:
@@ -263,7 +257,7 @@ func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
 		return task.Accepted{Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID, Source: "reply"}
 	case string(provider.Refused):
 		return task.Refused{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error), Wait: a.Wait}
-	case notSent:
+	case journal.NotSent:
 		return task.Release{Meta: s.meta(), Owner: e.Owner, Reason: a.Error.Message, Wait: a.Wait}
 	default:
 		return task.Doubt{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error)}

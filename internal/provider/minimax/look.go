@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 
@@ -85,7 +84,7 @@ func (d *Driver) output(link, fileName string, r provider.Reply) (events.Output,
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || len(link) > maxURLBytes {
 		return events.Output{}, d.newError(events.KindInternal, "bad_result_url", "the link of the result is not an http URL", r)
 	}
-	if u.Scheme == "http" && !loopback(u.Hostname()) {
+	if u.Scheme == "http" && !provider.IsLoopback(u.Hostname()) {
 		u.Scheme = "https"
 		link = u.String()
 	}
@@ -94,11 +93,6 @@ func (d *Driver) output(link, fileName string, r provider.Reply) (events.Output,
 		o.ContentType = "video/mp4"
 	}
 	return o, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // wrongTask guards against a cache between us and MiniMax: a result must never land on another task.
