@@ -162,6 +162,8 @@ func TestRequestDigest(t *testing.T) {
 		"Model":           func(r *events.Request) { r.Model += "x" },
 		"Input":           func(r *events.Request) { r.Input = json.RawMessage(`{"prompt":"a fish"}`) },
 		"SceneID":         func(r *events.Request) { r.SceneID = "" },
+		"BatchID":         func(r *events.Request) { r.BatchID = "" },
+		"BatchSize":       func(r *events.Request) { r.BatchSize++ },
 		"Priority":        func(r *events.Request) { r.Priority++ },
 		"Timeout":         func(r *events.Request) { r.Timeout += events.Duration(time.Nanosecond) },
 		"StartTimeout":    func(r *events.Request) { r.StartTimeout = 0 },

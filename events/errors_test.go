@@ -77,7 +77,7 @@ func TestWordLists(t *testing.T) {
 		"task types": fmt.Sprint(events.TaskTypes()), "kinds": fmt.Sprint(events.Kinds()),
 	} {
 		want := map[string]string{
-			"event types": "[queued submitted progress in_doubt completed failed cancelled late_result rejected]",
+			"event types": "[queued submitted progress in_doubt completed failed cancelled late_result rejected batch_done paused resumed]",
 			"statuses":    "[queued in_progress completed failed cancelled]",
 			"phases":      "[waiting submitting in_doubt parked provider_queued running cancelling fetching done]",
 			"task types":  "[video image audio speech]",

@@ -22,13 +22,17 @@ const (
 	EventCancelled  EventType = "cancelled"   // terminal: cancelled before or by the provider
 	EventLateResult EventType = "late_result" // a result arrived after the task had been given up
 	EventRejected   EventType = "rejected"    // a request or command was refused; no task was changed
+
+	EventBatchDone EventType = "batch_done" // of a batch: as many of its tasks as were announced have ended
+	EventPaused    EventType = "paused"     // of a lane: it sends nothing
+	EventResumed   EventType = "resumed"    // of a lane: it sends again
 )
 
 // EventTypes lists every event type.
 func EventTypes() []EventType {
 	return []EventType{
 		EventQueued, EventSubmitted, EventProgress, EventInDoubt, EventCompleted, EventFailed, EventCancelled,
-		EventLateResult, EventRejected,
+		EventLateResult, EventRejected, EventBatchDone, EventPaused, EventResumed,
 	}
 }
 
@@ -44,15 +48,24 @@ func (t EventType) Valid() bool { return slices.Contains(EventTypes(), t) }
 const EventVersion = 1
 
 func (t EventType) cloudEventType() string {
-	return "reelay.task." + string(t) + ".v" + strconv.Itoa(EventVersion)
+	about := "task."
+	switch t {
+	case EventBatchDone:
+		about = ""
+	case EventPaused, EventResumed:
+		about = "lane."
+	}
+	return "reelay." + about + string(t) + ".v" + strconv.Itoa(EventVersion)
 }
 
 // An Event says what happened to a task. The payload is plain JSON; the CloudEvents attributes ride in headers.
 type Event struct {
 	Type    EventType `json:"type"`
 	Project string    `json:"project"`
-	TaskID  string    `json:"task_id"`
-	// Version is that of the record after the step the event tells of; 0 for rejected.
+	TaskID  string    `json:"task_id,omitempty"`
+	// Lane is the lane that a paused or resumed event tells of; Project is LanesProject then.
+	Lane string `json:"lane,omitempty"`
+	// Version is that of the record after the step the event tells of; of a lane, the revision of its key; else 0.
 	Version uint64    `json:"version"`
 	Time    time.Time `json:"time"`
 	// Message says in words what happened.
@@ -66,6 +79,8 @@ type Event struct {
 	RequestDigest string `json:"request_digest,omitempty"`
 	// Task is the record when the event was published: as of the step, or later.
 	Task *Task `json:"task,omitempty"`
+	// Batch is what batch_done tells of.
+	Batch *Batch `json:"batch,omitempty"`
 
 	// Once is how the event is stored: alone on its subject for ever, else by message id.
 	Once bool `json:"-"`
@@ -73,15 +88,24 @@ type Event struct {
 	Traceparent string `json:"-"`
 }
 
-// Key returns the key of the event's task.
-func (e Event) Key() Key { return Key{Project: e.Project, ID: e.TaskID} }
+// Key returns what the event is about: the key of a task, and in the same form a project and batch, or LanesProject and a lane.
+func (e Event) Key() Key {
+	id := e.TaskID
+	switch {
+	case e.Batch != nil:
+		id = e.Batch.ID
+	case e.Lane != "":
+		id = e.Lane
+	}
+	return Key{Project: e.Project, ID: id}
+}
 
 // Subject returns the subject the event is stored and heard on.
 func (e Event) Subject() string { return EventSubject(e.Key(), e.Type) }
 
-// ID identifies the event: <project>/<task>/<version>/<type>, and for a rejection the digest of what was rejected.
+// ID identifies the event: <project>/<task, batch or lane>/<version>/<type>, and for a rejection the digest of what was rejected.
 func (e Event) ID() string {
-	id := e.Project + "/" + e.TaskID + "/" + strconv.FormatUint(e.Version, 10) + "/" + string(e.Type)
+	id := e.Project + "/" + e.Key().ID + "/" + strconv.FormatUint(e.Version, 10) + "/" + string(e.Type)
 	if e.RequestDigest != "" && e.Type == EventRejected {
 		id += "/" + e.RequestDigest
 	}
@@ -106,7 +130,7 @@ func (e Event) Header() map[string]string {
 		HeaderSpecVersion:     "1.0",
 		HeaderType:            e.Type.cloudEventType(),
 		HeaderSource:          "/reelay/" + e.Project,
-		HeaderSubject:         e.TaskID,
+		HeaderSubject:         e.Key().ID,
 		HeaderID:              e.ID(),
 		HeaderTime:            e.Time.UTC().Format(time.RFC3339Nano),
 		HeaderDataContentType: "application/json",

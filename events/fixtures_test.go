@@ -22,7 +22,7 @@ func fullRequest() events.Request {
 	return events.Request{
 		ID: "shot-042", Provider: "fal", Model: "fal-ai/kling-video/v2/master",
 		Input:   json.RawMessage(`{"prompt":"a <b>heron</b> & a fish","seed":12345678901234567890,"cfg":1.0}`),
-		SceneID: "scene-7", Priority: -5, Timeout: events.Duration(30 * time.Minute), StartTimeout: events.Duration(90 * time.Second),
+		SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, Priority: -5, Timeout: events.Duration(30 * time.Minute), StartTimeout: events.Duration(90 * time.Second),
 		OnInDoubt: events.InDoubtResubmit, MaxPaidAttempts: 2, EstimatedUSD: 0.35, MaxCostUSD: 1.5,
 		Metadata: map[string]string{"film": "heron", "take": "3"},
 	}
@@ -40,19 +40,19 @@ func fullError() *events.Error {
 func fullTask() events.Task {
 	return events.Task{
 		Schema: events.TaskSchema,
-		ID:     "shot-042", Project: "demo", SceneID: "scene-7", TaskType: events.Video, Provider: "fal", Account: "fal-team2",
+		ID:     "shot-042", Project: "demo", SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, TaskType: events.Video, Provider: "fal", Account: "fal-team2",
 		Model: "fal-ai/kling-video/v2/master", RequestDigest: strings.Repeat("1", 64), InputDigest: strings.Repeat("2", 64),
 		Input: fullRequest().Input, InputRef: "input-" + strings.Repeat("2", 64), Priority: -5,
 		Metadata:    map[string]string{"film": "heron", "take": "3"},
 		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		Status:      events.StatusInProgress, Phase: events.PhaseRunning,
 		QueuePosition:  &events.QueuePosition{Ours: new(0), Provider: new(4), Total: new(4)},
-		EstimatedWaitS: new(41.5), ETA: new(at(50)), ProgressPercentage: new(12.5),
+		EstimatedWaitS: new(41.5), ETA: new(at(50)), ETAEarliest: new(at(45)), ETALatest: new(at(56)), Pace: events.PaceSlow, ProgressPercentage: new(12.5),
 		Logs: []events.LogLine{{At: new(at(9)), Level: "info", Message: "step 3 of 20"}}, LogCount: 17,
 		Attempts: []events.Attempt{{
 			N: 1, Owner: "submitter-7f3a", IntentAt: at(1), NotAfter: at(31), BodySHA256: strings.Repeat("3", 64),
 			Outcome: events.AttemptAccepted, OutcomeAt: new(at(2)), Ref: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c",
-			Charge: events.ChargeConfirmed, Error: fullError(),
+			Charge: events.ChargeConfirmed, CostUSD: new(0.4), Callback: true, Error: fullError(),
 			Searches: 2, Listings: 1, SearchedAt: new(at(2)),
 			Evidence: []events.Evidence{{At: at(2), Source: "reply", Note: "200 with a request id"}},
 		}},
@@ -79,6 +79,14 @@ func fullTask() events.Task {
 			Version: 3, At: at(2), Name: "accepted", From: events.PhaseSubmitting, To: events.PhaseProviderQueued, By: "submitter",
 			Note: "fal gave request 019c", Event: events.EventSubmitted, Attempt: 1,
 		}},
+	}
+}
+
+// fullBatch has every field set.
+func fullBatch() events.Batch {
+	return events.Batch{
+		Project: "demo", ID: "reel-9", Announced: 12, Total: 13, Ended: 12,
+		ByStatus: map[events.Status]int{events.StatusCompleted: 11, events.StatusFailed: 1, events.StatusInProgress: 1}, CostUSD: 4.2,
 	}
 }
 
@@ -120,6 +128,13 @@ func anEvent(t events.EventType) events.Event {
 	case events.EventRejected:
 		e.RequestDigest = strings.Repeat("6", 64)
 		e.Error = &events.Error{Code: events.CodeInvalidRequest, Kind: events.KindInvalid, Message: "model: is missing", Field: "model", Charge: events.ChargeNone}
+		return e
+	case events.EventBatchDone:
+		e.TaskID, e.Traceparent = "", ""
+		e.Batch = new(fullBatch())
+		return e
+	case events.EventPaused, events.EventResumed:
+		e.Project, e.TaskID, e.Lane, e.Version, e.Traceparent = events.LanesProject, "", "fal-team2", 9, ""
 		return e
 	}
 	e.Task = smallTask(s, p, e.Version)

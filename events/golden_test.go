@@ -75,7 +75,7 @@ func TestEventGoldens(t *testing.T) {
 // withUnknownFields adds a member that no build knows to every object of data outside the user's and provider's own JSON.
 func withUnknownFields(t *testing.T, data []byte) []byte {
 	t.Helper()
-	opaque := map[string]bool{"input": true, "raw": true, "ref": true, "provider_ref": true, "metadata": true}
+	opaque := map[string]bool{"input": true, "raw": true, "ref": true, "provider_ref": true, "metadata": true, "by_status": true}
 	var add func(json.RawMessage) json.RawMessage
 	add = func(raw json.RawMessage) json.RawMessage {
 		switch raw[0] {

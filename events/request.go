@@ -52,6 +52,7 @@ const (
 	MaxMetadataValue   = 512
 	MaxPriority        = 100
 	MaxPaidAttempts    = 10
+	MaxBatch           = 100_000
 	MinTimeout         = time.Second
 	MaxTimeout         = 48 * time.Hour
 	maxCostUSD         = 1e6
@@ -72,6 +73,9 @@ type Request struct {
 	Input json.RawMessage `json:"input"`
 
 	SceneID string `json:"scene_id,omitempty"`
+	// BatchID puts the task in a batch. BatchSize tells how many tasks the batch will have; one request that tells it is enough.
+	BatchID   string `json:"batch_id,omitempty"`
+	BatchSize int    `json:"batch_size,omitempty"`
 	// Priority orders the tasks of one project, -100 to 100, higher first.
 	Priority int `json:"priority,omitempty"`
 	// Timeout is the total time from acceptance to the end, 1s to 48h; 30m where it is not set.
@@ -93,7 +97,7 @@ func DecodeRequest(data []byte) (Request, error) {
 		"id": &r.ID, "provider": &r.Provider, "model": &r.Model, "input": &r.Input, "scene_id": &r.SceneID,
 		"priority": &r.Priority, "timeout": &r.Timeout, "start_timeout": &r.StartTimeout, "on_in_doubt": &r.OnInDoubt,
 		"max_paid_attempts": &r.MaxPaidAttempts, "estimated_cost_usd": &r.EstimatedUSD, "max_cost_usd": &r.MaxCostUSD,
-		"metadata": &r.Metadata,
+		"metadata": &r.Metadata, "batch_id": &r.BatchID, "batch_size": &r.BatchSize,
 	})
 	if err != nil {
 		return r, err
@@ -120,6 +124,12 @@ func (r Request) Validate() error {
 		return fieldError("input", "must be a JSON object")
 	case len(r.SceneID) > MaxSceneBytes:
 		return fieldError("scene_id", "%d bytes are over the limit of %d", len(r.SceneID), MaxSceneBytes)
+	case r.BatchID != "" && !ValidToken(r.BatchID):
+		return fieldError("batch_id", "must be 1 to %d characters of A-Z a-z 0-9 _ -", MaxTokenBytes)
+	case r.BatchSize < 0 || r.BatchSize > MaxBatch:
+		return fieldError("batch_size", "%d is not between 1 and %d", r.BatchSize, MaxBatch)
+	case r.BatchSize > 0 && r.BatchID == "":
+		return fieldError("batch_size", "belongs to a batch_id only")
 	case r.Priority < -MaxPriority || r.Priority > MaxPriority:
 		return fieldError("priority", "%d is not between %d and %d", r.Priority, -MaxPriority, MaxPriority)
 	case r.MaxPaidAttempts < 0 || r.MaxPaidAttempts > MaxPaidAttempts:

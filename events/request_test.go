@@ -102,6 +102,10 @@ func TestDecodeRequest(t *testing.T) {
 		{"start_timeout as long as timeout", request(`"timeout":"1m"`, `"start_timeout":"60s"`), ""},
 		{"start_timeout alone", request(`"start_timeout":"2h"`), ""},
 		{"negative timeout", request(`"timeout":"-1s"`), "timeout: -1s is not between 1s and 48h0m0s"},
+		{"batch with a dot", request(`"batch_id":"a.b"`), "batch_id: must be 1 to 64 characters of A-Z a-z 0-9 _ -"},
+		{"batch size without a batch", request(`"batch_size":3`), "batch_size: belongs to a batch_id only"},
+		{"negative batch size", request(`"batch_id":"b"`, `"batch_size":-1`), "batch_size: -1 is not between 1 and 100000"},
+		{"batch size over the limit", request(`"batch_id":"b"`, `"batch_size":100001`), "batch_size: 100001 is not between 1 and 100000"},
 		{"negative cost", request(`"max_cost_usd":-0.01`), "max_cost_usd: -0.01 is not between 0 and 1e+06 US dollars"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -31,6 +31,11 @@ type Stream struct {
 	// last token ">" of Subjects stands for the same tokens in both. Each stored message, and nothing else, is heard by core
 	// subscribers of that prefix, with its place in the stream in the Nats-Sequence header.
 	StoredAs string
+	// CopiedTo, where set, is the subject prefix under which each stored message is published once more, for another stream.
+	CopiedTo string
+	// MaxMsgs and MaxBytes bound a stream when it is created; later they are the operator's. 0 is no bound.
+	MaxMsgs  int64
+	MaxBytes int64
 	// Cells marks the hand-made KV stream: direct get, rollup, per-message TTL and schedules.
 	Cells bool
 }
@@ -49,13 +54,14 @@ type Consumer struct {
 
 // Stream names.
 const (
-	StreamRequests = "REELAY_REQUESTS"
-	StreamTasks    = "KV_" + TaskBucket
-	StreamWatch    = "REELAY_WATCH"
-	StreamHooks    = "REELAY_HOOKS"
-	StreamEvents   = "REELAY_EVENTS"
-	StreamDead     = "REELAY_DEAD"
-	StreamClaims   = "REELAY_CLAIMS"
+	StreamRequests   = "REELAY_REQUESTS"
+	StreamTasks      = "KV_" + TaskBucket
+	StreamWatch      = "REELAY_WATCH"
+	StreamHooks      = "REELAY_HOOKS"
+	StreamDeliveries = "REELAY_DELIVERIES"
+	StreamEvents     = "REELAY_EVENTS"
+	StreamDead       = "REELAY_DEAD"
+	StreamClaims     = "REELAY_CLAIMS"
 
 	StreamAdvisories = "REELAY_ADVISORIES"
 )
@@ -64,6 +70,7 @@ const (
 const (
 	ConsumerIntake    = "intake"
 	ConsumerHeartbeat = "heartbeat"
+	ConsumerHooks     = "hooks"
 
 	ConsumerAdvisories   = "advisories"
 	ConsumerDeadRequests = "dead-requests"
@@ -82,6 +89,10 @@ const (
 	// AdvisoryAge is how long advisories are kept for a service that runs again. It is as well the window in which REELAY_DEAD
 	// knows a message again, so that one which was kept when it died is not kept once more on account of its advisory.
 	AdvisoryAge = 7 * 24 * time.Hour
+	// DeliveryAge, MaxDeliveries and MaxDeliveryBytes bound the copies of provider callbacks that are kept for people.
+	DeliveryAge      = 7 * 24 * time.Hour
+	MaxDeliveries    = 10_000
+	MaxDeliveryBytes = 256 << 20
 	// MarkerAge is how long the delete marker of an expired record stays, for watchers to see it.
 	MarkerAge = time.Hour
 )
@@ -108,6 +119,12 @@ func Streams() []Stream {
 		{
 			Name: StreamHooks, Description: "verified raw provider callbacks",
 			Subjects: []string{hookPrefix + ">"}, Retention: WorkQueue, DiscardNew: true, Duplicates: EventDuplicates,
+			CopiedTo: deliveryPrefix + ">",
+		},
+		{
+			Name: StreamDeliveries, Description: "copies of the newest provider callbacks, for people",
+			Subjects: []string{deliveryPrefix + ">"}, Retention: Limits, MaxAge: DeliveryAge,
+			MaxMsgs: MaxDeliveries, MaxBytes: MaxDeliveryBytes,
 		},
 		{
 			Name: StreamEvents, Description: "what happened to every task",
@@ -147,6 +164,13 @@ func HeartbeatConsumer() Consumer {
 	return Consumer{
 		Stream: StreamTasks, Durable: ConsumerHeartbeat, Description: "poller: heartbeats of tasks that have not ended",
 		Filters: []string{duePrefix + ">"}, AckWait: ackWait, MaxAckPending: 10_000,
+	}
+}
+
+// HookConsumer hears the provider callbacks of all lanes.
+func HookConsumer() Consumer {
+	return Consumer{
+		Stream: StreamHooks, Durable: ConsumerHooks, Description: "poller: provider callbacks", AckWait: ackWait, MaxAckPending: 10_000,
 	}
 }
 

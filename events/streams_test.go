@@ -160,7 +160,7 @@ func TestEventsAreStoredUnderTheirSubject(t *testing.T) {
 func TestConsumers(t *testing.T) {
 	all := []events.Consumer{
 		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(),
-		events.WatchConsumer("fal"), events.WatchConsumer("fal-team2"), events.WatchConsumer("minimax"),
+		events.HookConsumer(), events.WatchConsumer("fal"), events.WatchConsumer("fal-team2"), events.WatchConsumer("minimax"),
 	}
 	names := map[string]bool{}
 	for i, c := range all {

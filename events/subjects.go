@@ -15,6 +15,7 @@ const (
 	duePrefix      = "reelay.due."
 	watchPrefix    = "reelay.watch."
 	hookPrefix     = "reelay.hook."
+	deliveryPrefix = "reelay.delivery."
 	claimPrefix    = "reelay.claim."
 	announcePrefix = "reelay.announce."
 	eventPrefix    = "reelay.event."
@@ -34,6 +35,8 @@ const (
 	DefaultProject = "default"
 	// InvalidProject is the project under which requests are refused whose subject names no valid project.
 	InvalidProject = "_invalid"
+	// LanesProject is the project under which the events of lanes are published.
+	LanesProject = "_lanes"
 	// MaxTokenBytes is the longest project, task id, batch or lane name.
 	MaxTokenBytes = 64
 )
@@ -167,8 +170,14 @@ func ParseWatchSubject(subject string) (lane string, k Key, err error) {
 	return parseLaneAndKey(subject, watchPrefix)
 }
 
-// ParseHookSubject reads the lane and task of a provider callback.
+// DeliveryFilter matches the kept copies of a lane's provider callbacks.
+func DeliveryFilter(lane string) string { return deliveryPrefix + lane + ".>" }
+
+// ParseHookSubject reads the lane and task of a provider callback, or of its kept copy.
 func ParseHookSubject(subject string) (lane string, k Key, err error) {
+	if strings.HasPrefix(subject, deliveryPrefix) {
+		return parseLaneAndKey(subject, deliveryPrefix)
+	}
 	return parseLaneAndKey(subject, hookPrefix)
 }
 

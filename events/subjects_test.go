@@ -211,7 +211,7 @@ func TestMalformedSubjects(t *testing.T) {
 		{"event", "reelay.event.completed", events.ErrSubject, `not a reelay subject: "reelay.event.completed" is not an event subject`},
 		{"event", "reelay.announce.p.t.completed", events.ErrSubject, `not a reelay subject: "reelay.announce.p.t.completed" is not an event subject`},
 		{"event", "reelay.event.p.completed", events.ErrSubject, `not a reelay subject: key "p" is not <project>.<task>`},
-		{"event", "reelay.event.p.t.paused", events.ErrUnknownType, `unknown event type: "reelay.event.p.t.paused"`},
+		{"event", "reelay.event.p.t.throttled", events.ErrUnknownType, `unknown event type: "reelay.event.p.t.throttled"`},
 		{"event", "reelay.event.p.t.*", events.ErrUnknownType, `unknown event type: "reelay.event.p.t.*"`},
 	} {
 		_, err := parsers[row.form].parse(row.subject)

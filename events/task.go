@@ -71,7 +71,10 @@ type Task struct {
 	Project  string   `json:"project"`
 	SceneID  string   `json:"scene_id,omitempty"`
 	TaskType TaskType `json:"task_type"`
-	Provider string   `json:"provider"`
+	// BatchID is the batch that the task belongs to, BatchSize how many tasks the request said it has.
+	BatchID   string `json:"batch_id,omitempty"`
+	BatchSize int    `json:"batch_size,omitempty"`
+	Provider  string `json:"provider"`
 	// Account is the lane: the provider account that the task is sent to, and whose key asks for it.
 	Account string `json:"account"`
 	Model   string `json:"model"`
@@ -90,10 +93,15 @@ type Task struct {
 	Status        Status         `json:"status"`
 	Phase         Phase          `json:"phase"`
 	QueuePosition *QueuePosition `json:"queue_position,omitempty"`
-	// EstimatedWaitS is the estimated time to the end, in seconds.
-	EstimatedWaitS     *float64   `json:"estimated_wait_s,omitempty"`
-	ETA                *time.Time `json:"eta,omitempty"`
-	ProgressPercentage *float64   `json:"progress_percentage,omitempty"`
+	// EstimatedWaitS is the estimated time to the end, in seconds; ETA the same as a time, the end being as likely before as after.
+	// Four of five tasks end between ETAEarliest and ETALatest.
+	EstimatedWaitS *float64   `json:"estimated_wait_s,omitempty"`
+	ETA            *time.Time `json:"eta,omitempty"`
+	ETAEarliest    *time.Time `json:"eta_earliest,omitempty"`
+	ETALatest      *time.Time `json:"eta_latest,omitempty"`
+	// Pace compares the time that the provider has taken so far with what it usually takes.
+	Pace               Pace     `json:"pace,omitempty"`
+	ProgressPercentage *float64 `json:"progress_percentage,omitempty"`
 	// Logs is the tail of the provider's log, at most MaxLogs lines; LogCount counts all lines ever seen.
 	Logs     []LogLine `json:"logs,omitempty"`
 	LogCount int       `json:"log_count,omitempty"`
@@ -163,6 +171,17 @@ func (t Task) Attempt() *Attempt {
 	return &t.Attempts[len(t.Attempts)-1]
 }
 
+// Pace says how a task gets on, compared with others of its kind.
+type Pace string
+
+// The paces.
+const (
+	PaceNormal    Pace = "normal"
+	PaceSlow      Pace = "slow"      // slower than nine of ten
+	PaceCongested Pace = "congested" // it and the others of its provider are slower than usual
+	PaceStuck     Pace = "stuck"     // slower than 99 of 100, while others end
+)
+
 // QueuePosition is a place in line, 0 being next. A nil part is not known.
 type QueuePosition struct {
 	Ours     *int `json:"ours,omitempty"`
@@ -203,7 +222,12 @@ type Attempt struct {
 	Ref        json.RawMessage `json:"ref,omitempty"`
 	ProviderID string          `json:"provider_id,omitempty"`
 	Charge     Charge          `json:"charge"`
-	Error      *Error          `json:"error,omitempty"`
+	// CostUSD is what the attempt costs as far as is known: its estimate while the charge is possible, what the provider reports
+	// once that is there, 0 once there is none.
+	CostUSD *float64 `json:"cost_usd,omitempty"`
+	// Callback says that the request named a callback URL.
+	Callback bool   `json:"callback,omitempty"`
+	Error    *Error `json:"error,omitempty"`
 	// Searches counts how often the provider's list was asked for the attempt, Listings how often the list was complete and did not
 	// show it.
 	Searches   int        `json:"searches,omitempty"`

@@ -144,6 +144,7 @@ func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) erro
 		// Several services may do this at once: creating the same stream twice is no error.
 		_, err = b.js.CreateStream(ctx, configure(jetstream.StreamConfig{
 			Name: s.Name, Description: s.Description, Storage: jetstream.FileStorage, Replicas: replicas,
+			MaxMsgs: s.MaxMsgs, MaxBytes: s.MaxBytes,
 		}, s))
 		return err
 	}
@@ -176,11 +177,28 @@ func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig
 		c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: s.Subjects[0], Destination: s.StoredAs}
 		c.RePublish = &jetstream.RePublish{Source: s.StoredAs, Destination: s.StoredAs}
 	}
+	if s.CopiedTo != "" {
+		c.RePublish = &jetstream.RePublish{Source: s.Subjects[0], Destination: s.CopiedTo}
+	}
 	if s.Cells {
 		c.AllowDirect, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules = true, true, true, true
 		c.SubjectDeleteMarkerTTL = events.MarkerAge
 	}
 	return c
+}
+
+// openBucket binds to a KV bucket, making it if need be. The settings of one that exists are the operator's.
+func (b *Bus) openBucket(ctx context.Context, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	kv, err := b.js.KeyValue(ctx, c.Bucket)
+	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
+		return kv, err
+	}
+	c.Storage = jetstream.FileStorage
+	kv, err = b.js.CreateKeyValue(ctx, c)
+	if errors.Is(err, jetstream.ErrBucketExists) { // another service was faster
+		return b.js.KeyValue(ctx, c.Bucket)
+	}
+	return kv, err
 }
 
 func (b *Bus) openObjects(ctx context.Context, replicas int) (jetstream.ObjectStore, error) {

@@ -112,16 +112,7 @@ func (b *Bus) FollowLanes(ctx context.Context, handle func(key string, s LaneSwi
 }
 
 func (b *Bus) openLanes(ctx context.Context, replicas int) (jetstream.KeyValue, error) {
-	kv, err := b.js.KeyValue(ctx, LaneBucket)
-	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
-		return kv, err
-	}
-	kv, err = b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: LaneBucket, Description: "switches that keep lanes from spending", History: laneHistory,
-		Storage: jetstream.FileStorage, Replicas: replicas,
+	return b.openBucket(ctx, jetstream.KeyValueConfig{
+		Bucket: LaneBucket, Description: "switches that keep lanes from spending", History: laneHistory, Replicas: replicas,
 	})
-	if errors.Is(err, jetstream.ErrBucketExists) { // another service was faster
-		return b.js.KeyValue(ctx, LaneBucket)
-	}
-	return kv, err
 }

@@ -45,7 +45,7 @@ func TestOpenMakesTheTable(t *testing.T) {
 		for _, s := range events.Streams() {
 			c := got[s.Name]
 			if !reflect.DeepEqual(c.Subjects, s.Subjects) || c.MaxAge != s.MaxAge || c.Description != s.Description ||
-				c.Storage != jetstream.FileStorage || c.Replicas != 1 || c.MaxBytes != -1 || c.MaxMsgs != -1 {
+				c.Storage != jetstream.FileStorage || c.Replicas != 1 || c.MaxBytes != bound(s.MaxBytes) || c.MaxMsgs != bound(s.MaxMsgs) {
 				b.Errorf("%s: %+v", s.Name, c)
 			}
 			if (c.Retention == jetstream.WorkQueuePolicy) != (s.Retention == events.WorkQueue) {
@@ -64,11 +64,19 @@ func TestOpenMakesTheTable(t *testing.T) {
 			if c.AllowRollup != s.Cells || c.AllowMsgTTL != s.Cells || c.AllowMsgSchedules != s.Cells {
 				b.Errorf("%s: rollup %v, TTL %v, schedules %v", s.Name, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules)
 			}
-			if (c.RePublish != nil) != (s.StoredAs != "") {
+			if (c.RePublish != nil) != (s.StoredAs+s.CopiedTo != "") {
 				b.Errorf("%s: republish %+v", s.Name, c.RePublish)
 			}
 		}
 	})
+}
+
+// bound is a limit as the server tells it.
+func bound(n int64) int64 {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // TestOpenTwice: a second Open changes nothing, and neither do many at once on an empty store.

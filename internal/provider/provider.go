@@ -88,6 +88,15 @@ type Snapshot struct {
 	ResultPending bool
 }
 
+// A Callback is what a provider's callback says.
+type Callback struct {
+	// ID is the provider's own id of the task, Ref its handle.
+	ID  string
+	Ref json.RawMessage
+	// Snapshot is where the task is, when the callback itself can be believed; nil for a doorbell: a look must tell.
+	Snapshot *Snapshot
+}
+
 // CancelOutcome is what a provider answered to a cancel. None of them is a verdict on the task: the next look tells what
 // the provider really did.
 type CancelOutcome string

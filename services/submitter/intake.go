@@ -170,7 +170,7 @@ func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Reque
 		timeout = time.Duration(r.Timeout)
 	}
 	t := events.Task{
-		Schema: events.TaskSchema, ID: k.ID, Project: k.Project, SceneID: r.SceneID, TaskType: taskType,
+		Schema: events.TaskSchema, ID: k.ID, Project: k.Project, SceneID: r.SceneID, TaskType: taskType, BatchID: r.BatchID, BatchSize: r.BatchSize,
 		Provider: l.Provider, Account: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input), Priority: r.Priority,
 		Metadata: r.Metadata, Traceparent: m.Get(events.HeaderTraceparent), CreatedAt: m.Time.UTC(), Deadline: m.Time.UTC().Add(timeout),
 		OnInDoubt: r.OnInDoubt, MaxPaidAttempts: max(1, r.MaxPaidAttempts),

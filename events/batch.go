@@ -1,0 +1,18 @@
+package events
+
+// A Batch is the tasks of one project that were asked for under one batch id. It answers batch, and is part of batch_done.
+type Batch struct {
+	Project string `json:"project"`
+	ID      string `json:"batch_id"`
+	// Announced is the largest batch_size of its requests; 0 while none has told one.
+	Announced int `json:"announced"`
+	// Total counts the tasks that were accepted, Ended those of them that have ended. A request that was rejected is in neither.
+	Total    int            `json:"total"`
+	Ended    int            `json:"ended"`
+	ByStatus map[Status]int `json:"by_status"`
+	// CostUSD is what its attempts cost as far as is known.
+	CostUSD float64 `json:"cost_usd"`
+}
+
+// Done reports whether as many tasks as were announced have ended.
+func (b Batch) Done() bool { return b.Announced > 0 && b.Ended >= b.Announced }
