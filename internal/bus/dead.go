@@ -93,6 +93,10 @@ func (w *worker) bury(msg jetstream.Msg, v Verdict) Verdict {
 	return v
 }
 
+// deletedReason is nats-server's, for a message that is gone although its consumer waits for an answer: an operator deleted it, or
+// the server was killed between removing an acknowledged message and noting that in the consumer. There is nothing to keep.
+const deletedReason = "Unacknowledged message was deleted"
+
 // An advisory is what the server says of a message that was given up.
 type advisory struct {
 	Sequence   uint64 `json:"stream_seq"`
@@ -143,6 +147,9 @@ func (b *Bus) collect(ctx context.Context, m Message) error {
 		return fmt.Errorf("message %d of %s: %w", a.Sequence, name, err)
 	case gone && kind == events.AdvisoryMaxDeliveries:
 		return nil // acknowledged after all, by whoever had it last
+	case gone && a.Reason == deletedReason:
+		b.log.Info("message was deleted while it was in hand", "stream", name, "consumer", consumer, "sequence", a.Sequence)
+		return nil
 	case !gone:
 		l.Subject, l.StoredAt, l.Header, l.Body = raw.Subject, raw.Time, raw.Header, raw.Data
 	}

@@ -248,6 +248,12 @@ func TestCollectDead(t *testing.T) {
 		{"ended by another client", events.StreamRequests, request, -1, func(b *broker, c jetstream.Consumer) {
 			b.ok(b.next(c).TermWithReason("because"))
 		}, 1, "ended by a client: because", "", 0},
+		{"deleted while it was in hand", events.StreamRequests, request, -1, func(b *broker, c jetstream.Consumer) {
+			b.next(c)
+			stream, err := b.open().JetStream().Stream(b.Context(), events.StreamRequests)
+			b.ok(err)
+			b.ok(stream.DeleteMsg(b.Context(), 1))
+		}, 0, "", "", 0},
 		{"ended without a reason", events.StreamWatch, watch, -1, func(b *broker, c jetstream.Consumer) {
 			b.ok(b.next(c).Term())
 		}, 1, "ended by a client, which gave no reason", "", 0},
