@@ -292,18 +292,19 @@ func (c *Courier) try(ctx context.Context, key notice) (told Delivery, ok bool) 
 		told.At, told.Ended = time.Now(), Dropped
 		return told, true
 	}
-	if told.Tries > 0 {
-		flaws = flaws.later()
-	} else {
-		for _, lie := range []Fault{Forged, Stranger} {
-			if flaws.Has(lie) {
-				told.Forged++
-				// A receiver may well take a forgery about another job: it is signed as it should be.
-				if c.post(ctx, j, n, flaws.as(lie)) && lie == Stranger {
-					told.Fooled++
-				}
+	lies := []Fault{Forged, Stranger}
+	for _, lie := range lies {
+		if told.Tries == 0 && flaws.Has(lie) {
+			told.Forged++
+			// A receiver may well take a forgery about another job: it is signed as it should be.
+			if c.post(ctx, j, n, only(lie)) && lie == Stranger {
+				told.Fooled++
 			}
 		}
+	}
+	flaws = flaws.without(lies...)
+	if told.Tries > 0 {
+		flaws = flaws.without(BadSignature, OldTimestamp)
 	}
 	told.Tries++
 	told.Status = c.status(ctx, j, n, flaws)

@@ -121,14 +121,14 @@ type Flaws struct {
 // Has reports whether a fault is among them.
 func (f Flaws) Has(name Fault) bool { return slices.Contains(f.names, name) }
 
-// later returns the flaws without those that only a first try has.
-func (f Flaws) later() Flaws {
-	f.names = slices.DeleteFunc(slices.Clone(f.names), func(n Fault) bool { return n == BadSignature || n == OldTimestamp })
+// without returns the other flaws.
+func (f Flaws) without(names ...Fault) Flaws {
+	f.names = slices.DeleteFunc(slices.Clone(f.names), func(n Fault) bool { return slices.Contains(names, n) })
 	return f
 }
 
-// as returns the flaws of a lie of that kind.
-func (f Flaws) as(lie Fault) Flaws { return Flaws{names: []Fault{lie}} }
+// only returns the flaws of a lie of that kind.
+func only(lie Fault) Flaws { return Flaws{names: []Fault{lie}} }
 
 // due is when a notice is sent; ok is false as long as that is not known.
 func (f Flaws) due(n, last Notice) (at time.Time, ok bool) {
