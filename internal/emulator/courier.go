@@ -280,11 +280,11 @@ func (c *Courier) deliver(ctx context.Context, key notice) {
 	}
 }
 
-// try posts a webhook; ok is false if there is nothing to send any more, or not yet.
+// try posts a webhook; ok is false if there is nothing to send any more.
 func (c *Courier) try(ctx context.Context, key notice) (told Delivery, ok bool) {
 	j, n, ok := c.find(key)
 	told = j.Delivery(key.state)
-	if !ok || n.At.After(time.Now()) || told.Ended != "" {
+	if !ok || told.Ended != "" {
 		return told, false
 	}
 	flaws := c.Flaws(j, n.State)

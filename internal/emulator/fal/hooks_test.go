@@ -506,6 +506,64 @@ func TestKeyRotation(t *testing.T) {
 	})
 }
 
+// An emulator that ends while a webhook is on its way does not know what became of it, and sends it again.
+func TestWebhookCutOffByAStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rc := &receiver{answer: func(n int) int { return map[bool]int{true: 0, false: 200}[n == 0] }}
+		o := Options{Transport: rc, Ledger: &emulator.Ledger{}}
+		s, stop := serving(t, o)
+		id := hooked(t, s, `{}`)
+		time.Sleep(5 * time.Second)
+		stop()
+		if d := delivery(t, s, id); d.Tries != 0 {
+			t.Errorf("cut off: %+v", d)
+		}
+		s, _ = serving(t, o)
+		synctest.Wait()
+		if d := delivery(t, s, id); d.Tries != 1 || d.Ended != emulator.Delivered || len(rc.got()) != 2 {
+			t.Errorf("after the restart: %+v, %d posts", d, len(rc.got()))
+		}
+	})
+}
+
+// However many jobs end at once and however slow the receiver is, only so many posts are under way, and all arrive.
+func TestWebhooksAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const jobs, bound = 100, 32
+		var mu sync.Mutex
+		under, most := 0, 0
+		s, _ := serving(t, Options{Pace: emulator.Pace{Run: time.Minute}, Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			mu.Lock()
+			under++
+			most = max(most, under)
+			mu.Unlock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			under--
+			mu.Unlock()
+			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+		})})
+		for range jobs {
+			hooked(t, s, `{}`)
+		}
+		time.Sleep(time.Minute + 4*time.Second + 1)
+		if most != bound {
+			t.Errorf("%d at once, want %d", most, bound)
+		}
+		for _, j := range s.Ledger().Jobs() {
+			if j.Delivery(completed).Ended != emulator.Delivered {
+				t.Errorf("%+v", j.Deliveries)
+			}
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // Without a transport nothing is sent, and nothing waits.
 func TestNoWebhooksWithoutATransport(t *testing.T) {
 	t.Parallel()

@@ -362,3 +362,19 @@ func TestUpdateBeforeTheReply(t *testing.T) {
 		}
 	})
 }
+
+// What a cancelled task has been through before is told as well, if it was not told in time.
+func TestNoticesOfACancelledTask(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := minimax.New(paced())
+		id := createV2(t, s, with(callback, goodV2))
+		time.Sleep(3 * time.Second)
+		call(t, s, "k", http.MethodDelete, "/v2/video_generation/"+id, "")
+		j, _ := s.Ledger().Job(id)
+		want := []emulator.Notice{{State: "queued", At: j.At}, {State: "cancelled", At: *j.CancelledAt, Last: true}}
+		if got := s.Notices(j); !slices.Equal(got, want) {
+			t.Errorf("notices %+v, want %+v", got, want)
+		}
+	})
+}
