@@ -144,16 +144,13 @@ func (c *Courier) Look(id string) {
 		return
 	}
 	notices := c.o.Teller.Notices(j)
-	if len(notices) == 0 {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, n := range notices {
 		c.plan(j, n, notices[len(notices)-1])
 	}
 	select {
-	case c.wake <- struct{}{}:
+	case c.wake <- struct{}{}: // also without notices: when there will be one may have become known
 	default:
 	}
 }

@@ -113,6 +113,7 @@ func verify(t testing.TB, s *Server, p post) error {
 }
 
 // serving returns a server over its options that delivers webhooks until the returned function is called, or the test ends.
+// It is for bubbles.
 func serving(t testing.TB, o Options) (*Server, func()) {
 	t.Helper()
 	s := New(o)
@@ -124,6 +125,7 @@ func serving(t testing.TB, o Options) (*Server, func()) {
 			t.Error(err)
 		}
 	}()
+	synctest.Wait() // it has begun, and whatever comes has to wake it
 	stop := func() { cancel(); <-done }
 	t.Cleanup(stop)
 	return s, stop

@@ -87,6 +87,7 @@ func serving(t testing.TB, o minimax.Options) (*minimax.Server, func()) {
 			t.Error(err)
 		}
 	}()
+	synctest.Wait() // it has begun, and whatever comes has to wake it
 	stop := func() { cancel(); <-done }
 	t.Cleanup(stop)
 	return s, stop
