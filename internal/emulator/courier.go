@@ -113,10 +113,7 @@ func (c *Courier) Flaws(j Job, state string) Flaws { return c.Faults().of(j, sta
 // Accepted tells of a new job, before its submit is answered. It returns at once unless BeforeReply befalls a webhook of the job.
 func (c *Courier) Accepted(ctx context.Context, id string) {
 	j, ok := c.o.Ledger.Job(id)
-	if !ok || !c.On() || j.Correlation == "" {
-		return
-	}
-	if !c.Flaws(j, "").Has(BeforeReply) {
+	if !ok || !c.On() || j.Correlation == "" || !c.Flaws(j, "").Has(BeforeReply) {
 		c.Look(id)
 		return
 	}
@@ -139,8 +136,12 @@ func (c *Courier) Accepted(ctx context.Context, id string) {
 
 // Look plans the webhooks of a job whose state may have changed otherwise than by time.
 func (c *Courier) Look(id string) {
+	if !c.On() {
+		return
+	}
+	defer c.Wake() // in any case: with this job's state that of others may have changed
 	j, ok := c.o.Ledger.Job(id)
-	if !ok || !c.On() || j.Correlation == "" {
+	if !ok || j.Correlation == "" {
 		return
 	}
 	notices := c.o.Teller.Notices(j)
@@ -149,8 +150,12 @@ func (c *Courier) Look(id string) {
 	for _, n := range notices {
 		c.plan(j, n, notices[len(notices)-1])
 	}
+}
+
+// Wake makes Run ask CourierOptions.Advance again: the state of some job may have changed otherwise than by time.
+func (c *Courier) Wake() {
 	select {
-	case c.wake <- struct{}{}: // also without notices: when there will be one may have become known
+	case c.wake <- struct{}{}:
 	default:
 	}
 }
@@ -358,8 +363,8 @@ func (c *Courier) status(ctx context.Context, j Job, n Notice, f Flaws) int {
 	return status
 }
 
-// Post sends JSON and returns the status and at most 64 KiB of the answer. The status is 0 if there was none within the timeout. It
-// follows no redirect.
+// Post sends JSON and returns the status and at most 64 KiB of the answer. The status is 0 if there was none within the timeout.
+// It follows no redirect.
 func Post(
 	ctx context.Context, transport http.RoundTripper, timeout time.Duration, url string, header http.Header, body []byte,
 ) (status int, answer []byte, err error) {

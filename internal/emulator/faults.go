@@ -46,7 +46,8 @@ const (
 )
 
 var faults = []Fault{
-	Drop, Duplicate, Delay, Reorder, BeforeReply, BadSignature, OldTimestamp, NullPayload, Truncated, Forged, Stranger, NumericChallenge,
+	Drop, Duplicate, Delay, Reorder, BeforeReply, BadSignature, OldTimestamp, NullPayload, Truncated, Forged, Stranger,
+	NumericChallenge,
 }
 
 // DefaultDelay is how long Delay and Reorder hold a webhook back that nobody says otherwise for.

@@ -24,7 +24,9 @@ type Limits struct {
 func ServeLimits(w http.ResponseWriter, r *http.Request, set func(Limits) error) {
 	var l Limits
 	control(w, r, &l, func() error {
-		for name, v := range map[string]*int{"requests_per_minute": l.RequestsPerMinute, "in_flight": l.InFlight, "concurrency": l.Concurrency} {
+		for name, v := range map[string]*int{
+			"requests_per_minute": l.RequestsPerMinute, "in_flight": l.InFlight, "concurrency": l.Concurrency,
+		} {
 			if v != nil && *v < 0 {
 				return fmt.Errorf("%s: %d is below 0", name, *v)
 			}
@@ -59,8 +61,8 @@ func control(w http.ResponseWriter, r *http.Request, v any, set func() error) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// A Rate lets a number of calls through in any minute. The zero Rate lets all of them through. The caller sees to it that calls do
-// not overlap.
+// A Rate lets a number of calls through in any minute. The zero Rate lets all of them through. The caller sees to it that calls
+// do not overlap.
 type Rate struct {
 	PerMinute int
 	taken     []time.Time // within the last minute, oldest first

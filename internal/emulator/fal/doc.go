@@ -13,8 +13,8 @@
 //
 // # Money
 //
-// A second of video is 0.07 USD, an image 0.025, a thousand characters of speech 0.05: about what such models cost, not the price of
-// any of them. X-Fal-Billable-Units of a result is how many; GET /v1/models/pricing tells the prices. Failures are free but for
+// A second of video is 0.07 USD, an image 0.025, a thousand characters of speech 0.05: about what such models cost, not the
+// price of any of them. X-Fal-Billable-Units of a result is how many; GET /v1/models/pricing tells the prices. Failures are free but for
 // "content_policy_violation" and "no_media_generated", which a model finds only after it has worked; cancelled jobs are free.
 //
 // # Webhooks
@@ -27,8 +27,8 @@
 //
 // # Faults
 //
-// An emulator.Script in the input's field "emulate" can do all that its documentation tells. Its "hook", and Options.Faults for a share
-// of all webhooks, know:
+// An emulator.Script in the input's field "emulate" can do all that its documentation tells. Its "hook", and Options.Faults for a
+// share of all webhooks, know:
 //
 //	drop             it is never sent
 //	duplicate        it is sent once more after it was accepted

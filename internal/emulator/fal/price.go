@@ -67,8 +67,8 @@ func priceUSD(j emulator.Job) float64 {
 	return math.Round(unitsOf(j)*tariffs[mediaType(j.Model)].unitUSD*1e9) / 1e9
 }
 
-// billed reports whether a job in that state is charged for. fal charges for no error of its own and not for time in the queue; it
-// may charge for a 422 that a model could only find after it had worked.
+// billed reports whether a job in that state is charged for. fal charges for no error of its own and not for time in the queue;
+// it may charge for a 422 that a model could only find after it had worked.
 func billed(l life) bool {
 	if l.word != completed {
 		return false

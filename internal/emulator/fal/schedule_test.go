@@ -339,3 +339,32 @@ func TestDraw(t *testing.T) {
 		}
 	})
 }
+
+// Room that comes otherwise than by time is used, and the webhook of who used it comes in time.
+func TestWebhookAfterRoomWasMade(t *testing.T) {
+	t.Parallel()
+	for name, makeRoom := range map[string]func(t *testing.T, s *Server, first string){
+		"cancel": func(t *testing.T, s *Server, first string) {
+			do(t, s, "PUT", "/fal-ai/kling-video/requests/"+first+"/cancel", "")
+		},
+		"limit": func(t *testing.T, s *Server, _ string) {
+			if w := do(t, s, "POST", "/_emulator/limits", `{"concurrency":0}`); w.Code != 204 {
+				t.Errorf("limits: %d %s", w.Code, w.Body)
+			}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			rc := &receiver{}
+			s, _ := serving(t, Options{Concurrency: 1, Pace: emulator.Pace{Run: time.Minute}, Transport: rc})
+			first := submitted(t, s, `{"emulate":{"run_ms":3600000}}`)
+			second := hooked(t, s, `{}`)
+			time.Sleep(10 * time.Second)
+			makeRoom(t, s, first)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if d := delivery(t, s, second); d.Ended != emulator.Delivered {
+				t.Errorf("%s: %+v a minute after there was room", name, d)
+			}
+		})
+	}
+}

@@ -113,8 +113,8 @@ func New(o Options) *Server {
 	}
 	s.ledger.ChargeBy(s.charge)
 	s.courier = emulator.NewCourier(emulator.CourierOptions{
-		Ledger: s.ledger, Teller: s, Transport: o.Transport, Log: s.log, Timeout: hookTimeout, Retries: hookWaits(cmp.Or(o.HookScale, 1)),
-		Faults: o.Faults, Advance: s.plan.advanced,
+		Ledger: s.ledger, Teller: s, Transport: o.Transport, Log: s.log, Faults: o.Faults, Advance: s.plan.advanced,
+		Timeout: hookTimeout, Retries: hookWaits(cmp.Or(o.HookScale, 1)),
 	})
 	return s
 }
@@ -208,10 +208,11 @@ func (s *Server) SetLimits(l emulator.Limits) error {
 		s.rate.PerMinute = *l.RequestsPerMinute
 		s.mu.Unlock()
 	}
-	if l.Concurrency != nil {
-		return s.plan.setLimit(*l.Concurrency)
+	if l.Concurrency == nil {
+		return nil
 	}
-	return nil
+	defer s.courier.Wake()
+	return s.plan.setLimit(*l.Concurrency)
 }
 
 // SetFaults changes what befalls webhooks from now on. It fails with what is wrong with f.

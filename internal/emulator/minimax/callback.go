@@ -33,8 +33,8 @@ const (
 	IgnoreCallback FailedChallenge = "ignore"
 )
 
-// challenge reports whether the receiver at a job's callback URL gives a challenge back: a string, or a number if a fault says so.
-// It comes before the answer to the create.
+// challenge reports whether the receiver at a job's callback URL gives a challenge back: a string, or a number if a fault says
+// so. It comes before the answer to the create.
 func (s *Server) challenge(ctx context.Context, j emulator.Job) bool {
 	secret := make([]byte, 16)
 	_, _ = rand.Read(secret) // crypto/rand does not fail

@@ -74,6 +74,7 @@ func (s *Server) create(g generation) http.HandlerFunc {
 			refuse(1008, text(1008))
 			return
 		}
+		// From here on it is of that time, so that the jobs of any minute are as many as the limit lets through.
 		at, ok := s.takeToken(g.name())
 		if !ok {
 			refuse(1002, "rate limit")
@@ -102,8 +103,8 @@ func (s *Server) create(g generation) http.HandlerFunc {
 		}
 		sum := sha256.Sum256(body)
 		j := emulator.Job{
-			Provider: providerName, Model: b.Model, At: at, Correlation: b.CallbackURL, BodySHA256: hex.EncodeToString(sum[:]), Input: body,
-			PriceUSD: g.priceUSD(b), Extra: map[string]string{emulator.ExtraAPI: g.name()},
+			Provider: providerName, Model: b.Model, At: at, Correlation: b.CallbackURL, BodySHA256: hex.EncodeToString(sum[:]),
+			Input: body, PriceUSD: g.priceUSD(b), Extra: map[string]string{emulator.ExtraAPI: g.name()},
 		}
 		if b.CallbackURL != "" && s.courier.On() {
 			mark(&j, extraBase, base(r))

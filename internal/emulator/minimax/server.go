@@ -122,7 +122,8 @@ func New(o Options) *Server {
 	}
 	o.Ledger.ChargeBy(s.charge)
 	s.courier = emulator.NewCourier(emulator.CourierOptions{
-		Ledger: o.Ledger, Teller: s, Transport: o.Transport, Log: o.Log, Timeout: updateTimeout, Retries: o.HookRetries, Faults: o.Faults,
+		Ledger: o.Ledger, Teller: s, Transport: o.Transport, Log: o.Log, Faults: o.Faults, Timeout: updateTimeout,
+		Retries: o.HookRetries,
 	})
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("POST /v1/video_generation", s.create(v1{s}))
@@ -148,7 +149,8 @@ func (s *Server) Run(ctx context.Context) error { return s.courier.Run(ctx) }
 // SetFaults changes what befalls updates from now on. It fails with what is wrong with f.
 func (s *Server) SetFaults(f emulator.Faults) error { return s.courier.SetFaults(f) }
 
-// SetLimits changes the limits from now on; jobs that were accepted go on. It fails for one that MiniMax does not have, naming it.
+// SetLimits changes the limits from now on; jobs that were accepted go on. It fails for one that MiniMax does not have, naming
+// it.
 func (s *Server) SetLimits(l emulator.Limits) error {
 	if l.Concurrency != nil {
 		return errors.New("concurrency: MiniMax has no such limit, it refuses creates by in_flight")
