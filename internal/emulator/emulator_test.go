@@ -50,7 +50,7 @@ func reopen(t *testing.T, l *Ledger, path string) *Ledger {
 func accept(t *testing.T, l *Ledger, jobs ...Job) {
 	t.Helper()
 	for _, j := range jobs {
-		if err := l.Accept(j); err != nil {
+		if _, err := l.Accept(j); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,7 +66,12 @@ func ids(l *Ledger) string {
 
 func wantJob(t *testing.T, l *Ledger, want Job) {
 	t.Helper()
-	if got, ok := l.Job(want.ID); !ok || !reflect.DeepEqual(got, want) {
+	got, ok := l.Job(want.ID)
+	if got.Seq == 0 {
+		t.Errorf("job %s has no number", want.ID)
+	}
+	want.Seq = got.Seq
+	if !ok || !reflect.DeepEqual(got, want) {
 		t.Errorf("job %s: %+v, found %v, want %+v", want.ID, got, ok, want)
 	}
 }
@@ -211,7 +216,7 @@ func TestLedgerErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	// An emulator that cannot write its ledger must not say that it has accepted a job.
-	if err := l.Accept(job("a")); !errors.Is(err, os.ErrClosed) {
+	if _, err := l.Accept(job("a")); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("accepted without a file: %v", err)
 	}
 	if err := l.Update("a", func(*Job) {}); !errors.Is(err, os.ErrClosed) {
@@ -228,20 +233,20 @@ func TestLedgerErrors(t *testing.T) {
 // The oldest jobs are forgotten beyond the bound; those that stay are found and keep their order.
 func TestLedgerIsBounded(t *testing.T) {
 	l := new(Ledger)
-	for i := range maxJobs + 1 {
+	for i := range MaxJobs + 1 {
 		l.put(Job{ID: strconv.Itoa(i)})
 	}
-	if n := len(l.Jobs()); n != maxJobs-maxJobs/10+1 {
-		t.Errorf("%d jobs, want %d", n, maxJobs-maxJobs/10+1)
+	if n := len(l.Jobs()); n != MaxJobs-MaxJobs/10+1 {
+		t.Errorf("%d jobs, want %d", n, MaxJobs-MaxJobs/10+1)
 	}
-	first, last := strconv.Itoa(maxJobs/10), strconv.Itoa(maxJobs)
+	first, last := strconv.Itoa(MaxJobs/10), strconv.Itoa(MaxJobs)
 	if all := l.Jobs(); all[0].ID != first || all[len(all)-1].ID != last {
 		t.Errorf("from %s to %s, want from %s to %s", all[0].ID, all[len(all)-1].ID, first, last)
 	}
-	if _, ok := l.Job(strconv.Itoa(maxJobs/10 - 1)); ok {
+	if _, ok := l.Job(strconv.Itoa(MaxJobs/10 - 1)); ok {
 		t.Error("a job that was forgotten is found")
 	}
-	for _, id := range []string{first, last, strconv.Itoa(maxJobs / 2)} {
+	for _, id := range []string{first, last, strconv.Itoa(MaxJobs / 2)} {
 		if j, ok := l.Job(id); !ok || j.ID != id {
 			t.Errorf("job %s: %+v, found %v", id, j, ok)
 		}
@@ -267,7 +272,9 @@ func TestLedgerCountsAndServes(t *testing.T) {
 	if want := map[string]int{"status": 3, "submit": 1}; !reflect.DeepEqual(got.Calls, want) || !reflect.DeepEqual(l.Calls(), want) {
 		t.Errorf("calls %v and %v, want %v", got.Calls, l.Calls(), want)
 	}
-	if want := []Job{job("a")}; !reflect.DeepEqual(got.Jobs, want) {
+	want := []Job{job("a")}
+	want[0].Seq = 1
+	if !reflect.DeepEqual(got.Jobs, want) {
 		t.Errorf("jobs %+v, want %+v", got.Jobs, want)
 	}
 	if got := w.Header().Get("Content-Type"); got != "application/json" {
@@ -285,7 +292,8 @@ func TestLedgerIsSafeForConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for i := range each {
 				id := fmt.Sprintf("%d-%d", w, i)
-				if err := errors.Join(l.Accept(job(id)), l.Update(id, func(j *Job) { j.Model = id })); err != nil {
+				_, err := l.Accept(job(id))
+				if err := errors.Join(err, l.Update(id, func(j *Job) { j.Model = id })); err != nil {
 					t.Error(err)
 				}
 				l.Call("submit")

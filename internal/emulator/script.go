@@ -1,9 +1,6 @@
 package emulator
 
-import (
-	"encoding/json"
-	"time"
-)
+import "encoding/json"
 
 // A Script asks an emulator for a life or a fault. A request carries it as the field "emulate" of its input; the
 // real providers would refuse or ignore that field, so it never leaves a sandbox by accident.
@@ -33,6 +30,10 @@ type Script struct {
 	Cancel string `json:"cancel,omitempty"`
 	// ResultFaults is how many reads of the finished result fail with 500 first.
 	ResultFaults int `json:"result_faults,omitempty"`
+	// Hook is what befalls the job's webhooks: names of Faults, with commas between. HookDelayMS is how long "delay" and
+	// "reorder" hold them back; 0 is a minute.
+	Hook        string `json:"hook,omitempty"`
+	HookDelayMS int    `json:"hook_delay_ms,omitempty"`
 }
 
 // ReadScript returns the script inside a request body, or the zero Script.
@@ -44,32 +45,4 @@ func ReadScript(body []byte) Script {
 		return Script{}
 	}
 	return b.Emulate
-}
-
-// A Pace is how long jobs take at an emulator that no script tells otherwise.
-type Pace struct {
-	// Queue is the time in the queue, Run the time at work.
-	Queue time.Duration
-	Run   time.Duration
-	// Position is the place in the queue at acceptance.
-	Position int
-}
-
-// SandboxPace makes a video in about five seconds.
-func SandboxPace() Pace {
-	return Pace{Queue: 1500 * time.Millisecond, Run: 3500 * time.Millisecond, Position: 2}
-}
-
-// Of returns the pace that script asks for, p where it is silent.
-func (p Pace) Of(s Script) Pace {
-	if s.QueueMS != nil {
-		p.Queue = time.Duration(*s.QueueMS) * time.Millisecond
-	}
-	if s.RunMS != nil {
-		p.Run = time.Duration(*s.RunMS) * time.Millisecond
-	}
-	if s.Position != nil {
-		p.Position = *s.Position
-	}
-	return p
 }

@@ -31,8 +31,8 @@ func misbehave(w http.ResponseWriter, r *http.Request, how string) {
 	}
 }
 
-// refuse answers a submit, or a look, with that HTTP status in fal's own envelope.
-func refuse(w http.ResponseWriter, code string) {
+// refuse answers a submit, or a look, with that HTTP status in fal's own envelope, and returns it.
+func refuse(w http.ResponseWriter, code string) int {
 	status, err := strconv.Atoi(code)
 	if err != nil || status < 400 || status > 599 {
 		status = http.StatusBadRequest
@@ -46,7 +46,7 @@ func refuse(w http.ResponseWriter, code string) {
 	case http.StatusNotFound:
 		detail(w, status, `Application "emulated" not found`)
 	case http.StatusUnprocessableEntity:
-		modelError(w, id, failure{status: status, errorType: "missing", message: "field required"})
+		modelError(w, id, failure{status: status, errorType: "missing", message: "field required"}, "0")
 	case http.StatusTooManyRequests:
 		detail(w, status, "Too many requests: the queue of this endpoint is full")
 	case http.StatusBadRequest:
@@ -54,6 +54,7 @@ func refuse(w http.ResponseWriter, code string) {
 	default:
 		detail(w, status, http.StatusText(status))
 	}
+	return status
 }
 
 // hangUp breaks the connection without an answer.

@@ -42,55 +42,59 @@ type life struct {
 	fail           *failure
 }
 
-// lifeOf tells where a job is at a moment, from nothing but its ledger entry.
-func lifeOf(j emulator.Job, p emulator.Pace, now time.Time) life {
+// life tells where a job is at a moment.
+func (s *Server) life(j emulator.Job, now time.Time) life {
 	script := emulator.ReadScript(j.Input)
-	p = p.Of(script)
-	started, ended := j.At.Add(p.Queue), j.At.Add(p.Queue+p.Run)
-	switch script.Stall {
-	case "queued":
-		started, ended = forever, forever
-	case "running":
-		ended = forever
-	}
-	var fail *failure
-	if script.Fail != "" {
-		f := failureOf(script.Fail)
-		fail = &f
-	}
-	if s, err := strconv.ParseFloat(j.Extra[extraStart], 64); err == nil {
-		if last := j.At.Add(time.Duration(s * float64(time.Second))); started.After(last) {
-			started, ended = forever, last
-			fail = &failure{
-				status: http.StatusGatewayTimeout, errorType: "request_timeout", message: "Request timed out", platform: true, userTimeout: true,
-			}
+	p := s.paceOf(j)
+	r, before := s.plan.look(j, now)
+	l := life{started: r.started, ended: r.ended}
+	switch r.stage {
+	case over:
+		l.word, l.step = completed, logSteps
+		l.fail = failureOfRun(r, script)
+	case running:
+		l.word, l.step = inProgress, 1
+		if r.length > 0 {
+			l.step += int(float64(logSteps-1) * float64(now.Sub(r.started)) / float64(r.length))
 		}
-	}
-	if at := j.CancelledAt; at != nil && at.Before(ended) {
-		ended = *at
-		fail = &failure{status: 499, errorType: "client_cancelled", message: "Request was cancelled", platform: true}
-	}
-
-	l := life{started: started, ended: ended}
-	switch {
-	case !now.Before(ended):
-		l.word, l.fail, l.step = completed, fail, logSteps
-	case !now.Before(started):
-		l.word = inProgress
-		l.step = 1
-		if whole := p.Run; script.Stall != "running" && whole > 0 {
-			l.step += int(float64(logSteps-1) * float64(now.Sub(started)) / float64(whole))
-		}
-	default:
-		l.word = inQueue
-		l.position = p.Position
+	case waiting:
+		l.word, l.position = inQueue, before
+	case pending:
+		l.word, l.position = inQueue, p.Position
 		if script.Stall != "queued" && p.Queue > 0 {
 			// At the head of the queue only when the wait is over.
-			left := float64(started.Sub(now)) / float64(p.Queue)
+			left := float64(r.ready.Sub(now)) / float64(p.Queue)
 			l.position = min(p.Position, int(left*float64(p.Position+1)))
 		}
+		l.position += before
 	}
 	return l
+}
+
+// failureOfRun is why a run that is over has made nothing, nil if it has made something.
+func failureOfRun(r run, script emulator.Script) *failure {
+	switch {
+	case r.cancelled:
+		return &failure{status: 499, errorType: "client_cancelled", message: "Request was cancelled", platform: true}
+	case r.late:
+		return &failure{
+			status: http.StatusGatewayTimeout, errorType: "request_timeout", message: "Request timed out", platform: true, userTimeout: true,
+		}
+	case script.Fail != "":
+		f := failureOf(script.Fail)
+		return &f
+	}
+	return nil
+}
+
+// paceOf is how long a job takes, unless others keep it waiting.
+func (s *Server) paceOf(j emulator.Job) emulator.Pace {
+	p := s.pace
+	if s.draw != nil {
+		p = s.draw(j)
+		p.Position = max(p.Position, s.pace.Position)
+	}
+	return p.Of(emulator.ReadScript(j.Input))
 }
 
 // failureOf reads a Script.Fail: an error type that fal documents, or an HTTP status.

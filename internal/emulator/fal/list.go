@@ -56,7 +56,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	var all []listItem
 	now := time.Now()
 	for _, j := range s.ledger.Jobs() {
-		l := lifeOf(j, s.pace, now)
+		l := s.life(j, now)
 		if j.Provider == "fal" && l.word == completed && q.wants(j, l) {
 			all = append(all, itemOf(j, l, q.payloads))
 		}

@@ -23,11 +23,11 @@ type file struct {
 func (s *Server) result(w http.ResponseWriter, r *http.Request, app, id string) {
 	s.ledger.Call("result")
 	j, ok := s.job(app, id)
-	if !ok {
+	if !ok || s.forgotten(j) {
 		notFound(w)
 		return
 	}
-	l := lifeOf(j, s.pace, time.Now())
+	l := s.life(j, time.Now())
 	faults := emulator.ReadScript(j.Input).ResultFaults
 	switch {
 	case l.word != completed:
@@ -37,18 +37,18 @@ func (s *Server) result(w http.ResponseWriter, r *http.Request, app, id string) 
 	case l.fail != nil && l.fail.platform:
 		platformError(w, id, *l.fail)
 	case l.fail != nil:
-		modelError(w, id, *l.fail)
+		modelError(w, id, *l.fail, billedUnits(j, l))
 	default:
-		s.success(w, r, j)
+		w.Header().Set("X-Fal-Billable-Units", billedUnits(j, l))
+		reply(w, http.StatusOK, j.ID, output(j, s.mediaBase(r)))
 	}
 }
 
-// success writes the model's result in the shape that its kind of model has.
-func (s *Server) success(w http.ResponseWriter, r *http.Request, j emulator.Job) {
+// output is the model's result in the shape that its kind of model has; its files are below base.
+func output(j emulator.Job, base string) any {
 	var in struct {
-		Seed      json.RawMessage `json:"seed"`
-		Prompt    string          `json:"prompt"`
-		NumImages int             `json:"num_images"`
+		Seed   json.RawMessage `json:"seed"`
+		Prompt string          `json:"prompt"`
 	}
 	_ = json.Unmarshal(j.Input, &in) // what cannot be read is not echoed
 	if len(in.Seed) == 0 {
@@ -57,22 +57,17 @@ func (s *Server) success(w http.ResponseWriter, r *http.Request, j emulator.Job)
 	t := mediaType(j.Model)
 	name, contentType, body := emulator.Media(t)
 	ext := name[strings.LastIndexByte(name, '.'):]
-	out := file{
-		URL: s.mediaBase(r) + "/media/" + j.ID + ext, ContentType: contentType, FileName: name, FileSize: len(body),
-	}
-	units := 1
-	var result any
+	out := file{URL: base + "/media/" + j.ID + ext, ContentType: contentType, FileName: name, FileSize: len(body)}
 	switch t {
 	case "image":
-		units = min(max(1, in.NumImages), 4)
-		images := make([]file, units)
-		nsfw := make([]bool, units)
+		images := make([]file, imagesOf(j))
+		nsfw := make([]bool, len(images))
 		for i := range images {
 			images[i] = out
 			images[i].Width, images[i].Height = 160, 90
-			images[i].URL = s.mediaBase(r) + "/media/" + j.ID + "_" + strconv.Itoa(i) + ext
+			images[i].URL = base + "/media/" + j.ID + "_" + strconv.Itoa(i) + ext
 		}
-		result = struct {
+		return struct {
 			Images  []file             `json:"images"`
 			Timings map[string]float64 `json:"timings"`
 			Seed    json.RawMessage    `json:"seed"`
@@ -80,22 +75,20 @@ func (s *Server) success(w http.ResponseWriter, r *http.Request, j emulator.Job)
 			Prompt  string             `json:"prompt"`
 		}{images, map[string]float64{"inference": 0.5}, in.Seed, nsfw, in.Prompt}
 	case "audio":
-		result = struct {
+		return struct {
 			Audio      file `json:"audio"`
 			DurationMS int  `json:"duration_ms"`
 		}{out, 1000}
 	default:
-		result = struct {
+		return struct {
 			Video file            `json:"video"`
 			Seed  json.RawMessage `json:"seed"`
 		}{out, in.Seed}
 	}
-	w.Header().Set("X-Fal-Billable-Units", strconv.Itoa(units))
-	reply(w, http.StatusOK, j.ID, result)
 }
 
-// modelError writes a failure in the envelope of models.
-func modelError(w http.ResponseWriter, id string, f failure) {
+// modelErrorBody is a failure in the envelope of models.
+func modelErrorBody(f failure) any {
 	type item struct {
 		Loc []string `json:"loc"`
 		Msg string   `json:"msg"`
@@ -104,24 +97,32 @@ func modelError(w http.ResponseWriter, id string, f failure) {
 		URL  string         `json:"url"`
 		Ctx  map[string]any `json:"ctx"`
 	}
-	w.Header().Set("X-Fal-Billable-Units", "0")
-	w.Header().Set("X-Fal-Retryable", strconv.FormatBool(f.status >= 500))
-	reply(w, f.status, id, map[string]any{"detail": []item{{
+	return map[string]any{"detail": []item{{
 		Loc: []string{"body", "prompt"}, Msg: f.message, Type: f.errorType,
 		URL: "https://docs.fal.ai/errors#" + f.errorType, Ctx: map[string]any{},
-	}}})
+	}}}
 }
 
-// platformError writes a failure in the envelope of fal itself.
+func modelError(w http.ResponseWriter, id string, f failure, units string) {
+	w.Header().Set("X-Fal-Billable-Units", units)
+	w.Header().Set("X-Fal-Retryable", strconv.FormatBool(f.status >= 500))
+	reply(w, f.status, id, modelErrorBody(f))
+}
+
+// platformErrorBody is a failure in the envelope of fal itself.
+func platformErrorBody(f failure) any {
+	return struct {
+		Detail    string `json:"detail"`
+		ErrorType string `json:"error_type"`
+	}{f.message, f.errorType}
+}
+
 func platformError(w http.ResponseWriter, id string, f failure) {
 	w.Header().Set("X-Fal-Error-Type", f.errorType)
 	if f.userTimeout {
 		w.Header().Set("X-Fal-Request-Timeout-Type", "user")
 	}
-	reply(w, f.status, id, struct {
-		Detail    string `json:"detail"`
-		ErrorType string `json:"error_type"`
-	}{f.message, f.errorType})
+	reply(w, f.status, id, platformErrorBody(f))
 }
 
 // mediaType guesses from a model's id what it makes: "video", "image" or "audio".
@@ -144,16 +145,4 @@ func mediaType(model string) string {
 		}
 	}
 	return "video"
-}
-
-// price is about what such a model costs, in US dollars.
-func price(model string) float64 {
-	switch mediaType(model) {
-	case "image":
-		return 0.025
-	case "audio":
-		return 0.05
-	default:
-		return 0.35
-	}
 }

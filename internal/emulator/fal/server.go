@@ -1,7 +1,10 @@
 package fal
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"path"
@@ -20,10 +23,19 @@ const (
 	maxFaultCounts = 10_000
 )
 
+const (
+	// DefaultResultLife is how long a finished request can be asked for, by fal's default of keeping payloads.
+	DefaultResultLife = 30 * 24 * time.Hour
+	// unstoredLife is how long that is if its client wants nothing kept.
+	unstoredLife = time.Hour
+)
+
 // Options of a Server.
 type Options struct {
 	// Pace is how long jobs take that no script tells otherwise; the zero Pace ends them at once.
 	Pace emulator.Pace
+	// Draw, if it is set, gives each job a pace of its own instead.
+	Draw emulator.Draw
 	// Ledger holds the jobs; nil is a fresh one in memory.
 	Ledger *emulator.Ledger
 	// Log gets one line per accepted job; nil is silent.
@@ -31,23 +43,54 @@ type Options struct {
 	// MediaBase gives the base URL of the result files as the client can reach it, without a slash at the end. Default: the
 	// scheme and host of the request.
 	MediaBase func(r *http.Request) string
+
+	// Concurrency is how many jobs run at once, the others wait; 0 is no limit. fal gives new accounts 2 and up to 40 later.
+	Concurrency int
+	// RPM is how many submits are taken in any 60 seconds; the others are answered 429. 0 is no limit, as fal documents none.
+	RPM int
+
+	// Transport carries webhooks while Run runs; nil sends none.
+	Transport http.RoundTripper
+	// UserID is the account in the webhooks' headers; DefaultUserID if empty.
+	UserID string
+	// HookScale multiplies the waits between the tries of a webhook; 0 is 1. See hookWaits.
+	HookScale float64
+	// Faults befall webhooks.
+	Faults emulator.Faults
+
+	// LinkLife is how long a link to a result file works after the end of the job, with 404 afterwards; 0 is for ever.
+	LinkLife time.Duration
+	// ResultLife is how long status and result can be asked for after the end; DefaultResultLife if 0.
+	ResultLife time.Duration
 }
 
-// A Server answers as queue.fal.run does. It also serves the result files below /media/ and its ledger at
-// GET /_emulator/ledger, both without a key.
+// A Server answers as queue.fal.run does. Without a key it also serves the result files below /media/, the keys of its webhooks
+// at GET /.well-known/jwks.json and, below /_emulator/, its ledger and its live control; see the package comment.
 type Server struct {
-	pace      emulator.Pace
-	ledger    *emulator.Ledger
-	log       *slog.Logger
-	mediaBase func(r *http.Request) string
+	pace       emulator.Pace
+	draw       emulator.Draw
+	ledger     *emulator.Ledger
+	log        *slog.Logger
+	mediaBase  func(r *http.Request) string
+	linkLife   time.Duration
+	resultLife time.Duration
+	userID     string
+	keys       keys
+	plan       *plan
+	courier    *emulator.Courier
 
 	mu     sync.Mutex
+	rate   emulator.Rate
 	counts map[string]int // what was met so far, by "polls/<id>" and "result/<id>"
 }
 
-// New returns a Server.
+// New returns a Server that continues the jobs of the ledger. It sends webhooks only while Run runs.
 func New(o Options) *Server {
-	s := &Server{pace: o.Pace, ledger: o.Ledger, log: o.Log, mediaBase: o.MediaBase, counts: map[string]int{}}
+	s := &Server{
+		pace: o.Pace, draw: o.Draw, ledger: o.Ledger, log: o.Log, mediaBase: o.MediaBase, linkLife: o.LinkLife,
+		resultLife: cmp.Or(o.ResultLife, DefaultResultLife), userID: cmp.Or(o.UserID, DefaultUserID),
+		rate: emulator.Rate{PerMinute: o.RPM}, counts: map[string]int{},
+	}
 	if s.ledger == nil {
 		s.ledger = &emulator.Ledger{}
 	}
@@ -57,8 +100,27 @@ func New(o Options) *Server {
 	if s.mediaBase == nil {
 		s.mediaBase = base
 	}
+	s.keys.rotate()
+	var err error
+	if s.plan, err = newPlan(s.ledger, s.paceOf, o.Concurrency, o.Transport != nil); err != nil {
+		s.log.Error("ledger", "error", err)
+	}
+	now := time.Now()
+	for _, j := range s.ledger.Jobs() {
+		if now.Sub(j.At) < time.Minute {
+			s.rate.Took(j.At)
+		}
+	}
+	s.ledger.ChargeBy(s.charge)
+	s.courier = emulator.NewCourier(emulator.CourierOptions{
+		Ledger: s.ledger, Teller: s, Transport: o.Transport, Log: s.log, Faults: o.Faults, Advance: s.plan.advanced,
+		Timeout: hookTimeout, Retries: hookWaits(cmp.Or(o.HookScale, 1)),
+	})
 	return s
 }
+
+// Run delivers webhooks until ctx ends. It returns nil.
+func (s *Server) Run(ctx context.Context) error { return s.courier.Run(ctx) }
 
 // Ledger returns the jobs and the counts of calls.
 func (s *Server) Ledger() *emulator.Ledger { return s.ledger }
@@ -68,13 +130,17 @@ func (s *Server) Ledger() *emulator.Ledger { return s.ledger }
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	segments := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	switch {
-	case r.URL.Path == "/_emulator/ledger":
-		s.ledger.ServeHTTP(w, r)
+	case segments[0] == "_emulator":
+		s.control(w, r)
+	case r.URL.Path == "/.well-known/jwks.json":
+		s.keys.ServeHTTP(w, r)
 	case segments[0] == "media" && len(segments) == 2:
 		s.serveMedia(w, r, segments[1])
 	case !authorised(w, r):
 	case r.URL.Path == listPath:
 		s.list(w, r)
+	case r.URL.Path == pricePath:
+		prices(w, r)
 	default:
 		s.route(w, r, segments)
 	}
@@ -109,6 +175,51 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, segments []string
 		detail(w, http.StatusMethodNotAllowed, "Method Not Allowed")
 	}
 }
+
+// control serves what a real provider does not have.
+func (s *Server) control(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/_emulator/ledger":
+		s.ledger.ServeHTTP(w, r)
+	case "/_emulator/faults":
+		s.courier.ServeFaults(w, r)
+	case "/_emulator/limits":
+		emulator.ServeLimits(w, r, s.SetLimits)
+	case "/_emulator/rotate":
+		if r.Method != http.MethodPost {
+			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+			return
+		}
+		s.RotateKey()
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// SetLimits changes how many jobs run at once and how many submits are taken in a minute, from now on. It fails for a limit that
+// fal does not have, naming it.
+func (s *Server) SetLimits(l emulator.Limits) error {
+	if l.InFlight != nil || l.API != "" {
+		return errors.New("in_flight, api: fal has no such limit")
+	}
+	if l.RequestsPerMinute != nil {
+		s.mu.Lock()
+		s.rate.PerMinute = *l.RequestsPerMinute
+		s.mu.Unlock()
+	}
+	if l.Concurrency == nil {
+		return nil
+	}
+	defer s.courier.Wake()
+	return s.plan.setLimit(*l.Concurrency)
+}
+
+// SetFaults changes what befalls webhooks from now on. It fails with what is wrong with f.
+func (s *Server) SetFaults(f emulator.Faults) error { return s.courier.SetFaults(f) }
+
+// RotateKey signs webhooks with another key from now on. The former one stays in the set of keys, older ones do not.
+func (s *Server) RotateKey() { s.keys.rotate() }
 
 // authorised answers a call without a good key.
 func authorised(w http.ResponseWriter, r *http.Request) bool {
@@ -145,6 +256,17 @@ func (s *Server) job(app, id string) (emulator.Job, bool) {
 	return j, true
 }
 
+// forgotten reports whether a finished request is too old to be asked for.
+func (s *Server) forgotten(j emulator.Job) bool {
+	now := time.Now()
+	l := s.life(j, now)
+	kept := s.resultLife
+	if j.Extra[extraStoreIO] == "0" {
+		kept = min(kept, unstoredLife)
+	}
+	return l.word == completed && now.Sub(l.ended) >= kept
+}
+
 // count returns how often it was called for that thing before, up to the bound of what is counted.
 func (s *Server) count(what string) int {
 	s.mu.Lock()
@@ -162,7 +284,7 @@ func (s *Server) serveMedia(w http.ResponseWriter, r *http.Request, file string)
 	id, _, _ := strings.Cut(file, ".")
 	id, _, _ = strings.Cut(id, "_") // several images of one job
 	j, ok := s.ledger.Job(id)
-	if !ok {
+	if !ok || s.linkLife > 0 && !time.Now().Before(s.life(j, time.Now()).ended.Add(s.linkLife)) {
 		http.NotFound(w, r)
 		return
 	}

@@ -25,7 +25,7 @@ type statusBody struct {
 }
 
 func (s *Server) statusOf(r *http.Request, j emulator.Job, withLogs bool) statusBody {
-	l := lifeOf(j, s.pace, time.Now())
+	l := s.life(j, time.Now())
 	app := strings.Join(appOf(strings.Split(j.Model, "/")), "/")
 	at := base(r) + "/" + app + "/requests/" + j.ID
 	b := statusBody{
@@ -33,7 +33,7 @@ func (s *Server) statusOf(r *http.Request, j emulator.Job, withLogs bool) status
 		Metrics: map[string]float64{},
 	}
 	if withLogs {
-		b.Logs = l.logs(s.pace.Of(emulator.ReadScript(j.Input)))
+		b.Logs = l.logs(s.paceOf(j))
 	}
 	switch l.word {
 	case inQueue:
@@ -50,7 +50,7 @@ func (s *Server) statusOf(r *http.Request, j emulator.Job, withLogs bool) status
 func (s *Server) status(w http.ResponseWriter, r *http.Request, app, id string) {
 	s.ledger.Call("status")
 	j, ok := s.job(app, id)
-	if !ok {
+	if !ok || s.forgotten(j) {
 		notFound(w)
 		return
 	}
@@ -139,20 +139,15 @@ func (s *Server) cancel(w http.ResponseWriter, app, id string) {
 		notFound(w)
 		return
 	}
-	now := time.Now()
-	if lifeOf(j, s.pace, now).word == completed {
+	under, err := s.plan.cancel(j, emulator.ReadScript(j.Input).Cancel != "ignored")
+	if err != nil {
+		s.log.Error("ledger", "error", err)
+	}
+	if !under {
 		reply(w, http.StatusBadRequest, id, map[string]string{"status": "ALREADY_COMPLETED"})
 		return
 	}
-	if emulator.ReadScript(j.Input).Cancel != "ignored" {
-		if err := s.ledger.Update(id, func(j *emulator.Job) {
-			if j.CancelledAt == nil {
-				j.CancelledAt = &now
-			}
-		}); err != nil {
-			s.log.Error("ledger", "error", err)
-		}
-	}
+	s.courier.Look(id)
 	reply(w, http.StatusAccepted, id, map[string]string{"status": "CANCELLATION_REQUESTED"})
 }
 

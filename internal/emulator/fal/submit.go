@@ -15,60 +15,90 @@ import (
 	"reelay/internal/emulator"
 )
 
-// extraStart is the job's start timeout in seconds, as sent, in emulator.Job.Extra.
-const extraStart = "start_timeout"
+// What a job has in emulator.Job.Extra.
+const (
+	extraStart   = "start_timeout" // in seconds, as sent
+	extraBase    = "base"          // URL of the result files, for the webhook
+	extraStoreIO = "store_io"      // "0" if the result is not to be kept
+)
 
 func (s *Server) submit(w http.ResponseWriter, r *http.Request, segments []string) {
 	s.ledger.Call("submit")
+	at := time.Now()
+	if code, ok := s.take(w, r, segments, at); !ok {
+		s.ledger.Refuse(emulator.Submit{At: at, Code: code})
+	}
+}
+
+// take accepts a submit and answers it, or fails to; one that it does not accept it answers with code, 0 for no answer.
+func (s *Server) take(w http.ResponseWriter, r *http.Request, segments []string, now time.Time) (code int, accepted bool) {
 	model := strings.Join(segments, "/")
 	if len(segments) < 2 {
 		detail(w, http.StatusNotFound, fmt.Sprintf("Application %q not found", model))
-		return
+		return http.StatusNotFound, false
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		detail(w, http.StatusRequestEntityTooLarge, "Request body too large")
-		return
+		return http.StatusRequestEntityTooLarge, false
 	} else if err != nil {
-		return // the client broke off: nothing to accept
+		return 0, false // the client broke off: nothing to accept
 	}
 	script := emulator.ReadScript(body)
 	if script.Submit == "reset_before" {
+		s.ledger.Refuse(emulator.Submit{At: now}) // hangUp may not return
 		hangUp(w)
-		return
+		return 0, true
 	}
 	if code, ok := strings.CutPrefix(script.Submit, "refuse_"); ok {
-		refuse(w, code)
-		return
+		return refuse(w, code), false
 	}
 	pace := s.pace.Of(script)
 	start, ok := startTimeout(r.Header)
 	if !ok {
-		platformError(w, newID(time.Now()), failure{
+		platformError(w, newID(now), failure{
 			status: http.StatusBadRequest, errorType: "bad_request", message: "Invalid request timeout: " + start,
 		})
-		return
+		return http.StatusBadRequest, false
 	}
 	if limit, err := strconv.Atoi(r.URL.Query().Get("fal_max_queue_length")); err == nil && pace.Position > limit {
-		refuse(w, "429")
-		return
+		return refuse(w, "429"), false
 	}
 	job := newJob(model, body, r.URL.Query().Get("fal_webhook"), start)
-	if err := s.ledger.Accept(job); err != nil {
+	if job.Correlation != "" {
+		job.Extra[extraBase] = s.mediaBase(r)
+	}
+	if r.Header.Get("X-Fal-Store-IO") == "0" {
+		job.Extra[extraStoreIO] = "0"
+	}
+	job, err = s.plan.accept(job, s.mayTake)
+	switch {
+	case errors.Is(err, errTooMany):
+		return refuse(w, "429"), false
+	case err != nil:
 		s.log.Error("ledger", "error", err)
 		http.Error(w, "ledger", http.StatusInternalServerError)
-		return
+		return http.StatusInternalServerError, false
 	}
 	s.log.Info("accepted", "id", job.ID, "model", model)
+	s.courier.Accepted(r.Context(), job.ID)
 	if fault, ok := strings.CutPrefix(script.Submit, "accept_then_"); ok {
 		misbehave(w, r, fault)
-		return
+		return 0, true
 	}
 	// Before the reply: who has the reply in hand may look at the ledger at once.
 	if err := s.ledger.Update(job.ID, func(j *emulator.Job) { j.Answered = true }); err != nil {
 		s.log.Error("ledger", "error", err)
 	}
 	reply(w, http.StatusOK, job.ID, s.statusOf(r, job, false))
+	return 0, true
+}
+
+// mayTake counts a submit against the requests per minute.
+func (s *Server) mayTake(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rate.Take(now)
 }
 
 func newJob(model string, body []byte, webhook, start string) emulator.Job {
@@ -76,10 +106,11 @@ func newJob(model string, body []byte, webhook, start string) emulator.Job {
 	sum := sha256.Sum256(body)
 	j := emulator.Job{
 		Provider: "fal", ID: newID(now), Model: model, At: now, Correlation: webhook,
-		BodySHA256: hex.EncodeToString(sum[:]), Input: body, PriceUSD: price(model),
+		BodySHA256: hex.EncodeToString(sum[:]), Input: body, Extra: map[string]string{},
 	}
+	j.PriceUSD = priceUSD(j)
 	if start != "" {
-		j.Extra = map[string]string{extraStart: start}
+		j.Extra[extraStart] = start
 	}
 	return j
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,18 +57,27 @@ func (b create) prompt() string {
 func (s *Server) create(g generation) http.HandlerFunc {
 	return s.authorised(g, func(w http.ResponseWriter, r *http.Request) {
 		s.o.Ledger.Call("submit")
+		at := time.Now()
+		refused := func(code int) { s.o.Ledger.Refuse(emulator.Submit{At: at, API: g.name(), Code: code}) }
+		refuse := func(code int, message string) {
+			refused(code)
+			g.refuse(w, code, message)
+		}
 		body, wrong := readBody(w, r)
 		script := emulator.ReadScript(body)
 		if script.Submit == "reset_before" {
+			refused(0)
 			reset(w)
 			return
 		}
 		if r.Header.Get("Authorization") == "Bearer sk-api-poor" {
-			g.refuse(w, 1008, text(1008))
+			refuse(1008, text(1008))
 			return
 		}
-		if !s.takeToken(g.name()) {
-			g.refuse(w, 1002, "rate limit")
+		// From here on it is of that time, so that the jobs of any minute are as many as the limit lets through.
+		at, ok := s.takeToken(g.name())
+		if !ok {
+			refuse(1002, "rate limit")
 			return
 		}
 		var b create
@@ -80,40 +88,58 @@ func (s *Server) create(g generation) http.HandlerFunc {
 			wrong = g.validate(b)
 		}
 		if wrong != "" {
-			g.refuse(w, 2013, "invalid params, "+wrong)
+			refuse(2013, "invalid params, "+wrong)
 			return
 		}
-		if code, ok := strings.CutPrefix(script.Submit, "refuse_"); ok && fault(w, r, g, code) {
+		if name, ok := strings.CutPrefix(script.Submit, "refuse_"); ok && isFault(name) {
+			code, _ := strconv.Atoi(name) // 0 for a fault that has no number
+			refused(code)
+			fault(w, r, g, name)
 			return
 		}
 		if strings.Contains(b.prompt(), "#1026") {
-			g.refuse(w, 1026, text(1026))
+			refuse(1026, text(1026))
 			return
 		}
-		s.accept(w, r, g, b, body, script)
+		sum := sha256.Sum256(body)
+		j := emulator.Job{
+			Provider: providerName, Model: b.Model, At: at, Correlation: b.CallbackURL, BodySHA256: hex.EncodeToString(sum[:]),
+			Input: body, PriceUSD: g.priceUSD(b), Extra: map[string]string{emulator.ExtraAPI: g.name()},
+		}
+		if b.CallbackURL != "" && s.courier.On() {
+			mark(&j, extraBase, base(r))
+			if !s.challenge(r.Context(), j) {
+				if s.o.FailedChallenge != IgnoreCallback {
+					refuse(2013, "invalid params, callback_url did not answer the challenge")
+					return
+				}
+				mark(&j, extraDeaf, "1")
+			}
+		}
+		if code := s.accept(w, r, g, j, script); code != 0 {
+			refuse(code, text(code))
+		}
 	})
 }
 
-// accept records the job, which is its payment, and then answers, or fails to.
-func (s *Server) accept(w http.ResponseWriter, r *http.Request, g generation, b create, body []byte, script emulator.Script) {
+// accept records the job, which is its payment, and then answers, or fails to. What it does not accept it does not answer: it
+// returns the code.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, g generation, j emulator.Job, script emulator.Script) int {
 	lost, fails := strings.CutPrefix(script.Submit, "accept_then_")
-	sum := sha256.Sum256(body)
-	j := emulator.Job{
-		Provider: providerName, Model: b.Model, Correlation: b.CallbackURL, BodySHA256: hex.EncodeToString(sum[:]),
-		Input: body, Answered: !fails, PriceUSD: g.priceUSD(b), Extra: map[string]string{"api": g.name()},
-	}
+	j.Answered = !fails
 	j, code := s.admit(j)
 	if code != 0 {
-		g.refuse(w, code, text(code))
-		return
+		return code
 	}
+	s.courier.Accepted(r.Context(), j.ID)
 	if fails {
 		s.lose(w, r, g, lost)
-		return
+		return 0
 	}
 	if err := g.accepted(w, j.ID); err != nil {
 		_ = s.o.Ledger.Update(j.ID, func(j *emulator.Job) { j.Answered = false }) // nobody is left to tell
 	}
+	return 0
 }
 
 // lose answers the create of an accepted job in a way that does not tell its id.
@@ -127,19 +153,19 @@ func (s *Server) lose(w http.ResponseWriter, r *http.Request, g generation, how 
 func (s *Server) admit(j emulator.Job) (emulator.Job, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
 	if s.jobs >= s.o.MaxJobs {
 		return j, 1041
 	}
-	if j.Extra["api"] == "v2" && s.o.InFlight > 0 && s.inFlight(now) >= s.o.InFlight {
+	if j.Extra[emulator.ExtraAPI] == "v2" && s.inFlightLimit > 0 && s.inFlight(time.Now()) >= s.inFlightLimit {
 		return j, 1002
 	}
-	j.At, j.ID = now, s.nextID(now)
-	if s.o.Ledger.Accept(j) != nil {
+	j.ID = s.nextID(j.At)
+	j, err := s.o.Ledger.Accept(j)
+	if err != nil {
 		return j, 1000
 	}
 	s.jobs++
-	if j.Extra["api"] == "v2" {
+	if j.Extra[emulator.ExtraAPI] == "v2" {
 		s.flying[j.ID] = struct{}{}
 	}
 	return j, 0
@@ -156,21 +182,12 @@ func (s *Server) inFlight(now time.Time) int {
 	return len(s.flying)
 }
 
-// takeToken counts a create against the requests per minute.
-func (s *Server) takeToken(api string) bool {
-	if s.o.RPM <= 0 {
-		return true
-	}
+// takeToken counts a create against the requests per minute and returns the time at which it was counted.
+func (s *Server) takeToken(api string) (time.Time, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	recent := slices.DeleteFunc(s.creates[api], func(t time.Time) bool { return now.Sub(t) >= time.Minute })
-	if len(recent) >= s.o.RPM {
-		s.creates[api] = recent
-		return false
-	}
-	s.creates[api] = append(recent, now)
-	return true
+	return now, s.rates[api].Take(now)
 }
 
 // nextID returns a decimal id of 15 to 18 digits that no job had. The id after it is left for the job's file.

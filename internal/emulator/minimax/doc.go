@@ -4,9 +4,27 @@
 //
 // # What differs from MiniMax
 //
-// Bodies are limited to 1 MiB (V2: 64 MB), no media input is fetched or checked, callbacks are not sent. What MiniMax does not
-// document is a guess: an unknown V1 task is base_resp 2013, an unknown V2 task HTTP 400, both with words that say so;
-// creates that are refused count against the rate limit.
+// Bodies are limited to 1 MiB (V2: 64 MB), no media input is fetched or checked; a reference video counts as five seconds. What
+// MiniMax does not document is a guess: an unknown V1 task is base_resp 2013, an unknown V2 task HTTP 400, both with words that
+// say so; creates that are refused for another reason count against the rate limit.
+//
+// # Limits
+//
+// Options.RPM and RPMV2 refuse creates with 1002 (V2: HTTP 429), and so does Options.InFlight of V2 while so many tasks are
+// unfinished.
+//
+// # Money
+//
+// V1 is priced by clip, V2 by seconds of output and reference video and by images beyond the free ones, as its usage says. Only a
+// task that has succeeded is charged for.
+//
+// # Callbacks
+//
+// A create with a callback_url is answered after its receiver has: POST {"challenge":"..."} must come back with the same value
+// within 3 seconds. What happens otherwise is not documented: here the create is refused with 2013, or with
+// Options.FailedChallenge the task runs in silence. Then comes an update at each change of the status, shaped like the answer to
+// a query: V1 says processing, success or failed, V2 queued, running, succeeded, failed or cancelled. Nothing is signed, no
+// order is promised and, without Options.HookRetries, there is one try of ten seconds for each; see Job.Deliveries.
 //
 // # Keys
 //
@@ -26,4 +44,16 @@
 //	fail "<code>" or "expired"    the verdict at the end
 //	cancel "deleted"              the task ends just before the DELETE, which so deletes its record
 //	cancel "running"              the task begins to run just before the DELETE, which is so refused
+//	hook "numeric_challenge"      the challenge is a number
+//	hook "drop", "duplicate", "delay", "before_reply"   what befalls updates, see emulator.Fault
+//	hook "reorder"                an update comes after the last one of its task
+//	hook "null_payload"           an update of a success has no file_id, or no content
+//	hook "truncated"              an update ends after two thirds
+//	hook "forged"                 an update about a task that does not exist comes first
+//
+// # Live control
+//
+//	GET  /_emulator/ledger   {"jobs":[...],"calls":{...},"submits":[...],"billed_usd":0.28}
+//	POST /_emulator/limits   {"api":"v1","requests_per_minute":20,"in_flight":30}; what is left out stays, 0 is no limit
+//	POST /_emulator/faults   {"shares":{"drop":0.1,"duplicate":0.05},"delay_ms":60000,"seed":1}; GET shows them
 package minimax

@@ -44,11 +44,9 @@ func (l life) ended() bool { return l.phase >= succeeded }
 // life derives the state of a job from what the ledger has of it.
 func (s *Server) life(j emulator.Job, now time.Time) life {
 	script := emulator.ReadScript(j.Input)
-	pace := s.o.Pace.Of(script)
-	started := j.At.Add(pace.Queue)
-	ended := started.Add(pace.Run)
-	var b create
-	_ = json.Unmarshal(j.Input, &b) // it was read when the job was accepted
+	b := bodyOf(j)
+	pace := s.paceOf(j)
+	started, ended := j.At.Add(pace.Queue), j.At.Add(pace.Queue+pace.Run)
 	stalled := script.Stall == "running" || strings.Contains(b.prompt(), "#stall")
 	if j.Extra["hurry"] != "" { // a scripted race has ended it early
 		ended = j.At
@@ -70,6 +68,45 @@ func (s *Server) life(j emulator.Job, now time.Time) life {
 	default:
 		return life{phase: queueing, since: j.At}
 	}
+}
+
+// paceOf is how long a job takes.
+func (s *Server) paceOf(j emulator.Job) emulator.Pace {
+	p := s.o.Pace
+	if s.o.Draw != nil {
+		p = s.o.Draw(j)
+	}
+	return p.Of(emulator.ReadScript(j.Input))
+}
+
+// bodyOf is the create that a job came from.
+func bodyOf(j emulator.Job) create {
+	var b create
+	_ = json.Unmarshal(j.Input, &b) // it was read when the job was accepted
+	return b
+}
+
+// charge is what a job was charged for so far: the price if it has succeeded, nothing if it has failed, was cancelled or was
+// moderated. A record that its owner has deleted was charged for as it had ended.
+func (s *Server) charge(j emulator.Job) float64 {
+	j = undeleted(j)
+	now := time.Now()
+	if last := j.At.Add(retention); now.After(last) {
+		now = last // what is too old to be asked about has ended long before
+	}
+	if s.life(j, now).phase != succeeded {
+		return 0
+	}
+	return j.PriceUSD
+}
+
+// undeleted is a job as it would be if its owner had not deleted its record.
+func undeleted(j emulator.Job) emulator.Job {
+	if j.Extra["deleted"] != "" {
+		j.Extra = maps.Clone(j.Extra)
+		delete(j.Extra, "deleted")
+	}
+	return j
 }
 
 // end is how a job ends.

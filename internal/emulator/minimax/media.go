@@ -14,14 +14,19 @@ import (
 // urlLife is how long a link to a result works, by V1's download page. For V2 it is not documented.
 const urlLife = time.Hour
 
-// mediaURL makes a link to the result of a job.
-func mediaURL(r *http.Request, id string) string {
+// base is the server's own URL as its client has it.
+func base(r *http.Request) string {
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	expires := strconv.FormatInt(time.Now().Add(urlLife).Unix(), 10)
-	return scheme + "://" + r.Host + "/media/" + id + "/output.mp4?Expires=" + expires + "&Signature=" + signature(id, expires)
+	return scheme + "://" + r.Host
+}
+
+// mediaURL makes a link to the result of a job that works from now on for a while.
+func (s *Server) mediaURL(base, id string) string {
+	expires := strconv.FormatInt(time.Now().Add(s.o.LinkLife).Unix(), 10)
+	return base + "/media/" + id + "/output.mp4?Expires=" + expires + "&Signature=" + signature(id, expires)
 }
 
 // signature ties a link to its end. It guards nothing, so it needs no secret, and links outlive a restart.

@@ -1,10 +1,13 @@
 package minimax
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -32,35 +35,53 @@ const (
 type Options struct {
 	// Pace is how long jobs take.
 	Pace emulator.Pace
+	// Draw, if it is set, gives each job a pace of its own instead.
+	Draw emulator.Draw
 	// Log gets one debug line for each call; slog.DiscardHandler if nil.
 	Log *slog.Logger
 	// Ledger keeps the jobs; a fresh one in memory if nil.
 	Ledger *emulator.Ledger
-	// RPM is how many creates a minute an API generation takes; 0 is no limit. MiniMax: 20 for V1, 300 for V2.
-	RPM int
+	// RPM is how many creates an API generation takes in any 60 seconds, RPMV2 that of V2 if it differs; the others are refused
+	// with 1002. 0 is no limit. MiniMax: 20 for V1, 300 for V2.
+	RPM   int
+	RPMV2 int
 	// InFlight is how many V2 jobs may be unfinished at a time; DefaultInFlight if 0, no limit if negative.
 	InFlight int
 	// MaxJobs is how many jobs are accepted in all; DefaultMaxJobs if 0.
 	MaxJobs int
 	// BigIDs makes ids over 2^53 that no float64 can hold.
 	BigIDs bool
+	// Transport carries callbacks: the challenge during a create, the updates while Run runs. nil sends none.
+	Transport http.RoundTripper
+	// HookRetries are the waits between the tries of one update; none by default, for MiniMax promises no second try.
+	HookRetries []time.Duration
+	// Faults befall updates.
+	Faults emulator.Faults
+	// FailedChallenge is what a create comes to whose challenge was not answered; RefuseCreate if empty. It is not documented.
+	FailedChallenge FailedChallenge
+	// LinkLife is how long a link to a result works from when it was given; an hour if 0, by V1's download page. A query, or V1's
+	// retrieve, gives a fresh one.
+	LinkLife time.Duration
 	// UnknownTask is the text for a task that V1 does not know; "invalid params, task_id not found" if empty.
 	UnknownTask string
 }
 
 // A Server is the emulator. All it knows of a job is in the ledger.
 type Server struct {
-	o   Options
-	mux *http.ServeMux
+	o       Options
+	mux     *http.ServeMux
+	courier *emulator.Courier
 
-	mu      sync.Mutex
-	lastID  int64
-	jobs    int
-	creates map[string][]time.Time // of the last minute, by API generation
-	flying  map[string]struct{}    // V2 jobs that had not ended when last looked at
+	mu     sync.Mutex
+	lastID int64
+	jobs   int
+	rates  map[string]*emulator.Rate // by API generation
+	flying map[string]struct{}       // V2 jobs that had not ended when last looked at
+	// inFlightLimit is the limit of flying; 0 or less is none.
+	inFlightLimit int
 }
 
-// New returns a server that continues the jobs of the ledger.
+// New returns a server that continues the jobs of the ledger. It sends updates only while Run runs.
 func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -74,10 +95,16 @@ func New(o Options) *Server {
 	if o.MaxJobs == 0 {
 		o.MaxJobs = DefaultMaxJobs
 	}
+	if o.LinkLife == 0 {
+		o.LinkLife = urlLife
+	}
 	if o.UnknownTask == "" {
 		o.UnknownTask = "invalid params, task_id not found"
 	}
-	s := &Server{o: o, creates: map[string][]time.Time{}, flying: map[string]struct{}{}}
+	s := &Server{o: o, inFlightLimit: o.InFlight, flying: map[string]struct{}{}, rates: map[string]*emulator.Rate{
+		"v1": {PerMinute: o.RPM}, "v2": {PerMinute: cmp.Or(o.RPMV2, o.RPM)},
+	}}
+	now := time.Now()
 	for _, j := range o.Ledger.Jobs() {
 		if j.Provider != providerName {
 			continue
@@ -86,10 +113,18 @@ func New(o Options) *Server {
 		if n, err := strconv.ParseInt(j.ID, 10, 64); err == nil {
 			s.lastID = max(s.lastID, n)
 		}
-		if j.Extra["api"] == "v2" {
+		if j.Extra[emulator.ExtraAPI] == "v2" {
 			s.flying[j.ID] = struct{}{}
 		}
+		if rate := s.rates[j.Extra[emulator.ExtraAPI]]; rate != nil && now.Sub(j.At) < time.Minute {
+			rate.Took(j.At)
+		}
 	}
+	o.Ledger.ChargeBy(s.charge)
+	s.courier = emulator.NewCourier(emulator.CourierOptions{
+		Ledger: o.Ledger, Teller: s, Transport: o.Transport, Log: o.Log, Faults: o.Faults, Timeout: updateTimeout,
+		Retries: o.HookRetries,
+	})
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("POST /v1/video_generation", s.create(v1{s}))
 	s.mux.HandleFunc("GET /v1/query/video_generation", s.authorised(v1{s}, s.queryV1))
@@ -100,11 +135,43 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("DELETE /v2/video_generation/{id}", s.authorised(v2{s}, s.deleteV2))
 	s.mux.HandleFunc("GET /media/{id}/{name}", s.media)
 	s.mux.Handle("GET /_emulator/ledger", o.Ledger)
+	s.mux.HandleFunc("/_emulator/faults", s.courier.ServeFaults)
+	s.mux.HandleFunc("/_emulator/limits", func(w http.ResponseWriter, r *http.Request) { emulator.ServeLimits(w, r, s.SetLimits) })
 	return s
 }
 
 // Ledger returns the record of what was paid for.
 func (s *Server) Ledger() *emulator.Ledger { return s.o.Ledger }
+
+// Run delivers updates until ctx ends. It returns nil.
+func (s *Server) Run(ctx context.Context) error { return s.courier.Run(ctx) }
+
+// SetFaults changes what befalls updates from now on. It fails with what is wrong with f.
+func (s *Server) SetFaults(f emulator.Faults) error { return s.courier.SetFaults(f) }
+
+// SetLimits changes the limits from now on; jobs that were accepted go on. It fails for one that MiniMax does not have, naming
+// it.
+func (s *Server) SetLimits(l emulator.Limits) error {
+	if l.Concurrency != nil {
+		return errors.New("concurrency: MiniMax has no such limit, it refuses creates by in_flight")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.rates[l.API]; l.API != "" && !ok {
+		return fmt.Errorf("api: %q is not v1 or v2", l.API)
+	}
+	if l.RequestsPerMinute != nil {
+		for api, rate := range s.rates {
+			if l.API == "" || l.API == api {
+				rate.PerMinute = *l.RequestsPerMinute
+			}
+		}
+	}
+	if l.InFlight != nil {
+		s.inFlightLimit = *l.InFlight
+	}
+	return nil
+}
 
 // ServeHTTP answers as MiniMax does. It may break the connection when a script asks for that.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -159,8 +226,21 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
+// isFault reports whether fault knows a name.
+func isFault(name string) bool {
+	switch name {
+	case "reset", "hang", "empty", "no_base_resp", "502_html":
+		return true
+	}
+	code, err := strconv.Atoi(name)
+	return err == nil && code >= 100
+}
+
 // fault answers a call with a fault that is known by name and reports whether it is one.
 func fault(w http.ResponseWriter, r *http.Request, g generation, name string) bool {
+	if !isFault(name) {
+		return false
+	}
 	switch name {
 	case "reset":
 		reset(w)
@@ -173,10 +253,7 @@ func fault(w http.ResponseWriter, r *http.Request, g generation, name string) bo
 	case "502_html":
 		writeHTML(w, http.StatusBadGateway)
 	default:
-		code, err := strconv.Atoi(name)
-		if err != nil || code < 100 {
-			return false
-		}
+		code, _ := strconv.Atoi(name) // isFault has tried it
 		if code < 1000 {
 			g.page(w, max(code, http.StatusOK)) // 1xx is no final answer
 		} else {

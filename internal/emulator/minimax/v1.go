@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"reelay/internal/emulator"
 )
 
 // v1 is the API of the Hailuo, T2V, I2V and S2V models. Every answer is HTTP 200.
@@ -148,6 +150,20 @@ type v1Task struct {
 	BaseResp baseResp `json:"base_resp"`
 }
 
+// taskV1 is how a job looks to its owner.
+func taskV1(j emulator.Job, l life) v1Task {
+	t := v1Task{TaskID: j.ID, Status: v1Words[l.phase], BaseResp: fine}
+	switch {
+	case l.unknown:
+		t.Status = unknownWord
+	case l.phase == succeeded:
+		t.FileID, t.Width, t.Height = fileOf(j.ID), 1366, 768
+	case l.phase == failed:
+		t.BaseResp = baseResp{l.code, l.message}
+	}
+	return t
+}
+
 func (s *Server) queryV1(w http.ResponseWriter, r *http.Request) {
 	s.o.Ledger.Call("status")
 	id := r.URL.Query().Get("task_id")
@@ -156,7 +172,7 @@ func (s *Server) queryV1(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	j, ok := s.o.Ledger.Job(id)
-	if !ok || j.Extra["api"] != "v1" {
+	if !ok || j.Extra[emulator.ExtraAPI] != "v1" {
 		s.answerV1(w, 2013, s.o.UnknownTask)
 		return
 	}
@@ -170,15 +186,7 @@ func (s *Server) queryV1(w http.ResponseWriter, r *http.Request) {
 	case name != "" && fault(w, r, v1{s}, name):
 		return
 	}
-	t := v1Task{TaskID: id, Status: v1Words[l.phase], BaseResp: fine}
-	switch {
-	case l.unknown:
-		t.Status = unknownWord
-	case l.phase == succeeded:
-		t.FileID, t.Width, t.Height = fileOf(id), 1366, 768
-	case l.phase == failed:
-		t.BaseResp = baseResp{l.code, l.message}
-	}
+	t := taskV1(j, l)
 	writeJSON(w, http.StatusOK, t)
 }
 
@@ -221,7 +229,7 @@ func (s *Server) retrieveV1(w http.ResponseWriter, r *http.Request) {
 	}
 	j, ok := s.o.Ledger.Job(shift(file, -1))
 	l := s.life(j, time.Now())
-	if !ok || j.Extra["api"] != "v1" || l.phase != succeeded {
+	if !ok || j.Extra[emulator.ExtraAPI] != "v1" || l.phase != succeeded {
 		s.answerV1(w, 2013, "invalid params, file not found")
 		return
 	}
@@ -233,6 +241,6 @@ func (s *Server) retrieveV1(w http.ResponseWriter, r *http.Request) {
 		File     v1File   `json:"file"`
 		BaseResp baseResp `json:"base_resp"`
 	}{v1File{
-		FileID: n, CreatedAt: l.since.Unix(), FileName: "output.mp4", Purpose: "video_generation", DownloadURL: mediaURL(r, j.ID),
+		FileID: n, CreatedAt: l.since.Unix(), FileName: "output.mp4", Purpose: "video_generation", DownloadURL: s.mediaURL(base(r), j.ID),
 	}, fine})
 }

@@ -1,8 +1,8 @@
 package minimax
 
 import (
-	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -81,17 +81,25 @@ func (v2) accepted(w http.ResponseWriter, id string) error {
 	}{id})
 }
 
-// v2Model is what a V2 model can make, and its price for each second of output.
+// v2Model is what a V2 model can make, and its prices by the price page: for each second of output and of reference video, by
+// resolution, and for each image beyond those that are free.
 type v2Model struct {
-	priceUSD   map[string]float64 // by resolution
+	priceUSD   map[string]float64
+	clipUSD    map[string]float64
 	minS, maxS int
 	freeImages int
 	imageUSD   float64
 }
 
 var v2Models = map[string]v2Model{
-	"MiniMax-H3":     {priceUSD: map[string]float64{"768P": 0.08, "2K": 0.13}, minS: 4, maxS: 15, freeImages: 5, imageUSD: 0.04},
-	"MiniMax-H3-Max": {priceUSD: map[string]float64{"480P": 0.05, "768P": 0.08}, minS: 5, maxS: 15, freeImages: 2, imageUSD: 0.074},
+	"MiniMax-H3": {
+		priceUSD: map[string]float64{"768P": 0.08, "2K": 0.13}, clipUSD: map[string]float64{"768P": 0.08, "2K": 0.13},
+		minS: 4, maxS: 15, freeImages: 5, imageUSD: 0.04,
+	},
+	"MiniMax-H3-Max": {
+		priceUSD: map[string]float64{"480P": 0.05, "768P": 0.08}, clipUSD: map[string]float64{"480P": 0.0553, "768P": 0.143},
+		minS: 5, maxS: 15, freeImages: 2, imageUSD: 0.074,
+	},
 }
 
 const (
@@ -170,14 +178,10 @@ func validateContent(b create) string {
 }
 
 func (v2) priceUSD(b create) float64 {
-	m := v2Models[b.Model]
-	images := 0
-	for _, c := range b.Content {
-		if c.Type == "image_url" {
-			images++
-		}
-	}
-	return float64(*b.Duration)*m.priceUSD[b.Resolution] + float64(max(0, images-m.freeImages))*m.imageUSD
+	m, u := v2Models[b.Model], usageOf(b)
+	price := float64(u.OutputSeconds)*m.priceUSD[b.Resolution] + float64(u.InputSeconds)*m.clipUSD[b.Resolution] +
+		float64(max(0, u.InputImageCount-m.freeImages))*m.imageUSD
+	return math.Round(price*1e9) / 1e9
 }
 
 var v2Words = map[phase]string{
@@ -207,15 +211,35 @@ type v2Failure struct {
 	Message string `json:"message"`
 }
 
+// v2Usage is what is paid for: {} for a task that made nothing.
 type v2Usage struct {
-	TotalSeconds  int `json:"total_seconds,omitempty"`
-	OutputSeconds int `json:"output_seconds,omitempty"`
+	TotalSeconds    int `json:"total_seconds,omitempty"`
+	InputSeconds    int `json:"input_seconds,omitempty"`
+	OutputSeconds   int `json:"output_seconds,omitempty"`
+	InputImageCount int `json:"input_image_count,omitempty"`
+}
+
+// clipSeconds is how long each reference video is taken to be, for none is fetched.
+const clipSeconds = 5
+
+// usageOf is what a create uses if it succeeds.
+func usageOf(b create) v2Usage {
+	u := v2Usage{OutputSeconds: *b.Duration}
+	for _, c := range b.Content {
+		switch c.Type {
+		case "image_url":
+			u.InputImageCount++
+		case "video_url":
+			u.InputSeconds += clipSeconds
+		}
+	}
+	u.TotalSeconds = u.InputSeconds + u.OutputSeconds
+	return u
 }
 
 // taskV2 is how a job looks to its owner.
-func taskV2(r *http.Request, j emulator.Job, l life) v2Task {
-	var b create
-	_ = json.Unmarshal(j.Input, &b) // it was read when the job was accepted
+func (s *Server) taskV2(base string, j emulator.Job, l life) v2Task {
+	b := bodyOf(j)
 	t := v2Task{
 		ID: j.ID, Model: j.Model, Status: v2Words[l.phase], CreatedAt: j.At.Unix(), UpdatedAt: l.since.Unix(), Resolution: b.Resolution,
 		Ratio: b.Ratio, TaskType: "generation", Modality: "video",
@@ -227,8 +251,8 @@ func taskV2(r *http.Request, j emulator.Job, l life) v2Task {
 	case l.unknown:
 		t.Status = unknownWord
 	case l.phase == succeeded:
-		t.Content = &link{mediaURL(r, j.ID)}
-		t.Usage = v2Usage{t.Duration, t.Duration}
+		t.Content = &link{s.mediaURL(base, j.ID)}
+		t.Usage = usageOf(b)
 	case l.phase == failed:
 		t.Error = &v2Failure{strconv.Itoa(l.code), l.message}
 	}
@@ -240,7 +264,7 @@ const invalidTask = "invalid task_id"
 // jobV2 finds a job that V2 still knows.
 func (s *Server) jobV2(id string) (emulator.Job, life, bool) {
 	j, ok := s.o.Ledger.Job(id)
-	if !ok || j.Extra["api"] != "v2" {
+	if !ok || j.Extra[emulator.ExtraAPI] != "v2" {
 		return j, life{}, false
 	}
 	l := s.life(j, time.Now())
@@ -268,7 +292,7 @@ func (s *Server) queryV2(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, http.StatusOK, struct {
 		Task v2Task `json:"task"`
-	}{taskV2(r, j, l)})
+	}{s.taskV2(base(r), j, l)})
 }
 
 func (s *Server) listV2(w http.ResponseWriter, r *http.Request) {
@@ -287,10 +311,10 @@ func (s *Server) listV2(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	for _, j := range s.o.Ledger.Jobs() {
 		l := s.life(j, now)
-		if j.Extra["api"] != "v2" || l.phase == gone {
+		if j.Extra[emulator.ExtraAPI] != "v2" || l.phase == gone {
 			continue
 		}
-		t := taskV2(r, j, l)
+		t := s.taskV2(base(r), j, l)
 		if matches(q.Get("filter.status"), t.Status) && matches(q.Get("filter.model"), t.Model) &&
 			matches(q.Get("filter.task_type"), t.TaskType) && (ids == nil || slices.Contains(ids, t.ID)) {
 			all = append(all, t)
@@ -328,6 +352,7 @@ func (s *Server) deleteV2(w http.ResponseWriter, r *http.Request) {
 	}
 	action, status := "", ""
 	err := s.o.Ledger.Update(id, func(j *emulator.Job) { action, status = s.delete(j, time.Now()) })
+	s.courier.Look(id)
 	switch {
 	case err != nil:
 		v2{s}.refuse(w, 1000, text(1000))
