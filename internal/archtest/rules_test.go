@@ -31,6 +31,11 @@ func TestImports(t *testing.T) {
 	}{
 		{[]string{eventsPkg}, nil, "clients import the contract; it brings nothing along"},
 		{[]string{"reelay/internal/secret"}, nil, "what holds keys is small enough to be read in one go"},
+		{
+			[]string{"reelay/internal/callback"},
+			[]string{eventsPkg, "reelay/internal/secret"},
+			"what a stranger's path is checked against is small enough to be read in one go",
+		},
 		{[]string{"reelay/internal/task"}, []string{eventsPkg, valuesPkg}, "the machine is a pure function: no broker, no network, no log"},
 		{[]string{valuesPkg}, []string{eventsPkg}, "values know of nobody"},
 		{

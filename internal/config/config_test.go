@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"reelay/internal/callback"
 )
 
 // everything is a binary that has all settings.
@@ -185,7 +187,7 @@ func TestEmptyVariableKeepsItsName(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	raw := strings.Repeat("k", CallbackKeyBytes)
+	raw := strings.Repeat("k", callback.KeyBytes)
 	good := base64.StdEncoding.EncodeToString([]byte(raw))
 	clearEnv(t)
 	file := filepath.Join(t.TempDir(), "key")
@@ -215,7 +217,7 @@ func TestKeys(t *testing.T) {
 
 func TestWrongKeysNameTheVariable(t *testing.T) {
 	short := base64.StdEncoding.EncodeToString([]byte("hush"))
-	good := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", CallbackKeyBytes)))
+	good := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", callback.KeyBytes)))
 	for _, row := range []struct{ env, value, want string }{
 		{EnvCallbackKey, good, "REELAY_CALLBACK_KEY: key 1 is not <kid>"},
 		{EnvCallbackKey, "a b:" + good, "REELAY_CALLBACK_KEY: key 1 is not <kid>"},

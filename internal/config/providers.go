@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"reelay/events"
+	"reelay/internal/callback"
 	"reelay/internal/provider"
 	"reelay/internal/secret"
 )
@@ -23,9 +24,6 @@ const (
 	FalEmulator     = "127.0.0.1:7101"
 	MinimaxEmulator = "127.0.0.1:7102"
 )
-
-// CallbackKeyBytes is the length of a callback key.
-const CallbackKeyBytes = 32
 
 // Providers is which providers are talked to, and how.
 type Providers struct {
@@ -53,12 +51,7 @@ type Resolved struct {
 }
 
 // A CallbackKey is one key of REELAY_CALLBACK_KEY.
-type CallbackKey struct {
-	// ID stands in callback URLs and says which key signed.
-	ID string
-	// Secret holds CallbackKeyBytes raw bytes.
-	Secret secret.Value
-}
+type CallbackKey = callback.Key
 
 // Validate checks every field and key. Its error names the setting.
 func (p Providers) Validate() error {
@@ -117,14 +110,14 @@ func parseCallbackKeys(text secret.Value) ([]CallbackKey, error) {
 		if !ok || !events.ValidToken(id) {
 			// The id is not quoted: without a colon it is the key itself.
 			return nil, fmt.Errorf("key %d is not <kid>:<base64 of %d bytes>, kid being 1 to %d characters of A-Z a-z 0-9 _ -",
-				i+1, CallbackKeyBytes, events.MaxTokenBytes)
+				i+1, callback.KeyBytes, events.MaxTokenBytes)
 		}
 		raw, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil {
 			return nil, fmt.Errorf("key %d is not base64 after the colon", i+1)
 		}
-		if len(raw) != CallbackKeyBytes {
-			return nil, fmt.Errorf("key %d has %d bytes, not %d", i+1, len(raw), CallbackKeyBytes)
+		if len(raw) != callback.KeyBytes {
+			return nil, fmt.Errorf("key %d has %d bytes, not %d", i+1, len(raw), callback.KeyBytes)
 		}
 		if seen[id] {
 			return nil, errors.New("two keys have the same kid")
