@@ -151,7 +151,9 @@ func TestVerifyRecorded(t *testing.T) {
 func TestVerifyRefuses(t *testing.T) {
 	set, callbacks := recorded(t)
 	good := callbacks["ok"]
-	seconds := func(n int) func(*webhook) { return func(w *webhook) { w.at = w.at.Add(time.Duration(n) * time.Second) } }
+	seconds := func(n int) func(*webhook) {
+		return func(w *webhook) { w.at = w.at.Add(time.Duration(n) * time.Second) }
+	}
 	change := func(name string, value ...string) func(*webhook) {
 		return func(w *webhook) { w.header[http.CanonicalHeaderKey(name)] = value }
 	}
