@@ -74,6 +74,21 @@ func (k Keys) URL(public, lane string, task events.Key, attempt int) string {
 	return public + prefix + lane + "/" + k.keys[0].ID + "/" + t.name() + "/" + t.mac(k.keys[0].Secret)
 }
 
+// URLs makes callback URLs below one public base URL.
+type URLs struct {
+	// Public is the base URL without a slash at the end.
+	Public string
+	Keys   Keys
+}
+
+// CallbackURL is Keys.URL below the base URL; empty without a key or a base URL.
+func (u URLs) CallbackURL(lane string, task events.Key, attempt int) string {
+	if u.Public == "" {
+		return ""
+	}
+	return u.Keys.URL(u.Public, lane, task, attempt)
+}
+
 // Verify reads the path of a callback as it was sent, nothing unescaped, and without what the public URL has before it. It
 // reports false for everything that URL has not made with one of the keys, and never why. How long it takes says nothing about
 // the right MAC or about which keys there are.
