@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -35,6 +36,9 @@ func main() {
 		keys, err := config.CallbackKeys()
 		if err != nil {
 			return err
+		}
+		if len(keys) == 0 {
+			return &config.SettingError{Env: config.EnvCallbackKey, Err: errors.New("must be set, as the submitters have it")}
 		}
 		lanes, err := account.EdgeLanes(account.EdgeOptions{FalUserID: s.FalUserID, FalJWKSURL: s.FalJWKSURL, Log: log})
 		if err != nil {

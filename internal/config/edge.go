@@ -19,6 +19,9 @@ const (
 	maxProxies = 256
 )
 
+// HookListen is where the webhook edge listens by default.
+const HookListen = "127.0.0.1:8090"
+
 // Edge is how the webhook edge is reached and whom it believes. Callback keys come from REELAY_CALLBACK_KEY.
 type Edge struct {
 	HookListen string `help:"Address of the webhook edge." env:"REELAY_HOOK_LISTEN" default:"127.0.0.1:8090" placeholder:"HOST:PORT"`
