@@ -19,8 +19,6 @@ import (
 const (
 	// KeyBytes is the length of a key.
 	KeyBytes = 32
-	// MaxPathBytes is the longest path that is looked at; the longest that URL makes has 346.
-	MaxPathBytes = 512
 
 	// prefix begins the path of every callback.
 	prefix = "/cb/"
@@ -112,7 +110,7 @@ func (k Keys) Verify(path string) (Target, bool) {
 func parse(path string) (t Target, id, mac string, ok bool) {
 	rest, ok := strings.CutPrefix(path, prefix)
 	parts := strings.SplitN(rest, "/", 5)
-	if !ok || len(path) > MaxPathBytes || len(parts) != 4 {
+	if !ok || len(parts) != 4 {
 		return Target{}, "", "", false
 	}
 	name := strings.SplitN(parts[2], ".", 4)

@@ -2,6 +2,7 @@ package stack_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -57,10 +58,18 @@ func start(t *testing.T, network *sim.Network, change func(*stack.Options)) *sta
 // In the sandbox callbacks come to the edge's own address, over restarts of the edge, and end up in the stream.
 func TestEdgeInTheSandbox(t *testing.T) {
 	sim.Bubble(t, func(t *testing.T) {
-		network := &sim.Network{}
-		s := start(t, network, func(*stack.Options) {})
+		network, taken := &sim.Network{}, 0
+		s := start(t, network, func(o *stack.Options) {
+			o.ListenEdge = func(address string) (net.Listener, error) {
+				if address == config.HookListen { // as if it were taken, each time by somebody else
+					taken++
+					address = fmt.Sprintf("127.0.0.1:%d", 40000+taken-1)
+				}
+				return network.Listen(address)
+			}
+		})
 		url := s.CallbackURLs().CallbackURL("minimax", events.Key{Project: "demo", ID: "t1"}, 1)
-		if !strings.HasPrefix(url, "http://"+config.HookListen+"/cb/minimax/k/demo.t1.1/") {
+		if !strings.HasPrefix(url, "http://127.0.0.1:40000/cb/minimax/k/demo.t1.1/") {
 			t.Fatalf("callback URL %s", url)
 		}
 		client := &http.Client{Transport: &http.Transport{DialContext: network.Dial}}

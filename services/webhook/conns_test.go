@@ -149,6 +149,12 @@ func TestCrowd(t *testing.T) {
 		for range crowd {
 			<-statuses
 		}
+		e.kept.hang = false
+		for i := range crowd {
+			if status, _ := e.post(e.path("minimax", 1+i), jsonHeader(), update); status != 200 {
+				e.Fatalf("%d, when the crowd has gone", status)
+			}
+		}
 	}, func(o *webhook.Options) { o.Limits.Conns = 1000 })
 }
 

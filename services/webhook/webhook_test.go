@@ -15,6 +15,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/callback"
+	"reelay/internal/provider/fal"
 	"reelay/services/webhook"
 )
 
@@ -237,6 +238,48 @@ func TestUnavailable(t *testing.T) {
 	e.kept.err = nil
 	if status, _ := e.post(e.path("minimax", 1), jsonHeader(), update); status != 200 {
 		t.Errorf("afterwards: %d", status)
+	}
+}
+
+// While fal's keys cannot be had it is asked to come again: what cannot be verified is neither believed nor refused for good.
+func TestNoKeysOfFal(t *testing.T) {
+	t.Parallel()
+	verifier, err := fal.NewVerifier(fal.VerifierOptions{JWKSURL: "http://127.0.0.1:1/jwks", Transport: &http.Transport{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := start(t, func(o *webhook.Options) { o.Lanes = []webhook.Lane{{Name: "fal", Provider: "fal", Verifier: verifier}} })
+	status, _ := e.post(e.path("fal", 1), newSigner().headers(userID, time.Now(), okBody), okBody)
+	if status != 503 || e.counted("fal", "unavailable") != 1 || e.kept.count() != 0 {
+		t.Errorf("%d, %d published", status, e.kept.count())
+	}
+}
+
+// Neither a question about the server as a whole nor a mountain of headers gets as far as a callback.
+func TestRawRequests(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for name, row := range map[string]struct{ request, want string }{
+		"OPTIONS *":       {"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "405"},
+		"long headers":    {"POST / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 32<<10) + "\r\n\r\n", "431"},
+		"long path":       {"POST /" + strings.Repeat("x", 32<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n", "431"},
+		"two lengths":     {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "400"},
+		"negative length": {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "400"},
+		"not HTTP":        {"SSH-2.0-OpenSSH_9.6\r\n\r\n", "400"},
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, row.request) // the answer may come before its end
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		_ = conn.Close()
+		if fields := strings.Fields(line); err != nil || len(fields) < 2 || fields[1] != row.want {
+			t.Errorf("%s: %q, %v, want %s", name, line, err, row.want)
+		}
+	}
+	if e.kept.count() != 0 {
+		t.Errorf("%d published", e.kept.count())
 	}
 }
 

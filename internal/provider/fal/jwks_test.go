@@ -159,6 +159,24 @@ func TestNoStampede(t *testing.T) {
 	})
 }
 
+// Whoever has tried keys that were replaced meanwhile tries the new ones, and fal is not asked once more for him.
+func TestKeysReplacedMeanwhile(t *testing.T) {
+	host(t, func(h *hosted) {
+		known, err := h.v.keys.current(h.Context())
+		if err != nil {
+			h.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		h.set = jwks(newKey)
+		h.expect("somebody else", newKey, nil, 2)
+		time.Sleep(time.Minute)
+		newer := h.v.keys.newer(h.Context(), known)
+		if len(newer) != 1 || !newer[0].Equal(newKey.private.Public()) || h.fetches != 2 {
+			h.Errorf("%d keys after %d fetches", len(newer), h.fetches)
+		}
+	})
+}
+
 // A waiter whose own request ends does not wait on.
 func TestWaiterLeaves(t *testing.T) {
 	host(t, func(h *hosted) {
