@@ -275,18 +275,23 @@ func confirm(e *env, question string) bool {
 	return answer == "y" || answer == "yes"
 }
 
-// deadStream finds the stream. Without one, no service has ever run here.
+// deadStream finds the stream of letters.
 func (a *api) deadStream(ctx context.Context) (jetstream.Stream, error) {
+	return a.stream(ctx, events.StreamDead)
+}
+
+// stream finds a stream. Without it, no service has ever run here.
+func (a *api) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	js, err := jetstream.New(a.nc)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := bounded(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, events.StreamDead) })
+	stream, err := bounded(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("%w: there is no stream %s", errNoService, events.StreamDead)
+		return nil, fmt.Errorf("%w: there is no stream %s", errNoService, name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", events.StreamDead, err)
+		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
 	return stream, nil
 }

@@ -6,6 +6,7 @@
 //	reelay ls | get | timeline | queue                     see what there is
 //	reelay cancel | resolve                                end a task, decide about one in doubt
 //	reelay dead ls | show | replay                         see messages that could not be processed, try one again
+//	reelay hooks ls | show | replay                        see what providers have called back with, take one again
 //	reelay lanes ls | pause | resume                       stop spending and go on, for one account or for all
 //	reelay doctor                                          say what is wrong with an installation
 //
@@ -47,6 +48,7 @@ type commands struct {
 	Cancel   cancelCmd   `cmd:"" help:"Ask for the end of a task."`
 	Resolve  resolveCmd  `cmd:"" help:"Decide about a task whose paid request is in doubt."`
 	Dead     deadCmd     `cmd:"" help:"List, show or replay messages that could not be processed."`
+	Hooks    hooksCmd    `cmd:"" help:"List, show or replay what providers have called back with."`
 	Lanes    lanesCmd    `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`
 	Doctor   doctorCmd   `cmd:"" help:"Check the installation and say what to do."`
 }

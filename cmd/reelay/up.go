@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"reelay/internal/account"
+	"reelay/internal/callback"
 	"reelay/internal/config"
 	"reelay/internal/guard"
 	"reelay/internal/natsd"
@@ -24,10 +25,14 @@ import (
 //
 // Without any provider key it runs the sandbox. With a key it talks to the real provider, and spends money. Each of the two
 // has a store of its own below --store-dir, kept over a restart.
+//
+// The webhook edge runs in the sandbox, and otherwise with --public-url. Without REELAY_CALLBACK_KEY its key is made once and kept
+// in the store.
 type upCmd struct {
 	Broker    config.Broker    `embed:""`
 	Providers config.Providers `embed:""`
 	Pipeline  config.Pipeline  `embed:""`
+	Edge      config.Edge      `embed:""`
 	Guard     guard.Settings   `embed:""`
 	Ops       config.Ops       `embed:""`
 }
@@ -45,11 +50,16 @@ func (c *upCmd) Run(ctx context.Context, e *env) error {
 	if resolved.Sandbox {
 		store = filepath.Join(c.Broker.StoreDir, "sandbox")
 	}
+	if len(resolved.CallbackKeys) == 0 && (resolved.Sandbox || resolved.PublicURL != "") {
+		if resolved.CallbackKeys, err = callback.Kept(filepath.Join(store, "callback.key")); err != nil {
+			return err
+		}
+	}
 	log := c.Ops.Logger(e.stderr)
 	p := proc.New(log)
 	err = c.serve(ctx, e.stdout, p, stack.Options{
 		StoreDir: store, Listen: c.Broker.Listen, Sync: natsd.Sync(c.Broker.Sync), Providers: resolved, Pipeline: c.Pipeline,
-		Guard: c.Guard, Log: log,
+		Edge: c.Edge, Guard: c.Guard, Log: log,
 	})
 	return errors.Join(err, p.Stop())
 }
@@ -66,7 +76,7 @@ func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o stack
 		return err
 	}
 	if err := welcome.Execute(w, welcomeData{
-		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Sandbox: o.Providers.Sandbox, Accounts: s.Accounts(),
+		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Hooks: s.CallbackURLs().Public, Sandbox: o.Providers.Sandbox, Accounts: s.Accounts(),
 	}); err != nil {
 		return err
 	}
@@ -78,9 +88,9 @@ func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o stack
 }
 
 type welcomeData struct {
-	URL, Store, Ops string
-	Sandbox         bool
-	Accounts        []account.Account
+	URL, Store, Ops, Hooks string
+	Sandbox                bool
+	Accounts               []account.Account
 }
 
 var welcome = template.Must(template.New("welcome").Parse(`
@@ -92,6 +102,9 @@ reelay is up at {{.URL}}
 {{- end}}
   lanes  {{range $i, $a := .Accounts}}{{if $i}}, {{end}}{{$a.Lane}}{{if $a.Emulated}} (emulated){{end}}{{end}}
   store  {{.Store}}
+{{- with .Hooks}}
+  hooks  {{.}}/cb/... (callbacks of providers; see: reelay hooks ls)
+{{- end}}
 {{- with .Ops}}
   ops    http://{{.}}/metrics (also /healthz, /readyz)
 {{- end}}

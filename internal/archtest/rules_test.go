@@ -31,6 +31,11 @@ func TestImports(t *testing.T) {
 	}{
 		{[]string{eventsPkg}, nil, "clients import the contract; it brings nothing along"},
 		{[]string{"reelay/internal/secret"}, nil, "what holds keys is small enough to be read in one go"},
+		{
+			[]string{"reelay/internal/callback"},
+			[]string{eventsPkg, "reelay/internal/secret"},
+			"what a stranger's path is checked against is small enough to be read in one go",
+		},
 		{[]string{"reelay/internal/task"}, []string{eventsPkg, valuesPkg}, "the machine is a pure function: no broker, no network, no log"},
 		{[]string{valuesPkg}, []string{eventsPkg}, "values know of nobody"},
 		{
@@ -71,15 +76,28 @@ func TestLinks(t *testing.T) {
 		},
 		{[]string{services}, []string{"reelay/internal/natsd", natsServer}, "a service is a client of any NATS"},
 		{
-			[]string{"reelay/cmd/submitter", "reelay/cmd/poller", "reelay/cmd/status"},
+			[]string{"reelay/cmd/submitter", "reelay/cmd/poller", "reelay/cmd/status", "reelay/cmd/webhook"},
 			[]string{"reelay/internal/natsd", natsServer, emulator, emulators, "reelay/internal/stack"},
 			"a production binary carries no broker and nothing that plays a provider",
 		},
 		{[]string{"reelay/cmd/status"}, append([]string{"reelay/internal/account"}, drivers...), "the read side never calls a provider, and holds no key"},
 		{
-			[]string{"reelay/cmd/status", "reelay/cmd/poller", "reelay/services/status", "reelay/services/poller"},
+			[]string{
+				"reelay/cmd/status", "reelay/cmd/poller", "reelay/cmd/webhook", "reelay/services/status", "reelay/services/poller",
+				"reelay/services/webhook",
+			},
 			[]string{"reelay/services/submitter"},
 			"only the submitter spends money",
+		},
+		{
+			[]string{"reelay/cmd/webhook", "reelay/services/webhook"},
+			[]string{"reelay/internal/record", "reelay/internal/task", "reelay/internal/paid", "reelay/internal/journal"},
+			"what faces the internet writes no record and spends nothing",
+		},
+		{
+			[]string{"reelay/services/webhook"},
+			[]string{"reelay/internal/bus", "github.com/nats-io/nats.go/..."},
+			"the edge serves before NATS does, and hands on callbacks by one narrow interface",
 		},
 		{[]string{"reelay/cmd/natsd", "reelay/cmd/emulator"}, append([]string{services}, drivers...), "they serve the pipeline and are no part of it"},
 		{[]string{"reelay/cmd/..."}, []string{"testing", "testing/..."}, "no binary carries the test framework"},
@@ -172,6 +190,21 @@ func TestUses(t *testing.T) {
 		}
 		if !used {
 			t.Errorf("%s uses none of %v of %s: the rule is out of date", row.by, row.names, row.target)
+		}
+	}
+}
+
+// TestEdgeReadsNoKey: what faces the internet does not so much as read a provider's key.
+func TestEdgeReadsNoKey(t *testing.T) {
+	for _, p := range find(t, "reelay/cmd/webhook", "reelay/services/webhook") {
+		found := uses(t, p, "reelay/internal/config")
+		for _, name := range []string{"Providers", "Resolved", "EnvFalKey", "EnvMinimaxKey"} {
+			if at, ok := found[name]; ok {
+				t.Errorf("%s uses config.%s, which has the providers' keys", at, name)
+			}
+		}
+		for name, at := range uses(t, p, "reelay/internal/secret") {
+			t.Errorf("%s uses secret.%s: the edge has callback keys, in the form of package callback, and no others", at, name)
 		}
 	}
 }

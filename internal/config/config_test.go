@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"reelay/internal/callback"
 )
 
 // everything is a binary that has all settings.
@@ -19,6 +21,7 @@ type everything struct {
 	Broker    Broker    `embed:""`
 	Providers Providers `embed:""`
 	Pipeline  Pipeline  `embed:""`
+	Edge      Edge      `embed:""`
 	Ops       Ops       `embed:""`
 }
 
@@ -28,7 +31,8 @@ func clearEnv(t *testing.T) {
 	for _, name := range []string{
 		"NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "REELAY_STORE_DIR", "REELAY_LISTEN", "REELAY_SYNC", "REELAY_SANDBOX",
 		"REELAY_FAL_URL", "REELAY_MINIMAX_URL", "REELAY_PUBLIC_URL", "REELAY_POLL_INTERVAL", "REELAY_TIMEOUT", "REELAY_REPLICAS",
-		"REELAY_OPS_LISTEN", "REELAY_LOG_LEVEL", "REELAY_LOG_FORMAT", EnvFalKey, EnvMinimaxKey, EnvCallbackKey,
+		"REELAY_HOOK_LISTEN", "REELAY_HOOK_TLS_CERT", "REELAY_HOOK_TLS_KEY", "REELAY_HOOK_PROXIES", "REELAY_HOOK_CONNS", "REELAY_FAL_USER_ID",
+		"REELAY_FAL_JWKS_URL", "REELAY_OPS_LISTEN", "REELAY_LOG_LEVEL", "REELAY_LOG_FORMAT", EnvFalKey, EnvMinimaxKey, EnvCallbackKey,
 		EnvFalKey + "_FILE", EnvMinimaxKey + "_FILE", EnvCallbackKey + "_FILE",
 	} {
 		t.Setenv(name, "")
@@ -57,6 +61,7 @@ func TestDefaults(t *testing.T) {
 			want := everything{
 				Broker:   Broker{StoreDir: ".reelay", Listen: "127.0.0.1:4222", Sync: "always"},
 				Pipeline: Pipeline{PollInterval: 10 * time.Second, Timeout: 30 * time.Minute, Replicas: 1},
+				Edge:     Edge{HookListen: "127.0.0.1:8090", HookConns: 1024},
 				Ops:      Ops{OpsListen: "127.0.0.1:9999", LogLevel: "info", LogFormat: "text"},
 			}
 			if got != want {
@@ -70,6 +75,10 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestFlagsAndVariables(t *testing.T) {
+	pem := filepath.Join(t.TempDir(), "pem")
+	if err := os.WriteFile(pem, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	settings := []struct{ flag, env, value string }{
 		{"--server", "NATS_URL", "nats://a:1,tls://b:2"},
 		{"--context", "NATS_CONTEXT", "prod"},
@@ -84,6 +93,13 @@ func TestFlagsAndVariables(t *testing.T) {
 		{"--poll-interval", "REELAY_POLL_INTERVAL", "30s"},
 		{"--timeout", "REELAY_TIMEOUT", "48h"},
 		{"--replicas", "REELAY_REPLICAS", "5"},
+		{"--hook-listen", "REELAY_HOOK_LISTEN", ":80"},
+		{"--hook-tls-cert", "REELAY_HOOK_TLS_CERT", pem},
+		{"--hook-tls-key", "REELAY_HOOK_TLS_KEY", pem},
+		{"--hook-proxies", "REELAY_HOOK_PROXIES", "10.0.0.0/8, ::1"},
+		{"--hook-conns", "REELAY_HOOK_CONNS", "10"},
+		{"--fal-user-id", "REELAY_FAL_USER_ID", "user_abc"},
+		{"--fal-jwks-url", "REELAY_FAL_JWKS_URL", "https://j"},
 		{"--ops-listen", "REELAY_OPS_LISTEN", ":0"},
 		{"--log-level", "REELAY_LOG_LEVEL", "debug"},
 		{"--log-format", "REELAY_LOG_FORMAT", "json"},
@@ -93,7 +109,11 @@ func TestFlagsAndVariables(t *testing.T) {
 		Broker:    Broker{StoreDir: "/s", Listen: ":4333", Sync: "interval"},
 		Providers: Providers{Sandbox: true, FalURL: "https://f", MinimaxURL: "http://127.0.0.1:1", PublicURL: "https://p/x"},
 		Pipeline:  Pipeline{PollInterval: 30 * time.Second, Timeout: 48 * time.Hour, Replicas: 5},
-		Ops:       Ops{OpsListen: ":0", LogLevel: "debug", LogFormat: "json"},
+		Edge: Edge{
+			HookListen: ":80", HookTLSCert: pem, HookTLSKey: pem, HookProxies: "10.0.0.0/8, ::1", HookConns: 10, FalUserID: "user_abc",
+			FalJWKSURL: "https://j",
+		},
+		Ops: Ops{OpsListen: ":0", LogLevel: "debug", LogFormat: "json"},
 	}
 	t.Run("flags", func(t *testing.T) {
 		clearEnv(t)
@@ -137,6 +157,13 @@ func TestWrongValuesNameTheSetting(t *testing.T) {
 		{"--replicas", "REELAY_REPLICAS", "0", "0 is not between 1 and 5"},
 		{"--replicas", "REELAY_REPLICAS", "6", "6 is not between 1 and 5"},
 		{"--replicas", "REELAY_REPLICAS", "two", "two"},
+		{"--hook-listen", "REELAY_HOOK_LISTEN", "8090", "is not host:port"},
+		{"--hook-tls-cert", "REELAY_HOOK_TLS_CERT", "/no/such/file", "certificate and key must be given together"},
+		{"--hook-proxies", "REELAY_HOOK_PROXIES", "10.0.0.0/8,proxy", `"proxy" is neither an address nor a prefix`},
+		{"--hook-proxies", "REELAY_HOOK_PROXIES", "10.0.0.0/33", `"10.0.0.0/33" is neither`},
+		{"--hook-proxies", "REELAY_HOOK_PROXIES", strings.Repeat("10.0.0.1,", 257), "more than 256"},
+		{"--hook-conns", "REELAY_HOOK_CONNS", "0", "0 is not between 1 and 100000"},
+		{"--fal-jwks-url", "REELAY_FAL_JWKS_URL", "http://j", "must be https"},
 		{"--ops-listen", "REELAY_OPS_LISTEN", "localhost", "is not host:port"},
 		{"--log-level", "REELAY_LOG_LEVEL", "loud", "must be one of"},
 		{"--log-format", "REELAY_LOG_FORMAT", "xml", "must be one of"},
@@ -185,7 +212,7 @@ func TestEmptyVariableKeepsItsName(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	raw := strings.Repeat("k", CallbackKeyBytes)
+	raw := strings.Repeat("k", callback.KeyBytes)
 	good := base64.StdEncoding.EncodeToString([]byte(raw))
 	clearEnv(t)
 	file := filepath.Join(t.TempDir(), "key")
@@ -215,7 +242,7 @@ func TestKeys(t *testing.T) {
 
 func TestWrongKeysNameTheVariable(t *testing.T) {
 	short := base64.StdEncoding.EncodeToString([]byte("hush"))
-	good := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", CallbackKeyBytes)))
+	good := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", callback.KeyBytes)))
 	for _, row := range []struct{ env, value, want string }{
 		{EnvCallbackKey, good, "REELAY_CALLBACK_KEY: key 1 is not <kid>"},
 		{EnvCallbackKey, "a b:" + good, "REELAY_CALLBACK_KEY: key 1 is not <kid>"},

@@ -1,12 +1,9 @@
 package config
 
 import (
-	"encoding/base64"
-	"errors"
-	"fmt"
 	"strings"
 
-	"reelay/events"
+	"reelay/internal/callback"
 	"reelay/internal/provider"
 	"reelay/internal/secret"
 )
@@ -23,9 +20,6 @@ const (
 	FalEmulator     = "127.0.0.1:7101"
 	MinimaxEmulator = "127.0.0.1:7102"
 )
-
-// CallbackKeyBytes is the length of a callback key.
-const CallbackKeyBytes = 32
 
 // Providers is which providers are talked to, and how.
 type Providers struct {
@@ -48,16 +42,8 @@ type Resolved struct {
 	FalPlatformURL string
 	MinimaxURL     string
 	PublicURL      string
-	// CallbackKeys authenticate callback URLs: the first signs, all verify.
-	CallbackKeys []CallbackKey
-}
-
-// A CallbackKey is one key of REELAY_CALLBACK_KEY.
-type CallbackKey struct {
-	// ID stands in callback URLs and says which key signed.
-	ID string
-	// Secret holds CallbackKeyBytes raw bytes.
-	Secret secret.Value
+	// CallbackKeys are those of REELAY_CALLBACK_KEY.
+	CallbackKeys []callback.Key
 }
 
 // Validate checks every field and key. Its error names the setting.
@@ -86,12 +72,9 @@ func (p Providers) Resolve() (Resolved, error) {
 		}
 		*u.to = strings.TrimRight(u.raw, "/")
 	}
-	text, err := secret.Lookup(EnvCallbackKey)
-	if err != nil {
+	var err error
+	if r.CallbackKeys, err = CallbackKeys(); err != nil {
 		return Resolved{}, err
-	}
-	if r.CallbackKeys, err = parseCallbackKeys(text); err != nil {
-		return Resolved{}, wrong("", EnvCallbackKey, err)
 	}
 	if p.Sandbox {
 		return r, nil // what is not read cannot be sent
@@ -103,34 +86,4 @@ func (p Providers) Resolve() (Resolved, error) {
 		return Resolved{}, err
 	}
 	return r, nil
-}
-
-// parseCallbackKeys reads <kid>:<base64 of 32 bytes>, comma separated. Its errors count keys and never quote one.
-func parseCallbackKeys(text secret.Value) ([]CallbackKey, error) {
-	if text.Empty() {
-		return nil, nil
-	}
-	var keys []CallbackKey
-	seen := map[string]bool{}
-	for i, part := range strings.Split(text.Reveal(), ",") {
-		id, encoded, ok := strings.Cut(strings.TrimSpace(part), ":")
-		if !ok || !events.ValidToken(id) {
-			// The id is not quoted: without a colon it is the key itself.
-			return nil, fmt.Errorf("key %d is not <kid>:<base64 of %d bytes>, kid being 1 to %d characters of A-Z a-z 0-9 _ -",
-				i+1, CallbackKeyBytes, events.MaxTokenBytes)
-		}
-		raw, err := base64.StdEncoding.DecodeString(encoded)
-		if err != nil {
-			return nil, fmt.Errorf("key %d is not base64 after the colon", i+1)
-		}
-		if len(raw) != CallbackKeyBytes {
-			return nil, fmt.Errorf("key %d has %d bytes, not %d", i+1, len(raw), CallbackKeyBytes)
-		}
-		if seen[id] {
-			return nil, errors.New("two keys have the same kid")
-		}
-		seen[id] = true
-		keys = append(keys, CallbackKey{ID: id, Secret: secret.New(string(raw))})
-	}
-	return keys, nil
 }

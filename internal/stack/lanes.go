@@ -5,6 +5,7 @@ import (
 	"reelay/services/poller"
 	"reelay/services/status"
 	"reelay/services/submitter"
+	"reelay/services/webhook"
 )
 
 // SubmitterLanes returns the accounts as the submitter takes them.
@@ -30,6 +31,15 @@ func StatusLanes(all []account.Account) []status.LaneInfo {
 	lanes := make([]status.LaneInfo, len(all))
 	for i, a := range all {
 		lanes[i] = status.LaneInfo{Name: a.Lane, Provider: a.Provider}
+	}
+	return lanes
+}
+
+// WebhookLanes returns the lanes as the webhook edge takes them.
+func WebhookLanes(all []account.EdgeLane) []webhook.Lane {
+	lanes := make([]webhook.Lane, len(all))
+	for i, a := range all {
+		lanes[i] = webhook.Lane{Name: a.Lane, Provider: a.Provider, Verifier: a.Verifier, Handshake: a.Handshake}
 	}
 	return lanes
 }

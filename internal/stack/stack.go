@@ -35,12 +35,13 @@ import (
 
 // The services, in the order in which they start.
 const (
+	Webhook   = "webhook"
 	Status    = "status"
 	Poller    = "poller"
 	Submitter = "submitter"
 )
 
-// Services lists every service, in the order in which they start.
+// Services lists the services that always run, in the order in which they start. Webhook runs before them if Options ask for it.
 func Services() []string { return []string{Status, Poller, Submitter} }
 
 // readyWait bounds the start of the whole stack.
@@ -51,17 +52,22 @@ type Options struct {
 	// StoreDir holds everything that is kept over a restart.
 	StoreDir string
 	// Listen is the broker's address; empty for connections in process only.
-	Listen    string
-	Sync      natsd.Sync
-	Guard     guard.Settings
+	Listen string
+	Sync   natsd.Sync
+	Guard  guard.Settings
+	// Providers with CallbackKeys ask for the webhook edge, if they name a PublicURL as well or are the sandbox, whose PublicURL is
+	// the edge's own address.
 	Providers config.Resolved
 	Pipeline  config.Pipeline
+	Edge      config.Edge
 	// Pace is how long the emulators' jobs take; the zero Pace is emulator.SandboxPace.
 	Pace emulator.Pace
 	// SandboxInterval is the time between two looks at an emulator; 0 for the usual half second.
 	SandboxInterval time.Duration
 	// ListenEmulator opens an emulator's listener; nil takes its usual loopback address, or any free one.
 	ListenEmulator func(address string) (net.Listener, error)
+	// ListenEdge opens the edge's listener; nil takes TCP, in the sandbox any free port if that of Edge is taken.
+	ListenEdge func(address string) (net.Listener, error)
 	// Dial and Transport carry the calls to the providers; nil for TCP.
 	Dial      paid.Dialer
 	Transport http.RoundTripper
@@ -114,7 +120,11 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range Services() {
+	names := Services()
+	if s.wantsEdge() {
+		names = append([]string{Webhook}, names...) // its address is part of what the submitter sends
+	}
+	for _, name := range names {
 		if err := s.StartService(ctx, name); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -144,7 +154,7 @@ func (s *Stack) emulate() error {
 		}
 		s.proc.Defer(e.name+" ledger", ledger.Close)
 		s.ledgers[e.name] = ledger
-		l, err := s.listen(e.address)
+		l, err := listen(s.o.ListenEmulator, e.address)
 		if err != nil {
 			return fmt.Errorf("%s emulator: %w", e.name, err)
 		}
@@ -154,9 +164,10 @@ func (s *Stack) emulate() error {
 	return nil
 }
 
-func (s *Stack) listen(address string) (net.Listener, error) {
-	if s.o.ListenEmulator != nil {
-		return s.o.ListenEmulator(address)
+// listen opens a listener on an address, or on any free port if that is taken; open, unless nil, has the last word.
+func listen(open func(address string) (net.Listener, error), address string) (net.Listener, error) {
+	if open != nil {
+		return open(address)
 	}
 	if l, err := net.Listen("tcp", address); err == nil {
 		return l, nil
@@ -177,12 +188,16 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		return err
 	}
 	p.Defer("connection", func() error { return bus.Drain(nc) })
+	kind, _, _ := strings.Cut(name, "-")
+	if kind == Webhook {
+		s.running[name] = running{p, nc}
+		return s.startEdge(p, nc, name)
+	}
 	b, err := bus.Open(ctx, nc, bus.Options{Replicas: s.o.Pipeline.Replicas, Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults})
 	if err != nil {
 		return err
 	}
 	s.running[name] = running{p, nc}
-	kind, _, _ := strings.Cut(name, "-")
 	switch kind {
 	case Submitter:
 		j, err := journal.Open(filepath.Join(s.o.StoreDir, "journal"), s.o.Log, faults)

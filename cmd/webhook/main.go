@@ -1,0 +1,78 @@
+// Webhook is reelay's webhook edge as a process of its own: it takes the providers' callbacks and hands them on. It needs NATS
+// (--server, --context, --creds), if only later, and REELAY_CALLBACK_KEY as the submitters have it; it holds no provider's key.
+// Providers reach it under REELAY_PUBLIC_URL, directly with --hook-tls-cert or through a proxy that ends TLS. Any number may run.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"reelay/internal/account"
+	"reelay/internal/bus"
+	"reelay/internal/callback"
+	"reelay/internal/config"
+	"reelay/internal/proc"
+	"reelay/services/webhook"
+)
+
+type settings struct {
+	config.NATS
+	config.Edge
+	PublicURL string `name:"public-url" help:"Base URL under which providers reach the edge; only its path matters here." env:"REELAY_PUBLIC_URL" placeholder:"URL"`
+	config.Ops
+}
+
+func main() {
+	var s settings
+	if _, err := config.Parse(os.Args[1:], &s, "webhook", "Takes the callbacks of providers.",
+		config.OpsListen("127.0.0.1:9104")); err != nil {
+		os.Exit(config.Report(os.Stderr, "webhook", err))
+	}
+	log := s.Logger(os.Stderr)
+	os.Exit(proc.Main(context.Background(), log, s.OpsListen, func(_ context.Context, p *proc.Process) error {
+		keys, err := config.CallbackKeys()
+		if err != nil {
+			return err
+		}
+		if len(keys) == 0 {
+			return &config.SettingError{Env: config.EnvCallbackKey, Err: errors.New("must be set, as the submitters have it")}
+		}
+		lanes, err := account.EdgeLanes(account.EdgeOptions{FalUserID: s.FalUserID, FalJWKSURL: s.FalJWKSURL, Log: log})
+		if err != nil {
+			return err
+		}
+		o := webhook.Options{PublicURL: s.PublicURL, Keys: callback.New(keys), Log: log, Registerer: p.Registerer("webhook")}
+		for _, l := range lanes {
+			o.Lanes = append(o.Lanes, webhook.Lane{Name: l.Lane, Provider: l.Provider, Verifier: l.Verifier, Handshake: l.Handshake})
+		}
+		if o.Proxies, err = s.Proxies(); err != nil {
+			return err
+		}
+		o.Limits.Conns = s.HookConns
+		if s.HookTLSCert != "" {
+			if o.TLS, err = webhook.TLS(s.HookTLSCert, s.HookTLSKey, log); err != nil {
+				return err
+			}
+		}
+		nc, err := s.Connect("webhook", log)
+		if err != nil {
+			return err
+		}
+		p.Defer("connection", func() error { return bus.Drain(nc) })
+		if o.Publisher, err = bus.NewHookPublisher(nc); err != nil {
+			return err
+		}
+		if o.Listener, err = net.Listen("tcp", s.HookListen); err != nil {
+			return fmt.Errorf("webhook listener: %w", err)
+		}
+		svc, err := webhook.New(o)
+		if err != nil {
+			return err
+		}
+		p.Go("webhook", svc.Run, svc.Ready)
+		return nil
+	}))
+}

@@ -1,0 +1,98 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+	"reelay/internal/bus"
+)
+
+func aHook(change ...func(*events.Hook)) events.Hook {
+	h := events.Hook{Lane: "fal", Task: key, Attempt: 1, Received: time.Now().UTC().Truncate(0), Body: []byte(`{"status":"OK"}`)}
+	for _, f := range change {
+		f(&h)
+	}
+	return h
+}
+
+// A callback is stored byte by byte, with a copy for people, once per attempt and body.
+func TestPublishHook(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		p, err := bus.NewHookPublisher(b.connect())
+		b.ok(err)
+		first := aHook()
+		for _, row := range []struct {
+			name      string
+			hook      events.Hook
+			duplicate bool
+		}{
+			{"first", first, false},
+			{"again", aHook(), true},
+			{"again, later", aHook(func(h *events.Hook) { h.Received = h.Received.Add(time.Minute) }), true},
+			{"other body", aHook(func(h *events.Hook) { h.Body = []byte("{}") }), false},
+			{"other attempt", aHook(func(h *events.Hook) { h.Attempt = 2 }), false},
+			{"other task", aHook(func(h *events.Hook) { h.Task.ID = "t2" }), false},
+			{"other lane", aHook(func(h *events.Hook) { h.Lane = "fal-2" }), false},
+			{"as large as can be", aHook(func(h *events.Hook) { h.Body = bytes.Repeat([]byte("x"), events.MaxHookBytes) }), false},
+		} {
+			if got, err := p.Publish(b.Context(), row.hook); err != nil || got != row.duplicate {
+				b.Errorf("%s: duplicate %v, %v", row.name, got, err)
+			}
+		}
+		synctest.Wait() // copies are made after the answer
+		for _, stream := range []string{events.StreamHooks, events.StreamDeliveries} {
+			if n := b.stored(on, stream); n != 6 {
+				b.Errorf("%s has %d messages", stream, n)
+			}
+			s, err := on.JetStream().Stream(b.Context(), stream)
+			b.ok(err)
+			msg, err := s.GetMsg(b.Context(), 1)
+			b.ok(err)
+			if got, err := events.ParseHook(msg.Subject, msg.Header.Get, msg.Data); err != nil || !reflect.DeepEqual(got, first) {
+				b.Errorf("%s: %+v, %v, want %+v", stream, got, err, first)
+			}
+		}
+		time.Sleep(events.EventDuplicates + time.Minute)
+		if again, err := p.Publish(b.Context(), aHook()); again || err != nil {
+			b.Errorf("after the window: duplicate %v, %v", again, err)
+		}
+	})
+}
+
+// Without the stream, and without a server, the caller hears so, and nothing is sent later.
+func TestPublishHookFails(t *testing.T) {
+	bubble(t, func(b *broker) {
+		nc := b.connect()
+		p, err := bus.NewHookPublisher(nc)
+		b.ok(err)
+		publish := func() error {
+			ctx, cancel := context.WithTimeout(b.Context(), 3*time.Second)
+			defer cancel()
+			_, err := p.Publish(ctx, aHook())
+			return err
+		}
+		if err := publish(); !errors.Is(err, jetstream.ErrNoStreamResponse) || !strings.Contains(err.Error(), "demo.t1") {
+			b.Errorf("no stream: %v", err)
+		}
+		b.open()
+		if err := publish(); err != nil {
+			b.Errorf("stream is there: %v", err)
+		}
+		nc.Close()
+		synctest.Wait()
+		if err := publish(); !errors.Is(err, nats.ErrDisconnected) {
+			b.Errorf("closed: %v", err)
+		}
+	})
+}

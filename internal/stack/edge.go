@@ -1,0 +1,85 @@
+package stack
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/nats-io/nats.go"
+
+	"reelay/internal/account"
+	"reelay/internal/bus"
+	"reelay/internal/callback"
+	"reelay/internal/config"
+	"reelay/internal/proc"
+	"reelay/services/webhook"
+)
+
+// wantsEdge reports whether callbacks are taken.
+func (s *Stack) wantsEdge() bool {
+	return len(s.o.Providers.CallbackKeys) > 0 && (s.o.Providers.PublicURL != "" || s.o.Providers.Sandbox)
+}
+
+// CallbackURLs makes the callback URLs of this stack; it makes none without an edge.
+func (s *Stack) CallbackURLs() callback.URLs {
+	if !s.wantsEdge() {
+		return callback.URLs{}
+	}
+	return callback.URLs{Public: s.o.Providers.PublicURL, Keys: callback.New(s.o.Providers.CallbackKeys)}
+}
+
+// startEdge starts the webhook edge on a connection of its own. It needs no streams.
+func (s *Stack) startEdge(p *proc.Process, nc *nats.Conn, name string) error {
+	e, sandbox := s.o.Edge, s.o.Providers.Sandbox
+	if sandbox && e.FalJWKSURL == "" {
+		e.FalJWKSURL = s.o.Providers.FalURL + "/.well-known/jwks.json"
+	}
+	lanes, err := account.EdgeLanes(account.EdgeOptions{
+		FalUserID: e.FalUserID, Emulated: sandbox, FalJWKSURL: e.FalJWKSURL, Transport: s.o.Transport, Log: s.o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	o := webhook.Options{
+		Keys: callback.New(s.o.Providers.CallbackKeys), Lanes: WebhookLanes(lanes), Limits: webhook.Limits{Conns: e.HookConns},
+		Log: s.o.Log, Registerer: p.Registerer(name),
+	}
+	if o.Publisher, err = bus.NewHookPublisher(nc); err != nil {
+		return err
+	}
+	if o.Proxies, err = e.Proxies(); err != nil {
+		return err
+	}
+	if e.HookTLSCert != "" {
+		if o.TLS, err = webhook.TLS(e.HookTLSCert, e.HookTLSKey, s.o.Log); err != nil {
+			return err
+		}
+	}
+	if o.Listener, err = s.listenEdge(); err != nil {
+		return err
+	}
+	if s.o.Providers.PublicURL == "" {
+		s.o.Providers.PublicURL = "http://" + o.Listener.Addr().String()
+	}
+	o.PublicURL = s.o.Providers.PublicURL
+	svc, err := webhook.New(o)
+	if err != nil {
+		return errors.Join(err, o.Listener.Close())
+	}
+	p.Go(name, svc.Run, svc.Ready)
+	return nil
+}
+
+// listenEdge opens the edge's listener. Where it has been before it is again, for the sake of the URLs that are out.
+func (s *Stack) listenEdge() (l net.Listener, err error) {
+	open := s.o.ListenEdge
+	if open == nil && (!s.o.Providers.Sandbox || s.o.Providers.PublicURL != "") {
+		open = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	}
+	if l, err = listen(open, cmp.Or(s.o.Edge.HookListen, config.HookListen)); err != nil {
+		return nil, fmt.Errorf("webhook listener: %w", err)
+	}
+	s.o.Edge.HookListen = l.Addr().String()
+	return l, nil
+}
