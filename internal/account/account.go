@@ -49,6 +49,7 @@ type Driver interface {
 	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
 	Classify(model string, r provider.Reply) provider.Answer
 	Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
+	ReadHook(model string, body []byte) (provider.Callback, error)
 	Features(model string) provider.Features
 	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error)
 	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
