@@ -72,7 +72,8 @@ func (h hook) snapshot() *provider.Snapshot {
 	switch {
 	case failed != nil:
 		return nil
-	case s.State == provider.Succeeded, s.State == provider.Cancelled, s.State == provider.Failed && status >= 400:
+	case s.State == provider.Succeeded, s.State == provider.Cancelled,
+		s.State == provider.Failed && status >= 400 && !readEnvelope(r).foreign:
 		return &s
 	}
 	return nil
