@@ -1,0 +1,263 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/provider"
+	"reelay/internal/task"
+)
+
+// What a callback is worth
+//
+// The edge has verified it: the MAC in its path names task and attempt, and where the provider signs, the signature is the
+// provider's. It is positive evidence, and may come twice, late, before the reply to its submit, in any order, or never.
+//
+//   - One that is signed and whole is believed: its id, and how the task has ended. Any other is a doorbell: a look tells.
+//   - An id that the attempt does not have yet is adopted only if our own key can see it (for a doorbell), no other attempt has it,
+//     and this one can claim it.
+//   - What it says counts for the task only if the task lives by that very id. One of another attempt ends nothing.
+//   - One that cannot be read, or speaks of nothing known, changes nothing. Its copy stays in REELAY_DELIVERIES.
+
+const (
+	hooksInFlight = 32
+	// replyTries and replyWait are how long a doorbell waits for the reply to its submit, which it may overtake by moments.
+	replyTries = 3
+	replyWait  = time.Second
+	// hookTries is how often a callback is delivered for a look that failed, or that does not show yet what it announces; after 2, 4,
+	// 6 ... seconds. After that the task's own looks go on.
+	hookTries = 6
+	hookWait  = 2 * time.Second
+)
+
+// The results of a callback, as the metric has them.
+const (
+	hookApplied   = "applied"       // it has told how the task is
+	hookLooked    = "looked"        // it has led to a look
+	hookAdopted   = "adopted"       // it has brought the provider id of its attempt
+	hookRepeated  = "repeated"      // the task had ended before
+	hookOther     = "other_attempt" // the task lives by another attempt
+	hookDouble    = "double_accept" // it has brought a second id for its attempt
+	hookConflict  = "conflict"      // its id belongs to another attempt
+	hookUnproven  = "unproven"      // the provider does not show its id to our key
+	hookUnread    = "unreadable"    // it could not be read
+	hookUnknown   = "unknown"       // no such task or attempt in this lane
+	hookUnlisted  = "contradicts"   // the attempt was given another id from the provider's list
+	sourceHook    = "hook"
+	callbackLabel = "callback"
+)
+
+// A cause is what makes us look at a task: the poll clock, or a callback received at that time.
+type cause struct{ received time.Time }
+
+// byClock is a look because it is time.
+var byClock = cause{}
+
+func (c cause) isHook() bool { return !c.received.IsZero() }
+
+// meta signs steps. What a callback has brought says so.
+func (c cause) meta() task.Meta {
+	m := task.Meta{At: time.Now().UTC(), By: name}
+	if c.isHook() {
+		m.By = callbackLabel
+	}
+	return m
+}
+
+// hook takes in one callback.
+func (s *Service) hook(ctx context.Context, m bus.Message) bus.Verdict {
+	h, err := events.ParseHook(m.Subject, m.Get, m.Data)
+	if err != nil {
+		return bus.Drop(err.Error())
+	}
+	l, ok := s.lanes[h.Lane]
+	if !ok {
+		return bus.Drop("no such lane here")
+	}
+	v := visit{Service: s, lane: l, hook: h, why: cause{h.Received}, delivered: m.Delivered}
+	result, again, err := v.take(ctx)
+	switch {
+	case err != nil:
+		return s.later(h.Task, err)
+	case again > 0:
+		return bus.Again(again)
+	}
+	s.metrics.hooks.WithLabelValues(l.Name, result).Inc()
+	return bus.Done()
+}
+
+// A visit is one delivery of a callback.
+type visit struct {
+	*Service
+	why       cause
+	lane      *lane
+	hook      events.Hook
+	delivered uint64
+}
+
+// take does what the callback asks for and returns what that was, or after which time it has to be tried again.
+func (v visit) take(ctx context.Context) (result string, again time.Duration, err error) {
+	h := v.hook
+	t, err := v.book.Get(ctx, h.Task)
+	if errors.Is(err, bus.ErrNotFound) || err == nil && t.Account != h.Lane {
+		return v.odd(hookUnknown, "callback for a task that is not known", nil)
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	i := slices.IndexFunc(t.Attempts, func(a events.Attempt) bool { return a.N == h.Attempt })
+	switch {
+	case i < 0 && h.Attempt >= task.NextAttempt(t) && v.delivered < hookTries:
+		return "", v.wait(), nil // the record that was read may be from before the intent
+	case i < 0:
+		return v.odd(hookUnknown, "callback for an attempt that is not known", nil)
+	}
+	a := t.Attempts[i]
+	cb, err := v.lane.Driver.ReadHook(t.Model, h.Body)
+	if err != nil {
+		return v.unread(ctx, t, a, err)
+	}
+	if a.ProviderID != cb.ID {
+		var stays bool
+		if t, stays, result, again, err = v.adopt(ctx, t, a, cb); !stays {
+			return result, again, err
+		}
+	}
+	if t.ProviderID != cb.ID {
+		return firstOf(result, hookOther), 0, nil
+	}
+	said, again, err := v.bring(ctx, t, cb)
+	return firstOf(result, said), again, err
+}
+
+// unread makes do with a callback that cannot be read: something has happened, so it is time to look.
+func (v visit) unread(ctx context.Context, t events.Task, a events.Attempt, reason error) (string, time.Duration, error) {
+	if a.ProviderID != "" && a.ProviderID == t.ProviderID {
+		if _, _, err := v.look(ctx, v.lane, t, v.why); err != nil {
+			return "", 0, err
+		}
+	}
+	return v.odd(hookUnread, "callback cannot be read", reason)
+}
+
+// bring takes in what the callback says of the task that lives by its id.
+func (v visit) bring(ctx context.Context, t events.Task, cb provider.Callback) (string, time.Duration, error) {
+	if t.Phase == events.PhaseDone && !task.Wants(t).Watch {
+		if cb.Ended {
+			v.overtaken(v.lane, t)
+		}
+		_, err := v.due(ctx, t) // stores the events that a crash may have left out
+		return hookRepeated, 0, err
+	}
+	if cb.Snapshot != nil {
+		tr, err := v.observed(ctx, v.why, cb.ID, *cb.Snapshot)
+		if err != nil {
+			return "", 0, err
+		}
+		c, err := v.book.Apply(ctx, t.Key(), tr)
+		if err == nil {
+			v.ended(v.lane, c, v.why)
+		}
+		return hookApplied, 0, err
+	}
+	t, answered, err := v.look(ctx, v.lane, t, v.why)
+	open := task.Wants(t).Watch
+	if err == nil && open && (!answered || cb.Ended && !t.Status.Terminal()) && v.delivered < hookTries {
+		return "", v.wait(), nil
+	}
+	return hookLooked, 0, err
+}
+
+// adopt brings an id that the attempt does not have. stays says that the task is now to be dealt with as one that knows it.
+func (v visit) adopt(
+	ctx context.Context, t events.Task, a events.Attempt, cb provider.Callback,
+) (now events.Task, stays bool, result string, again time.Duration, err error) {
+	stop := func(result string, again time.Duration, err error) (events.Task, bool, string, time.Duration, error) {
+		return t, false, result, again, err
+	}
+	mine := attempt{key: t.Key(), digest: t.InputDigest, Attempt: a}
+	if a.ProviderID != "" && listed(a) {
+		// Two requests of one input were told apart by nobody when the list was read: they have each other's id, and that is as good.
+		return stop(v.odd(hookUnlisted, "callback names another id than the provider's list gave its attempt", nil))
+	}
+	if slices.ContainsFunc(t.Attempts, func(other events.Attempt) bool { return other.ProviderID == cb.ID }) {
+		return stop(v.odd(hookConflict, "callback names the id of another attempt", nil))
+	}
+	if cb.Snapshot == nil {
+		if a.Outcome == events.AttemptOpen && v.delivered <= replyTries {
+			return stop("", replyWait, nil)
+		}
+		if result, again, err := v.prove(ctx, t, mine, cb); result != "" || again > 0 || err != nil {
+			return stop(result, again, err)
+		}
+	}
+	holder, err := v.o.Bus.Claim(ctx, v.lane.Name, cb.ID, mine.String())
+	if err != nil {
+		return stop("", 0, err)
+	}
+	if holder != mine.String() {
+		return stop(v.odd(hookConflict, "callback names an id that "+holder+" has claimed", nil))
+	}
+	c, err := v.book.Apply(ctx, t.Key(), task.Accepted{
+		Meta: v.why.meta(), Attempt: a.N, Ref: cb.Ref, ID: cb.ID, Source: sourceHook, Note: "the provider has called back about " + cb.ID,
+	})
+	result = hookAdopted
+	if a.ProviderID != "" {
+		result = hookDouble
+	}
+	return c.Task, err == nil, result, 0, err
+}
+
+// prove asks the provider for the id of a doorbell, with our own key, and the records whether it is somebody else's. Empty results
+// mean that it may be ours.
+func (v visit) prove(ctx context.Context, t events.Task, mine attempt, cb provider.Callback) (string, time.Duration, error) {
+	if _, err := v.ask(ctx, v.lane, cb.Ref); err != nil {
+		if ctx.Err() != nil {
+			return "", 0, ctx.Err()
+		}
+		if v.delivered < hookTries {
+			return "", v.wait(), nil
+		}
+		return v.odd(hookUnproven, "callback names an id that the provider does not show", err)
+	}
+	r, err := v.scan(ctx, v.lane, t, mine)
+	if err != nil {
+		return "", 0, fmt.Errorf("records could not be read: %w", err)
+	}
+	if r.taken[cb.ID] {
+		return v.odd(hookConflict, "callback names an id that another task has", nil)
+	}
+	return "", 0, nil
+}
+
+// odd logs a callback that leads nowhere, once. Its body is not told: it may hold what is the user's alone.
+func (v visit) odd(result, what string, reason error) (string, time.Duration, error) {
+	args := []any{"task", v.hook.Task, "lane", v.hook.Lane, "attempt", v.hook.Attempt, "bytes", len(v.hook.Body)}
+	if reason != nil {
+		args = append(args, "reason", reason)
+	}
+	v.log.Warn(what, args...)
+	return result, 0, nil
+}
+
+func (v visit) wait() time.Duration { return time.Duration(v.delivered) * hookWait }
+
+// listed reports whether the provider's list has given an attempt its id.
+func listed(a events.Attempt) bool {
+	return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool {
+		return e.Source == sourceList && strings.HasPrefix(e.Note, foundAs+a.ProviderID)
+	})
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
