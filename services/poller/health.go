@@ -18,7 +18,7 @@ const (
 	// Below mistrusted looks are as frequent as without callbacks, from trusted on as rare as they get: leastOften times rarer.
 	mistrusted = 0.5
 	trusted    = 0.9
-	leastOften = 12
+	leastOften = 15
 )
 
 // health is how well the callbacks of a lane arrive, learned from the ends of tasks that had asked for one. It is a plain value and

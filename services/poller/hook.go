@@ -161,10 +161,14 @@ func (v visit) bring(ctx context.Context, t events.Task, cb provider.Callback) (
 			return "", 0, err
 		}
 		c, err := v.book.Apply(ctx, t.Key(), tr)
-		if err == nil {
-			v.ended(v.lane, c, v.why)
+		if err != nil {
+			return "", 0, err
 		}
-		return hookApplied, 0, err
+		v.ended(v.lane, c, v.why)
+		if !c.Written {
+			return hookRepeated, 0, nil
+		}
+		return hookApplied, 0, nil
 	}
 	t, answered, err := v.look(ctx, v.lane, t, v.why)
 	open := task.Wants(t).Watch

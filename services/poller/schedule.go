@@ -10,6 +10,8 @@ import (
 const (
 	// maxNet is the longest time between two looks at a task whose provider calls back.
 	maxNet = 3 * time.Minute
+	// growth is how much rarer looks get with the age of the task, where callbacks are trusted: its age so often is waited again.
+	growth = 2
 	// lateInterval is the least time between two looks at a task that was given up.
 	lateInterval = time.Minute
 )
@@ -29,7 +31,7 @@ func (l *lane) nextLook(t events.Task, now time.Time) time.Duration {
 		return l.Interval
 	}
 	rarer := l.rarer(now)
-	grown := time.Duration(float64(now.Sub(a.IntentAt)) * (rarer - 1) / (leastOften - 1))
+	grown := time.Duration(growth * float64(now.Sub(a.IntentAt)) * (rarer - 1) / (leastOften - 1))
 	wait := min(max(time.Duration(rarer*float64(l.Interval)), grown), maxNet)
 	wait = min(wait, t.Deadline.Sub(now)-l.Interval)
 	if t.StartDeadline != nil && t.StartedAt == nil {
