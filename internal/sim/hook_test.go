@@ -144,14 +144,14 @@ func TestCallbackDisorders(t *testing.T) {
 				t.Errorf("%s %s by %q: %+v", task.Status, task.Phase, endedBy(task), task.Attempts)
 			}
 		}},
-		{"reordered", v1Request("a", ""), "looked", func(t *testing.T, w *sim.World) {
+		{"reordered", v1Request("a", `{"queue_ms":1000,"run_ms":20000}`), "looked", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "minimax")
-			w.Settle(6 * time.Minute) // the look comes first where nothing is heard; here the words come after
+			w.Settle(25 * time.Second)
 			w.CallBack("minimax", "demo", "a", 1, v1Hook(id, "success"))
 			w.CallBack("minimax", "demo", "a", 1, v1Hook(id, "processing"))
-			w.Settle(time.Minute)
-			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted {
-				t.Errorf("%s", task.Status)
+			w.Settle(time.Second)
+			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || endedBy(task) != "callback" || task.Version != versionOfEnd(task) {
+				t.Errorf("%s by %q: %+v", task.Status, endedBy(task), task.Transitions)
 			}
 		}},
 		{"contradicts the end", falRequest("a", ""), "repeated", func(t *testing.T, w *sim.World) {
@@ -259,6 +259,17 @@ func TestCallbackDisorders(t *testing.T) {
 			w.Settle(10 * time.Second)
 			if task := w.Get("demo", "a"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
 				t.Errorf("%s took %q", task.Phase, task.ProviderID)
+			}
+		}},
+		{"another id than the list gave", falRequest("a", `{"submit":"accept_then_reset"}`), "contradicts", func(t *testing.T, w *sim.World) {
+			found := w.Await("demo", "a", func(t events.Task) bool { return t.ProviderID != "" })
+			if !byList(found) {
+				t.Fatalf("%+v", found.Attempts)
+			}
+			w.CallBack("fal", "demo", "a", 1, falDone(strangeFal))
+			w.Settle(time.Second)
+			if task := w.Get("demo", "a"); task.ProviderID != found.ProviderID || hasStep(task, "double_accept") {
+				t.Errorf("%s with %s: %+v", task.Status, task.ProviderID, task.Transitions)
 			}
 		}},
 		{"after the task was given up", falRequest("a", `{"stall":"running","cancel":"ignored"}`, `,"timeout":"5m"`), "applied", func(t *testing.T, w *sim.World) {
@@ -466,6 +477,27 @@ func TestLooksThinOut(t *testing.T) {
 		t.Logf("callbacks come again: %.1f looks a task, the last %v and %v after its end", mean, last, late)
 		if last > 3 || late > 100*time.Millisecond {
 			t.Errorf("callbacks come again: the last task was looked at %v times", last)
+		}
+	})
+}
+
+// TestDeadlinesWhileLooksAreRare: that nobody looks for minutes is held against no task. One that has begun in time is not cancelled
+// for its start deadline, and a cancel is seen to the end soon.
+func TestDeadlinesWhileLooksAreRare(t *testing.T) {
+	o := sim.Options{Callback: sim.URLs{}, Pace: emulator.Pace{Queue: 30 * time.Second, Run: 10 * time.Minute}}
+	sim.Run(t, o, func(t *testing.T, w *sim.World) {
+		w.Publish(video, falRequest("start", "", `,"start_timeout":"60s"`))
+		w.Publish(video, falRequest("cancel", ""))
+		w.Await("demo", "cancel", func(t events.Task) bool { return t.ProviderID != "" })
+		w.Settle(5 * time.Second)
+		asked := time.Now()
+		w.Publish("reelay.command.demo.cancel.cancel", "{}")
+		task := w.AwaitEnd("demo", "cancel")
+		if took := task.CompletedAt.Sub(asked); task.Status != events.StatusCancelled || took > 40*time.Second {
+			t.Errorf("%s, %v after the cancel", task.Status, took)
+		}
+		if task = w.AwaitEnd("demo", "start"); task.Status != events.StatusCompleted {
+			t.Errorf("%s: %+v", task.Status, task.Error)
 		}
 	})
 }

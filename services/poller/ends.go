@@ -29,7 +29,7 @@ func (s *Service) ended(l *lane, c task.Change, why cause) {
 		s.learn(l, func(h health) health { return h.missed(now) })
 		return
 	}
-	lag := now.Sub(why.received)
+	lag := max(0, now.Sub(why.received)) // the edge has a clock of its own
 	s.metrics.lag.WithLabelValues(l.Name).Observe(lag.Seconds())
 	s.learn(l, func(h health) health { return h.brought(now, lag) })
 }

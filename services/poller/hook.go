@@ -139,8 +139,12 @@ func (v visit) take(ctx context.Context) (result string, again time.Duration, er
 // unread makes do with a callback that cannot be read: something has happened, so it is time to look.
 func (v visit) unread(ctx context.Context, t events.Task, a events.Attempt, reason error) (string, time.Duration, error) {
 	if a.ProviderID != "" && a.ProviderID == t.ProviderID {
-		if _, _, err := v.look(ctx, v.lane, t, v.why); err != nil {
+		now, answered, err := v.look(ctx, v.lane, t, v.why)
+		if err != nil {
 			return "", 0, err
+		}
+		if !answered && task.Wants(now).Watch && v.delivered < hookTries {
+			return "", v.wait(), nil
 		}
 	}
 	return v.odd(hookUnread, "callback cannot be read", reason)
