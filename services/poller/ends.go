@@ -34,7 +34,7 @@ func (s *Service) ended(l *lane, c task.Change, why cause) {
 	s.learn(l, func(h health) health { return h.brought(now, lag) })
 }
 
-// overtaken learns from the callback of an end that a look had found before.
+// overtaken learns from the callback of an end, if a look had found that end before.
 func (s *Service) overtaken(l *lane, t events.Task) {
 	i := slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.To == events.PhaseDone })
 	if i < 0 || t.Transitions[i].By != name || t.Cancel != nil || t.CompletedAt == nil {

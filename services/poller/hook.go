@@ -170,6 +170,7 @@ func (v visit) bring(ctx context.Context, t events.Task, cb provider.Callback) (
 		}
 		v.ended(v.lane, c, v.why)
 		if !c.Written {
+			v.overtaken(v.lane, c.Task)
 			return hookRepeated, 0, nil
 		}
 		return hookApplied, 0, nil
@@ -178,6 +179,9 @@ func (v visit) bring(ctx context.Context, t events.Task, cb provider.Callback) (
 	open := task.Wants(t).Watch
 	if err == nil && open && (!answered || cb.Ended && !t.Status.Terminal()) && v.delivered < hookTries {
 		return "", v.wait(), nil
+	}
+	if err == nil && cb.Ended {
+		v.overtaken(v.lane, t)
 	}
 	return hookLooked, 0, err
 }
