@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,7 +13,9 @@ import (
 	"reelay/events"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
+	"reelay/internal/failpoint"
 	"reelay/internal/sim"
+	"reelay/internal/stack"
 )
 
 // falDone is fal's callback of a request that has made a film, falBroke that of one that was refused by its model.
@@ -518,5 +521,36 @@ func TestDeadlinesWhileLooksAreRare(t *testing.T) {
 		if task = w.AwaitEnd("demo", "start"); task.Status != events.StatusCompleted {
 			t.Errorf("%s: %+v", task.Status, task.Error)
 		}
+	})
+}
+
+// TestCallbackStoresWhatACrashLeftOut: the submitter dies before it has made sure of the watch message, a callback ends the task, and its
+// event is lost. The callback is delivered again, and nobody else knows of it.
+func TestCallbackStoresWhatACrashLeftOut(t *testing.T) {
+	d := &death{service: stack.Submitter, point: "watch", outcome: failpoint.Outcome{Lose: true}}
+	var lost atomic.Bool
+	faults := func(service string) failpoint.Plan {
+		if service != stack.Poller {
+			return d.plan(service)
+		}
+		return func(point string) failpoint.Outcome {
+			return failpoint.Outcome{Lose: point == "publish/completed" && !lost.Swap(true)}
+		}
+	}
+	sim.Run(t, sim.Options{Callback: sim.URLs{}, Faults: faults}, func(t *testing.T, w *sim.World) {
+		w.Publish(video, falRequest("a", `{"stall":"running"}`))
+		for !d.dead.Load() {
+			time.Sleep(time.Second)
+		}
+		w.CallBack("fal", "demo", "a", 1, falDone(lastJob(w, "fal")))
+		w.Settle(10 * time.Second)
+		if !lost.Load() {
+			t.Fatal("the event was not lost")
+		}
+		want := []events.EventType{events.EventQueued, events.EventSubmitted, events.EventCompleted}
+		if got := sim.Types(w.Story("demo", "a")); !slices.Equal(got, want) {
+			t.Errorf("story %v, want %v", got, want)
+		}
+		d.bury(w, time.Second)
 	})
 }
