@@ -72,6 +72,7 @@ func (b *Bus) HookHealth(ctx context.Context) (map[string][]events.HookHealth, e
 
 func (b *Bus) openHealth(ctx context.Context, replicas int) (jetstream.KeyValue, error) {
 	return b.openBucket(ctx, jetstream.KeyValueConfig{
-		Bucket: HealthBucket, Description: "how well the callbacks of each lane arrive, by poller", TTL: HealthAge, History: 1, Replicas: replicas,
+		Bucket: HealthBucket, Description: "how well the callbacks of each lane arrive, by poller", TTL: HealthAge, History: 1,
+		Replicas: replicas,
 	})
 }

@@ -24,7 +24,8 @@ func (URLs) CallbackURL(lane string, k events.Key, attempt int) string {
 // CallBack publishes a callback as the edge would once it has verified it, received now.
 func (w *World) CallBack(lane, project, id string, attempt int, body string) {
 	w.T.Helper()
-	h := events.Hook{Lane: lane, Task: events.Key{Project: project, ID: id}, Attempt: attempt, Received: time.Now(), Body: []byte(body)}
+	k := events.Key{Project: project, ID: id}
+	h := events.Hook{Lane: lane, Task: k, Attempt: attempt, Received: time.Now(), Body: []byte(body)}
 	msg := &nats.Msg{Subject: h.Subject(), Data: h.Body, Header: nats.Header{}}
 	for name, v := range h.Header() {
 		msg.Header.Set(name, v)

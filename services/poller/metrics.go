@@ -37,7 +37,8 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		}, []string{"lane"}),
 		hooks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_hooks_total",
-			Help: "Provider callbacks by result: applied, looked, adopted, repeated, other_attempt, double_accept, conflict, unproven, unreadable, contradicts, unknown.",
+			Help: "Provider callbacks by result: applied, looked, adopted, repeated, other_attempt, double_accept, conflict, " +
+				"contradicts, unproven, unreadable or unknown.",
 		}, []string{"lane", "result"}),
 		misses: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "reelay_hook_miss_ratio",

@@ -23,8 +23,8 @@ func (s *Service) callbackURL(l *lane, e journal.Entry) string {
 	return s.o.Callback.CallbackURL(l.Name, e.Key(), e.Attempt)
 }
 
-// withoutURL takes the secret of a callback URL out of what came back: a provider that dislikes the URL repeats it, and its words go
-// into the journal, the record and events.
+// withoutURL takes the secret of a callback URL out of what came back: a provider that dislikes the URL repeats it, and its words
+// go into the journal, the record and events.
 func withoutURL(r provider.Reply, err error, callbackURL string) (provider.Reply, error) {
 	if callbackURL == "" {
 		return r, err
