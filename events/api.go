@@ -112,6 +112,19 @@ type LaneQueue struct {
 	FailedLastHour    int `json:"failed_last_hour"`
 	// OldestWaitingS is the age, in seconds, of the task that waits longest for its submit.
 	OldestWaitingS float64 `json:"oldest_waiting_s"`
+	// Hooks is how well the provider's callbacks arrive; absent where none was asked for in the last hour.
+	Hooks *HookHealth `json:"hooks,omitempty"`
+}
+
+// HookHealth is how well a provider's callbacks arrive, learned from the ends of tasks that had asked for one; the newest count
+// most.
+type HookHealth struct {
+	// MissRate is the share of ends that a look had to find, 0 to 1.
+	MissRate float64 `json:"miss_rate"`
+	// LagS is how far behind callbacks are, in seconds: from their receipt to the record, or from the end that a look had found before.
+	LagS float64 `json:"lag_s"`
+	// Seen counts the ends that were seen.
+	Seen int `json:"seen"`
 }
 
 // TimelineReply answers timeline: who decided what, when.

@@ -309,7 +309,7 @@ type Transition struct {
 	Name string `json:"name"`
 	From Phase  `json:"from,omitempty"`
 	To   Phase  `json:"to"`
-	// By is the service, Note the reason in words.
+	// By is the service, or callback for what a provider's callback has brought, Note the reason in words.
 	By   string `json:"by"`
 	Note string `json:"note,omitempty"`
 	// Event is the event that derives from this step, if any.

@@ -44,7 +44,7 @@ func main() {
 		}
 		var lanes []submitter.Lane
 		for _, a := range accounts {
-			lanes = append(lanes, submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver})
+			lanes = append(lanes, submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver, NoCallback: a.NoCallback})
 		}
 		nc, err := s.Connect("submitter", log)
 		if err != nil {

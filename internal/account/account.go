@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"reelay/events"
@@ -49,6 +50,7 @@ type Driver interface {
 	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
 	Classify(model string, r provider.Reply) provider.Answer
 	Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
+	ReadHook(model string, body []byte) (provider.Callback, error)
 	Features(model string) provider.Features
 	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error)
 	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
@@ -64,6 +66,8 @@ type Account struct {
 	// Interval is the time between two looks at a task, Horizon how long a submit in doubt is left unsettled.
 	Interval time.Duration
 	Horizon  func(events.Task) time.Duration
+	// NoCallback says that the account is only looked at: its requests name no callback URL.
+	NoCallback bool
 }
 
 // Options configure Open.
@@ -74,6 +78,8 @@ type Options struct {
 	SandboxInterval time.Duration
 	// Transport carries the free calls; nil is each driver's own.
 	Transport http.RoundTripper
+	// NoCallback names the lanes whose requests name no callback URL.
+	NoCallback []string
 }
 
 // Open builds an account for each provider that has a key; in the sandbox one for each provider, at its emulator. A base
@@ -118,6 +124,9 @@ func Open(r config.Resolved, o Options) ([]Account, error) {
 	}
 	if len(all) == 0 {
 		return nil, ErrNone
+	}
+	for i := range all {
+		all[i].NoCallback = slices.Contains(o.NoCallback, all[i].Lane)
 	}
 	return all, nil
 }

@@ -93,6 +93,8 @@ type Callback struct {
 	// ID is the provider's own id of the task, Ref its handle.
 	ID  string
 	Ref json.RawMessage
+	// Ended says that the task has ended, in the callback's own word: a look that does not show that yet is worth repeating soon.
+	Ended bool
 	// Snapshot is where the task is, when the callback itself can be believed; nil for a doorbell: a look must tell.
 	Snapshot *Snapshot
 }

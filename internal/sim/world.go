@@ -28,6 +28,7 @@ import (
 	"reelay/internal/provider"
 	"reelay/internal/stack"
 	"reelay/internal/task/model"
+	"reelay/services/submitter"
 )
 
 // maxAwait bounds a wait in broker time.
@@ -66,6 +67,8 @@ type Options struct {
 	WrapConn      func(net.Conn) net.Conn
 	// Faults gives each service its failpoints.
 	Faults func(service string) failpoint.Plan
+	// Callback makes the callback URLs of the submitters; nil for none.
+	Callback submitter.Callback
 	// Quiet leaves the services' logs out.
 	Quiet bool
 }
@@ -129,7 +132,7 @@ func (w *World) Start() {
 		// Power cuts are not simulated, so the broker need not wait for a disk.
 		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true}, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
 		SandboxInterval: 10 * time.Second,
-		ListenEmulator:  w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, Log: log,
+		ListenEmulator:  w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, Log: log, Callback: w.o.Callback,
 	})
 	if err != nil {
 		w.T.Fatal(err)

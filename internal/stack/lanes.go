@@ -12,7 +12,7 @@ import (
 func SubmitterLanes(all []account.Account) []submitter.Lane {
 	lanes := make([]submitter.Lane, len(all))
 	for i, a := range all {
-		lanes[i] = submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver}
+		lanes[i] = submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver, NoCallback: a.NoCallback}
 	}
 	return lanes
 }

@@ -71,6 +71,8 @@ type Options struct {
 	// Dial and Transport carry the calls to the providers; nil for TCP.
 	Dial      paid.Dialer
 	Transport http.RoundTripper
+	// Callback makes the callback URLs of the submitters; nil for none.
+	Callback submitter.Callback
 	// Faults gives each service its failpoints, for simulations; nil for none.
 	Faults func(service string) failpoint.Plan
 	Log    *slog.Logger
@@ -212,7 +214,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
 			Bus: b, Journal: j, Spending: g, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, Log: s.o.Log,
-			Registerer: p.Registerer(name),
+			Registerer: p.Registerer(name), Callback: s.o.Callback,
 		})
 		if err != nil {
 			return err

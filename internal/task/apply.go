@@ -228,7 +228,7 @@ func (s *step) intent(tr Intent) {
 	}
 	s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{
 		N: NextAttempt(s.t), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
-		Outcome: events.AttemptOpen, Charge: events.ChargePossible,
+		Outcome: events.AttemptOpen, Charge: events.ChargePossible, Callback: tr.Callback,
 	})
 	s.t.NotBefore = nil
 	s.move(arrowIntend, "")

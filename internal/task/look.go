@@ -13,6 +13,9 @@ import (
 
 // observed takes in what the provider says about a task it has accepted.
 func (s *step) observed(tr Observed) {
+	if tr.ID != "" && tr.ID != s.t.ProviderID {
+		return // a callback of another attempt, or a stray one
+	}
 	if s.t.Phase == events.PhaseDone {
 		s.observedLate(tr)
 		return

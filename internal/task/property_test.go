@@ -184,6 +184,24 @@ func TestAnyOrder(t *testing.T) {
 					rt.Fatalf("the same snapshot took effect twice: %+v", tr.Snapshot)
 				}
 			},
+			"callback": func(rt *rapid.T) {
+				if len(w.posts) == 0 {
+					rt.Skip("nothing was sent")
+				}
+				p := rapid.SampledFrom(w.posts).Draw(rt, "of")
+				if !p.accepted {
+					rt.Skip("nothing to call back about")
+				}
+				tr := rapid.SampledFrom([]task.Trigger{
+					observed(0, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}),
+					observed(0, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")}),
+				}).Draw(rt, "snapshot").(task.Observed)
+				tr.Meta, tr.ID = w.meta(), "r"+p.owner
+				before := w.record.ProviderID
+				if c := w.apply(tr); c.Written && before != tr.ID {
+					rt.Fatalf("a task that lives by %q has taken the callback of %q", before, tr.ID)
+				}
+			},
 			"failed look": func(rt *rapid.T) {
 				kind := rapid.SampledFrom([]events.Kind{events.KindRetry, events.KindNotFound, events.KindAuth}).Draw(rt, "kind")
 				w.apply(task.LookFailed{Meta: w.meta(), Err: fault(kind, "look")})

@@ -76,6 +76,11 @@ func observed(d time.Duration, s provider.Snapshot) task.Observed {
 	return task.Observed{Meta: at(d), Snapshot: s}
 }
 
+// callback is what a callback about the request with that id says.
+func callback(d time.Duration, id string, s provider.Snapshot) task.Observed {
+	return task.Observed{Meta: at(d), ID: id, Snapshot: s}
+}
+
 func running(d time.Duration) task.Observed {
 	return observed(d, provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS"})
 }
@@ -137,6 +142,10 @@ func triggers() []struct {
 		{"observed succeeded", observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
 		{"observed failed", observed(soon, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
 		{"observed cancelled", observed(soon, provider.Snapshot{State: provider.Cancelled})},
+		{"callback: succeeded", callback(soon, "r1", provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
+		{"callback: failed", callback(soon, "r1", provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
+		{"callback of another id: succeeded", callback(soon, "r2", provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
+		{"callback of another id: failed", callback(soon, "r2", provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
 		{"look failed, 502", task.LookFailed{Meta: at(soon), Err: fault(events.KindRetry, "502")}},
 		{"look failed, not found", task.LookFailed{Meta: at(soon), Err: fault(events.KindNotFound, "404")}},
 		{"cancel", task.Cancel{Meta: at(soon), Reason: "changed my mind"}},

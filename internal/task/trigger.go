@@ -34,6 +34,8 @@ type Intent struct {
 	BodySHA256 string
 	// NotAfter is when the attempt is taken to be in doubt if nothing was reported.
 	NotAfter time.Time
+	// Callback says that the request names a callback URL.
+	Callback bool
 }
 
 // Release says that the owner of an attempt knows that its request was not sent.
@@ -77,6 +79,9 @@ type Doubt struct {
 // Observed is what a look at the provider, or its callback, has shown.
 type Observed struct {
 	Meta
+	// ID is the provider's id that the snapshot speaks of; one of another than the task lives by changes nothing. Empty stands for
+	// the task's own, where nothing else can be meant.
+	ID       string
 	Snapshot provider.Snapshot
 	// RawRef names the object that holds a raw result too large for the record.
 	RawRef string

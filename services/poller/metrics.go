@@ -9,6 +9,9 @@ type metrics struct {
 	resolutions *prometheus.CounterVec
 	heartbeats  prometheus.Counter
 	duration    *prometheus.HistogramVec
+	hooks       *prometheus.CounterVec
+	misses      *prometheus.GaugeVec
+	lag         *prometheus.HistogramVec
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -32,7 +35,21 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "reelay_look_duration_seconds", Help: "Time of a look, retries included.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14),
 		}, []string{"lane"}),
+		hooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reelay_hooks_total",
+			Help: "Provider callbacks by result: applied, looked, adopted, repeated, other_attempt, double_accept, conflict, " +
+				"contradicts, unproven, unreadable or unknown.",
+		}, []string{"lane", "result"}),
+		misses: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "reelay_hook_miss_ratio",
+			Help: "Share of the newest ends that a look had to find although a callback was asked for.",
+		}, []string{"lane"}),
+		lag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "reelay_hook_lag_seconds",
+			Help:    "How far callbacks of an end are behind: from their receipt to the record, or from the end that a look had found before.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 4, 10),
+		}, []string{"lane"}),
 	}
-	reg.MustRegister(m.looks, m.retries, m.ended, m.resolutions, m.heartbeats, m.duration)
+	reg.MustRegister(m.looks, m.retries, m.ended, m.resolutions, m.heartbeats, m.duration, m.hooks, m.misses, m.lag)
 	return m
 }

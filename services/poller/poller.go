@@ -4,6 +4,9 @@
 // shares; after a look it is handed back with the delay until the next, and nothing is written unless something changed. The
 // heartbeat of each record is the net under it: it acts on what is overdue and makes a missing watch message again.
 //
+// A provider that calls back is heard as well: see hook.go. Callback and look are one mechanism: whichever comes first is
+// recorded, the other finds it done. While the callbacks of a lane prove to come, looks are rare: see health.go and schedule.go.
+//
 // A submit in doubt is searched for in the provider's own list, where there is one, on the beats of its record: see resolve.go.
 //
 // A look that fails is tried again after 1, 2 and 4 seconds where that can help, and else simply comes again. It never
@@ -18,7 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/failsafe-go/failsafe-go"
+	"github.com/nats-io/nuid"
 	"github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -48,9 +51,16 @@ type Lister interface {
 	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error)
 }
 
+// A HookReader reads the callbacks of a provider, whose sender was verified. It does no I/O.
+type HookReader interface {
+	// ReadHook reads the body of a callback to a task of a model. Its error is a *provider.Error and says nothing about the task.
+	ReadHook(model string, body []byte) (provider.Callback, error)
+}
+
 // A Driver is what the poller needs of a provider.
 type Driver interface {
 	Looker
+	HookReader
 	Canceller
 	Lister
 	// Features tells whether the provider lists tasks of a model.
@@ -86,8 +96,6 @@ const (
 	defaultInFlight   = 32
 	defaultListings   = 3
 	heartbeatInFlight = 32
-	// lateInterval is the least time between two looks at a task that was given up.
-	lateInterval = time.Minute
 )
 
 // A Service is one poller.
@@ -97,12 +105,9 @@ type Service struct {
 	book    *record.Book
 	lanes   map[string]*lane
 	metrics metrics
+	// replica tells this poller from others.
+	replica string
 	ready   atomic.Bool
-}
-
-type lane struct {
-	Lane
-	looks failsafe.Executor[provider.Snapshot]
 }
 
 // New returns a poller. It registers its metrics.
@@ -110,7 +115,7 @@ func New(o Options) (*Service, error) {
 	if len(o.Lanes) == 0 {
 		return nil, errors.New("poller: no lane is configured")
 	}
-	s := &Service{o: o, log: o.Log.With("service", name), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer)}
+	s := &Service{o: o, log: o.Log.With("service", name), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer), replica: nuid.Next()}
 	s.book = record.New(o.Bus, s.log, o.Registerer)
 	for _, l := range o.Lanes {
 		if l.InFlight == 0 {
@@ -145,6 +150,10 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Add(func() error {
 		return s.o.Bus.Consume(ctx, events.HeartbeatConsumer(), heartbeatInFlight, s.heartbeat)
 	}, interrupt)
+	g.Add(func() error {
+		return s.o.Bus.Consume(ctx, events.HookConsumer(), hooksInFlight, s.hook)
+	}, interrupt)
+	g.Add(func() error { return s.tellHealth(ctx) }, interrupt)
 	s.ready.Store(true)
 	return g.Run()
 }

@@ -17,9 +17,9 @@ import (
 // maxURLBytes is the longest link kept in a record. A longer one is a data: URI: its bytes go to the object store.
 const maxURLBytes = 4 << 10
 
-// observed makes a trigger of a snapshot; what is too large for a record goes to the object store first.
-func (s *Service) observed(ctx context.Context, snap provider.Snapshot) (task.Trigger, error) {
-	tr := task.Observed{Meta: s.meta(), Snapshot: snap}
+// observed makes a trigger of a snapshot of the request with that id; what is too large for a record goes to the object store first.
+func (s *Service) observed(ctx context.Context, c cause, id string, snap provider.Snapshot) (task.Trigger, error) {
+	tr := task.Observed{Meta: c.meta(), ID: id, Snapshot: snap}
 	tr.Snapshot.Outputs = slices.Clone(snap.Outputs)
 	for i := range tr.Snapshot.Outputs {
 		if err := s.shrink(ctx, &tr.Snapshot.Outputs[i]); err != nil {

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -41,16 +42,17 @@ func (s *Service) watch(ctx context.Context, m bus.Message) bus.Verdict {
 	case err != nil:
 		return s.later(key, err)
 	}
-	t, err = s.look(ctx, l, t)
+	if wait := l.firstLook(t, time.Now()); m.Delivered == 1 && wait > 0 {
+		return bus.Again(jittered(wait))
+	}
+	t, _, err = s.look(ctx, l, t, byClock)
 	switch {
 	case err != nil:
 		return s.later(key, err)
 	case !task.Wants(t).Watch:
 		return bus.Done()
-	case t.Phase == events.PhaseDone:
-		return bus.Again(max(lateInterval, l.Interval))
 	}
-	return bus.Again(jittered(l.Interval))
+	return bus.Again(jittered(l.nextLook(t, time.Now())))
 }
 
 // heartbeat acts on what is overdue.
@@ -74,7 +76,11 @@ func (s *Service) heartbeat(ctx context.Context, m bus.Message) bus.Verdict {
 		t, err = s.due(ctx, t) // after the search: what it has just shown counts
 	}
 	if l := s.lanes[t.Account]; err == nil && l != nil {
-		_, err = s.askCancel(ctx, l, t)
+		if t.Phase == events.PhaseCancelling && calledBack(t) {
+			_, _, err = s.look(ctx, l, t, byClock) // its next look by the clock may be minutes away
+		} else {
+			_, err = s.askCancel(ctx, l, t)
+		}
 	}
 	if err != nil {
 		return s.later(key, err)
@@ -100,51 +106,62 @@ func (s *Service) due(ctx context.Context, t events.Task) (events.Task, error) {
 	return c.Task, err
 }
 
-// look asks the provider about one task and records what is new. It returns the record as it then is.
-func (s *Service) look(ctx context.Context, l *lane, t events.Task) (events.Task, error) {
-	var err error
+// look asks the provider about one task and records what is new. It returns the record as it then is, and whether the provider
+// has answered.
+func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (now events.Task, answered bool, err error) {
 	if t.Phase == events.PhaseDone && !task.Wants(t).Watch || task.Overdue(t, time.Now()) {
 		// On an ended task this stores the events that a crash may have left out.
 		if t, err = s.due(ctx, t); err != nil {
-			return t, err
+			return t, false, err
 		}
 	}
 	if t, err = s.askCancel(ctx, l, t); err != nil {
-		return t, err
+		return t, false, err
 	}
 	if !task.Wants(t).Watch {
-		return t, nil
+		return t, false, nil
 	}
-	begin := time.Now()
-	snap, err := l.looks.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[provider.Snapshot]) (provider.Snapshot, error) {
-		return l.Driver.Look(e.Context(), t.ProviderRef)
-	})
-	s.metrics.duration.WithLabelValues(l.Name).Observe(time.Since(begin).Seconds())
+	snap, err := s.ask(ctx, l, t.ProviderRef)
 	if errors.Is(err, circuitbreaker.ErrOpen) {
-		s.metrics.looks.WithLabelValues(l.Name, "skipped").Inc()
-		return t, nil
+		return t, false, nil
 	}
 	if ctx.Err() != nil {
-		return t, ctx.Err() // we are stopping: the look says nothing
+		return t, false, ctx.Err() // we are stopping: the look says nothing
 	}
 	var tr task.Trigger
-	if err != nil {
-		e := provider.AsError(err)
-		s.metrics.looks.WithLabelValues(l.Name, string(e.Kind)).Inc()
-		s.log.Info("look failed", "task", t.Key(), "kind", e.Kind, "code", e.Code, "reason", e.Message)
-		tr = task.LookFailed{Meta: s.meta(), Err: e}
-	} else {
-		s.metrics.looks.WithLabelValues(l.Name, "ok").Inc()
-		if tr, err = s.observed(ctx, snap); err != nil {
-			return t, err
+	if answered = err == nil; answered {
+		if tr, err = s.observed(ctx, why, t.ProviderID, snap); err != nil {
+			return t, true, err
 		}
+	} else {
+		e := provider.AsError(err)
+		s.log.Info("look failed", "task", t.Key(), "kind", e.Kind, "code", e.Code, "reason", e.Message)
+		tr = task.LookFailed{Meta: why.meta(), Err: e}
 	}
 	c, err := s.book.Apply(ctx, t.Key(), tr)
-	if err == nil && c.Written && c.Task.Status.Terminal() {
-		s.metrics.ended.WithLabelValues(l.Name, string(c.Task.Status)).Inc()
-		s.log.Info("ended", "task", t.Key(), "status", c.Task.Status, "after", c.Task.CompletedAt.Sub(c.Task.CreatedAt))
+	if err == nil {
+		s.ended(l, c, why)
 	}
-	return c.Task, err
+	return c.Task, answered, err
+}
+
+// ask makes the calls of one look.
+func (s *Service) ask(ctx context.Context, l *lane, ref json.RawMessage) (provider.Snapshot, error) {
+	begin := time.Now()
+	snap, err := l.looks.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[provider.Snapshot]) (provider.Snapshot, error) {
+		return l.Driver.Look(e.Context(), ref)
+	})
+	s.metrics.duration.WithLabelValues(l.Name).Observe(time.Since(begin).Seconds())
+	switch {
+	case errors.Is(err, circuitbreaker.ErrOpen):
+		s.metrics.looks.WithLabelValues(l.Name, "skipped").Inc()
+	case ctx.Err() != nil:
+	case err != nil:
+		s.metrics.looks.WithLabelValues(l.Name, string(provider.AsError(err).Kind)).Inc()
+	default:
+		s.metrics.looks.WithLabelValues(l.Name, "ok").Inc()
+	}
+	return snap, err
 }
 
 // askCancel asks the provider to cancel, if the record wants that.
@@ -167,7 +184,7 @@ func (s *Service) askCancel(ctx context.Context, l *lane, t events.Task) (events
 	return c.Task, err
 }
 
-func (s *Service) meta() task.Meta { return task.Meta{At: time.Now().UTC(), By: name} }
+func (s *Service) meta() task.Meta { return byClock.meta() }
 
 // jittered spreads looks by up to a tenth, so that tasks submitted together are not looked at together for ever.
 func jittered(d time.Duration) time.Duration {

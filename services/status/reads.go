@@ -72,8 +72,32 @@ func (s *Service) timeline(ctx context.Context, c call) (any, error) {
 	return events.TimelineReply{TaskID: t.ID, Transitions: t.Transitions, Attempts: t.Attempts}, nil
 }
 
-func (s *Service) queue(_ context.Context, c call) (any, error) {
-	return s.index.queue(c.key.Project, s.o.Lanes, time.Now()), nil
+func (s *Service) queue(ctx context.Context, c call) (any, error) {
+	r := s.index.queue(c.key.Project, s.o.Lanes, time.Now())
+	hooks, err := s.o.Bus.HookHealth(ctx)
+	if err != nil {
+		s.log.Warn("health of the callbacks", "error", err) // the depth is worth telling without
+	}
+	for i := range r.Lanes {
+		r.Lanes[i].Hooks = merged(hooks[r.Lanes[i].Lane])
+	}
+	return r, nil
+}
+
+// merged is what several pollers of a lane have learned about its callbacks, each by what it has seen; nil where nobody has.
+func merged(all []events.HookHealth) *events.HookHealth {
+	var sum events.HookHealth
+	for _, h := range all {
+		sum.MissRate += h.MissRate * float64(h.Seen)
+		sum.LagS += h.LagS * float64(h.Seen)
+		sum.Seen += h.Seen
+	}
+	if sum.Seen == 0 {
+		return nil
+	}
+	sum.MissRate /= float64(sum.Seen)
+	sum.LagS /= float64(sum.Seen)
+	return &sum
 }
 
 // wait answers when the task has ended, after the timeout, or when the service stops.

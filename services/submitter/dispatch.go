@@ -106,10 +106,11 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 		s.again(ctx, l, key, err)
 		return
 	}
-	req, renderErr := l.Driver.Render(t, input, "")
-	sum := sha256.Sum256(req.Body)
 	now := time.Now().UTC()
 	e := journal.Entry{Owner: nuid.Next(), Project: key.Project, TaskID: key.ID, Attempt: task.NextAttempt(t), At: now}
+	callbackURL := s.callbackURL(l, e)
+	req, renderErr := l.Driver.Render(t, input, callbackURL)
+	sum := sha256.Sum256(req.Body)
 	// Written down before the intent: if this process dies in between, the next can prove that nothing was sent.
 	if err := s.o.Journal.Begin(e); err != nil && !errors.Is(err, journal.ErrClaimed) {
 		log.Error("nothing is sent without the journal", "error", err)
@@ -122,6 +123,7 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 	}
 	permit, t, err := s.book.Intend(ctx, key, task.Intent{
 		Meta: task.Meta{At: now, By: name}, Owner: e.Owner, BodySHA256: hex.EncodeToString(sum[:]), NotAfter: now.Add(intentLife),
+		Callback: callbackURL != "",
 	})
 	if err == nil && t.Attempt().N != e.Attempt {
 		err = fmt.Errorf("the attempt is number %d, not %d", t.Attempt().N, e.Attempt)
@@ -137,7 +139,7 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 	if renderErr != nil {
 		l.unsent()
 		s.settle(ctx, e, journal.Answer{Outcome: string(provider.Refused), Error: &events.Error{
-			Kind: events.KindInvalid, Code: events.CodeInvalidRequest, Message: renderErr.Error(),
+			Kind: events.KindInvalid, Code: events.CodeInvalidRequest, Message: string(hidden([]byte(renderErr.Error()), callbackURL)),
 		}})
 		return
 	}
@@ -145,6 +147,7 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 	reply, err := s.poster.Post(context.WithoutCancel(ctx), permit, req, func(postCtx context.Context) error {
 		return s.gate(postCtx, ctx, l, key, owner)
 	})
+	reply, err = withoutURL(reply, err, callbackURL)
 	answer := s.classify(l, t.Model, reply, err)
 	if err := s.o.Journal.Answer(owner, answer); err != nil {
 		log.Error("the answer to a paid request is not in the journal", "outcome", answer.Outcome, "provider_id", answer.ID, "error", err)

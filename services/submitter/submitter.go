@@ -57,6 +57,15 @@ type Lane struct {
 	Driver   Driver
 	// InFlight is how many paid requests may be under way at once; 4 if 0.
 	InFlight int
+	// NoCallback keeps the requests of the lane from naming a callback URL.
+	NoCallback bool
+}
+
+// A Callback makes the URLs at which providers call back.
+type Callback interface {
+	// CallbackURL names lane, task and paid attempt, from 1. The last segment of its path is unguessable and kept secret: whoever
+	// knows it can speak for a provider that signs nothing.
+	CallbackURL(lane string, k events.Key, attempt int) string
 }
 
 // Options configure a Service.
@@ -69,6 +78,8 @@ type Options struct {
 	Journal *journal.Journal
 	// Spending is asked before money is spent; nil always allows it.
 	Spending Spending
+	// Callback makes the callback URLs; nil for none.
+	Callback Callback
 	// Timeout is the total time of a task whose request names none; 30 minutes if 0.
 	Timeout time.Duration
 	// Dial opens the connections of paid requests; nil dials TCP.

@@ -29,6 +29,7 @@ type Driver interface {
 	Ref(model, id string) (json.RawMessage, error)
 	Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
 	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
+	ReadHook(model string, body []byte) (provider.Callback, error)
 }
 
 // A Harness tells the suite about one driver. Every field must be set.
@@ -50,6 +51,8 @@ type Harness struct {
 	// RefusalKind the kind that the driver must make of it.
 	Refusal     func(text string) provider.Reply
 	RefusalKind events.Kind
+	// Hook is a callback of the provider for the request with that id, which has ended well.
+	Hook func(id string) []byte
 }
 
 // A Sample is a model and an input that the emulator accepts. Input is a JSON object with at least one member and
@@ -63,7 +66,7 @@ type Sample struct {
 // Run checks the promises that all drivers share.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
-	if h.Driver == nil || h.Emulator == nil || h.Refusal == nil || len(h.Samples) == 0 || h.UnknownID == "" || h.Fail == "" {
+	if h.Driver == nil || h.Emulator == nil || h.Refusal == nil || h.Hook == nil || len(h.Samples) == 0 || h.UnknownID == "" || h.Fail == "" {
 		t.Fatal("the harness is incomplete")
 	}
 	for name, test := range map[string]func(*testing.T, Harness){
@@ -87,6 +90,7 @@ func Run(t *testing.T, h Harness) {
 		"RedirectsNotTaken":  testRedirectsNotTaken,
 		"AnswerURLsAreData":  testAnswerURLsAreData,
 		"KeyIsNeverRepeated": testKeyIsNeverRepeated,
+		"Hook":               testHook,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,5 +13,7 @@ type bend struct {
 	eventFirst     bool // events are stored before the record
 	ackFirst       bool // messages are acknowledged before their effect is stored
 	watchLost      bool // nobody makes sure of the watch message
+	hookUnproven   bool // a callback is believed about an attempt that the provider does not have
+	hookUnclaimed  bool // a callback is believed although its id is another attempt's
 	resolveLate    bool // a resolve command decides about whatever attempt it finds, also one that is younger
 }

@@ -81,6 +81,10 @@ const (
 	kResubmit
 	kWriteOff
 	kSearched
+	kHookSucceeded
+	kHookFailed
+	kHookCancelled
+	kHookForeign
 	kDue
 )
 
@@ -117,6 +121,9 @@ func ownerName(label uint8) string { return "o" + string('0'+rune(label)) }
 
 func refOf(attempt uint8) json.RawMessage { return json.RawMessage{'"', 'r', '0' + attempt, '"'} }
 
+// idOf is the provider's id of the request of an attempt.
+func idOf(attempt uint8) string { return "r" + string('0'+rune(attempt)) }
+
 // effect is what a trigger does to a class of records.
 type effect struct {
 	rec     uint32
@@ -139,6 +146,7 @@ type class struct {
 	doubted uint8 // the latest attempt of which nobody knows
 	current uint8 // attempt whose reference is looked at
 	refs    uint8 // attempts with a reference
+	foreign bool  // an attempt has the reference of another
 	free    uint8 // attempts proven free, as the record says
 	allFree bool  // what the record says of the price of an ended task: nothing
 	beats   bool
@@ -207,6 +215,9 @@ func (b *book) summary(t events.Task) class {
 			if string(a.Ref) == string(t.ProviderRef) {
 				c.current = uint8(a.N)
 			}
+		}
+		if len(a.Ref) > 0 && c.refs&(1<<(a.N-1)) == 0 {
+			c.foreign = true
 		}
 		if a.Charge == events.ChargePossible && len(a.Ref) == 0 && len(t.ProviderRef) == 0 {
 			c.doubted = uint8(a.N)
@@ -301,7 +312,12 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	}
 	meta := task.Meta{At: from.Add(waits[t.after]), By: "model"}
 	owner := ownerName(t.owner)
-	look := func(s provider.Snapshot) task.Trigger { return task.Observed{Meta: meta, Snapshot: s} }
+	look := func(s provider.Snapshot) task.Trigger {
+		return task.Observed{Meta: meta, ID: r.ProviderID, Snapshot: s}
+	}
+	hook := func(s provider.Snapshot) task.Trigger {
+		return task.Observed{Meta: meta, ID: idOf(t.attempt), Snapshot: s}
+	}
 	fault := func(k events.Kind, c events.Charge) *provider.Error {
 		return &provider.Error{Kind: k, Code: "c", Message: "m", Charge: c}
 	}
@@ -313,7 +329,7 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kReleaseWait:
 		return task.Release{Meta: meta, Owner: owner, Reason: "m", Wait: heldBack}
 	case kAccepted:
-		a := task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.attempt), ID: "r", Source: "hook"}
+		a := task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.attempt), ID: idOf(t.attempt), Source: "hook"}
 		if t.owner != 0 {
 			a.Owner, a.Source = owner, "reply"
 		}
@@ -353,13 +369,21 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kCancelUnanswered:
 		return task.CancelAnswered{Meta: meta, Err: fault(events.KindRetry, "")}
 	case kAdopt:
-		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveAdopt, Ref: refOf(t.attempt), ID: "r"}
+		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveAdopt, Ref: refOf(t.attempt), ID: idOf(t.attempt)}
 	case kResubmit:
 		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveResubmit}
 	case kWriteOff:
 		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveWriteOff}
 	case kSearched:
 		return task.Searched{Meta: meta, Attempt: int(t.attempt), Complete: true, Note: "m"}
+	case kHookSucceeded:
+		return hook(provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://x.test/a"}}})
+	case kHookFailed:
+		return hook(provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "")})
+	case kHookCancelled:
+		return hook(provider.Snapshot{State: provider.Cancelled})
+	case kHookForeign: // the callback of an attempt names the request of another
+		return task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.owner), ID: idOf(t.owner), Source: "hook"}
 	}
 	return task.Due{Meta: meta, Horizon: horizon, Listings: listings}
 }

@@ -17,6 +17,7 @@ const (
 	propDerived     = "stored events are the record's story, in order"
 	propCompleted   = "completed means bought and finished"
 	propRefKept     = "a reported reference is kept"
+	propBought      = "a reference is of what its attempt bought"
 	propRefWatched  = "a known reference is looked at unless another attempt is out"
 	propTimer       = "what is open has a heartbeat"
 	propVerdict     = "a task at the provider ends by its word or is watched on"
@@ -45,15 +46,19 @@ func (t *step) judge(tr trig, eff effect) {
 	case before.phase == events.PhaseParked && after.phase != events.PhaseParked && tr.kind == kDue:
 		t.broken = propParked
 	case before.phase != events.PhaseDone && after.phase == events.PhaseDone && before.current != 0:
-		t.verdict(tr, after)
+		t.verdict(tr, before, after)
 	}
 }
 
 // verdict checks how a task ends that is at the provider.
-func (t *step) verdict(tr trig, after *class) {
+func (t *step) verdict(tr trig, before, after *class) {
 	switch tr.kind {
 	case kSucceeded, kFailed, kFailedFree, kCancelledThere:
 		return
+	case kHookSucceeded, kHookFailed, kHookCancelled:
+		if tr.attempt == before.current {
+			return
+		}
 	case kNotFound:
 		if t.state.unknown >= task.NotFoundLooks || after.late {
 			return
@@ -79,7 +84,9 @@ func (e *explorer) check(s *state) (property, detail string) {
 			return propFree, fmt.Sprintf("attempt %d", i+1)
 		case bought(f) && c.allFree:
 			return propFree, fmt.Sprintf("the task says charge none, attempt %d was bought", i+1)
-		case s.told&bit != 0 && c.refs&bit == 0:
+		case c.refs&bit != 0 && f < fWorking:
+			return propBought, fmt.Sprintf("attempt %d was never accepted", i+1)
+		case s.told&bit != 0 && c.refs&bit == 0 && !c.foreign:
 			return propRefKept, fmt.Sprintf("of attempt %d", i+1)
 		}
 		if bought(f) {
@@ -89,6 +96,8 @@ func (e *explorer) check(s *state) (property, detail string) {
 	switch n, last := s.stored.terminals(); {
 	case paid > s.allowed:
 		return propBudget, fmt.Sprintf("%d times, %d allowed", paid, s.allowed)
+	case c.foreign:
+		return propBought, "an attempt has the reference of another"
 	case n > 1:
 		return propOneEvent, fmt.Sprintf("%d are stored", n)
 	case n == 1 && last != terminalOf(c.status):

@@ -11,7 +11,8 @@
 //   - A request whose reply was lost may be accepted later, at any time, or never. The provider finishes, fails, cancels, and
 //     with Options.Looks forgets the task or fails it for free.
 //   - Looks, callbacks, listings, cancel and resolve commands arrive while their message is there, more than once if whoever
-//     handles it dies before the acknowledgement. Callbacks and listings come at any time, any number of times, or never.
+//     handles it dies before the acknowledgement. Callbacks and listings come at any time, any number of times, or
+//     never; a callback shows an acceptance, or tells how any of the attempts has ended.
 //   - Events are stored after the record, one by one, by several publishers at once; each may die between any two. The store
 //     takes an event that happens once only once.
 //   - The heartbeat comes at any moment while the record has one. What was delivered may expire before it is handled.
@@ -36,8 +37,9 @@
 // In every state: one complete request per permit; bought no more often than allowed (once, max_paid_attempts under
 // resubmit, or what a person allowed, who decides once per command); an attempt or task called free was not bought; an end is
 // final; one terminal event, the record's; stored events are the record's story in its order; completed means finished at the
-// provider; a reported reference is kept, and looked at while the task is open, unless a later attempt is out; what is open has a heartbeat; a task at the
-// provider ends by its word or is watched on; no timer leaves parked; every record's transitions pass Replay.
+// provider; a reported reference is kept, is of what its own attempt
+// bought, and is looked at while the task is open, unless a later attempt is out; what is open has a heartbeat; a task at the
+// provider ends by its word about that very request or is watched on; no timer leaves parked; every record's transitions pass Replay.
 //
 // From every state: the task can end with its event stored, or be parked, and a wanted watch message can come back, both
 // without luck: by timers, redelivered messages and the deaths of all processes alone, not by callbacks, persons or a

@@ -179,7 +179,25 @@ var mutants = []struct {
 				return a
 			}
 			return tr
-		}), want: []string{propRefKept},
+		}), want: []string{propBought},
+	},
+	{
+		name: "a callback of another attempt ends the task", o: resubmits(2),
+		wrap: before(func(t events.Task, tr task.Trigger) task.Trigger {
+			if o, is := tr.(task.Observed); is && t.ProviderID != "" {
+				o.ID = t.ProviderID
+				return o
+			}
+			return tr
+		}), want: []string{propVerdict, propCompleted},
+	},
+	{
+		name: "a callback adopts without proof", o: Options{Attempts: 1}, bend: func(b *bend) { b.hookUnproven = true },
+		want: []string{propBought},
+	},
+	{
+		name: "a callback adopts without a claim", o: resubmits(2), bend: func(b *bend) { b.hookUnclaimed = true },
+		want: []string{propBought},
 	},
 	{
 		name: "late acceptance dropped", o: Options{Attempts: 1, Policy: events.InDoubtFail},

@@ -235,7 +235,7 @@ func (t *step) settle() {
 	for i := range t.box {
 		b := &t.box[i]
 		b.list = t.untold(b.list)
-		if b.list == 0 && (b.by == byHook || b.by == byWatch || b.by == byDue || b.by == byDueLast) {
+		if b.list == 0 && (b.by == byHook || b.by == byHookLast || b.by == byWatch || b.by == byDue || b.by == byDueLast) {
 			t.acknowledge(b.by)
 			*b = box{}
 		}
@@ -315,6 +315,8 @@ func (t *step) acknowledge(by uint32) {
 		t.msgs &^= mDue
 	case byWatchLast:
 		t.msgs &^= mWatch
+	case byHookLast:
+		t.msgs &^= mHook
 	case byCancel:
 		t.msgs &^= mCancel
 	case byResolve:
@@ -517,15 +519,47 @@ func (e *explorer) cancelAnswers(slot int, by uint32, begin beginning, end endin
 	}
 }
 
-// evidence is a callback or a list that shows an accepted attempt, at any time, any number of times, or never.
+// evidence is a callback or a list that shows an accepted attempt, and a callback that tells how it has ended: at any time, any
+// number of times, or never.
 func (e *explorer) evidence(s *state, slot int, begin beginning, end ending) {
+	bring := func(tr trig, label string) {
+		t := begin()
+		eff := t.apply(tr)
+		by := byHook
+		if eff.written && t.e.b.classes[t.rec].phase == events.PhaseDone {
+			by = byHookLast
+			t.msgs |= mHook
+		}
+		t.open(slot, by, eff)
+		end(t, false, label)
+	}
+	if s.msgs&mHook != 0 {
+		t := begin()
+		t.open(slot, byHookLast, t.apply(trig{kind: kDue}))
+		end(t, true, "the callback that has ended the task is delivered again")
+	}
 	for i, f := range s.fate {
+		n := uint8(i + 1)
 		if f < fWorking {
+			if e.o.bend.hookUnproven && n <= e.b.classes[s.rec].n {
+				bring(trig{kind: kAccepted, attempt: n}, "a callback names what the provider has never accepted")
+			}
 			continue
 		}
-		t := begin()
-		t.open(slot, byHook, t.apply(trig{kind: kAccepted, attempt: uint8(i + 1)}))
-		end(t, false, "a callback or list shows the accepted attempt")
+		bring(trig{kind: kAccepted, attempt: n}, "a callback or list shows the accepted attempt")
+		switch f {
+		case fSucceeded:
+			bring(trig{kind: kHookSucceeded, attempt: n}, "a callback says that an attempt has succeeded")
+		case fFailed, fFree:
+			bring(trig{kind: kHookFailed, attempt: n}, "a callback says that an attempt has failed")
+		case fCancelled:
+			bring(trig{kind: kHookCancelled, attempt: n}, "a callback says that an attempt was cancelled")
+		}
+		for other := range e.b.classes[s.rec].n {
+			if e.o.bend.hookUnclaimed && other != uint8(i) {
+				bring(trig{kind: kHookForeign, attempt: other + 1, owner: n}, "a callback of one attempt names the request of another")
+			}
+		}
 	}
 }
 

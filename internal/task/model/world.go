@@ -65,6 +65,7 @@ const (
 	byCancel
 	byResolve
 	byHook
+	byHookLast // the callback that has ended the task
 )
 
 // box is a service between its write and the acknowledgement of its trigger.
@@ -79,6 +80,7 @@ const (
 	mDue         // a heartbeat was delivered and is not acknowledged
 	mCancel
 	mResolve
+	mHook // the callback that has ended the task is not acknowledged
 )
 
 // state is one state of the world. Equal states are the same. It has no holes, so that it is hashed as plain memory.

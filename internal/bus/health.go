@@ -1,0 +1,78 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+)
+
+const (
+	// HealthBucket holds what each poller has learned about the callbacks of each lane, under <lane>.<replica>. It is for people:
+	// nothing is decided by it.
+	HealthBucket = "reelay_health"
+	// HealthAge is how long the figures of a poller stand that sees no more ends.
+	HealthAge = time.Hour
+	// healthWait bounds one reading of all figures.
+	healthWait = 2 * time.Second
+)
+
+// PutHookHealth stores the figures of one poller, named by a NATS token, in place of its former ones.
+func (b *Bus) PutHookHealth(ctx context.Context, lane, replica string, h events.HookHealth) error {
+	value, err := events.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("health of %s: %w", lane, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	err = b.faults.Do(ctx, "health", func() error {
+		_, err := b.health.Put(ctx, lane+"."+replica, value)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("health of %s: %w", lane, err)
+	}
+	return nil
+}
+
+// HookHealth returns the figures of all pollers by lane. What cannot be read is left out.
+func (b *Bus) HookHealth(ctx context.Context) (map[string][]events.HookHealth, error) {
+	ctx, cancel := context.WithTimeout(ctx, healthWait)
+	defer cancel()
+	w, err := b.health.WatchAll(ctx, jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, fmt.Errorf("watch of %s: %w", HealthBucket, err)
+	}
+	defer func() { _ = w.Stop() }() // it ends with ctx anyway
+	all := map[string][]events.HookHealth{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: %w", HealthBucket, context.Cause(ctx))
+		case entry, ok := <-w.Updates():
+			if !ok {
+				return nil, fmt.Errorf("watch of %s ended", HealthBucket)
+			}
+			if entry == nil {
+				return all, nil
+			}
+			lane, _, _ := strings.Cut(entry.Key(), ".")
+			var h events.HookHealth
+			if json.Unmarshal(entry.Value(), &h) == nil {
+				all[lane] = append(all[lane], h)
+			}
+		}
+	}
+}
+
+func (b *Bus) openHealth(ctx context.Context, replicas int) (jetstream.KeyValue, error) {
+	return b.openBucket(ctx, jetstream.KeyValueConfig{
+		Bucket: HealthBucket, Description: "how well the callbacks of each lane arrive, by poller", TTL: HealthAge, History: 1,
+		Replicas: replicas,
+	})
+}

@@ -1,0 +1,84 @@
+package fal
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+// codeBadHook is the code of a callback that cannot be read.
+const codeBadHook = "bad_hook"
+
+// statusCode finds the HTTP code of the result in the error of a callback: "Invalid status code: 422".
+var statusCode = regexp.MustCompile(`status code: ([1-5][0-9]{2})\b`)
+
+// ReadHook reads the body of a callback (https://fal.ai/docs/model-apis/model-endpoints/webhooks) to a request of a model. Its
+// signature must have been verified. Its payload is the result, and is read as a look reads it. Where that leaves a doubt (no
+// payload, an error without a reason, a result without a file), the callback is a doorbell.
+//
+// Its error is a *provider.Error: the body is over events.MaxHookBytes, is no JSON or names no request.
+func (d *Driver) ReadHook(model string, body []byte) (provider.Callback, error) {
+	if len(body) > events.MaxHookBytes {
+		return provider.Callback{}, badHook(fmt.Sprintf("%d bytes are over the limit of %d", len(body), events.MaxHookBytes))
+	}
+	body = d.redact(provider.Reply{Body: body}).Body
+	var h hook
+	if json.Unmarshal(body, &h) != nil {
+		return provider.Callback{}, badHook("the callback is no JSON object of fal's form")
+	}
+	id := text(h.RequestID)
+	ref, err := d.Ref(model, id)
+	if err != nil {
+		return provider.Callback{}, badHook(err.Error())
+	}
+	return provider.Callback{ID: id, Ref: ref, Ended: true, Snapshot: h.snapshot()}, nil
+}
+
+// A hook is the body of a callback. fal sends one when a request has ended.
+type hook struct {
+	RequestID json.RawMessage `json:"request_id"`
+	// GatewayRequestID is that of the last try.
+	GatewayRequestID json.RawMessage `json:"gateway_request_id"`
+	Status           json.RawMessage `json:"status"`
+	Error            json.RawMessage `json:"error"`
+	Payload          json.RawMessage `json:"payload"`
+	PayloadError     json.RawMessage `json:"payload_error"`
+}
+
+// snapshot is what the callback says of the request, nil where only a look can tell.
+func (h hook) snapshot() *provider.Snapshot {
+	status := 0
+	switch text(h.Status) {
+	case "OK":
+		status = http.StatusOK
+	case "ERROR":
+		if m := statusCode.FindStringSubmatch(text(h.Error)); m != nil {
+			status, _ = strconv.Atoi(m[1]) // three digits
+		}
+	}
+	if status == 0 || isNull(h.Payload) || !isNull(h.PayloadError) || (status < 400) != (text(h.Status) == "OK") {
+		return nil
+	}
+	r := provider.Reply{Status: status, Header: http.Header{}, Body: h.Payload}
+	if id := text(h.GatewayRequestID); id != "" {
+		r.Header.Set("X-Fal-Request-Id", id) // as the gateway marks the result that it passes on
+	}
+	s, failed := readResult(provider.Snapshot{Word: wordCompleted, State: provider.Running}, envelope{}, r)
+	switch {
+	case failed != nil:
+		return nil
+	case s.State == provider.Succeeded, s.State == provider.Cancelled,
+		s.State == provider.Failed && status >= 400 && !readEnvelope(r).foreign:
+		return &s
+	}
+	return nil
+}
+
+func badHook(why string) *provider.Error {
+	return &provider.Error{Kind: events.KindInternal, Code: codeBadHook, Message: provider.Clip(why, events.MaxMessageBytes)}
+}

@@ -1,0 +1,50 @@
+package providertest
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"reelay/events"
+)
+
+// testHook: a callback names the request as the answer to its submit did, whatever is cut off it is an error or a doorbell, never
+// another verdict, and no error repeats the key.
+func testHook(t *testing.T, h Harness) {
+	b := newBench(t, h)
+	for _, s := range h.Samples {
+		body := h.Hook(h.UnknownID)
+		cb, err := b.driver.ReadHook(s.Model, body)
+		if err != nil {
+			t.Fatalf("%s: %v", s.Model, err)
+		}
+		ref, err := b.driver.Ref(s.Model, h.UnknownID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cb.ID != h.UnknownID || !bytes.Equal(cb.Ref, ref) || !cb.Ended {
+			t.Errorf("%s: id %q, handle %s, ended %v, want %q, %s, true", s.Model, cb.ID, cb.Ref, cb.Ended, h.UnknownID, ref)
+		}
+		for n := range body {
+			if _, err := b.driver.ReadHook(s.Model, body[:n]); err == nil && !bytes.Equal(bytes.TrimSpace(body[:n]), bytes.TrimSpace(body)) {
+				t.Errorf("%s: cut to %d of %d bytes, it is read", s.Model, n, len(body))
+			}
+		}
+		for what, bad := range map[string][]byte{
+			"nothing":            nil,
+			"no object":          []byte(`[]`),
+			"no id":              []byte(`{}`),
+			"an id that is none": h.Hook("../" + canary),
+			"the key":            []byte(canary),
+			"too much":           bytes.Repeat([]byte(" "), events.MaxHookBytes+1),
+			"a page":             []byte("<html>" + canary + "</html>"),
+			"a deep nest":        []byte(strings.Repeat(`{"task":`, 50_000)),
+		} {
+			cb, err := b.driver.ReadHook(s.Model, bad)
+			typed(t, what, err)
+			if cb.ID != "" || cb.Ref != nil || cb.Snapshot != nil {
+				t.Errorf("%s: %+v beside an error", what, cb)
+			}
+		}
+	}
+}

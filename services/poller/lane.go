@@ -1,0 +1,50 @@
+package poller
+
+import (
+	"sync"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+// lane is one provider account at work.
+type lane struct {
+	Lane
+	looks failsafe.Executor[provider.Snapshot]
+
+	mu     sync.Mutex
+	health health
+	// told is what others were told last.
+	told events.HookHealth
+}
+
+// learn changes what is known of the callbacks, and returns it.
+func (l *lane) learn(change func(health) health) health {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.health = change(l.health)
+	return l.health
+}
+
+func (l *lane) rarer(now time.Time) float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.health.rarer(now)
+}
+
+// news returns the figures if others do not know them yet.
+func (l *lane) news() (figures events.HookHealth, fresh bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	figures = l.health.figures()
+	return figures, figures != l.told
+}
+
+func (l *lane) tell(figures events.HookHealth) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told = figures
+}

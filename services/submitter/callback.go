@@ -1,0 +1,60 @@
+package submitter
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"reelay/internal/journal"
+	"reelay/internal/paid"
+	"reelay/internal/provider"
+)
+
+// minSecretBytes is the shortest last segment of a callback URL that is taken for a secret; a shorter one could be any word.
+const minSecretBytes = 16
+
+// callbackURL returns where the provider shall call back about an attempt, empty for nowhere.
+func (s *Service) callbackURL(l *lane, e journal.Entry) string {
+	if s.o.Callback == nil || l.NoCallback {
+		return ""
+	}
+	return s.o.Callback.CallbackURL(l.Name, e.Key(), e.Attempt)
+}
+
+// withoutURL takes the secret of a callback URL out of what came back: a provider that dislikes the URL repeats it, and its words
+// go into the journal, the record and events.
+func withoutURL(r provider.Reply, err error, callbackURL string) (provider.Reply, error) {
+	if callbackURL == "" {
+		return r, err
+	}
+	r.Body = hidden(r.Body, callbackURL)
+	header := make(http.Header, len(r.Header))
+	for name, values := range r.Header {
+		for _, v := range values {
+			header.Add(name, string(hidden([]byte(v), callbackURL)))
+		}
+	}
+	r.Header = header
+	if err == nil {
+		return r, nil
+	}
+	text := string(hidden([]byte(err.Error()), callbackURL))
+	switch {
+	case text == err.Error():
+		return r, err
+	case errors.Is(err, paid.ErrNotSent):
+		return r, fmt.Errorf("%w: %s", paid.ErrNotSent, strings.TrimPrefix(text, paid.ErrNotSent.Error()+": "))
+	}
+	return r, errors.New(text)
+}
+
+// hidden replaces the secret of a callback URL, which no encoding changes.
+func hidden(text []byte, callbackURL string) []byte {
+	secret := callbackURL[strings.LastIndexByte(callbackURL, '/')+1:]
+	if len(secret) < minSecretBytes {
+		return text
+	}
+	return bytes.ReplaceAll(text, []byte(secret), []byte("[redacted]"))
+}
