@@ -51,7 +51,7 @@ func (c *upCmd) Run(ctx context.Context, e *env) error {
 		store = filepath.Join(c.Broker.StoreDir, "sandbox")
 	}
 	if len(resolved.CallbackKeys) == 0 && (resolved.Sandbox || resolved.PublicURL != "") {
-		if resolved.CallbackKeys, err = callback.Kept(filepath.Join(store, "callback.key")); err != nil {
+		if resolved.CallbackKeys, err = callback.Kept(filepath.Join(store, callback.KeyFile)); err != nil {
 			return err
 		}
 	}

@@ -5,11 +5,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
 	"reelay/internal/account"
 	"reelay/internal/bus"
+	"reelay/internal/callback"
 	"reelay/internal/config"
 	"reelay/internal/guard"
 	"reelay/internal/journal"
@@ -46,6 +48,19 @@ func main() {
 		for _, a := range accounts {
 			lanes = append(lanes, submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver, NoCallback: a.NoCallback})
 		}
+		var urls submitter.Callback
+		if resolved.PublicURL != "" {
+			keys := resolved.CallbackKeys
+			if len(keys) == 0 && s.Sandbox {
+				if keys, err = callback.Kept(filepath.Join(s.StoreDir, callback.KeyFile)); err != nil {
+					return err
+				}
+			}
+			if len(keys) == 0 {
+				return &config.SettingError{Env: config.EnvCallbackKey, Err: errors.New("must be set with --public-url, as the edge has it")}
+			}
+			urls = callback.URLs{Public: resolved.PublicURL, Keys: callback.New(keys)}
+		}
 		nc, err := s.Connect("submitter", log)
 		if err != nil {
 			return err
@@ -66,7 +81,7 @@ func main() {
 		})
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Spending: g, Lanes: lanes, Known: account.Known(), Timeout: s.Timeout, Log: log,
+			Bus: b, Journal: j, Spending: g, Lanes: lanes, Known: account.Known(), Timeout: s.Timeout, Callback: urls, Log: log,
 			Registerer: p.Registerer("submitter"),
 		})
 		if err != nil {

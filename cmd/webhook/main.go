@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 
 	"reelay/internal/account"
 	"reelay/internal/bus"
@@ -21,6 +22,8 @@ import (
 type settings struct {
 	config.NATS
 	config.Edge
+	Sandbox   bool   `help:"Take the callbacks of the emulators, with a callback key of this machine if none is set." env:"REELAY_SANDBOX"`
+	StoreDir  string `help:"Directory of that key." env:"REELAY_STORE_DIR" default:".reelay" placeholder:"DIR"`
 	PublicURL string `name:"public-url" help:"Base URL under which providers reach the edge; only its path matters here." env:"REELAY_PUBLIC_URL" placeholder:"URL"`
 	config.Ops
 }
@@ -34,13 +37,19 @@ func main() {
 	log := s.Logger(os.Stderr)
 	os.Exit(proc.Main(context.Background(), log, s.OpsListen, func(_ context.Context, p *proc.Process) error {
 		keys, err := config.CallbackKeys()
+		if err == nil && len(keys) == 0 && s.Sandbox {
+			keys, err = callback.Kept(filepath.Join(s.StoreDir, callback.KeyFile))
+		}
 		if err != nil {
 			return err
+		}
+		if s.Sandbox && s.FalJWKSURL == "" {
+			s.FalJWKSURL = "http://" + config.FalEmulator + "/.well-known/jwks.json"
 		}
 		if len(keys) == 0 {
 			return &config.SettingError{Env: config.EnvCallbackKey, Err: errors.New("must be set, as the submitters have it")}
 		}
-		lanes, err := account.EdgeLanes(account.EdgeOptions{FalUserID: s.FalUserID, FalJWKSURL: s.FalJWKSURL, Log: log})
+		lanes, err := account.EdgeLanes(account.EdgeOptions{FalUserID: s.FalUserID, Emulated: s.Sandbox, FalJWKSURL: s.FalJWKSURL, Log: log})
 		if err != nil {
 			return err
 		}

@@ -78,8 +78,6 @@ type Options struct {
 	SandboxInterval time.Duration
 	// Transport carries the free calls; nil is each driver's own.
 	Transport http.RoundTripper
-	// NoCallback names the lanes whose requests name no callback URL.
-	NoCallback []string
 }
 
 // Open builds an account for each provider that has a key; in the sandbox one for each provider, at its emulator. A base
@@ -126,7 +124,7 @@ func Open(r config.Resolved, o Options) ([]Account, error) {
 		return nil, ErrNone
 	}
 	for i := range all {
-		all[i].NoCallback = slices.Contains(o.NoCallback, all[i].Lane)
+		all[i].NoCallback = slices.Contains(r.NoCallback, all[i].Lane)
 	}
 	return all, nil
 }

@@ -44,6 +44,9 @@ func Parse(text secret.Value) ([]Key, error) {
 	return keys, nil
 }
 
+// KeyFile is the usual name of the file of a key that a machine has made for itself.
+const KeyFile = "callback.key"
+
 // Kept returns the keys of a file in the form that Parse reads. A file that is not there is made, with one random key in it, for
 // nobody but its owner to read.
 func Kept(file string) ([]Key, error) {
@@ -56,15 +59,17 @@ func Kept(file string) ([]Key, error) {
 	}
 	raw := make([]byte, KeyBytes)
 	_, _ = rand.Read(raw) // never fails
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) { // somebody else was faster
-		return readKeys(file)
-	}
+	// Written apart and then given its name: who finds the file finds a whole key.
+	f, err := os.CreateTemp(filepath.Dir(file), ".callback-*") // mode 0600
 	if err != nil {
 		return nil, fmt.Errorf("callback key: %w", err)
 	}
+	defer func() { _ = os.Remove(f.Name()) }()
 	_, err = fmt.Fprintf(f, "local:%s\n", base64.StdEncoding.EncodeToString(raw))
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, fmt.Errorf("callback key: %w", err)
+	}
+	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, os.ErrExist) { // else somebody was faster
 		return nil, fmt.Errorf("callback key: %w", err)
 	}
 	return readKeys(file)

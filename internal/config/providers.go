@@ -29,6 +29,8 @@ type Providers struct {
 	FalPlatformURL string `name:"fal-platform-url" help:"Base URL of fal's platform API; that of --fal-url if only it is set." env:"REELAY_FAL_PLATFORM_URL" placeholder:"URL"`
 	MinimaxURL     string `name:"minimax-url" help:"Base URL of the MiniMax API." env:"REELAY_MINIMAX_URL" placeholder:"URL"`
 	PublicURL      string `name:"public-url" help:"Base URL under which providers reach the webhook edge." env:"REELAY_PUBLIC_URL" placeholder:"URL"`
+	// NoCallback is the switch by lane: its tasks are only looked at.
+	NoCallback string `name:"no-callback" help:"Lanes whose requests name no callback URL, comma separated." env:"REELAY_NO_CALLBACK" placeholder:"LANES"`
 }
 
 // Resolved is Providers as plain values, the keys read.
@@ -42,6 +44,8 @@ type Resolved struct {
 	FalPlatformURL string
 	MinimaxURL     string
 	PublicURL      string
+	// NoCallback names the lanes whose requests name no callback URL.
+	NoCallback []string
 	// CallbackKeys are those of REELAY_CALLBACK_KEY.
 	CallbackKeys []callback.Key
 }
@@ -54,7 +58,7 @@ func (p Providers) Validate() error {
 
 // Resolve checks every field, reads the keys and returns plain values. Its error names the setting and holds no key.
 func (p Providers) Resolve() (Resolved, error) {
-	r := Resolved{Sandbox: p.Sandbox}
+	r := Resolved{Sandbox: p.Sandbox, NoCallback: strings.FieldsFunc(p.NoCallback, func(r rune) bool { return r == ',' || r == ' ' })}
 	for _, u := range []struct {
 		flag, env, raw string
 		to             *string

@@ -13,6 +13,7 @@ import (
 	"reelay/internal/callback"
 	"reelay/internal/config"
 	"reelay/internal/proc"
+	"reelay/services/submitter"
 	"reelay/services/webhook"
 )
 
@@ -27,6 +28,14 @@ func (s *Stack) CallbackURLs() callback.URLs {
 		return callback.URLs{}
 	}
 	return callback.URLs{Public: s.o.Providers.PublicURL, Keys: callback.New(s.o.Providers.CallbackKeys)}
+}
+
+// callback is what the submitters make callback URLs with, nil for none.
+func (s *Stack) callback() submitter.Callback {
+	if s.o.Callback != nil || !s.wantsEdge() {
+		return s.o.Callback
+	}
+	return s.CallbackURLs()
 }
 
 // startEdge starts the webhook edge on a connection of its own. It needs no streams.

@@ -71,8 +71,11 @@ type Options struct {
 	// Dial and Transport carry the calls to the providers; nil for TCP.
 	Dial      paid.Dialer
 	Transport http.RoundTripper
-	// Callback makes the callback URLs of the submitters; nil for none.
+	// Callback makes the callback URLs of the submitters; nil for those of the edge.
 	Callback submitter.Callback
+	// HookTransport carries the emulators' webhooks; nil for TCP. HookFaults befall them.
+	HookTransport http.RoundTripper
+	HookFaults    emulator.Faults
 	// Faults gives each service its failpoints, for simulations; nil for none.
 	Faults func(service string) failpoint.Plan
 	Log    *slog.Logger
@@ -136,18 +139,35 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 	return s, p.AwaitReady(ctx)
 }
 
+// hookScale makes seconds of the minutes after which fal's webhooks are tried again.
+const hookScale = 0.01
+
+// An emulated provider answers calls, and calls back while it runs.
+type emulated interface {
+	http.Handler
+	Run(ctx context.Context) error
+}
+
 // emulate starts an emulator of each provider and points the settings at them.
 func (s *Stack) emulate() error {
+	hooks := s.o.HookTransport
+	if hooks == nil {
+		t := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute} // no proxy: the edge is on this machine
+		s.proc.Defer("webhook connections", func() error { t.CloseIdleConnections(); return nil })
+		hooks = t
+	}
 	for _, e := range []struct {
 		name, address string
 		url           *string
-		handler       func(*emulator.Ledger) http.Handler
+		open          func(*emulator.Ledger) emulated
 	}{
-		{account.Fal, config.FalEmulator, &s.o.Providers.FalURL, func(l *emulator.Ledger) http.Handler {
-			return emufal.New(emufal.Options{Pace: s.o.Pace, Ledger: l, Log: s.o.Log})
+		{account.Fal, config.FalEmulator, &s.o.Providers.FalURL, func(l *emulator.Ledger) emulated {
+			return emufal.New(emufal.Options{
+				Pace: s.o.Pace, Ledger: l, Log: s.o.Log, Transport: hooks, HookScale: hookScale, Faults: s.o.HookFaults,
+			})
 		}},
-		{account.Minimax, config.MinimaxEmulator, &s.o.Providers.MinimaxURL, func(l *emulator.Ledger) http.Handler {
-			return emuminimax.New(emuminimax.Options{Pace: s.o.Pace, Ledger: l, Log: s.o.Log})
+		{account.Minimax, config.MinimaxEmulator, &s.o.Providers.MinimaxURL, func(l *emulator.Ledger) emulated {
+			return emuminimax.New(emuminimax.Options{Pace: s.o.Pace, Ledger: l, Log: s.o.Log, Transport: hooks, Faults: s.o.HookFaults})
 		}},
 	} {
 		ledger, err := emulator.OpenLedger(filepath.Join(s.o.StoreDir, e.name+".ledger"))
@@ -161,7 +181,9 @@ func (s *Stack) emulate() error {
 			return fmt.Errorf("%s emulator: %w", e.name, err)
 		}
 		*e.url = "http://" + l.Addr().String()
-		s.proc.Serve(e.name+" emulator", l, e.handler(ledger))
+		provider := e.open(ledger)
+		s.proc.Go(e.name+" webhooks", provider.Run, nil)
+		s.proc.Serve(e.name+" emulator", l, provider)
 	}
 	return nil
 }
@@ -214,7 +236,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
 			Bus: b, Journal: j, Spending: g, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, Log: s.o.Log,
-			Registerer: p.Registerer(name), Callback: s.o.Callback,
+			Registerer: p.Registerer(name), Callback: s.callback(),
 		})
 		if err != nil {
 			return err
