@@ -13,9 +13,10 @@
 //
 // # Money
 //
-// A second of video is 0.07 USD, an image 0.025, a thousand characters of speech 0.05: about what such models cost, not the
-// price of any of them. X-Fal-Billable-Units of a result is how many; GET /v1/models/pricing tells the prices. Failures are free but for
-// "content_policy_violation" and "no_media_generated", which a model finds only after it has worked; cancelled jobs are free.
+// A few models have the prices of their pages, with and without sound; of the others a second of video is 0.07 USD, an image
+// 0.025, a thousand characters of speech 0.05. X-Fal-Billable-Units of a result is how many; GET /v1/models/pricing tells the
+// prices. Failures are free but for "content_policy_violation" and "no_media_generated", which a model finds only after it has
+// worked; cancelled jobs are free.
 //
 // # Webhooks
 //

@@ -551,6 +551,8 @@ func TestWebhooksAreBounded(t *testing.T) {
 			hooked(t, s, `{}`)
 		}
 		time.Sleep(time.Minute + 4*time.Second + 1)
+		mu.Lock()
+		defer mu.Unlock()
 		if most != bound {
 			t.Errorf("%d at once, want %d", most, bound)
 		}

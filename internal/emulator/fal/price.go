@@ -12,25 +12,45 @@ import (
 	"reelay/internal/emulator"
 )
 
-// A tariff is what a kind of model costs: fal bills in units of its own for each model.
+// A tariff is what a model costs: fal bills in units of its own for each model.
 type tariff struct {
 	unit    string
 	unitUSD float64
+	// silentUSD is the price of a unit with "generate_audio": false, 0 if that makes no difference.
+	silentUSD float64
+	// seconds is how long a video is whose input does not say.
+	seconds float64
 }
 
-// tariffs are by what a model makes: about what models of that kind cost, not the price of any one.
+// tariffs are those of some models by their own pages, at the resolution and with the options that they have by default.
 var tariffs = map[string]tariff{
-	"video": {"second", 0.07},
-	"image": {"image", 0.025},
-	"audio": {"1000 characters", 0.05},
+	"fal-ai/kling-video/v3/pro/text-to-video":      {"second", 0.168, 0.112, 5},
+	"fal-ai/kling-video/v3/pro/image-to-video":     {"second", 0.168, 0.112, 5},
+	"fal-ai/kling-video/v3/standard/text-to-video": {"second", 0.126, 0.084, 5},
+	"fal-ai/veo3.1":                {"second", 0.40, 0.20, 8},
+	"fal-ai/veo3.1/image-to-video": {"second", 0.40, 0.20, 8},
+	"fal-ai/veo3.1/fast":           {"second", 0.15, 0.10, 8},
+	"fal-ai/flux/dev":              {"megapixel", 0.025, 0, 0},
+	"fal-ai/flux/schnell":          {"megapixel", 0.003, 0, 0},
 }
 
-const (
-	defaultSeconds = 5
-	maxImages      = 4
-)
+// kinds are stand-ins for the tariffs of all other models, by what a model makes.
+var kinds = map[string]tariff{
+	"video": {"second", 0.07, 0, 5},
+	"image": {"image", 0.025, 0, 0},
+	"audio": {"1000 characters", 0.05, 0, 0},
+}
 
-// unitsOf is how many units a job costs if it succeeds.
+func tariffOf(model string) tariff {
+	if t, ok := tariffs[model]; ok {
+		return t
+	}
+	return kinds[mediaType(model)]
+}
+
+const maxImages = 4
+
+// unitsOf is how many units a job costs if it succeeds. An image counts as one megapixel, whatever its size.
 func unitsOf(j emulator.Job) float64 {
 	var in struct {
 		Duration json.RawMessage `json:"duration"`
@@ -49,7 +69,7 @@ func unitsOf(j emulator.Job) float64 {
 		if s, err := strconv.ParseFloat(text, 64); err == nil && s > 0 && s <= 3600 {
 			return s
 		}
-		return defaultSeconds
+		return tariffOf(j.Model).seconds
 	}
 }
 
@@ -64,7 +84,16 @@ func imagesOf(j emulator.Job) int {
 
 // priceUSD is what a job costs if it succeeds, to the billionth of a dollar, in which fal counts.
 func priceUSD(j emulator.Job) float64 {
-	return math.Round(unitsOf(j)*tariffs[mediaType(j.Model)].unitUSD*1e9) / 1e9
+	var in struct {
+		Audio json.RawMessage `json:"generate_audio"`
+	}
+	_ = json.Unmarshal(j.Input, &in) // it was accepted, whatever it is
+	t := tariffOf(j.Model)
+	usd := t.unitUSD
+	if string(in.Audio) == "false" && t.silentUSD > 0 {
+		usd = t.silentUSD
+	}
+	return math.Round(unitsOf(j)*usd*1e9) / 1e9
 }
 
 // billed reports whether a job in that state is charged for. fal charges for no error of its own and not for time in the queue;
@@ -114,7 +143,7 @@ func prices(w http.ResponseWriter, r *http.Request) {
 				detail(w, http.StatusUnprocessableEntity, "endpoint_id: give 1 to "+strconv.Itoa(maxListEndpoints))
 				return
 			}
-			t := tariffs[mediaType(id)]
+			t := tariffOf(id)
 			body.Prices = append(body.Prices, price{id, t.unitUSD, t.unit, "USD"})
 		}
 	}

@@ -15,16 +15,23 @@ func TestPrices(t *testing.T) {
 		model, input string
 		usd          float64
 	}{
-		{model, `{}`, 0.35},
-		{model, `{"duration":"10"}`, 0.7},
-		{model, `{"duration":"8s"}`, 0.56},
-		{model, `{"duration":3}`, 0.21},
-		{model, `{"duration":"auto"}`, 0.35},
-		{model, `{"duration":-3}`, 0.35},
-		{model, `{"duration":1e9}`, 0.35},
-		{model, `{"duration":{}}`, 0.35},
-		{"fal-ai/flux/schnell", `{"num_images":3}`, 0.075},
-		{"fal-ai/flux/schnell", `{"num_images":-3}`, 0.025},
+		{model, `{}`, 0.84},
+		{model, `{"generate_audio":true}`, 0.84},
+		{model, `{"generate_audio":false}`, 0.56},
+		{model, `{"generate_audio":"no"}`, 0.84},
+		{model, `{"duration":"10"}`, 1.68},
+		{model, `{"duration":"8s"}`, 1.344},
+		{model, `{"duration":3}`, 0.504},
+		{model, `{"duration":"auto"}`, 0.84},
+		{model, `{"duration":-3}`, 0.84},
+		{model, `{"duration":1e9}`, 0.84},
+		{model, `{"duration":{}}`, 0.84},
+		{"fal-ai/veo3.1", `{}`, 3.2},
+		{"fal-ai/veo3.1/fast", `{"duration":"4s","generate_audio":false}`, 0.4},
+		{"someone/some-video", `{"duration":3,"generate_audio":false}`, 0.21},
+		{"fal-ai/flux/schnell", `{"num_images":3}`, 0.009},
+		{"fal-ai/flux/schnell", `{"num_images":-3}`, 0.003},
+		{"fal-ai/nano-banana-2", `{"num_images":3}`, 0.075},
 		{"fal-ai/elevenlabs/tts/eleven-v3", `{"text":"äöü"}`, 0.00015},
 	} {
 		if got := priceUSD(emulator.Job{Model: row.model, Input: json.RawMessage(row.input)}); got != row.usd {
@@ -33,8 +40,8 @@ func TestPrices(t *testing.T) {
 	}
 	s := New(Options{})
 	w := do(t, s, "GET", "/v1/models/pricing?endpoint_id="+model+",fal-ai/flux/dev", "")
-	want := `{"prices":[{"endpoint_id":"` + model + `","unit_price":0.07,"unit":"second","currency":"USD"},` +
-		`{"endpoint_id":"fal-ai/flux/dev","unit_price":0.025,"unit":"image","currency":"USD"}],"next_cursor":null,"has_more":false}` + "\n"
+	want := `{"prices":[{"endpoint_id":"` + model + `","unit_price":0.168,"unit":"second","currency":"USD"},` +
+		`{"endpoint_id":"fal-ai/flux/dev","unit_price":0.025,"unit":"megapixel","currency":"USD"}],"next_cursor":null,"has_more":false}` + "\n"
 	if w.Code != 200 || w.Body.String() != want {
 		t.Errorf("%d %s\nwant %s", w.Code, w.Body, want)
 	}
@@ -49,14 +56,14 @@ func TestBilled(t *testing.T) {
 		usd           float64
 		units         string
 	}{
-		{"success", `{}`, false, 0.35, "5"},
+		{"success", `{}`, false, 0.84, "5"},
 		{"the input was wrong", `{"fail":"422"}`, false, 0, "0"},
-		{"found after the work", `{"fail":"content_policy_violation"}`, false, 0.35, "5"},
-		{"nothing made after the work", `{"fail":"no_media_generated"}`, false, 0.35, "5"},
+		{"found after the work", `{"fail":"content_policy_violation"}`, false, 0.84, "5"},
+		{"nothing made after the work", `{"fail":"no_media_generated"}`, false, 0.84, "5"},
 		{"the model broke", `{"fail":"internal_server_error"}`, false, 0, "0"},
 		{"fal broke", `{"fail":"runner_disconnected"}`, false, 0, ""},
 		{"cancelled", `{}`, true, 0, ""},
-		{"cancel ignored", `{"cancel":"ignored"}`, true, 0.35, "5"},
+		{"cancel ignored", `{"cancel":"ignored"}`, true, 0.84, "5"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := New(Options{Pace: emulator.Pace{Run: time.Minute}})

@@ -59,7 +59,7 @@ func TestSubmitBody(t *testing.T) {
 		t.Errorf("%d %s\nwant 200 %s", w.Code, w.Body, want)
 	}
 	jobs := s.Ledger().Jobs()
-	if len(jobs) != 1 || jobs[0].Correlation != "https://h.example.test/cb" || jobs[0].Model != model || !jobs[0].Answered || jobs[0].PriceUSD != 0.35 {
+	if len(jobs) != 1 || jobs[0].Correlation != "https://h.example.test/cb" || jobs[0].Model != model || !jobs[0].Answered || jobs[0].PriceUSD != 0.84 {
 		t.Errorf("ledger %+v", jobs)
 	}
 }
@@ -188,7 +188,7 @@ func TestResultShapes(t *testing.T) {
 		{model, `{"duration":"auto"}`, `"video":`, "5"},
 		{"fal-ai/flux/schnell", `{"num_images":2,"prompt":"p"}`, `"images":[{"url":"https://media.example.test/media/`, "2"},
 		{"fal-ai/flux/schnell", `{"num_images":99}`, `"has_nsfw_concepts":[false,false,false,false]`, "4"},
-		{"fal-ai/veo3.1/image-to-video", `{}`, `"video":`, "5"},
+		{"fal-ai/veo3.1/image-to-video", `{}`, `"video":`, "8"},
 		{"fal-ai/minimax/speech-2.8-hd", `{"prompt":"Grüße"}`, `"audio":{"url":`, "0.005"},
 	} {
 		w := do(t, s, "POST", "/"+row.model, row.body)
