@@ -137,9 +137,14 @@ func startSandbox(ctx context.Context, log *slog.Logger) (*nats.Conn, func(), er
 			log.Warn("sandbox", "error", err)
 		}
 	}
+	keys, err := callback.Kept(filepath.Join(dir, callback.KeyFile))
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
 	// Nothing in it outlives the process, so no write has to wait for the disk.
 	s, err := stack.Start(ctx, p, stack.Options{
-		StoreDir: dir, Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true}, Log: log,
+		StoreDir: dir, Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true, CallbackKeys: keys}, Log: log,
 	})
 	if err != nil {
 		stop()

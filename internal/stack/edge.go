@@ -12,6 +12,7 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/callback"
 	"reelay/internal/config"
+	emufal "reelay/internal/emulator/fal"
 	"reelay/internal/proc"
 	"reelay/services/submitter"
 	"reelay/services/webhook"
@@ -43,6 +44,9 @@ func (s *Stack) startEdge(p *proc.Process, nc *nats.Conn, name string) error {
 	e, sandbox := s.o.Edge, s.o.Providers.Sandbox
 	if sandbox && e.FalJWKSURL == "" {
 		e.FalJWKSURL = s.o.Providers.FalURL + "/.well-known/jwks.json"
+	}
+	if sandbox {
+		e.FalUserID = cmp.Or(e.FalUserID, emufal.DefaultUserID)
 	}
 	lanes, err := account.EdgeLanes(account.EdgeOptions{
 		FalUserID: e.FalUserID, Emulated: sandbox, FalJWKSURL: e.FalJWKSURL, Transport: s.o.Transport, Log: s.o.Log,
