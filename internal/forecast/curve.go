@@ -14,19 +14,21 @@ const (
 	leastLog = -690.0
 )
 
-var logRatio = math.Log(gridRatio)
+var (
+	logRatio = math.Log(gridRatio)
+	times    = grid() // of all curves; never changed
+)
 
 // A Curve says which share of tasks takes longer than a time. Between its points the risk of an end is even. It is not changed
 // once made.
 type Curve struct {
-	times  []float64
 	logs   []float64 // of the share that takes longer than times[i]
 	spread float64
 }
 
 // newCurve makes a curve of the mass of each cell; the sum of the masses need not be 1, but positive.
 func newCurve(mass []float64) *Curve {
-	c := &Curve{times: grid(), logs: make([]float64, gridCells+1)}
+	c := &Curve{logs: make([]float64, gridCells+1)}
 	total, tail := 0.0, 0.0
 	for _, m := range mass {
 		total += m
@@ -46,9 +48,7 @@ func newCurve(mass []float64) *Curve {
 	return c
 }
 
-// grid returns the times of all curves.
-func grid() []float64 {
-	times := make([]float64, gridCells+1)
+func grid() (times [gridCells + 1]float64) {
 	for i := range times {
 		times[i] = firstTime * math.Exp(float64(i)*logRatio)
 	}
@@ -76,16 +76,16 @@ func (c *Curve) logLonger(t float64) float64 {
 	if t <= 0 {
 		return 0
 	}
-	if t < c.times[0] {
+	if t < times[0] {
 		return c.logs[0]
 	}
 	i := cellOf(t)
-	return c.logs[i] - c.risk(i)*(t-c.times[i])
+	return c.logs[i] - c.risk(i)*(t-times[i])
 }
 
 // risk returns the risk of an end, per second, within a cell.
 func (c *Curve) risk(cell int) float64 {
-	return (c.logs[cell] - c.logs[cell+1]) / (c.times[cell+1] - c.times[cell])
+	return (c.logs[cell] - c.logs[cell+1]) / (times[cell+1] - times[cell])
 }
 
 // Longer returns the share of tasks that takes longer than d, from 0 to 1.
@@ -108,14 +108,14 @@ func (c *Curve) remaining(elapsed, p float64) float64 {
 		}
 	}
 	if low == 0 {
-		return max(0, c.times[0]-elapsed)
+		return max(0, times[0]-elapsed)
 	}
 	cell := min(low, gridCells) - 1
 	risk := c.risk(cell)
 	if risk <= 0 {
-		return max(0, c.times[low]-elapsed)
+		return max(0, times[low]-elapsed)
 	}
-	return max(0, c.times[cell]+(c.logs[cell]-want)/risk-elapsed)
+	return max(0, times[cell]+(c.logs[cell]-want)/risk-elapsed)
 }
 
 // mix returns the curve of a share of tasks of each kind. The shares sum to 1; a nil curve has none.

@@ -6,6 +6,8 @@ const (
 	longHalfLife  = 150
 	// openness is the share of the odds that is dealt anew at each sample, so that who was wrong for long can come back.
 	openness = 0.01
+	// leastDensity is granted to every prophet: nothing is impossible.
+	leastDensity = 1e-9
 )
 
 // The prophets of a history, by whose success a curve is mixed.
@@ -32,27 +34,23 @@ func newHistory() (history, error) {
 	return h, err
 }
 
-// curves returns what each prophet says; nil of one that knows nothing.
-func (h *history) curves(over *Curve) [prophets]*Curve {
-	return [prophets]*Curve{shortMemory: h.Short.curve(), longMemory: h.Long.curve(), levelAbove: over}
-}
-
 // believed mixes the prophets by their odds.
 func (h *history) believed(over *Curve) *Curve {
-	curves := h.curves(over)
-	if curves[longMemory] == nil {
+	if h.Long.sketch.IsEmpty() {
 		return over
 	}
-	return mix(curves[:], h.Odds[:])
+	return mix([]*Curve{shortMemory: h.Short.curve(), longMemory: h.Long.curve(), levelAbove: over}, h.Odds[:])
 }
 
 // learn weighs the prophets by how likely they held the span, then takes it in.
 func (h *history) learn(seconds float64, over *Curve) error {
-	curves := h.curves(over)
-	if curves[longMemory] != nil {
+	if !h.Long.sketch.IsEmpty() {
+		likely := [prophets]float64{
+			shortMemory: h.Short.density(seconds), longMemory: h.Long.density(seconds), levelAbove: over.density(seconds),
+		}
 		total := 0.0
-		for i, c := range curves {
-			h.Odds[i] *= c.density(seconds) + 1e-9
+		for i := range h.Odds {
+			h.Odds[i] *= likely[i] + leastDensity
 			total += h.Odds[i]
 		}
 		for i := range h.Odds {

@@ -18,10 +18,12 @@ const (
 	leastWeight = 0.001
 
 	// With few samples their own spread says little: usualSpread, of the logarithm, counts as much as spreadWeight samples.
-	usualSpread  = 0.35
+	usualSpread  = 0.4
 	spreadWeight = 2
 	// humpWeight is from how many samples on they may show that there is more than one hump.
 	humpWeight = 20
+	// widthPower is how fast the bells become narrower with the number of samples.
+	widthPower = 0.25
 )
 
 // errMemory says that a stored memory is not one.
@@ -48,13 +50,10 @@ func (m memory) add(seconds, halfLife float64) error {
 // weight is how many samples the memory is worth.
 func (m memory) weight() float64 { return m.sketch.GetCount() }
 
-// curve smooths the memory, the more the fewer samples it is worth. It is nil for an empty one.
-func (m memory) curve() *Curve {
-	n := m.weight()
-	if n <= 0 {
-		return nil
-	}
-	sum, square := 0.0, 0.0
+// width is that of the bell, in the logarithm of time, that each sample stands for: the wider the fewer they are. Silverman's rule is
+// made for curves that are to look smooth; one that is narrower with many samples foretells better.
+func (m memory) width() float64 {
+	n, sum, square := m.weight(), 0.0, 0.0
 	m.sketch.ForEach(func(value, count float64) bool {
 		x := math.Log(value)
 		sum += count * x
@@ -66,13 +65,31 @@ func (m memory) curve() *Curve {
 	if n >= humpWeight {
 		spread = min(spread, m.narrowest()) // the humps of a provider with fast and slow days stay apart
 	}
-	width := max(logRatio, 0.9*spread*math.Pow(n, -0.2)) // Silverman's rule
-	mass := make([]float64, gridCells)
+	return max(logRatio, 0.9*spread*math.Pow(n, -widthPower))
+}
+
+// curve smooths the memory. It is nil for an empty one.
+func (m memory) curve() *Curve {
+	if m.sketch.IsEmpty() {
+		return nil
+	}
+	width, mass := m.width(), make([]float64, gridCells)
 	m.sketch.ForEach(func(value, count float64) bool {
 		addBell(mass, value, count, width)
 		return false
 	})
 	return newCurve(mass)
+}
+
+// density is that of curve at one time, without making it.
+func (m memory) density(seconds float64) float64 {
+	width, sum := m.width(), 0.0
+	m.sketch.ForEach(func(value, count float64) bool {
+		z := math.Log(seconds/value) / width
+		sum += count * math.Exp(-z*z/2)
+		return false
+	})
+	return sum / (m.weight() * width * math.Sqrt(2*math.Pi))
 }
 
 // narrowest returns the standard deviation, of the logarithm, of the bell whose middle third is as wide as the narrowest third of

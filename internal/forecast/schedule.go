@@ -14,7 +14,7 @@ const (
 	// callbackCap is how many caps may lie between two looks at a task whose callback is as good as sure.
 	callbackCap = 10
 	// leastMissed is the share of callbacks that is taken to go missing, at least.
-	leastMissed = 0.01
+	leastMissed = 0.005
 	// steps is how finely a gap between looks is searched for.
 	steps = 24
 )
@@ -106,6 +106,8 @@ func (s *Schedule) gap(from, missed float64) float64 {
 		ended := -math.Expm1(s.curve.logLonger(t) - began) * missed
 		return ended / (ended + math.Exp(s.curve.logLonger(t)-began))
 	}
+	// The rarer a callback goes missing, the longer such an end may go unnoticed.
+	price := s.price / math.Sqrt(missed)
 	waste, before := 0.0, 0.0
 	// The step grows with the gap, so that a short gap is found as exactly as a long one.
 	at, step := 0.0, s.spacing/4
@@ -116,8 +118,8 @@ func (s *Schedule) gap(from, missed float64) float64 {
 		}
 		share := unseen(from + at + step)
 		more := (before + share) / 2 * step
-		if waste+more >= s.price {
-			at += step * (s.price - waste) / more
+		if waste+more >= price {
+			at += step * (price - waste) / more
 			break
 		}
 		waste += more
