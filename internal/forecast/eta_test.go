@@ -68,8 +68,9 @@ func TestFewSamples(t *testing.T) {
 			s := newSchool(t)
 			one := func() float64 { return median * math.Exp(sigma*r.NormFloat64()) }
 			for range n {
-				s.teach(forecast.Sample{Class: class, At: s.now, Whole: seconds(one())})
+				s.pending = append(s.pending, forecast.Sample{Class: class, At: s.now, Whole: seconds(one())})
 			}
+			s.flush()
 			e, _ := s.atlas.Forecast(class).Estimate(s.running(0), s.now, forecast.Line{})
 			if takes := seconds(one()); e.Earliest <= takes && takes <= e.Latest {
 				inside++

@@ -22,7 +22,7 @@ const (
 	// levelVersion is that of the stored form. Another one is forgotten: only learning is lost.
 	levelVersion = 1
 	// MaxLevelBytes is the largest stored form of what is known under one key.
-	MaxLevelBytes = 24 << 10
+	MaxLevelBytes = 16 << 10
 )
 
 // ErrLevel says that a stored value is not what this build has learned.

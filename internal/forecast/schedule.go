@@ -103,7 +103,7 @@ func (s *Schedule) gap(from, missed float64) float64 {
 	}
 	began := s.curve.logLonger(from)
 	unseen := func(t float64) float64 { // the share that has ended by t, of those from which nothing was heard
-		ended := -math.Expm1(s.curve.logLonger(t) - began) * missed
+		ended := -math.Expm1(s.curve.logLonger(t)-began) * missed
 		return ended / (ended + math.Exp(s.curve.logLonger(t)-began))
 	}
 	// The rarer a callback goes missing, the longer such an end may go unnoticed.

@@ -64,6 +64,8 @@ type school struct {
 	stored map[string][]byte
 	class  forecast.Class
 	now    time.Time
+	// pending is what flush is to take in.
+	pending []forecast.Sample
 }
 
 func newSchool(tb testing.TB) *school {
@@ -85,6 +87,14 @@ func (s *school) teach(samples ...forecast.Sample) {
 	}
 }
 
+func (s *school) flush() {
+	s.Helper()
+	if len(s.pending) > 0 {
+		s.teach(s.pending...)
+	}
+	s.pending = nil
+}
+
 // running is a task of the school's class, submitted elapsed seconds before the school's now.
 func (s *school) running(elapsed float64) events.Task {
 	submitted := s.now.Add(-seconds(elapsed))
@@ -94,7 +104,7 @@ func (s *school) running(elapsed float64) events.Task {
 	}
 }
 
-// live looks at a task that takes the given seconds until a look finds it ended, and learns from what was seen.
+// live looks at a task that takes the given seconds until a look finds it ended, and keeps what was seen for flush.
 func (s *school) live(takes float64) (lag float64, looks int) {
 	s.Helper()
 	f := s.atlas.Forecast(s.class)
@@ -104,16 +114,21 @@ func (s *school) live(takes float64) (lag float64, looks int) {
 	}
 	s.now = s.now.Add(seconds(at))
 	unseen := f.Unseen(s.running(at), s.now, every)
-	s.teach(forecast.Sample{Class: s.class, At: s.now, Whole: seconds(at) - unseen})
+	s.pending = append(s.pending, forecast.Sample{Class: s.class, At: s.now, Whole: seconds(at) - unseen})
 	return at - takes, looks
 }
 
-// taught is a school after n tasks of a world.
+// taught is a school after n tasks of a world. As with a busy poller, most samples are stored a few at a time.
 func taught(tb testing.TB, draw func(*rand.Rand) float64, n int, r *rand.Rand) *school {
+	tb.Helper()
 	s := newSchool(tb)
-	for range n {
+	for i := range n {
 		s.live(draw(r))
+		if i < 10 || i%10 == 9 {
+			s.flush()
+		}
 	}
+	s.flush()
 	return s
 }
 
