@@ -112,6 +112,10 @@ type LaneQueue struct {
 	FailedLastHour    int `json:"failed_last_hour"`
 	// OldestWaitingS is the age, in seconds, of the task that waits longest for its submit.
 	OldestWaitingS float64 `json:"oldest_waiting_s"`
+	// SentPerMinute is how fast tasks have left the line of late; 0 if fewer than two have.
+	SentPerMinute float64 `json:"sent_per_minute,omitempty"`
+	// Typical is how long the provider takes, by task type; types that nothing was learned of are left out.
+	Typical map[TaskType]Typical `json:"typical,omitempty"`
 }
 
 // TimelineReply answers timeline: who decided what, when.

@@ -33,7 +33,7 @@ func TestCurve(t *testing.T) {
 			rt.Fatalf("after %v, %v remain at %v and %v at %v", elapsed, left, p, c.Remaining(elapsed, p+0.01), p+0.01)
 		}
 		begun := c.Longer(elapsed)
-		if begun > 1 || begun <= 0 || c.Longer(elapsed+time.Second) > begun {
+		if begun > 1 || begun < 0 || c.Longer(elapsed+time.Second) > begun {
 			rt.Fatalf("%v take longer than %v, %v longer than a second more", begun, elapsed, c.Longer(elapsed+time.Second))
 		}
 		if got := 1 - c.Longer(elapsed+left)/begun; begun > 1e-250 && left > time.Microsecond && math.Abs(got-p) > 0.01 {

@@ -120,7 +120,7 @@ func TestPace(t *testing.T) {
 		{"slower than nine of ten", steady, 8 * time.Minute, events.PaceSlow},
 		{"slower than all, others end", steady, 20 * time.Minute, events.PaceStuck},
 		{"slower than all, nobody ends", quiet, 20 * time.Minute, events.PaceSlow},
-		{"slow, like all of late", busy, 8 * time.Minute, events.PaceCongested},
+		{"slow, like all of late", busy, 10 * time.Minute, events.PaceCongested},
 		{"slower than all, like all of late", busy, 20 * time.Minute, events.PaceCongested},
 		{"early, others slow", busy, time.Minute, events.PaceNormal},
 		{"of what nothing is known", newSchool(t), 5 * time.Minute, events.PaceNormal},

@@ -76,6 +76,9 @@ func (f *Forecast) curves() [stages]*Curve {
 // Curve returns what is believed about a stage.
 func (f *Forecast) Curve(s Stage) *Curve { return f.stages[s].believed }
 
+// Learned reports whether anything was learned about a stage.
+func (f *Forecast) Learned(s Stage) bool { return f.stages[s].known > 0 }
+
 // Samples returns how many tasks this level has learned from; 0 if the forecast is but that of the task type.
 func (f *Forecast) Samples() int { return f.samples }
 

@@ -42,6 +42,7 @@ func (s *Service) task(ctx context.Context, k events.Key) (any, error) {
 		return nil, err
 	}
 	s.place(&t)
+	s.foretell(&t, time.Now())
 	return events.TaskReply{Task: t}, nil
 }
 
@@ -73,7 +74,9 @@ func (s *Service) timeline(ctx context.Context, c call) (any, error) {
 }
 
 func (s *Service) queue(_ context.Context, c call) (any, error) {
-	return s.index.queue(c.key.Project, s.o.Lanes, time.Now()), nil
+	r := s.index.queue(c.key.Project, s.o.Lanes, time.Now())
+	s.typical(r.Lanes)
+	return r, nil
 }
 
 // wait answers when the task has ended, after the timeout, or when the service stops.
@@ -160,5 +163,6 @@ func (s *Service) record(ctx context.Context, f filter, e *entry) (json.RawMessa
 		return nil, err
 	}
 	s.place(&t)
+	s.foretell(&t, time.Now())
 	return events.Marshal(t)
 }
