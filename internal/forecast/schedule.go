@@ -8,9 +8,9 @@ import (
 const (
 	// guard is the share of the broad curve in the one that looks go by: a provider that becomes faster is not missed.
 	guard = 0.03
-	// defaultCap is how many intervals may lie between two looks, spacing how many have to, at least, if Pacing does not say.
+	// defaultCap is how many intervals may lie between two looks, defaultSpacing how many have to, at least, if Pacing does not say.
 	defaultCap     = 9
-	defaultSpacing = 0.2
+	defaultSpacing = 0.5
 	// callbackCap is how many caps may lie between two looks at a task whose callback is as good as sure.
 	callbackCap = 10
 	// leastMissed is the share of callbacks that is taken to go missing, at least.
@@ -23,7 +23,7 @@ const (
 type Pacing struct {
 	// Interval is the fixed interval whose mean lag, half of it, is to be kept.
 	Interval time.Duration
-	// Spacing and Cap are the least and greatest time between two looks; a fifth and nine times the interval if 0.
+	// Spacing and Cap are the least and greatest time between two looks; half and nine times the interval if 0.
 	Spacing, Cap time.Duration
 }
 

@@ -50,7 +50,7 @@ func (s *Service) watch(ctx context.Context, m bus.Message) bus.Verdict {
 	case t.Phase == events.PhaseDone:
 		return bus.Again(max(lateInterval, l.Interval))
 	}
-	return bus.Again(jittered(l.Interval))
+	return bus.Again(jittered(s.nextLook(l, t, time.Now(), 1)))
 }
 
 // heartbeat acts on what is overdue.
@@ -143,6 +143,7 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task) (events.Task
 	if err == nil && c.Written && c.Task.Status.Terminal() {
 		s.metrics.ended.WithLabelValues(l.Name, string(c.Task.Status)).Inc()
 		s.log.Info("ended", "task", t.Key(), "status", c.Task.Status, "after", c.Task.CompletedAt.Sub(c.Task.CreatedAt))
+		s.learn(l, c.Task)
 	}
 	return c.Task, err
 }
