@@ -17,6 +17,10 @@ const (
 	leastMissed = 0.005
 	// steps is how finely a gap between looks is searched for.
 	steps = 24
+	// maxLooks bounds the looks that a price is judged by: an interval may be short and a task long.
+	maxLooks = 500
+	// leastInterval is the shortest interval there is.
+	leastInterval = time.Millisecond
 )
 
 // Pacing is how often a lane may and should be looked at.
@@ -28,6 +32,7 @@ type Pacing struct {
 }
 
 func (p Pacing) withDefaults() Pacing {
+	p.Interval = max(p.Interval, leastInterval)
 	if p.Spacing <= 0 {
 		p.Spacing = time.Duration(defaultSpacing * float64(p.Interval))
 	}
@@ -72,7 +77,7 @@ func newSchedule(believed, broad *Curve, p Pacing, known float64) *Schedule {
 func (s *Schedule) lag(truth *Curve) float64 {
 	sum, from := 0.0, 0.0
 	left := 1.0
-	for left > 0.005 {
+	for n := 0; n < maxLooks && left > 0.005; n++ {
 		next := from + s.gap(from, 1)
 		// The lag of those that end in between is the mean over the gap; a few points are enough.
 		const points = 8
@@ -84,6 +89,9 @@ func (s *Schedule) lag(truth *Curve) float64 {
 			at = upto
 		}
 		from, left = next, at
+	}
+	if left == 1 { // nothing ends for so long that its lag does not matter
+		return 0
 	}
 	return sum / (1 - left)
 }

@@ -36,6 +36,18 @@ func TestUnknownPace(t *testing.T) {
 	}
 }
 
+// TestShortInterval: an interval that is nothing beside the tasks, or is nothing, gives a schedule all the same.
+func TestShortInterval(t *testing.T) {
+	s := newSchool(t)
+	s.teach(forecast.Sample{Class: class, At: epoch, Whole: 100 * time.Hour})
+	for _, interval := range []time.Duration{-time.Second, 0, time.Microsecond, 500 * time.Millisecond} {
+		gap := s.atlas.Forecast(class).Schedule(forecast.Whole, forecast.Pacing{Interval: interval}).Gap(time.Hour, 1)
+		if gap <= 0 || gap > max(9*interval, time.Second) {
+			t.Errorf("every %v: %v", interval, gap)
+		}
+	}
+}
+
 func TestNext(t *testing.T) {
 	s := newSchool(t)
 	for range 60 {
