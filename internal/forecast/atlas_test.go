@@ -51,6 +51,22 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+// TestLevelsAbove: a size that knows little changes its mind with its model.
+func TestLevelsAbove(t *testing.T) {
+	s := newSchool(t)
+	late := func() time.Duration { return s.atlas.Forecast(class).Curve(forecast.Whole).Remaining(0, 0.9) }
+	s.teach(forecast.Sample{Class: class, At: epoch, Whole: 100 * time.Second})
+	before := late()
+	s.class.Size = "s12"
+	for range 50 {
+		s.pending = append(s.pending, forecast.Sample{Class: s.class, At: epoch, Whole: 2000 * time.Second})
+	}
+	s.flush()
+	if after := late(); after < 2*before {
+		t.Errorf("nine of ten within %v before, %v after the model was learned", before, after)
+	}
+}
+
 // TestStoredSize: no history, however odd, is stored in more than the limit, and none grows without end.
 func TestStoredSize(t *testing.T) {
 	s, r := newSchool(t), rand.New(rand.NewPCG(8, 8))

@@ -2,6 +2,7 @@ package forecast_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -110,11 +111,16 @@ func TestDrift(t *testing.T) {
 		times float64
 	}{{"twice as fast", 0.5}, {"twice as slow", 2}} {
 		first, then, looks := 0.0, 0.0, 0
+		off := 0.0 // of the median that is believed, in the logarithm
 		for seed := range uint64(seeds) {
 			r := rand.New(rand.NewPCG(seed, 3))
 			s := taught(t, bell(4, 8, 1), known, r)
 			draw := bell(4, 8, row.times)
 			for i := range until {
+				if i == since {
+					median := s.atlas.Forecast(class).Curve(forecast.Whole).Remaining(0, 0.5)
+					off += math.Abs(math.Log(median.Seconds()/(row.times*60*math.Sqrt(4*8)))) / seeds
+				}
 				lag, n := s.live(draw(r))
 				s.flush()
 				if i < since {
@@ -129,6 +135,9 @@ func TestDrift(t *testing.T) {
 			until-since, float64(looks)/seeds/(until-since))
 		if then > 7.5 {
 			t.Errorf("%s: lag %.1f s after %d tasks, want at most 7.5", row.name, then, since)
+		}
+		if off > 0.1 {
+			t.Errorf("%s: the median is %.2f times off after %d tasks", row.name, math.Exp(off), since)
 		}
 		if first > 30 {
 			t.Errorf("%s: lag %.1f s over the first %d tasks", row.name, first, since)
