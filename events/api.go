@@ -114,6 +114,10 @@ type LaneQueue struct {
 	OldestWaitingS float64 `json:"oldest_waiting_s"`
 	// Hooks is how well the provider's callbacks arrive; absent where none was asked for in the last hour.
 	Hooks *HookHealth `json:"hooks,omitempty"`
+	// SentPerMinute is how fast tasks have left the line of late; 0 if fewer than two have.
+	SentPerMinute float64 `json:"sent_per_minute,omitempty"`
+	// Typical is how long the provider takes, by task type; types that nothing was learned of are left out.
+	Typical map[TaskType]Typical `json:"typical,omitempty"`
 }
 
 // HookHealth is how well a provider's callbacks arrive, learned from the ends of tasks that had asked for one; the newest count

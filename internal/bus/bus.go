@@ -48,9 +48,11 @@ type Bus struct {
 	objects jetstream.ObjectStore
 	lanes   jetstream.KeyValue
 	health  jetstream.KeyValue
-	log     *slog.Logger
-	faults  failpoint.Plan
-	dead    *prometheus.CounterVec
+	// forecasts is the bucket of what was learned.
+	forecasts jetstream.KeyValue
+	log       *slog.Logger
+	faults    failpoint.Plan
+	dead      *prometheus.CounterVec
 }
 
 // Options configure Open.
@@ -94,6 +96,9 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	}
 	if b.health, err = b.openHealth(ctx, max(1, o.Replicas)); err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", HealthBucket, err)
+	}
+	if b.forecasts, err = b.openForecasts(ctx, max(1, o.Replicas)); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", ForecastBucket, err)
 	}
 	if o.Registerer != nil { // only now: a failed Open may be repeated
 		o.Registerer.MustRegister(b.dead)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -215,4 +216,16 @@ func respond(msg jetstream.Msg, v Verdict) error {
 	default:
 		return msg.NakWithDelay(v.again)
 	}
+}
+
+// Backlog counts the messages of a consumer that are not acknowledged, delivered or not. It fails with an error of the broker.
+func (b *Bus) Backlog(ctx context.Context, c events.Consumer) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	made, err := b.js.Consumer(ctx, c.Stream, c.Durable)
+	if err != nil {
+		return 0, fmt.Errorf("consumer %s of %s: %w", c.Durable, c.Stream, err)
+	}
+	info := made.CachedInfo()
+	return info.NumAckPending + int(min(info.NumPending, math.MaxInt32)), nil
 }

@@ -39,8 +39,8 @@ func TestOpenMakesTheTable(t *testing.T) {
 	bubble(t, func(b *broker) {
 		b.open()
 		got := b.configs(b.connect())
-		if len(got) != len(events.Streams())+3 {
-			b.Errorf("%d streams, want those of the table, the object store, the switches of the lanes and the health of callbacks", len(got))
+		if len(got) != len(events.Streams())+4 {
+			b.Errorf("%d streams, want those of the table, the object store and the buckets beside it", len(got))
 		}
 		for _, s := range events.Streams() {
 			c := got[s.Name]

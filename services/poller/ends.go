@@ -20,6 +20,7 @@ func (s *Service) ended(l *lane, c task.Change, why cause) {
 	}
 	s.metrics.ended.WithLabelValues(l.Name, string(t.Status)).Inc()
 	s.log.Info("ended", "task", t.Key(), "status", t.Status, "after", t.CompletedAt.Sub(t.CreatedAt), "by_callback", why.isHook())
+	s.study(l, t, why)
 	// What providers call back about a task that was cancelled is theirs to know; one that we lost says nothing of callbacks.
 	if !calledBack(t) || t.Cancel != nil || t.Error != nil && t.Error.Code == events.CodeTaskLost {
 		return

@@ -15,10 +15,9 @@ const (
 	// hope is how often callbacks are taken to come before anything is known, hopeWeight how many ends that counts for.
 	hope       = 0.7
 	hopeWeight = 1
-	// Below mistrusted looks are as frequent as without callbacks, from trusted on as rare as they get: leastOften times rarer.
+	// Below mistrusted looks are as frequent as without callbacks, from trusted on as rare as they get.
 	mistrusted = 0.5
 	trusted    = 0.9
-	leastOften = 15
 )
 
 // health is how well the callbacks of a lane arrive, learned from the ends of tasks that had asked for one. It is a plain value and
@@ -84,9 +83,9 @@ func (h health) trust(now time.Time) float64 {
 	return (left*h.came + hope*hopeWeight) / (left*(h.came+h.missing) + hopeWeight)
 }
 
-// rarer is how many times rarer looks may be than without callbacks: 1 to leastOften.
-func (h health) rarer(now time.Time) float64 {
-	return 1 + (leastOften-1)*min(max((h.trust(now)-mistrusted)/(trusted-mistrusted), 0), 1)
+// unheard is the share of ends that looks have to find, 0 to 1.
+func (h health) unheard(now time.Time) float64 {
+	return 1 - min(max((h.trust(now)-mistrusted)/(trusted-mistrusted), 0), 1)
 }
 
 // missRate is the share of callbacks that did not come, 0 to 1; 0 before anything was seen.

@@ -13,6 +13,7 @@ import (
 // lane is one provider account at work.
 type lane struct {
 	Lane
+	pace  pace
 	looks failsafe.Executor[provider.Snapshot]
 
 	mu     sync.Mutex
@@ -29,10 +30,10 @@ func (l *lane) learn(change func(health) health) health {
 	return l.health
 }
 
-func (l *lane) rarer(now time.Time) float64 {
+func (l *lane) unheard(now time.Time) float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.health.rarer(now)
+	return l.health.unheard(now)
 }
 
 // news returns the figures if others do not know them yet.

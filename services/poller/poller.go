@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/almanac"
 	"reelay/internal/bus"
 	"reelay/internal/provider"
 	"reelay/internal/record"
@@ -73,8 +74,11 @@ type Driver interface {
 type Lane struct {
 	Name   string
 	Driver Driver
-	// Interval is the time between two looks at a task; 10 s if 0.
+	// Interval is the time between two looks at a task; 10 s if 0. Where something was learned, looks come as it wants, no later on
+	// the mean than by the interval.
 	Interval time.Duration
+	// Budget is how many looks a second all pollers together may take at the lane; 50 if 0. Beyond it all looks are rarer.
+	Budget float64
 	// InFlight is how many looks may be under way at once; 32 if 0.
 	InFlight int
 	// Horizon is how long after a submit in doubt the provider may stay silent about a task before the request's policy settles it.
@@ -104,6 +108,7 @@ type Service struct {
 	log     *slog.Logger
 	book    *record.Book
 	lanes   map[string]*lane
+	almanac *almanac.Almanac
 	metrics metrics
 	// replica tells this poller from others.
 	replica string
@@ -117,12 +122,16 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{o: o, log: o.Log.With("service", name), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer), replica: nuid.Next()}
 	s.book = record.New(o.Bus, s.log, o.Registerer)
+	s.almanac = almanac.New(almanac.Options{Store: o.Bus, Log: s.log, Registerer: o.Registerer})
 	for _, l := range o.Lanes {
 		if l.InFlight == 0 {
 			l.InFlight = defaultInFlight
 		}
 		if l.Interval == 0 {
 			l.Interval = defaultInterval
+		}
+		if l.Budget == 0 {
+			l.Budget = defaultBudget
 		}
 		if l.Listings == 0 {
 			l.Listings = defaultListings
@@ -154,6 +163,8 @@ func (s *Service) Run(ctx context.Context) error {
 		return s.o.Bus.Consume(ctx, events.HookConsumer(), hooksInFlight, s.hook)
 	}, interrupt)
 	g.Add(func() error { return s.tellHealth(ctx) }, interrupt)
+	g.Add(func() error { return s.almanac.Run(ctx) }, interrupt)
+	g.Add(func() error { return s.count(ctx) }, interrupt)
 	s.ready.Store(true)
 	return g.Run()
 }

@@ -42,7 +42,7 @@ func (s *Service) watch(ctx context.Context, m bus.Message) bus.Verdict {
 	case err != nil:
 		return s.later(key, err)
 	}
-	if wait := l.firstLook(t, time.Now()); m.Delivered == 1 && wait > 0 {
+	if wait := s.firstLook(l, t, time.Now()); m.Delivered == 1 && wait > 0 {
 		return bus.Again(jittered(wait))
 	}
 	t, _, err = s.look(ctx, l, t, byClock)
@@ -52,7 +52,7 @@ func (s *Service) watch(ctx context.Context, m bus.Message) bus.Verdict {
 	case !task.Wants(t).Watch:
 		return bus.Done()
 	}
-	return bus.Again(jittered(l.nextLook(t, time.Now())))
+	return bus.Again(jittered(s.nextLook(l, t, time.Now())))
 }
 
 // heartbeat acts on what is overdue.

@@ -61,7 +61,8 @@ func (s *Service) endpoints() []endpoint {
 		task     = `{"task":{...}}`
 		listing  = `{"tasks":[{...}],"next_cursor":""}`
 		queueing = `{"total":3,"by_status":{"queued":1,"in_progress":1,"completed":1},"active_count":2,"lanes":[{"lane":"fal","provider":"fal",` +
-			`"by_phase":{"waiting":1},"active":2,"at_provider":1,"completed_last_hour":1,"failed_last_hour":0,"oldest_waiting_s":4.2}]}`
+			`"by_phase":{"waiting":1},"active":2,"at_provider":1,"completed_last_hour":1,"failed_last_hour":0,"oldest_waiting_s":4.2,"sent_per_minute":2.5,` +
+			`"typical":{"video":{"samples":120,"wait_s":12.5,"run_s":240,"whole_s":255.5,"late_s":400}}}]}`
 		filters = `empty or {"status":["queued"],"phase":["waiting"],"scene_id":"","provider":"","model":"","since":"2026-01-02T15:04:05Z",` +
 			`"limit":50,"cursor":""}`
 	)

@@ -18,6 +18,11 @@
 // of the same lane in the order priority descending, created_at, id; the dispatcher also takes turns between projects, so it
 // is an estimate where several projects share a lane.
 //
+// # Estimates
+//
+// eta, its range, estimated_wait_s and pace are as of the answer, from what was learned of finished tasks like it: see package
+// forecast. A waiting task's own line counts as the lane has sent of late. typical in queue is by provider and task type.
+//
 // # Writes
 //
 // submit, cancel and resolve publish the same durable messages any client may publish, and wait until the record shows

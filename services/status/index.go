@@ -35,8 +35,8 @@ type entry struct {
 	priority int
 	// attempts counts the paid attempts that were ever opened.
 	attempts int
-	// created and completed are Unix times in nanoseconds; completed is 0 before the end.
-	created, completed int64
+	// created, submitted and completed are Unix times in nanoseconds, 0 of what has not happened.
+	created, submitted, completed int64
 	// cancelAsked and hasRef say that the record has a cancel, and a provider's handle.
 	cancelAsked, hasRef bool
 }
@@ -50,6 +50,9 @@ func newEntry(t *events.Task, revision, generation uint64) *entry {
 	}
 	if a := t.Attempt(); a != nil {
 		e.attempts = a.N
+	}
+	if t.SubmittedAt != nil {
+		e.submitted = t.SubmittedAt.UnixNano()
 	}
 	if t.CompletedAt != nil {
 		e.completed = t.CompletedAt.UnixNano()
@@ -77,6 +80,8 @@ type index struct {
 	entries map[events.Key]*entry
 	// lines are the waiting tasks by lane, ordered by sooner.
 	lines map[string][]*entry
+	// sends are the newest submits by lane.
+	sends map[string]sends
 	// waiters are told, at most once at a time, that the entry of a key has changed.
 	waiters map[events.Key]map[chan struct{}]struct{}
 	// generation numbers the watches.
@@ -90,7 +95,7 @@ type index struct {
 
 func newIndex() *index {
 	return &index{
-		entries: map[events.Key]*entry{}, lines: map[string][]*entry{},
+		entries: map[events.Key]*entry{}, lines: map[string][]*entry{}, sends: map[string]sends{},
 		waiters: map[events.Key]map[chan struct{}]struct{}{}, built: make(chan struct{}),
 	}
 }
@@ -152,6 +157,9 @@ func (x *index) set(k events.Key, e *entry) {
 		delete(x.entries, k)
 	} else {
 		x.entries[k] = e
+		if e.submitted > 0 {
+			x.sends[e.lane] = x.sends[e.lane].with(e.submitted)
+		}
 		if e.phase == events.PhaseWaiting {
 			line := x.lines[e.lane]
 			i, _ := slices.BinarySearchFunc(line, e, sooner)

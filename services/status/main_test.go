@@ -49,11 +49,19 @@ type lab struct {
 // inLab runs f against a fresh lab in a bubble; o.Bus, o.Log and o.Registerer are filled in.
 func inLab(t *testing.T, o Options, f func(*testing.T, *lab)) {
 	t.Helper()
+	inLabAt(t, time.Time{}, o, f)
+}
+
+// inLabAt begins at a time, not with the year 2000. The broker ages what it stores by a clock outside, so where ages count it has
+// to be today, and before anything ticks.
+func inLabAt(t *testing.T, begin time.Time, o Options, f func(*testing.T, *lab)) {
+	t.Helper()
 	// nats.go keeps timers of Flush and Drain in a sync.Pool, and one of an earlier bubble must not be used in this one. A pool is
 	// empty after two collections.
 	runtime.GC()
 	runtime.GC()
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(begin))
 		srv, err := natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: slog.New(slog.DiscardHandler)})
 		must(t, err)
 		defer srv.Stop()

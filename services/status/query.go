@@ -3,6 +3,7 @@ package status
 import (
 	"cmp"
 	"encoding/base64"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,6 +160,7 @@ func (x *index) queue(project string, lanes []LaneInfo, now time.Time) events.Qu
 		}
 	}
 	for _, l := range byName {
+		l.SentPerMinute = math.Round(600*x.sends[l.Lane].perSecond(now)) / 10
 		r.Lanes = append(r.Lanes, *l)
 	}
 	slices.SortFunc(r.Lanes, func(a, b events.LaneQueue) int { return strings.Compare(a.Lane, b.Lane) })

@@ -42,6 +42,7 @@ func (s *Service) task(ctx context.Context, k events.Key) (any, error) {
 		return nil, err
 	}
 	s.place(&t)
+	s.foretell(&t, time.Now())
 	return events.TaskReply{Task: t}, nil
 }
 
@@ -78,6 +79,7 @@ func (s *Service) queue(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		s.log.Warn("health of the callbacks", "error", err) // the depth is worth telling without
 	}
+	s.typical(r.Lanes)
 	for i := range r.Lanes {
 		r.Lanes[i].Hooks = merged(hooks[r.Lanes[i].Lane])
 	}
@@ -184,5 +186,6 @@ func (s *Service) record(ctx context.Context, f filter, e *entry) (json.RawMessa
 		return nil, err
 	}
 	s.place(&t)
+	s.foretell(&t, time.Now())
 	return events.Marshal(t)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"reelay/internal/almanac"
 	"reelay/internal/bus"
 )
 
@@ -67,6 +68,7 @@ type Service struct {
 	o       Options
 	log     *slog.Logger
 	index   *index
+	almanac *almanac.Almanac
 	metrics metrics
 	// requests and waits hold one token for each request under way.
 	requests, waits chan struct{}
@@ -84,6 +86,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(),
+		almanac:  almanac.New(almanac.Options{Store: o.Bus, Log: o.Log}),
 		requests: make(chan struct{}, maxRequests), waits: make(chan struct{}, maxWaits),
 	}
 	for _, c := range append(s.metrics.collectors(), gauges{s}) {
@@ -111,6 +114,7 @@ func (s *Service) Run(ctx context.Context) error {
 		follower.Wait()
 	}()
 	follower.Go(func() { s.index.follow(work, s.o.Bus.Follow, s.log) })
+	follower.Go(func() { _ = s.almanac.Run(work) }) // it has no error
 	select {
 	case <-s.index.built:
 	case <-ctx.Done():

@@ -1,0 +1,194 @@
+package almanac_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server/ats"
+
+	"reelay/events"
+	"reelay/internal/almanac"
+	"reelay/internal/bus"
+	"reelay/internal/forecast"
+	"reelay/internal/natsd"
+)
+
+// TestMain keeps the broker's own ticker outside of every bubble.
+func TestMain(m *testing.M) {
+	ats.Register()
+	code := m.Run()
+	ats.Unregister()
+	os.Exit(code)
+}
+
+// A broker is a real one within a bubble.
+type broker struct {
+	*testing.T
+	srv *natsd.Server
+	log *slog.Logger
+}
+
+func bubble(t *testing.T, f func(b *broker)) {
+	t.Helper()
+	runtime.GC() // twice: nats.go's pool of timers must not be met by another bubble
+	runtime.GC()
+	today := time.Now().Round(0)
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(today)) // the broker ages messages by a clock outside
+		b := &broker{T: t, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+		var err error
+		if b.srv, err = natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: b.log}); err != nil {
+			t.Fatal(err)
+		}
+		defer b.srv.Stop()
+		f(b)
+	})
+}
+
+func (b *broker) open() *bus.Bus {
+	b.Helper()
+	nc, err := b.srv.Connect("test")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(nc.Close)
+	opened, err := bus.Open(b.Context(), nc, bus.Options{Log: b.log})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return opened
+}
+
+// run runs an almanac until stop is called.
+func (b *broker) run() (a *almanac.Almanac, stop func()) {
+	b.Helper()
+	a = almanac.New(almanac.Options{Store: b.open(), Log: b.log})
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	b.Cleanup(cancel)
+	synctest.Wait()
+	return a, func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.Error(err)
+		}
+	}
+}
+
+var task = events.Task{Provider: "fal", TaskType: events.Video, Model: "fal-ai/kling-video/v3", Input: []byte(`{"duration":"5"}`)}
+
+func sample(takes time.Duration) forecast.Sample {
+	return forecast.Sample{Class: forecast.ClassOf(task), At: time.Now(), Whole: takes}
+}
+
+// versions counts the writes of the bucket.
+func (b *broker) versions() uint64 {
+	b.Helper()
+	s, err := b.open().JetStream().Stream(b.Context(), "KV_"+bus.ForecastBucket)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s.CachedInfo().State.LastSeq
+}
+
+// TestShared: what one process learns all know, and one that starts later.
+func TestShared(t *testing.T) {
+	bubble(t, func(b *broker) {
+		one, stopOne := b.run()
+		two, _ := b.run()
+		for range 10 {
+			one.Learn(sample(time.Minute))
+			two.Learn(sample(time.Minute))
+		}
+		if n := one.Forecast(task).Samples(); n != 0 {
+			b.Errorf("%d samples are known before they are stored", n)
+		}
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if one, two := one.Forecast(task).Samples(), two.Forecast(task).Samples(); one != 20 || two != 20 {
+			b.Errorf("%d and %d samples, want 20 of both", one, two)
+		}
+		if writes := b.versions(); writes != 6 {
+			b.Errorf("%d writes, want one of each process to each of three levels", writes)
+		}
+		one.Learn(sample(time.Minute))
+		stopOne() // stores what is left
+		three, _ := b.run()
+		if n := three.Forecast(task).Samples(); n != 21 {
+			b.Errorf("%d samples after a restart, want 21", n)
+		}
+	})
+}
+
+// TestFlush: many samples are stored at once, few together after a while.
+func TestFlush(t *testing.T) {
+	bubble(t, func(b *broker) {
+		a, _ := b.run()
+		for range 20 {
+			a.Learn(sample(time.Minute))
+		}
+		synctest.Wait()
+		if n := a.Forecast(task).Samples(); n != 20 {
+			b.Errorf("%d samples at once, want 20", n)
+		}
+		a.Learn(sample(time.Minute))
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		if n := a.Forecast(task).Samples(); n != 20 {
+			b.Errorf("%d samples after 4 s, want 20", n)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if n := a.Forecast(task).Samples(); n != 21 {
+			b.Errorf("%d samples after 6 s, want 21", n)
+		}
+	})
+}
+
+// TestForeign: what nobody can read is forgotten and written anew.
+func TestForeign(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		keys := forecast.ClassOf(task).Keys()
+		if err := on.ChangeForecast(b.Context(), keys[2], func([]byte) ([]byte, error) { return []byte(`{"version":99}`), nil }); err != nil {
+			b.Fatal(err)
+		}
+		a, _ := b.run()
+		if n := a.Forecast(task).Samples(); n != 0 {
+			b.Errorf("%d samples", n)
+		}
+		a.Learn(sample(time.Minute))
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if n := a.Forecast(task).Samples(); n != 1 {
+			b.Errorf("%d samples, want 1", n)
+		}
+	})
+}
+
+// TestOutage: without a broker an almanac drops samples and goes on, and what it knew it still knows.
+func TestOutage(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		a := almanac.New(almanac.Options{Store: on, Log: b.log})
+		go func() { _ = a.Run(b.Context()) }()
+		a.Learn(sample(time.Minute))
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		on.Conn().Close()
+		for range 2_000 {
+			a.Learn(sample(time.Hour))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := a.Forecast(task).Samples(); n != 1 {
+			b.Errorf("%d samples, want the one that was stored", n)
+		}
+	})
+}

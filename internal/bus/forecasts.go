@@ -1,0 +1,92 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// ForecastBucket is the KV bucket of what was learned about how long the providers take. Losing it loses nothing but that.
+	ForecastBucket = "reelay_forecasts"
+	// forecastAge is how long a forecast that nothing is added to is kept.
+	forecastAge = 90 * 24 * time.Hour
+	// maxForecastBytes is the largest value of the bucket.
+	maxForecastBytes = 16 << 10
+	// forecastTries is how often a change is tried that others are faster with.
+	forecastTries = 10
+)
+
+// ChangeForecast replaces the value of a key of ForecastBucket by compare-and-set: change is given the stored value, nil if there
+// is none, and is called again when somebody else was faster. It fails with ErrConflict when that goes on, with the error of
+// change, or with one of the broker, after which the value may have been written or not.
+func (b *Bus) ChangeForecast(ctx context.Context, key string, change func(stored []byte) ([]byte, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	for range forecastTries {
+		var stored []byte
+		revision := uint64(0) // of a key that does not exist
+		entry, err := b.forecasts.Get(ctx, key)
+		switch {
+		case err == nil:
+			stored, revision = entry.Value(), entry.Revision()
+		case !errors.Is(err, jetstream.ErrKeyNotFound):
+			return fmt.Errorf("forecast %s: %w", key, err)
+		}
+		value, err := change(stored)
+		if err != nil {
+			return err
+		}
+		err = b.faults.Do(ctx, "forecast", func() error {
+			if revision == 0 {
+				_, err = b.forecasts.Create(ctx, key, value)
+			} else {
+				_, err = b.forecasts.Update(ctx, key, value, revision)
+			}
+			return err
+		})
+		if err == nil {
+			return nil
+		}
+		if !isConflict(err) && !errors.Is(err, jetstream.ErrKeyExists) {
+			return fmt.Errorf("forecast %s: %w", key, err)
+		}
+	}
+	return fmt.Errorf("forecast %s: %w", key, ErrConflict)
+}
+
+// FollowForecasts calls handle with every forecast there is and then with every change, until ctx ends. A nil value is a key that was
+// deleted. handle must be quick.
+func (b *Bus) FollowForecasts(ctx context.Context, handle func(key string, value []byte)) error {
+	w, err := b.forecasts.WatchAll(ctx)
+	if err != nil {
+		return fmt.Errorf("watch of %s: %w", ForecastBucket, err)
+	}
+	defer func() { _ = w.Stop() }() // it ends with ctx anyway
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return fmt.Errorf("watch of %s ended", ForecastBucket)
+			case entry == nil: // that was all there is
+			case entry.Operation() == jetstream.KeyValuePut:
+				handle(entry.Key(), entry.Value())
+			default:
+				handle(entry.Key(), nil)
+			}
+		}
+	}
+}
+
+func (b *Bus) openForecasts(ctx context.Context, replicas int) (jetstream.KeyValue, error) {
+	return b.openBucket(ctx, jetstream.KeyValueConfig{
+		Bucket: ForecastBucket, Description: "how long providers take, learned from finished tasks", History: 1, TTL: forecastAge,
+		MaxValueSize: maxForecastBytes, Replicas: replicas,
+	})
+}

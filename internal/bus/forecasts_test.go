@@ -1,0 +1,107 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"reelay/internal/bus"
+	"reelay/internal/failpoint"
+)
+
+// TestChangeForecast: many writers at a time lose nothing.
+func TestChangeForecast(t *testing.T) {
+	bubble(t, func(b *broker) {
+		const writers = 4
+		var all sync.WaitGroup
+		for range writers {
+			on := b.open()
+			all.Go(func() {
+				err := on.ChangeForecast(b.Context(), "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) { return append(stored, '+'), nil })
+				if err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		on := b.open()
+		b.ok(on.ChangeForecast(b.Context(), "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) {
+			if len(stored) != writers {
+				b.Errorf("%d changes are stored, want %d", len(stored), writers)
+			}
+			return stored, nil
+		}))
+	})
+}
+
+func TestChangeForecastErrors(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		refused := errors.New("refused")
+		same := func(value string) func([]byte) ([]byte, error) {
+			return func([]byte) ([]byte, error) { return []byte(value), nil }
+		}
+		busy := b.open()
+		lost, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: func(point string) failpoint.Outcome {
+			return failpoint.Outcome{Lose: point == "forecast"}
+		}})
+		b.ok(err)
+		rows := []struct {
+			name   string
+			on     *bus.Bus
+			change func([]byte) ([]byte, error)
+			want   error
+		}{
+			{"of the change", on, func([]byte) ([]byte, error) { return nil, refused }, refused},
+			{"others are always faster", on, func(stored []byte) ([]byte, error) {
+				b.ok(busy.ChangeForecast(b.Context(), "k", same(string(stored)+"+")))
+				return []byte("mine"), nil
+			}, bus.ErrConflict},
+			{"lost", lost, same("v"), failpoint.ErrLost},
+		}
+		for _, row := range rows {
+			if err := row.on.ChangeForecast(b.Context(), "k", row.change); !errors.Is(err, row.want) {
+				b.Errorf("%s: %v, want %v", row.name, err, row.want)
+			}
+		}
+		if err := on.ChangeForecast(b.Context(), "k", same(string(make([]byte, 20<<10)))); err == nil {
+			b.Error("a value over the limit is stored")
+		}
+	})
+}
+
+func TestFollowForecasts(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		put := func(key, value string) {
+			b.ok(on.ChangeForecast(b.Context(), key, func([]byte) ([]byte, error) { return []byte(value), nil }))
+		}
+		put("a", "1")
+		ctx, cancel := context.WithCancel(b.Context())
+		var story []string
+		done := make(chan error, 1)
+		go func() {
+			done <- on.FollowForecasts(ctx, func(key string, value []byte) {
+				story = append(story, fmt.Sprintf("%s=%s %t", key, value, value == nil))
+			})
+		}()
+		synctest.Wait()
+		put("b", "2")
+		put("a", "3")
+		kv, err := on.JetStream().KeyValue(b.Context(), bus.ForecastBucket)
+		b.ok(err)
+		b.ok(kv.Delete(b.Context(), "b"))
+		synctest.Wait()
+		put("b", "4") // over the marker of what was deleted
+		synctest.Wait()
+		cancel()
+		b.ok(<-done)
+		if want := []string{"a=1 false", "b=2 false", "a=3 false", "b= true", "b=4 false"}; !slices.Equal(story, want) {
+			b.Errorf("%q, want %q", story, want)
+		}
+	})
+}

@@ -1,0 +1,144 @@
+package forecast
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"reelay/events"
+)
+
+// A Line is where a waiting task stands in our own queue.
+type Line struct {
+	// Ahead is how many tasks are sent before it, PerSecond how many are sent in a second; 0 if that is not known.
+	Ahead     int
+	PerSecond float64
+}
+
+// An Estimate is when a task will end.
+type Estimate struct {
+	// Left is the time to the end that it is as likely to take longer than not; four of five ends come between Earliest and Latest.
+	Left, Earliest, Latest time.Duration
+	Pace                   events.Pace
+}
+
+// Estimate tells when t will end, as seen now. ok is false where nothing can be said: for a task that has ended, is in doubt or
+// whose cancel is under way.
+func (f *Forecast) Estimate(t events.Task, now time.Time, line Line) (e Estimate, ok bool) {
+	var left quantiles
+	switch t.Phase {
+	case events.PhaseWaiting:
+		left = f.fresh().plus(line.quantiles())
+	case events.PhaseSubmitting:
+		left = f.fresh()
+	case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseFetching:
+		stage, since, known := f.stageOf(t)
+		if !known {
+			return e, false
+		}
+		left = of(f.stages[stage].believed, now.Sub(since))
+		if t.Phase == events.PhaseProviderQueued && f.stages[Run].known > trusted {
+			left = of(f.stages[Wait].believed, now.Sub(since)).plus(of(f.stages[Run].believed, 0))
+		}
+		e.Pace = f.Pace(now.Sub(*t.SubmittedAt), *t.SubmittedAt)
+	default:
+		return e, false
+	}
+	e.Earliest, e.Left, e.Latest = left.at(earlyShare), left.at(0.5), left.at(lateShare)
+	return e, true
+}
+
+const (
+	earlyShare = 0.1
+	lateShare  = 0.9
+
+	// slowShare and stuckShare are the shares of tasks that take longer than one that is slow, or stuck; congestedShare is how much of
+	// what is usual the last ones exceed when all are slow.
+	slowShare      = 0.1
+	stuckShare     = 0.01
+	congestedShare = 0.85
+)
+
+// Pace compares the time since a submit with what is usual. Others that take longer as well make it congested. Stuck is only a
+// task after whose submit others have ended.
+func (f *Forecast) Pace(elapsed time.Duration, submitted time.Time) events.Pace {
+	whole := f.stages[Whole]
+	curve := whole.usual
+	if whole.known < trusted {
+		curve = whole.believed
+	}
+	longer := curve.Longer(elapsed)
+	switch {
+	case longer > slowShare:
+		return events.PaceNormal
+	case whole.lately > congestedShare:
+		return events.PaceCongested
+	case longer < stuckShare && f.updated.After(submitted):
+		return events.PaceStuck
+	}
+	return events.PaceSlow
+}
+
+// fresh is the time that a task will take that is submitted now.
+func (f *Forecast) fresh() quantiles { return of(f.stages[Whole].believed, 0) }
+
+// points is how many quantiles stand for a distribution.
+const points = 20
+
+// quantiles are seconds, each as likely as the others, in order.
+type quantiles [points]float64
+
+// of returns what remains of a curve after a time.
+func of(c *Curve, elapsed time.Duration) quantiles {
+	var q quantiles
+	for i := range q {
+		q[i] = c.remaining(elapsed.Seconds(), (float64(i)+0.5)/points)
+	}
+	return q
+}
+
+// quantiles of the wait in line: as many sends as are ahead, and its own, about as regular as their number's root.
+func (l Line) quantiles() quantiles {
+	var q quantiles
+	if l.PerSecond <= 0 {
+		return q
+	}
+	n := float64(l.Ahead) + 1
+	for i := range q {
+		z := math.Sqrt2 * math.Erfinv(2*(float64(i)+0.5)/points-1)
+		q[i] = max(0, n+z*math.Sqrt(n)) / l.PerSecond
+	}
+	return q
+}
+
+// plus returns the quantiles of the sum of two times that have nothing to do with each other.
+func (q quantiles) plus(other quantiles) quantiles {
+	sums := make([]float64, 0, points*points)
+	for _, a := range q {
+		for _, b := range other {
+			sums = append(sums, a+b)
+		}
+	}
+	slices.Sort(sums)
+	for i := range q {
+		q[i] = (sums[i*points+points/2-1] + sums[i*points+points/2]) / 2
+	}
+	return q
+}
+
+// at returns the time that is not exceeded with probability p.
+func (q quantiles) at(p float64) time.Duration {
+	x := p*points - 0.5
+	i := min(max(int(x), 0), points-2)
+	return span(q[i] + (x-float64(i))*(q[i+1]-q[i]))
+}
+
+// Fill writes an estimate into a record, as seen now. Times are whole seconds in UTC: more digits would be noise.
+func (e Estimate) Fill(t *events.Task, now time.Time) {
+	at := func(left time.Duration) *time.Time {
+		v := now.Add(left).UTC().Round(time.Second)
+		return &v
+	}
+	wait := math.Round(e.Left.Seconds()*10) / 10
+	t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest, t.Pace = &wait, at(e.Left), at(e.Earliest), at(e.Latest), e.Pace
+}

@@ -1,0 +1,26 @@
+package forecast
+
+import "reelay/events"
+
+// prior is what is expected of a task type nothing is known about: a lognormal, in seconds, right within an order of magnitude.
+// MiniMax's guide has 2 to 10 minutes for a video, by resolution and model; images and speech come in seconds.
+type prior struct{ median, sigma float64 }
+
+func priorOf(t events.TaskType) prior {
+	switch t {
+	case events.Image:
+		return prior{10, 1.1}
+	case events.Audio:
+		return prior{30, 1.2}
+	case events.Speech:
+		return prior{10, 1.2}
+	default:
+		return prior{180, 1}
+	}
+}
+
+// curves are those of a prior; the provider's wait may be nothing or most of it.
+func (p prior) curves() [stages]*Curve {
+	whole := lognormal(p.median, p.sigma)
+	return [stages]*Curve{Wait: lognormal(p.median/10, 2), Run: whole, Whole: whole}
+}

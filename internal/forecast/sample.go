@@ -1,0 +1,33 @@
+package forecast
+
+import (
+	"time"
+
+	"reelay/events"
+)
+
+// A Sample is what one completed task teaches. A span of 0 is not known.
+type Sample struct {
+	Class Class
+	// At is when the task ended.
+	At               time.Time
+	Wait, Run, Whole time.Duration
+}
+
+func (s Sample) spans() [stages]time.Duration { return [stages]time.Duration{s.Wait, s.Run, s.Whole} }
+
+// SampleOf tells what a task teaches. Only a completed one does: a failure comes sooner or later than the work takes. unseen is
+// the time between the end and its being noticed, as far as it is known; half the gap between two looks is the best guess. Wait
+// and run are known only where the task was seen running before it was seen ended.
+func SampleOf(t events.Task, unseen time.Duration) (Sample, bool) {
+	if t.Status != events.StatusCompleted || t.SubmittedAt == nil || t.CompletedAt == nil || t.Result == nil || t.Result.Late {
+		return Sample{}, false
+	}
+	end := t.CompletedAt.Add(-max(0, unseen))
+	s := Sample{Class: ClassOf(t), At: *t.CompletedAt, Whole: max(end.Sub(*t.SubmittedAt), time.Millisecond)}
+	if t.StartedAt != nil && t.StartedAt.After(*t.SubmittedAt) && t.StartedAt.Before(*t.CompletedAt) {
+		s.Wait = t.StartedAt.Sub(*t.SubmittedAt)
+		s.Run = max(end.Sub(*t.StartedAt), time.Millisecond)
+	}
+	return s, true
+}

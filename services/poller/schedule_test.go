@@ -1,0 +1,85 @@
+package poller
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"reelay/events"
+	"reelay/internal/almanac"
+)
+
+func unlearned() *Service {
+	return &Service{almanac: almanac.New(almanac.Options{Log: slog.New(slog.DiscardHandler)})}
+}
+
+// TestNextLook: which tasks are left alone, and for how long.
+func TestNextLook(t *testing.T) {
+	const interval = 10 * time.Second
+	good, bad := health{}.afterEnds(repeated(true, 8)...), health{}.afterEnds(repeated(false, 8)...)
+	start := good.at
+	for _, row := range []struct {
+		name        string
+		health      health
+		change      func(*events.Task)
+		least, most time.Duration
+	}{
+		{"callbacks come", good, func(*events.Task) {}, time.Minute, maxNet},
+		{"callbacks are lost", bad, func(*events.Task) {}, interval / 2, interval},
+		{"none was asked for", good, func(t *events.Task) { t.Attempts[0].Callback = false }, interval / 2, interval},
+		{"another attempt asked", good, func(t *events.Task) {
+			t.Attempts[0].Callback = false
+			t.Attempts = append(t.Attempts, events.Attempt{N: 2, Callback: true})
+		}, interval / 2, interval},
+		{"trouble", good, func(t *events.Task) { t.Trouble = &events.Trouble{} }, interval, interval},
+		{"to be cancelled", good, func(t *events.Task) { t.Cancel = &events.CancelState{} }, interval, interval},
+		{"finished, no result yet", good, func(t *events.Task) { t.Phase = events.PhaseFetching }, interval, interval},
+		{"cancelling", good, func(t *events.Task) { t.Phase = events.PhaseCancelling }, interval, interval},
+		{"given up", good, func(t *events.Task) { t.Phase = events.PhaseDone }, lateInterval, lateInterval},
+		{"a deadline is near", good, func(t *events.Task) { t.Deadline = start.Add(40 * time.Second) }, 35 * time.Second, 40 * time.Second},
+		{"it must have begun by", good, func(t *events.Task) {
+			at := start.Add(40 * time.Second)
+			t.Phase, t.StartedAt, t.StartDeadline = events.PhaseProviderQueued, nil, &at
+		}, 35 * time.Second, 40 * time.Second},
+		{"it has begun", good, func(t *events.Task) {
+			at := start.Add(40 * time.Second)
+			t.StartDeadline = &at
+		}, time.Minute, maxNet},
+	} {
+		task := events.Task{
+			TaskType: events.Video, Phase: events.PhaseRunning, ProviderID: "r1", Deadline: start.Add(time.Hour), SubmittedAt: &start, StartedAt: &start,
+			Attempts: []events.Attempt{{N: 1, ProviderID: "r1", Callback: true, IntentAt: start}},
+		}
+		row.change(&task)
+		l := &lane{Lane: Lane{Interval: interval, Budget: defaultBudget}, health: row.health}
+		if got := unlearned().nextLook(l, task, start); got < row.least || got > row.most {
+			t.Errorf("%s: the next look in %v, want %v to %v", row.name, got, row.least, row.most)
+		}
+		first, alone := unlearned().firstLook(l, task, start), row.least > interval && row.least != lateInterval || row.most == maxNet
+		if alone && first <= 0 || row.least == interval/2 && first != 0 || first > row.most {
+			t.Errorf("%s: the first look in %v", row.name, first)
+		}
+	}
+}
+
+// TestNextLookIsBounded: whatever is learned of callbacks, a look comes within the net and before a deadline that it can meet.
+func TestNextLookIsBounded(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l := &lane{Lane: Lane{
+			Interval: time.Duration(rapid.Int64Range(int64(500*time.Millisecond), int64(30*time.Second)).Draw(rt, "interval")), Budget: defaultBudget,
+		}}
+		l.health = health{}.afterEnds(rapid.SliceOfN(rapid.Bool(), 0, 20).Draw(rt, "ends")...)
+		now := noon.Add(time.Duration(rapid.Int64Range(0, int64(48*time.Hour)).Draw(rt, "now")))
+		task := events.Task{
+			TaskType: events.Video, Phase: rapid.SampledFrom([]events.Phase{events.PhaseProviderQueued, events.PhaseRunning}).Draw(rt, "phase"),
+			ProviderID: "r1", SubmittedAt: &noon, Deadline: noon.Add(time.Duration(rapid.Int64Range(0, int64(48*time.Hour)).Draw(rt, "deadline"))),
+			Attempts: []events.Attempt{{N: 1, ProviderID: "r1", Callback: true, IntentAt: noon}},
+		}
+		wait, left := unlearned().nextLook(l, task, now), task.Deadline.Sub(now)
+		if wait <= 0 || wait > max(maxNet, 10*l.Interval) || left > 0 && wait > left {
+			rt.Fatalf("the next look in %v, %v before the deadline", wait, left)
+		}
+	})
+}
