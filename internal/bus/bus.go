@@ -47,6 +47,8 @@ type Bus struct {
 	kv      jetstream.KeyValue
 	objects jetstream.ObjectStore
 	lanes   jetstream.KeyValue
+	budgets jetstream.KeyValue
+	spend   jetstream.KeyValue
 	log     *slog.Logger
 	faults  failpoint.Plan
 	dead    *prometheus.CounterVec
@@ -90,6 +92,9 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	}
 	if b.lanes, err = b.openLanes(ctx, max(1, o.Replicas)); err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", LaneBucket, err)
+	}
+	if b.budgets, b.spend, err = b.openBudgets(ctx, max(1, o.Replicas)); err != nil {
+		return nil, err
 	}
 	if o.Registerer != nil { // only now: a failed Open may be repeated
 		o.Registerer.MustRegister(b.dead)
