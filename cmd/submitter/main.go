@@ -13,6 +13,7 @@ import (
 	"reelay/internal/config"
 	"reelay/internal/guard"
 	"reelay/internal/journal"
+	"reelay/internal/price"
 	"reelay/internal/proc"
 	"reelay/services/submitter"
 )
@@ -46,6 +47,10 @@ func main() {
 		for _, a := range accounts {
 			lanes = append(lanes, submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver})
 		}
+		prices, err := price.Load(s.Prices)
+		if err != nil {
+			return err
+		}
 		nc, err := s.Connect("submitter", log)
 		if err != nil {
 			return err
@@ -66,7 +71,7 @@ func main() {
 		})
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Spending: g, Lanes: lanes, Known: account.Known(), Timeout: s.Timeout, Log: log,
+			Bus: b, Journal: j, Spending: g, Lanes: lanes, Known: account.Known(), Prices: prices, Timeout: s.Timeout, Log: log,
 			Registerer: p.Registerer("submitter"),
 		})
 		if err != nil {

@@ -19,6 +19,8 @@ const (
 	maxTries = 20
 	// freshFor is how long after a reservation its money may be spent.
 	freshFor = Horizon / 2
+	// readWait is how long a reservation waits for the caps to be read.
+	readWait = 5 * time.Second
 )
 
 var (
@@ -56,15 +58,16 @@ type Budget struct {
 	log  *slog.Logger
 	over *prometheus.CounterVec
 
+	// known closes when the caps have been read.
+	known chan struct{}
 	mu    sync.Mutex
-	known bool
 	caps  map[bus.Scope]bus.Cap
 }
 
 // New returns a Budget whose metrics are registered with reg. It knows no caps before Follow has read them.
 func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Budget {
 	k := &Budget{
-		bus: b, log: log, caps: map[bus.Scope]bus.Cap{},
+		bus: b, log: log, caps: map[bus.Scope]bus.Cap{}, known: make(chan struct{}),
 		over: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_budget_over_total", Help: "Attempts that were not paid because a cap of the day was used up, by lane.",
 		}, []string{"lane"}),
@@ -93,16 +96,23 @@ func (b *Budget) set(s bus.Scope, c *bus.Cap) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case s == "":
-		b.known = true
-		return
-	case c == nil:
-		delete(b.caps, s)
-	default:
+	case s != "" && c != nil:
 		b.caps[s] = *c
+		b.log.Info("cap of spending", "scope", s.String(), "daily_usd", c.DailyUSD, "by", c.By)
+	case s != "":
+		delete(b.caps, s)
+		b.log.Info("cap of spending taken away", "scope", s.String())
+	case !b.read():
+		close(b.known)
 	}
-	if b.known {
-		b.log.Warn("cap of spending changed", "scope", s.String(), "cap", c)
+}
+
+func (b *Budget) read() bool {
+	select {
+	case <-b.known:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -140,12 +150,16 @@ func (h *Hold) Fresh() error {
 }
 
 // covering returns the caps that count for a.
-func (b *Budget) covering(a Ask) (map[bus.Scope]bus.Cap, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.known {
+func (b *Budget) covering(ctx context.Context, a Ask) (map[bus.Scope]bus.Cap, error) {
+	select {
+	case <-b.known:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-time.After(readWait):
 		return nil, ErrUnknown
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	caps := map[bus.Scope]bus.Cap{}
 	for _, s := range []bus.Scope{bus.ProjectScope(a.Project), bus.LaneScope(a.Lane), bus.AllScope} {
 		if c, ok := b.caps[s]; ok {
@@ -158,7 +172,7 @@ func (b *Budget) covering(a Ask) (map[bus.Scope]bus.Cap, error) {
 // Reserve takes the money for one attempt out of every cap that covers it, or out of none: it fails with an *OverError, with
 // ErrUncounted, ErrUnknown, or an error of the broker. After the last, money may be reserved that nobody spends, for Horizon.
 func (b *Budget) Reserve(ctx context.Context, a Ask) (*Hold, error) {
-	caps, err := b.covering(a)
+	caps, err := b.covering(ctx, a)
 	if err != nil || len(caps) == 0 {
 		return nil, err
 	}

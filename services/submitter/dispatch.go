@@ -109,19 +109,26 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 	req, renderErr := l.Driver.Render(t, input, "")
 	sum := sha256.Sum256(req.Body)
 	now := time.Now().UTC()
+	hold, ok := s.reserve(ctx, l, t, now)
+	if !ok {
+		return
+	}
 	e := journal.Entry{Owner: nuid.Next(), Project: key.Project, TaskID: key.ID, Attempt: task.NextAttempt(t), At: now}
 	// Written down before the intent: if this process dies in between, the next can prove that nothing was sent.
 	if err := s.o.Journal.Begin(e); err != nil && !errors.Is(err, journal.ErrClaimed) {
 		log.Error("nothing is sent without the journal", "error", err)
 		l.unsent()
+		s.budget.Return(ctx, hold)
 		s.again(ctx, l, key, err)
 		return
 	} else if err != nil {
+		s.budget.Return(ctx, hold)
 		s.claimed(ctx, l, key, e)
 		return
 	}
 	permit, t, err := s.book.Intend(ctx, key, task.Intent{
 		Meta: task.Meta{At: now, By: name}, Owner: e.Owner, BodySHA256: hex.EncodeToString(sum[:]), NotAfter: now.Add(intentLife),
+		HoldUSD: expected(t),
 	})
 	if err == nil && t.Attempt().N != e.Attempt {
 		err = fmt.Errorf("the attempt is number %d, not %d", t.Attempt().N, e.Attempt)
@@ -130,19 +137,26 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 		// Nothing was sent. If the intent is in the record all the same, it is taken back by its owner.
 		log.Info("no permit to send", "reason", err)
 		l.unsent()
-		s.settle(ctx, e, journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: "the intent was not acknowledged"}})
+		unsent := journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: "the intent was not acknowledged"}}
+		s.settle(ctx, e, unsent)
+		s.settleHold(ctx, hold, unsent)
 		s.again(ctx, l, key, err)
 		return
 	}
 	if renderErr != nil {
 		l.unsent()
-		s.settle(ctx, e, journal.Answer{Outcome: string(provider.Refused), Error: &events.Error{
+		refused := journal.Answer{Outcome: string(provider.Refused), Error: &events.Error{
 			Kind: events.KindInvalid, Code: events.CodeInvalidRequest, Message: renderErr.Error(),
-		}})
+		}}
+		s.settle(ctx, e, refused)
+		s.settleHold(ctx, hold, refused)
 		return
 	}
 	owner := e.Owner
 	reply, err := s.poster.Post(context.WithoutCancel(ctx), permit, req, func(postCtx context.Context) error {
+		if err := hold.Fresh(); err != nil {
+			return err
+		}
 		return s.gate(postCtx, ctx, l, key, owner)
 	})
 	answer := s.classify(l, t.Model, reply, err)
@@ -150,6 +164,7 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 		log.Error("the answer to a paid request is not in the journal", "outcome", answer.Outcome, "provider_id", answer.ID, "error", err)
 	}
 	s.settle(ctx, e, answer)
+	s.settleHold(ctx, hold, answer)
 }
 
 // claimed puts a task in doubt whose next attempt has been sent before, although its record knows nothing of that: a broker has
