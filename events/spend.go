@@ -80,7 +80,7 @@ func DecodeSpendRequest(data []byte, today time.Time) (SpendRequest, error) {
 
 // A Spend is money, in US dollars, and what it went into. An attempt counts on the day of its intent, in UTC.
 type Spend struct {
-	// Tasks counts the tasks with an attempt, Attempts the attempts that were charged or may have been.
+	// Tasks counts the tasks with such an attempt, Attempts the attempts that were neither refused nor proven not to have been sent.
 	Tasks    int `json:"tasks"`
 	Attempts int `json:"attempts"`
 	// Unpriced counts the attempts among them of which nobody knows a price. They add nothing to the amounts.

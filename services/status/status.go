@@ -68,6 +68,7 @@ type Service struct {
 	log     *slog.Logger
 	index   *index
 	metrics metrics
+	purse   *purse
 	// requests and waits hold one token for each request under way.
 	requests, waits chan struct{}
 	underWay        atomic.Int64
@@ -83,7 +84,7 @@ func New(o Options) (*Service, error) {
 		o.SubmitWait = defaultSubmitWait
 	}
 	s := &Service{
-		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(),
+		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(), purse: newPurse(),
 		requests: make(chan struct{}, maxRequests), waits: make(chan struct{}, maxWaits),
 	}
 	for _, c := range append(s.metrics.collectors(), gauges{s}) {
@@ -111,6 +112,9 @@ func (s *Service) Run(ctx context.Context) error {
 		follower.Wait()
 	}()
 	follower.Go(func() { s.index.follow(work, s.o.Bus.Follow, s.log) })
+	follower.Go(func() { s.followCaps(work) })
+	follower.Go(func() { s.countSpending(work) })
+	follower.Go(func() { s.announceBatches(work) })
 	select {
 	case <-s.index.built:
 	case <-ctx.Done():
