@@ -72,7 +72,7 @@ func TestSpend(t *testing.T) {
 				`{"day":"2000-01-01","project":"a","provider":"fal","lane":"fal","model":"m","tasks":2,"attempts":2,"spent_usd":0.3,"held_usd":0.1}`,
 				`{"tasks":5,"attempts":7,"unpriced":1,"spent_usd":7.6,"held_usd":0.5}`,
 			}},
-			{"a project by model", "a", `{"by":["model"],"until":"2000-02-03"}`, []string{
+			{"a project by model", "a", `{"by":["model"],"until":"2000-01-31"}`, []string{
 				`{"model":"dear","tasks":1,"attempts":2,"spent_usd":7.2,"held_usd":0}`,
 				`{"model":"m","tasks":3,"attempts":4,"spent_usd":0.4,"held_usd":0.5}`,
 				`{"tasks":4,"attempts":6,"spent_usd":7.6,"held_usd":0.5}`,
