@@ -18,15 +18,22 @@ import (
 	"reelay/internal/stack"
 )
 
-// emulatedPrices is a table with the price of the emulated fal, which is not the real one's.
-func emulatedPrices(t *testing.T) config.Pipeline {
+// emulatedPrices is a table in which fal's model costs what the emulator charges for it, and that price.
+func emulatedPrices(t *testing.T) (config.Pipeline, float64) {
 	t.Helper()
+	var usd float64
+	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
+		w.Publish(video, falRequest("probe", ""))
+		w.AwaitEnd("demo", "probe")
+		usd = w.Stack.Ledger("fal").Jobs()[0].PriceUSD
+	})
 	path := filepath.Join(t.TempDir(), "prices.json")
-	table := `{"prices":[{"provider":"fal","models":["` + falVideo + `"],"unit":"clip","rates":[{"usd":0.35}],"source":"the emulator","as_of":"2026-01-01"}]}`
+	table := fmt.Sprintf(`{"prices":[{"provider":"fal","models":[%q],"unit":"clip","rates":[{"usd":%v}],"source":"the emulator","as_of":"2026-01-01"}]}`,
+		falVideo, usd)
 	if err := os.WriteFile(path, []byte(table), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return config.Pipeline{Prices: path}
+	return config.Pipeline{Prices: path}, usd
 }
 
 // charged is what the provider has charged for a job of a task that has ended: both charge for what succeeds and for nothing else
@@ -91,7 +98,8 @@ func marked(id, body string) string {
 
 // TestMoney: every way to end costs what the provider's ledger says, to the cent.
 func TestMoney(t *testing.T) {
-	sim.Run(t, sim.Options{Pipeline: emulatedPrices(t)}, func(t *testing.T, w *sim.World) {
+	prices, falUSD := emulatedPrices(t)
+	sim.Run(t, sim.Options{Pipeline: prices}, func(t *testing.T, w *sim.World) {
 		requests := map[string]string{
 			"fal":        falRequest("fal", ""),
 			"v1":         v1Request("v1", ""),
@@ -114,7 +122,7 @@ func TestMoney(t *testing.T) {
 			w.AwaitEnd("demo", id)
 		}
 		checkMoney(t, w, ids)
-		for id, want := range map[string]float64{"refused": 0, "fal": 0.35, "v1": 0.28, "v1-long": 0.56, "v2": 0.4, "v2-2k": 0.65, "v2-lost": 0.4, "v1-failed": 0, "fal-failed": 0} {
+		for id, want := range map[string]float64{"refused": 0, "fal": falUSD, "v1": 0.28, "v1-long": 0.56, "v2": 0.4, "v2-2k": 0.65, "v2-lost": 0.4, "v1-failed": 0, "fal-failed": 0} {
 			if c := w.Get("demo", id).Cost; c == nil || c.ActualUSD == nil || *c.ActualUSD != want {
 				t.Errorf("%s cost %+v, want %v", id, c, want)
 			}
@@ -207,13 +215,14 @@ func TestCap(t *testing.T) {
 // TestCapUnderFaults: two submitters under random faults, with crashes at any write, never pay for more than the cap of the day,
 // and when all is quiet the cap is used as far as the records say, and no further.
 func TestCapUnderFaults(t *testing.T) {
+	prices, _ := emulatedPrices(t)
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			chaos := sim.NewChaos(seed + 100)
-			sim.Run(t, sim.Options{Quiet: true, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan, Pipeline: emulatedPrices(t)},
+			sim.Run(t, sim.Options{Quiet: true, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan, Pipeline: prices},
 				func(t *testing.T, w *sim.World) {
 					early(w)
-					const limit = 2.0
+					const limit = 3.0
 					for _, s := range []bus.Scope{bus.ProjectScope("demo"), bus.AllScope} {
 						setCap(t, w, s, fmt.Sprintf(`{"daily_usd":%v}`, limit))
 					}
