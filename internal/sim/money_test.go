@@ -133,6 +133,52 @@ func TestMoney(t *testing.T) {
 	})
 }
 
+// TestEstimates: what a task may cost is written down when it is accepted, and one that would cost more than it may is refused.
+func TestEstimates(t *testing.T) {
+	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
+		unknown := func(id, extra string) string {
+			return strings.Replace(falRequest(id, "", extra), falVideo, "fal-ai/unheard-of/text-to-video", 1)
+		}
+		for _, row := range []struct {
+			name, body string
+			estimate   float64 // negative where there is none
+			basis      string
+			field      string
+		}{
+			{"by the table", v1Request("a", ""), 0.28, "https://platform.minimax.io/", ""},
+			{"the request's own is smaller", v1Request("b", "", `,"estimated_cost_usd":0.1`), 0.28, "https://platform.minimax.io/", ""},
+			{"the request's own is larger", v1Request("c", "", `,"estimated_cost_usd":0.9`), 0.9, "the request's own estimate", ""},
+			{"just as much as it may", v1Request("d", "", `,"max_cost_usd":0.28`), 0.28, "https://platform.minimax.io/", ""},
+			{"more than it may", v1Request("e", "", `,"max_cost_usd":0.27`), 0, "", "max_cost_usd"},
+			{"more than it may, by its own", v1Request("f", "", `,"max_cost_usd":0.5,"estimated_cost_usd":0.6`), 0, "", "max_cost_usd"},
+			{"nobody knows", unknown("g", ""), -1, "", ""},
+			{"nobody knows but the request", unknown("h", `,"estimated_cost_usd":0.6,"max_cost_usd":0.6`), 0.6, "the request's own estimate", ""},
+			{"nobody knows, and there is a limit", unknown("i", `,"max_cost_usd":5`), 0, "", "max_cost_usd"},
+		} {
+			var r events.TaskReply
+			e := w.Ask(&r, events.VerbSubmit, row.body, "demo", "video")
+			c := r.Task.Cost
+			switch {
+			case row.field != "":
+				if e == nil || e.Field != row.field || e.Code != events.CodeInvalidRequest {
+					t.Errorf("%s: got %v, want a complaint about %s", row.name, e, row.field)
+				}
+			case e != nil:
+				t.Errorf("%s: %v", row.name, e)
+			case row.estimate < 0:
+				if c != nil {
+					t.Errorf("%s: %+v", row.name, c)
+				}
+			case c == nil || c.EstimatedUSD == nil || *c.EstimatedUSD != row.estimate || !strings.Contains(c.Basis, row.basis):
+				t.Errorf("%s: %+v, want %v by %s", row.name, c, row.estimate, row.basis)
+			}
+		}
+		for _, id := range []string{"a", "b", "c", "d", "g", "h"} {
+			w.AwaitEnd("demo", id)
+		}
+	})
+}
+
 // setCap sets a cap as any client may.
 func setCap(t *testing.T, w *sim.World, s bus.Scope, value string) {
 	t.Helper()
