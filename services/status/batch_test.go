@@ -95,9 +95,10 @@ func TestBatch(t *testing.T) {
 		if e.Batch == nil || !e.Batch.Done() || e.Batch.ID != "film" || e.Key() != k || e.Time.IsZero() {
 			t.Errorf("%s: %+v", m.Data, e.Batch)
 		}
-		time.Sleep(events.EventDuplicates + time.Minute) // the stream knows its message id no more
 		for range 2 {
-			l.replica()() // each publishes it again
+			stop := l.replica() // each publishes it again
+			time.Sleep(time.Second)
+			stop()
 		}
 		late := done("3", events.StatusCancelled, 0.5)
 		l.put(late)
@@ -138,6 +139,22 @@ func TestBatchNobodySaw(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBatchSeenInPart: as long as the index does not have all records, no batch is taken to be done.
+func TestBatchSeenInPart(t *testing.T) {
+	x := newIndex()
+	see := func(task events.Task) { x.apply(bus.Update{Key: task.Key(), Task: &task}) }
+	see(of(in(waiting("a", "1", 1), events.PhaseDone, events.StatusCompleted), "part", 1))
+	see(of(in(waiting("a", "2", 1), events.PhaseDone, events.StatusCompleted), "whole", 1))
+	if got := x.doneBatches(time.Now()); len(got) != 0 {
+		t.Errorf("announced too early: %+v", got)
+	}
+	see(of(waiting("a", "3", 1), "part", 2))
+	x.apply(bus.Update{Ready: true})
+	if got := x.doneBatches(time.Now()); len(got) != 1 || got[0].Batch.ID != "whole" || !got[0].Once {
+		t.Errorf("announced: %+v", got)
+	}
 }
 
 // TestBatchModel: after any series of changes a tally is what counting the records anew gives, but for the announced number,
