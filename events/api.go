@@ -19,6 +19,8 @@ const (
 	VerbWait     Verb = "wait"     // .<project>.<task>: a WaitRequest in, a TaskReply out
 	VerbCancel   Verb = "cancel"   // .<project>.<task>: a Cancel in, a TaskReply out
 	VerbResolve  Verb = "resolve"  // .<project>.<task>: a Resolve in, a TaskReply out
+	VerbSpend    Verb = "spend"    // [.<project>]: a SpendRequest in, a SpendReply out
+	VerbBatch    Verb = "batch"    // .<project>.<batch>: a Batch out
 )
 
 // TaskReply answers submit, get, wait, cancel and resolve.
@@ -48,6 +50,7 @@ type ListRequest struct {
 	SceneID  string     `json:"scene_id,omitempty"`
 	Provider string     `json:"provider,omitempty"`
 	Model    string     `json:"model,omitempty"`
+	BatchID  string     `json:"batch_id,omitempty"`
 	Since    *time.Time `json:"since,omitempty"`
 	Limit    int        `json:"limit,omitempty"`
 	Cursor   string     `json:"cursor,omitempty"`
@@ -59,7 +62,7 @@ func DecodeListRequest(data []byte) (ListRequest, error) {
 	if len(bytes.TrimSpace(data)) > 0 {
 		err := decodeStrict(data, "payload", map[string]any{
 			"status": &r.Status, "phase": &r.Phase, "scene_id": &r.SceneID, "provider": &r.Provider, "model": &r.Model,
-			"since": &r.Since, "limit": &r.Limit, "cursor": &r.Cursor,
+			"batch_id": &r.BatchID, "since": &r.Since, "limit": &r.Limit, "cursor": &r.Cursor,
 		})
 		if err != nil {
 			return r, err

@@ -1,6 +1,7 @@
 package events
 
-// A Batch is the tasks of one project that were asked for under one batch id. It answers batch, and is part of batch_done.
+// A Batch is the tasks of one project that were asked for under one batch id. It answers batch, and is part of batch_done. A batch
+// and a task may have the same id: their events then share all of the subject but its last token.
 type Batch struct {
 	Project string `json:"project"`
 	ID      string `json:"batch_id"`

@@ -72,8 +72,11 @@ func fullTask() events.Task {
 			}},
 			Raw: json.RawMessage(`{"video":{"url":"https://media.example/heron.mp4"}}`), RawRef: "raw-" + strings.Repeat("5", 64), Late: true,
 		},
-		LateUntil:   new(at(57)),
-		Cost:        &events.Cost{EstimatedUSD: new(0.35), ActualUSD: new(0.4), MaxUSD: new(1.5), Units: new(5.0), Unit: "seconds"},
+		LateUntil: new(at(57)),
+		Cost: &events.Cost{
+			EstimatedUSD: new(0.35), ActualUSD: new(0.4), MaxUSD: new(1.5), FixedUSD: new(0.05), UnitUSD: new(0.07),
+			Basis: "5 second at 0.07 USD (https://example.org/prices, 2026-01-31)", Units: new(5.0), Unit: "seconds",
+		},
 		Unannounced: true, Version: 1 << 60,
 		Transitions: []events.Transition{{
 			Version: 3, At: at(2), Name: "accepted", From: events.PhaseSubmitting, To: events.PhaseProviderQueued, By: "submitter",

@@ -160,6 +160,8 @@ func TestRequestGolden(t *testing.T) {
 	wantSameJSON(t, "request", got, want)
 }
 
+var someSpend = events.Spend{Tasks: 3, Attempts: 4, Unpriced: 1, SpentUSD: 3.5, HeldUSD: 0.7}
+
 // Every command, question and answer: what the decoder of the contract, or of any client, reads from the golden is what was written.
 func TestCommandAndAPIGoldens(t *testing.T) {
 	task := fullTask()
@@ -174,7 +176,7 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 		{"api_error_reply", events.ErrorReply{Error: *fullError()}, plainJSON[events.ErrorReply]},
 		{"api_list_request", events.ListRequest{
 			Status: []events.Status{events.StatusQueued, events.StatusInProgress}, Phase: []events.Phase{events.PhaseParked},
-			SceneID: "scene-7", Provider: "fal", Model: "fal-ai/kling-video", Since: new(at(0)), Limit: 20, Cursor: "1767-shot-041",
+			SceneID: "scene-7", Provider: "fal", Model: "fal-ai/kling-video", BatchID: "film-3", Since: new(at(0)), Limit: 20, Cursor: "1767-shot-041",
 		}, as(events.DecodeListRequest)},
 		{"api_list_reply", events.ListReply{Tasks: []events.Task{task}, NextCursor: "1767-shot-042"}, plainJSON[events.ListReply]},
 		{"api_queue_reply", events.QueueReply{
@@ -192,6 +194,17 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 			TaskID: "shot-042", Transitions: fullTask().Transitions, Attempts: fullTask().Attempts,
 		}, plainJSON[events.TimelineReply]},
 		{"api_wait_request", events.WaitRequest{Timeout: events.Duration(45e9)}, as(events.DecodeWaitRequest)},
+		{"api_spend_request", events.SpendRequest{
+			Since: "2026-01-01", Until: "2026-01-31", By: []events.SpendGroup{events.SpendByDay, events.SpendByModel},
+		}, func(b []byte) (any, error) { return events.DecodeSpendRequest(b, at(0)) }},
+		{"api_spend_reply", events.SpendReply{
+			Since: "2026-01-01", Until: "2026-01-31", RowsLeftOut: 3, Total: someSpend,
+			Rows: []events.SpendRow{{
+				Day: "2026-01-31", Project: "film", Provider: "fal", Lane: "fal-team2", Model: "fal-ai/kling-video", Spend: someSpend,
+			}},
+			Caps: []events.SpendCap{{Scope: "project.film", DailyUSD: 20, ReservedUSD: 4.2, Since: at(0), By: "anna"}},
+		}, plainJSON[events.SpendReply]},
+		{"api_batch_reply", fullBatch(), plainJSON[events.Batch]},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if zero := zeroFields(reflect.ValueOf(row.value), row.name); len(zero) > 0 {
@@ -221,7 +234,8 @@ func TestNoStrayGoldens(t *testing.T) {
 	known := map[string]bool{
 		"task.json": true, "request.json": true, "command_cancel.json": true, "command_resolve.json": true, "api_task_reply.json": true,
 		"api_error_reply.json": true, "api_list_request.json": true, "api_list_reply.json": true, "api_queue_reply.json": true,
-		"api_timeline_reply.json": true, "api_wait_request.json": true,
+		"api_timeline_reply.json": true, "api_wait_request.json": true, "api_spend_request.json": true, "api_spend_reply.json": true,
+		"api_batch_reply.json": true,
 	}
 	for _, et := range events.EventTypes() {
 		known[string(et)+".json"] = true

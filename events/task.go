@@ -293,9 +293,18 @@ type Output struct {
 
 // Cost in US dollars.
 type Cost struct {
+	// EstimatedUSD is what one paid attempt is expected to cost: the larger of the request's own figure and that of the price table.
 	EstimatedUSD *float64 `json:"estimated_usd,omitempty"`
-	ActualUSD    *float64 `json:"actual_usd,omitempty"`
-	MaxUSD       *float64 `json:"max_usd,omitempty"`
+	// ActualUSD is what the attempts of an ended task have cost together; nil as long as that is not known of each of them.
+	ActualUSD *float64 `json:"actual_usd,omitempty"`
+	// MaxUSD is the request's max_cost_usd: no attempt is paid with which all that may have been charged would exceed it.
+	MaxUSD *float64 `json:"max_usd,omitempty"`
+	// FixedUSD and UnitUSD are how the provider's figures become a price, as the price table had it when the task was accepted: FixedUSD,
+	// and UnitUSD for each of Units. Without UnitUSD, FixedUSD is the price whatever the provider counts; without both, it is not known.
+	FixedUSD *float64 `json:"fixed_usd,omitempty"`
+	UnitUSD  *float64 `json:"unit_usd,omitempty"`
+	// Basis says in words what the estimate rests on.
+	Basis string `json:"basis,omitempty"`
 	// Units and Unit are what the provider says it billed, in its own measure.
 	Units *float64 `json:"units,omitempty"`
 	Unit  string   `json:"unit,omitempty"`

@@ -245,7 +245,7 @@ func (a *api) checkServices(ctx context.Context) []check {
 	answered := map[events.Verb]bool{}
 	verbs := []events.Verb{
 		events.VerbSubmit, events.VerbGet, events.VerbList, events.VerbQueue, events.VerbTimeline, events.VerbWait,
-		events.VerbCancel, events.VerbResolve,
+		events.VerbCancel, events.VerbResolve, events.VerbSpend, events.VerbBatch,
 	}
 	for _, s := range services {
 		var subjects []string

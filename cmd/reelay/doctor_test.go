@@ -41,6 +41,7 @@ func (b *bench) serveAPI(without ...events.Verb) {
 	}
 	for _, v := range []events.Verb{
 		events.VerbSubmit, events.VerbGet, events.VerbList, events.VerbQueue, events.VerbTimeline, events.VerbWait, events.VerbCancel, events.VerbResolve,
+		events.VerbSpend, events.VerbBatch,
 	} {
 		if len(without) > 0 && v == without[0] {
 			continue
@@ -111,13 +112,13 @@ func TestDoctor(t *testing.T) {
 		r := b.reelay("doctor")
 		for _, want := range [][]string{
 			{"ok", "nats", "connected to " + b.url},
-			{"ok", "jetstream", fmt.Sprintf("%d streams", len(events.Streams())+4)},
+			{"ok", "jetstream", fmt.Sprintf("%d streams", len(events.Streams())+6)},
 			{"warn", "durability", "cannot be asked"},
 			{"ok", "stream REELAY_EVENTS", "1 messages"},
 			{"warn", "consumer REELAY_REQUESTS/intake", "101 waiting, 0 in hand"},
 			{"ok", "consumer REELAY_WATCH/poller-fal", "0 waiting"},
 			{"ok", "service reelay-status", "reelay.api.submit.*.*"},
-			{"ok", "api", "all 8 verbs"},
+			{"ok", "api", "all 10 verbs"},
 			{"ok", "queue", "1 active of 2 kept"},
 			{"warn", "lane fal", "0 waiting"},
 			{"-> 1 in doubt need a decision"},

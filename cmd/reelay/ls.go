@@ -20,6 +20,7 @@ type lsCmd struct {
 	Status   []string `help:"Only these statuses: queued, in_progress, completed, failed, cancelled."`
 	Phase    []string `help:"Only these phases: waiting, submitting, in_doubt, parked, provider_queued, running, cancelling, fetching, done."`
 	SceneID  string   `name:"scene-id" help:"Only tasks of this scene."`
+	Batch    string   `help:"Only tasks of this batch."`
 	Provider string   `help:"Only tasks of this provider."`
 	Model    string   `help:"Only tasks of this model."`
 	Since    string   `help:"Only tasks newer than this: a time (RFC 3339) or an age such as 2h." placeholder:"TIME"`
@@ -93,7 +94,7 @@ func (c *lsCmd) Run(ctx context.Context, e *env) error {
 
 // request returns the filters. Its error is a usageError.
 func (c *lsCmd) request(now time.Time) (events.ListRequest, error) {
-	r := events.ListRequest{SceneID: c.SceneID, Provider: c.Provider, Model: c.Model, Limit: c.Limit, Cursor: c.Cursor}
+	r := events.ListRequest{SceneID: c.SceneID, BatchID: c.Batch, Provider: c.Provider, Model: c.Model, Limit: c.Limit, Cursor: c.Cursor}
 	for _, s := range c.Status {
 		r.Status = append(r.Status, events.Status(s))
 	}

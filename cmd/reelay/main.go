@@ -5,6 +5,8 @@
 //	reelay submit | watch | wait                           hand in a task, follow it, wait for its end
 //	reelay ls | get | timeline | queue                     see what there is
 //	reelay cancel | resolve                                end a task, decide about one in doubt
+//	reelay batch                                           see how far the tasks of a batch are, wait for all
+//	reelay spend, spend cap                                see what was spent, limit what may be in a day
 //	reelay dead ls | show | replay                         see messages that could not be processed, try one again
 //	reelay hooks ls | show | replay                        see what providers have called back with, take one again
 //	reelay lanes ls | pause | resume                       stop spending and go on, for one account or for all
@@ -47,6 +49,8 @@ type commands struct {
 	Queue    queueCmd    `cmd:"" help:"Show how much work there is, by status and by provider account."`
 	Cancel   cancelCmd   `cmd:"" help:"Ask for the end of a task."`
 	Resolve  resolveCmd  `cmd:"" help:"Decide about a task whose paid request is in doubt."`
+	Batch    batchCmd    `cmd:"" help:"Show how far a batch is, or wait for its end."`
+	Spend    spendCmd    `cmd:"" help:"Show what was spent and is held, and limit what may be."`
 	Dead     deadCmd     `cmd:"" help:"List, show or replay messages that could not be processed."`
 	Hooks    hooksCmd    `cmd:"" help:"List, show or replay what providers have called back with."`
 	Lanes    lanesCmd    `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`

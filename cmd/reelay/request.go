@@ -26,6 +26,10 @@ type requestFlags struct {
 	StartTimeout    time.Duration     `help:"Time until the provider begins to work." placeholder:"DURATION"`
 	OnInDoubt       string            `help:"What to do when nobody can tell whether the provider took the paid request: hold, fail or resubmit." enum:",hold,fail,resubmit" default:"" placeholder:"POLICY"`
 	MaxPaidAttempts int               `help:"Most paid requests for this task, 1 to 10 (default 1)." placeholder:"N"`
+	Batch           string            `help:"Batch that the task belongs to." placeholder:"ID"`
+	BatchSize       int               `help:"How many tasks the batch will have; one of them that says it is enough." placeholder:"N"`
+	EstimatedUSD    float64           `name:"estimated-usd" help:"What you expect it to cost, in US dollars; counts if it is more than the price table says." placeholder:"USD"`
+	MaxUSD          float64           `name:"max-usd" help:"Most that its paid requests may cost together." placeholder:"USD"`
 	Metadata        map[string]string `help:"Your own notes on the task; may be repeated." mapsep:"none" placeholder:"KEY=VALUE"`
 }
 
@@ -40,6 +44,7 @@ func (f requestFlags) build(stdin io.Reader) (events.Request, []string, error) {
 		ID: f.ID, Provider: f.Provider, Model: f.Model, Input: input, SceneID: f.SceneID, Priority: f.Priority,
 		Timeout: events.Duration(f.Timeout), StartTimeout: events.Duration(f.StartTimeout),
 		OnInDoubt: events.InDoubtPolicy(f.OnInDoubt), MaxPaidAttempts: f.MaxPaidAttempts, Metadata: f.Metadata,
+		BatchID: f.Batch, BatchSize: f.BatchSize, EstimatedUSD: f.EstimatedUSD, MaxCostUSD: f.MaxUSD,
 	}
 	if r.ID == "" {
 		r.ID = strings.ToLower(rand.Text()[:13]) // 65 random bits

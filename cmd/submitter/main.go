@@ -15,6 +15,7 @@ import (
 	"reelay/internal/config"
 	"reelay/internal/guard"
 	"reelay/internal/journal"
+	"reelay/internal/price"
 	"reelay/internal/proc"
 	"reelay/services/submitter"
 )
@@ -61,6 +62,10 @@ func main() {
 			}
 			urls = callback.URLs{Public: resolved.PublicURL, Keys: callback.New(keys)}
 		}
+		prices, err := price.Load(s.Prices)
+		if err != nil {
+			return err
+		}
 		nc, err := s.Connect("submitter", log)
 		if err != nil {
 			return err
@@ -81,7 +86,7 @@ func main() {
 		})
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Spending: g, Lanes: lanes, Known: account.Known(), Timeout: s.Timeout, Callback: urls, Log: log,
+			Bus: b, Journal: j, Spending: g, Lanes: lanes, Known: account.Known(), Prices: prices, Timeout: s.Timeout, Callback: urls, Log: log,
 			Registerer: p.Registerer("submitter"),
 		})
 		if err != nil {

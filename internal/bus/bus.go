@@ -50,9 +50,12 @@ type Bus struct {
 	health  jetstream.KeyValue
 	// forecasts is the bucket of what was learned.
 	forecasts jetstream.KeyValue
-	log       *slog.Logger
-	faults    failpoint.Plan
-	dead      *prometheus.CounterVec
+	// budgets holds the caps, spend the counters under them.
+	budgets jetstream.KeyValue
+	spend   jetstream.KeyValue
+	log     *slog.Logger
+	faults  failpoint.Plan
+	dead    *prometheus.CounterVec
 }
 
 // Options configure Open.
@@ -99,6 +102,9 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	}
 	if b.forecasts, err = b.openForecasts(ctx, max(1, o.Replicas)); err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", ForecastBucket, err)
+	}
+	if b.budgets, b.spend, err = b.openBudgets(ctx, max(1, o.Replicas)); err != nil {
+		return nil, err
 	}
 	if o.Registerer != nil { // only now: a failed Open may be repeated
 		o.Registerer.MustRegister(b.dead)

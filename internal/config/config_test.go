@@ -30,7 +30,7 @@ func clearEnv(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{
 		"NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "REELAY_STORE_DIR", "REELAY_LISTEN", "REELAY_SYNC", "REELAY_SANDBOX",
-		"REELAY_FAL_URL", "REELAY_MINIMAX_URL", "REELAY_PUBLIC_URL", "REELAY_POLL_INTERVAL", "REELAY_TIMEOUT", "REELAY_REPLICAS",
+		"REELAY_FAL_URL", "REELAY_MINIMAX_URL", "REELAY_PUBLIC_URL", "REELAY_POLL_INTERVAL", "REELAY_TIMEOUT", "REELAY_REPLICAS", "REELAY_PRICES",
 		"REELAY_HOOK_LISTEN", "REELAY_HOOK_TLS_CERT", "REELAY_HOOK_TLS_KEY", "REELAY_HOOK_PROXIES", "REELAY_HOOK_CONNS", "REELAY_FAL_USER_ID",
 		"REELAY_FAL_JWKS_URL", "REELAY_OPS_LISTEN", "REELAY_LOG_LEVEL", "REELAY_LOG_FORMAT", EnvFalKey, EnvMinimaxKey, EnvCallbackKey,
 		EnvFalKey + "_FILE", EnvMinimaxKey + "_FILE", EnvCallbackKey + "_FILE",
@@ -92,6 +92,7 @@ func TestFlagsAndVariables(t *testing.T) {
 		{"--public-url", "REELAY_PUBLIC_URL", "https://p/x"},
 		{"--poll-interval", "REELAY_POLL_INTERVAL", "30s"},
 		{"--timeout", "REELAY_TIMEOUT", "48h"},
+		{"--prices", "REELAY_PRICES", "/p"},
 		{"--replicas", "REELAY_REPLICAS", "5"},
 		{"--hook-listen", "REELAY_HOOK_LISTEN", ":80"},
 		{"--hook-tls-cert", "REELAY_HOOK_TLS_CERT", pem},
@@ -108,7 +109,7 @@ func TestFlagsAndVariables(t *testing.T) {
 		NATS:      NATS{Server: "nats://a:1,tls://b:2", Context: "prod", Creds: "/c"},
 		Broker:    Broker{StoreDir: "/s", Listen: ":4333", Sync: "interval"},
 		Providers: Providers{Sandbox: true, FalURL: "https://f", MinimaxURL: "http://127.0.0.1:1", PublicURL: "https://p/x"},
-		Pipeline:  Pipeline{PollInterval: 30 * time.Second, Timeout: 48 * time.Hour, Replicas: 5},
+		Pipeline:  Pipeline{PollInterval: 30 * time.Second, Timeout: 48 * time.Hour, Prices: "/p", Replicas: 5},
 		Edge: Edge{
 			HookListen: ":80", HookTLSCert: pem, HookTLSKey: pem, HookProxies: "10.0.0.0/8, ::1", HookConns: 10, FalUserID: "user_abc",
 			FalJWKSURL: "https://j",

@@ -19,6 +19,8 @@ type Pipeline struct {
 	PollInterval time.Duration `help:"Time between two looks at a task at its provider, 5s to 30s." env:"REELAY_POLL_INTERVAL" default:"10s" placeholder:"DURATION"`
 	// Timeout is the total time of a task whose request names none, 1s to 48h.
 	Timeout time.Duration `help:"Total time of a task whose request names none, 1s to 48h." env:"REELAY_TIMEOUT" default:"30m" placeholder:"DURATION"`
+	// Prices names a file of prices that take the place of the built-in ones.
+	Prices string `help:"File of prices that take the place of the built-in ones, model by model." env:"REELAY_PRICES" placeholder:"FILE"`
 	// Replicas of each stream, 1 to 5. It counts only when a stream is created.
 	Replicas int `help:"Replicas of each stream when it is created, 1 to 5." env:"REELAY_REPLICAS" default:"1" placeholder:"N"`
 }

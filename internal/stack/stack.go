@@ -27,6 +27,7 @@ import (
 	"reelay/internal/journal"
 	"reelay/internal/natsd"
 	"reelay/internal/paid"
+	"reelay/internal/price"
 	"reelay/internal/proc"
 	"reelay/services/poller"
 	"reelay/services/status"
@@ -224,6 +225,10 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 	s.running[name] = running{p, nc}
 	switch kind {
 	case Submitter:
+		prices, err := price.Load(s.o.Pipeline.Prices)
+		if err != nil {
+			return err
+		}
 		j, err := journal.Open(filepath.Join(s.o.StoreDir, "journal"), s.o.Log, faults)
 		if err != nil {
 			return err
@@ -235,8 +240,8 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		})
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Spending: g, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, Log: s.o.Log,
-			Registerer: p.Registerer(name), Callback: s.callback(),
+			Bus: b, Journal: j, Spending: g, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Prices: prices, Timeout: s.o.Pipeline.Timeout,
+			Dial: s.o.Dial, Log: s.o.Log, Registerer: p.Registerer(name), Callback: s.callback(),
 		})
 		if err != nil {
 			return err

@@ -108,6 +108,8 @@ func (s *step) apply(tr Trigger) {
 	switch tr := tr.(type) {
 	case Intent:
 		s.intent(tr)
+	case Held:
+		s.held(tr)
 	case Release:
 		s.release(tr)
 	case Accepted:
@@ -191,6 +193,9 @@ func (s *step) finish(arrow, note string, e *events.Error) {
 	at := s.m.At
 	s.t.Error = e
 	s.t.CompletedAt = &at
+	if possiblyPaid(s.t) == 0 {
+		s.total()
+	}
 	s.t.QueuePosition, s.t.EstimatedWaitS, s.t.ETA, s.t.NotBefore = nil, nil, nil, nil
 	s.move(arrow, note)
 }
@@ -222,13 +227,16 @@ func (s *step) intent(tr Intent) {
 		s.t.Unannounced = true
 		return
 	}
+	if tr.HoldUSD != nil && !Affordable(s.t, *tr.HoldUSD) {
+		return
+	}
 	if n := possiblyPaid(s.t); n >= s.t.MaxPaidAttempts {
 		s.err = fmt.Errorf("%w: %d of %d paid attempts are used", ErrArrow, n, s.t.MaxPaidAttempts)
 		return
 	}
 	s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{
 		N: NextAttempt(s.t), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
-		Outcome: events.AttemptOpen, Charge: events.ChargePossible, Callback: tr.Callback,
+		Outcome: events.AttemptOpen, Charge: events.ChargePossible, CostUSD: tr.HoldUSD, Callback: tr.Callback,
 	})
 	s.t.NotBefore = nil
 	s.move(arrowIntend, "")
@@ -254,7 +262,8 @@ func (s *step) owned(owner string) *events.Attempt {
 // settle records what became of an attempt.
 func (s *step) settle(a *events.Attempt, o events.AttemptOutcome, c events.Charge, e *events.Error, source, note string) {
 	at := s.m.At
-	a.Outcome, a.OutcomeAt, a.Charge, a.Error = o, &at, c, e
+	a.Outcome, a.OutcomeAt, a.Error = o, &at, e
+	s.charge(a, c)
 	s.evidence(a, source, note)
 }
 
@@ -301,7 +310,7 @@ func (s *step) refused(tr Refused) {
 			return
 		}
 		ended := *e
-		ended.Charge = charge(s.t)
+		ended.Charge = chargeOf(s.t)
 		s.finish(arrowRefused, e.Message, &ended)
 	}
 }
@@ -485,6 +494,9 @@ func (s *step) resolve(tr Resolve) {
 			Meta: s.m, Attempt: doubtful.N, Ref: tr.Ref, ID: tr.ID, Source: "person",
 			Note: "adopted as " + tr.ID + suffix(tr.Reason),
 		})
+	case tr.Action == events.ResolveResubmit && !Affordable(s.t, expected(s.t)):
+		s.err = fmt.Errorf("%w: another paid attempt could cost more than the request's max_cost_usd of %v", ErrNotApplicable, *s.t.Cost.MaxUSD)
+		return
 	case tr.Action == events.ResolveResubmit:
 		s.evidence(doubtful, "person", "resubmit"+suffix(tr.Reason))
 		s.t.MaxPaidAttempts = max(s.t.MaxPaidAttempts, possiblyPaid(s.t)+1)
@@ -511,8 +523,8 @@ func (s *step) doubtful() *events.Attempt {
 	return nil
 }
 
-// charge is what is known about the price of a task that nothing has come of.
-func charge(t events.Task) events.Charge {
+// chargeOf is what is known about the price of a task that nothing has come of.
+func chargeOf(t events.Task) events.Charge {
 	if possiblyPaid(t) > 0 {
 		return events.ChargePossible
 	}

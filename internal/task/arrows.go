@@ -18,6 +18,7 @@ const DoubleAccept = "double_accept"
 const (
 	arrowAccept        = "accept"
 	arrowIntend        = "intend"
+	arrowHeld          = "held"
 	arrowRelease       = "release"
 	arrowAccepted      = "accepted"
 	arrowLateAccepted  = "late_accepted"
@@ -82,6 +83,7 @@ func Arrows() []Arrow {
 		{arrowAccept, []events.Phase{""}, waiting, events.EventQueued},
 
 		{arrowIntend, []events.Phase{waiting}, submitting, ""},
+		{arrowHeld, []events.Phase{waiting}, "", events.EventProgress},
 		{arrowRelease, unknown, waiting, ""},
 		{arrowAccepted, open, queued, events.EventSubmitted},
 		{arrowLateAccepted, []events.Phase{done}, "", ""},

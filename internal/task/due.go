@@ -60,7 +60,7 @@ func (s *step) overdue() bool {
 	}
 	s.t.Cancel = &events.CancelState{AskedAt: s.m.At, By: by}
 	s.t.Unannounced = true // a heartbeat ends it: the last of its kind, which may be lost
-	s.finish(arrowExpired, "it was still waiting", s.deadlineError(charge(s.t)))
+	s.finish(arrowExpired, "it was still waiting", s.deadlineError(chargeOf(s.t)))
 	return true
 }
 
@@ -155,7 +155,8 @@ func (s *step) horizon(tr Due) {
 			Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
 			Message: "nobody knows whether the provider accepted the paid request: " + note,
 		})
-	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts && s.t.Cancel == nil:
+	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts && s.t.Cancel == nil &&
+		Affordable(s.t, expected(s.t)):
 		s.evidence(a, "timer", note+"; resubmitted by policy")
 		s.notCounted(a)
 		s.backToWaiting(arrowResubmit, note+"; another paid attempt is allowed by the request", 0)

@@ -181,6 +181,7 @@ func (s *step) succeed(tr Observed) {
 	full := 100.0
 	s.t.ProgressPercentage = &full
 	s.t.Result = result(tr)
+	s.bill(events.ChargeConfirmed)
 	note := "the provider has finished"
 	if s.t.Phase == events.PhaseCancelling {
 		note = "the provider finished before the cancel took effect; what was paid for is kept"
@@ -205,10 +206,12 @@ func (s *step) failed(snap provider.Snapshot) {
 	if ev.Charge == "" {
 		ev.Charge = events.ChargePossible
 	}
+	s.bill(ev.Charge)
 	s.finish(arrowFail, ev.Message, ev)
 }
 
 func (s *step) cancelledAtProvider() {
+	s.billCancelled()
 	switch {
 	case s.t.Cancel == nil:
 		s.finish(arrowCancelled, "cancelled at the provider, not by reelay", nil)
@@ -224,13 +227,18 @@ func (s *step) observedLate(tr Observed) {
 	if s.t.LateUntil == nil {
 		return
 	}
+	if tr.Snapshot.Units != nil && tr.Snapshot.State != provider.Running {
+		s.units(tr.Snapshot)
+	}
 	switch tr.Snapshot.State {
 	case provider.Succeeded:
+		s.bill(events.ChargeConfirmed)
 		s.t.LateUntil = nil
 		s.t.Result = result(tr)
 		s.t.Result.Late = true
 		s.move(arrowLateResult, "the provider finished after the task had been given up; the result is kept")
 	case provider.Failed, provider.Cancelled:
+		s.billLate(tr.Snapshot)
 		s.t.LateUntil = nil
 		s.move(arrowLateEnd, "the provider ended it as "+string(tr.Snapshot.State))
 	default:

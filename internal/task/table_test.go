@@ -125,6 +125,7 @@ func triggers() []struct {
 		{"accept, other request", task.Accept{Meta: at(soon), Task: other}},
 		{"intent", task.Intent{Meta: at(soon), Owner: "you", NotAfter: t0.Add(3 * time.Minute)}},
 		{"intent, late", task.Intent{Meta: at(late), Owner: "you", NotAfter: t0.Add(3 * time.Hour)}},
+		{"held", task.Held{Meta: at(soon), Reason: "the budget is used up", Until: t0.Add(time.Hour)}},
 		{"release by owner", task.Release{Meta: at(soon), Owner: "me", Reason: "vetoed"}},
 		{"release by other", task.Release{Meta: at(soon), Owner: "you", Reason: "vetoed"}},
 		{"accepted", task.Accepted{Meta: at(soon), Attempt: 1, Ref: ref, ID: "r1", Source: "hook"}},

@@ -36,6 +36,15 @@ type Intent struct {
 	NotAfter time.Time
 	// Callback says that the request names a callback URL.
 	Callback bool
+	// HoldUSD is what is set aside for the attempt, in US dollars; nil if nobody knows what it costs.
+	HoldUSD *float64
+}
+
+// Held says that a waiting task may not be paid for now, and is not tried again before Until.
+type Held struct {
+	Meta
+	Reason string
+	Until  time.Time
 }
 
 // Release says that the owner of an attempt knows that its request was not sent.

@@ -30,6 +30,12 @@
 // it again with the same id is the same task. Nothing is published for a request that is wrong in itself or names a task
 // that exists already, for a cancel of a task that has ended, or for a decision about one that is not in doubt.
 //
+// # Money and batches
+//
+// spend and batch come from the index alone. So does what is counted into the counters of the caps (package budget), every 15
+// seconds and when a cap is set, by every replica: without a status service a cap that was set or changed today lets nothing be
+// paid. batch_done is published by every replica that sees a batch done, and again by each that starts; the stream stores one.
+//
 // # Limits
 //
 // 256 requests and 2,000 waits are under way at once in one process; one more is answered 503 "unavailable". A list answers

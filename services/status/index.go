@@ -37,6 +37,11 @@ type entry struct {
 	attempts int
 	// created, submitted and completed are Unix times in nanoseconds, 0 of what has not happened.
 	created, submitted, completed int64
+	// batch is the task's batch, batchSize how many tasks its request said that has.
+	batch     string
+	batchSize int32
+	// payments are the attempts that were charged or may have been.
+	payments []payment
 	// cancelAsked and hasRef say that the record has a cancel, and a provider's handle.
 	cancelAsked, hasRef bool
 }
@@ -46,6 +51,7 @@ func newEntry(t *events.Task, revision, generation uint64) *entry {
 		key: events.Key{Project: shared(t.Project), ID: t.ID}, revision: revision, generation: generation,
 		lane: shared(t.Account), provider: shared(t.Provider), model: shared(t.Model), scene: shared(t.SceneID),
 		status: shared(t.Status), phase: shared(t.Phase), priority: t.Priority, created: t.CreatedAt.UnixNano(),
+		batch: shared(t.BatchID), batchSize: int32(min(t.BatchSize, events.MaxBatch)), payments: newPayments(t),
 		cancelAsked: t.Cancel != nil, hasRef: len(t.ProviderRef) > 0,
 	}
 	if a := t.Attempt(); a != nil {
@@ -82,6 +88,8 @@ type index struct {
 	lines map[string][]*entry
 	// sends are the newest submits by lane.
 	sends map[string]sends
+	// batches add up the tasks of each batch.
+	batches batches
 	// waiters are told, at most once at a time, that the entry of a key has changed.
 	waiters map[events.Key]map[chan struct{}]struct{}
 	// generation numbers the watches.
@@ -96,6 +104,7 @@ type index struct {
 func newIndex() *index {
 	return &index{
 		entries: map[events.Key]*entry{}, lines: map[string][]*entry{}, sends: map[string]sends{},
+		batches: newBatches(),
 		waiters: map[events.Key]map[chan struct{}]struct{}{}, built: make(chan struct{}),
 	}
 }
@@ -134,6 +143,7 @@ func (x *index) apply(u bus.Update) {
 			}
 		}
 		x.current.Store(true)
+		x.batches.wake()
 		x.buildOnce.Do(func() { close(x.built) })
 	case u.Task == nil:
 		x.set(u.Key, nil)
@@ -153,6 +163,7 @@ func (x *index) set(k events.Key, e *entry) {
 			delete(x.lines, old.lane)
 		}
 	}
+	x.batches.replace(x.entries[k], e)
 	if e == nil {
 		delete(x.entries, k)
 	} else {

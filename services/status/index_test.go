@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -111,7 +112,7 @@ func TestIndexModel(t *testing.T) {
 		lines := map[string][]*entry{}
 		for k, task := range model {
 			e := newEntry(&task, 0, 0)
-			if got := x.get(k); got == nil || *got != *e {
+			if got := x.get(k); got == nil || !reflect.DeepEqual(got, e) {
 				t.Fatalf("entry %+v, want %+v", got, e)
 			}
 			if task.Phase == events.PhaseWaiting {

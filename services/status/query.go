@@ -78,6 +78,7 @@ func (f *filter) matches(e *entry) bool {
 		(f.SceneID == "" || f.SceneID == e.scene) &&
 		(f.Provider == "" || f.Provider == e.provider || f.Provider == e.lane) &&
 		(f.Model == "" || f.Model == e.model) &&
+		(f.BatchID == "" || f.BatchID == e.batch) &&
 		(f.Since == nil || !time.Unix(0, e.created).Before(*f.Since)) &&
 		(f.after == nil || f.after.compare(e.place()) < 0)
 }

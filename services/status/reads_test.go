@@ -504,6 +504,7 @@ func TestInfo(t *testing.T) {
 			"reelay.api.submit.*.*": "submit", "reelay.api.get.*.*": "get", "reelay.api.list.*": "list", "reelay.api.list": "list-all",
 			"reelay.api.queue.*": "queue", "reelay.api.queue": "queue-all", "reelay.api.timeline.*.*": "timeline",
 			"reelay.api.wait.*.*": "wait", "reelay.api.cancel.*.*": "cancel", "reelay.api.resolve.*.*": "resolve",
+			"reelay.api.spend.*": "spend", "reelay.api.spend": "spend-all", "reelay.api.batch.*.*": "batch",
 		}
 		if !maps.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)

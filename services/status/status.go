@@ -70,6 +70,7 @@ type Service struct {
 	index   *index
 	almanac *almanac.Almanac
 	metrics metrics
+	purse   *purse
 	// requests and waits hold one token for each request under way.
 	requests, waits chan struct{}
 	underWay        atomic.Int64
@@ -85,7 +86,7 @@ func New(o Options) (*Service, error) {
 		o.SubmitWait = defaultSubmitWait
 	}
 	s := &Service{
-		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(),
+		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(), purse: newPurse(),
 		almanac:  almanac.New(almanac.Options{Store: o.Bus, Log: o.Log}),
 		requests: make(chan struct{}, maxRequests), waits: make(chan struct{}, maxWaits),
 	}
@@ -115,6 +116,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}()
 	follower.Go(func() { s.index.follow(work, s.o.Bus.Follow, s.log) })
 	follower.Go(func() { _ = s.almanac.Run(work) }) // it has no error
+	follower.Go(func() { s.followCaps(work) })
+	follower.Go(func() { s.countSpending(work) })
+	follower.Go(func() { s.announceBatches(work) })
 	select {
 	case <-s.index.built:
 	case <-ctx.Done():

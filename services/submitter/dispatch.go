@@ -107,6 +107,10 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 		return
 	}
 	now := time.Now().UTC()
+	hold, ok := s.reserve(ctx, l, t, now)
+	if !ok {
+		return
+	}
 	e := journal.Entry{Owner: nuid.Next(), Project: key.Project, TaskID: key.ID, Attempt: task.NextAttempt(t), At: now}
 	callbackURL := s.callbackURL(l, e)
 	req, renderErr := l.Driver.Render(t, input, callbackURL)
@@ -115,15 +119,17 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 	if err := s.o.Journal.Begin(e); err != nil && !errors.Is(err, journal.ErrClaimed) {
 		log.Error("nothing is sent without the journal", "error", err)
 		l.unsent()
+		s.budget.Return(ctx, hold)
 		s.again(ctx, l, key, err)
 		return
 	} else if err != nil {
+		s.budget.Return(ctx, hold)
 		s.claimed(ctx, l, key, e)
 		return
 	}
 	permit, t, err := s.book.Intend(ctx, key, task.Intent{
 		Meta: task.Meta{At: now, By: name}, Owner: e.Owner, BodySHA256: hex.EncodeToString(sum[:]), NotAfter: now.Add(intentLife),
-		Callback: callbackURL != "",
+		HoldUSD: expected(t), Callback: callbackURL != "",
 	})
 	if err == nil && t.Attempt().N != e.Attempt {
 		err = fmt.Errorf("the attempt is number %d, not %d", t.Attempt().N, e.Attempt)
@@ -132,19 +138,26 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 		// Nothing was sent. If the intent is in the record all the same, it is taken back by its owner.
 		log.Info("no permit to send", "reason", err)
 		l.unsent()
-		s.settle(ctx, e, journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: "the intent was not acknowledged"}})
+		unsent := journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: "the intent was not acknowledged"}}
+		s.settle(ctx, e, unsent)
+		s.settleHold(ctx, hold, unsent)
 		s.again(ctx, l, key, err)
 		return
 	}
 	if renderErr != nil {
 		l.unsent()
-		s.settle(ctx, e, journal.Answer{Outcome: string(provider.Refused), Error: &events.Error{
+		refused := journal.Answer{Outcome: string(provider.Refused), Error: &events.Error{
 			Kind: events.KindInvalid, Code: events.CodeInvalidRequest, Message: string(hidden([]byte(renderErr.Error()), callbackURL)),
-		}})
+		}}
+		s.settle(ctx, e, refused)
+		s.settleHold(ctx, hold, refused)
 		return
 	}
 	owner := e.Owner
 	reply, err := s.poster.Post(context.WithoutCancel(ctx), permit, req, func(postCtx context.Context) error {
+		if err := hold.Fresh(); err != nil {
+			return err
+		}
 		return s.gate(postCtx, ctx, l, key, owner)
 	})
 	reply, err = withoutURL(reply, err, callbackURL)
@@ -153,6 +166,7 @@ func (s *Service) send(ctx context.Context, l *lane, key events.Key) {
 		log.Error("the answer to a paid request is not in the journal", "outcome", answer.Outcome, "provider_id", answer.ID, "error", err)
 	}
 	s.settle(ctx, e, answer)
+	s.settleHold(ctx, hold, answer)
 }
 
 // claimed puts a task in doubt whose next attempt has been sent before, although its record knows nothing of that: a broker has

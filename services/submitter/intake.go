@@ -127,6 +127,9 @@ func (s *Service) request(ctx context.Context, m bus.Message) error {
 	}
 	t := s.newTask(k, taskType, r, l, m)
 	t.RequestDigest = digest
+	if err := s.price(&t, r); err != nil && !s.accepted(ctx, k, digest) {
+		return refuse(k, digest, events.CodeInvalidRequest, err)
+	}
 	if t.InputDigest, err = events.Digest(r.Input); err != nil {
 		return refuse(k, digest, events.CodeInvalidRequest, events.NewFieldError("input", "bad JSON: %v", err))
 	}
@@ -181,9 +184,6 @@ func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Reque
 	if r.StartTimeout > 0 {
 		at := t.CreatedAt.Add(time.Duration(r.StartTimeout))
 		t.StartDeadline = &at
-	}
-	if r.EstimatedUSD > 0 || r.MaxCostUSD > 0 {
-		t.Cost = &events.Cost{EstimatedUSD: positive(r.EstimatedUSD), MaxUSD: positive(r.MaxCostUSD)}
 	}
 	return t
 }

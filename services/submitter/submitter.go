@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/budget"
 	"reelay/internal/bus"
 	"reelay/internal/journal"
 	"reelay/internal/paid"
@@ -80,6 +81,8 @@ type Options struct {
 	Spending Spending
 	// Callback makes the callback URLs; nil for none.
 	Callback Callback
+	// Prices tells what a task may cost; nil knows of none.
+	Prices Pricer
 	// Timeout is the total time of a task whose request names none; 30 minutes if 0.
 	Timeout time.Duration
 	// Dial opens the connections of paid requests; nil dials TCP.
@@ -100,6 +103,7 @@ type Service struct {
 	log     *slog.Logger
 	book    *record.Book
 	poster  *paid.Poster
+	budget  *budget.Budget
 	lanes   map[string]*lane
 	metrics metrics
 	// switches is a cache; the last-byte gate asks the broker itself.
@@ -123,6 +127,7 @@ func New(o Options) (*Service, error) {
 		metrics: newMetrics(o.Registerer),
 	}
 	s.book = record.New(o.Bus, s.log, o.Registerer)
+	s.budget = budget.New(o.Bus, s.log, o.Registerer)
 	for _, l := range o.Lanes {
 		if l.InFlight == 0 {
 			l.InFlight = defaultInFlight
@@ -153,6 +158,7 @@ func (s *Service) Run(ctx context.Context) error {
 	// First of all what a former process has paid for: it must not be dispatched again as if nothing were known.
 	s.recover(ctx)
 	g.Add(func() error { return s.followSwitches(ctx) }, interrupt)
+	g.Add(func() error { return s.budget.Follow(ctx) }, interrupt)
 	g.Add(func() error { return s.follow(ctx) }, interrupt)
 	for _, l := range s.lanes {
 		g.Add(func() error { return s.dispatch(ctx, l) }, interrupt)

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"reelay/events"
+)
+
+// batchAgain is how soon a batch is asked for again while it is waited for: its event is heard at once, and may be missed.
+const batchAgain = 15 * time.Second
+
+// batchCmd shows a batch.
+type batchCmd struct {
+	connection `embed:""`
+
+	Batch   string        `arg:"" help:"Batch id, or <project>.<batch>."`
+	Project string        `help:"Project of the batch." env:"REELAY_PROJECT" default:"default"`
+	Wait    bool          `help:"Wait until as many tasks as were announced have ended."`
+	Timeout time.Duration `help:"Longest wait (default: until it is done)." placeholder:"DURATION"`
+	JSON    bool          `name:"json" help:"Print JSON."`
+}
+
+// Run shows the batch. With --wait it is a failure if a task of it has failed or was cancelled.
+func (c *batchCmd) Run(ctx context.Context, e *env) error {
+	k, err := parseKey(c.Project, c.Batch)
+	if err != nil {
+		return err
+	}
+	if c.Timeout < 0 {
+		return usagef("--timeout: must not be negative")
+	}
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	var stream <-chan events.Event
+	if c.Wait {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		if stream, err = a.subscribe(ctx, events.EventSubject(k, events.EventBatchDone), false); err != nil {
+			return err
+		}
+	}
+	b, raw, err := a.batch(ctx, k)
+	if err == nil && c.Wait && !b.Done() {
+		b, raw, err = c.untilDone(ctx, e, a, k, stream)
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = printJSON(e.stdout, raw)
+	} else {
+		err = printBatch(e.stdout, b)
+	}
+	if bad := b.ByStatus[events.StatusFailed] + b.ByStatus[events.StatusCancelled]; err == nil && c.Wait && bad > 0 {
+		return fmt.Errorf("%d of %d tasks of batch %s did not complete", bad, b.Total, k)
+	}
+	return err
+}
+
+// untilDone waits at most Timeout, through restarts of the services.
+func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key, done <-chan events.Event) (events.Batch, []byte, error) {
+	fmt.Fprintf(e.stderr, "waiting for batch %s\n", k)
+	if c.Timeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, c.Timeout)
+		defer cancel()
+		ctx = limited
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return events.Batch{}, nil, fmt.Errorf("batch %s is not done after %v", k, c.Timeout)
+			}
+			return events.Batch{}, nil, errInterrupted
+		case <-done:
+		case <-time.After(batchAgain):
+		}
+		b, raw, err := a.batch(ctx, k)
+		if err == nil && b.Done() {
+			return b, raw, nil
+		}
+		if err != nil && ctx.Err() == nil && !errors.Is(err, errNoService) && !errors.Is(err, errNoAnswer) {
+			return b, raw, err
+		}
+	}
+}
+
+// batch asks for a batch.
+func (a *api) batch(ctx context.Context, k events.Key) (events.Batch, []byte, error) {
+	var b events.Batch
+	raw, err := a.ask(ctx, events.VerbBatch, keyTokens(k), nil, &b, askTimeout)
+	return b, raw, err
+}
+
+// printBatch writes a batch in a line.
+func printBatch(w io.Writer, b events.Batch) error {
+	announced := "nobody has told how many there will be"
+	if b.Announced > 0 {
+		announced = fmt.Sprintf("%d announced", b.Announced)
+	}
+	fmt.Fprintf(w, "%s.%s: %d of %d tasks have ended, %s:", b.Project, b.ID, b.Ended, b.Total, announced)
+	for _, s := range events.Statuses() {
+		fmt.Fprintf(w, "  %s %d", s, b.ByStatus[s])
+	}
+	_, err := fmt.Fprintf(w, "  cost %s USD\n", usd(b.CostUSD))
+	return err
+}

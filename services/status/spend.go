@@ -1,0 +1,288 @@
+package status
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/budget"
+	"reelay/internal/bus"
+)
+
+const (
+	// countEvery is how often the records are counted into the counters of the caps.
+	countEvery = 15 * time.Second
+	// daySeconds is the length of a day in UTC.
+	daySeconds = 24 * 60 * 60
+	// unpriced stands for an amount that nobody knows.
+	unpriced = -1
+)
+
+// A payment is an attempt that was charged or may have been.
+type payment struct {
+	// at is its intent in Unix seconds, micros what it costs in millionths of a US dollar, or unpriced.
+	at, micros int64
+	accepted   bool
+}
+
+func newPayments(t *events.Task) []payment {
+	var all []payment
+	for _, a := range t.Attempts {
+		if a.Charge == events.ChargeNone {
+			continue
+		}
+		p := payment{at: a.IntentAt.Unix(), micros: unpriced, accepted: a.Outcome == events.AttemptAccepted}
+		if a.CostUSD != nil {
+			p.micros = int64(math.Round(*a.CostUSD * 1e6))
+		}
+		all = append(all, p)
+	}
+	return slices.Clip(all)
+}
+
+func dollars(micros int64) float64 { return float64(micros) / 1e6 }
+
+// A sum is a Spend in exact amounts.
+type sum struct {
+	tasks, attempts, unpriced int
+	spent, held               int64
+}
+
+func (s *sum) add(p payment, ended bool) {
+	s.attempts++
+	switch {
+	case p.micros == unpriced:
+		s.unpriced++
+	case ended && p.accepted:
+		s.spent += p.micros
+	default:
+		s.held += p.micros
+	}
+}
+
+func (s *sum) spend() events.Spend {
+	return events.Spend{Tasks: s.tasks, Attempts: s.attempts, Unpriced: s.unpriced, SpentUSD: dollars(s.spent), HeldUSD: dollars(s.held)}
+}
+
+// A group is what the payments of a row have in common; day in days of Unix time.
+type group struct {
+	day                            int64
+	project, provider, lane, model string
+}
+
+func (g group) compare(h group) int {
+	return cmp.Or(cmp.Compare(h.day, g.day), strings.Compare(g.project, h.project), strings.Compare(g.provider, h.provider),
+		strings.Compare(g.lane, h.lane), strings.Compare(g.model, h.model))
+}
+
+// spending adds up the payments of a project, or of all, by what by tells apart.
+func (x *index) spending(project string, since, until time.Time, by []events.SpendGroup) (map[group]*sum, sum) {
+	from, to := since.Unix(), until.Unix()+daySeconds
+	want := func(g events.SpendGroup) bool { return slices.Contains(by, g) }
+	days, projects, providers := want(events.SpendByDay), want(events.SpendByProject), want(events.SpendByProvider)
+	lanes, models := want(events.SpendByLane), want(events.SpendByModel)
+	rows, total := map[group]*sum{}, sum{}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.entries {
+		if project != "" && project != e.key.Project {
+			continue
+		}
+		g := group{}
+		if projects {
+			g.project = e.key.Project
+		}
+		if providers {
+			g.provider = e.provider
+		}
+		if lanes {
+			g.lane = e.lane
+		}
+		if models {
+			g.model = e.model
+		}
+		var counted *sum // the row that has this task already: attempts are in order of time
+		for _, p := range e.payments {
+			if p.at < from || p.at >= to {
+				continue
+			}
+			if days {
+				g.day = p.at / daySeconds
+			}
+			row := rows[g]
+			if row == nil {
+				row = &sum{}
+				rows[g] = row
+			}
+			if counted == nil {
+				total.tasks++
+			}
+			if counted != row {
+				row.tasks++
+				counted = row
+			}
+			row.add(p, e.status.Terminal())
+			total.add(p, e.status.Terminal())
+		}
+	}
+	return rows, total
+}
+
+// spend answers what was spent and is held, and what the caps leave.
+func (s *Service) spend(ctx context.Context, c call) (any, error) {
+	r, err := events.DecodeSpendRequest(c.data, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	since, _ := time.Parse(time.DateOnly, r.Since) // DecodeSpendRequest has read them
+	until, _ := time.Parse(time.DateOnly, r.Until)
+	rows, total := s.index.spending(c.key.Project, since, until, r.By)
+	groups := make([]group, 0, len(rows))
+	for g := range rows {
+		groups = append(groups, g)
+	}
+	slices.SortFunc(groups, group.compare)
+	reply := events.SpendReply{Since: r.Since, Until: r.Until, Rows: []events.SpendRow{}, Total: total.spend()}
+	if over := len(groups) - events.MaxSpendRows; over > 0 {
+		reply.RowsLeftOut, groups = over, groups[:events.MaxSpendRows]
+	}
+	for _, g := range groups {
+		row := events.SpendRow{Project: g.project, Provider: g.provider, Lane: g.lane, Model: g.model, Spend: rows[g].spend()}
+		if slices.Contains(r.By, events.SpendByDay) {
+			row.Day = time.Unix(g.day*daySeconds, 0).UTC().Format(time.DateOnly)
+		}
+		reply.Rows = append(reply.Rows, row)
+	}
+	reply.Caps, err = s.caps(ctx, c.key.Project)
+	return reply, err
+}
+
+// caps returns the limits that count for a project, or all, with what is taken of them today.
+func (s *Service) caps(ctx context.Context, project string) ([]events.SpendCap, error) {
+	all := []events.SpendCap{}
+	today := time.Now().UTC().Format(time.DateOnly)
+	for scope, c := range s.purse.all() {
+		if project != "" && !scope.Covers(project, "") {
+			continue
+		}
+		var n budget.Counter
+		if _, err := s.o.Bus.Counter(ctx, scope, today, &n); err != nil {
+			return nil, err
+		}
+		all = append(all, events.SpendCap{Scope: string(scope), DailyUSD: c.DailyUSD, ReservedUSD: n.USD(), Since: c.SetAt.UTC(), By: c.By})
+	}
+	slices.SortFunc(all, func(a, b events.SpendCap) int { return strings.Compare(a.Scope, b.Scope) })
+	return all, nil
+}
+
+// A purse is the caps as they are set.
+type purse struct {
+	mu   sync.Mutex
+	caps map[bus.Scope]bus.Cap
+	// changed says that a cap was set: what was spent before has to be counted before anything is paid under it.
+	changed chan struct{}
+}
+
+func newPurse() *purse { return &purse{caps: map[bus.Scope]bus.Cap{}, changed: make(chan struct{}, 1)} }
+
+func (p *purse) all() map[bus.Scope]bus.Cap {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make(map[bus.Scope]bus.Cap, len(p.caps))
+	for s, c := range p.caps {
+		all[s] = c
+	}
+	return all
+}
+
+func (p *purse) set(s bus.Scope, c *bus.Cap) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case s == "":
+	case c == nil:
+		delete(p.caps, s)
+	default:
+		p.caps[s] = *c
+	}
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+// followCaps keeps the caps as they are set, until ctx ends.
+func (s *Service) followCaps(ctx context.Context) {
+	for wait := followWait; ; wait = min(2*wait, maxFollowWait) {
+		err := s.o.Bus.FollowCaps(ctx, s.purse.set)
+		if ctx.Err() != nil {
+			return
+		}
+		s.log.Warn("watch of the caps interrupted", "error", err, "again_in", wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// countSpending counts the records into the counters of the caps, now and then and when a cap was set, until ctx ends. Without
+// caps it does nothing.
+func (s *Service) countSpending(ctx context.Context) {
+	select {
+	case <-s.index.built:
+	case <-ctx.Done():
+		return
+	}
+	for {
+		caps := s.purse.all()
+		var again <-chan time.Time
+		if len(caps) > 0 {
+			again = time.After(countEvery)
+		}
+		for scope, c := range caps {
+			if !s.index.current.Load() {
+				break // some of the records may be missing
+			}
+			now := time.Now().UTC()
+			if _, err := budget.Count(ctx, s.o.Bus, scope, c, now, s.index.records(scope, c, now)); err != nil && ctx.Err() == nil {
+				s.log.Warn("what was spent today is not counted", "scope", scope.String(), "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.purse.changed:
+		case <-again:
+		}
+	}
+}
+
+// records adds up what the records say of a scope on the day of now.
+func (x *index) records(scope bus.Scope, c bus.Cap, now time.Time) *budget.Records {
+	r := budget.NewRecords(now)
+	from := now.Truncate(daySeconds * time.Second).Unix()
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.entries {
+		if !scope.Covers(e.key.Project, e.lane) {
+			continue
+		}
+		for _, p := range e.payments {
+			switch {
+			case p.at < from || p.at >= from+daySeconds:
+			case p.micros == unpriced:
+				r.Add(time.Unix(p.at, 0), c.UnknownUSD)
+			default:
+				r.Add(time.Unix(p.at, 0), dollars(p.micros))
+			}
+		}
+	}
+	return r
+}
