@@ -47,6 +47,7 @@ type Bus struct {
 	kv      jetstream.KeyValue
 	objects jetstream.ObjectStore
 	lanes   jetstream.KeyValue
+	leases  jetstream.KeyValue
 	log     *slog.Logger
 	faults  failpoint.Plan
 	dead    *prometheus.CounterVec
@@ -90,6 +91,9 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	}
 	if b.lanes, err = b.openLanes(ctx, max(1, o.Replicas)); err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", LaneBucket, err)
+	}
+	if b.leases, err = b.openLeases(ctx, max(1, o.Replicas)); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", LeaseBucket, err)
 	}
 	if o.Registerer != nil { // only now: a failed Open may be repeated
 		o.Registerer.MustRegister(b.dead)

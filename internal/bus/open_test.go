@@ -39,8 +39,8 @@ func TestOpenMakesTheTable(t *testing.T) {
 	bubble(t, func(b *broker) {
 		b.open()
 		got := b.configs(b.connect())
-		if len(got) != len(events.Streams())+2 {
-			b.Errorf("%d streams, want those of the table, the object store and the switches of the lanes", len(got))
+		if len(got) != len(events.Streams())+3 {
+			b.Errorf("%d streams, want those of the table, the object store, the switches of the lanes and their leases", len(got))
 		}
 		for _, s := range events.Streams() {
 			c := got[s.Name]
