@@ -44,7 +44,9 @@ func main() {
 		}
 		var lanes []submitter.Lane
 		for _, a := range accounts {
-			lanes = append(lanes, submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver})
+			lanes = append(lanes, submitter.Lane{
+				Name: a.Lane, Provider: a.Provider, Driver: a.Driver, Defaults: a.Limits, CrowdedCodes: a.CrowdedCodes,
+			})
 		}
 		nc, err := s.Connect("submitter", log)
 		if err != nil {
