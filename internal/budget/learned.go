@@ -63,8 +63,8 @@ func (l *Learned) Take(configured, used int) {
 	if l.Limit == 0 {
 		return
 	}
-	if l.Streak > 1 { // it had to become as little as this
-		l.Limit = max(min(l.Limit, used), 1)
+	if l.Streak > 1 { // it had to become as little as this, and the limit is somewhere between
+		l.Limit = max((min(l.Limit, used)+l.Limit)/2, 1)
 	}
 	l.Streak = 0
 	if used*100 < l.Limit*full {

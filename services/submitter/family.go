@@ -30,7 +30,7 @@ type family struct {
 	projects        map[string]*project
 	// rate and crowd are what the provider was seen to grant of requests and of tasks in flight.
 	rate, crowd budget.Learned
-	// held: nothing is sent before. refused: when the last refusal was taken in. sent: when the last request was begun.
+	// held: nothing is sent before. refused: when the last refusal was taken in. sent: when the last request was begun, or had been answered if another process sent it.
 	held, refused, sent time.Time
 }
 
@@ -83,6 +83,9 @@ func (f *family) add(s *standing, now time.Time) {
 		}
 	}
 	for _, r := range s.requests {
+		if r.seen.After(f.sent) && !r.seen.After(now) {
+			f.sent = r.seen
+		}
 		until := r.seen.Add(f.limits.EachWindow() + skew)
 		if !until.After(now) || s.reserved && r.seen.After(now) { // being sent: the reservation stands for it
 			continue
@@ -195,7 +198,7 @@ func (f *family) spacing() time.Duration {
 // refuse takes in that the provider has refused a request for its rate, or for the tasks in flight if crowded, that was begun at a
 // time, and returns how long nothing is sent.
 func (f *family) refuse(now, begun time.Time, crowded bool, retryAfter time.Duration) time.Duration {
-	if begun.Before(f.refused) { // it was on its way already when another was refused
+	if !begun.After(f.refused) { // it was on its way already when another was refused
 		return max(f.held.Sub(now), 0)
 	}
 	f.refused = now

@@ -50,7 +50,8 @@ type world struct {
 	limits   map[string]events.ModelLimits
 	client   *bus.Bus
 	book     *record.Book
-	ids      int
+	// ids counts the requests, ended the tasks that the test has ended.
+	ids, ended int
 }
 
 // inWorld runs f in a bubble. To the broker's own clock, which is outside of it, messages of a bubble's year 2000 are expired: so its
@@ -104,6 +105,7 @@ type replica struct {
 
 	mu     sync.Mutex
 	paused time.Time // the whole process stands still until then
+	dial   func()    // called when it dials next
 }
 
 // start starts a submitter.
@@ -127,12 +129,13 @@ func (r *replica) restart() {
 		Bus: b, Journal: r.journal, Log: r.w.log, Registerer: prometheus.NewRegistry(),
 		Lanes: []submitter.Lane{{Name: "acme", Provider: "acme", Driver: driver{}, Defaults: r.w.limits, CrowdedCodes: []string{"crowded"}}},
 		Dial: func(context.Context, string, string) (net.Conn, error) {
+			r.dialled()
 			time.Sleep(r.pause())
 			return r.w.provider.dial()
 		},
 	})
 	r.w.ok(err)
-	ctx, cancel := context.WithCancel(r.w.Context())
+	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel, r.done = cancel, make(chan struct{})
 	go func() {
 		defer close(r.done)
@@ -165,19 +168,27 @@ func (r *replica) stand(d time.Duration) {
 	r.paused = time.Now().Add(d)
 }
 
+// onDial calls f when the submitter dials the next time.
+func (r *replica) onDial(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dial = f
+}
+
+func (r *replica) dialled() {
+	r.mu.Lock()
+	f := r.dial
+	r.dial = nil
+	r.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
 func (r *replica) pause() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(time.Until(r.paused), 0)
-}
-
-// holder returns which of the replicas dispatches the lane; nil if none does.
-func (w *world) holder(all []*replica, names map[string]*replica) *replica {
-	w.Helper()
-	_ = all
-	h, err := w.client.LaneHolder(w.Context(), "acme")
-	w.ok(err)
-	return names[h.Name]
 }
 
 // set puts a value into the bucket of the lanes.
@@ -196,10 +207,32 @@ func (w *world) ask(project string, n int, fields string) (k events.Key) {
 		w.ids++
 		k = events.Key{Project: project, ID: fmt.Sprintf("t%05d", w.ids)}
 		_, err := w.client.JetStream().Publish(w.Context(), events.RequestSubject(project, events.Video),
-			fmt.Appendf(nil, `{"id":%q,"provider":"acme","model":"m1","input":{"id":%q},"timeout":"24h"%s}`, k.ID, k, fields))
+			fmt.Appendf(nil, `{"id":%q,"provider":"acme","model":"m1","input":{"id":%q},"timeout":"24h"%s}`, k.ID, k.ID, fields))
 		w.ok(err)
 	}
 	return k
+}
+
+// places asks the lane's dispatcher for the places of tasks, by task id.
+func (w *world) places(keys ...events.Key) map[string]int {
+	w.Helper()
+	var r events.PlacesRequest
+	for _, k := range keys {
+		r.Tasks = append(r.Tasks, k.String())
+	}
+	question, err := events.Marshal(r)
+	w.ok(err)
+	answer, err := w.client.Conn().RequestWithContext(w.Context(), events.LanePlacesSubject("acme"), question)
+	w.ok(err)
+	var reply events.PlacesReply
+	w.ok(json.Unmarshal(answer.Data, &reply))
+	places := map[string]int{}
+	for text, place := range reply.Places {
+		k, err := events.ParseKey(text)
+		w.ok(err)
+		places[k.ID] = place
+	}
+	return places
 }
 
 // end makes the provider finish a task.
