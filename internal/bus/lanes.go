@@ -30,6 +30,9 @@ const (
 // LimitsKey is the key of a lane's limits in LaneBucket.
 func LimitsKey(lane string) string { return lane + limitsSuffix }
 
+// LaneOfLimits returns the lane whose limits a key of LaneBucket holds; false for a key that is a switch.
+func LaneOfLimits(key string) (string, bool) { return strings.CutSuffix(key, limitsSuffix) }
+
 // A LaneSwitch is the value of a key in LaneBucket, as JSON.
 type LaneSwitch struct {
 	Paused bool `json:"paused"`
@@ -170,7 +173,7 @@ func (b *Bus) FollowLanes(ctx context.Context, handle func(LaneUpdate)) error {
 func laneUpdate(entry jetstream.KeyValueEntry) LaneUpdate {
 	u := LaneUpdate{Lane: entry.Key(), Revision: entry.Revision()}
 	there := entry.Operation() == jetstream.KeyValuePut
-	lane, limits := strings.CutSuffix(u.Lane, limitsSuffix)
+	lane, limits := LaneOfLimits(u.Lane)
 	switch {
 	case limits && there:
 		u.Lane = lane
