@@ -117,9 +117,6 @@ func (f *family) drop(s *standing) {
 	}
 }
 
-// waiting returns how many tasks wait.
-func (f *family) waiting() int { return f.queue.Len() + f.later.Len() }
-
 // next takes the task out of line whose turn it is, if one may be sent. Without one it says when to look again; 0 for not before
 // the next change.
 func (f *family) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {

@@ -113,7 +113,9 @@ func (s *Service) endPause(ctx context.Context, l *lane) {
 		return
 	}
 	s.log.Warn("the provider accepts the account again; the lane goes on", "lane", l.Name)
-	s.setSwitch(ctx, l, bus.LaneSwitch{Reason: "the provider accepts the account again", By: bus.LaneWriter, At: time.Now().UTC().Truncate(time.Second)}, revision)
+	s.setSwitch(ctx, l, bus.LaneSwitch{
+		Reason: "the provider accepts the account again", By: bus.LaneWriter, At: time.Now().UTC().Truncate(time.Second),
+	}, revision)
 }
 
 // setSwitch sets the switch of a lane in reelay's own name, unless a person has set it meanwhile.

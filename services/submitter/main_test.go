@@ -299,7 +299,6 @@ func (a *acme) serve(c net.Conn) {
 	answered := make(chan struct{})
 	once := sync.OnceFunc(func() { close(answered) })
 	srv := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		defer once()
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return
