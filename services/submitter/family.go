@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/budget"
+	"reelay/internal/quota"
 	"reelay/internal/fair"
 )
 
@@ -25,18 +25,18 @@ type family struct {
 	queue fair.Queue
 	later line // held back after a refusal: soonest first
 	// requests are those that the provider may still count, taken those of them that it has accepted.
-	requests, taken budget.Window[slot]
+	requests, taken quota.Window[slot]
 	inFlight        map[events.Key]bool
 	projects        map[string]*project
 	// rate and crowd are what the provider was seen to grant of requests and of tasks in flight.
-	rate, crowd budget.Learned
+	rate, crowd quota.Learned
 	// held: nothing is sent before. refused: when the last refusal was taken in. sent: when the last request was begun, or had been answered if another process sent it.
 	held, refused, sent time.Time
 }
 
 // A project is what one project uses of a family.
 type project struct {
-	requests budget.Window[slot]
+	requests quota.Window[slot]
 	inFlight int
 }
 
@@ -166,7 +166,7 @@ func (f *family) next(now time.Time) (k events.Key, ok bool, wait time.Duration)
 }
 
 // until says how long it is until a window counts one request less; 0 if that is not known.
-func until(w *budget.Window[slot], now time.Time) time.Duration {
+func until(w *quota.Window[slot], now time.Time) time.Duration {
 	at, ok := w.Next()
 	if !ok {
 		return 0

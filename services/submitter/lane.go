@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/budget"
+	"reelay/internal/quota"
 	"reelay/internal/bus"
 )
 
@@ -267,8 +267,8 @@ type memory struct {
 
 // learned is what was learned of the provider for one family.
 type learned struct {
-	Rate  budget.Learned `json:"rate,omitzero"`
-	Crowd budget.Learned `json:"crowd,omitzero"`
+	Rate  quota.Learned `json:"rate,omitzero"`
+	Crowd quota.Learned `json:"crowd,omitzero"`
 	// Held: nothing is sent before.
 	Held time.Time `json:"held,omitzero"`
 }

@@ -1,4 +1,4 @@
-package budget_test
+package quota_test
 
 import (
 	"slices"
@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"reelay/internal/budget"
+	"reelay/internal/quota"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -17,7 +17,7 @@ func at(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.S
 // TestWindow compares a window with a list.
 func TestWindow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var w budget.Window[int]
+		var w quota.Window[int]
 		model := map[int]int{} // until; 0 for not known
 		now := 100
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
@@ -67,7 +67,7 @@ func (p *provider) used(now time.Time) int {
 }
 
 // run sends as much as is learned to a provider for some minutes, spread evenly, and returns what it took and refused.
-func run(l *budget.Learned, p *provider, configured int, from time.Time, minutes int) (taken, refused int) {
+func run(l *quota.Learned, p *provider, configured int, from time.Time, minutes int) (taken, refused int) {
 	rest := time.Duration(0)
 	for now, end := from, from.Add(time.Duration(minutes)*time.Minute); now.Before(end); {
 		used := p.used(now)
@@ -98,7 +98,7 @@ func TestFollows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits := rapid.SliceOfN(rapid.IntRange(7, 90), 1, 4).Draw(t, "limits")
 		configured := rapid.SampledFrom([]int{0, 60, 90}).Draw(t, "configured")
-		var l budget.Learned
+		var l quota.Learned
 		p := &provider{}
 		now := noon
 		for _, limit := range limits {
@@ -128,18 +128,18 @@ func TestFollows(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	rows := []struct {
 		name             string
-		learned          budget.Learned
+		learned          quota.Learned
 		configured, used int
 		want             int
 	}{
-		{"no limit is known", budget.Learned{}, 0, 20, 20},
-		{"no limit is known, and nothing was taken", budget.Learned{}, 0, 0, 1},
-		{"a little under the configured one", budget.Learned{}, 20, 18, 18},
-		{"at the configured one", budget.Learned{}, 20, 20, 20},
-		{"far below: another's use", budget.Learned{}, 20, 1, 10},
-		{"far below what was learned", budget.Learned{Limit: 8}, 20, 0, 4},
-		{"never nothing", budget.Learned{Limit: 1}, 20, 0, 1},
-		{"a configured one below what was learned", budget.Learned{Limit: 30}, 20, 19, 19},
+		{"no limit is known", quota.Learned{}, 0, 20, 20},
+		{"no limit is known, and nothing was taken", quota.Learned{}, 0, 0, 1},
+		{"a little under the configured one", quota.Learned{}, 20, 18, 18},
+		{"at the configured one", quota.Learned{}, 20, 20, 20},
+		{"far below: another's use", quota.Learned{}, 20, 1, 10},
+		{"far below what was learned", quota.Learned{Limit: 8}, 20, 0, 4},
+		{"never nothing", quota.Learned{Limit: 1}, 20, 0, 1},
+		{"a configured one below what was learned", quota.Learned{Limit: 30}, 20, 19, 19},
 	}
 	for _, row := range rows {
 		row.learned.Refuse(row.configured, row.used)
