@@ -21,6 +21,7 @@ const (
 	eventPrefix    = "reelay.event."
 	apiPrefix      = "reelay.api."
 	deadPrefix     = "reelay.dead."
+	lanePrefix     = "reelay.lane."
 
 	// TaskBucket is the KV bucket that holds one record per task under the key <project>.<task>.
 	TaskBucket = "reelay_tasks"
@@ -81,6 +82,9 @@ func CommandSubject(k Key, v CommandVerb) string {
 // RecordSubject is the stream subject of a task's KV record.
 func RecordSubject(k Key) string { return recordPrefix + k.String() }
 
+// RecordFilter matches the record of every task.
+func RecordFilter() string { return recordPrefix + ">" }
+
 // DueSubject is where the server's scheduler publishes the heartbeat of a task.
 func DueSubject(k Key) string { return duePrefix + k.String() }
 
@@ -116,6 +120,9 @@ func EventSubject(k Key, t EventType) string {
 
 // DeadSubject is where a message is kept that stream's consumer could not process.
 func DeadSubject(stream, consumer string) string { return deadPrefix + stream + "." + consumer }
+
+// LanePlacesSubject is where the dispatcher of a lane answers a PlacesRequest. It is for services only.
+func LanePlacesSubject(lane string) string { return lanePrefix + lane + ".places" }
 
 // APISubject is the request-reply subject of a verb; tokens are the project and, where the verb has one, the task or task type.
 func APISubject(v Verb, tokens ...string) string {

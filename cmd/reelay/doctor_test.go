@@ -112,7 +112,7 @@ func TestDoctor(t *testing.T) {
 		r := b.reelay("doctor")
 		for _, want := range [][]string{
 			{"ok", "nats", "connected to " + b.url},
-			{"ok", "jetstream", fmt.Sprintf("%d streams", len(events.Streams())+6)},
+			{"ok", "jetstream", fmt.Sprintf("%d streams", len(events.Streams())+7)},
 			{"warn", "durability", "cannot be asked"},
 			{"ok", "stream REELAY_EVENTS", "1 messages"},
 			{"warn", "consumer REELAY_REQUESTS/intake", "101 waiting, 0 in hand"},

@@ -16,9 +16,10 @@ import (
 	"reelay/internal/bus"
 )
 
-// lanesCmd is the switch by which a person keeps lanes from spending.
+// lanesCmd is the switch by which a person keeps lanes from spending, and their limits.
 type lanesCmd struct {
-	Ls     lanesLsCmd     `cmd:"" help:"List the lanes and whether they are paused."`
+	Ls     lanesLsCmd     `cmd:"" help:"List the lanes, whether they are paused, and the limits that are set."`
+	Set    lanesSetCmd    `cmd:"" help:"Set limits of a lane: for a family of models, or the share of a project."`
 	Pause  lanesPauseCmd  `cmd:"" help:"Send no more paid requests. Everything else goes on: intake, polls, cancels, events."`
 	Resume lanesResumeCmd `cmd:"" help:"Send paid requests again."`
 }
@@ -91,7 +92,7 @@ func (c connection) set(ctx context.Context, e *env, l laneArg, s bus.LaneSwitch
 	if _, err := bounded(ctx, func(ctx context.Context) (uint64, error) { return kv.Put(ctx, key, value) }); err != nil {
 		return fmt.Errorf("switch of %s: %w", key, err)
 	}
-	return a.printSwitches(ctx, e, kv)
+	return a.printLanes(ctx, e, kv)
 }
 
 // lanesLsCmd lists the switches.
@@ -110,7 +111,7 @@ func (c *lanesLsCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return a.printSwitches(ctx, e, kv)
+	return a.printLanes(ctx, e, kv)
 }
 
 // switches opens the bucket of the switches.
@@ -137,6 +138,13 @@ func readSwitches(ctx context.Context, kv jetstream.KeyValue) (map[string]bus.La
 	}
 	all := map[string]bus.LaneSwitch{}
 	for _, key := range keys {
+		lane, isLimits := bus.LaneOfLimits(key)
+		if isLimits { // printed by themselves
+			if _, ok := all[lane]; !ok {
+				all[lane] = bus.LaneSwitch{}
+			}
+			continue
+		}
 		entry, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
 		if errors.Is(err, jetstream.ErrKeyNotFound) { // deleted since
 			continue
@@ -149,8 +157,9 @@ func readSwitches(ctx context.Context, kv jetstream.KeyValue) (map[string]bus.La
 	return all, nil
 }
 
-// printSwitches writes a table of the switches, and of the lanes that have none as far as the services tell.
-func (a *api) printSwitches(ctx context.Context, e *env, kv jetstream.KeyValue) error {
+// printLanes writes a table of the switches, and of the lanes that have none as far as the services tell, and then the limits that
+// are set.
+func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue) error {
 	all, err := readSwitches(ctx, kv)
 	if err != nil {
 		return err
@@ -170,12 +179,28 @@ func (a *api) printSwitches(ctx context.Context, e *env, kv jetstream.KeyValue) 
 		if s.Paused {
 			state = "paused"
 		}
+		if !s.Until.IsZero() && s.Paused { // by reelay itself, which tries again
+			state = "paused until " + s.Until.Format(time.TimeOnly)
+		}
 		if !s.At.IsZero() {
 			at = s.At.Format(time.RFC3339)
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", key, state, clean(s.Reason), clean(s.By), at)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, lane := range slices.Sorted(maps.Keys(all)) {
+		l, _, err := readLimits(ctx, kv, lane)
+		if err != nil {
+			fmt.Fprintf(e.stdout, "%s is paused: %s\n", lane, clean(err.Error()))
+			continue
+		}
+		for _, line := range describeLimits(l) {
+			fmt.Fprintf(e.stdout, "%s %s\n", lane, line)
+		}
+	}
+	return nil
 }
 
 // person names whoever runs the command.

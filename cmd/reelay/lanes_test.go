@@ -103,3 +103,44 @@ func TestDurability(t *testing.T) {
 		}
 	}
 }
+
+// TestLanesSet sets limits, each apart from the rest and from the switch.
+func TestLanesSet(t *testing.T) {
+	b := newBench(t)
+	b.makeStreams()
+	kv, err := b.js.KeyValue(t.Context(), bus.LaneBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		args []string
+		code int
+		out  string
+		err  string
+	}{
+		{[]string{"minimax", "--model", "*", "--requests", "20"}, 0, "minimax models *: 20 requests in 1m0s\n", ""},
+		{[]string{"minimax", "--model", "MiniMax-H3", "--requests", "300", "--in-flight", "30", "--spacing", "100ms", "--window", "2m"}, 0, "minimax models MiniMax-H3: 300 requests in 2m0s, 30 in flight, 100ms apart\n", ""},
+		{[]string{"minimax", "--model", "MiniMax-H3", "--in-flight", "0"}, 0, "minimax models MiniMax-H3: 300 requests in 2m0s, 100ms apart\n", ""},
+		{[]string{"minimax", "--project", "demo", "--weight", "3", "--in-flight", "2", "--requests", "5"}, 0, "minimax project demo: weight 3, 5 requests in each window, 2 in flight\n", ""},
+		{[]string{"minimax", "--model", "*", "--reset"}, 0, "models MiniMax-H3", ""},
+		{[]string{"minimax", "--requests", "5"}, 2, "", "name --model or --project"},
+		{[]string{"minimax", "--model", "*", "--project", "demo", "--requests", "5"}, 2, "", "name --model or --project"},
+		{[]string{"minimax", "--model", "*"}, 2, "", "give limits, or --reset"},
+		{[]string{"minimax", "--model", "*", "--weight", "3"}, 2, "", "--weight is of a project"},
+		{[]string{"minimax", "--project", "demo", "--window", "1m"}, 2, "", "--window and --spacing are of a family"},
+		{[]string{"minimax", "--model", "*", "--requests=-1"}, 2, "", "models.*.requests: -1 is not between 0 and 1000000"},
+		{[]string{"mini.max", "--model", "*", "--requests", "1"}, 2, "", "is no lane"},
+	} {
+		b.reelay(slices.Concat([]string{"lanes", "set"}, row.args)...).check(t, row.code, row.out, row.err)
+	}
+	r := b.reelay("lanes", "pause", "minimax", "--reason", "the bill")
+	r.check(t, 0, "models MiniMax-H3: 300 requests", "")
+	if lines(r.stdout, "models *") != 0 || lines(r.stdout, "minimax", "paused", "the bill") != 1 || lines(r.stdout, "project demo: weight 3") != 1 {
+		t.Errorf("the lanes are\n%s", r.stdout)
+	}
+	if _, err := kv.PutString(t.Context(), bus.LimitsKey("minimax"), `{"models":{"*":{"rpm":1}}}`); err != nil {
+		t.Fatal(err)
+	}
+	b.reelay("lanes", "ls").check(t, 0, `minimax is paused: minimax.limits: limits: bad JSON: json: unknown field "rpm"`, "")
+	b.reelay("lanes", "set", "minimax", "--model", "*", "--requests", "1").check(t, 1, "", "unknown field")
+}

@@ -47,7 +47,9 @@ func main() {
 		}
 		var lanes []submitter.Lane
 		for _, a := range accounts {
-			lanes = append(lanes, submitter.Lane{Name: a.Lane, Provider: a.Provider, Driver: a.Driver, NoCallback: a.NoCallback})
+			lanes = append(lanes, submitter.Lane{
+				Name: a.Lane, Provider: a.Provider, Driver: a.Driver, Defaults: a.Limits, CrowdedCodes: a.CrowdedCodes, NoCallback: a.NoCallback,
+			})
 		}
 		var urls submitter.Callback
 		if resolved.PublicURL != "" {

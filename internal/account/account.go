@@ -68,6 +68,10 @@ type Account struct {
 	Horizon  func(events.Task) time.Duration
 	// NoCallback says that the account is only looked at: its requests name no callback URL.
 	NoCallback bool
+	// Limits are what the provider grants by default, by family of models as in events.LaneLimits; CrowdedCodes its codes for refusals
+	// for the tasks in flight.
+	Limits       map[string]events.ModelLimits
+	CrowdedCodes []string
 }
 
 // Options configure Open.
@@ -111,14 +115,19 @@ func Open(r config.Resolved, o Options) ([]Account, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Account{Lane: Fal, Provider: Fal, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: falHorizon})
+		all = append(all, Account{
+			Lane: Fal, Provider: Fal, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: falHorizon, Limits: falLimits(),
+		})
 	}
 	if !r.MinimaxKey.Empty() {
 		d, err := minimax.New(minimax.Options{BaseURL: minimaxURL, Key: r.MinimaxKey, Transport: transport})
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Account{Lane: Minimax, Provider: Minimax, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: miniMaxHorizon})
+		all = append(all, Account{
+			Lane: Minimax, Provider: Minimax, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: miniMaxHorizon,
+			Limits: minimaxLimits(), CrowdedCodes: minimaxCrowded(),
+		})
 	}
 	if len(all) == 0 {
 		return nil, ErrNone

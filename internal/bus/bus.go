@@ -47,6 +47,7 @@ type Bus struct {
 	kv      jetstream.KeyValue
 	objects jetstream.ObjectStore
 	lanes   jetstream.KeyValue
+	leases  jetstream.KeyValue
 	health  jetstream.KeyValue
 	// forecasts is the bucket of what was learned.
 	forecasts jetstream.KeyValue
@@ -105,6 +106,9 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	}
 	if b.budgets, b.spend, err = b.openBudgets(ctx, max(1, o.Replicas)); err != nil {
 		return nil, err
+	}
+	if b.leases, err = b.openLeases(ctx, max(1, o.Replicas)); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", LeaseBucket, err)
 	}
 	if o.Registerer != nil { // only now: a failed Open may be repeated
 		o.Registerer.MustRegister(b.dead)

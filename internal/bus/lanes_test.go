@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"reelay/events"
 	"reelay/internal/bus"
 )
 
@@ -78,16 +79,33 @@ func TestFollowLanes(t *testing.T) {
 		var story []string
 		done := make(chan error, 1)
 		go func() {
-			done <- on.FollowLanes(ctx, func(key string, s bus.LaneSwitch) { story = append(story, fmt.Sprint(key, " ", s.Paused)) })
+			done <- on.FollowLanes(ctx, func(u bus.LaneUpdate) {
+				switch {
+				case u.Switch != nil:
+					story = append(story, fmt.Sprint(u.Lane, " ", u.Switch.Paused))
+				case u.Limits != nil:
+					story = append(story, fmt.Sprint(u.Lane, " limits of ", u.Limits.Models[events.AnyModel].Requests, ", wrong ", u.Err != nil))
+				default:
+					story = append(story, fmt.Sprint("ready ", u.Ready))
+				}
+			})
 		}()
 		synctest.Wait()
 		_, err = kv.PutString(b.Context(), bus.AllLanes, `{"paused":true}`)
 		b.ok(err)
 		b.ok(kv.Delete(b.Context(), "fal"))
+		for _, limits := range []string{`{"models":{"*":{"requests":5}}}`, `{"models":{"*":{"request":5}}}`} {
+			_, err = kv.PutString(b.Context(), bus.LimitsKey("fal"), limits)
+			b.ok(err)
+		}
+		b.ok(kv.Delete(b.Context(), bus.LimitsKey("fal")))
 		synctest.Wait()
 		cancel()
 		b.ok(<-done)
-		if want := []string{"fal true", " false", "_all true", "fal false"}; !slices.Equal(story, want) {
+		if want := []string{
+			"fal true", "ready true", "_all true", "fal false", "fal limits of 5, wrong false", "fal limits of 0, wrong true",
+			"fal limits of 0, wrong false",
+		}; !slices.Equal(story, want) {
 			b.Errorf("%q, want %q", story, want)
 		}
 	})

@@ -39,7 +39,7 @@ func TestOpenMakesTheTable(t *testing.T) {
 	bubble(t, func(b *broker) {
 		b.open()
 		got := b.configs(b.connect())
-		if len(got) != len(events.Streams())+6 {
+		if len(got) != len(events.Streams())+7 {
 			b.Errorf("%d streams, want those of the table, the object store and the buckets beside it", len(got))
 		}
 		for _, s := range events.Streams() {

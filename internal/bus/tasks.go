@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -93,14 +94,14 @@ func isConflict(err error) bool {
 type Update struct {
 	Key      events.Key
 	Revision uint64
-	// Task is nil when the record is gone.
+	// Task is nil when the record is gone. The zero Key is that of a record which cannot be read.
 	Task *events.Task
 	// Ready marks the end of the records that existed when Follow began; it carries no record.
 	Ready bool
 }
 
 // Follow calls handle with every record that exists and then with every change, until ctx ends. handle must be quick.
-// A record that cannot be read is logged and left out.
+// Of a record that cannot be read, which is logged, it hears the revision only.
 func (b *Bus) Follow(ctx context.Context, handle func(Update)) error {
 	w, err := b.kv.WatchAll(ctx)
 	if err != nil {
@@ -128,6 +129,7 @@ func (b *Bus) follow(entry jetstream.KeyValueEntry, handle func(Update)) {
 	k, err := events.ParseKey(entry.Key())
 	if err != nil {
 		b.log.Error("foreign key in the task bucket", "key", entry.Key())
+		handle(Update{Revision: entry.Revision()})
 		return
 	}
 	u := Update{Key: k, Revision: entry.Revision()}
@@ -135,11 +137,41 @@ func (b *Bus) follow(entry jetstream.KeyValueEntry, handle func(Update)) {
 		t, err := events.DecodeTask(entry.Value())
 		if err != nil {
 			b.log.Error("unreadable task record", "task", k, "error", err)
+			handle(Update{Revision: entry.Revision()})
 			return
 		}
 		u.Task = &t
 	}
 	handle(u)
+}
+
+// LastChange returns the revision of the newest change of any record, as the leader of the stream knows it: whoever has followed
+// that far knows all that was acknowledged before.
+func (b *Bus) LastChange(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	// Not by the client's own call, which any replica may answer, also one that lags behind.
+	answer, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+events.StreamTasks,
+		[]byte(`{"last_by_subj":"`+events.RecordFilter()+`"}`))
+	if err != nil {
+		return 0, fmt.Errorf("newest record: %w", err)
+	}
+	var reply struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Sequence uint64 `json:"seq"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(answer.Data, &reply); err != nil {
+		return 0, fmt.Errorf("newest record: %w", err)
+	}
+	switch {
+	case reply.Error != nil && reply.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return 0, nil
+	case reply.Error != nil:
+		return 0, fmt.Errorf("newest record: %w", reply.Error)
+	}
+	return reply.Message.Sequence, nil
 }
 
 // Publish stores events in order. An event that is stored already counts as stored.

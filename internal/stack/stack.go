@@ -63,6 +63,8 @@ type Options struct {
 	Edge      config.Edge
 	// Pace is how long the emulators' jobs take; the zero Pace is emulator.SandboxPace.
 	Pace emulator.Pace
+	// LeaseTTL is the lifetime of a lane's lease; 0 for the usual one.
+	LeaseTTL time.Duration
 	// SandboxInterval is the time between two looks at an emulator; 0 for the usual half second.
 	SandboxInterval time.Duration
 	// ListenEmulator opens an emulator's listener; nil takes its usual loopback address, or any free one.
@@ -242,6 +244,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		svc, err := submitter.New(submitter.Options{
 			Bus: b, Journal: j, Spending: g, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Prices: prices, Timeout: s.o.Pipeline.Timeout,
 			Dial: s.o.Dial, Log: s.o.Log, Registerer: p.Registerer(name), Callback: s.callback(),
+			LeaseTTL: s.o.LeaseTTL,
 		})
 		if err != nil {
 			return err

@@ -86,8 +86,8 @@ func TestForetellLine(t *testing.T) {
 			l.write(waiting("demo", id, 10+i))
 		}
 		last := waiting("demo", "w6", 15)
-		l.until("they are seen", func() bool { _, n, _ := l.s.index.position(last.Key()); return n == 6 })
-		l.s.place(&last)
+		l.until("they are seen", func() bool { n, ok := l.s.index.position(last.Key()); return ok && n == 5 })
+		placed(&last, l.s.places(t.Context(), []*entry{l.s.index.get(last.Key())}))
 		l.s.foretell(&last, time.Now())
 		// Four were sent in 90 s, so six take 135.
 		if got := *last.EstimatedWaitS; got < 690 || got > 780 {

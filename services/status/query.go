@@ -100,17 +100,15 @@ func (x *index) page(f filter, n int) []*entry {
 	return top
 }
 
-// position returns the place in line of a waiting task, 0 being next, and the length of the line.
-func (x *index) position(k events.Key) (ours, total int, ok bool) {
+// position estimates the place in line of a waiting task, 0 being next: by priority and age alone, without the dispatcher's turns.
+func (x *index) position(k events.Key) (int, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	e := x.entries[k]
 	if e == nil || e.phase != events.PhaseWaiting {
-		return 0, 0, false
+		return 0, false
 	}
-	line := x.lines[e.lane]
-	ours, ok = slices.BinarySearchFunc(line, e, sooner)
-	return ours, len(line), ok
+	return slices.BinarySearchFunc(x.lines[e.lane], e, sooner)
 }
 
 // queue counts the tasks of a project, or of all. Each of lanes is in the answer, busy or not.

@@ -41,23 +41,9 @@ func (s *Service) task(ctx context.Context, k events.Key) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.place(&t)
+	placed(&t, s.places(ctx, []*entry{s.index.get(k)}))
 	s.foretell(&t, time.Now())
 	return events.TaskReply{Task: t}, nil
-}
-
-// place fills in the queue position of a waiting task.
-func (s *Service) place(t *events.Task) {
-	if t.Phase != events.PhaseWaiting {
-		return
-	}
-	if ours, total, ok := s.index.position(t.Key()); ok {
-		p := events.QueuePosition{Ours: &ours, Total: &total}
-		if t.QueuePosition != nil {
-			p.Provider = t.QueuePosition.Provider
-		}
-		t.QueuePosition = &p
-	}
 }
 
 func (s *Service) get(ctx context.Context, c call) (any, error) { return s.task(ctx, c.key) }
@@ -160,12 +146,13 @@ func (s *Service) list(ctx context.Context, c call) (any, error) {
 // records reads the records of entries, a few at a time. One that has vanished or no longer matches is left empty.
 func (s *Service) records(ctx context.Context, f filter, entries []*entry) []listed {
 	all := make([]listed, len(entries))
+	places := s.places(ctx, entries)
 	next := make(chan int)
 	var readers sync.WaitGroup
 	for range min(listReads, len(entries)) {
 		readers.Go(func() {
 			for i := range next {
-				all[i].RawMessage, all[i].err = s.record(ctx, f, entries[i])
+				all[i].RawMessage, all[i].err = s.record(ctx, f, entries[i], places)
 			}
 		})
 	}
@@ -177,7 +164,7 @@ func (s *Service) records(ctx context.Context, f filter, entries []*entry) []lis
 	return all
 }
 
-func (s *Service) record(ctx context.Context, f filter, e *entry) (json.RawMessage, error) {
+func (s *Service) record(ctx context.Context, f filter, e *entry, places map[events.Key]int) (json.RawMessage, error) {
 	t, _, err := s.read(ctx, e.key)
 	if errors.Is(err, bus.ErrNotFound) || err == nil && !f.matches(newEntry(&t, 0, 0)) {
 		return nil, nil
@@ -185,7 +172,7 @@ func (s *Service) record(ctx context.Context, f filter, e *entry) (json.RawMessa
 	if err != nil {
 		return nil, err
 	}
-	s.place(&t)
+	placed(&t, places)
 	s.foretell(&t, time.Now())
 	return events.Marshal(t)
 }

@@ -71,19 +71,19 @@ func (s *Service) accepted(ctx context.Context, k events.Key, digest string) boo
 	return err == nil && t.RequestDigest == digest
 }
 
-// reserve sets the money for the next attempt of t aside. Without leave to spend it, the task is held back, and says so.
-func (s *Service) reserve(ctx context.Context, l *lane, t events.Task, at time.Time) (*budget.Hold, bool) {
-	h, err := s.budget.Reserve(ctx, budget.Ask{Project: t.Project, Lane: l.Name, At: at, USD: expected(t)})
+// reserve sets the money for the next attempt of t aside, where a cap covers it. Without leave to spend it, t is as its record then
+// is and not to be tried again before the time returned, which is else zero.
+func (s *Service) reserve(ctx context.Context, l *lane, t *events.Task, at time.Time) (*budget.Hold, time.Time) {
+	h, err := s.budget.Reserve(ctx, budget.Ask{Project: t.Project, Lane: l.Name, At: at, USD: expected(*t)})
 	if err == nil {
-		return h, true
+		return h, time.Time{}
 	}
 	l.unsent()
 	key := t.Key()
 	var over *budget.OverError
 	if !errors.As(err, &over) {
 		s.log.Warn("no money could be set aside", "task", key, "lane", l.Name, "error", err)
-		s.holdTask(l, key, t, at.Add(uncountedWait))
-		return nil, false
+		return nil, at.Add(uncountedWait)
 	}
 	until := at.Add(budgetWait + rand.N(budgetWait))
 	if until.After(over.Until) {
@@ -96,23 +96,12 @@ func (s *Service) reserve(ctx context.Context, l *lane, t events.Task, at time.T
 		Reason: fmt.Sprintf("held by the budget of %s: %.6g US dollars on %s; it goes on when the cap is raised or the next day begins (UTC)",
 			over.Scope, over.Cap.DailyUSD, at.UTC().Format(time.DateOnly)),
 	})
-	switch {
-	case errors.Is(err, bus.ErrNotFound):
-	case err != nil:
+	if err == nil {
+		*t = c.Task
+	} else if !errors.Is(err, bus.ErrNotFound) {
 		s.log.Warn("step is not stored yet", "task", key, "error", err)
-		s.holdTask(l, key, t, until)
-	default:
-		s.holdTask(l, key, c.Task, until)
 	}
-	return nil, false
-}
-
-// holdTask puts a task back in line, not to be sent before a time.
-func (s *Service) holdTask(l *lane, key events.Key, t events.Task, until time.Time) {
-	if t.NotBefore == nil || t.NotBefore.Before(until) {
-		t.NotBefore = &until
-	}
-	l.set(key, &t)
+	return nil, until
 }
 
 // expected is what one attempt of t may cost; nil if nobody knows.

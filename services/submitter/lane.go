@@ -1,55 +1,143 @@
 package submitter
 
 import (
-	"container/heap"
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/quota"
 )
 
-// lane is the queue of one provider account: a cache of its waiting records, rebuilt from KV at every start.
+// lane is one provider account: a cache of its records as far as they matter to what is sent next, rebuilt from KV at every start
+// and kept by every submitter, so that whoever takes the lane over knows it.
 type lane struct {
 	Lane
 	breaker
 	slots chan struct{}
 	wake  chan struct{}
+	// news says that something is to be remembered, or told by an event.
+	news chan struct{}
+	// running are the tasks that are being sent.
+	running sync.WaitGroup
 
-	mu    sync.Mutex
-	ready line      // may be sent: highest priority, then oldest
-	later line      // held back after a refusal: soonest first
-	held  time.Time // nothing at all is sent before: the account was refused
+	mu       sync.Mutex
+	limits   events.LaneLimits // in force
+	families map[string]*family
+	order    []string // of families, those first whose turn it is
+	tasks    map[events.Key]*standing
+	sending  int
+	held     time.Time // nothing at all is sent before: the breaker is open
+	swept    time.Time
 }
 
 func newLane(l Lane, log *slog.Logger) *lane {
-	return &lane{
+	n := &lane{
 		Lane: l, breaker: newBreaker(l.Name, log), slots: make(chan struct{}, l.InFlight), wake: make(chan struct{}, 1),
-		ready: line{before: (*place).outranks, at: map[events.Key]*place{}},
-		later: line{before: (*place).comesBefore, at: map[events.Key]*place{}},
+		news: make(chan struct{}, 1), tasks: map[events.Key]*standing{},
+	}
+	n.limit(events.LaneLimits{}, time.Now())
+	return n
+}
+
+// nudge makes sure that whoever waits on a channel looks again.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
-// set puts a task in line, moves it or takes it out.
-func (l *lane) set(k events.Key, t *events.Task) {
+// limit puts limits in force, over the provider's own. What is known of the tasks, and was learned of the provider, stays.
+func (l *lane) limit(set events.LaneLimits, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ready.remove(k)
-	l.later.remove(k)
-	if t == nil || t.Phase != events.PhaseWaiting {
+	l.limits = set.Over(l.Defaults)
+	old := l.families
+	l.families = map[string]*family{}
+	for name, limits := range l.limits.Models {
+		f := newFamily(limits, l.limits.Projects)
+		if was := old[name]; was != nil {
+			f.rate, f.crowd, f.held, f.refused, f.sent = was.rate, was.crowd, was.held, was.refused, was.sent
+		}
+		l.families[name] = f
+	}
+	l.order = slices.Sorted(maps.Keys(l.families))
+	for _, s := range l.tasks {
+		l.family(s).add(s, now)
+	}
+	nudge(l.wake)
+}
+
+// family returns the family of a task. The lock is held.
+func (l *lane) family(s *standing) *family { return l.families[l.limits.Family(s.model)] }
+
+// see takes in a record, nil if it is gone. One that is older than what is known changes nothing. The generation is the watch that
+// has shown it, 0 for none.
+func (l *lane) see(k events.Key, t *events.Task, generation uint64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.put(k, t, generation, now)
+}
+
+func (l *lane) put(k events.Key, t *events.Task, generation uint64, now time.Time) {
+	old := l.tasks[k]
+	var s *standing
+	switch {
+	case t != nil && old != nil && t.Version < old.version:
+		old.generation = max(old.generation, generation)
 		return
+	case t != nil:
+		s = newStanding(t)
+		s.generation = generation
+		if old != nil {
+			s.reserved = old.reserved
+			s.generation = max(generation, old.generation)
+		}
+	case old != nil && old.reserved: // what is being sent takes its place until it is done
+		s = &standing{key: k, model: old.model, reserved: true}
 	}
-	p := &place{key: k, priority: t.Priority, createdAt: t.CreatedAt}
-	if t.NotBefore != nil {
-		p.notBefore = *t.NotBefore
+	l.replace(k, old, s, now)
+}
+
+// replace changes what is known of a task, and wakes whoever sends. The lock is held.
+func (l *lane) replace(k events.Key, old, s *standing, now time.Time) {
+	if old != nil {
+		l.family(old).drop(old)
+		delete(l.tasks, k)
 	}
-	heap.Push(&l.later, p)
-	select {
-	case l.wake <- struct{}{}:
-	default:
+	if s != nil && !s.forgettable(l.past(now)) {
+		l.tasks[k] = s
+		l.family(s).add(s, now)
 	}
+	if s != nil || old != nil && old.atProvider {
+		nudge(l.wake)
+	}
+}
+
+// sweep forgets the tasks of which nothing matters any more, and those that the watch of a generation has not shown.
+func (l *lane) sweep(generation uint64, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.swept = now
+	for k, s := range l.tasks {
+		if s.forgettable(l.past(now)) || s.generation < generation && !s.reserved {
+			l.replace(k, s, nil, now)
+		}
+	}
+}
+
+// past is the time before which no request is counted any more.
+func (l *lane) past(now time.Time) time.Time {
+	longest := time.Duration(0)
+	for _, m := range l.limits.Models {
+		longest = max(longest, m.EachWindow())
+	}
+	return now.Add(-longest - skew)
 }
 
 // hold keeps the lane from sending until then.
@@ -61,99 +149,164 @@ func (l *lane) hold(until time.Time) {
 	}
 }
 
-// next takes the task out of line whose turn it is. Without one it says when to look again; 0 for not before the next change.
+// next reserves the task whose turn it is: what it takes is taken until finish. Without one it says when to look again; 0 for not
+// before the next change. The families of models take turns.
 func (l *lane) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if d := l.held.Sub(now); d > 0 {
 		return k, false, d
 	}
-	for l.later.Len() > 0 {
-		if wait = l.later.places[0].notBefore.Sub(now); wait > 0 {
-			break
+	for i, name := range l.order {
+		f := l.families[name]
+		k, ok, d := f.next(now)
+		if !ok {
+			wait = sooner(wait, d)
+			continue
 		}
-		heap.Push(&l.ready, heap.Pop(&l.later))
+		s := l.tasks[k]
+		f.drop(s)
+		s.reserved = true
+		f.add(s, now)
+		l.sending++
+		l.order = append(slices.Delete(l.order, i, i+1), name)
+		return k, true, 0
 	}
-	if l.ready.Len() == 0 {
-		return k, false, max(wait, 0)
+	return k, false, wait
+}
+
+// finish ends the reservation of a task. t is its record as far as it is known now, nil if it is not. One that still waits goes back
+// in line, held back to notBefore.
+func (l *lane) finish(k events.Key, t *events.Task, notBefore, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sending--
+	if t != nil {
+		l.put(k, t, 0, now)
 	}
-	return heap.Pop(&l.ready).(*place).key, true, 0
-}
-
-// A place is one waiting task.
-type place struct {
-	key       events.Key
-	priority  int
-	createdAt time.Time
-	notBefore time.Time
-	index     int
-}
-
-// outranks orders by priority, then age.
-func (p *place) outranks(q *place) bool {
-	if p.priority != q.priority {
-		return p.priority > q.priority
+	old := l.tasks[k]
+	if old == nil {
+		return
 	}
-	if !p.createdAt.Equal(q.createdAt) {
-		return p.createdAt.Before(q.createdAt)
+	s := *old
+	s.reserved = false
+	if s.version == 0 { // its record is gone
+		l.replace(k, old, nil, now)
+		return
 	}
-	return p.key.String() < q.key.String()
+	if notBefore.After(s.notBefore) {
+		s.notBefore = notBefore
+	}
+	l.replace(k, old, &s, now)
 }
 
-// comesBefore orders by the time a task is held back to.
-func (p *place) comesBefore(q *place) bool { return p.notBefore.Before(q.notBefore) }
-
-// line is a heap of places that finds them by key.
-type line struct {
-	before func(p, q *place) bool
-	places []*place
-	at     map[events.Key]*place
+// busy reports whether a task is being sent.
+func (l *lane) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sending > 0
 }
 
-// Len is for package heap, as are the next four.
-func (q *line) Len() int { return len(q.places) }
-
-func (q *line) Less(i, j int) bool { return q.before(q.places[i], q.places[j]) }
-
-func (q *line) Swap(i, j int) {
-	q.places[i], q.places[j] = q.places[j], q.places[i]
-	q.places[i].index, q.places[j].index = i, j
+// of returns the family of a task that is being sent. The lock is held.
+func (l *lane) of(k events.Key) *family {
+	if s := l.tasks[k]; s != nil {
+		return l.family(s)
+	}
+	return nil
 }
 
-func (q *line) Push(x any) {
-	p := x.(*place)
-	p.index = len(q.places)
-	q.places = append(q.places, p)
-	q.at[p.key] = p
+// refuse takes in a refusal for the rate of requests or, if crowded, for the tasks in flight, and returns how long none of the family
+// is sent.
+func (l *lane) refuse(k events.Key, begun time.Time, crowded bool, retryAfter time.Duration) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.of(k)
+	if f == nil {
+		return refusedPause
+	}
+	defer nudge(l.news)
+	return f.refuse(time.Now(), begun, crowded, retryAfter)
 }
 
-func (q *line) Pop() any {
-	p := q.places[len(q.places)-1]
-	q.places = q.places[:len(q.places)-1]
-	delete(q.at, p.key)
-	return p
-}
-
-func (q *line) remove(k events.Key) {
-	if p, ok := q.at[k]; ok {
-		heap.Remove(q, p.index)
+// accept takes in that the provider has taken a request.
+func (l *lane) accept(k events.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.of(k)
+	if f == nil {
+		return
+	}
+	rate, crowd := f.rate, f.crowd
+	f.accept(time.Now())
+	if rate.Limit != f.rate.Limit || crowd.Limit != f.crowd.Limit {
+		nudge(l.news)
 	}
 }
 
-// follow keeps the lanes' queues as the records are.
+// place returns how many tasks of its family are sent before one that waits, 0 for one that is being sent.
+func (l *lane) place(k events.Key) (int, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.tasks[k]
+	switch {
+	case s == nil || !s.waiting && !s.reserved:
+		return 0, false
+	case s.reserved:
+		return 0, s.waiting
+	}
+	return l.family(s).place(k)
+}
+
+// A memory is what the next dispatcher of a lane should know and no record tells.
+type memory struct {
+	Models map[string]learned `json:"models,omitempty"`
+	// Paused is the state that was told last by an event, Version the revision that had made it so.
+	Paused  bool   `json:"paused,omitempty"`
+	Version uint64 `json:"version,omitempty"`
+}
+
+// learned is what was learned of the provider for one family.
+type learned struct {
+	Rate  quota.Learned `json:"rate,omitzero"`
+	Crowd quota.Learned `json:"crowd,omitzero"`
+	// Held: nothing is sent before.
+	Held time.Time `json:"held,omitzero"`
+}
+
+// recall takes in what the dispatcher before has learned.
+func (l *lane) recall(models map[string]learned) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, f := range l.families {
+		m := models[name]
+		f.rate, f.crowd, f.held = m.Rate, m.Crowd, m.Held
+	}
+}
+
+// learnt returns what was learned, by family.
+func (l *lane) learnt() map[string]learned {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[string]learned{}
+	for name, f := range l.families {
+		if m := (learned{f.rate, f.crowd, f.held}); m != (learned{}) {
+			all[name] = m
+		}
+	}
+	return all
+}
+
+// follow keeps what the lanes know as the records are.
 func (s *Service) follow(ctx context.Context) error {
+	select {
+	case <-s.switches.known: // the limits say for how long a request matters
+	case <-ctx.Done():
+		return nil
+	}
+	generation := uint64(0)
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := s.o.Bus.Follow(ctx, func(u bus.Update) {
-			if u.Ready {
-				s.ready.Store(true)
-				return
-			}
-			for _, l := range s.lanes {
-				if u.Task == nil || u.Task.Account == l.Name {
-					l.set(u.Key, u.Task)
-				}
-			}
-		})
+		generation++
+		err := s.o.Bus.Follow(ctx, func(u bus.Update) { s.see(u, generation) })
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -164,4 +317,28 @@ func (s *Service) follow(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// sweepEvery is how often a lane forgets what matters no more.
+const sweepEvery = 10 * time.Minute
+
+func (s *Service) see(u bus.Update, generation uint64) {
+	now := time.Now()
+	for _, l := range s.lanes {
+		switch {
+		case u.Ready:
+			l.sweep(generation, now)
+		case u.Key == (events.Key{}):
+		case u.Task == nil || u.Task.Account == l.Name:
+			l.see(u.Key, u.Task, generation, now)
+		}
+		if now.Sub(l.swept) > sweepEvery {
+			l.sweep(0, now)
+		}
+	}
+	if u.Ready {
+		s.ready.Store(true)
+		return
+	}
+	s.followed.Store(u.Revision)
 }

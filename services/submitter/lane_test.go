@@ -18,12 +18,12 @@ func emptyLane() *lane { return newLane(Lane{Name: "fal", InFlight: 1}, slog.New
 
 // put puts a waiting task in line: created and held back to so many seconds after noon, hold 0 for not held back.
 func put(l *lane, id string, priority, created, hold int) {
-	t := &events.Task{ID: id, Project: "p", Phase: events.PhaseWaiting, Priority: priority, CreatedAt: noon.Add(time.Duration(created) * time.Second)}
+	t := &events.Task{ID: id, Project: "p", Version: 1, Phase: events.PhaseWaiting, Priority: priority, CreatedAt: noon.Add(time.Duration(created) * time.Second)}
 	if hold > 0 {
 		until := noon.Add(time.Duration(hold) * time.Second)
 		t.NotBefore = &until
 	}
-	l.set(t.Key(), t)
+	l.see(t.Key(), t, 0, noon)
 }
 
 // drain takes whatever may be sent so many seconds after noon, and returns when to look again.
@@ -51,12 +51,12 @@ func TestLaneOrder(t *testing.T) {
 		{"no longer waiting", func(l *lane) {
 			put(l, "a", 0, 1, 0)
 			put(l, "b", 0, 2, 0)
-			l.set(events.Key{Project: "p", ID: "a"}, &events.Task{Phase: events.PhaseSubmitting})
+			l.see(events.Key{Project: "p", ID: "a"}, &events.Task{Project: "p", ID: "a", Version: 2, Phase: events.PhaseSubmitting}, 0, noon)
 		}, []string{"b"}},
 		{"gone", func(l *lane) {
 			put(l, "a", 0, 1, 0)
-			l.set(events.Key{Project: "p", ID: "a"}, nil)
-			l.set(events.Key{Project: "p", ID: "never there"}, nil)
+			l.see(events.Key{Project: "p", ID: "a"}, nil, 0, noon)
+			l.see(events.Key{Project: "p", ID: "never there"}, nil, 0, noon)
 		}, nil},
 		{"held back in the past", func(l *lane) { put(l, "a", 0, 2, 1); put(l, "b", 0, 1, 0) }, []string{"b", "a"}},
 	}
@@ -120,7 +120,7 @@ func TestLaneWakes(t *testing.T) {
 	default:
 		t.Error("a new task wakes nobody")
 	}
-	l.set(events.Key{Project: "p", ID: "a"}, nil)
+	l.see(events.Key{Project: "p", ID: "a"}, nil, 0, noon)
 	select {
 	case <-l.wake:
 		t.Error("woken for a task that is gone")
@@ -137,7 +137,7 @@ func TestLaneAgainstModel(t *testing.T) {
 		for range 300 {
 			id := fmt.Sprint("t", r.IntN(40))
 			if r.IntN(4) == 0 {
-				l.set(events.Key{Project: "p", ID: id}, nil)
+				l.see(events.Key{Project: "p", ID: id}, nil, 0, noon)
 				delete(model, id)
 				continue
 			}

@@ -15,6 +15,7 @@ type metrics struct {
 	held     *prometheus.CounterVec
 	orphans  prometheus.Counter
 	paused   *prometheus.GaugeVec
+	leads    *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -23,15 +24,19 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		reg.MustRegister(c)
 		return c
 	}
-	paused := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "reelay_lane_paused", Help: "1 while a switch in the bucket reelay_lanes pauses the lane."}, []string{"lane"})
-	reg.MustRegister(paused)
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"lane"})
+		reg.MustRegister(g)
+		return g
+	}
 	orphans := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "reelay_orphans_total", Help: "Outcomes of paid requests whose task has no record; they stay in the journal.",
 	})
 	reg.MustRegister(orphans)
 	return metrics{
 		orphans:  orphans,
-		paused:   paused,
+		paused:   gauge("reelay_lane_paused", "1 while a key in the bucket reelay_lanes pauses the lane."),
+		leads:    gauge("reelay_lane_dispatched", "1 while this process dispatches the lane."),
 		accepted: counter("reelay_requests_accepted_total", "Requests that became a task.", "lane"),
 		rejected: counter("reelay_requests_rejected_total", "Requests and commands that were refused, by code.", "code"),
 		submits:  counter("reelay_submits_total", "Paid requests by outcome: accepted, refused, in_doubt, not_sent.", "lane", "outcome"),

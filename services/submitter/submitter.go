@@ -1,10 +1,10 @@
 // Package submitter takes requests and commands in, and sends each task to its provider once.
 //
 // Intake turns a request into a record, or refuses it by a rejected event; nothing stays in the stream. Dispatch takes the
-// waiting tasks of each lane, highest priority and oldest first, records the intent, sends the paid request with the permit
+// waiting tasks of each lane in fair order and within its limits, records the intent, sends the paid request with the permit
 // that the record's acknowledgement gives, and records what came back. What it cannot classify as accepted or refused is in
-// doubt, and is never sent again by itself. Any number of submitters may run: the record's compare-and-set decides who
-// sends.
+// doubt, and is never sent again by itself. Any number of submitters may run: one at a time dispatches a lane, by a lease, and
+// should two ever think so, the record's compare-and-set decides who sends.
 package submitter
 
 import (
@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nuid"
 	"github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -58,6 +59,10 @@ type Lane struct {
 	Driver   Driver
 	// InFlight is how many paid requests may be under way at once; 4 if 0.
 	InFlight int
+	// Defaults are the provider's limits by family of models, as in events.LaneLimits; what is set in KV goes before them.
+	Defaults map[string]events.ModelLimits
+	// CrowdedCodes are the provider's codes for refusals for the tasks in flight, not for the rate of requests.
+	CrowdedCodes []string
 	// NoCallback keeps the requests of the lane from naming a callback URL.
 	NoCallback bool
 }
@@ -86,7 +91,9 @@ type Options struct {
 	// Timeout is the total time of a task whose request names none; 30 minutes if 0.
 	Timeout time.Duration
 	// Dial opens the connections of paid requests; nil dials TCP.
-	Dial       paid.Dialer
+	Dial paid.Dialer
+	// LeaseTTL is how long a lane's dispatcher may be silent before another takes over: whole seconds, 3 at least; bus.LeaseTTL if 0.
+	LeaseTTL   time.Duration
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -99,16 +106,19 @@ const (
 
 // A Service is one submitter.
 type Service struct {
-	o       Options
-	log     *slog.Logger
-	book    *record.Book
-	poster  *paid.Poster
-	budget  *budget.Budget
-	lanes   map[string]*lane
-	metrics metrics
-	// switches is a cache; the last-byte gate asks the broker itself.
-	switches switches
+	o   Options
+	log *slog.Logger
+	// id tells this process from others, and from what it was before it was started.
+	id       string
+	book     *record.Book
+	poster   *paid.Poster
+	budget   *budget.Budget
+	lanes    map[string]*lane
+	metrics  metrics
+	switches *switches
 	ready    atomic.Bool
+	// followed is the revision of the newest change of a record that the lanes know of.
+	followed atomic.Uint64
 }
 
 // New returns a submitter. It registers its metrics.
@@ -123,7 +133,7 @@ func New(o Options) (*Service, error) {
 		o.Timeout = defaultTimeout
 	}
 	s := &Service{
-		o: o, log: o.Log.With("service", name), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{},
+		o: o, log: o.Log.With("service", name), id: nuid.Next(), switches: newSwitches(), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{},
 		metrics: newMetrics(o.Registerer),
 	}
 	s.book = record.New(o.Bus, s.log, o.Registerer)

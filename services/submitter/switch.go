@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"reelay/events"
 	"reelay/internal/bus"
 )
 
@@ -21,39 +22,89 @@ const stoppedWait = time.Second
 
 var errSwitchesUnknown = errors.New("the switches of the lanes have not been read yet")
 
-// switches is what is known of the lanes' switches.
+// switches is what is known of the lanes' switches and limits. It is a cache; the last-byte gate asks the broker itself.
 type switches struct {
-	mu    sync.Mutex
-	known bool
-	set   map[string]bus.LaneSwitch
+	// known is closed when all have been read once.
+	known chan struct{}
+	once  sync.Once
+
+	mu  sync.Mutex
+	set map[string]setting
 }
 
-// check says whether a lane is paused.
+// A setting is the switch of a lane or of all, with its revision, and why the limits cannot be read.
+type setting struct {
+	bus.LaneSwitch
+	revision uint64
+	wrong    error
+	// limits is the revision of the limits.
+	limits uint64
+}
+
+func newSwitches() *switches { return &switches{known: make(chan struct{}), set: map[string]setting{}} }
+
+// check says whether a lane may send nothing.
 func (w *switches) check(lane string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.known {
+	select {
+	case <-w.known:
+	default:
 		return errSwitchesUnknown
 	}
-	for _, key := range []string{bus.AllLanes, lane} {
-		if s := w.set[key]; s.Paused {
-			return &bus.PausedError{Key: key, Switch: s}
-		}
+	paused, _ := w.state(lane)
+	if paused == nil || !paused.Switch.Stops(time.Now()) {
+		return nil
 	}
-	return nil
+	return paused
 }
 
-func (w *switches) put(key string, s bus.LaneSwitch) {
+// state returns why a lane is paused, nil if it is not, and the revision of the newest key that counts for it.
+func (w *switches) state(lane string) (paused *bus.PausedError, version uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if key == "" {
-		w.known = true
+	for _, key := range []string{bus.AllLanes, lane} {
+		s := w.set[key]
+		version = max(version, s.revision, s.limits)
+		switch {
+		case paused != nil && paused.Switch.Until.IsZero():
+		case s.wrong != nil:
+			paused = &bus.PausedError{Key: bus.LimitsKey(key), Switch: bus.LaneSwitch{Paused: true, Reason: s.wrong.Error()}}
+		case s.Paused:
+			paused = &bus.PausedError{Key: key, Switch: s.LaneSwitch}
+		}
+	}
+	return paused, version
+}
+
+// probing reports whether a lane may send one task at a time only.
+func (w *switches) probing(lane string) bool {
+	paused, _ := w.state(lane)
+	return paused != nil && paused.Switch.Probing(time.Now())
+}
+
+// of returns the switch of a lane itself and its revision.
+func (w *switches) of(lane string) (bus.LaneSwitch, uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.set[lane]
+	return s.LaneSwitch, s.revision
+}
+
+// put takes an update in. One that is older than what is known changes nothing.
+func (w *switches) put(u bus.LaneUpdate) {
+	if u.Ready {
+		w.once.Do(func() { close(w.known) })
 		return
 	}
-	if w.set == nil {
-		w.set = map[string]bus.LaneSwitch{}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.set[u.Lane]
+	switch {
+	case u.Switch != nil && u.Revision >= s.revision:
+		s.LaneSwitch, s.revision = *u.Switch, u.Revision
+	case u.Limits != nil:
+		s.wrong, s.limits = u.Err, u.Revision
 	}
-	w.set[key] = s
+	w.set[u.Lane] = s
 }
 
 // leave says whether a lane may spend money now.
@@ -66,26 +117,10 @@ func (s *Service) leave(l *lane) error {
 	return s.switches.check(l.Name)
 }
 
-// followSwitches keeps the switches as they are set, and wakes the lanes.
+// followSwitches keeps the switches and limits as they are set, and wakes the lanes.
 func (s *Service) followSwitches(ctx context.Context) error {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := s.o.Bus.FollowLanes(ctx, func(key string, w bus.LaneSwitch) {
-			s.switches.put(key, w)
-			if key != "" {
-				s.log.Warn("switch of a lane", "lane", key, "paused", w.Paused, "reason", w.Reason, "by", w.By)
-			}
-			for _, l := range s.lanes {
-				paused := 0.0
-				if errors.Is(s.switches.check(l.Name), bus.ErrPaused) {
-					paused = 1
-				}
-				s.metrics.paused.WithLabelValues(l.Name).Set(paused)
-				select {
-				case l.wake <- struct{}{}:
-				default:
-				}
-			}
-		})
+		err := s.o.Bus.FollowLanes(ctx, s.seeSwitch)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -96,4 +131,75 @@ func (s *Service) followSwitches(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+func (s *Service) seeSwitch(u bus.LaneUpdate) {
+	s.switches.put(u)
+	l := s.lanes[u.Lane]
+	switch {
+	case u.Switch != nil:
+		s.log.Warn("switch of a lane", "lane", u.Lane, "paused", u.Switch.Paused, "reason", u.Switch.Reason, "by", u.Switch.By)
+	case u.Err != nil:
+		s.log.Error("limits of a lane; it is paused", "lane", u.Lane, "error", u.Err)
+	case u.Limits != nil && l != nil:
+		s.log.Warn("limits of a lane", "lane", u.Lane, "reason", u.Limits.Reason, "by", u.Limits.By)
+		l.limit(*u.Limits, time.Now())
+	}
+	for _, l := range s.lanes {
+		value := 0.0
+		if paused, _ := s.switches.state(l.Name); paused != nil {
+			value = 1
+		}
+		s.metrics.paused.WithLabelValues(l.Name).Set(value)
+		nudge(l.wake)
+		nudge(l.news)
+	}
+}
+
+// tellAgain is how soon an event or a memory is tried again that was not stored.
+const tellAgain = 5 * time.Second
+
+// tell announces when the lane is paused and when it goes on, and remembers what was learned, until ctx ends.
+func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m memory) {
+	for {
+		err := s.announce(ctx, l, &m)
+		if err == nil {
+			m.Models = l.learnt()
+			err = lease.Remember(ctx, m)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("memory of a lane", "lane", l.Name, "error", err)
+			nudge(l.news)
+		}
+		var again <-chan time.Time
+		news := l.news
+		if err != nil {
+			again, news = time.After(tellAgain), nil
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+		case <-again:
+		}
+	}
+}
+
+// announce publishes that a lane was paused or goes on, if that is not what was told last.
+func (s *Service) announce(ctx context.Context, l *lane, m *memory) error {
+	paused, version := s.switches.state(l.Name)
+	if (paused != nil) == m.Paused {
+		return nil
+	}
+	e := events.Event{
+		Type: events.EventResumed, Project: events.LanesProject, Lane: l.Name, Version: version, Time: time.Now().UTC(), Message: "the lane sends again",
+	}
+	if paused != nil {
+		e.Type, e.Message = events.EventPaused, paused.Error()
+	}
+	if err := s.o.Bus.Publish(ctx, e); err != nil {
+		return err
+	}
+	m.Paused, m.Version = paused != nil, version
+	return nil
 }

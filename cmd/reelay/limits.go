@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+	"reelay/internal/bus"
+)
+
+// lanesSetCmd sets limits of a lane.
+type lanesSetCmd struct {
+	connection `embed:""`
+
+	Lane    string `arg:"" help:"Lane, such as minimax."`
+	Model   string `help:"Family of models that it is about: what their names begin with, * for all others." placeholder:"PREFIX"`
+	Project string `help:"Project that it is about, in each family." placeholder:"NAME"`
+	Reset   bool   `help:"Back to the default."`
+
+	Requests *int           `help:"Most paid requests in a window; 0 for no limit."`
+	Window   *time.Duration `help:"The window of a family; 1m if not set."`
+	InFlight *int           `help:"Most tasks at the provider at once; 0 for no limit."`
+	Spacing  *time.Duration `help:"Least time between two requests of a family."`
+	Weight   *int           `help:"Share of a project in the turns; 1 if not set."`
+
+	Reason string `help:"Why, for the history of the limits."`
+}
+
+// Run changes what the flags name and leaves the rest as it is. It counts at once.
+func (c *lanesSetCmd) Run(ctx context.Context, e *env) error {
+	if !events.ValidToken(c.Lane) {
+		return usagef("%q is no lane: 1 to %d characters of A-Z a-z 0-9 _ -", c.Lane, events.MaxTokenBytes)
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	kv, err := a.switches(ctx)
+	if err != nil {
+		return err
+	}
+	l, revision, err := readLimits(ctx, kv, c.Lane)
+	if err != nil {
+		return err
+	}
+	c.apply(&l)
+	if err := l.Validate(); err != nil {
+		return usagef("%v", err)
+	}
+	l.Reason, l.By, l.At = c.Reason, person(), time.Now().UTC().Truncate(time.Second)
+	value, err := events.Marshal(l)
+	if err != nil {
+		return err
+	}
+	key := bus.LimitsKey(c.Lane)
+	_, err = bounded(ctx, func(ctx context.Context) (uint64, error) { return kv.Update(ctx, key, value, revision) })
+	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		return fmt.Errorf("%s: somebody else has just changed it; look and try again", key)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return a.printLanes(ctx, e, kv)
+}
+
+// check returns a usageError for flags that do not fit together.
+func (c *lanesSetCmd) check() error {
+	given := c.Requests != nil || c.Window != nil || c.InFlight != nil || c.Spacing != nil || c.Weight != nil
+	switch {
+	case (c.Model == "") == (c.Project == ""):
+		return usagef("name --model or --project")
+	case c.Reset == given:
+		return usagef("give limits, or --reset")
+	case c.Model != "" && c.Weight != nil:
+		return usagef("--weight is of a project")
+	case c.Project != "" && (c.Window != nil || c.Spacing != nil):
+		return usagef("--window and --spacing are of a family of models")
+	}
+	return nil
+}
+
+// apply changes limits as the flags say. A family that had the default begins with no limits but those that are given.
+func (c *lanesSetCmd) apply(l *events.LaneLimits) {
+	set := func(to *int, from *int) {
+		if from != nil {
+			*to = *from
+		}
+	}
+	lasting := func(to *events.Duration, from *time.Duration) {
+		if from != nil {
+			*to = events.Duration(*from)
+		}
+	}
+	switch {
+	case c.Reset:
+		delete(l.Models, c.Model)
+		delete(l.Projects, c.Project)
+	case c.Model != "":
+		if l.Models == nil {
+			l.Models = map[string]events.ModelLimits{}
+		}
+		m := l.Models[c.Model]
+		set(&m.Requests, c.Requests)
+		set(&m.InFlight, c.InFlight)
+		lasting(&m.Window, c.Window)
+		lasting(&m.Spacing, c.Spacing)
+		l.Models[c.Model] = m
+	default:
+		if l.Projects == nil {
+			l.Projects = map[string]events.ProjectShare{}
+		}
+		p := l.Projects[c.Project]
+		set(&p.Requests, c.Requests)
+		set(&p.InFlight, c.InFlight)
+		set(&p.Weight, c.Weight)
+		l.Projects[c.Project] = p
+	}
+}
+
+// readLimits returns what is set for a lane and the revision of its key, 0 if nothing ever was. Limits that cannot be read are an
+// error: whoever wrote them wanted something.
+func readLimits(ctx context.Context, kv jetstream.KeyValue, lane string) (l events.LaneLimits, revision uint64, err error) {
+	key := bus.LimitsKey(lane)
+	entry, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return l, 0, nil
+	}
+	if err == nil {
+		revision = entry.Revision()
+		l, err = events.DecodeLaneLimits(entry.Value())
+	}
+	if err != nil {
+		return l, 0, fmt.Errorf("%s: %w", key, err)
+	}
+	return l, revision, nil
+}
+
+// describeLimits says what is set for a lane, one line each; none if nothing is.
+func describeLimits(l events.LaneLimits) (lines []string) {
+	for _, name := range slices.Sorted(maps.Keys(l.Models)) {
+		m := l.Models[name]
+		var parts []string
+		if m.Requests > 0 {
+			parts = append(parts, fmt.Sprintf("%d requests in %v", m.Requests, m.EachWindow()))
+		}
+		if m.InFlight > 0 {
+			parts = append(parts, fmt.Sprintf("%d in flight", m.InFlight))
+		}
+		if m.Spacing > 0 {
+			parts = append(parts, fmt.Sprintf("%v apart", time.Duration(m.Spacing)))
+		}
+		if len(parts) == 0 {
+			parts = []string{"no limit"}
+		}
+		lines = append(lines, "models "+clean(name)+": "+strings.Join(parts, ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Projects)) {
+		p := l.Projects[name]
+		parts := []string{fmt.Sprintf("weight %d", max(p.Weight, 1))}
+		if p.Requests > 0 {
+			parts = append(parts, fmt.Sprintf("%d requests in each window", p.Requests))
+		}
+		if p.InFlight > 0 {
+			parts = append(parts, fmt.Sprintf("%d in flight", p.InFlight))
+		}
+		lines = append(lines, "project "+clean(name)+": "+strings.Join(parts, ", "))
+	}
+	return lines
+}

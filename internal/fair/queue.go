@@ -1,0 +1,205 @@
+package fair
+
+import (
+	"container/heap"
+	"time"
+
+	"reelay/events"
+)
+
+const (
+	// Step is the time of waiting that counts as much as one point of priority.
+	Step = time.Minute
+	// MaxWeight is the greatest weight of a project; the least is 1.
+	MaxWeight = 1_000
+
+	// turn is the stride of a project of weight 1. Strides are whole numbers, so that the order is exact.
+	turn = 1 << 30
+	// maxIdle is how many projects without a task are remembered beyond the busy ones, for the turns they have had.
+	maxIdle = 1_000
+)
+
+// A Task is one that waits.
+type Task struct {
+	Key      events.Key
+	Priority int
+	// Since is when it began to wait.
+	Since time.Time
+}
+
+// rank is the time by which tasks of one project are ordered, the earliest first.
+func (t Task) rank() time.Time { return t.Since.Add(-time.Duration(t.Priority) * Step) }
+
+// before orders the tasks of one project. No two are equal.
+func (t Task) before(u Task) bool {
+	if a, b := t.rank(), u.rank(); !a.Equal(b) {
+		return a.Before(b)
+	}
+	return t.Key.ID < u.Key.ID
+}
+
+// A project is the line of one project.
+type project struct {
+	name   string
+	line   *node
+	pass   int64
+	stride int64
+	index  int // in turns; -1 while it has no task
+}
+
+// A Queue is the tasks that wait. The zero Queue is empty and ready for use. It is not safe for concurrent use.
+type Queue struct {
+	projects map[string]*project
+	turns    turns
+	tasks    map[events.Key]Task
+	weights  map[string]int
+	// clock is the pass at which the last task was taken.
+	clock int64
+}
+
+// Len returns how many tasks wait.
+func (q *Queue) Len() int { return len(q.tasks) }
+
+// SetWeights replaces the weights of the projects. One that is not named, or below 1, has weight 1; above MaxWeight counts as
+// MaxWeight.
+func (q *Queue) SetWeights(weights map[string]int) {
+	q.weights = weights
+	for name, p := range q.projects {
+		p.stride = q.stride(name)
+	}
+}
+
+func (q *Queue) stride(project string) int64 {
+	return turn / int64(min(max(q.weights[project], 1), MaxWeight))
+}
+
+// Put puts a task in line, or moves it.
+func (q *Queue) Put(t Task) {
+	q.Remove(t.Key)
+	if q.tasks == nil {
+		q.tasks, q.projects = map[events.Key]Task{}, map[string]*project{}
+	}
+	p := q.projects[t.Key.Project]
+	if p == nil {
+		q.forget()
+		p = &project{name: t.Key.Project, stride: q.stride(t.Key.Project), index: -1}
+		q.projects[p.name] = p
+	}
+	q.tasks[t.Key] = t
+	p.line = p.line.insert(t)
+	if p.index < 0 {
+		p.pass = max(p.pass, q.clock)
+		heap.Push(&q.turns, p)
+	}
+}
+
+// Remove takes a task out of line, if it is there.
+func (q *Queue) Remove(k events.Key) {
+	t, ok := q.tasks[k]
+	if !ok {
+		return
+	}
+	delete(q.tasks, k)
+	p := q.projects[k.Project]
+	p.line = p.line.remove(t)
+	if p.line == nil {
+		heap.Remove(&q.turns, p.index)
+	}
+}
+
+// Take takes the next task out of line. Projects that may not have one now are passed over; they save up no more than the one. A nil may
+// lets all. Every project passed over costs as much as one taken.
+func (q *Queue) Take(may func(project string) bool) (Task, bool) {
+	var over []*project
+	defer func() {
+		for _, p := range over {
+			p.pass = max(p.pass, q.clock)
+			heap.Push(&q.turns, p)
+		}
+	}()
+	for len(q.turns) > 0 {
+		p := heap.Pop(&q.turns).(*project)
+		if may != nil && !may(p.name) {
+			over = append(over, p)
+			continue
+		}
+		t := p.line.first()
+		p.line = p.line.remove(t)
+		delete(q.tasks, t.Key)
+		q.clock = p.pass
+		p.pass += p.stride
+		if p.line != nil {
+			heap.Push(&q.turns, p)
+		}
+		return t, true
+	}
+	return Task{}, false
+}
+
+// Place returns how many tasks are taken before a task if none comes and no project is passed over; false if it is not in line.
+// It takes O(log n) and the number of busy projects.
+func (q *Queue) Place(k events.Key) (int, bool) {
+	t, ok := q.tasks[k]
+	if !ok {
+		return 0, false
+	}
+	own := q.projects[k.Project]
+	place := own.line.rank(t)
+	at := own.pass + int64(place)*own.stride
+	for _, p := range q.turns {
+		if p == own || p.pass > at {
+			continue
+		}
+		turns := (at - p.pass) / p.stride
+		if p.pass+turns*p.stride < at || p.name < own.name {
+			turns++ // the last of them comes before this one
+		}
+		place += int(min(turns, int64(p.line.size())))
+	}
+	return place, true
+}
+
+// forget drops the projects that have had nothing to do for so long that nothing needs to be known of them.
+func (q *Queue) forget() {
+	if len(q.projects) <= len(q.turns)+maxIdle {
+		return
+	}
+	for name, p := range q.projects {
+		if p.index < 0 && p.pass <= q.clock {
+			delete(q.projects, name)
+		}
+	}
+}
+
+// turns is a heap of the projects that have tasks.
+type turns []*project
+
+// Len is for package heap, as are the next four.
+func (h turns) Len() int { return len(h) }
+
+func (h turns) Less(i, j int) bool {
+	if h[i].pass != h[j].pass {
+		return h[i].pass < h[j].pass
+	}
+	return h[i].name < h[j].name
+}
+
+func (h turns) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *turns) Push(x any) {
+	p := x.(*project)
+	p.index = len(*h)
+	*h = append(*h, p)
+}
+
+func (h *turns) Pop() any {
+	old := *h
+	p := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	p.index = -1
+	return p
+}

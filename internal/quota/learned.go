@@ -1,0 +1,98 @@
+package quota
+
+const (
+	// What was once refused is tried again when patientRequests were taken just below it, or as many as go into patientWindows of
+	// time: the try costs a refusal, and one in a hundred is too many. Each try that fails doubles that, maxPatience times at most.
+	patientRequests, patientWindows = 200, 30
+	maxPatience                     = 4
+	// full is the share of a limit, in percent, that must be used for a request that is taken to say something about it.
+	full = 90
+)
+
+// Learned follows a limit that the provider enforces: one that was not configured, or is lower than what was. It comes down at
+// once to what the provider was seen to take, goes back in growing steps while it stays below what was refused, and tries that
+// again after a long while only. The zero value has learned nothing. The fields are for storage.
+type Learned struct {
+	// Limit is what may be used; 0 for no limit but the configured one.
+	Limit int `json:"limit,omitempty"`
+	// Refused is what was seen to be too much; 0 if that is not known.
+	Refused int `json:"refused,omitempty"`
+	// Taken counts the requests taken since the last change while the limit was in full use.
+	Taken int `json:"taken,omitempty"`
+	// Step is by how much the limit is raised next, Patience how often as much as usual is waited before Refused is tried again.
+	Step     int `json:"step,omitempty"`
+	Patience int `json:"patience,omitempty"`
+	// Streak counts the refusals since something was taken.
+	Streak int `json:"streak,omitempty"`
+}
+
+// Cap returns the limit to keep: the lower of the configured one and what was learned; 0 for none.
+func (l *Learned) Cap(configured int) int {
+	if l.Limit == 0 || configured > 0 && configured < l.Limit {
+		return configured
+	}
+	return l.Limit
+}
+
+// Refuse takes in that the provider has refused a request while used others were counted that it had taken. One refusal lowers a
+// limit to half of it at most: it may be for another's use of the account.
+func (l *Learned) Refuse(configured, used int) {
+	was := l.Cap(configured)
+	if l.Streak == 0 { // what follows a refusal belongs to it
+		if trying := l.Refused == 0 && l.Patience > 0; trying {
+			l.Patience = min(2*l.Patience, maxPatience)
+		} else {
+			l.Patience = 1
+		}
+	}
+	l.Streak++
+	l.Step, l.Taken = 1, 0
+	switch {
+	case was == 0:
+		l.Limit, l.Refused = max(used, 1), used+1
+	case used >= was/2:
+		l.Limit = max(min(used, was), 1)
+		l.Refused = l.Limit + 1
+	default:
+		l.Limit, l.Refused = max(was/2, 1), was
+	}
+}
+
+// Take takes in that the provider has taken a request, with which used are counted.
+func (l *Learned) Take(configured, used int) {
+	if l.Limit == 0 {
+		return
+	}
+	if l.Streak > 1 { // it had to become as little as this, and the limit is somewhere between
+		l.Limit = max((min(l.Limit, used)+l.Limit)/2, 1)
+	}
+	l.Streak = 0
+	if used*100 < l.Limit*full {
+		return
+	}
+	l.Taken++
+	below := l.Limit+1 < l.Refused
+	need := l.Limit
+	if !below && l.Refused > 0 {
+		need = l.Patience * min(patientRequests, patientWindows*l.Limit)
+	}
+	if l.Taken < need {
+		return
+	}
+	l.Taken = 0
+	switch {
+	case below:
+		l.Limit = min(l.Limit+l.Step, l.Refused-1)
+	case l.Refused > 0:
+		l.Step = 1
+		l.Limit++
+		l.Refused = 0
+	default: // what was tried is taken
+		l.Limit += l.Step
+		l.Patience = 1
+	}
+	l.Step *= 2
+	if configured > 0 && l.Limit >= configured {
+		*l = Learned{Patience: l.Patience}
+	}
+}

@@ -1,0 +1,150 @@
+package quota_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"reelay/internal/quota"
+)
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func at(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
+
+// TestWindow compares a window with a list.
+func TestWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var w quota.Window[int]
+		model := map[int]int{} // until; 0 for not known
+		now := 100
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			k := rapid.IntRange(0, 9).Draw(t, "key")
+			switch rapid.IntRange(0, 3).Draw(t, "step") {
+			case 0:
+				w.Hold(k, time.Time{})
+				model[k] = 0
+			case 1:
+				until := now + rapid.IntRange(-5, 60).Draw(t, "until") + 1
+				w.Hold(k, at(until))
+				model[k] = until
+			case 2:
+				w.Free(k)
+				delete(model, k)
+			default:
+				now += rapid.IntRange(0, 30).Draw(t, "pause")
+			}
+			var ends []int
+			for k, until := range model {
+				if until != 0 && until <= now {
+					delete(model, k)
+				} else if until != 0 {
+					ends = append(ends, until)
+				}
+			}
+			if got := w.Used(at(now)); got != len(model) {
+				t.Fatalf("at %d: %d used, want %d", now, got, len(model))
+			}
+			next, ok := w.Next()
+			if ok != (len(ends) > 0) || ok && !next.Equal(at(slices.Min(ends))) {
+				t.Fatalf("at %d: next %v %v, want one of %v", now, next, ok, ends)
+			}
+		}
+	})
+}
+
+// A provider takes so many requests in any minute.
+type provider struct {
+	limit int
+	taken []time.Time
+}
+
+func (p *provider) used(now time.Time) int {
+	p.taken = slices.DeleteFunc(p.taken, func(t time.Time) bool { return !now.Before(t.Add(time.Minute)) })
+	return len(p.taken)
+}
+
+// run sends as much as is learned to a provider for some minutes, spread evenly, and returns what it took and refused.
+func run(l *quota.Learned, p *provider, configured int, from time.Time, minutes int) (taken, refused int) {
+	rest := time.Duration(0)
+	for now, end := from, from.Add(time.Duration(minutes)*time.Minute); now.Before(end); {
+		used := p.used(now)
+		limit := l.Cap(configured)
+		switch {
+		case limit > 0 && used >= limit:
+			now = p.taken[0].Add(time.Minute)
+			continue
+		case used >= p.limit:
+			l.Refuse(configured, used)
+			refused++
+			rest = min(max(2*rest, time.Second), 6*time.Second)
+			now = now.Add(rest)
+			continue
+		}
+		p.taken = append(p.taken, now)
+		taken++
+		l.Take(configured, used+1)
+		rest = 0
+		now = now.Add(time.Minute / time.Duration(max(limit, 120)))
+	}
+	return taken, refused
+}
+
+// TestFollows: two minutes after the provider's limit has changed, fewer than one request in a hundred is refused, and nearly all
+// that it grants is used, however the limit was before and whether one is configured.
+func TestFollows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limits := rapid.SliceOfN(rapid.IntRange(7, 90), 1, 4).Draw(t, "limits")
+		configured := rapid.SampledFrom([]int{0, 60, 90}).Draw(t, "configured")
+		var l quota.Learned
+		p := &provider{}
+		now := noon
+		for _, limit := range limits {
+			p.limit = limit
+			run(&l, p, configured, now, 2)
+			now = now.Add(2 * time.Minute)
+			var taken, refused int
+			// A lower limit is followed at once, a higher one is found in the time of some hundred requests.
+			const hours = 4
+			taken, refused = run(&l, p, configured, now, hours*60)
+			now = now.Add(hours * time.Hour)
+			if refused*100 > taken {
+				t.Fatalf("limits %v, configured %d: at %d it refused %d and took %d: %+v", limits, configured, limit, refused, taken, l)
+			}
+			most := limit
+			if configured > 0 {
+				most = min(most, configured)
+			}
+			if taken, _ = run(&l, p, configured, now, 60); taken*100 < most*60*90 {
+				t.Fatalf("limits %v, configured %d: at %d it took %d in an hour: %+v", limits, configured, limit, taken, l)
+			}
+			now = now.Add(time.Hour)
+		}
+	})
+}
+
+func TestRefuse(t *testing.T) {
+	rows := []struct {
+		name             string
+		learned          quota.Learned
+		configured, used int
+		want             int
+	}{
+		{"no limit is known", quota.Learned{}, 0, 20, 20},
+		{"no limit is known, and nothing was taken", quota.Learned{}, 0, 0, 1},
+		{"a little under the configured one", quota.Learned{}, 20, 18, 18},
+		{"at the configured one", quota.Learned{}, 20, 20, 20},
+		{"far below: another's use", quota.Learned{}, 20, 1, 10},
+		{"far below what was learned", quota.Learned{Limit: 8}, 20, 0, 4},
+		{"never nothing", quota.Learned{Limit: 1}, 20, 0, 1},
+		{"a configured one below what was learned", quota.Learned{Limit: 30}, 20, 19, 19},
+	}
+	for _, row := range rows {
+		row.learned.Refuse(row.configured, row.used)
+		if got := row.learned.Cap(row.configured); got != row.want {
+			t.Errorf("%s: %d, want %d", row.name, got, row.want)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package quota
+
+import (
+	"container/heap"
+	"time"
+)
+
+// A Window counts the requests that a provider may still count against a limit per time. A request is counted from before it is
+// sent until one window after its answer: the provider has counted it somewhere in between, so whatever its own window is, it
+// never sees more than the limit. The zero Window is empty. It is not safe for concurrent use.
+type Window[K comparable] struct {
+	slots map[K]*slot[K]
+	ends  ends[K]
+}
+
+// A slot is one request. It is in ends once it is known when it ends.
+type slot[K comparable] struct {
+	key   K
+	until time.Time
+	index int // in ends; -1 while the end is not known
+}
+
+// Hold counts a request until a time, or for the zero time until it is held anew or freed.
+func (w *Window[K]) Hold(k K, until time.Time) {
+	w.Free(k)
+	if w.slots == nil {
+		w.slots = map[K]*slot[K]{}
+	}
+	s := &slot[K]{key: k, until: until, index: -1}
+	w.slots[k] = s
+	if !until.IsZero() {
+		heap.Push(&w.ends, s)
+	}
+}
+
+// Free no longer counts a request.
+func (w *Window[K]) Free(k K) {
+	s, ok := w.slots[k]
+	if !ok {
+		return
+	}
+	delete(w.slots, k)
+	if s.index >= 0 {
+		heap.Remove(&w.ends, s.index)
+	}
+}
+
+// Used returns how many requests are counted now.
+func (w *Window[K]) Used(now time.Time) int {
+	for len(w.ends) > 0 && !now.Before(w.ends[0].until) {
+		delete(w.slots, heap.Pop(&w.ends).(*slot[K]).key)
+	}
+	return len(w.slots)
+}
+
+// Next returns when the next request is no longer counted; false if that is known of none.
+func (w *Window[K]) Next() (time.Time, bool) {
+	if len(w.ends) == 0 {
+		return time.Time{}, false
+	}
+	return w.ends[0].until, true
+}
+
+// ends is a heap of slots, those first that end first.
+type ends[K comparable] []*slot[K]
+
+// Len is for package heap, as are the next four.
+func (h ends[K]) Len() int { return len(h) }
+
+func (h ends[K]) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
+
+func (h ends[K]) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *ends[K]) Push(x any) {
+	s := x.(*slot[K])
+	s.index = len(*h)
+	*h = append(*h, s)
+}
+
+func (h *ends[K]) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return s
+}

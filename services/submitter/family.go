@@ -1,0 +1,292 @@
+package submitter
+
+import (
+	"container/heap"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/fair"
+	"reelay/internal/quota"
+)
+
+const (
+	// refusedPause is how long nothing is sent after the provider has refused a request for its rate. It doubles with every further
+	// refusal, to a tenth of the window: much of it must pass before the provider takes one again.
+	refusedPause = time.Second
+	// maxRetryAfter bounds what a provider can ask for.
+	maxRetryAfter = 10 * time.Minute
+)
+
+// A family is the models of a lane that share limits: their waiting tasks in order, and what of the limits is used.
+type family struct {
+	limits events.ModelLimits
+	shares map[string]events.ProjectShare
+
+	queue fair.Queue
+	later line // held back after a refusal: soonest first
+	// requests are those that the provider may still count, taken those of them that it has accepted.
+	requests, taken quota.Window[slot]
+	inFlight        map[events.Key]bool
+	projects        map[string]*project
+	// rate and crowd are what the provider was seen to grant of requests and of tasks in flight.
+	rate, crowd quota.Learned
+	// held: nothing is sent before. refused: when the last refusal was taken in. sent: when the last request was begun, or had been answered if another process sent it.
+	held, refused, sent time.Time
+}
+
+// A project is what one project uses of a family.
+type project struct {
+	requests quota.Window[slot]
+	inFlight int
+}
+
+func newFamily(l events.ModelLimits, shares map[string]events.ProjectShare) *family {
+	f := &family{
+		limits: l, shares: shares, later: line{at: map[events.Key]*place{}}, inFlight: map[events.Key]bool{}, projects: map[string]*project{},
+	}
+	weights := map[string]int{}
+	for name, share := range shares {
+		weights[name] = share.Weight
+	}
+	f.queue.SetWeights(weights)
+	return f
+}
+
+func (f *family) project(name string) *project {
+	p := f.projects[name]
+	if p == nil {
+		p = &project{}
+		f.projects[name] = p
+	}
+	return p
+}
+
+// add takes in what is known of a task, drop takes it out again.
+func (f *family) add(s *standing, now time.Time) {
+	p := f.project(s.key.Project)
+	if s.waiting && !s.reserved {
+		if s.notBefore.After(now) {
+			heap.Push(&f.later, &place{standing: s})
+		} else {
+			f.queue.Put(s.task())
+		}
+	}
+	if s.atProvider || s.reserved {
+		f.inFlight[s.key] = true
+		p.inFlight++
+	}
+	capped := f.shares[s.key.Project].Requests > 0
+	if s.reserved {
+		f.requests.Hold(slot{key: s.key}, time.Time{})
+		if capped {
+			p.requests.Hold(slot{key: s.key}, time.Time{})
+		}
+	}
+	for _, r := range s.requests {
+		if r.seen.After(f.sent) && !r.seen.After(now) {
+			f.sent = r.seen
+		}
+		until := r.seen.Add(f.limits.EachWindow() + skew)
+		if !until.After(now) || s.reserved && r.seen.After(now) { // being sent: the reservation stands for it
+			continue
+		}
+		f.requests.Hold(r.slot, until)
+		if capped {
+			p.requests.Hold(r.slot, until)
+		}
+		if r.taken {
+			f.taken.Hold(r.slot, until)
+		}
+	}
+}
+
+func (f *family) drop(s *standing) {
+	p := f.project(s.key.Project)
+	f.queue.Remove(s.key)
+	f.later.remove(s.key)
+	if f.inFlight[s.key] {
+		delete(f.inFlight, s.key)
+		p.inFlight--
+	}
+	f.requests.Free(slot{key: s.key})
+	p.requests.Free(slot{key: s.key})
+	for _, r := range s.requests {
+		f.requests.Free(r.slot)
+		p.requests.Free(r.slot)
+		f.taken.Free(r.slot)
+	}
+}
+
+// next takes the task out of line whose turn it is, if one may be sent. Without one it says when to look again; 0 for not before
+// the next change.
+func (f *family) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
+	for f.later.Len() > 0 {
+		if wait = f.later.places[0].notBefore.Sub(now); wait > 0 {
+			break
+		}
+		f.queue.Put(heap.Pop(&f.later).(*place).task())
+		wait = 0
+	}
+	if f.queue.Len() == 0 {
+		return k, false, wait
+	}
+	if d := f.held.Sub(now); d > 0 {
+		return k, false, d
+	}
+	if d := f.sent.Add(f.spacing()).Sub(now); d > 0 {
+		return k, false, d
+	}
+	used := f.requests.Used(now)
+	if most := f.rate.Cap(f.limits.Requests); most > 0 && used >= most {
+		return k, false, until(&f.requests, now)
+	}
+	if most := f.crowd.Cap(f.limits.InFlight); most > 0 && len(f.inFlight) >= most {
+		return k, false, 0
+	}
+	t, ok := f.queue.Take(func(name string) bool {
+		share := f.shares[name]
+		if share.InFlight == 0 && share.Requests == 0 {
+			return true
+		}
+		p := f.project(name)
+		if share.InFlight > 0 && p.inFlight >= share.InFlight {
+			return false
+		}
+		if share.Requests > 0 && p.requests.Used(now) >= share.Requests {
+			wait = sooner(wait, until(&p.requests, now))
+			return false
+		}
+		return true
+	})
+	if !ok {
+		return k, false, wait
+	}
+	f.sent = now
+	return t.Key, true, 0
+}
+
+// until says how long it is until a window counts one request less; 0 if that is not known.
+func until(w *quota.Window[slot], now time.Time) time.Duration {
+	at, ok := w.Next()
+	if !ok {
+		return 0
+	}
+	return max(at.Sub(now), 1)
+}
+
+// sooner returns the shorter of two waits, of which 0 is for ever.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// spacing is the least time between two requests. To a provider that has refused some they are spread over the window: it may count
+// in shorter ones, or mind how fast they come.
+func (f *family) spacing() time.Duration {
+	least := time.Duration(f.limits.Spacing)
+	if f.rate.Limit > 0 {
+		least = max(least, f.limits.EachWindow()*9/10/time.Duration(f.rate.Limit))
+	}
+	return least
+}
+
+// refuse takes in that the provider has refused a request for its rate, or for the tasks in flight if crowded, that was begun at a
+// time, and returns how long nothing is sent.
+func (f *family) refuse(now, begun time.Time, crowded bool, retryAfter time.Duration) time.Duration {
+	if !begun.After(f.refused) { // it was on its way already when another was refused
+		return max(f.held.Sub(now), 0)
+	}
+	f.refused = now
+	if others := len(f.inFlight) - 1; crowded && others > 0 {
+		f.crowd.Refuse(f.limits.InFlight, others)
+	} else {
+		f.rate.Refuse(f.limits.Requests, f.taken.Used(now))
+	}
+	wait := max(refusedPause, min(refusedPause<<min(f.rate.Streak+f.crowd.Streak-1, 16), f.limits.EachWindow()/10))
+	if retryAfter > 0 {
+		wait = max(wait, min(retryAfter, maxRetryAfter))
+	}
+	f.held = now.Add(wait)
+	return wait
+}
+
+// accept takes in that the provider has taken a request.
+func (f *family) accept(now time.Time) {
+	f.rate.Take(f.limits.Requests, f.taken.Used(now)+1)
+	f.crowd.Take(f.limits.InFlight, len(f.inFlight))
+}
+
+// task is a waiting task as the queue takes it.
+func (s *standing) task() fair.Task {
+	return fair.Task{Key: s.key, Priority: s.priority, Since: s.created}
+}
+
+// place returns how many tasks are sent before one that waits. Those that are held back come last.
+func (f *family) place(k events.Key) (int, bool) {
+	if n, ok := f.queue.Place(k); ok {
+		return n, true
+	}
+	p, ok := f.later.at[k]
+	if !ok {
+		return 0, false
+	}
+	n := f.queue.Len()
+	for _, q := range f.later.places {
+		if q.comesBefore(p) {
+			n++
+		}
+	}
+	return n, true
+}
+
+// A place is a task that is held back.
+type place struct {
+	*standing
+	index int
+}
+
+// comesBefore orders by the time a task is held back to.
+func (p *place) comesBefore(q *place) bool {
+	if !p.notBefore.Equal(q.notBefore) {
+		return p.notBefore.Before(q.notBefore)
+	}
+	return p.key.String() < q.key.String()
+}
+
+// line is a heap of places that finds them by key.
+type line struct {
+	places []*place
+	at     map[events.Key]*place
+}
+
+// Len is for package heap, as are the next four.
+func (q *line) Len() int { return len(q.places) }
+
+func (q *line) Less(i, j int) bool { return q.places[i].comesBefore(q.places[j]) }
+
+func (q *line) Swap(i, j int) {
+	q.places[i], q.places[j] = q.places[j], q.places[i]
+	q.places[i].index, q.places[j].index = i, j
+}
+
+func (q *line) Push(x any) {
+	p := x.(*place)
+	p.index = len(q.places)
+	q.places = append(q.places, p)
+	q.at[p.key] = p
+}
+
+func (q *line) Pop() any {
+	p := q.places[len(q.places)-1]
+	q.places = q.places[:len(q.places)-1]
+	delete(q.at, p.key)
+	return p
+}
+
+func (q *line) remove(k events.Key) {
+	if p, ok := q.at[k]; ok {
+		heap.Remove(q, p.index)
+	}
+}

@@ -1,0 +1,111 @@
+package submitter_test
+
+import (
+	"testing"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/bus"
+)
+
+// TestTakeOver: a dispatcher that ends is followed at once, one that crashes or stands still within seconds; and the window counts what
+// it had sent.
+func TestTakeOver(t *testing.T) {
+	const window = 12 * time.Second
+	rows := []struct {
+		name string
+		end  func(r *replica)
+		// within is the longest time without a dispatcher.
+		within time.Duration
+	}{
+		{"stopped", (*replica).stop, 2 * time.Second},
+		{"crashed", (*replica).crash, bus.LeaseTTL + 2*time.Second},
+		{"stands still", func(r *replica) { r.stand(time.Hour) }, bus.LeaseTTL + 2*time.Second},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 1, Window: events.Duration(window)}}, func(w *world) {
+				first := w.start()
+				time.Sleep(10 * time.Second)
+				w.start()
+				w.ask("demo", 2, "")
+				time.Sleep(9 * time.Second)
+				row.end(first)
+				ended := time.Now()
+				time.Sleep(minute)
+				taken := w.provider.taken()
+				if len(taken) != 2 {
+					w.Fatalf("%d requests for two tasks", len(taken))
+				}
+				if d := taken[1].at.Sub(taken[0].at); d < window {
+					w.Errorf("two within %v", d)
+				}
+				if d := taken[1].at.Sub(ended); d > max(row.within, window-9*time.Second+time.Second) {
+					w.Errorf("the next is sent %v after the dispatcher has ended", d)
+				}
+			})
+		})
+	}
+}
+
+// TestFence: a dispatcher that stood still after its intent, and wakes when another has taken over, sends nothing: the other counts
+// the requests now. The task goes on as if nothing had been.
+func TestFence(t *testing.T) {
+	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Spacing: events.Duration(5 * time.Second)}}, func(w *world) {
+		first := w.start()
+		time.Sleep(10 * time.Second)
+		w.start()
+		first.onDial(func() { first.stand(12 * time.Second) })
+		k, other := w.ask("demo", 1, ""), w.ask("demo", 1, "")
+		time.Sleep(time.Second)
+		isOut := func(k events.Key) bool {
+			task, _, err := w.client.Get(w.Context(), k)
+			w.ok(err)
+			return task.Phase == events.PhaseSubmitting
+		}
+		if isOut(other) { // whichever came first
+			k, other = other, k
+		}
+		if !isOut(k) || isOut(other) {
+			w.Fatal("not one of the two is on its way")
+		}
+		time.Sleep(11 * time.Second)
+		if taken := w.provider.taken(); len(taken) != 1 || taken[0].task != other.ID {
+			w.Fatalf("meanwhile the other has sent %v", taken)
+		}
+		time.Sleep(minute)
+		task, _, err := w.client.Get(w.Context(), k)
+		w.ok(err)
+		if len(task.Attempts) != 2 || task.Attempts[0].Outcome != events.AttemptReleased || task.Attempts[1].Outcome != events.AttemptAccepted {
+			w.Errorf("attempts: %+v", task.Attempts)
+		}
+		if n := len(w.provider.taken()); n != 2 {
+			w.Errorf("%d requests for two tasks", n)
+		}
+	})
+}
+
+// TestPlacesAreReal: the places that the dispatcher tells are those at which the tasks are then sent.
+func TestPlacesAreReal(t *testing.T) {
+	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 4, Spacing: events.Duration(time.Second)}}, func(w *world) {
+		w.set(bus.LimitsKey("acme"), `{"projects":{"a":{"weight":2}}}`)
+		var all []events.Key
+		for i := range 20 {
+			all = append(all, w.ask([]string{"a", "b", "c"}[i%3], 1, []string{"", `,"priority":3`}[i%2]))
+		}
+		w.start()
+		time.Sleep(30 * time.Second)
+		before := len(w.provider.taken())
+		places := w.places(all...)
+		time.Sleep(10 * minute)
+		taken := w.provider.taken()
+		if before != 4 || len(places) != 16 || len(taken) != 20 {
+			w.Fatalf("%d sent before, %d places, %d sent in the end", before, len(places), len(taken))
+		}
+		for i, c := range taken[before:] {
+			if place, ok := places[c.task]; !ok || place != i {
+				w.Errorf("%s was sent as number %d and was told %d (%v)", c.task, i, place, ok)
+			}
+		}
+	})
+}

@@ -1,0 +1,41 @@
+package submitter
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"reelay/events"
+)
+
+// answerPlaces answers questions for the places of a lane's waiting tasks until stop is called.
+func (s *Service) answerPlaces(l *lane) (stop func(), err error) {
+	sub, err := s.o.Bus.Conn().Subscribe(events.LanePlacesSubject(l.Name), func(m *nats.Msg) {
+		var r events.PlacesRequest
+		if err := json.Unmarshal(m.Data, &r); err != nil || len(r.Tasks) > events.MaxPlaces {
+			return // it is for services only, and they know
+		}
+		reply := events.PlacesReply{Places: map[string]int{}}
+		for _, text := range r.Tasks {
+			k, err := events.ParseKey(text)
+			if err != nil {
+				continue
+			}
+			if place, ok := l.place(k); ok {
+				reply.Places[text] = place
+			}
+		}
+		data, err := events.Marshal(reply)
+		if err == nil {
+			err = m.Respond(data)
+		}
+		if err != nil {
+			s.log.Debug("places", "lane", l.Name, "error", err)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("places of %s: %w", l.Name, err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // the connection may be gone, and the subscription with it
+}

@@ -1,0 +1,125 @@
+package submitter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/journal"
+	"reelay/internal/provider"
+	"reelay/internal/task"
+)
+
+const (
+	// reportWait bounds how long an outcome is tried to be recorded after the service was told to stop.
+	reportWait = 15 * time.Second
+	// maxStrange is how often a record is read again that does not know an attempt which was sent.
+	maxStrange = 10
+	// reportPause is the longest wait between two tries.
+	reportPause = 5 * time.Second
+)
+
+// settle brings an outcome to its record, and tells the journal when it is there. It returns the record as it then is, nil if that is
+// not known.
+func (s *Service) settle(ctx context.Context, e journal.Entry, a journal.Answer) *events.Task {
+	t, ok := s.report(ctx, e.Key(), s.trigger(e, a))
+	if !ok {
+		return nil // it stays in the journal, for the next start
+	}
+	if err := s.o.Journal.Done(e.Owner); err != nil {
+		s.log.Warn("journal", "task", e.Key(), "error", err)
+	}
+	return t
+}
+
+// recover settles what a former process left open: answers that did not reach their record, requests that provably did not
+// leave, and requests of which nobody knows.
+func (s *Service) recover(ctx context.Context) {
+	for _, e := range s.o.Journal.Pending() {
+		a := journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: "its process died before the request was complete"}}
+		switch {
+		case e.Answer != nil:
+			a = *e.Answer
+		case e.Gated:
+			a = journal.Answer{Outcome: string(provider.InDoubt), Error: &events.Error{
+				Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Message: "its process died while the request was out",
+			}}
+		}
+		s.log.Warn("settling a paid request of a former process", "task", e.Key(), "attempt", e.Attempt, "outcome", a.Outcome, "provider_id", a.ID)
+		s.settle(ctx, e, a)
+	}
+}
+
+// trigger is an outcome as the machine takes it.
+func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
+	switch a.Outcome {
+	case string(provider.Accepted):
+		return task.Accepted{Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID, Source: "reply"}
+	case string(provider.Refused):
+		return task.Refused{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error), Wait: a.Wait}
+	case journal.NotSent:
+		return task.Release{Meta: s.meta(), Owner: e.Owner, Reason: a.Error.Message, Wait: a.Wait}
+	default:
+		return task.Doubt{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error)}
+	}
+}
+
+// report records an outcome, says whether it is recorded and returns the record, nil if there is none. It does not give up while the service runs: the answer to a paid
+// request is worth money.
+func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (*events.Task, bool) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(reportWait):
+			cancel()
+		case <-work.Done():
+		}
+	})
+	defer stop()
+	strange := 0
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, reportPause) {
+		c, err := s.book.Apply(work, key, tr)
+		if err == nil && recorded(c.Task, tr) {
+			return &c.Task, true
+		}
+		if err == nil {
+			if strange++; strange > maxStrange {
+				return nil, s.orphan(key, tr)
+			}
+			err = errors.New("the record that was read does not know the attempt")
+		}
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil, s.orphan(key, tr)
+		}
+		s.log.Error("outcome of a submit is not recorded yet", "task", key, "outcome", fmt.Sprintf("%T", tr), "error", err)
+		select {
+		case <-work.Done():
+			return nil, false
+		case <-time.After(wait):
+		}
+	}
+}
+
+// recorded reports whether a record shows what a trigger has brought. A step that changes nothing may have read a record from
+// before the intent; an id that was paid for is not done with by that.
+func recorded(t events.Task, tr task.Trigger) bool {
+	a, ok := tr.(task.Accepted)
+	return !ok || slices.ContainsFunc(t.Attempts, func(at events.Attempt) bool { return at.N == a.Attempt && len(at.Ref) > 0 })
+}
+
+// orphan is an outcome whose task has no record. What may have been paid for stays in the journal: the broker may be the
+// wrong one, or have lost its store, and the next start tries again.
+func (s *Service) orphan(key events.Key, tr task.Trigger) bool {
+	switch tr.(type) {
+	case task.Release, task.Refused:
+		return true
+	}
+	s.metrics.orphans.Inc()
+	s.log.Error("a paid request belongs to a task or attempt that this broker does not know; it stays in the journal", "task", key)
+	return false
+}
