@@ -27,6 +27,10 @@ const (
 	publishOverhead = 1 << 10
 )
 
+// reasonRemoved is what nats-server 2.15 says of a message that is not in its stream any more while its consumer waits for the
+// answer. A broker that was killed remembers the removal of an acknowledged message, and may have forgotten the acknowledgement.
+const reasonRemoved = "Unacknowledged message was deleted"
+
 // errAdvisory says that a message of REELAY_ADVISORIES is none.
 var errAdvisory = errors.New("not an advisory")
 
@@ -141,7 +145,7 @@ func (b *Bus) collect(ctx context.Context, m Message) error {
 	switch {
 	case err != nil && !gone:
 		return fmt.Errorf("message %d of %s: %w", a.Sequence, name, err)
-	case gone && kind == events.AdvisoryMaxDeliveries:
+	case gone && (kind == events.AdvisoryMaxDeliveries || a.Reason == reasonRemoved):
 		return nil // acknowledged after all, by whoever had it last
 	case !gone:
 		l.Subject, l.StoredAt, l.Header, l.Body = raw.Subject, raw.Time, raw.Header, raw.Data

@@ -248,6 +248,12 @@ func TestCollectDead(t *testing.T) {
 		{"ended by another client", events.StreamRequests, request, -1, func(b *broker, c jetstream.Consumer) {
 			b.ok(b.next(c).TermWithReason("because"))
 		}, 1, "ended by a client: because", "", 0},
+		{"removed while it was worked on, as after a kill of the broker", events.StreamWatch, watch, -1, func(b *broker, c jetstream.Consumer) {
+			b.next(c)
+			s, err := b.open().JetStream().Stream(b.Context(), events.StreamWatch)
+			b.ok(err)
+			b.ok(s.DeleteMsg(b.Context(), 1))
+		}, 0, "", "", 0},
 		{"ended without a reason", events.StreamWatch, watch, -1, func(b *broker, c jetstream.Consumer) {
 			b.ok(b.next(c).Term())
 		}, 1, "ended by a client, which gave no reason", "", 0},
