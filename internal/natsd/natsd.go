@@ -180,12 +180,25 @@ func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 // restart starts a new server on the store and the address of the current one, which is stopped first. After an error there
 // is none, and restart may be called again.
 func (s *Server) restart() error {
+	s.Halt()
+	return s.Resume()
+}
+
+// Halt stops the server for a while, as an outage does. The store stays locked.
+func (s *Server) Halt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shutdown(s.current.Load())
+}
+
+// Resume starts a new server after Halt, on the same store and address; connections find it by themselves. After Stop it does
+// nothing. After an error there is no server, and Resume may be called again.
+func (s *Server) Resume() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
 		return nil
 	}
-	shutdown(s.current.Load())
 	return s.start()
 }
 

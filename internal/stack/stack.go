@@ -65,8 +65,10 @@ type Options struct {
 	// Dial and Transport carry the calls to the providers; nil for TCP.
 	Dial      paid.Dialer
 	Transport http.RoundTripper
-	// Faults gives each service its failpoints, for simulations; nil for none.
+	// Faults gives each service its failpoints each time it starts, for simulations; nil for none.
 	Faults func(service string) failpoint.Plan
+	// WrapBroker stands between a service and the broker, for simulations; nil for nothing.
+	WrapBroker func(service string, conn net.Conn) net.Conn
 	Log    *slog.Logger
 }
 
@@ -172,7 +174,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		faults = s.o.Faults(name)
 	}
 	p := s.proc.Child(name)
-	nc, err := s.broker.Connect(name)
+	nc, err := s.broker.Connect(name, s.through(name)...)
 	if err != nil {
 		return err
 	}
@@ -219,6 +221,29 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 	return nil
 }
 
+// through leads a service's connection through WrapBroker.
+func (s *Stack) through(service string) []nats.Option {
+	if s.o.WrapBroker == nil {
+		return nil
+	}
+	return []nats.Option{nats.InProcessServer(wrapped{s.broker, service, s.o.WrapBroker})}
+}
+
+// wrapped is the broker as one service reaches it.
+type wrapped struct {
+	*natsd.Server
+	service string
+	wrap    func(string, net.Conn) net.Conn
+}
+
+func (w wrapped) InProcessConn() (net.Conn, error) {
+	conn, err := w.Server.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return w.wrap(w.service, conn), nil
+}
+
 // brokerSync is how the embedded broker syncs, as the guard takes it.
 func brokerSync(s natsd.Sync) guard.Sync {
 	if s == natsd.SyncInterval {
@@ -236,6 +261,12 @@ func (s *Stack) CrashService(name string) {
 	s.running[name].nc.Close()
 	_ = s.running[name].proc.Stop() // it has every right to complain
 }
+
+// HaltBroker stops the broker, and ResumeBroker starts it again on its store; the services find it by themselves.
+func (s *Stack) HaltBroker() { s.broker.Halt() }
+
+// ResumeBroker ends HaltBroker.
+func (s *Stack) ResumeBroker() error { return s.broker.Resume() }
 
 // URL is where other processes connect; empty without a listener.
 func (s *Stack) URL() string { return s.broker.URL() }
