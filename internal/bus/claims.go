@@ -10,6 +10,9 @@ import (
 	"reelay/events"
 )
 
+// Holder names an attempt in claims.
+func Holder(k events.Key, attempt int) string { return fmt.Sprintf("%s.%d", k, attempt) }
+
 // Claim reserves a provider id of a lane for one attempt and returns who holds it: by, or whoever was first. It may be
 // repeated by the same attempt. After an error the claim may or may not have been made.
 //
