@@ -157,7 +157,7 @@ func (b *Bus) collect(ctx context.Context, m Message) error {
 	if gone || stream.CachedInfo().Config.Retention != jetstream.WorkQueuePolicy {
 		return nil
 	}
-	if err := stream.DeleteMsg(ctx, a.Sequence); err != nil {
+	if err := b.faults.Do(ctx, "remove/"+name, func() error { return stream.DeleteMsg(ctx, a.Sequence) }); err != nil {
 		return fmt.Errorf("removal of message %d of %s: %w", a.Sequence, name, err)
 	}
 	return nil

@@ -69,7 +69,7 @@ type Options struct {
 	Faults func(service string) failpoint.Plan
 	// WrapBroker stands between a service and the broker, for simulations; nil for nothing.
 	WrapBroker func(service string, conn net.Conn) net.Conn
-	Log    *slog.Logger
+	Log        *slog.Logger
 }
 
 // A Stack is a running reelay.
@@ -194,7 +194,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		p.Defer("journal", j.Close)
 		g := guard.Open(ctx, guard.Options{
 			Bus: b, Dir: filepath.Join(s.o.StoreDir, "journal"), Paid: !s.o.Providers.Sandbox, Sync: brokerSync(s.o.Sync), Settings: s.o.Guard,
-			Log: s.o.Log, Registerer: p.Registerer(name),
+			Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults,
 		})
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
