@@ -36,6 +36,7 @@ func (p Plan) Do(ctx context.Context, point string, write func() error) error {
 		select {
 		case <-time.After(o.Pause):
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	if o.Lose {

@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -125,7 +126,9 @@ func process(t *testing.T, dir string, first, n uint64) (*tally, error) {
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("seeds %d to %d: %w\n%s", first, first+n-1, err, out[max(0, len(out)-maxOutputBytes):])
+		kept := filepath.Join(os.TempDir(), fmt.Sprintf("reelay-sim-%d-%d.log", os.Getpid(), first))
+		return nil, errors.Join(fmt.Errorf("seeds %d to %d: %w; all of it is in %s\n%s", first, first+n-1, err, kept, out[max(0, len(out)-maxOutputBytes):]),
+			os.WriteFile(kept, out, 0o600))
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -136,7 +139,7 @@ func process(t *testing.T, dir string, first, n uint64) (*tally, error) {
 }
 
 // maxOutputBytes is how much of a failed process's output is shown.
-const maxOutputBytes = 16 << 10
+const maxOutputBytes = 8 << 10
 
 // failing is the share of the calls to the providers that failed on their way, in percent.
 func (a *tally) failing() int {
@@ -145,6 +148,7 @@ func (a *tally) failing() int {
 		switch {
 		case strings.HasPrefix(name, "call "):
 			calls += n
+		case strings.HasSuffix(name, " late"):
 		case strings.HasPrefix(name, "look "), strings.HasPrefix(name, "submit "):
 			failed += n
 		}

@@ -61,7 +61,7 @@ func NewChaos(seed uint64, aims ...Aim) *Chaos {
 	return c
 }
 
-// Heal ends all faults but those of services that are dead.
+// Heal ends the faults of writes and deliveries, but for services that are dead. The calls to the providers go on failing.
 func (c *Chaos) Heal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -97,11 +97,19 @@ func (c *Chaos) Between(low, high time.Duration) time.Duration {
 // Pick draws one of several words.
 func (c *Chaos) Pick(words ...string) string { return words[c.Intn(len(words))] }
 
+// write draws a named fault of a write, one time in n, and counts it.
+func (c *Chaos) write(n int, name string) bool {
+	c.mu.Lock()
+	off := c.off
+	c.mu.Unlock()
+	return !off && c.one(n, name)
+}
+
 // one draws a named fault, one time in n, and counts it.
 func (c *Chaos) one(n int, name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.off || c.rand.IntN(n) != 0 {
+	if c.rand.IntN(n) != 0 {
 		return false
 	}
 	c.hits[name]++
@@ -145,13 +153,13 @@ func (c *Chaos) Plan(service string) failpoint.Plan {
 		}
 		frozen := l.gate.left()
 		switch {
-		case c.one(20, "lost "+point):
+		case c.write(20, "lost "+point):
 			return failpoint.Outcome{Pause: frozen, Lose: true}
-		case c.one(20, "answer lost "+point):
+		case c.write(20, "answer lost "+point):
 			return failpoint.Outcome{Pause: frozen, LoseAnswer: true}
-		case c.Doubles && c.one(40, "twice "+point):
+		case c.Doubles && c.write(40, "twice "+point):
 			return failpoint.Outcome{Pause: frozen, Twice: true}
-		case c.one(100, "late "+point):
+		case c.write(100, "late "+point):
 			return failpoint.Outcome{Pause: frozen + c.Between(time.Second, 3*time.Minute)}
 		}
 		return failpoint.Outcome{Pause: frozen}
@@ -257,14 +265,14 @@ func (c *slowConn) Read(p []byte) (int, error) {
 // errBroken is what a look meets.
 var errBroken = errors.New("connection reset by chaos")
 
-// Transport stands between the pollers and the providers: about one call in four fails.
+// Transport stands between the pollers and the providers: about one call in three fails.
 func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		c.Count("call look")
 		switch {
-		case c.one(16, "look reset before"):
+		case c.one(11, "look reset before"):
 			return nil, errBroken
-		case c.one(16, "look 502 page"):
+		case c.one(11, "look 502 page"):
 			return answer(r, http.StatusBadGateway, "text/html", "<html>502 Bad Gateway nginx</html>"), nil
 		case c.one(20, "look 429"):
 			return answer(r, http.StatusTooManyRequests, "application/json", `{"detail":"slow down"}`), nil
@@ -276,10 +284,10 @@ func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 			return nil, err
 		}
 		switch {
-		case c.one(16, "look reset after"):
+		case c.one(11, "look reset after"):
 			_ = res.Body.Close()
 			return nil, errBroken
-		case c.one(16, "look cut short"):
+		case c.one(11, "look cut short"):
 			body, _ := io.ReadAll(res.Body)
 			_ = res.Body.Close()
 			res.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), errReader{}))

@@ -39,11 +39,10 @@ func aims(seed uint64) []sim.Aim {
 // oneSeed lives the lives of a few tasks under the faults of a seed, and compares all books at the end.
 func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 	chaos := sim.NewChaos(seed, aims(seed)...)
-	patience := chaos.Between(2*time.Minute, 20*time.Minute)
+	s := &scene{chaos: chaos, tally: newTally(), patience: chaos.Between(2*time.Minute, 20*time.Minute), longest: "40m"}
 	if seed%longSeed == 0 {
-		patience = 48 * time.Hour
+		s.patience, s.longest = 48*time.Hour, "8h"
 	}
-	s := &scene{chaos: chaos, tally: newTally(), patience: patience}
 	sim.Run(t, sim.Options{
 		Quiet: quiet, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan, WrapBroker: chaos.Broker,
 		Pipeline: config.Pipeline{Timeout: 12 * time.Minute},
@@ -67,7 +66,9 @@ type scene struct {
 	w        *sim.World
 	chaos    *sim.Chaos
 	ids      []string
+	// patience is how long a person leaves a task in doubt, longest the longest timeout that a request asks for.
 	patience time.Duration
+	longest  string
 }
 
 func (s *scene) live(seed uint64, tasks int) {
@@ -103,7 +104,7 @@ func (s *scene) live(seed uint64, tasks int) {
 
 // request hands a task in, by the API or by the subject, once or twice.
 func (s *scene) request(id string) {
-	body := randomRequest(s.chaos, id)
+	body := randomRequest(s.chaos, id, s.longest)
 	if s.chaos.Intn(4) == 0 {
 		var reply events.TaskReply
 		// The answer may be that nobody knows yet; its message may not be stored then.
@@ -131,7 +132,7 @@ func (s *scene) trash(seed uint64) {
 
 // randomRequest draws a provider, an emulator script and a policy. The prompt carries the task's id, so that the ledger can be
 // compared without asking the pipeline.
-func randomRequest(chaos *sim.Chaos, id string) string {
+func randomRequest(chaos *sim.Chaos, id, longest string) string {
 	script := chaos.Pick(
 		`{}`, `{}`, `{}`, `{}`, `{}`, `{}`, `{}`,
 		`{"submit":"accept_then_reset"}`, `{"submit":"accept_then_500"}`, `{"submit":"accept_then_502_html"}`, `{"submit":"accept_then_empty"}`,
@@ -141,7 +142,7 @@ func randomRequest(chaos *sim.Chaos, id string) string {
 		`{"polls":"regress","poll_faults":3}`, `{"polls":"reset","poll_faults":3}`,
 		`{"result_faults":4}`, `{"fail":"500"}`, `{"stall":"running"}`, `{"stall":"queued"}`, `{"cancel":"ignored"}`, `{"run_ms":1500000}`,
 	)
-	policy := chaos.Pick(``, ``, ``, `,"on_in_doubt":"fail"`, `,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"8h"`, `,"timeout":"4m"`)
+	policy := chaos.Pick(``, ``, ``, `,"on_in_doubt":"fail"`, `,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"`+longest+`"`, `,"timeout":"4m"`)
 	text := "a kite marked " + id + ";"
 	if chaos.Intn(8) == 0 {
 		text += strings.Repeat(" and a cloud", events.MaxInlineBytes/10) // too long for its record

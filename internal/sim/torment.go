@@ -24,8 +24,8 @@ const (
 )
 
 // Torment lets one misfortune follow the other: a service is killed, stands still, or the broker is stopped and started on its
-// store. What has died at an Aim is started again as well. It ends with the returned function, which ends all other faults
-// too and returns when everything runs.
+// store. What has died at an Aim is started again as well. It ends with the returned function, which heals and returns
+// when everything runs.
 func (c *Chaos) Torment(w *World) (end func()) {
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,10 +55,29 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 	runtime.GC()
 	runtime.GC()
 	today := time.Now().Round(0) // without the monotonic reading, which means nothing inside
+	defer func() {
+		if p := recover(); p != nil && !onlyForgotten() {
+			panic(p)
+		}
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(today))
 		f(t)
 	})
+}
+
+// onlyForgotten reports whether all that is left in bubbles are goroutines that nats.go 1.55 forgets where an object is stored
+// over a connection that is just being closed: they wait for a channel that was taken away before they looked.
+func onlyForgotten() bool {
+	buf := make([]byte, 1<<20)
+	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		head, _, _ := strings.Cut(g, "\n")
+		if strings.Contains(head, "synctest bubble") &&
+			!(strings.Contains(head, "nil chan") && strings.Contains(g, "resetPendingAcksOnReconnect")) {
+			return false
+		}
+	}
+	return true
 }
 
 // Options configure a World.
