@@ -175,7 +175,7 @@ func (c *Chaos) fate(l *life, point string) (failpoint.Outcome, bool) {
 	}
 	c.hits["reached "+point]++
 	a := c.aims[point]
-	if a == nil || c.off {
+	if a == nil {
 		return failpoint.Outcome{}, false
 	}
 	if a.Nth--; a.Nth > 0 {

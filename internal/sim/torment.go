@@ -24,18 +24,23 @@ const (
 )
 
 // Torment lets one misfortune follow the other: a service is killed, stands still, or the broker is stopped and started on its
-// store. What has died at an Aim is started again as well. It ends with the returned function, which heals and returns
-// when everything runs.
-func (c *Chaos) Torment(w *World) (end func()) {
-	stop, done := make(chan struct{}), make(chan struct{})
+// store. heal ends that, and all other faults of writes. What dies at an Aim is started again until end, which returns when
+// everything runs.
+func (c *Chaos) Torment(w *World) (heal, end func()) {
+	calm, stop, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	healed := calm
 	go func() {
 		defer close(done)
+		next := time.After(c.Between(minPeace, maxPeace))
 		for {
 			select {
 			case name := <-c.dead:
 				c.revive(w, name)
-			case <-time.After(c.Between(minPeace, maxPeace)):
+			case <-next:
 				c.strike(w)
+				next = time.After(c.Between(minPeace, maxPeace))
+			case <-healed:
+				healed, next = nil, nil
 			case <-stop:
 				for len(c.dead) > 0 {
 					c.revive(w, <-c.dead)
@@ -44,11 +49,15 @@ func (c *Chaos) Torment(w *World) (end func()) {
 			}
 		}
 	}()
-	return func() {
+	heal = func() {
 		c.Heal()
+		close(calm)
+	}
+	end = func() {
 		close(stop)
 		<-done
 	}
+	return heal, end
 }
 
 // strike deals one misfortune.
