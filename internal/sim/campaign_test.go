@@ -29,7 +29,7 @@ const (
 	// perProcess seeds run in one process, so that its memory is bounded whatever the campaign's length.
 	perProcess = 15
 	// coverageSeeds is from how many seeds on every failpoint must have been crashed at.
-	coverageSeeds = 200
+	coverageSeeds = 100
 	// failingShare is the least share of the calls to the providers that fail, in percent.
 	failingShare = 30
 )
