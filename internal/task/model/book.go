@@ -81,6 +81,7 @@ const (
 	kResubmit
 	kWriteOff
 	kSearched
+	kSearchedPart
 	kDue
 )
 
@@ -358,8 +359,8 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveResubmit}
 	case kWriteOff:
 		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveWriteOff}
-	case kSearched:
-		return task.Searched{Meta: meta, Attempt: int(t.attempt), Complete: true, Note: "m"}
+	case kSearched, kSearchedPart:
+		return task.Searched{Meta: meta, Attempt: int(t.attempt), Complete: t.kind == kSearched, Note: "m"}
 	}
 	return task.Due{Meta: meta, Horizon: horizon, Listings: listings}
 }

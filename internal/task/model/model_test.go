@@ -29,6 +29,7 @@ type world struct {
 // quick are explored in every run, in full where MaxStates is 0.
 var quick = []world{
 	{"one attempt", Options{Attempts: 1}},
+	{"one attempt, reports unheard, clocks behind", Options{Attempts: 1, Cancels: 1, Unheard: true, Behind: true, MaxStates: 150_000}},
 	{"one attempt, cancel", Options{Attempts: 1, Cancels: 1}},
 	{"two attempts", Options{Attempts: 2}},
 	{"fail", Options{Policy: events.InDoubtFail, Attempts: 1}},

@@ -105,6 +105,11 @@ func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
 			t.after(k, eff)
 		} else {
 			t.after(k, t.apply(tr))
+			if e.o.Unheard {
+				t := begin()
+				t.apply(tr)
+				end(t, false, "the report "+outcomes[p.out]+" is stored and not acknowledged: it comes again")
+			}
 		}
 		end(t, false, "submitter reports "+outcomes[p.out])
 	case telling:
@@ -163,6 +168,14 @@ func (e *explorer) take(s *state, k int, begin beginning, end ending) {
 	}
 	t.after(k, eff)
 	end(t, false, "intent comes too late")
+	if e.o.Behind && s.clock > 0 {
+		t := begin()
+		t.behind = 1
+		if eff := t.apply(trig{kind: kIntent, owner: owner, after: after}); e.b.classes[eff.rec].phase == events.PhaseSubmitting {
+			t.proc[k] = proc{pc: permit, attempt: e.b.classes[eff.rec].n, owner: owner, base: e.base(eff.rec)}
+			end(t, false, "intent in time, by a clock that is behind")
+		}
+	}
 }
 
 // base is what a submitter remembers of the record, where a bend has it use that.
@@ -416,6 +429,12 @@ func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 		end(t, true, label)
 	}
 	due(afterSoon, "heartbeat")
+	if e.o.Behind && s.clock > 0 {
+		t := begin()
+		t.behind = 1
+		t.open(slot, byDue, t.apply(trig{kind: kDue, after: afterSoon}))
+		end(t, false, "heartbeat, by a clock that is behind")
+	}
 	switch c.phase {
 	case events.PhaseSubmitting, events.PhaseCancelling:
 		due(afterMid, "heartbeat after not_after or the grace")
@@ -426,6 +445,9 @@ func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 			t := begin()
 			t.open(slot, byHook, t.apply(trig{kind: kSearched, attempt: c.n}))
 			end(t, false, "the provider's list does not show it")
+			t = begin()
+			t.open(slot, byHook, t.apply(trig{kind: kSearchedPart, attempt: c.n}))
+			end(t, false, "the provider's list does not show it, and does not show everything")
 		}
 	case events.PhaseDone:
 		if c.late {
