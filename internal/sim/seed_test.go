@@ -68,10 +68,10 @@ func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 // A scene is one seed under way.
 type scene struct {
 	*tally
-	t        *testing.T
-	w        *sim.World
-	chaos    *sim.Chaos
-	ids      []string
+	t     *testing.T
+	w     *sim.World
+	chaos *sim.Chaos
+	ids   []string
 	// patience is how long a person leaves a task in doubt, longest the longest timeout that a request asks for.
 	patience time.Duration
 	longest  string

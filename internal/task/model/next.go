@@ -417,8 +417,9 @@ func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 	if !c.beats && s.msgs&mDue == 0 {
 		return
 	}
-	due := func(after uint8, label string) {
+	beat := func(after, behind uint8, label string) {
 		t := begin()
+		t.behind = behind
 		eff := t.apply(trig{kind: kDue, after: after})
 		if c.record.Unannounced { // the step says that the story is told, and is taken after that
 			for rest := eff.list; rest != 0; {
@@ -426,14 +427,12 @@ func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 			}
 		}
 		t.open(slot, byDue, eff)
-		end(t, true, label)
+		end(t, behind == 0, label)
 	}
+	due := func(after uint8, label string) { beat(after, 0, label) }
 	due(afterSoon, "heartbeat")
 	if e.o.Behind && s.clock > 0 {
-		t := begin()
-		t.behind = 1
-		t.open(slot, byDue, t.apply(trig{kind: kDue, after: afterSoon}))
-		end(t, false, "heartbeat, by a clock that is behind")
+		beat(afterSoon, 1, "heartbeat, by a clock that is behind")
 	}
 	switch c.phase {
 	case events.PhaseSubmitting, events.PhaseCancelling:
