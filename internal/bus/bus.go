@@ -235,6 +235,14 @@ func (b *Bus) openObjects(ctx context.Context, replicas int) (jetstream.ObjectSt
 	return store, err
 }
 
+// Send stores a message as it is: a request or a command that somebody has handed in. After an error it may or may not be stored.
+func (b *Bus) Send(ctx context.Context, msg *nats.Msg) error {
+	return b.faults.Do(ctx, "send", func() error {
+		_, err := b.js.PublishMsg(ctx, msg)
+		return err
+	})
+}
+
 // PutObject stores a large value under its digest. Storing it again is no error.
 func (b *Bus) PutObject(ctx context.Context, name string, value []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)

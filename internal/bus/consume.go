@@ -149,7 +149,11 @@ func (w *worker) take(msg jetstream.Msg) {
 	}
 	w.running.Go(func() {
 		defer func() { <-w.slots }()
-		v := w.safely(msg)
+		var v Verdict
+		if err := w.bus.faults.Do(w.work, "handle/"+w.durable, func() error { v = w.safely(msg); return nil }); err != nil {
+			done()
+			return // its process died over it: the message comes again when nobody asks for more time
+		}
 		if v.reason != "" {
 			v = w.bury(msg, v)
 		}

@@ -27,6 +27,10 @@ const (
 	publishOverhead = 1 << 10
 )
 
+// reasonRemoved is what nats-server 2.15 says of a message that is not in its stream any more while its consumer waits for the
+// answer. A broker that was killed remembers the removal of an acknowledged message, and may have forgotten the acknowledgement.
+const reasonRemoved = "Unacknowledged message was deleted"
+
 // errAdvisory says that a message of REELAY_ADVISORIES is none.
 var errAdvisory = errors.New("not an advisory")
 
@@ -93,10 +97,6 @@ func (w *worker) bury(msg jetstream.Msg, v Verdict) Verdict {
 	return v
 }
 
-// deletedReason is nats-server's, for a message that is gone although its consumer waits for an answer: an operator deleted it, or
-// the server was killed between removing an acknowledged message and noting that in the consumer. There is nothing to keep.
-const deletedReason = "Unacknowledged message was deleted"
-
 // An advisory is what the server says of a message that was given up.
 type advisory struct {
 	Sequence   uint64 `json:"stream_seq"`
@@ -145,11 +145,8 @@ func (b *Bus) collect(ctx context.Context, m Message) error {
 	switch {
 	case err != nil && !gone:
 		return fmt.Errorf("message %d of %s: %w", a.Sequence, name, err)
-	case gone && kind == events.AdvisoryMaxDeliveries:
+	case gone && (kind == events.AdvisoryMaxDeliveries || a.Reason == reasonRemoved):
 		return nil // acknowledged after all, by whoever had it last
-	case gone && a.Reason == deletedReason:
-		b.log.Info("message was deleted while it was in hand", "stream", name, "consumer", consumer, "sequence", a.Sequence)
-		return nil
 	case !gone:
 		l.Subject, l.StoredAt, l.Header, l.Body = raw.Subject, raw.Time, raw.Header, raw.Data
 	}
@@ -160,7 +157,7 @@ func (b *Bus) collect(ctx context.Context, m Message) error {
 	if gone || stream.CachedInfo().Config.Retention != jetstream.WorkQueuePolicy {
 		return nil
 	}
-	if err := stream.DeleteMsg(ctx, a.Sequence); err != nil {
+	if err := b.faults.Do(ctx, "remove/"+name, func() error { return stream.DeleteMsg(ctx, a.Sequence) }); err != nil {
 		return fmt.Errorf("removal of message %d of %s: %w", a.Sequence, name, err)
 	}
 	return nil

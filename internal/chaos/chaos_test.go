@@ -17,7 +17,7 @@ var (
 	kills = flag.Int("chaos.kills", 25, "processes to kill")
 	sync  = flag.String("chaos.sync", "interval", "how the broker syncs: always or interval")
 	bin   = flag.String("chaos.bin", "", "directory of programs that are built already; empty builds them")
-	keys  = flag.Bool("chaos.keys", false, "run with canary keys instead of in the sandbox")
+	keys  = flag.Bool("chaos.keys", true, "run with canary keys, which must turn up nowhere, instead of in the sandbox")
 	drain = flag.Duration("chaos.drain", 0, "bound of the time in peace at the end; 0 chooses one")
 )
 

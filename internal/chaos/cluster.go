@@ -144,7 +144,10 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	c.ledgers = []string{"http://" + falAt + "/_emulator/ledger", "http://" + minimaxAt + "/_emulator/ledger"}
 
 	server := "--server=nats://" + c.links["nats"].Address()
-	providers := []string{server, "--fal-url=http://" + c.links["fal"].Address(), "--minimax-url=http://" + c.links["minimax"].Address()}
+	providers := []string{
+		server, "--fal-url=http://" + c.links["fal"].Address(), "--fal-platform-url=http://" + c.links["fal"].Address(),
+		"--minimax-url=http://" + c.links["minimax"].Address(),
+	}
 	var keys []string
 	if o.Keys {
 		keys = []string{"FAL_KEY=" + canaryFal, "MINIMAX_API_KEY=" + canaryMinimax}
@@ -153,9 +156,12 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		providers = append(providers, "--sandbox")
 	}
 	// Two submitters of one machine share the directory of their journals, so that one settles what the other left.
-	journals := "--store-dir=" + filepath.Join(dir, "journals")
+	spending := []string{"--store-dir=" + filepath.Join(dir, "journals")}
+	if o.Keys { // a killed broker has left in the kernel what it acknowledged; nobody cuts the power
+		spending = append(spending, "--allow-unsynced-spending")
+	}
 	for _, replica := range []string{"-a", "-b"} {
-		run("submitter"+replica, "submitter", keys, slices.Concat(providers, []string{journals})...)
+		run("submitter"+replica, "submitter", keys, slices.Concat(providers, spending)...)
 		run("poller"+replica, "poller", keys, providers...)
 		run("status"+replica, "status", nil, server)
 	}

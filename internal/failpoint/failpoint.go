@@ -1,6 +1,6 @@
 // Package failpoint names the places where a write can be lost, so that simulations can lose it: before it happens, after it
-// happened and before its answer is heard, or by a process that stands still. In production every plan is nil and costs a
-// comparison.
+// happened and before its answer is heard, or by a process that stands still; and where it can happen twice. In production
+// every plan is nil and costs a comparison.
 package failpoint
 
 import (
@@ -19,6 +19,8 @@ type Outcome struct {
 	// Lose leaves the write out, LoseAnswer does it and hides that. Both end in ErrLost.
 	Lose       bool
 	LoseAnswer bool
+	// Twice does it twice, as a client library does that has not heard the first answer. The second answer counts.
+	Twice bool
 }
 
 // A Plan decides what happens when a named point is reached. It is called from many goroutines. A nil Plan does nothing.
@@ -34,12 +36,16 @@ func (p Plan) Do(ctx context.Context, point string, write func() error) error {
 		select {
 		case <-time.After(o.Pause):
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	if o.Lose {
 		return ErrLost
 	}
 	err := write()
+	if o.Twice {
+		err = write()
+	}
 	if err == nil && o.LoseAnswer {
 		return ErrLost
 	}

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/internal/failpoint"
 )
 
 // epochFile lies beside the journal, on another disk than the broker's where there are two.
@@ -47,7 +50,8 @@ type memory struct {
 
 // An epoch is the memory on disk.
 type epoch struct {
-	path string
+	path   string
+	faults failpoint.Plan
 	// behind counts the looks in a row that found fewer records.
 	behind int
 	// seen is the last sequence of the look before, at seenAt.
@@ -159,7 +163,7 @@ func (e *epoch) write(m memory) error {
 	}
 	_, err = f.Write(append(text, '\n'))
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), e.path)
+		err = e.faults.Do(context.Background(), "epoch", func() error { return os.Rename(f.Name(), e.path) })
 	}
 	if err != nil {
 		return fmt.Errorf("memory of the store: %w", errors.Join(err, os.Remove(f.Name())))

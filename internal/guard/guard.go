@@ -27,6 +27,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/failpoint"
 	"reelay/internal/guard/store"
 )
 
@@ -105,6 +106,8 @@ type Options struct {
 	Settings
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	// Faults is for simulations only.
+	Faults failpoint.Plan
 }
 
 // A Guard knows whether money may be spent. It is safe for concurrent use.
@@ -129,7 +132,7 @@ type Guard struct {
 func Open(ctx context.Context, o Options) *Guard {
 	g := &Guard{
 		o: o, log: o.Log.With("component", "guard"), kick: make(chan struct{}, 1), stopped: map[Reason]error{},
-		epoch: epoch{path: filepath.Join(o.Dir, epochFile)},
+		epoch: epoch{path: filepath.Join(o.Dir, epochFile), faults: o.Faults},
 		allowed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "reelay_spending_allowed", Help: "0 while this reason keeps paid requests from being sent: store, disk, journal, unsynced.",
 		}, []string{"reason"}),

@@ -46,6 +46,12 @@ const MaxPayloadBytes = 8 << 20
 // readyWait bounds the start, which rebuilds the state of the store.
 const readyWait = time.Minute
 
+const (
+	// maxClients bounds how many clients Halt cuts off, cutWait is what their last requests get; they reconnect later than that.
+	maxClients = 1024
+	cutWait    = 10 * time.Millisecond
+)
+
 // Options configure a server.
 type Options struct {
 	// StoreDir is created with mode 0700 if need be.
@@ -180,12 +186,33 @@ func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 // restart starts a new server on the store and the address of the current one, which is stopped first. After an error there
 // is none, and restart may be called again.
 func (s *Server) restart() error {
+	s.Halt()
+	return s.Resume()
+}
+
+// Halt stops the server for a while, as an outage does. The store stays locked. Clients are cut off first: nats-server 2.15 holds
+// a lock for 50 ms while it tells them that it stops, and in a synctest bubble nobody may wait for that.
+func (s *Server) Halt() {
+	srv := s.current.Load()
+	if clients, err := srv.Connz(&server.ConnzOptions{Limit: maxClients}); err == nil {
+		for _, c := range clients.Conns {
+			_ = srv.DisconnectClientByID(c.Cid) // it may have gone by itself
+		}
+		time.Sleep(cutWait)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shutdown(srv)
+}
+
+// Resume starts a new server after Halt, on the same store and address; connections find it by themselves. After Stop it does
+// nothing. After an error there is no server, and Resume may be called again.
+func (s *Server) Resume() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
 		return nil
 	}
-	shutdown(s.current.Load())
 	return s.start()
 }
 

@@ -189,6 +189,51 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
+// TestStartOnFullDisk: a broker that is started on a full disk comes up, takes its limit of nothing from there, and takes writes
+// by itself when there is room. It has lost nothing that it acknowledged.
+func TestStartOnFullDisk(t *testing.T) {
+	dir, strike, heal := fullDisk(t)
+	s := start(t, options(t, dir))
+	nc := connect(t, s)
+	before := newWriter(t, nc)
+	if _, err := before.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "X", Subjects: []string{"x.*"}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if err := before.write(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	strike()
+	_ = before.write(t.Context())
+	nc.Close()
+	s.Stop()
+
+	s = start(t, options(t, dir))
+	defer s.Stop()
+	s.pace = pace{every: 50 * time.Millisecond, patience: 200 * time.Millisecond, maxPatience: time.Second}
+	ctx, cancel := context.WithCancel(t.Context())
+	watched := make(chan error, 1)
+	go func() { watched <- s.Watch(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-watched; err != nil {
+			t.Errorf("watch: %v", err)
+		}
+	}()
+	after := newWriter(t, connect(t, s))
+	after.next = before.next
+	if err := after.write(ctx); err == nil {
+		t.Error("a full disk takes a write")
+	}
+	heal()
+	took := await(t, "write", func() bool { return after.write(ctx) == nil })
+	t.Logf("took writes %v after there was room", took.Round(time.Millisecond))
+	if lost := missing(t, after.js, before.acked, after.acked); lost != 0 {
+		t.Errorf("%d acknowledged messages are lost", lost)
+	}
+}
+
 // missing counts the acknowledged messages that the stream does not hold.
 func missing(t *testing.T, js jetstream.JetStream, writers ...[]int) int {
 	t.Helper()

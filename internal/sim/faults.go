@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -17,36 +18,68 @@ import (
 
 // A Chaos draws faults from one seed. It is safe for concurrent use; since goroutines are not ordered by the seed, a replay
 // meets the same mix of faults, not the same moment for each.
+//
+// Not every seed has every kind of fault: what happens only while something else does not would never be met.
 type Chaos struct {
-	mu      sync.Mutex
-	rand    *rand.Rand
-	off     bool
-	crashed map[string]bool
-	// Hits counts the faults that fired, by name.
-	hits map[string]int
+	// Restarts, Freezes and Doubles say whether the broker is stopped and started in this seed, services stand still, and
+	// writes and deliveries happen twice. Set them before the first service starts.
+	Restarts, Freezes, Doubles bool
+
+	mu    sync.Mutex
+	rand  *rand.Rand
+	off   bool
+	lives map[string]*life
+	aims  map[string]*Aim
+	dead  chan string
+	hits  map[string]int
+}
+
+// An Aim is a crash at a named failpoint: when it is reached for the nth time the service dies there, before the write or
+// after it.
+type Aim struct {
+	Point string
+	Nth   int
+	After bool
+}
+
+// life is a service from one start to its end.
+type life struct {
+	service string
+	dead    bool
+	gate    gate
 }
 
 // NewChaos returns the faults of a seed.
-func NewChaos(seed uint64) *Chaos {
-	return &Chaos{rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), crashed: map[string]bool{}, hits: map[string]int{}}
+func NewChaos(seed uint64, aims ...Aim) *Chaos {
+	c := &Chaos{
+		rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), lives: map[string]*life{}, aims: map[string]*Aim{}, hits: map[string]int{},
+	}
+	for _, a := range aims {
+		c.aims[a.Point] = &a
+	}
+	c.Restarts, c.Freezes, c.Doubles = c.rand.IntN(3) == 0, c.rand.IntN(3) == 0, c.rand.IntN(3) > 0
+	return c
 }
 
-// Heal ends all faults but those of services that are crashed.
+// Heal ends the faults of writes and deliveries, but for services that are dead. The calls to the providers go on failing.
 func (c *Chaos) Heal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.off = true
 }
 
-// Hits returns how often each fault has fired.
+// Hits returns how often each fault has fired, by name.
 func (c *Chaos) Hits() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	hits := make(map[string]int, len(c.hits))
-	for k, n := range c.hits {
-		hits[k] = n
-	}
-	return hits
+	return maps.Clone(c.hits)
+}
+
+// Count counts something beside the faults.
+func (c *Chaos) Count(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hits[name]++
 }
 
 // Intn draws a number below n.
@@ -64,51 +97,111 @@ func (c *Chaos) Between(low, high time.Duration) time.Duration {
 // Pick draws one of several words.
 func (c *Chaos) Pick(words ...string) string { return words[c.Intn(len(words))] }
 
+// write draws a named fault of a write, one time in n, and counts it.
+func (c *Chaos) write(n int, name string) bool {
+	c.mu.Lock()
+	off := c.off
+	c.mu.Unlock()
+	return !off && c.one(n, name)
+}
+
 // one draws a named fault, one time in n, and counts it.
 func (c *Chaos) one(n int, name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.off || c.rand.IntN(n) != 0 {
+	if c.rand.IntN(n) != 0 {
 		return false
 	}
 	c.hits[name]++
 	return true
 }
 
-// Crash marks a service: from now on every write of it is lost, until Revive.
-func (c *Chaos) Crash(service string) { c.setCrashed(service, true) }
-
-// Revive ends a Crash.
-func (c *Chaos) Revive(service string) { c.setCrashed(service, false) }
-
-func (c *Chaos) setCrashed(service string, crashed bool) {
+// Kill has everything that the running life of a service writes from now on lost. It must be started again.
+func (c *Chaos) Kill(service string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.crashed[service] = crashed
+	if l := c.lives[service]; l != nil {
+		l.dead = true
+	}
 }
 
-// Plan is the failpoints of a service: one write in twenty is lost, one in twenty answered by silence, one in a hundred late.
-func (c *Chaos) Plan(service string) failpoint.Plan {
-	return func(point string) failpoint.Outcome {
-		c.mu.Lock()
-		dead := c.crashed[service]
-		c.mu.Unlock()
-		switch {
-		case dead:
-			return failpoint.Outcome{Lose: true}
-		case c.one(20, "lost "+point):
-			return failpoint.Outcome{Lose: true}
-		case c.one(20, "answer lost "+point):
-			return failpoint.Outcome{LoseAnswer: true}
-		case c.one(100, "late "+point):
-			return failpoint.Outcome{Pause: c.Between(time.Second, 3*time.Minute)}
-		}
-		return failpoint.Outcome{}
+// Freeze keeps a service from the broker and from its own journal for d, as a stopped process or one whose machine sleeps.
+// Then it goes on with what it knew.
+func (c *Chaos) Freeze(service string, d time.Duration) {
+	c.mu.Lock()
+	l := c.lives[service]
+	c.mu.Unlock()
+	if l != nil {
+		c.Count("frozen " + service)
+		l.gate.shut(d)
 	}
+}
+
+// Plan begins a life of a service and returns its failpoints: one write in twenty is lost, one in twenty answered by silence,
+// one in forty done twice, one in a hundred late.
+func (c *Chaos) Plan(service string) failpoint.Plan {
+	l := &life{service: service}
+	c.mu.Lock()
+	c.lives[service] = l
+	if c.dead == nil { // made in the bubble, which stands still while it waits for a channel from outside
+		c.dead = make(chan string, len(c.aims))
+	}
+	c.mu.Unlock()
+	return func(point string) failpoint.Outcome {
+		if o, died := c.fate(l, point); died {
+			return o
+		}
+		frozen := l.gate.left()
+		switch {
+		case c.write(20, "lost "+point):
+			return failpoint.Outcome{Pause: frozen, Lose: true}
+		case c.write(20, "answer lost "+point):
+			return failpoint.Outcome{Pause: frozen, LoseAnswer: true}
+		case c.Doubles && c.write(40, "twice "+point):
+			return failpoint.Outcome{Pause: frozen, Twice: true}
+		case c.write(100, "late "+point):
+			return failpoint.Outcome{Pause: frozen + c.Between(time.Second, 3*time.Minute)}
+		}
+		return failpoint.Outcome{Pause: frozen}
+	}
+}
+
+// fate counts a life's arrival at a point, and says whether it is dead or dies there.
+func (c *Chaos) fate(l *life, point string) (failpoint.Outcome, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.dead {
+		return failpoint.Outcome{Lose: true}, true
+	}
+	c.hits["reached "+point]++
+	a := c.aims[point]
+	if a == nil {
+		return failpoint.Outcome{}, false
+	}
+	if a.Nth--; a.Nth > 0 {
+		return failpoint.Outcome{}, false
+	}
+	delete(c.aims, point)
+	l.dead = true
+	c.hits["died at "+point]++
+	c.dead <- l.service
+	return failpoint.Outcome{Lose: !a.After, LoseAnswer: a.After}, true
+}
+
+// Broker stands between a service and the broker, and holds its traffic back while it is frozen.
+func (c *Chaos) Broker(service string, conn net.Conn) net.Conn {
+	c.mu.Lock()
+	l := c.lives[service]
+	c.mu.Unlock()
+	if l == nil || !c.Freezes {
+		return conn
+	}
+	return newHeldConn(conn, &l.gate)
 }
 
 // Conn is a connection of a paid request that may break at any byte, in either direction, or fall silent.
 func (c *Chaos) Conn(conn net.Conn) net.Conn {
+	c.Count("call submit")
 	switch {
 	case c.one(12, "submit cut while sending"):
 		return &writeCut{Conn: conn, left: c.Intn(600)}
@@ -172,13 +265,14 @@ func (c *slowConn) Read(p []byte) (int, error) {
 // errBroken is what a look meets.
 var errBroken = errors.New("connection reset by chaos")
 
-// Transport stands between the pollers and the providers: about one call in four fails.
+// Transport stands between the pollers and the providers: about one call in three fails.
 func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		c.Count("call look")
 		switch {
-		case c.one(16, "look reset before"):
+		case c.one(11, "look reset before"):
 			return nil, errBroken
-		case c.one(16, "look 502 page"):
+		case c.one(11, "look 502 page"):
 			return answer(r, http.StatusBadGateway, "text/html", "<html>502 Bad Gateway nginx</html>"), nil
 		case c.one(20, "look 429"):
 			return answer(r, http.StatusTooManyRequests, "application/json", `{"detail":"slow down"}`), nil
@@ -190,10 +284,10 @@ func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 			return nil, err
 		}
 		switch {
-		case c.one(16, "look reset after"):
+		case c.one(11, "look reset after"):
 			_ = res.Body.Close()
 			return nil, errBroken
-		case c.one(16, "look cut short"):
+		case c.one(11, "look cut short"):
 			body, _ := io.ReadAll(res.Body)
 			_ = res.Body.Close()
 			res.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), errReader{}))

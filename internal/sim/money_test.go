@@ -285,10 +285,9 @@ func TestCapUnderFaults(t *testing.T) {
 						w.Settle(chaos.Between(0, 20*time.Second))
 						if i%4 == 0 {
 							name := chaos.Pick(stack.Submitter, stack.Submitter+"-2")
-							chaos.Crash(name)
+							chaos.Kill(name)
 							w.Stack.CrashService(name)
 							w.Settle(chaos.Between(0, 30*time.Second))
-							chaos.Revive(name)
 							if err := w.Stack.StartService(t.Context(), name); err != nil {
 								t.Fatal(err)
 							}

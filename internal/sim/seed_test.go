@@ -1,125 +1,161 @@
 package sim_test
 
 import (
-	"flag"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"reelay/events"
+	"reelay/internal/config"
+	"reelay/internal/emulator"
 	"reelay/internal/sim"
-	"reelay/internal/stack"
+	"reelay/internal/task"
 )
 
-var (
-	seeds     = flag.Int("sim.seeds", 4, "how many seeds TestSeeds runs")
-	firstSeed = flag.Uint64("sim.seed", 1, "the first seed of TestSeeds; with -sim.seeds=1 it replays one")
-	perSeed   = flag.Int("sim.tasks", 6, "tasks of each seed")
+const (
+	// Every longSeed-th seed lets nobody decide before reelay asks for it, which takes hours.
+	longSeed = 10
+	// aimsPerSeed crashes are aimed at failpoints in each seed, at the first to the maxNth arrival there.
+	aimsPerSeed, maxNth = 4, 3
 )
 
-// tally is what a campaign has seen.
-type tally struct {
-	lives, crashes    int
-	inDoubt, byItself int // submits that were in doubt; those settled without a person
-	jobs              int
-	hits              map[string]int
-	status            map[events.Status]int
+// aims gives each seed its failpoints to crash at, so that a few seeds in a row have had all of them, before and after the write.
+// Those that few tasks come to are aimed at in every seed.
+func aims(seed uint64) []sim.Aim {
+	all := points()
+	chosen := []sim.Aim{
+		{Point: "put/" + string(events.PhaseParked), Nth: 1, After: seed%2 == 0},
+		{Point: "publish/" + string(events.EventLateResult), Nth: 1, After: seed%2 == 0},
+		{Point: "claim", Nth: 1, After: seed%2 == 0},
+	}
+	for i := range uint64(aimsPerSeed) {
+		n := seed*aimsPerSeed + i
+		turn := n / uint64(len(all))
+		chosen = append(chosen, sim.Aim{Point: all[n%uint64(len(all))], Nth: 1 + int(turn/2)%maxNth, After: turn%2 == 1})
+	}
+	return chosen
 }
 
-// TestSeeds lives many task lives under random faults: a third of the calls to the providers fail, services crash at any write,
-// two replicas of each compete. After each seed the world is compared with the emulators' ledgers.
-func TestSeeds(t *testing.T) {
-	if testing.Short() {
-		*seeds = min(*seeds, 5)
+// oneSeed lives the lives of a few tasks under the faults of a seed, and compares all books at the end.
+func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
+	chaos := sim.NewChaos(seed, aims(seed)...)
+	s := &scene{chaos: chaos, tally: newTally(), patience: chaos.Between(2*time.Minute, 20*time.Minute), longest: "40m"}
+	if seed%longSeed == 0 {
+		s.patience, s.longest = 48*time.Hour, "8h"
 	}
-	sum := tally{hits: map[string]int{}, status: map[events.Status]int{}}
-	begin := time.Now()
-	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
-		if !t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { oneSeed(t, seed, &sum) }) {
-			t.Fatalf("replay with: go test ./internal/sim -run TestSeeds -sim.seeds=1 -sim.seed=%d -sim.tasks=%d", seed, *perSeed)
-		}
-	}
-	t.Logf("%d task lives in %v of real time: %v; %d paid jobs, %d crashes; %d submits in doubt, %d of them settled without a person",
-		sum.lives, time.Since(begin).Round(time.Second), sum.status, sum.jobs, sum.crashes, sum.inDoubt, sum.byItself)
-	fired := 0
-	for _, name := range slices.Sorted(maps.Keys(sum.hits)) {
-		fired += sum.hits[name]
-		t.Logf("%6d  %s", sum.hits[name], name)
-	}
-	t.Logf("%d faults fired", fired)
-}
-
-func oneSeed(t *testing.T, seed uint64, sum *tally) {
-	chaos := sim.NewChaos(seed)
 	sim.Run(t, sim.Options{
-		Quiet: *seeds > 1, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan,
+		Quiet: quiet, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan, WrapBroker: chaos.Broker,
+		Pipeline: config.Pipeline{Timeout: 12 * time.Minute},
+		Pace:     emulator.Pace{Queue: chaos.Between(0, time.Minute), Run: chaos.Between(10*time.Second, 3*time.Minute), Position: 3},
 	}, func(t *testing.T, w *sim.World) {
-		for _, extra := range []string{stack.Submitter + "-2", stack.Poller + "-2"} {
-			if err := w.Stack.StartService(t.Context(), extra); err != nil {
-				t.Fatal(err)
-			}
-		}
-		ids := make([]string, *perSeed)
-		for i := range ids {
-			ids[i] = fmt.Sprintf("s%d-%d", seed, i)
-			body := randomRequest(chaos, ids[i])
-			for range 1 + chaos.Intn(4)/3 {
-				w.Publish(video, body)
-			}
-			w.Settle(chaos.Between(0, time.Minute))
-			if chaos.Intn(6) == 0 {
-				w.Publish("reelay.command.demo."+ids[chaos.Intn(i+1)]+".cancel", "")
-			}
-			if chaos.Intn(2) == 0 {
-				crash(t, w, chaos, sum)
-			}
-		}
-		for range 3 {
-			w.Settle(chaos.Between(10*time.Second, 5*time.Minute))
-			crash(t, w, chaos, sum)
-		}
-		chaos.Heal()
-		for _, id := range ids {
-			endOf(t, w, id, sum)
-		}
-		w.Settle(10 * time.Minute)
-		checkMarked(t, w, ids, sum)
-		sum.lives += len(ids)
-		for name, n := range chaos.Hits() {
-			sum.hits[name] += n
-		}
+		s.t, s.w = t, w
+		begin := time.Now()
+		s.live(seed, tasks)
+		s.Minutes += int(time.Since(begin).Minutes())
 	})
+	for name, n := range chaos.Hits() {
+		s.Hits[name] += n
+	}
+	return s.tally
 }
 
-// crash kills one replica of a service and starts it again after a while.
-func crash(t *testing.T, w *sim.World, chaos *sim.Chaos, sum *tally) {
-	t.Helper()
-	name := chaos.Pick(stack.Submitter, stack.Submitter+"-2", stack.Poller, stack.Poller+"-2")
-	chaos.Crash(name)
-	w.Stack.CrashService(name)
-	w.Settle(chaos.Between(0, time.Minute))
-	chaos.Revive(name)
-	if err := w.Stack.StartService(t.Context(), name); err != nil {
-		t.Fatalf("restart of %s: %v", name, err)
+// A scene is one seed under way.
+type scene struct {
+	*tally
+	t     *testing.T
+	w     *sim.World
+	chaos *sim.Chaos
+	ids   []string
+	// patience is how long a person leaves a task in doubt, longest the longest timeout that a request asks for.
+	patience time.Duration
+	longest  string
+}
+
+func (s *scene) live(seed uint64, tasks int) {
+	for _, name := range sim.Replicas() {
+		if strings.HasSuffix(name, "-2") {
+			if err := s.w.Stack.StartService(s.t.Context(), name); err != nil {
+				s.t.Fatal(err)
+			}
+		}
 	}
-	sum.crashes++
+	heal, end := s.chaos.Torment(s.w)
+	for i := range tasks {
+		id := fmt.Sprintf("s%d-%d", seed, i)
+		s.ids = append(s.ids, id)
+		s.request(id)
+		s.w.Settle(s.chaos.Between(0, time.Minute))
+		if s.chaos.Intn(5) == 0 {
+			s.w.Insist("reelay.command.demo."+s.ids[s.chaos.Intn(i+1)]+".cancel", "")
+		}
+	}
+	if s.chaos.Intn(2) == 0 {
+		s.trash(seed)
+	}
+	s.w.Settle(s.chaos.Between(time.Minute, 10*time.Minute))
+	heal()
+	for _, id := range s.ids {
+		s.end(id)
+	}
+	s.w.Settle(10 * time.Minute) // a late result may come
+	end()
+	s.w.Settle(10 * time.Minute)
+	s.compare()
+	s.Lives += len(s.ids)
+}
+
+// request hands a task in, by the API or by the subject, once or twice.
+func (s *scene) request(id string) {
+	body := randomRequest(s.chaos, id, s.longest)
+	if s.chaos.Intn(4) == 0 {
+		var reply events.TaskReply
+		// The answer may be that nobody knows yet; its message may not be stored then.
+		if e := s.w.Ask(&reply, events.VerbSubmit, body, "demo", "video"); e == nil {
+			return
+		}
+	}
+	for range 1 + s.chaos.Intn(4)/3 {
+		s.w.Insist(video, body)
+	}
+}
+
+// trash publishes what nobody can use: requests to reject, and messages to give up.
+func (s *scene) trash(seed uint64) {
+	s.w.Insist(video, fmt.Sprintf(`{"id":"r%d","provider":"nobody","model":"m","input":{}}`, seed))
+	for _, subject := range []string{
+		"reelay.watch.fal.demo.b@d", "reelay.watch.minimax.demo.b@d", "reelay.due.demo.b@d", events.DeadSubject(events.StreamRequests, "y"),
+		events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamWatch, "y"),
+	} {
+		s.w.Insist(subject, "trash")
+	}
+	nobodys := s.w.Insist("reelay.watch.nobody.demo.x", "trash")
+	s.w.Insist(events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamWatch, "y"), fmt.Sprintf(`{"stream_seq":%d,"deliveries":3}`, nobodys))
 }
 
 // randomRequest draws a provider, an emulator script and a policy. The prompt carries the task's id, so that the ledger can be
 // compared without asking the pipeline.
-func randomRequest(chaos *sim.Chaos, id string) string {
+func randomRequest(chaos *sim.Chaos, id, longest string) string {
 	script := chaos.Pick(
-		`{}`, `{}`, `{}`, `{}`, `{}`, `{}`,
+		`{}`, `{}`, `{}`, `{}`, `{}`, `{}`, `{}`,
 		`{"submit":"accept_then_reset"}`, `{"submit":"accept_then_500"}`, `{"submit":"accept_then_502_html"}`, `{"submit":"accept_then_empty"}`,
-		`{"submit":"accept_then_hang"}`, `{"submit":"reset_before"}`,
+		`{"submit":"accept_then_hang"}`, `{"submit":"reset_before"}`, `{"submit":"refuse_429"}`, `{"submit":"refuse_1002"}`,
 		`{"polls":"500","poll_faults":5}`, `{"polls":"unknown","poll_faults":4}`, `{"polls":"not_found","poll_faults":2}`,
-		`{"result_faults":4}`, `{"fail":"500"}`, `{"stall":"running"}`, `{"cancel":"ignored"}`, `{"run_ms":3600000}`,
+		`{"polls":"refuse_429","poll_faults":4}`, `{"polls":"refuse_1002","poll_faults":4}`, `{"polls":"502_html","poll_faults":3}`,
+		`{"polls":"regress","poll_faults":3}`, `{"polls":"reset","poll_faults":3}`,
+		`{"result_faults":4}`, `{"fail":"500"}`, `{"stall":"running"}`, `{"stall":"queued"}`, `{"cancel":"ignored"}`, `{"run_ms":900000,"cancel":"ignored"}`, `{"run_ms":900000}`,
 	)
-	policy := chaos.Pick(``, ``, `,"on_in_doubt":"fail"`, `,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"8h"`, `,"timeout":"4m"`)
-	prompt := `"a kite marked ` + id + `;"`
+	policy := chaos.Pick(``, ``, ``, `,"on_in_doubt":"fail"`, `,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"`+longest+`"`, `,"timeout":"4m"`)
+	text := "a kite marked " + id + ";"
+	if chaos.Intn(8) == 0 {
+		text += strings.Repeat(" and a cloud", events.MaxInlineBytes/10) // too long for its record
+	}
+	prompt := fmt.Sprintf("%q", text)
 	switch chaos.Intn(3) {
 	case 0:
 		return fmt.Sprintf(`{"id":%q,"provider":"fal","model":%q,"input":{"prompt":%s,"emulate":%s}%s}`, id, falVideo, prompt, script, policy)
@@ -143,38 +179,47 @@ func jobsOf(w *sim.World, id string) []string {
 	return all
 }
 
-// endOf waits for the end of a task. One that is parked is decided by a person who has seen the provider's books.
-func endOf(t *testing.T, w *sim.World, id string, sum *tally) {
-	t.Helper()
-	task := w.Await("demo", id, func(t events.Task) bool { return t.Status.Terminal() || t.Phase == events.PhaseParked })
-	doubt := slices.ContainsFunc(task.Transitions, func(tr events.Transition) bool { return tr.To == events.PhaseInDoubt })
-	if doubt {
-		sum.inDoubt++
-	}
-	if task.Phase != events.PhaseParked {
-		if doubt {
-			sum.byItself++
+// end waits for the end of a task. One that is parked, or in doubt for longer than a person's patience, is decided by one who has
+// seen the provider's books.
+func (s *scene) end(id string) {
+	deadline := time.Now().Add(48 * time.Hour)
+	decided := time.Time{}
+	var t events.Task
+	for {
+		t = s.w.Get("demo", id)
+		now := time.Now()
+		if t.Status.Terminal() {
+			break
 		}
-		return
+		if now.After(deadline) {
+			s.t.Fatalf("%s is stuck: %s %s, version %d: %+v", id, t.Status, t.Phase, t.Version, t.Transitions)
+		}
+		open := t.Phase == events.PhaseParked || t.Phase == events.PhaseInDoubt && now.Sub(t.Attempt().IntentAt) > s.patience
+		if open && now.Sub(decided) > time.Minute {
+			decided = now
+			action := `{"action":"write_off"}`
+			if jobs := jobsOf(s.w, id); len(jobs) > 0 {
+				action = `{"action":"adopt","provider_id":"` + jobs[len(jobs)-1] + `"}`
+			}
+			s.w.Insist("reelay.command.demo."+id+".resolve", action)
+		}
+		s.w.Settle(15 * time.Second)
 	}
-	action := `{"action":"write_off"}`
-	if jobs := jobsOf(w, id); len(jobs) > 0 {
-		action = `{"action":"adopt","provider_id":"` + jobs[len(jobs)-1] + `"}`
+	if wasInDoubt(t) {
+		s.InDoubt++
+		if decided.IsZero() {
+			s.ByItself++
+		}
 	}
-	var reply events.TaskReply
-	if e := w.Ask(&reply, events.VerbResolve, action, "demo", id); e != nil {
-		t.Fatalf("%s: resolve: %v", id, e)
-	}
-	w.AwaitEnd("demo", id)
 }
 
-// checkMarked compares each task with the jobs that carry its mark.
-func checkMarked(t *testing.T, w *sim.World, ids []string, sum *tally) {
-	t.Helper()
-	for _, id := range ids {
-		task, jobs := w.Get("demo", id), jobsOf(w, id)
-		sum.jobs += len(jobs)
-		sum.status[task.Status]++
+// compare compares each task with the jobs that carry its mark, and looks for messages that nobody will take.
+func (s *scene) compare() {
+	t := s.t
+	for _, id := range s.ids {
+		task, jobs := s.w.Get("demo", id), jobsOf(s.w, id)
+		s.Jobs += len(jobs)
+		s.Status[task.Status]++
 		if len(jobs) > task.MaxPaidAttempts {
 			t.Errorf("%s was paid for %d times, %d allowed: %+v", id, len(jobs), task.MaxPaidAttempts, task.Attempts)
 		}
@@ -190,13 +235,68 @@ func checkMarked(t *testing.T, w *sim.World, ids []string, sum *tally) {
 			t.Errorf("%s holds the job %s of somebody else", id, task.ProviderID)
 		}
 	}
-	for _, stream := range []string{events.StreamRequests} {
-		s, err := w.JS.Stream(t.Context(), stream)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := s.CachedInfo().State.Msgs; n != 0 {
-			t.Errorf("%d messages are stuck in %s", n, stream)
+	for _, m := range s.messages(events.StreamRequests) {
+		t.Errorf("stuck in %s: %s", events.StreamRequests, m.Subject)
+	}
+	for _, m := range s.messages(events.StreamWatch) {
+		_, k, err := events.ParseWatchSubject(m.Subject)
+		if err != nil || !task.Wants(s.w.Get(k.Project, k.ID)).Watch {
+			t.Errorf("stuck in %s: %s", events.StreamWatch, m.Subject)
 		}
 	}
+	for _, m := range s.messages(events.StreamDead) {
+		if string(m.Data) != "trash" {
+			t.Errorf("given up: %v %s", m.Header, m.Data)
+		}
+	}
+}
+
+// messages returns what is in a stream.
+func (s *scene) messages(stream string) []*jetstream.RawStreamMsg {
+	s.t.Helper()
+	str, err := s.w.JS.Stream(s.t.Context(), stream)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var all []*jetstream.RawStreamMsg
+	for seq := str.CachedInfo().State.FirstSeq; uint64(len(all)) < str.CachedInfo().State.Msgs; seq++ {
+		m, err := str.GetMsg(s.t.Context(), seq)
+		switch {
+		case err == nil:
+			all = append(all, m)
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			s.t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// tally is what a campaign has seen.
+type tally struct {
+	Seeds, Lives, Minutes int
+	InDoubt, ByItself     int // submits that were in doubt; those settled without a person
+	Jobs                  int
+	Hits                  map[string]int
+	Status                map[events.Status]int
+}
+
+func newTally() *tally { return &tally{Hits: map[string]int{}, Status: map[events.Status]int{}} }
+
+func (a *tally) add(b *tally) {
+	a.Seeds, a.Lives, a.Minutes, a.Jobs = a.Seeds+b.Seeds, a.Lives+b.Lives, a.Minutes+b.Minutes, a.Jobs+b.Jobs
+	a.InDoubt, a.ByItself = a.InDoubt+b.InDoubt, a.ByItself+b.ByItself
+	for k, n := range b.Hits {
+		a.Hits[k] += n
+	}
+	for k, n := range b.Status {
+		a.Status[k] += n
+	}
+}
+
+func (a *tally) encode() []byte {
+	text, err := json.Marshal(a)
+	if err != nil {
+		panic(err) // ints and strings
+	}
+	return text
 }

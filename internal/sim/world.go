@@ -5,12 +5,14 @@ package sim
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +32,9 @@ import (
 	"reelay/internal/task/model"
 	"reelay/services/submitter"
 )
+
+// maxSilence bounds how long the broker or the status service may not answer, as during a restart.
+const maxSilence = 30 * time.Minute
 
 // maxAwait bounds a wait in broker time.
 const maxAwait = 48 * time.Hour
@@ -52,10 +57,32 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 	runtime.GC()
 	runtime.GC()
 	today := time.Now().Round(0) // without the monotonic reading, which means nothing inside
+	defer func() {
+		if p := recover(); p != nil && !(strings.Contains(fmt.Sprint(p), "blocked goroutines remain") && onlyForgotten()) {
+			panic(p)
+		}
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(today))
 		f(t)
 	})
+}
+
+// onlyForgotten reports whether all that is left in bubbles are goroutines that nats.go 1.55 forgets where something is published
+// for the first time over a connection that is just being closed: they listen for the end of it after the end.
+func onlyForgotten() bool {
+	buf := make([]byte, 1<<20)
+	n := runtime.Stack(buf, true)
+	if n == len(buf) {
+		return false
+	}
+	for g := range strings.SplitSeq(string(buf[:n]), "\n\n") {
+		head, _, _ := strings.Cut(g, "\n")
+		if strings.Contains(head, "synctest bubble") && !strings.Contains(g, ".resetPendingAcksOnReconnect(") {
+			return false
+		}
+	}
+	return true
 }
 
 // Options configure a World.
@@ -65,8 +92,9 @@ type Options struct {
 	// WrapTransport stands between the pollers and the emulators, WrapConn around the connections of paid requests.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 	WrapConn      func(net.Conn) net.Conn
-	// Faults gives each service its failpoints.
-	Faults func(service string) failpoint.Plan
+	// Faults gives each service its failpoints, WrapBroker stands between it and the broker.
+	Faults     func(service string) failpoint.Plan
+	WrapBroker func(service string, conn net.Conn) net.Conn
 	// Callback makes the callback URLs of the submitters; nil for none.
 	Callback submitter.Callback
 	// Quiet leaves the services' logs out.
@@ -132,7 +160,8 @@ func (w *World) Start() {
 		// Power cuts are not simulated, so the broker need not wait for a disk.
 		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true}, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
 		SandboxInterval: 10 * time.Second,
-		ListenEmulator:  w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, Log: log, Callback: w.o.Callback,
+		ListenEmulator:  w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, WrapBroker: w.o.WrapBroker,
+		Log: log, Callback: w.o.Callback,
 	})
 	if err != nil {
 		w.T.Fatal(err)
@@ -166,16 +195,26 @@ func (w *World) Publish(subject string, body string) {
 	}
 }
 
-// Ask calls an endpoint of the API and decodes its answer into out. It returns the error the API gave, if any.
+// Insist publishes until the stream has acknowledged it, as a careful client does, and returns its sequence. What is published
+// may be stored twice.
+func (w *World) Insist(subject string, body string) uint64 {
+	w.T.Helper()
+	for begin := time.Now(); ; time.Sleep(time.Second) {
+		ack, err := w.JS.Publish(w.T.Context(), subject, []byte(body))
+		if err == nil {
+			return ack.Sequence
+		}
+		if time.Since(begin) > maxSilence {
+			w.T.Fatalf("%s: %v", subject, err)
+		}
+	}
+}
+
+// Ask calls an endpoint of the API and decodes its answer into out, again and again while nobody answers. It returns the error
+// the API gave, if any.
 func (w *World) Ask(out any, v events.Verb, payload string, tokens ...string) *events.Error {
 	w.T.Helper()
-	// With a context: Request by timeout takes its timer from a pool that all bubbles of the process share.
-	ctx, cancel := context.WithTimeout(w.T.Context(), events.MaxWait+time.Minute)
-	defer cancel()
-	msg, err := w.NC.RequestWithContext(ctx, events.APISubject(v, tokens...), []byte(payload))
-	if err != nil {
-		w.T.Fatal(err)
-	}
+	msg := w.request(events.APISubject(v, tokens...), payload)
 	if msg.Header.Get("Nats-Service-Error") != "" {
 		var reply events.ErrorReply
 		if err := json.Unmarshal(msg.Data, &reply); err != nil {
@@ -187,6 +226,22 @@ func (w *World) Ask(out any, v events.Verb, payload string, tokens ...string) *e
 		w.T.Fatalf("%s: %v", msg.Data, err)
 	}
 	return nil
+}
+
+func (w *World) request(subject, payload string) *nats.Msg {
+	w.T.Helper()
+	for begin := time.Now(); ; time.Sleep(time.Second) {
+		// With a context: Request by timeout takes its timer from a pool that all bubbles of the process share.
+		ctx, cancel := context.WithTimeout(w.T.Context(), events.MaxWait+time.Minute)
+		msg, err := w.NC.RequestWithContext(ctx, subject, []byte(payload))
+		cancel()
+		if err == nil {
+			return msg
+		}
+		if time.Since(begin) > maxSilence {
+			w.T.Fatalf("%s: %v", subject, err)
+		}
+	}
 }
 
 // Get reads a task by the API.
@@ -315,6 +370,10 @@ func (w *World) Tasks() []events.Task {
 func (w *World) Check() {
 	w.T.Helper()
 	claimed := map[string]string{}
+	stories := map[events.Key][]events.Event{}
+	for _, e := range w.Story("*", "*") {
+		stories[e.Key()] = append(stories[e.Key()], e)
+	}
 	for _, t := range w.Tasks() {
 		accepted := 0
 		for _, a := range t.Attempts {
@@ -329,7 +388,7 @@ func (w *World) Check() {
 		if err := model.Replay(t.Transitions); err != nil {
 			w.T.Errorf("%s went a way that the machine does not have: %v", t.Key(), err)
 		}
-		w.checkStory(t)
+		w.checkStory(t, stories[t.Key()])
 	}
 	if w.o.WrapConn != nil {
 		return // the emulators cannot know which of their answers have arrived
@@ -343,9 +402,9 @@ func (w *World) Check() {
 	}
 }
 
-func (w *World) checkStory(t events.Task) {
+func (w *World) checkStory(t events.Task, story []events.Event) {
 	w.T.Helper()
-	story := slices.DeleteFunc(w.Story(t.Project, t.ID), func(e events.Event) bool { return e.Type == events.EventRejected })
+	story = slices.DeleteFunc(story, func(e events.Event) bool { return e.Type == events.EventRejected })
 	if len(story) == 0 || story[0].Type != events.EventQueued {
 		w.T.Errorf("%s: the story begins with %v", t.Key(), Types(story))
 		return

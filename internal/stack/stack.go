@@ -79,9 +79,11 @@ type Options struct {
 	// HookTransport carries the emulators' webhooks; nil for TCP. HookFaults befall them.
 	HookTransport http.RoundTripper
 	HookFaults    emulator.Faults
-	// Faults gives each service its failpoints, for simulations; nil for none.
+	// Faults gives each service its failpoints each time it starts, for simulations; nil for none.
 	Faults func(service string) failpoint.Plan
-	Log    *slog.Logger
+	// WrapBroker stands between a service and the broker, for simulations; nil for nothing.
+	WrapBroker func(service string, conn net.Conn) net.Conn
+	Log        *slog.Logger
 }
 
 // A Stack is a running reelay.
@@ -210,7 +212,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		faults = s.o.Faults(name)
 	}
 	p := s.proc.Child(name)
-	nc, err := s.broker.Connect(name)
+	nc, err := s.broker.Connect(name, s.through(name)...)
 	if err != nil {
 		return err
 	}
@@ -238,7 +240,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		p.Defer("journal", j.Close)
 		g := guard.Open(ctx, guard.Options{
 			Bus: b, Dir: filepath.Join(s.o.StoreDir, "journal"), Paid: !s.o.Providers.Sandbox, Sync: brokerSync(s.o.Sync), Settings: s.o.Guard,
-			Log: s.o.Log, Registerer: p.Registerer(name),
+			Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults,
 		})
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
@@ -266,6 +268,29 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 	return nil
 }
 
+// through leads a service's connection through WrapBroker.
+func (s *Stack) through(service string) []nats.Option {
+	if s.o.WrapBroker == nil {
+		return nil
+	}
+	return []nats.Option{nats.InProcessServer(wrapped{s.broker, service, s.o.WrapBroker})}
+}
+
+// wrapped is the broker as one service reaches it.
+type wrapped struct {
+	*natsd.Server
+	service string
+	wrap    func(string, net.Conn) net.Conn
+}
+
+func (w wrapped) InProcessConn() (net.Conn, error) {
+	conn, err := w.Server.InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return w.wrap(w.service, conn), nil
+}
+
 // brokerSync is how the embedded broker syncs, as the guard takes it.
 func brokerSync(s natsd.Sync) guard.Sync {
 	if s == natsd.SyncInterval {
@@ -283,6 +308,12 @@ func (s *Stack) CrashService(name string) {
 	s.running[name].nc.Close()
 	_ = s.running[name].proc.Stop() // it has every right to complain
 }
+
+// HaltBroker stops the broker, and ResumeBroker starts it again on its store; the services find it by themselves.
+func (s *Stack) HaltBroker() { s.broker.Halt() }
+
+// ResumeBroker ends HaltBroker.
+func (s *Stack) ResumeBroker() error { return s.broker.Resume() }
 
 // URL is where other processes connect; empty without a listener.
 func (s *Stack) URL() string { return s.broker.URL() }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -188,7 +187,7 @@ type attempt struct {
 }
 
 // String names the attempt in claims.
-func (a attempt) String() string { return a.key.String() + "." + strconv.Itoa(a.N) }
+func (a attempt) String() string { return bus.ClaimHolder(a.key, a.N) }
 
 // window is when its request was made if it was, by the provider's clock.
 func (a attempt) window() (from, to time.Time) {

@@ -136,7 +136,7 @@ func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats
 		msg.Header.Set(events.HeaderTraceparent, parent)
 	}
 	begin := time.Now()
-	_, err = s.o.Bus.JetStream().PublishMsg(waiting, msg)
+	err = s.o.Bus.Send(waiting, msg)
 	stored := err == nil
 	if stored && s.index.await(waiting, k, done) != nil {
 		return nil

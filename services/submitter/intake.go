@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -219,7 +220,7 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 		}
 		resolve := task.Resolve{Meta: meta, Command: m.Sequence, DecidedAt: m.Time, Action: r.Action, ID: r.ProviderID, Reason: r.Reason}
 		if r.Action == events.ResolveAdopt {
-			if resolve.Ref, err = s.handleOf(ctx, k, r.ProviderID); err != nil {
+			if resolve.Ref, err = s.claim(ctx, k, resolve); err != nil {
 				return s.unknownTask(m, k, err)
 			}
 		}
@@ -240,8 +241,10 @@ func (s *Service) unknownTask(m bus.Message, k events.Key, err error) error {
 	return err
 }
 
-// handleOf asks the task's provider driver for the handle of a provider id.
-func (s *Service) handleOf(ctx context.Context, k events.Key, id string) ([]byte, error) {
+// claim reserves the provider id that a person adopts for the attempt in doubt, and returns its handle: the poller, or a person who
+// decides about another task, may be about to take the same. Claims are never given back, so a decision that does not apply to
+// the task claims nothing.
+func (s *Service) claim(ctx context.Context, k events.Key, r task.Resolve) (json.RawMessage, error) {
 	t, err := s.book.Get(ctx, k)
 	if err != nil {
 		return nil, err
@@ -250,9 +253,21 @@ func (s *Service) handleOf(ctx context.Context, k events.Key, id string) ([]byte
 	if !ok {
 		return nil, refuse(k, "", events.CodeNotConfigured, fmt.Errorf("lane %s is not configured here", t.Account))
 	}
-	ref, err := l.Driver.Ref(t.Model, id)
-	if err != nil {
+	if r.Ref, err = l.Driver.Ref(t.Model, r.ID); err != nil {
 		return nil, refuse(k, "", events.CodeInvalidRequest, events.NewFieldError("provider_id", "%v", err))
 	}
-	return ref, nil
+	c, err := task.Apply(&t, r)
+	if err != nil || !c.Written {
+		return r.Ref, nil // what the record is told of it is the record's to say
+	}
+	i := slices.IndexFunc(c.Task.Attempts, func(a events.Attempt) bool { return a.ProviderID == r.ID })
+	if i < 0 {
+		return r.Ref, nil
+	}
+	mine := bus.ClaimHolder(k, c.Task.Attempts[i].N)
+	holder, err := s.o.Bus.Claim(ctx, l.Name, r.ID, mine)
+	if err == nil && holder != mine {
+		err = refuse(k, "", events.CodeConflict, events.NewFieldError("provider_id", "%s belongs to attempt %s", r.ID, holder))
+	}
+	return r.Ref, err
 }

@@ -85,6 +85,7 @@ const (
 	kHookFailed
 	kHookCancelled
 	kHookForeign
+	kSearchedPart
 	kDue
 )
 
@@ -374,8 +375,6 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveResubmit}
 	case kWriteOff:
 		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveWriteOff}
-	case kSearched:
-		return task.Searched{Meta: meta, Attempt: int(t.attempt), Complete: true, Note: "m"}
 	case kHookSucceeded:
 		return hook(provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://x.test/a"}}})
 	case kHookFailed:
@@ -384,6 +383,8 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 		return hook(provider.Snapshot{State: provider.Cancelled})
 	case kHookForeign: // the callback of an attempt names the request of another
 		return task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.owner), ID: idOf(t.owner), Source: "hook"}
+	case kSearched, kSearchedPart:
+		return task.Searched{Meta: meta, Attempt: int(t.attempt), Complete: t.kind == kSearched, Note: "m"}
 	}
 	return task.Due{Meta: meta, Horizon: horizon, Listings: listings}
 }

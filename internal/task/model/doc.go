@@ -16,6 +16,8 @@
 //   - Events are stored after the record, one by one, by several publishers at once; each may die between any two. The store
 //     takes an event that happens once only once.
 //   - The heartbeat comes at any moment while the record has one. What was delivered may expire before it is handled.
+//   - A listing may be incomplete. With Options.Unheard the acknowledgement of a report is lost and the report comes again; with
+//     Options.Behind a heartbeat or an intent comes from a service whose clock is behind everybody else's.
 //
 // # What is abstracted
 //
@@ -28,8 +30,9 @@
 // or after a wait that lets the next of them run out.
 //
 // Reading a record and writing it is one step: a read that was overtaken loses its compare-and-set and is repeated. Only an
-// unacknowledged write is apart. Reads are never stale otherwise, so what a lagging replica may answer is not explored, nor is
-// a broker that forgets. Progress events, positions and percentages are left out, and so are the earlier events that a
+// unacknowledged write is apart. So a stale read can show itself only where the machine finds nothing to do on the old record:
+// then the trigger is lost, which is explored as the death of whoever had it, disk and all (an acceptance is read back, and
+// reported again until the record has it). A broker that forgets is not explored. Progress events, positions and percentages are left out, and so are the earlier events that a
 // progress event repeats (Options.Retold takes them in).
 //
 // # What has to hold

@@ -29,6 +29,9 @@ type Options struct {
 	StartDeadline, Looks bool
 	// Journal lets a submitter that died come back with what it had written to its own disk; without it the disk is lost.
 	Journal bool
+	// Unheard has a submitter's report stored without an acknowledgement that it hears, so that it reports again. Behind lets
+	// heartbeats and intents come from a service whose clock has not passed the last deadline yet.
+	Unheard, Behind bool
 	// Retold takes in the earlier events that a step without an event of its own repeats while they are young. Their age is not
 	// part of a class, so with it the abstraction is not exact; without it they are left to the heartbeat.
 	Retold bool

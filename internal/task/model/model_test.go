@@ -29,6 +29,7 @@ type world struct {
 // quick are explored in every run, in full where MaxStates is 0.
 var quick = []world{
 	{"one attempt", Options{Attempts: 1}},
+	{"one attempt, reports unheard, clocks behind", Options{Attempts: 1, Cancels: 1, Unheard: true, Behind: true}},
 	{"one attempt, cancel", Options{Attempts: 1, Cancels: 1}},
 	{"two attempts", Options{Attempts: 2}},
 	{"fail", Options{Policy: events.InDoubtFail, Attempts: 1}},
@@ -44,6 +45,8 @@ var thorough = []world{
 	{"fail, a person decides", Options{Policy: events.InDoubtFail, Attempts: 1, Decisions: 1, Cancels: 1, MaxStates: 2_000_000}},
 	{"resubmit, budget 2", Options{Policy: events.InDoubtResubmit, Budget: 2, Attempts: 2}},
 	{"two attempts, a person decides", Options{Attempts: 2, Decisions: 1}},
+	{"two attempts, reports unheard, clocks behind", Options{Attempts: 2, StartDeadline: true, Unheard: true, Behind: true, MaxStates: 6_000_000}},
+	{"one attempt, a person decides, a list", Options{Attempts: 1, Decisions: 1, Listings: 1, Journal: true}},
 	{"resubmit, budget 3", Options{Policy: events.InDoubtResubmit, Budget: 3, Attempts: 4, Decisions: 1, MaxStates: 2_000_000}},
 	{"a person decides, a list", Options{Attempts: 3, Decisions: 2, Listings: 1, Journal: true, MaxStates: 2_000_000}},
 }

@@ -105,6 +105,11 @@ func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
 			t.after(k, eff)
 		} else {
 			t.after(k, t.apply(tr))
+			if e.o.Unheard {
+				t := begin()
+				t.apply(tr)
+				end(t, false, "the report "+outcomes[p.out]+" is stored and not acknowledged: it comes again")
+			}
 		}
 		end(t, false, "submitter reports "+outcomes[p.out])
 	case telling:
@@ -163,6 +168,14 @@ func (e *explorer) take(s *state, k int, begin beginning, end ending) {
 	}
 	t.after(k, eff)
 	end(t, false, "intent comes too late")
+	if e.o.Behind && s.clock > 0 {
+		t := begin()
+		t.behind = 1
+		if eff := t.apply(trig{kind: kIntent, owner: owner, after: after}); e.b.classes[eff.rec].phase == events.PhaseSubmitting {
+			t.proc[k] = proc{pc: permit, attempt: e.b.classes[eff.rec].n, owner: owner, base: e.base(eff.rec)}
+			end(t, false, "intent in time, by a clock that is behind")
+		}
+	}
 }
 
 // base is what a submitter remembers of the record, where a bend has it use that.
@@ -406,8 +419,9 @@ func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 	if !c.beats && s.msgs&mDue == 0 {
 		return
 	}
-	due := func(after uint8, label string) {
+	beat := func(after, behind uint8, label string) {
 		t := begin()
+		t.behind = behind
 		eff := t.apply(trig{kind: kDue, after: after})
 		if c.record.Unannounced { // the step says that the story is told, and is taken after that
 			for rest := eff.list; rest != 0; {
@@ -415,9 +429,13 @@ func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 			}
 		}
 		t.open(slot, byDue, eff)
-		end(t, true, label)
+		end(t, behind == 0, label)
 	}
+	due := func(after uint8, label string) { beat(after, 0, label) }
 	due(afterSoon, "heartbeat")
+	if e.o.Behind && s.clock > 0 {
+		beat(afterSoon, 1, "heartbeat, by a clock that is behind")
+	}
 	switch c.phase {
 	case events.PhaseSubmitting, events.PhaseCancelling:
 		due(afterMid, "heartbeat after not_after or the grace")
@@ -428,6 +446,9 @@ func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 			t := begin()
 			t.open(slot, byHook, t.apply(trig{kind: kSearched, attempt: c.n}))
 			end(t, false, "the provider's list does not show it")
+			t = begin()
+			t.open(slot, byHook, t.apply(trig{kind: kSearchedPart, attempt: c.n}))
+			end(t, false, "the provider's list does not show it, and does not show everything")
 		}
 	case events.PhaseDone:
 		if c.late {

@@ -142,11 +142,13 @@ type step struct {
 	state
 	e      *explorer
 	broken string
+	// behind is how many deadlines the clock of whoever acts has not passed yet, which the world's has.
+	behind uint8
 }
 
 // apply has the machine take a trigger on the newest record and stores what it says. It returns the effect.
 func (t *step) apply(tr trig) effect {
-	tr.clock = t.clock
+	tr.clock = t.clock - t.behind
 	eff := t.e.b.apply(t.rec, tr)
 	if eff.bad != "" {
 		t.broken = propMachine
@@ -155,7 +157,7 @@ func (t *step) apply(tr trig) effect {
 	t.judge(tr, eff)
 	if eff.written {
 		t.write(eff.rec)
-		t.clock = eff.clock
+		t.clock = max(t.clock, eff.clock)
 	}
 	return eff
 }

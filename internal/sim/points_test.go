@@ -1,0 +1,55 @@
+package sim_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"reelay/events"
+)
+
+// points names every failpoint of every service, each of which a campaign has to crash at.
+func points() []string {
+	all := []string{
+		"send", "object", "claim", "watch", "epoch", "remove/" + events.StreamWatch,
+		"journal.begin", "journal.gate", "journal.answer", "journal.done",
+	}
+	for _, p := range []events.Phase{
+		events.PhaseWaiting, events.PhaseSubmitting, events.PhaseInDoubt, events.PhaseParked, events.PhaseProviderQueued, events.PhaseRunning,
+		events.PhaseCancelling, events.PhaseFetching, events.PhaseDone,
+	} {
+		all = append(all, "put/"+string(p))
+	}
+	for _, e := range []events.EventType{
+		events.EventQueued, events.EventSubmitted, events.EventProgress, events.EventInDoubt, events.EventCompleted, events.EventFailed,
+		events.EventCancelled, events.EventLateResult, events.EventRejected,
+	} {
+		all = append(all, "publish/"+string(e))
+	}
+	for _, c := range []string{
+		events.ConsumerIntake, events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories, "poller-fal", "poller-minimax",
+	} {
+		all = append(all, "handle/"+c, "answer/"+c)
+	}
+	for _, c := range []string{
+		events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories, "poller-fal", "poller-minimax", "y",
+	} {
+		all = append(all, "dead/"+c)
+	}
+	return all
+}
+
+// missing returns the points at which no service has died, and those that were reached and are not in the table.
+func missing(hits map[string]int) (alive, unknown []string) {
+	for _, p := range points() {
+		if hits["died at "+p] == 0 {
+			alive = append(alive, p)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(hits)) {
+		if p, ok := strings.CutPrefix(name, "reached "); ok && !slices.Contains(points(), p) {
+			unknown = append(unknown, p)
+		}
+	}
+	return alive, unknown
+}

@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"time"
+
+	"reelay/internal/stack"
+)
+
+// Replicas lists two of each service.
+func Replicas() []string {
+	var all []string
+	for _, s := range stack.Services() {
+		all = append(all, s, s+"-2")
+	}
+	return all
+}
+
+const (
+	// A misfortune comes every minPeace to maxPeace.
+	minPeace, maxPeace = 10 * time.Second, 3 * time.Minute
+	// maxAbsence is how long what was killed, or the broker, may be away, maxFreeze how long a service stands still.
+	maxAbsence = time.Minute
+	maxFreeze  = 5 * time.Minute
+)
+
+// Torment lets one misfortune follow the other: a service is killed, stands still, or the broker is stopped and started on its
+// store. heal ends that, and all other faults of writes. What dies at an Aim is started again until end, which returns when
+// everything runs.
+func (c *Chaos) Torment(w *World) (heal, end func()) {
+	calm, stop, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	healed := calm
+	go func() {
+		defer close(done)
+		next := time.After(c.Between(minPeace, maxPeace))
+		for {
+			select {
+			case name := <-c.dead:
+				c.revive(w, name)
+			case <-next:
+				c.strike(w)
+				next = time.After(c.Between(minPeace, maxPeace))
+			case <-healed:
+				healed, next = nil, nil
+			case <-stop:
+				for len(c.dead) > 0 {
+					c.revive(w, <-c.dead)
+				}
+				return
+			}
+		}
+	}()
+	heal = func() {
+		c.Heal()
+		close(calm)
+	}
+	end = func() {
+		close(stop)
+		<-done
+	}
+	return heal, end
+}
+
+// strike deals one misfortune.
+func (c *Chaos) strike(w *World) {
+	name := c.Pick(Replicas()...)
+	switch n := c.Intn(6); {
+	case n == 0 && c.Restarts:
+		c.Count("broker stopped and started")
+		w.Stack.HaltBroker()
+		time.Sleep(c.Between(0, maxAbsence))
+		if err := w.Stack.ResumeBroker(); err != nil {
+			w.T.Errorf("restart of the broker: %v", err)
+		}
+	case n <= 2 && c.Freezes:
+		c.Freeze(name, c.Between(time.Second, maxFreeze))
+	default:
+		c.Count("killed " + name)
+		c.Kill(name)
+		c.revive(w, name)
+	}
+}
+
+// revive starts a dead service again after a while.
+func (c *Chaos) revive(w *World, name string) {
+	w.Stack.CrashService(name)
+	time.Sleep(c.Between(0, maxAbsence))
+	for begin := time.Now(); ; time.Sleep(time.Second) { // its connection may not be there yet
+		err := w.Stack.StartService(w.T.Context(), name)
+		if err == nil {
+			return
+		}
+		if time.Since(begin) > maxSilence {
+			w.T.Errorf("restart of %s: %v", name, err)
+			return
+		}
+		w.Stack.CrashService(name)
+	}
+}
