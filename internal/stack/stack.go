@@ -76,7 +76,7 @@ type Options struct {
 	Transport http.RoundTripper
 	// Callback makes the callback URLs of the submitters; nil for those of the edge.
 	Callback submitter.Callback
-	// HookTransport carries the emulators' webhooks; nil for TCP. HookFaults befall them.
+	// HookTransport carries the emulators' webhooks to the edge, without which there are none; nil for TCP. HookFaults befall them.
 	HookTransport http.RoundTripper
 	HookFaults    emulator.Faults
 	// Faults gives each service its failpoints each time it starts, for simulations; nil for none.
@@ -156,7 +156,9 @@ type emulated interface {
 // emulate starts an emulator of each provider and points the settings at them.
 func (s *Stack) emulate() error {
 	hooks := s.o.HookTransport
-	if hooks == nil {
+	if !s.wantsEdge() {
+		hooks = nil
+	} else if hooks == nil {
 		t := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute} // no proxy: the edge is on this machine
 		s.proc.Defer("webhook connections", func() error { t.CloseIdleConnections(); return nil })
 		hooks = t
