@@ -48,7 +48,8 @@ func main() {
 		var lanes []submitter.Lane
 		for _, a := range accounts {
 			lanes = append(lanes, submitter.Lane{
-				Name: a.Lane, Provider: a.Provider, Driver: a.Driver, Defaults: a.Limits, CrowdedCodes: a.CrowdedCodes, NoCallback: a.NoCallback,
+				Name: a.Lane, Provider: a.Provider, Driver: a.Driver, Defaults: a.Limits, CrowdedCodes: a.CrowdedCodes,
+				Handshake: a.Handshake, NoCallback: a.NoCallback,
 			})
 		}
 		var urls submitter.Callback

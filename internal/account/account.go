@@ -66,6 +66,8 @@ type Account struct {
 	// Interval is the time between two looks at a task, Horizon how long a submit in doubt is left unsettled.
 	Interval time.Duration
 	Horizon  func(events.Task) time.Duration
+	// Handshake says that the provider tries a callback URL before it accepts.
+	Handshake bool
 	// NoCallback says that the account is only looked at: its requests name no callback URL.
 	NoCallback bool
 	// Limits are what the provider grants by default, by family of models as in events.LaneLimits; CrowdedCodes its codes for refusals
@@ -125,7 +127,7 @@ func Open(r config.Resolved, o Options) ([]Account, error) {
 			return nil, err
 		}
 		all = append(all, Account{
-			Lane: Minimax, Provider: Minimax, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: miniMaxHorizon,
+			Lane: Minimax, Provider: Minimax, Handshake: true, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: miniMaxHorizon,
 			Limits: minimaxLimits(), CrowdedCodes: minimaxCrowded(),
 		})
 	}

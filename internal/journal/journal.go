@@ -75,6 +75,8 @@ type Answer struct {
 	Error   *events.Error   `json:"error,omitempty"`
 	// Wait is how long the task is held back after a refusal.
 	Wait time.Duration `json:"wait,omitempty"`
+	// WithoutCallback is that of task.Refused.
+	WithoutCallback bool `json:"without_callback,omitempty"`
 }
 
 // A Journal belongs to one process. It is safe for concurrent use.

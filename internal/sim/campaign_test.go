@@ -157,8 +157,8 @@ func (a *tally) failing() int {
 }
 
 func (a *tally) tell(t *testing.T, took time.Duration) {
-	t.Logf("%d seeds, %d task lives, %d hours of broker time in %v: %v; %d paid jobs; %d submits in doubt, %d of them settled without a person; "+
-		"%d %% of the calls to the providers failed", a.Seeds, a.Lives, a.Minutes/60, took.Round(time.Second), a.Status, a.Jobs, a.InDoubt, a.ByItself, a.failing())
+	t.Logf("%d seeds, %d task lives, %d hours of broker time in %v: %v; %d paid jobs; %d submits in doubt, %d of them settled without a person, %d told by a callback; "+
+		"%d %% of the calls to the providers failed", a.Seeds, a.Lives, a.Minutes/60, took.Round(time.Second), a.Status, a.Jobs, a.InDoubt, a.ByItself, a.ByHook, a.failing())
 	died, fired := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(a.Hits)) {
 		switch {

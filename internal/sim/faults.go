@@ -296,6 +296,21 @@ func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
+// Hooks stands between the providers and the edge: one callback in five breaks on its way there or back.
+func (c *Chaos) Hooks(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if c.one(10, "hook reset before") {
+			return nil, errBroken
+		}
+		res, err := next.RoundTrip(r)
+		if err == nil && c.one(10, "hook reset after") {
+			_ = res.Body.Close()
+			return nil, errBroken
+		}
+		return res, err
+	})
+}
+
 func answer(r *http.Request, status int, contentType, body string) *http.Response {
 	return &http.Response{
 		StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,

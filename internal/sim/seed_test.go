@@ -51,6 +51,7 @@ func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 	}
 	sim.Run(t, sim.Options{
 		Quiet: quiet, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan, WrapBroker: chaos.Broker,
+		Webhooks: true, WrapHooks: chaos.Hooks, HookFaults: hookFaults(chaos, seed),
 		Pipeline: config.Pipeline{Timeout: 12 * time.Minute},
 		Pace:     emulator.Pace{Queue: chaos.Between(0, time.Minute), Run: chaos.Between(10*time.Second, 3*time.Minute), Position: 3},
 	}, func(t *testing.T, w *sim.World) {
@@ -63,6 +64,23 @@ func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 		s.Hits[name] += n
 	}
 	return s.tally
+}
+
+// hookFaults lets a seed's webhooks come as they should, with every disorder, or not at all.
+func hookFaults(chaos *sim.Chaos, seed uint64) emulator.Faults {
+	f := emulator.Faults{Seed: seed, DelayMS: int(chaos.Between(time.Second, 5*time.Minute).Milliseconds())}
+	switch chaos.Intn(5) {
+	case 0:
+	case 1:
+		f.Shares = map[emulator.Fault]float64{emulator.Drop: 1}
+	default:
+		f.Shares = map[emulator.Fault]float64{
+			emulator.Drop: 0.1, emulator.Duplicate: 0.1, emulator.Delay: 0.1, emulator.Reorder: 0.1, emulator.BeforeReply: 0.1,
+			emulator.BadSignature: 0.05, emulator.OldTimestamp: 0.05, emulator.NullPayload: 0.05, emulator.Truncated: 0.05,
+			emulator.Forged: 0.05, emulator.Stranger: 0.05, emulator.NumericChallenge: 0.3,
+		}
+	}
+	return f
 }
 
 // A scene is one seed under way.
@@ -134,6 +152,7 @@ func (s *scene) trash(seed uint64) {
 	} {
 		s.w.Insist(subject, "trash")
 	}
+	s.w.Insist("reelay.hook.nobody.demo.x", "trash")
 	nobodys := s.w.Insist("reelay.watch.nobody.demo.x", "trash")
 	s.w.Insist(events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamWatch, "y"), fmt.Sprintf(`{"stream_seq":%d,"deliveries":3}`, nobodys))
 }
@@ -210,7 +229,17 @@ func (s *scene) end(id string) {
 		if decided.IsZero() {
 			s.ByItself++
 		}
+		if calledBack(t) {
+			s.ByHook++
+		}
 	}
+}
+
+// calledBack reports whether a callback has told that an attempt was accepted.
+func calledBack(t events.Task) bool {
+	return slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool {
+		return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == "hook" })
+	})
 }
 
 // compare compares each task with the jobs that carry its mark, and looks for messages that nobody will take.
@@ -233,6 +262,16 @@ func (s *scene) compare() {
 		}
 		if task.ProviderID != "" && !slices.Contains(jobs, task.ProviderID) {
 			t.Errorf("%s holds the job %s of somebody else", id, task.ProviderID)
+		}
+	}
+	for _, p := range []string{"fal", "minimax"} {
+		for _, j := range s.w.Stack.Ledger(p).Jobs() {
+			for _, d := range j.Deliveries {
+				s.Hits["hooks taken"] += d.Accepted
+				if p == "fal" && d.Fooled > 0 { // MiniMax signs nothing
+					t.Errorf("the edge took %d callbacks about %s that its provider has not sent", d.Fooled, j.ID)
+				}
+			}
 		}
 	}
 	for _, m := range s.messages(events.StreamRequests) {
@@ -274,17 +313,18 @@ func (s *scene) messages(stream string) []*jetstream.RawStreamMsg {
 // tally is what a campaign has seen.
 type tally struct {
 	Seeds, Lives, Minutes int
-	InDoubt, ByItself     int // submits that were in doubt; those settled without a person
-	Jobs                  int
-	Hits                  map[string]int
-	Status                map[events.Status]int
+	// InDoubt counts the submits that were in doubt, ByItself those settled without a person, ByHook those that a callback told of.
+	InDoubt, ByItself, ByHook int
+	Jobs                      int
+	Hits                      map[string]int
+	Status                    map[events.Status]int
 }
 
 func newTally() *tally { return &tally{Hits: map[string]int{}, Status: map[events.Status]int{}} }
 
 func (a *tally) add(b *tally) {
 	a.Seeds, a.Lives, a.Minutes, a.Jobs = a.Seeds+b.Seeds, a.Lives+b.Lives, a.Minutes+b.Minutes, a.Jobs+b.Jobs
-	a.InDoubt, a.ByItself = a.InDoubt+b.InDoubt, a.ByItself+b.ByItself
+	a.InDoubt, a.ByItself, a.ByHook = a.InDoubt+b.InDoubt, a.ByItself+b.ByItself, a.ByHook+b.ByHook
 	for k, n := range b.Hits {
 		a.Hits[k] += n
 	}

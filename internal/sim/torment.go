@@ -62,7 +62,7 @@ func (c *Chaos) Torment(w *World) (heal, end func()) {
 
 // strike deals one misfortune.
 func (c *Chaos) strike(w *World) {
-	name := c.Pick(Replicas()...)
+	name := c.Pick(append(Replicas(), stack.Webhook)...)
 	switch n := c.Intn(6); {
 	case n == 0 && c.Restarts:
 		c.Count("broker stopped and started")

@@ -22,12 +22,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/callback"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/failpoint"
 	"reelay/internal/natsd"
 	"reelay/internal/proc"
 	"reelay/internal/provider"
+	"reelay/internal/secret"
 	"reelay/internal/stack"
 	"reelay/internal/task/model"
 	"reelay/services/submitter"
@@ -97,6 +99,10 @@ type Options struct {
 	WrapBroker func(service string, conn net.Conn) net.Conn
 	// Callback makes the callback URLs of the submitters; nil for none.
 	Callback submitter.Callback
+	// Webhooks runs the edge, to which the emulators call back through WrapHooks and under HookFaults.
+	Webhooks   bool
+	WrapHooks  func(http.RoundTripper) http.RoundTripper
+	HookFaults emulator.Faults
 	// Quiet leaves the services' logs out.
 	Quiet bool
 }
@@ -155,13 +161,21 @@ func (w *World) Start() {
 	if w.o.WrapTransport != nil {
 		transport = w.o.WrapTransport(transport)
 	}
+	var hooks http.RoundTripper = w.transport
+	if w.o.WrapHooks != nil {
+		hooks = w.o.WrapHooks(hooks)
+	}
+	providers := config.Resolved{Sandbox: true}
+	if w.o.Webhooks {
+		providers.CallbackKeys = []callback.Key{{ID: "k1", Secret: secret.New(strings.Repeat("k", callback.KeyBytes))}}
+	}
 	var err error
 	w.Stack, err = stack.Start(w.T.Context(), w.proc, stack.Options{
 		// Power cuts are not simulated, so the broker need not wait for a disk.
-		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true}, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
+		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: providers, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
 		SandboxInterval: 10 * time.Second,
 		ListenEmulator:  w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, WrapBroker: w.o.WrapBroker,
-		Log: log, Callback: w.o.Callback,
+		Log: log, Callback: w.o.Callback, ListenEdge: w.Network.Listen, HookTransport: hooks, HookFaults: w.o.HookFaults,
 	})
 	if err != nil {
 		w.T.Fatal(err)

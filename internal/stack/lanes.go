@@ -13,7 +13,7 @@ func SubmitterLanes(all []account.Account) []submitter.Lane {
 	lanes := make([]submitter.Lane, len(all))
 	for i, a := range all {
 		lanes[i] = submitter.Lane{
-			Name: a.Lane, Provider: a.Provider, Driver: a.Driver, Defaults: a.Limits, CrowdedCodes: a.CrowdedCodes, NoCallback: a.NoCallback,
+			Name: a.Lane, Provider: a.Provider, Driver: a.Driver, Defaults: a.Limits, CrowdedCodes: a.CrowdedCodes, Handshake: a.Handshake, NoCallback: a.NoCallback,
 		}
 	}
 	return lanes

@@ -300,6 +300,10 @@ func (s *step) refused(tr Refused) {
 	if s.adoptEarlier() {
 		return
 	}
+	if tr.WithoutCallback {
+		s.backToWaiting(arrowRefusedWait, e.Message+"; it may be the callback URL: once more without one", tr.Wait)
+		return
+	}
 	switch tr.Err.Kind {
 	case events.KindRetry, events.KindRateLimited, events.KindQuota, events.KindAuth:
 		s.backToWaiting(arrowRefusedWait, e.Message, tr.Wait)

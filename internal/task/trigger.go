@@ -76,6 +76,8 @@ type Refused struct {
 	Err   *provider.Error
 	// Wait holds the task back before its next attempt, when the refusal is one of the account and not of the task.
 	Wait time.Duration
+	// WithoutCallback says that the refusal may be of the callback URL, and not of the task: it is tried again without one.
+	WithoutCallback bool
 }
 
 // Doubt says that nobody knows whether the paid request was accepted. Only the owner of the attempt may bring it.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"reelay/events"
 	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
@@ -15,9 +16,13 @@ import (
 // minSecretBytes is the shortest last segment of a callback URL that is taken for a secret; a shorter one could be any word.
 const minSecretBytes = 16
 
-// callbackURL returns where the provider shall call back about an attempt, empty for nowhere.
-func (s *Service) callbackURL(l *lane, e journal.Entry) string {
+// callbackURL returns where the provider shall call back about an attempt of t, empty for nowhere: also if it has refused one that
+// named such a URL, in words that may be about that.
+func (s *Service) callbackURL(l *lane, t events.Task, e journal.Entry) string {
 	if s.o.Callback == nil || l.NoCallback {
+		return ""
+	}
+	if last := t.Attempt(); l.Handshake && last != nil && last.Callback && last.Outcome == events.AttemptRefused && last.Error.Kind == events.KindInvalid {
 		return ""
 	}
 	return s.o.Callback.CallbackURL(l.Name, e.Key(), e.Attempt)

@@ -27,18 +27,27 @@ func (fixedURL) CallbackURL(lane string, k events.Key, attempt int) string {
 // TestCallbackURL: the URL names the very attempt; a lane can go without.
 func TestCallbackURL(t *testing.T) {
 	e := journal.Entry{Project: "demo", TaskID: "a", Attempt: 3}
-	for _, row := range []struct {
+	refused := func(callback bool, kind events.Kind) events.Task {
+		return events.Task{Attempts: []events.Attempt{{Outcome: events.AttemptRefused, Callback: callback, Error: &events.Error{Kind: kind}}}}
+	}
+	const url = "https://h/fal/demo.a/3"
+	for i, row := range []struct {
 		o    Options
 		lane Lane
+		task events.Task
 		want string
 	}{
-		{Options{}, Lane{Name: "fal"}, ""},
-		{Options{Callback: fixedURL{}}, Lane{Name: "fal"}, "https://h/fal/demo.a/3"},
-		{Options{Callback: fixedURL{}}, Lane{Name: "fal", NoCallback: true}, ""},
+		{Options{}, Lane{Name: "fal"}, events.Task{}, ""},
+		{Options{Callback: fixedURL{}}, Lane{Name: "fal"}, events.Task{}, url},
+		{Options{Callback: fixedURL{}}, Lane{Name: "fal", NoCallback: true}, events.Task{}, ""},
+		{Options{Callback: fixedURL{}}, Lane{Name: "fal", Handshake: true}, refused(true, events.KindInvalid), ""},
+		{Options{Callback: fixedURL{}}, Lane{Name: "fal", Handshake: true}, refused(true, events.KindRateLimited), url},
+		{Options{Callback: fixedURL{}}, Lane{Name: "fal", Handshake: true}, refused(false, events.KindInvalid), url},
+		{Options{Callback: fixedURL{}}, Lane{Name: "fal"}, refused(true, events.KindInvalid), url},
 	} {
 		s := Service{o: row.o}
-		if got := s.callbackURL(&lane{Lane: row.lane}, e); got != row.want {
-			t.Errorf("%q, want %q", got, row.want)
+		if got := s.callbackURL(&lane{Lane: row.lane}, row.task, e); got != row.want {
+			t.Errorf("%d: %q, want %q", i, got, row.want)
 		}
 	}
 }

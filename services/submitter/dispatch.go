@@ -161,7 +161,7 @@ func (s *Service) send(ctx context.Context, l *lane, lease *bus.Lease, key event
 		return &t, heldTo
 	}
 	e := journal.Entry{Owner: nuid.Next(), Project: key.Project, TaskID: key.ID, Attempt: task.NextAttempt(t), At: now}
-	callbackURL := s.callbackURL(l, e)
+	callbackURL := s.callbackURL(l, t, e)
 	req, renderErr := l.Driver.Render(t, input, callbackURL)
 	sum := sha256.Sum256(req.Body)
 	// Written down before the intent: if this process dies in between, the next can prove that nothing was sent.

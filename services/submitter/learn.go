@@ -47,6 +47,8 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 		s.endPause(ctx, l)
 	case provider.Refused:
 		a.Wait = s.holdBack(ctx, l, t, begun, answer.Err)
+		// A provider that calls the URL back before it accepts refuses the task if our edge is away.
+		a.WithoutCallback = l.Handshake && t.Attempt().Callback && answer.Err.Kind == events.KindInvalid
 	}
 	return a
 }

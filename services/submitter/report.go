@@ -60,7 +60,7 @@ func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
 	case string(provider.Accepted):
 		return task.Accepted{Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID, Source: "reply"}
 	case string(provider.Refused):
-		return task.Refused{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error), Wait: a.Wait}
+		return task.Refused{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error), Wait: a.Wait, WithoutCallback: a.WithoutCallback}
 	case journal.NotSent:
 		return task.Release{Meta: s.meta(), Owner: e.Owner, Reason: a.Error.Message, Wait: a.Wait}
 	default:

@@ -63,6 +63,8 @@ type Lane struct {
 	Defaults map[string]events.ModelLimits
 	// CrowdedCodes are the provider's codes for refusals for the tasks in flight, not for the rate of requests.
 	CrowdedCodes []string
+	// Handshake says that the provider tries a callback URL before it accepts, and refuses one that does not answer.
+	Handshake bool
 	// NoCallback keeps the requests of the lane from naming a callback URL.
 	NoCallback bool
 }
