@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -103,6 +104,8 @@ type Options struct {
 	Webhooks   bool
 	WrapHooks  func(http.RoundTripper) http.RoundTripper
 	HookFaults emulator.Faults
+	// LeaseTTL is the lifetime of the lanes' leases; half a minute if 0, as renewing them is what hours of virtual time cost most.
+	LeaseTTL time.Duration
 	// Quiet leaves the services' logs out.
 	Quiet bool
 }
@@ -173,7 +176,7 @@ func (w *World) Start() {
 	w.Stack, err = stack.Start(w.T.Context(), w.proc, stack.Options{
 		// Power cuts are not simulated, so the broker need not wait for a disk.
 		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: providers, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
-		SandboxInterval: 10 * time.Second,
+		SandboxInterval: 10 * time.Second, LeaseTTL: cmp.Or(w.o.LeaseTTL, 30*time.Second),
 		ListenEmulator:  w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, WrapBroker: w.o.WrapBroker,
 		Log: log, Callback: w.o.Callback, ListenEdge: w.Network.Listen, HookTransport: hooks, HookFaults: w.o.HookFaults,
 	})
