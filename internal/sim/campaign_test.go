@@ -119,11 +119,6 @@ func process(t *testing.T, dir string, first, n uint64) (*tally, error) {
 	path := filepath.Join(dir, fmt.Sprint(first))
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSeeds$", "-test.timeout=3m", "-sim.workers=0", "-sim.report="+path,
 		fmt.Sprint("-sim.seed=", first), fmt.Sprint("-sim.seeds=", n), fmt.Sprint("-sim.tasks=", *perSeed))
-	// One thread each: a bubble hardly ever has two things to do at once. Its stores need not survive, nor wait for a disk.
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		cmd.Env = append(cmd.Env, "TMPDIR=/dev/shm")
-	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		kept := filepath.Join(os.TempDir(), fmt.Sprintf("reelay-sim-%d-%d.log", os.Getpid(), first))

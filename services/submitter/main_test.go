@@ -17,7 +17,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,17 +28,12 @@ import (
 	"reelay/internal/natsd"
 	"reelay/internal/provider"
 	"reelay/internal/record"
+	"reelay/internal/sim"
 	"reelay/internal/task"
 	"reelay/services/submitter"
 )
 
-// TestMain keeps the broker's own ticker outside of every bubble.
-func TestMain(m *testing.M) {
-	ats.Register()
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { sim.Main(m) }
 
 // A world is a broker, a provider and any number of submitters of the lane acme, in a bubble.
 type world struct {
