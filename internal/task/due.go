@@ -282,12 +282,9 @@ func written(t events.Task) time.Time {
 	return t.Transitions[len(t.Transitions)-1].At
 }
 
-// orderGrace is how long after a step its own publisher may still be at work. Until then the next publisher tells it too.
-const orderGrace = 2 * time.Minute
-
 // publish derives the events of a change: the new ones, and before them those of earlier steps that happen once, so that
-// whoever publishes next keeps the story whole and in order. What is stored already is refused by the stream. A progress event
-// brings along only what is so recent that it may still be on its way.
+// whoever publishes next keeps the story whole and in order, however long the publisher of an earlier step stands still. What is
+// stored already is refused by the stream.
 func (s *step) publish(c Change) []events.Event {
 	if s.reject != nil {
 		return []events.Event{*s.reject}
@@ -331,11 +328,7 @@ func (s *step) publish(c Change) []events.Event {
 	if latest != nil {
 		latest.Logs = s.newLogs
 	}
-	told := len(once)
-	for !whole && told > 0 && s.m.At.Sub(once[told-1].Time) > orderGrace {
-		told--
-	}
-	return append(once[:told:told], repeated...)
+	return append(once, repeated...)
 }
 
 // trim bounds what a record keeps. Steps that events derive from stay, others go first, oldest first.
