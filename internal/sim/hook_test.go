@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -68,6 +69,25 @@ func endedBy(t events.Task) string {
 	return ""
 }
 
+// strayJob has fal make something for our account that no record knows of, and returns its id.
+func strayJob(t *testing.T, w *sim.World) string {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DialContext: w.Network.Dial, DisableKeepAlives: true}}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+config.FalEmulator+"/"+falVideo, strings.NewReader(`{"prompt":"a stray","emulate":{"submit":"accept_then_500"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Key sandbox")
+	res, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return lastJob(w, "fal")
+}
+
 // TestCallbackDisorders: each disorder of callbacks has one right outcome. World.Check holds after each: one terminal event, an
 // explored way, nothing paid for that no task knows.
 func TestCallbackDisorders(t *testing.T) {
@@ -111,7 +131,7 @@ func TestCallbackDisorders(t *testing.T) {
 			w.Await("demo", "a", phase(events.PhaseSubmitting))
 			w.Settle(time.Second)
 			w.CallBack("fal", "demo", "a", 1, falDone(lastJob(w, "fal")))
-			w.Settle(time.Second)
+			w.Settle(10 * time.Second)
 			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || !bySource(task.Attempts[0], "hook") || wasInDoubt(task) {
 				t.Errorf("%s %s: %+v", task.Status, task.Phase, task.Attempts)
 			}
@@ -234,13 +254,22 @@ func TestCallbackDisorders(t *testing.T) {
 			w.CallBack("fal", "demo", "a", 1, falDone(id))
 		}},
 		{"a second id for one attempt", falRequest("a", running), "double_accept", func(t *testing.T, w *sim.World) {
-			id := atProvider(w, "fal")
+			id, second := atProvider(w, "fal"), strayJob(t, w)
 			for range 2 {
-				w.CallBack("fal", "demo", "a", 1, falDone(strangeFal))
+				w.CallBack("fal", "demo", "a", 1, falDone(second))
 				w.Settle(time.Second)
 			}
 			task := w.Get("demo", "a")
 			if task.Status.Terminal() || task.ProviderID != id || !hasStep(task, "double_accept") {
+				t.Errorf("%s with %s: %+v", task.Status, task.ProviderID, task.Transitions)
+			}
+			w.CallBack("fal", "demo", "a", 1, falDone(id))
+		}},
+		{"signed, with an id that the provider does not show", falRequest("a", running), "unproven", func(t *testing.T, w *sim.World) {
+			id := atProvider(w, "fal")
+			w.CallBack("fal", "demo", "a", 1, falDone(strangeFal))
+			w.Settle(2 * time.Minute)
+			if task := w.Get("demo", "a"); task.Status.Terminal() || hasStep(task, "double_accept") {
 				t.Errorf("%s with %s: %+v", task.Status, task.ProviderID, task.Transitions)
 			}
 			w.CallBack("fal", "demo", "a", 1, falDone(id))
@@ -265,10 +294,11 @@ func TestCallbackDisorders(t *testing.T) {
 		}},
 		{"an id that another attempt has claimed", falRequest("a", `{"submit":"reset_before"}`), "conflict", func(t *testing.T, w *sim.World) {
 			w.Await("demo", "a", phase(events.PhaseInDoubt))
-			if _, err := w.JS.Publish(t.Context(), events.ClaimSubject("fal", strangeFal), []byte("demo.b.1")); err != nil {
+			stray := strayJob(t, w)
+			if _, err := w.JS.Publish(t.Context(), events.ClaimSubject("fal", stray), []byte("demo.b.1")); err != nil {
 				t.Fatal(err)
 			}
-			w.CallBack("fal", "demo", "a", 1, falDone(strangeFal))
+			w.CallBack("fal", "demo", "a", 1, falDone(stray))
 			w.Settle(10 * time.Second)
 			if task := w.Get("demo", "a"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
 				t.Errorf("%s took %q", task.Phase, task.ProviderID)

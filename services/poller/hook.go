@@ -20,20 +20,24 @@ import (
 // provider's. It is positive evidence, and may come twice, late, before the reply to its submit, in any order, or never.
 //
 //   - One that is signed and whole is believed: its id, and how the task has ended. Any other is a doorbell: a look tells.
-//   - An id that the attempt does not have yet is adopted only if our own key can see it (for a doorbell), no other attempt has it,
-//     and this one can claim it.
+//   - An id that the attempt does not have yet is adopted only if our own key can see it, no other attempt has it, and this one can
+//     claim it.
 //   - What it says counts for the task only if the task lives by that very id. One of another attempt ends nothing.
 //   - One that cannot be read, or speaks of nothing known, changes nothing. Its copy stays in REELAY_DELIVERIES.
 
 const (
 	hooksInFlight = 32
-	// replyTries and replyWait are how long a doorbell waits for the reply to its submit, which it may overtake by moments.
+	// replyTries and replyWait are how long a callback waits for the reply to its submit, which it may overtake by moments.
 	replyTries = 3
 	replyWait  = time.Second
 	// hookTries is how often a callback is delivered for a look that failed, or that does not show yet what it announces; after 2, 4,
 	// 6 ... seconds. After that the task's own looks go on.
 	hookTries = 6
 	hookWait  = 2 * time.Second
+	// proveTries is how often an id is asked for at a provider that does not answer, at last every maxProveWait: an hour. It may be all
+	// that will ever tell of something paid.
+	proveTries   = 70
+	maxProveWait = time.Minute
 )
 
 // The results of a callback, as the metric has them.
@@ -224,13 +228,11 @@ func (v visit) mayAdopt(ctx context.Context, t events.Task, a events.Attempt, cb
 	if slices.ContainsFunc(t.Attempts, func(other events.Attempt) bool { return other.ProviderID == cb.ID }) {
 		return v.odd(hookConflict, "callback names the id of another attempt", nil), nil
 	}
-	if cb.Snapshot == nil {
-		if a.Outcome == events.AttemptOpen && v.delivered <= replyTries {
-			return saying{again: replyWait}, nil
-		}
-		if said, err := v.prove(ctx, t, mine, cb); err != nil || said != (saying{}) {
-			return said, err
-		}
+	if a.Outcome == events.AttemptOpen && v.delivered <= replyTries {
+		return saying{again: replyWait}, nil
+	}
+	if said, err := v.prove(ctx, t, mine, cb); err != nil || said != (saying{}) {
+		return said, err
 	}
 	holder, err := v.o.Bus.Claim(ctx, v.lane.Name, cb.ID, mine.String())
 	if err == nil && holder != mine.String() {
@@ -239,15 +241,15 @@ func (v visit) mayAdopt(ctx context.Context, t events.Task, a events.Attempt, cb
 	return saying{}, err
 }
 
-// prove asks the provider for the id of a doorbell, with our own key, and the records whether it is somebody else's. It says
-// nothing if the id may be ours.
+// prove asks the provider for the id of a callback, with our own key, and the records whether it is somebody else's: a signature
+// tells who speaks, not whose task it is. It says nothing if the id may be ours.
 func (v visit) prove(ctx context.Context, t events.Task, mine attempt, cb provider.Callback) (saying, error) {
 	_, err := v.ask(ctx, v.lane, cb.Ref)
 	switch {
 	case ctx.Err() != nil:
 		return saying{}, ctx.Err()
-	case err != nil && v.patient():
-		return v.soon(), nil
+	case err != nil && (v.patient() || v.delivered < proveTries && provider.AsError(err).Kind != events.KindNotFound):
+		return saying{again: min(v.soon().again, maxProveWait)}, nil
 	case err != nil:
 		return v.odd(hookUnproven, "callback names an id that the provider does not show", err), nil
 	}
