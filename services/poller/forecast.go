@@ -7,6 +7,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/forecast"
+	"reelay/internal/task"
 )
 
 const (
@@ -47,8 +48,24 @@ func (s *Service) study(l *lane, t events.Task, why cause) {
 		unseen = s.almanac.Forecast(t).Unseen(t, *t.CompletedAt, forecast.Pacing{Interval: l.Interval})
 	}
 	if sample, ok := forecast.SampleOf(t, unseen); ok {
+		if calledBack(t) && l.unheard(time.Now()) < 1 {
+			sample.Wait, sample.Run = 0, 0 // looks are rare: whatever has seen it start came late
+		}
 		s.almanac.Learn(sample)
 	}
+}
+
+// estimate says when t will end, as it is after what was just seen; nil where nothing can be said.
+func (s *Service) estimate(t events.Task, seen task.Observed) *events.Estimate {
+	c, err := task.Apply(&t, seen)
+	if err != nil {
+		return nil // and it will fail again where that counts
+	}
+	e, ok := s.almanac.Forecast(t).Estimate(c.Task, seen.At, forecast.Line{})
+	if !ok {
+		return nil
+	}
+	return &e
 }
 
 // count counts the tasks under watch until ctx ends. Its error is nil: without a count the last one holds.

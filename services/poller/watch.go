@@ -130,9 +130,12 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (
 	}
 	var tr task.Trigger
 	if answered = err == nil; answered {
-		if tr, err = s.observed(ctx, why, t.ProviderID, snap); err != nil {
+		seen, err := s.observed(ctx, why, t.ProviderID, snap)
+		if err != nil {
 			return t, true, err
 		}
+		seen.Estimate = s.estimate(t, seen)
+		tr = seen
 	} else {
 		e := provider.AsError(err)
 		s.log.Info("look failed", "task", t.Key(), "kind", e.Kind, "code", e.Code, "reason", e.Message)
