@@ -47,12 +47,19 @@ func (s *Service) study(l *lane, t events.Task, why cause) {
 	if !why.isHook() {
 		unseen = s.almanac.Forecast(t).Unseen(t, *t.CompletedAt, forecast.Pacing{Interval: l.Interval})
 	}
-	if sample, ok := forecast.SampleOf(t, unseen); ok {
-		if calledBack(t) && l.unheard(time.Now()) < 1 {
-			sample.Wait, sample.Run = 0, 0 // looks are rare: whatever has seen it start came late
-		}
+	if sample, ok := l.sample(t, unseen, time.Now()); ok {
 		s.almanac.Learn(sample)
 	}
+}
+
+// sample tells what a task teaches. Of one whose callbacks are trusted it is not known when it began: looks were rare, and the one
+// that has seen it run came late.
+func (l *lane) sample(t events.Task, unseen time.Duration, now time.Time) (forecast.Sample, bool) {
+	sample, ok := forecast.SampleOf(t, unseen)
+	if calledBack(t) && l.unheard(now) < 1 {
+		sample.Wait, sample.Run = 0, 0
+	}
+	return sample, ok
 }
 
 // estimate says when t will end, as it is after what was just seen; nil where nothing can be said.

@@ -123,7 +123,7 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (
 	}
 	var snap provider.Snapshot
 	seen := false
-	if !why.isHook() && t.Phase == events.PhaseRunning && t.Trouble == nil {
+	if mayGlance(t, why) {
 		snap, seen = s.glance(ctx, l, t.ProviderRef)
 	}
 	if !seen {
@@ -153,6 +153,12 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (
 		s.ended(l, c, why)
 	}
 	return c.Task, answered, err
+}
+
+// mayGlance reports whether what was true of a task some seconds ago will do. It will not where a callback says that it has ended, or
+// a cancel is under way.
+func mayGlance(t events.Task, why cause) bool {
+	return !why.isHook() && t.Phase == events.PhaseRunning && t.Trouble == nil
 }
 
 // glance answers a look at a running task without a call of its own, where the driver can.
