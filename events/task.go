@@ -99,7 +99,8 @@ type Task struct {
 	ETA            *time.Time `json:"eta,omitempty"`
 	ETAEarliest    *time.Time `json:"eta_earliest,omitempty"`
 	ETALatest      *time.Time `json:"eta_latest,omitempty"`
-	// Pace compares the time that the provider has taken so far with what it usually takes.
+	// Pace compares the time that the provider has taken so far with what it usually takes. A stored record and its events have the
+	// worst that was seen.
 	Pace               Pace     `json:"pace,omitempty"`
 	ProgressPercentage *float64 `json:"progress_percentage,omitempty"`
 	// Logs is the tail of the provider's log, at most MaxLogs lines; LogCount counts all lines ever seen.

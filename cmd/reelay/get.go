@@ -60,6 +60,10 @@ func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location
 	row("status", string(task.Status))
 	row("state", describeState(task))
 	row("time", describeTimes(task, now))
+	if !task.Status.Terminal() {
+		row("ends about", describeETA(task, zone))
+		row("pace", string(task.Pace))
+	}
 	row("scene", task.SceneID)
 	row("provider", task.Provider)
 	if task.Account != task.Provider {
@@ -110,6 +114,18 @@ func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location
 		row("log", l.Message)
 	}
 	return t.Flush()
+}
+
+// describeETA says when a task is thought to end; empty if that is not known.
+func describeETA(t events.Task, zone *time.Location) string {
+	if t.ETA == nil || t.Phase == events.PhaseCancelling {
+		return ""
+	}
+	text := t.ETA.In(zone).Format(time.DateTime)
+	if t.ETAEarliest != nil && t.ETALatest != nil {
+		text += ", likely between " + t.ETAEarliest.In(zone).Format(time.TimeOnly) + " and " + t.ETALatest.In(zone).Format(time.TimeOnly)
+	}
+	return text
 }
 
 // describeCost says what a task was thought to cost and what it did cost.

@@ -13,12 +13,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/account"
 	"reelay/internal/bus"
 )
 
 // lanesCmd is the switch by which a person keeps lanes from spending, and their limits.
 type lanesCmd struct {
-	Ls     lanesLsCmd     `cmd:"" help:"List the lanes, whether they are paused, and the limits that are set."`
+	Ls     lanesLsCmd     `cmd:"" help:"List the lanes, whether they are paused, their limits, and who sends."`
 	Set    lanesSetCmd    `cmd:"" help:"Set limits of a lane: for a family of models, or the share of a project."`
 	Pause  lanesPauseCmd  `cmd:"" help:"Send no more paid requests. Everything else goes on: intake, polls, cancels, events."`
 	Resume lanesResumeCmd `cmd:"" help:"Send paid requests again."`
@@ -157,16 +158,18 @@ func readSwitches(ctx context.Context, kv jetstream.KeyValue) (map[string]bus.La
 	return all, nil
 }
 
-// printLanes writes a table of the switches, and of the lanes that have none as far as the services tell, and then the limits that
-// are set.
+// printLanes writes a table of the switches, and of the lanes that have none as far as the services tell, then the limits in force,
+// and who sends and what it has learned.
 func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue) error {
 	all, err := readSwitches(ctx, kv)
 	if err != nil {
 		return err
 	}
+	providers := map[string]string{}
 	var r events.QueueReply
 	if _, err := a.ask(ctx, events.VerbQueue, nil, nil, &r, askTimeout); err == nil { // else the switches alone
 		for _, l := range r.Lanes {
+			providers[l.Lane] = l.Provider
 			if _, ok := all[l.Lane]; !ok {
 				all[l.Lane] = bus.LaneSwitch{}
 			}
@@ -196,11 +199,11 @@ func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue) err
 			fmt.Fprintf(e.stdout, "%s is paused: %s\n", lane, clean(err.Error()))
 			continue
 		}
-		for _, line := range describeLimits(l) {
+		for _, line := range describeLimits(l, account.Limits(providers[lane])) {
 			fmt.Fprintf(e.stdout, "%s %s\n", lane, line)
 		}
 	}
-	return nil
+	return a.printDispatchers(ctx, e.stdout, slices.Sorted(maps.Keys(all)))
 }
 
 // person names whoever runs the command.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"reelay/events"
+	"reelay/internal/account"
 	"reelay/internal/bus"
 	"reelay/internal/guard/store"
 )
@@ -143,4 +145,58 @@ func TestLanesSet(t *testing.T) {
 	}
 	b.reelay("lanes", "ls").check(t, 0, `minimax is paused: minimax.limits: limits: bad JSON: json: unknown field "rpm"`, "")
 	b.reelay("lanes", "set", "minimax", "--model", "*", "--requests", "1").check(t, 1, "", "unknown field")
+}
+
+func TestDescribeLimits(t *testing.T) {
+	set := events.LaneLimits{Models: map[string]events.ModelLimits{"MiniMax-H3": {Requests: 9}, "M": {}}}
+	for _, row := range []struct {
+		name     string
+		set      events.LaneLimits
+		provider string
+		want     []string
+	}{
+		{"nothing is set", events.LaneLimits{}, "minimax", []string{
+			"models *: 20 requests in 1m0s (default)", "models MiniMax-H3: 300 requests in 1m0s, 30 in flight (default)",
+		}},
+		{"something is set", set, "minimax", []string{
+			"models *: 20 requests in 1m0s (default)", "models M: no limit", "models MiniMax-H3: 9 requests in 1m0s",
+		}},
+		{"no defaults", set, "fal", []string{"models M: no limit", "models MiniMax-H3: 9 requests in 1m0s"}},
+		{"a provider that is not known", events.LaneLimits{}, "", nil},
+	} {
+		if got := describeLimits(row.set, account.Limits(row.provider)); !slices.Equal(got, row.want) {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
+}
+
+// TestLanesDispatcher: lanes ls says who sends, and what was learned of the provider.
+func TestLanesDispatcher(t *testing.T) {
+	b := newBench(t)
+	b.makeStreams()
+	b.serveAPI()
+	kv, err := b.js.KeyValue(t.Context(), bus.LeaseBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(key, value string) {
+		t.Helper()
+		if _, err := kv.PutString(t.Context(), key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.reelay("lanes", "ls").check(t, 0, "fal", "") // nobody holds it
+	put("fal", `{"holder":"h1","since":"`+time.Now().Add(-time.Hour).Format(time.RFC3339)+`"}`)
+	put(bus.MemoryKey("fal"), `{"models":{"*":{"rate":{"limit":17},"crowd":{"limit":4},"held":"`+time.Now().Add(time.Minute).Format(time.RFC3339)+`"}}}`)
+	r := b.reelay("lanes", "ls")
+	for _, want := range []string{
+		"fal sent by h1 for 1h", "fal learned for models *: 17 requests in a window", "fal learned for models *: 4 in flight",
+		"fal learned for models *: nothing is sent for ",
+	} {
+		if r.code != 0 || lines(r.stdout, want) != 1 {
+			t.Errorf("not one line with %q:\n%s%s", want, r.stdout, r.stderr)
+		}
+	}
+	put("fal", "?")
+	b.reelay("lanes", "ls").check(t, 1, "LANE", "fal in reelay_leases")
 }

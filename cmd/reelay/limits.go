@@ -146,10 +146,19 @@ func readLimits(ctx context.Context, kv jetstream.KeyValue, lane string) (l even
 	return l, revision, nil
 }
 
-// describeLimits says what is set for a lane, one line each; none if nothing is.
-func describeLimits(l events.LaneLimits) (lines []string) {
-	for _, name := range slices.Sorted(maps.Keys(l.Models)) {
-		m := l.Models[name]
+// describeLimits says what is in force for a lane, one line each: what is set and, marked, the provider's defaults where nothing is.
+// There are no lines if both are empty.
+func describeLimits(set events.LaneLimits, defaults map[string]events.ModelLimits) (lines []string) {
+	models := maps.Clone(defaults)
+	if models == nil {
+		models = map[string]events.ModelLimits{}
+	}
+	maps.Copy(models, set.Models)
+	for _, name := range slices.Sorted(maps.Keys(models)) {
+		m, mark := models[name], ""
+		if _, own := set.Models[name]; !own {
+			mark = " (default)"
+		}
 		var parts []string
 		if m.Requests > 0 {
 			parts = append(parts, fmt.Sprintf("%d requests in %v", m.Requests, m.EachWindow()))
@@ -163,10 +172,10 @@ func describeLimits(l events.LaneLimits) (lines []string) {
 		if len(parts) == 0 {
 			parts = []string{"no limit"}
 		}
-		lines = append(lines, "models "+clean(name)+": "+strings.Join(parts, ", "))
+		lines = append(lines, "models "+clean(name)+": "+strings.Join(parts, ", ")+mark)
 	}
-	for _, name := range slices.Sorted(maps.Keys(l.Projects)) {
-		p := l.Projects[name]
+	for _, name := range slices.Sorted(maps.Keys(set.Projects)) {
+		p := set.Projects[name]
 		parts := []string{fmt.Sprintf("weight %d", max(p.Weight, 1))}
 		if p.Requests > 0 {
 			parts = append(parts, fmt.Sprintf("%d requests in each window", p.Requests))

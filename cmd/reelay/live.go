@@ -74,6 +74,9 @@ func describeState(t events.Task) string {
 	if t.ProgressPercentage != nil && !t.Status.Terminal() {
 		parts = append(parts, fmt.Sprintf("%.0f%%", *t.ProgressPercentage))
 	}
+	if isSlow(t) {
+		parts = append(parts, clean(string(t.Pace)))
+	}
 	if t.Trouble != nil && !t.Status.Terminal() {
 		parts = append(parts, "("+clean(string(t.Trouble.Kind)+": "+t.Trouble.Message)+")")
 	}
@@ -119,24 +122,65 @@ func describeQueue(t events.Task) string {
 	if q.Provider != nil {
 		places = append(places, fmt.Sprintf("#%d at %s", *q.Provider+1, t.Provider))
 	}
+	if q.Ours != nil && q.Provider != nil && q.Total != nil {
+		places = append(places, fmt.Sprintf("#%d in all", *q.Total+1))
+	}
 	return strings.Join(places, ", ")
 }
 
 // describeTimes says how long the task has taken and how long it may take.
 func describeTimes(t events.Task, now time.Time) string {
 	text := short(elapsed(t, now))
-	if t.Status.Terminal() {
-		return text
+	if left := describeLeft(t, now); left != "" {
+		text += "  " + left
+	}
+	return text
+}
+
+// describeLeft says how long the task may still take; empty if that is not known.
+func describeLeft(t events.Task, now time.Time) string {
+	switch left := timeLeft(t, now); {
+	case left == "" || left == dueNow:
+		return left
+	case strings.Contains(left, rangeMark):
+		return left + " left"
+	default:
+		return "about " + left + " left"
+	}
+}
+
+const (
+	dueNow    = "due now"
+	rangeMark = " to "
+	// wideRange is from how many times the earliest the latest end makes a range worth showing.
+	wideRange = 1.5
+)
+
+// timeLeft is the time that the task may still take, a range where that is wide; empty if it is not known.
+func timeLeft(t events.Task, now time.Time) string {
+	if t.Status.Terminal() || t.Phase == events.PhaseCancelling {
+		return ""
+	}
+	if t.ETAEarliest != nil && t.ETALatest != nil && t.ETALatest.After(now) {
+		earliest, latest := max(0, t.ETAEarliest.Sub(now)), t.ETALatest.Sub(now)
+		if float64(latest) > wideRange*float64(earliest) {
+			return short(earliest) + rangeMark + short(latest)
+		}
 	}
 	switch {
 	case t.ETA != nil && t.ETA.After(now):
-		text += "  about " + short(t.ETA.Sub(now)) + " left"
+		return short(t.ETA.Sub(now))
 	case t.ETA != nil:
-		text += "  due now"
+		return dueNow
 	case t.EstimatedWaitS != nil:
-		text += "  about " + short(time.Duration(*t.EstimatedWaitS*float64(time.Second))) + " left"
+		return short(time.Duration(*t.EstimatedWaitS * float64(time.Second)))
 	}
-	return text
+	return ""
+}
+
+// isSlow reports whether a task gets on worse than usual.
+func isSlow(t events.Task) bool {
+	return t.Pace != "" && t.Pace != events.PaceNormal && !t.Status.Terminal()
 }
 
 // elapsed is the time since the task was accepted, until its end if it has one.

@@ -23,6 +23,26 @@ func TestDescribe(t *testing.T) {
 			t.Phase, t.ETA = events.PhaseProviderQueued, ptr(now.Add(30*time.Second))
 			t.QueuePosition = &events.QueuePosition{Ours: ptr(0), Provider: ptr(5)}
 		})},
+		{"sum of both queues", "queued at fal  #2 here, #6 at fal, #7 in all", "1m05s  1m00s to 5m00s left", with(base, func(t *events.Task) {
+			t.Phase, t.ETA = events.PhaseProviderQueued, ptr(now.Add(2*time.Minute))
+			t.ETAEarliest, t.ETALatest = ptr(now.Add(time.Minute)), ptr(now.Add(5*time.Minute))
+			t.QueuePosition = &events.QueuePosition{Ours: ptr(1), Provider: ptr(5), Total: ptr(6)}
+		})},
+		{"a narrow range", "running at fal", "1m05s  about 2m00s left", with(base, func(t *events.Task) {
+			t.Phase, t.Pace, t.ETA = events.PhaseRunning, events.PaceNormal, ptr(now.Add(2*time.Minute))
+			t.ETAEarliest, t.ETALatest = ptr(now.Add(110*time.Second)), ptr(now.Add(130*time.Second))
+		})},
+		{"later than thought, and slow", "running at fal  slow", "1m05s  0s to 40s left", with(base, func(t *events.Task) {
+			t.Phase, t.Pace, t.ETA = events.PhaseRunning, events.PaceSlow, ptr(now.Add(-time.Second))
+			t.ETAEarliest, t.ETALatest = ptr(now.Add(-time.Minute)), ptr(now.Add(40*time.Second))
+		})},
+		{"later than all", "running at fal  stuck", "1m05s  due now", with(base, func(t *events.Task) {
+			t.Phase, t.Pace, t.ETA = events.PhaseRunning, events.PaceStuck, ptr(now.Add(-time.Hour))
+			t.ETAEarliest, t.ETALatest = ptr(now.Add(-time.Hour)), ptr(now.Add(-time.Minute))
+		})},
+		{"foretold, then cancelled", "being cancelled at fal", "1m05s", with(base, func(t *events.Task) {
+			t.Phase, t.ETA = events.PhaseCancelling, ptr(now.Add(time.Minute))
+		})},
 		{"submitting", "being submitted to fal", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseSubmitting })},
 		{"running", "running at fal  42%", "1m05s  due now", with(base, func(t *events.Task) {
 			t.Phase, t.Status, t.ProgressPercentage, t.ETA = events.PhaseRunning, events.StatusInProgress, ptr(41.7), ptr(now.Add(-time.Second))

@@ -133,17 +133,23 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, usagef("--since: %q is neither a time such as 2026-01-31T15:04:05Z nor an age such as 2h", s)
 }
 
-// printTasks writes tasks as a table.
+// printTasks writes tasks as a table. A task that has ended shows its status, any other its phase.
 func printTasks(w io.Writer, tasks []events.Task, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "TASK\tTYPE\tSTATUS\tPHASE\tQUEUE\tDONE\tAGE\tPROVIDER\tMODEL\tSCENE")
+	fmt.Fprintln(t, "TASK\tTYPE\tSTATE\tQUEUE\tDONE\tAGE\tLEFT\tPACE\tPROVIDER\tMODEL\tSCENE")
 	for _, task := range tasks {
-		done := "-"
+		state, done, pace := string(task.Phase), "-", ""
+		if task.Status.Terminal() {
+			state = string(task.Status)
+		}
 		if task.ProgressPercentage != nil {
 			done = fmt.Sprintf("%.0f%%", *task.ProgressPercentage)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", task.Key(), task.TaskType, task.Status, task.Phase,
-			orDash(describeQueue(task)), done, short(max(0, now.Sub(task.CreatedAt))), orDash(task.Provider), orDash(clean(task.Model)),
+		if isSlow(task) {
+			pace = clean(string(task.Pace))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", task.Key(), task.TaskType, clean(state), orDash(describeQueue(task)), done,
+			short(max(0, now.Sub(task.CreatedAt))), orDash(timeLeft(task, now)), orDash(pace), orDash(task.Provider), orDash(clean(task.Model)),
 			orDash(clean(task.SceneID)))
 	}
 	return t.Flush()

@@ -20,14 +20,16 @@ func TestPrintTasks(t *testing.T) {
 	var b bytes.Buffer
 	running := with(aTask(), func(t *events.Task) {
 		t.ID, t.Status, t.Phase, t.ProgressPercentage, t.SceneID = "a-long-task-id", events.StatusInProgress, events.PhaseRunning, ptr(42.4), "s1\ttab"
-		t.QueuePosition = &events.QueuePosition{Provider: ptr(0)}
+		t.QueuePosition, t.Pace = &events.QueuePosition{Provider: ptr(0)}, events.PaceSlow
+		t.ETA, t.ETAEarliest, t.ETALatest = ptr(start.Add(3*time.Minute)), ptr(start.Add(2*time.Minute)), ptr(start.Add(5*time.Minute))
 	})
-	if err := printTasks(&b, []events.Task{aTask(), running}, start.Add(90*time.Second)); err != nil {
+	if err := printTasks(&b, []events.Task{aTask(), running, completed(aTask())}, start.Add(90*time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, b.String(), `TASK                 TYPE   STATUS       PHASE    QUEUE      DONE  AGE    PROVIDER  MODEL       SCENE
-demo.t1              video  queued       waiting  -          -     1m30s  fal       fal-ai/wan  -
-demo.a-long-task-id  video  in_progress  running  #1 at fal  42%   1m30s  fal       fal-ai/wan  s1 tab
+	golden(t, b.String(), `TASK                 TYPE   STATE      QUEUE      DONE  AGE    LEFT          PACE  PROVIDER  MODEL       SCENE
+demo.t1              video  waiting    -          -     1m30s  -             -     fal       fal-ai/wan  -
+demo.a-long-task-id  video  running    #1 at fal  42%   1m30s  30s to 3m30s  slow  fal       fal-ai/wan  s1 tab
+demo.t1              video  completed  -          -     1m30s  -             -     fal       fal-ai/wan  -
 `)
 }
 
@@ -114,7 +116,10 @@ func TestPrintQueue(t *testing.T) {
 		Total: 9, ActiveCount: 4, ByStatus: map[events.Status]int{events.StatusQueued: 3, events.StatusInProgress: 1, events.StatusCompleted: 5},
 		Lanes: []events.LaneQueue{{
 			Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 2, events.PhaseParked: 1}, Active: 4, AtProvider: 1,
-			CompletedLastHour: 5, OldestWaitingS: 61,
+			CompletedLastHour: 5, OldestWaitingS: 61, SentPerMinute: 4.25, Hooks: &events.HookHealth{MissRate: 0.024, LagS: 0.31, Seen: 50},
+			Typical: map[events.TaskType]events.Typical{
+				events.Video: {Samples: 120, WaitS: 20, RunS: 160, WholeS: 182, LateS: 250}, events.Image: {Samples: 2, WholeS: 9, LateS: 14},
+			},
 		}},
 	}
 	if err := printQueue(&b, r); err != nil {
@@ -124,5 +129,36 @@ func TestPrintQueue(t *testing.T) {
 
 LANE       PROVIDER  WAITING  IN DOUBT  PARKED  AT PROVIDER  ACTIVE  DONE/H  FAILED/H  OLDEST WAIT
 fal-team2  fal       2        0         1       1            4       5       0         1m01s
+fal-team2 sends 4.2 a minute
+fal-team2 image takes 9s, nine of ten under 14s (learned from 2)
+fal-team2 video takes 3m02s, nine of ten under 4m10s; it waits 20s and runs 2m40s (learned from 120)
+fal-team2 callbacks: 2% missed, 0.3s behind (50 ends seen)
 `)
+}
+
+// TestPrintForetold: get shows when a task that has not ended is thought to end.
+func TestPrintForetold(t *testing.T) {
+	var b bytes.Buffer
+	task := with(aTask(), func(t *events.Task) {
+		t.Phase, t.Status, t.Pace = events.PhaseRunning, events.StatusInProgress, events.PaceCongested
+		t.ETA, t.ETAEarliest, t.ETALatest = ptr(start.Add(3*time.Minute)), ptr(start.Add(2*time.Minute)), ptr(start.Add(5*time.Minute))
+	})
+	if err := printTask(&b, task, start.Add(time.Minute), time.UTC); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, b.String(), `task        demo.t1
+makes       video
+status      in_progress
+state       running at fal  congested
+time        1m00s  1m00s to 4m00s left
+ends about  2026-01-31 12:03:00, likely between 12:02:00 and 12:05:00
+pace        congested
+provider    fal
+model       fal-ai/wan
+created     2026-01-31 12:00:00
+deadline    2026-01-31 12:30:00
+`)
+	b.Reset()
+	printEvent(&b, events.Event{Type: events.EventProgress, Project: "demo", TaskID: "t1", Time: start.Add(time.Minute), Task: &task}, time.UTC)
+	golden(t, b.String(), "12:01:00  demo.t1  progress  running at fal  congested  1m00s to 4m00s left\n")
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -60,5 +62,34 @@ func printQueue(w io.Writer, r events.QueueReply) error {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", l.Lane, l.Provider, l.ByPhase[events.PhaseWaiting], l.ByPhase[events.PhaseInDoubt],
 			l.ByPhase[events.PhaseParked], l.AtProvider, l.Active, l.CompletedLastHour, l.FailedLastHour, oldest)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, l := range r.Lanes {
+		for _, line := range describeLane(l) {
+			fmt.Fprintf(w, "%s %s\n", l.Lane, line)
+		}
+	}
+	return nil
+}
+
+// describeLane says what is known of a lane's speed, one line each: how fast it sends, how long the provider takes, and how well its
+// callbacks arrive.
+func describeLane(l events.LaneQueue) (lines []string) {
+	span := func(seconds float64) string { return short(time.Duration(seconds * float64(time.Second))) }
+	if l.SentPerMinute > 0 {
+		lines = append(lines, fmt.Sprintf("sends %.1f a minute", l.SentPerMinute))
+	}
+	for _, of := range slices.Sorted(maps.Keys(l.Typical)) {
+		y := l.Typical[of]
+		line := fmt.Sprintf("%s takes %s, nine of ten under %s", of, span(y.WholeS), span(y.LateS))
+		if y.RunS > 0 {
+			line += fmt.Sprintf("; it waits %s and runs %s", span(y.WaitS), span(y.RunS))
+		}
+		lines = append(lines, line+fmt.Sprintf(" (learned from %d)", y.Samples))
+	}
+	if h := l.Hooks; h != nil {
+		lines = append(lines, fmt.Sprintf("callbacks: %.0f%% missed, %.1fs behind (%d ends seen)", 100*h.MissRate, h.LagS, h.Seen))
+	}
+	return lines
 }

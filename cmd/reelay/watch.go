@@ -94,6 +94,9 @@ func printEvent(w io.Writer, e events.Event, zone *time.Location) {
 	words := []string{e.Time.In(zone).Format(time.TimeOnly), e.Key().String(), string(e.Type)}
 	if e.Task != nil && !e.Type.Terminal() {
 		words = append(words, describeState(*e.Task))
+		if left := describeLeft(*e.Task, e.Time); left != "" {
+			words = append(words, left)
+		}
 	}
 	if e.Message != "" {
 		words = append(words, clean(e.Message))

@@ -17,3 +17,14 @@ func minimaxLimits() map[string]events.ModelLimits {
 
 // minimaxCrowded is MiniMax's code for too many tasks under way (https://platform.minimax.io/docs/api-reference/errorcode).
 func minimaxCrowded() []string { return []string{"1041"} }
+
+// Limits returns what a provider grants by default; nil if that is no limit, or nobody knows.
+func Limits(name string) map[string]events.ModelLimits {
+	switch name {
+	case Fal:
+		return falLimits()
+	case Minimax:
+		return minimaxLimits()
+	}
+	return nil
+}

@@ -25,6 +25,9 @@ const (
 	memorySuffix   = ".memory"
 )
 
+// MemoryKey is the key in LeaseBucket of what the holders of a lane remember for each other.
+func MemoryKey(lane string) string { return lane + memorySuffix }
+
 var (
 	// ErrLeaseHeld says that somebody else holds the lease.
 	ErrLeaseHeld = errors.New("somebody else holds the lease")
@@ -227,7 +230,7 @@ func (b *Bus) LaneHolder(ctx context.Context, lane string) (Holder, error) {
 
 // Recall reads what the holder of a lane has remembered for the next one into v. What was never remembered changes nothing.
 func (b *Bus) Recall(ctx context.Context, lane string, v any) error {
-	return b.readLease(ctx, lane+memorySuffix, v)
+	return b.readLease(ctx, MemoryKey(lane), v)
 }
 
 // Remember stores what the next holder of a lane should know. Only the holder may.
@@ -242,7 +245,7 @@ func (l *Lease) Remember(ctx context.Context, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	err = l.bus.faults.Do(ctx, "memory", func() error {
-		_, err := l.bus.leases.Put(ctx, l.lane+memorySuffix, value)
+		_, err := l.bus.leases.Put(ctx, MemoryKey(l.lane), value)
 		return err
 	})
 	if err != nil {

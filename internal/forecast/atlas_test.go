@@ -189,6 +189,12 @@ func TestSampleOf(t *testing.T) {
 	}{
 		{"seen running", done, true, 20, 96, 116},
 		{"not seen running", with(func(t *events.Task) { t.StartedAt = at(120) }), true, 0, 0, 116},
+		{"first seen when it had finished", with(func(t *events.Task) {
+			t.Transitions = []events.Transition{{At: *at(20), From: events.PhaseProviderQueued, To: events.PhaseFetching}}
+		}), true, 0, 0, 116},
+		{"fetched after it was seen running", with(func(t *events.Task) {
+			t.Transitions = []events.Transition{{At: *at(20), To: events.PhaseRunning}, {At: *at(110), To: events.PhaseFetching}}
+		}), true, 20, 96, 116},
 		{"start not known", with(func(t *events.Task) { t.StartedAt = nil }), true, 0, 0, 116},
 		{"failed", with(func(t *events.Task) { t.Status = events.StatusFailed }), false, 0, 0, 0},
 		{"late", with(func(t *events.Task) { t.Result = &events.Result{Late: true} }), false, 0, 0, 0},

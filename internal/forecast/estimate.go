@@ -15,16 +15,9 @@ type Line struct {
 	PerSecond float64
 }
 
-// An Estimate is when a task will end.
-type Estimate struct {
-	// Left is the time to the end that it is as likely to take longer than not; four of five ends come between Earliest and Latest.
-	Left, Earliest, Latest time.Duration
-	Pace                   events.Pace
-}
-
 // Estimate tells when t will end, as seen now. ok is false where nothing can be said: for a task that has ended, is in doubt or
 // whose cancel is under way.
-func (f *Forecast) Estimate(t events.Task, now time.Time, line Line) (e Estimate, ok bool) {
+func (f *Forecast) Estimate(t events.Task, now time.Time, line Line) (e events.Estimate, ok bool) {
 	var left quantiles
 	switch t.Phase {
 	case events.PhaseWaiting:
@@ -131,14 +124,4 @@ func (q quantiles) at(p float64) time.Duration {
 	x := p*points - 0.5
 	i := min(max(int(x), 0), points-2)
 	return span(q[i] + (x-float64(i))*(q[i+1]-q[i]))
-}
-
-// Fill writes an estimate into a record, as seen now. Times are whole seconds in UTC: more digits would be noise.
-func (e Estimate) Fill(t *events.Task, now time.Time) {
-	at := func(left time.Duration) *time.Time {
-		v := now.Add(left).UTC().Round(time.Second)
-		return &v
-	}
-	wait := math.Round(e.Left.Seconds()*10) / 10
-	t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest, t.Pace = &wait, at(e.Left), at(e.Earliest), at(e.Latest), e.Pace
 }

@@ -100,6 +100,7 @@ type step struct {
 	t       events.Task
 	written bool
 	newLogs []events.LogLine
+	newPace bool
 	reject  *events.Event
 	err     error
 }
@@ -196,7 +197,8 @@ func (s *step) finish(arrow, note string, e *events.Error) {
 	if possiblyPaid(s.t) == 0 {
 		s.total()
 	}
-	s.t.QueuePosition, s.t.EstimatedWaitS, s.t.ETA, s.t.NotBefore = nil, nil, nil, nil
+	s.t.QueuePosition, s.t.NotBefore, s.t.Pace = nil, nil, ""
+	s.noEstimate()
 	s.move(arrow, note)
 }
 

@@ -46,6 +46,7 @@ func (s *step) observed(tr Observed) {
 		return
 	}
 	notable := s.notable(snap) || len(s.newLogs) > 0
+	notable = s.slowed(tr.Estimate) || notable
 	switch to := phaseOf(snap); {
 	case s.t.Phase == events.PhaseCancelling || to == "" || to == s.t.Phase:
 		if notable {
@@ -62,7 +63,7 @@ func (s *step) observed(tr Observed) {
 		s.started()
 		s.move(arrowFetch, "the provider has finished; its result could not be read yet")
 	}
-	s.estimate()
+	s.estimate(tr.Estimate)
 }
 
 func isAtProvider(p events.Phase) bool {
@@ -129,12 +130,47 @@ func (s *step) progressNote() string {
 	if n := len(s.newLogs); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d new log lines", n))
 	}
+	if s.newPace {
+		parts = append(parts, paceWords(s.t.Pace))
+	}
 	return strings.Join(parts, ", ")
 }
 
-// estimate extrapolates the end from the percentage. Under 3 % it says nothing: the figure would be noise.
-func (s *step) estimate() {
-	s.t.ETA, s.t.EstimatedWaitS = nil, nil
+func paceWords(p events.Pace) string {
+	switch p {
+	case events.PaceSlow:
+		return "slower than most others"
+	case events.PaceCongested:
+		return "slower than usual, as others of late"
+	case events.PaceStuck:
+		return "far slower than others, which end"
+	}
+	return string(p)
+}
+
+// slowed takes over the pace and says whether the task has become slower than others. In the record it never gets better again: a
+// task that hovers between two paces is told of once for each.
+func (s *step) slowed(e *events.Estimate) bool {
+	if e == nil {
+		return false
+	}
+	worse := []events.Pace{"", events.PaceNormal, events.PaceSlow, events.PaceCongested, events.PaceStuck}
+	if slices.Index(worse, e.Pace) <= slices.Index(worse, s.t.Pace) {
+		return false
+	}
+	s.t.Pace = e.Pace
+	s.newPace = e.Pace != events.PaceNormal
+	return s.newPace
+}
+
+// estimate takes over when the task will end, or extrapolates that from the percentage. Under 3 % it says nothing: the figure would
+// be noise. It writes nothing by itself.
+func (s *step) estimate(e *events.Estimate) {
+	s.noEstimate()
+	if e != nil {
+		e.Fill(&s.t, s.m.At)
+		return
+	}
 	if s.t.ProgressPercentage == nil || *s.t.ProgressPercentage < 3 || s.t.StartedAt == nil {
 		return
 	}
@@ -143,6 +179,10 @@ func (s *step) estimate() {
 	eta := s.m.At.Add(left)
 	wait := math.Round(left.Seconds()*10) / 10
 	s.t.ETA, s.t.EstimatedWaitS = &eta, &wait
+}
+
+func (s *step) noEstimate() {
+	s.t.EstimatedWaitS, s.t.ETA, s.t.ETAEarliest, s.t.ETALatest = nil, nil, nil, nil
 }
 
 // logs takes over the lines that are new. Providers show all lines each time, and begin anew when they requeue a task.

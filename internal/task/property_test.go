@@ -24,6 +24,9 @@ type post struct {
 	accepted bool
 }
 
+// paces from good to bad.
+var paces = []events.Pace{events.PaceNormal, events.PaceSlow, events.PaceCongested, events.PaceStuck}
+
 // world applies triggers in any order, repeats them and leaves them out, as crashes, redeliveries and lost messages do.
 type world struct {
 	t        *rapid.T
@@ -179,7 +182,14 @@ func TestAnyOrder(t *testing.T) {
 					observed(0, provider.Snapshot{State: provider.Cancelled}),
 				}).Draw(rt, "snapshot").(task.Observed)
 				tr.Meta = w.meta()
-				w.apply(tr)
+				if rapid.Bool().Draw(rt, "foretold") {
+					tr = foretold(tr, rapid.SampledFrom(paces).Draw(rt, "pace"))
+				}
+				before := slices.Index(paces, w.record.Pace)
+				c := w.apply(tr)
+				if after := slices.Index(paces, c.Task.Pace); !c.Task.Status.Terminal() && after < before {
+					rt.Fatalf("the record forgets that it was %s", w.record.Pace)
+				}
 				if c := w.apply(tr); c.Written {
 					rt.Fatalf("the same snapshot took effect twice: %+v", tr.Snapshot)
 				}

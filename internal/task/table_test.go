@@ -85,6 +85,12 @@ func running(d time.Duration) task.Observed {
 	return observed(d, provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS"})
 }
 
+// foretold is what was observed, with an estimate.
+func foretold(tr task.Observed, p events.Pace) task.Observed {
+	tr.Estimate = &events.Estimate{Left: time.Minute, Earliest: 40 * time.Second, Latest: 2 * time.Minute, Pace: p}
+	return tr
+}
+
 // phases returns a record in each phase.
 func phases(tb testing.TB) map[string]events.Task {
 	park := task.Due{Meta: at(2 * horizon), Horizon: horizon}
@@ -139,6 +145,12 @@ func triggers() []struct {
 		{"observed queued", observed(soon, provider.Snapshot{State: provider.Queued, Word: "IN_QUEUE", Position: ptr(3)})},
 		{"observed running", observed(soon, provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS", Progress: ptr(40.0)})},
 		{"observed result pending", observed(soon, provider.Snapshot{State: provider.Running, ResultPending: true})},
+		{"observed queued, normal", foretold(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceNormal)},
+		{"observed queued, slow", foretold(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceSlow)},
+		{"observed running, normal", foretold(running(soon), events.PaceNormal)},
+		{"observed running, slow", foretold(running(soon), events.PaceSlow)},
+		{"observed running, stuck", foretold(running(soon), events.PaceStuck)},
+		{"observed succeeded, slow", foretold(observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}), events.PaceSlow)},
 		{"observed unknown word", observed(soon, provider.Snapshot{State: provider.Unknown, Word: "PONDERING"})},
 		{"observed succeeded", observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
 		{"observed failed", observed(soon, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},

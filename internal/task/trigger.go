@@ -96,6 +96,8 @@ type Observed struct {
 	Snapshot provider.Snapshot
 	// RawRef names the object that holds a raw result too large for the record.
 	RawRef string
+	// Estimate is when the task will end as of that look, learned from others like it; nil where nothing is known.
+	Estimate *events.Estimate
 }
 
 // LookFailed says that a look at the provider failed. It says nothing about the task, save that repeated "not found" does.

@@ -17,7 +17,8 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) metrics {
 	m := metrics{
 		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_looks_total", Help: "Looks at tasks by result: ok, skipped by the breaker, or the kind of failure.",
+			Name: "reelay_looks_total",
+			Help: "Looks at tasks by result: ok, glance if a list has answered, skipped by the breaker, or the kind of failure.",
 		}, []string{"lane", "result"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_look_retries_total", Help: "Looks that were tried again at once.",

@@ -58,7 +58,13 @@ type HookReader interface {
 	ReadHook(model string, body []byte) (provider.Callback, error)
 }
 
-// A Driver is what the poller needs of a provider.
+// A Glancer is a driver that can answer many looks by one call. ok is false where it cannot, and a look has to be taken. It tells
+// only of tasks that have not ended, as of some seconds ago.
+type Glancer interface {
+	Glance(ctx context.Context, ref json.RawMessage) (snap provider.Snapshot, ok bool)
+}
+
+// A Driver is what the poller needs of a provider. One that is a Glancer is asked by fewer calls.
 type Driver interface {
 	Looker
 	HookReader

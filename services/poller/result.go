@@ -18,18 +18,18 @@ import (
 const maxURLBytes = 4 << 10
 
 // observed makes a trigger of a snapshot of the request with that id; what is too large for a record goes to the object store first.
-func (s *Service) observed(ctx context.Context, c cause, id string, snap provider.Snapshot) (task.Trigger, error) {
+func (s *Service) observed(ctx context.Context, c cause, id string, snap provider.Snapshot) (task.Observed, error) {
 	tr := task.Observed{Meta: c.meta(), ID: id, Snapshot: snap}
 	tr.Snapshot.Outputs = slices.Clone(snap.Outputs)
 	for i := range tr.Snapshot.Outputs {
 		if err := s.shrink(ctx, &tr.Snapshot.Outputs[i]); err != nil {
-			return nil, err
+			return tr, err
 		}
 	}
 	if len(snap.Raw) > events.MaxInlineBytes {
 		ref, err := s.store(ctx, "result-", snap.Raw)
 		if err != nil {
-			return nil, err
+			return tr, err
 		}
 		tr.RawRef = ref
 	}

@@ -121,7 +121,14 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (
 	if !task.Wants(t).Watch {
 		return t, false, nil
 	}
-	snap, err := s.ask(ctx, l, t.ProviderRef)
+	var snap provider.Snapshot
+	seen := false
+	if mayGlance(t, why) {
+		snap, seen = s.glance(ctx, l, t.ProviderRef)
+	}
+	if !seen {
+		snap, err = s.ask(ctx, l, t.ProviderRef)
+	}
 	if errors.Is(err, circuitbreaker.ErrOpen) {
 		return t, false, nil
 	}
@@ -130,9 +137,12 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (
 	}
 	var tr task.Trigger
 	if answered = err == nil; answered {
-		if tr, err = s.observed(ctx, why, t.ProviderID, snap); err != nil {
+		o, err := s.observed(ctx, why, t.ProviderID, snap)
+		if err != nil {
 			return t, true, err
 		}
+		o.Estimate = s.estimate(t, o)
+		tr = o
 	} else {
 		e := provider.AsError(err)
 		s.log.Info("look failed", "task", t.Key(), "kind", e.Kind, "code", e.Code, "reason", e.Message)
@@ -143,6 +153,27 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (
 		s.ended(l, c, why)
 	}
 	return c.Task, answered, err
+}
+
+// mayGlance reports whether what was true of a task some seconds ago will do. It will not where a callback says that it has ended, or
+// a cancel is under way.
+func mayGlance(t events.Task, why cause) bool {
+	return !why.isHook() && t.Phase == events.PhaseRunning && t.Trouble == nil
+}
+
+// glance answers a look at a running task without a call of its own, where the driver can.
+func (s *Service) glance(ctx context.Context, l *lane, ref json.RawMessage) (provider.Snapshot, bool) {
+	g, ok := l.Driver.(Glancer)
+	if !ok {
+		return provider.Snapshot{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookWait)
+	defer cancel()
+	snap, ok := g.Glance(ctx, ref)
+	if ok {
+		s.metrics.looks.WithLabelValues(l.Name, "glance").Inc()
+	}
+	return snap, ok
 }
 
 // ask makes the calls of one look.

@@ -16,6 +16,7 @@ func (s *Service) foretell(t *events.Task, now time.Time) {
 	}
 	if e, ok := s.almanac.Forecast(*t).Estimate(*t, now, line); ok {
 		e.Fill(t, now)
+		t.Pace = e.Pace
 	}
 }
 

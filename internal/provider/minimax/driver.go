@@ -42,6 +42,7 @@ type Driver struct {
 	base   string
 	key    secret.Value
 	client *http.Client
+	sight  sight
 }
 
 // New returns a driver. It fails if the base URL is not https (plain http is for loopback), if the timeout is negative,

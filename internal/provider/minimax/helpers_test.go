@@ -77,6 +77,8 @@ type box struct {
 	driver *minimax.Driver
 	ledger *emulator.Ledger
 	url    string
+	// transport carries the paid requests; http.DefaultTransport if nil.
+	transport http.RoundTripper
 }
 
 func newBox(t testing.TB, o sandbox.Options) box {
@@ -99,7 +101,11 @@ func (b box) submit(t testing.TB, model, input string) provider.Answer {
 		t.Fatal(err)
 	}
 	req.Header = r.Header
-	reply, err := provider.Exchange(provider.NewClient(http.DefaultTransport, 0), req)
+	transport := b.transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	reply, err := provider.Exchange(provider.NewClient(transport, 0), req)
 	if err != nil {
 		t.Fatal(err)
 	}
