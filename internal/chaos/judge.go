@@ -23,7 +23,8 @@ type Evidence struct {
 	Records map[events.Key]events.Task
 	// Stories are the stored events by task, in the order of the stream.
 	Stories map[events.Key][]events.Event
-	// Left are the subjects of the messages that still wait in REELAY_REQUESTS and REELAY_WATCH, and those in REELAY_DEAD.
+	// Left are the subjects of the messages that still wait in REELAY_REQUESTS, REELAY_WATCH and REELAY_HOOKS, and those in
+	// REELAY_DEAD.
 	Left []string
 	// Now is when it was gathered.
 	Now time.Time
@@ -96,6 +97,13 @@ func Judge(e Evidence, sleepers bool) []string {
 	breach := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	for _, line := range e.Open(sleepers) {
 		breach("stuck: %s", line)
+	}
+	for _, j := range e.Jobs {
+		for _, d := range j.Deliveries {
+			if d.Fooled > 0 {
+				breach("hook: %s: %d webhooks about %s (%s) passed that its provider has not signed for us", markerOf(j), d.Fooled, j.ID, d.Notice)
+			}
+		}
 	}
 	paid := e.paid()
 	known := map[events.Key]bool{}

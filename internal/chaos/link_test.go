@@ -91,7 +91,7 @@ func TestLinkFaults(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			target, seen := server(t)
-			l := chaos.OpenLink(t, target, 0, func() chaos.Fault { return row.fault })
+			l := chaos.OpenLink(t, 0, func() chaos.Fault { return row.fault }, target)
 			got, took, err := exchange(t, l.Address())
 			if !bytes.Equal(got, answer[:row.down]) {
 				t.Errorf("%d bytes of the answer, %v, want %d", len(got), err, row.down)
@@ -120,7 +120,7 @@ func TestLinkFaults(t *testing.T) {
 func TestLinkQuiet(t *testing.T) {
 	t.Parallel()
 	target, seen := server(t)
-	l := chaos.OpenLink(t, target, 50*time.Millisecond, func() chaos.Fault { return chaos.Fault{} })
+	l := chaos.OpenLink(t, 50*time.Millisecond, func() chaos.Fault { return chaos.Fault{} }, target)
 	c, err := net.Dial("tcp", l.Address())
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestLinkQuiet(t *testing.T) {
 func TestLinkAllAtOnce(t *testing.T) {
 	t.Parallel()
 	target, seen := server(t)
-	l := chaos.OpenLink(t, target, 0, func() chaos.Fault { return chaos.Fault{Kind: chaos.Cut, After: 10} })
+	l := chaos.OpenLink(t, 0, func() chaos.Fault { return chaos.Fault{Kind: chaos.Cut, After: 10} }, target)
 	begin := time.Now()
 	l.Freeze(100 * time.Millisecond)
 	got, _, _ := exchange(t, l.Address())
