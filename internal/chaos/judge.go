@@ -50,7 +50,8 @@ func markerOf(j emulator.Job) string {
 }
 
 // Open returns what has not come to its end yet, one line each. A task whose submitter was killed with its request out sleeps
-// until the NotAfter of its attempt, for two minutes; it is open unless sleepers may be left so.
+// until the NotAfter of its attempt, for two minutes; it is open unless sleepers may be left so. So is the message that is to wake a
+// poller for the next look at a task which a callback has ended meanwhile: it goes when its time comes, in some minutes.
 func (e Evidence) Open(sleepers bool) []string {
 	var open []string
 	asleep := map[events.Key]bool{}
@@ -68,8 +69,8 @@ func (e Evidence) Open(sleepers bool) []string {
 		}
 	}
 	for _, subject := range e.Left {
-		if _, k, err := events.ParseWatchSubject(subject); err == nil && task.Wants(e.Records[k]).Watch && e.Records[k].Status.Terminal() {
-			continue // given up, and watched for a late result
+		if _, k, err := events.ParseWatchSubject(subject); err == nil && e.Records[k].Status.Terminal() && (sleepers || task.Wants(e.Records[k]).Watch) {
+			continue // or given up, and watched for a late result
 		}
 		open = append(open, "left in its stream: "+subject)
 	}
