@@ -50,8 +50,9 @@ func markerOf(j emulator.Job) string {
 }
 
 // Open returns what has not come to its end yet, one line each. A task whose submitter was killed with its request out sleeps
-// until the NotAfter of its attempt, for two minutes; it is open unless sleepers may be left so. So is the message that is to wake a
-// poller for the next look at a task which a callback has ended meanwhile: it goes when its time comes, in some minutes.
+// until the NotAfter of its attempt, for two minutes; it is open unless sleepers may be left so. So are messages about a task that has
+// ended meanwhile: the one that is to wake a poller for the next look, in some minutes, and a callback that is tried again because
+// the provider did not show yet what it said, for half a minute.
 func (e Evidence) Open(sleepers bool) []string {
 	var open []string
 	asleep := map[events.Key]bool{}
@@ -69,10 +70,15 @@ func (e Evidence) Open(sleepers bool) []string {
 		}
 	}
 	for _, subject := range e.Left {
-		if _, k, err := events.ParseWatchSubject(subject); err == nil && e.Records[k].Status.Terminal() && (sleepers || task.Wants(e.Records[k]).Watch) {
-			continue // or given up, and watched for a late result
+		_, watched, notWatch := events.ParseWatchSubject(subject)
+		_, called, notHook := events.ParseHookSubject(subject)
+		switch {
+		case sleepers && notWatch == nil && e.Records[watched].Status.Terminal():
+		case sleepers && notHook == nil && e.Records[called].Status.Terminal():
+		case notWatch == nil && e.Records[watched].Status.Terminal() && task.Wants(e.Records[watched]).Watch: // for a late result
+		default:
+			open = append(open, "left in its stream: "+subject)
 		}
-		open = append(open, "left in its stream: "+subject)
 	}
 	return open
 }
