@@ -34,7 +34,7 @@ func options() chaos.Options {
 		// The brake on doubts, which the lost replies put on, lets a lane send little more than that.
 		o.Drain = 6*time.Minute + time.Duration(o.Tasks)*time.Second/4
 		if o.Short {
-			o.Drain = 75 * time.Second
+			o.Drain = 3 * time.Minute
 		}
 	}
 	return o

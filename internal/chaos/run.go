@@ -36,8 +36,8 @@ type Options struct {
 	Keys bool
 	// Drain bounds the time in peace until everything has ended.
 	Drain time.Duration
-	// Short says that tasks may be left that only wait for the NotAfter of their attempt, and that a few kinds of fault may
-	// not have been met, because another fault has hidden them.
+	// Short says that tasks may be left that only wait for the NotAfter of their attempt, and messages about tasks that have ended;
+	// that a few kinds of fault may not have been met, because another fault has hidden them; and that pollers look as in a sandbox.
 	Short bool
 }
 
@@ -49,7 +49,7 @@ const (
 	publishWait                = 2 * time.Second
 	decidePause                = 500 * time.Millisecond
 	// maxMissed is how many kinds of fault a short run may miss.
-	maxMissed = 4
+	maxMissed = 6
 	sayPause  = 8 * time.Second
 	// doubtPatience is how long a person leaves a task in doubt to reelay: its callback, or the provider's list, may settle it.
 	doubtPatience = 5 * time.Second
@@ -317,7 +317,7 @@ func (p *person) decide(ctx context.Context, e Evidence, final bool) {
 // drain waits, deciding, until nothing is open any more or the time is up. Now and then it says what it waits for.
 func (p *person) drain(ctx context.Context, o Options) Evidence {
 	begin := time.Now()
-	said := begin
+	said := begin.Add(-sayPause)
 	for {
 		e, err := p.c.gather(ctx, p.asks)
 		open := e.Open(o.Short)
