@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// leaked looks for secrets in every file of the run, logs, journals, streams, buckets and ledgers, and in the metrics: for the keys, and
-// for the MACs of callback URLs, which only the providers may know. The marker, which has to be in the streams, shows that what
-// is in a file can be found.
+// leaked looks for secrets in every file of the run, logs, journals, streams, buckets and ledgers, and in the metrics: for the
+// keys, and for the MACs of callback URLs, which only the providers may know. The marker, which has to be in the streams, shows
+// that what is in a file can be found.
 func (c *cluster) leaked(ctx context.Context, macs map[string]bool) []string {
 	var found []string
 	marked := false

@@ -207,8 +207,8 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	return c
 }
 
-// widen sets limits of the MiniMax lane, as "reelay lanes set" does, that a run does not come to: those of a real account would stretch
-// it to hours. The emulator has the same ones.
+// widen sets limits of the MiniMax lane, as "reelay lanes set" does, that a run does not come to: those of a real account would
+// stretch it to hours. The emulator has the same ones.
 func (c *cluster) widen() {
 	c.t.Helper()
 	value, err := events.Marshal(events.LaneLimits{Models: map[string]events.ModelLimits{

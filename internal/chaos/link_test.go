@@ -167,3 +167,44 @@ func TestLinkAllAtOnce(t *testing.T) {
 		t.Errorf("fired %v, want one freeze", n)
 	}
 }
+
+// Replicas are tried in turn: one that does not listen is passed over, and both get their share.
+func TestLinkTriesReplicas(t *testing.T) {
+	t.Parallel()
+	serve := func(text string) net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, text)
+				_ = c.Close()
+			}
+		}()
+		return l
+	}
+	a, b := serve("a"), serve("b")
+	l := chaos.OpenLink(t, 0, func() chaos.Fault { return chaos.Fault{} }, a.Addr().String(), b.Addr().String())
+	ask := func() string {
+		c, err := net.Dial("tcp", l.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		text, _ := io.ReadAll(c)
+		return string(text)
+	}
+	if got := ask() + ask(); got != "ab" {
+		t.Errorf("answered by %q, want by each in turn", got)
+	}
+	_ = a.Close()
+	if got := ask() + ask(); got != "bb" {
+		t.Errorf("answered by %q, want by the one that listens", got)
+	}
+}

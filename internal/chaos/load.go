@@ -51,8 +51,9 @@ func scripts() []Script {
 	return append(faults, repeat(2*len(faults), Clean)...)
 }
 
-// falFaults and minimaxFaults are the faults of webhooks that tasks ask for. Forged is not for fal: what fal signs for our account, sent to
-// a URL that only it was told, is believed, as nothing else could be. MiniMax signs nothing, and what it says must show to our key.
+// falFaults and minimaxFaults are the faults of webhooks that tasks ask for. Forged is not for fal: what fal has signed for our
+// account, sent to a URL that only fal was told, is believed. MiniMax signs nothing, and what it says must show to our key; a
+// stranger is to it what a forger is.
 func falFaults() []emulator.Fault {
 	return []emulator.Fault{
 		emulator.Delay, emulator.Reorder, emulator.BeforeReply, emulator.BadSignature, emulator.OldTimestamp, emulator.NullPayload,
@@ -176,7 +177,9 @@ func (a *Ask) request(t testing.TB, rng *rand.Rand) []byte {
 // script is the script in the emulators' own words.
 func (a *Ask) script(rng *rand.Rand) emulator.Script {
 	queue, run, position := 200+rng.IntN(800), 200+rng.IntN(1300), rng.IntN(4)
-	s := emulator.Script{QueueMS: &queue, RunMS: &run, Position: &position, Hook: string(a.Hook), HookDelayMS: int(hookDelay.Milliseconds())}
+	s := emulator.Script{
+		QueueMS: &queue, RunMS: &run, Position: &position, Hook: string(a.Hook), HookDelayMS: int(hookDelay.Milliseconds()),
+	}
 	choose := func(ofFal, ofMinimax string) string {
 		if a.fal() {
 			return ofFal
