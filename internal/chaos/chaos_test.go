@@ -31,9 +31,10 @@ func options() chaos.Options {
 		o.Seed = rand.Uint64N(1_000_000)
 	}
 	if o.Drain == 0 {
-		o.Drain = 6 * time.Minute
+		// The brake on doubts, which the lost replies put on, lets a lane send little more than that.
+		o.Drain = 6*time.Minute + time.Duration(o.Tasks)*time.Second/4
 		if o.Short {
-			o.Drain = 75 * time.Second
+			o.Drain = 3 * time.Minute
 		}
 	}
 	return o

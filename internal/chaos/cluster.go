@@ -4,6 +4,9 @@ package chaos
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +19,11 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+	"reelay/internal/account"
+	"reelay/internal/bus"
+	"reelay/internal/emulator/fal"
 )
 
 // The programs of a cluster. Every service has two replicas.
@@ -28,19 +36,35 @@ const (
 	pollerB    = "poller-b"
 	statusA    = "status-a"
 	statusB    = "status-b"
+	webhookA   = "webhook-a"
+	webhookB   = "webhook-b"
 )
+
+// ledgers is the directory of what the providers know.
+const ledgers = "ledgers"
 
 const (
 	// providerQuiet is after how long a silent connection to a provider is closed; an answer that never comes costs this long.
 	providerQuiet = 3 * time.Second
 	reconnectWait = 100 * time.Millisecond
+	// maxStart is how long the services may take to lay out the streams.
+	maxStart = time.Minute
+	// laneRequests in a minute and laneInFlight tasks at once are what MiniMax and its lane let through.
+	laneRequests, laneInFlight = 900, 300
+	// hookShares are the faults that befall webhooks at random; the others are asked for by the tasks.
+	hookShares = "drop=0.1,duplicate=0.1"
 )
 
 // The keys that a run without the sandbox gives to the services. They must turn up nowhere.
 const (
 	canaryFal     = "canary-fal-5b1f0c7e9a"
 	canaryMinimax = "canary-minimax-83d2e4f610"
+	// canaryCallback is the secret of the callback URLs, of the 32 bytes that it must have.
+	canaryCallback = "canary-callback-71c96d08be24a35f"
 )
+
+// callbackKey is canaryCallback as the setting has it.
+func callbackKey() string { return base64.StdEncoding.EncodeToString([]byte(canaryCallback)) }
 
 // A cluster is a running reelay in processes, its faulty network and a client beside it.
 type cluster struct {
@@ -68,7 +92,7 @@ func build(t testing.TB, o Options) string {
 	root := moduleRoot(t)
 	visit(t, root)
 	args := []string{"build", "-o", dir}
-	for _, name := range []string{"natsd", "emulator", "submitter", "poller", "status"} {
+	for _, name := range []string{"natsd", "emulator", "submitter", "poller", "status", "webhook"} {
 		args = append(args, "./cmd/"+name)
 	}
 	cmd := exec.CommandContext(t.Context(), "go", args...)
@@ -126,9 +150,11 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		}
 	})
 	natsAt, falAt, minimaxAt := freeAddress(t), freeAddress(t), freeAddress(t)
-	c.links["nats"] = OpenLink(t, natsAt, 0, newDeck(o.Seed, 11, brokerFaults()).draw)
-	c.links["fal"] = OpenLink(t, falAt, providerQuiet, newDeck(o.Seed, 12, providerFaults()).draw)
-	c.links["minimax"] = OpenLink(t, minimaxAt, providerQuiet, newDeck(o.Seed, 13, providerFaults()).draw)
+	edgeAt := map[string]string{"-a": freeAddress(t), "-b": freeAddress(t)}
+	c.links["nats"] = OpenLink(t, 0, newDeck(o.Seed, 11, brokerFaults()).draw, natsAt)
+	c.links["fal"] = OpenLink(t, providerQuiet, newDeck(o.Seed, 12, providerFaults()).draw, falAt)
+	c.links["minimax"] = OpenLink(t, providerQuiet, newDeck(o.Seed, 13, providerFaults()).draw, minimaxAt)
+	c.links["edge"] = OpenLink(t, providerQuiet, newDeck(o.Seed, 14, providerFaults()).draw, edgeAt["-a"], edgeAt["-b"])
 
 	run := func(name, command string, env []string, args ...string) {
 		ops := ""
@@ -140,20 +166,28 @@ func start(t testing.TB, bin string, o Options) *cluster {
 			slices.Concat(args, []string{"--ops-listen=" + ops})...)
 	}
 	run(broker, "natsd", nil, "--listen="+natsAt, "--store-dir="+filepath.Join(dir, "broker"), "--sync="+o.Sync)
-	run(emulators, "emulator", nil, "--fal-listen="+falAt, "--minimax-listen="+minimaxAt, "--store-dir="+filepath.Join(dir, "ledgers"))
+	run(emulators, "emulator", nil, "--fal-listen="+falAt, "--minimax-listen="+minimaxAt, "--store-dir="+filepath.Join(dir, ledgers),
+		fmt.Sprintf("--minimax-rpm=%d", laneRequests), fmt.Sprintf("--in-flight=%d", laneInFlight),
+		fmt.Sprintf("--seed=%d", o.Seed), "--hook-faults="+hookShares)
 	c.ledgers = []string{"http://" + falAt + "/_emulator/ledger", "http://" + minimaxAt + "/_emulator/ledger"}
 
-	server := "--server=nats://" + c.links["nats"].Address()
+	server, public := "--server=nats://"+c.links["nats"].Address(), "--public-url=http://"+c.links["edge"].Address()
 	providers := []string{
 		server, "--fal-url=http://" + c.links["fal"].Address(), "--fal-platform-url=http://" + c.links["fal"].Address(),
-		"--minimax-url=http://" + c.links["minimax"].Address(),
+		"--minimax-url=http://" + c.links["minimax"].Address(), public,
 	}
-	var keys []string
+	callbacks := []string{"REELAY_CALLBACK_KEY=chaos:" + callbackKey()}
+	keys := slices.Clone(callbacks)
+	sandbox := append(slices.Clone(providers), "--sandbox")
 	if o.Keys {
-		keys = []string{"FAL_KEY=" + canaryFal, "MINIMAX_API_KEY=" + canaryMinimax}
+		keys = append(keys, "FAL_KEY="+canaryFal, "MINIMAX_API_KEY="+canaryMinimax)
 		providers = append(providers, "--poll-interval=5s")
 	} else {
-		providers = append(providers, "--sandbox")
+		providers = sandbox
+	}
+	looking := providers
+	if o.Short { // twice a second, not every five: a task whose webhook is lost is soon found
+		looking = sandbox
 	}
 	// Two submitters of one machine share the directory of their journals, so that one settles what the other left.
 	spending := []string{"--store-dir=" + filepath.Join(dir, "journals")}
@@ -162,12 +196,42 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	}
 	for _, replica := range []string{"-a", "-b"} {
 		run("submitter"+replica, "submitter", keys, slices.Concat(providers, spending)...)
-		run("poller"+replica, "poller", keys, providers...)
+		run("poller"+replica, "poller", keys, looking...)
 		run("status"+replica, "status", nil, server)
+		run("webhook"+replica, "webhook", callbacks, server, public, "--hook-listen="+edgeAt[replica], "--fal-user-id="+fal.DefaultUserID,
+			"--fal-jwks-url=http://"+c.links["fal"].Address()+"/.well-known/jwks.json")
 	}
 	c.direct, c.js = connect(t, natsAt)
 	c.client, c.clientJS = connect(t, c.links["nats"].Address())
+	c.widen()
 	return c
+}
+
+// widen sets limits of the MiniMax lane, as "reelay lanes set" does, that a run does not come to: those of a real account would
+// stretch it to hours. The emulator has the same ones.
+func (c *cluster) widen() {
+	c.t.Helper()
+	value, err := events.Marshal(events.LaneLimits{Models: map[string]events.ModelLimits{
+		events.AnyModel: {Requests: laneRequests}, modelV2: {Requests: laneRequests, InFlight: laneInFlight},
+	}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for begin := time.Now(); ; time.Sleep(reconnectWait) {
+		err := within(c.t.Context(), publishWait, func(ctx context.Context) error {
+			kv, err := c.js.KeyValue(ctx, bus.LaneBucket)
+			if err == nil {
+				_, err = kv.Create(ctx, bus.LimitsKey(account.Minimax), value)
+			}
+			return err
+		})
+		if err == nil || errors.Is(err, jetstream.ErrKeyExists) { // whose first answer was late
+			return
+		}
+		if time.Since(begin) > maxStart {
+			c.t.Fatalf("limits of lane %s: %v", account.Minimax, err)
+		}
+	}
 }
 
 func connect(t testing.TB, address string) (*nats.Conn, jetstream.JetStream) {

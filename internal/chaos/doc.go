@@ -1,15 +1,19 @@
 // Package chaos runs reelay as its users do, as processes that talk over TCP, and breaks it: the broker, the emulated
 // providers and two replicas of each service are killed, paused and stopped at random while tasks are handed in, and the
-// connections between them are cut, reset, half closed, delayed and held up by a proxy of its own. Some of the tasks ask the
-// emulators for faults as well. At the end everything is left in peace, what is in doubt is decided as a person would, by
-// the providers' ledgers, and then Judge compares ledgers, records and events. It is for tests only.
+// connections between them, webhooks included, are cut, reset, half closed, delayed and held up by a proxy of its own. Some of the
+// tasks ask the emulators for faults as well, of their calls and of their webhooks, which are lost, repeated, late, early, cut off,
+// replayed and forged. At the end everything is left in peace, what is in doubt and does not find its way is decided as a person
+// would, by the providers' ledgers, and then Judge compares ledgers, records and events. It is for tests only.
 //
 //	go test ./internal/chaos                                              a short run
-//	go test ./internal/chaos -v -timeout 20m -chaos.tasks=2000 -chaos.kills=500 -run TestChaos
+//	go test ./internal/chaos -v -timeout 40m -chaos.tasks=2000 -chaos.kills=500 -run TestChaos
 //	go test ./internal/chaos -v -chaos.seed=7                             the same schedule again
 //
 // A seed repeats the tasks, the victims, the faults and their order, not the instants at which they meet: a failure is met
 // again statistically. Every kind of fault must have been met at least once, else the run is void; a short one may miss a few.
+//
+// A short run looks at its tasks as often as a sandbox does, for which its pollers hold no keys; a long one as often as with real
+// providers. What MiniMax lets through in a minute is raised in the lane and in the emulator alike.
 //
 // Only processes that the run itself has started are signalled, through their handles; everything listens on loopback.
 package chaos

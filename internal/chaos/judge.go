@@ -23,7 +23,8 @@ type Evidence struct {
 	Records map[events.Key]events.Task
 	// Stories are the stored events by task, in the order of the stream.
 	Stories map[events.Key][]events.Event
-	// Left are the subjects of the messages that still wait in REELAY_REQUESTS and REELAY_WATCH, and those in REELAY_DEAD.
+	// Left are the subjects of the messages that still wait in REELAY_REQUESTS, REELAY_WATCH and REELAY_HOOKS, and those in
+	// REELAY_DEAD.
 	Left []string
 	// Now is when it was gathered.
 	Now time.Time
@@ -49,7 +50,9 @@ func markerOf(j emulator.Job) string {
 }
 
 // Open returns what has not come to its end yet, one line each. A task whose submitter was killed with its request out sleeps
-// until the NotAfter of its attempt, for two minutes; it is open unless sleepers may be left so.
+// until the NotAfter of its attempt, for two minutes; it is open unless sleepers may be left so. So are messages about a task that has
+// ended meanwhile: the one that is to wake a poller for the next look, in some minutes, and a callback that is tried again because
+// the provider did not show yet what it said, for half a minute.
 func (e Evidence) Open(sleepers bool) []string {
 	var open []string
 	asleep := map[events.Key]bool{}
@@ -67,10 +70,15 @@ func (e Evidence) Open(sleepers bool) []string {
 		}
 	}
 	for _, subject := range e.Left {
-		if _, k, err := events.ParseWatchSubject(subject); err == nil && task.Wants(e.Records[k]).Watch && e.Records[k].Status.Terminal() {
-			continue // given up, and watched for a late result
+		_, watched, notWatch := events.ParseWatchSubject(subject)
+		_, called, notHook := events.ParseHookSubject(subject)
+		switch {
+		case sleepers && notWatch == nil && e.Records[watched].Status.Terminal():
+		case sleepers && notHook == nil && e.Records[called].Status.Terminal():
+		case notWatch == nil && e.Records[watched].Status.Terminal() && task.Wants(e.Records[watched]).Watch: // for a late result
+		default:
+			open = append(open, "left in its stream: "+subject)
 		}
-		open = append(open, "left in its stream: "+subject)
 	}
 	return open
 }
@@ -96,6 +104,13 @@ func Judge(e Evidence, sleepers bool) []string {
 	breach := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	for _, line := range e.Open(sleepers) {
 		breach("stuck: %s", line)
+	}
+	for _, j := range e.Jobs {
+		for _, d := range j.Deliveries {
+			if d.Fooled > 0 {
+				breach("hook: %s: %d webhooks about %s (%s) passed that its provider has not signed for us", markerOf(j), d.Fooled, j.ID, d.Notice)
+			}
+		}
 	}
 	paid := e.paid()
 	known := map[events.Key]bool{}

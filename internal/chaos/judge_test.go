@@ -136,7 +136,13 @@ func TestJudge(t *testing.T) {
 			e.Stories[events.Key{Project: "_invalid", ID: "x"}] = story(events.EventRejected)
 		}, []string{"_invalid.x: [rejected]"}},
 		{"a request left", func(e *chaos.Evidence) { e.Left = []string{"reelay.request.chaos.video"} }, []string{"stuck: left in its stream: reelay.request.chaos.video"}},
-		{"a watch left", func(e *chaos.Evidence) { e.Left = []string{"reelay.watch.fal.chaos.kite"} }, []string{"stuck: left in its stream: reelay.watch.fal.chaos.kite"}},
+		{"a watch of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.watch.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.watch.fal.chaos.x"}},
+		{"a watch that wakes for nothing", func(e *chaos.Evidence) { e.Left = []string{"reelay.watch.fal.chaos.kite"} }, nil},
+		{"a callback of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.hook.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.hook.fal.chaos.x"}},
+		{"a callback that is tried again", func(e *chaos.Evidence) { e.Left = []string{"reelay.hook.fal.chaos.kite"} }, nil},
+		{"a forged callback believed", func(e *chaos.Evidence) {
+			e.Jobs[0].Deliveries = []emulator.Delivery{{Notice: "COMPLETED", Tries: 1, Accepted: 1}, {Notice: "x", Forged: 1, Fooled: 1}}
+		}, []string{"hook: kite: 1 webhooks about j1 (x) passed"}},
 		{"a watch for a late result", func(e *chaos.Evidence) {
 			e.Left = []string{"reelay.watch.fal.chaos.kite"}
 			change(e, func(t *events.Task) { t.LateUntil = &now })
@@ -170,5 +176,46 @@ func TestSleepersAreOpenInALongRun(t *testing.T) {
 	submitting(now.Add(time.Minute))(&e)
 	if open := e.Open(false); len(open) != 1 || !strings.Contains(open[0], "submitting") {
 		t.Errorf("open %q, want the one that sleeps", open)
+	}
+	e = sound()
+	e.Left = []string{"reelay.watch.fal.chaos.kite", "reelay.hook.fal.chaos.kite"}
+	if open := e.Open(false); len(open) != 2 {
+		t.Errorf("open %q, want the messages that sleep", open)
+	}
+}
+
+// What a callback has brought is told from what others have found, and doubts from replies that were overtaken.
+func TestRinging(t *testing.T) {
+	t.Parallel()
+	accepted := func(source string) func(*events.Task) {
+		return func(t *events.Task) {
+			t.ProviderID = "j1"
+			t.Attempts[0].OutcomeAt = &now
+			t.Attempts[0].Evidence = []events.Evidence{
+				{At: now.Add(-time.Second), Source: "reply", Note: "timeout"},
+				{At: now, Source: source, Note: "j1"},
+				{At: now.Add(time.Second), Source: "hook", Note: "second id for one attempt: j2"},
+			}
+		}
+	}
+	for _, row := range []struct {
+		source                    string
+		doubted                   bool
+		brought, overtook, healed int
+	}{
+		{"hook", true, 1, 0, 1},
+		{"hook", false, 1, 1, 0},
+		{"list", true, 0, 0, 1},
+		{"reply", false, 0, 0, 0},
+	} {
+		e := sound()
+		change(&e, accepted(row.source))
+		if row.doubted {
+			e.Stories[kite] = story(events.EventQueued, events.EventInDoubt, events.EventSubmitted, events.EventCompleted)
+		}
+		r := e.Ringing()
+		if r.Brought != row.brought || r.Overtook != row.overtook || r.Healed[row.source] != row.healed {
+			t.Errorf("%s, in doubt %v: %+v", row.source, row.doubted, r)
+		}
 	}
 }

@@ -42,9 +42,9 @@ const (
 // maxDial bounds the connection to a target.
 const maxDial = 2 * time.Second
 
-// A Link is a TCP proxy on loopback in front of one listener that breaks connections as it is told.
+// A Link is a TCP proxy on loopback in front of the listeners of one service that breaks connections as it is told.
 type Link struct {
-	target   string
+	targets  []string
 	quiet    time.Duration
 	plan     func() Fault
 	listener net.Listener
@@ -52,18 +52,20 @@ type Link struct {
 	closed   chan struct{}
 
 	mu     sync.Mutex
+	dials  int
 	conns  map[*pair]struct{}
 	frozen time.Time
 	healed bool
 	fired  map[FaultKind]int
 }
 
-// OpenLink starts a proxy for target, "host:port". plan is asked for the fault of each new connection; quiet is how long a
-// connection may say nothing, 0 for any time. The link is closed at the end of the test.
-func OpenLink(t testing.TB, target string, quiet time.Duration, plan func() Fault) *Link {
+// OpenLink starts a proxy for targets, "host:port" each: replicas, of which each connection goes to the next that listens. plan is
+// asked for the fault of each new connection; quiet is how long a connection may say nothing, 0 for any time. The link is closed
+// at the end of the test.
+func OpenLink(t testing.TB, quiet time.Duration, plan func() Fault, targets ...string) *Link {
 	t.Helper()
 	l := &Link{
-		target: target, quiet: quiet, plan: plan, closed: make(chan struct{}), conns: map[*pair]struct{}{}, fired: map[FaultKind]int{},
+		targets: targets, quiet: quiet, plan: plan, closed: make(chan struct{}), conns: map[*pair]struct{}{}, fired: map[FaultKind]int{},
 	}
 	var err error
 	if l.listener, err = net.Listen("tcp", freeAddress(t)); err != nil {
@@ -141,7 +143,7 @@ func (l *Link) accept() {
 }
 
 func (l *Link) serve(client *net.TCPConn) {
-	server, err := net.DialTimeout("tcp", l.target, maxDial)
+	server, err := l.dial()
 	if err != nil {
 		_ = client.SetLinger(0) // as if nobody had listened
 		_ = client.Close()
@@ -162,6 +164,20 @@ func (l *Link) serve(client *net.TCPConn) {
 	l.mu.Lock()
 	delete(l.conns, p)
 	l.mu.Unlock()
+}
+
+// dial connects to the targets in turn, beginning with another one each time.
+func (l *Link) dial() (server net.Conn, err error) {
+	l.mu.Lock()
+	first := l.dials
+	l.dials++
+	l.mu.Unlock()
+	for i := range l.targets {
+		if server, err = net.DialTimeout("tcp", l.targets[(first+i)%len(l.targets)], maxDial); err == nil {
+			break
+		}
+	}
+	return server, err
 }
 
 // pump copies one direction until its end or its fault.

@@ -91,7 +91,7 @@ func TestLinkFaults(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			target, seen := server(t)
-			l := chaos.OpenLink(t, target, 0, func() chaos.Fault { return row.fault })
+			l := chaos.OpenLink(t, 0, func() chaos.Fault { return row.fault }, target)
 			got, took, err := exchange(t, l.Address())
 			if !bytes.Equal(got, answer[:row.down]) {
 				t.Errorf("%d bytes of the answer, %v, want %d", len(got), err, row.down)
@@ -120,7 +120,7 @@ func TestLinkFaults(t *testing.T) {
 func TestLinkQuiet(t *testing.T) {
 	t.Parallel()
 	target, seen := server(t)
-	l := chaos.OpenLink(t, target, 50*time.Millisecond, func() chaos.Fault { return chaos.Fault{} })
+	l := chaos.OpenLink(t, 50*time.Millisecond, func() chaos.Fault { return chaos.Fault{} }, target)
 	c, err := net.Dial("tcp", l.Address())
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func TestLinkQuiet(t *testing.T) {
 func TestLinkAllAtOnce(t *testing.T) {
 	t.Parallel()
 	target, seen := server(t)
-	l := chaos.OpenLink(t, target, 0, func() chaos.Fault { return chaos.Fault{Kind: chaos.Cut, After: 10} })
+	l := chaos.OpenLink(t, 0, func() chaos.Fault { return chaos.Fault{Kind: chaos.Cut, After: 10} }, target)
 	begin := time.Now()
 	l.Freeze(100 * time.Millisecond)
 	got, _, _ := exchange(t, l.Address())
@@ -165,5 +165,46 @@ func TestLinkAllAtOnce(t *testing.T) {
 	l.CutAll()
 	if n := l.Fired(); n[chaos.Freeze] != 1 {
 		t.Errorf("fired %v, want one freeze", n)
+	}
+}
+
+// Replicas are tried in turn: one that does not listen is passed over, and both get their share.
+func TestLinkTriesReplicas(t *testing.T) {
+	t.Parallel()
+	serve := func(text string) net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, text)
+				_ = c.Close()
+			}
+		}()
+		return l
+	}
+	a, b := serve("a"), serve("b")
+	l := chaos.OpenLink(t, 0, func() chaos.Fault { return chaos.Fault{} }, a.Addr().String(), b.Addr().String())
+	ask := func() string {
+		c, err := net.Dial("tcp", l.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		text, _ := io.ReadAll(c)
+		return string(text)
+	}
+	if got := ask() + ask(); got != "ab" {
+		t.Errorf("answered by %q, want by each in turn", got)
+	}
+	_ = a.Close()
+	if got := ask() + ask(); got != "bb" {
+		t.Errorf("answered by %q, want by the one that listens", got)
 	}
 }

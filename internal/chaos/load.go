@@ -51,6 +51,31 @@ func scripts() []Script {
 	return append(faults, repeat(2*len(faults), Clean)...)
 }
 
+// falFaults and minimaxFaults are the faults of webhooks that tasks ask for. Forged is not for fal: what fal has signed for our
+// account, sent to a URL that only fal was told, is believed. MiniMax signs nothing, and what it says must show to our key; a
+// stranger is to it what a forger is.
+func falFaults() []emulator.Fault {
+	return []emulator.Fault{
+		emulator.Delay, emulator.Reorder, emulator.BeforeReply, emulator.BadSignature, emulator.OldTimestamp, emulator.NullPayload,
+		emulator.Truncated, emulator.Stranger,
+	}
+}
+
+func minimaxFaults() []emulator.Fault {
+	return []emulator.Fault{
+		emulator.Delay, emulator.Reorder, emulator.BeforeReply, emulator.NullPayload, emulator.Truncated, emulator.Forged,
+		emulator.NumericChallenge,
+	}
+}
+
+// hookFaults are the cards of a run: the webhooks of one task in two are sound but for what befalls them at random.
+func hookFaults(faults []emulator.Fault) []emulator.Fault {
+	return append(faults, make([]emulator.Fault, len(faults))...)
+}
+
+// hookDelay is how long delayed webhooks are held back.
+const hookDelay = 4 * time.Second
+
 // maxRateRefusals is how many tasks of a run are refused for the account's rate, a short run having fewer.
 const maxRateRefusals = 4
 
@@ -65,8 +90,10 @@ const (
 	MinimaxV2 API = "minimax_v2"
 )
 
+// modelV2 is the model of MinimaxV2. It has limits of its own.
+const modelV2 = "MiniMax-H3"
+
 func apis() []API {
-	// V2 takes thirty unfinished tasks at a time and then refuses the whole account for a minute.
 	return append(append(append(repeat(3, FalVideo), repeat(2, FalImage)...), repeat(3, MinimaxV1)...), repeat(2, MinimaxV2)...)
 }
 
@@ -76,13 +103,18 @@ type Ask struct {
 	Type   events.TaskType
 	API    API
 	Script Script
-	Body   []byte
+	// Hook is what befalls the task's webhooks, empty for nothing.
+	Hook emulator.Fault
+	Body []byte
 }
+
+func (a *Ask) fal() bool { return a.API == FalVideo || a.API == FalImage }
 
 // plan makes the tasks of a run.
 func plan(t testing.TB, seed uint64, n int) []Ask {
 	t.Helper()
 	scriptOf, apiOf := newDeck(seed, 1, scripts()), newDeck(seed, 2, apis())
+	falHook, minimaxHook := newDeck(seed, 4, hookFaults(falFaults())), newDeck(seed, 5, hookFaults(minimaxFaults()))
 	rng := rand.New(rand.NewPCG(seed, 3))
 	asks := make([]Ask, n)
 	// Spread over the run, so that one hold of an account does not meet the next.
@@ -92,6 +124,11 @@ func plan(t testing.TB, seed uint64, n int) []Ask {
 		if a.Script == Clean && refused < refusals && i >= refused*n/(2*refusals) {
 			a.Script = RefusedRate
 			refused++
+		}
+		if a.fal() {
+			a.Hook = falHook.draw()
+		} else {
+			a.Hook = minimaxHook.draw()
 		}
 		a.Body = a.request(t, rng)
 		asks[i] = a
@@ -119,7 +156,7 @@ func (a *Ask) request(t testing.TB, rng *rand.Rand) []byte {
 		r.Provider, r.Model = "minimax", "MiniMax-Hailuo-2.3"
 		input["prompt"] = prompt
 	case MinimaxV2:
-		r.Provider, r.Model = "minimax", "MiniMax-H3"
+		r.Provider, r.Model = "minimax", modelV2
 		input["content"] = []map[string]string{{"type": "text", "text": prompt}}
 		input["resolution"], input["duration"], input["ratio"] = "768P", 5, "16:9"
 	}
@@ -140,10 +177,11 @@ func (a *Ask) request(t testing.TB, rng *rand.Rand) []byte {
 // script is the script in the emulators' own words.
 func (a *Ask) script(rng *rand.Rand) emulator.Script {
 	queue, run, position := 200+rng.IntN(800), 200+rng.IntN(1300), rng.IntN(4)
-	s := emulator.Script{QueueMS: &queue, RunMS: &run, Position: &position}
-	fal := a.API == FalVideo || a.API == FalImage
+	s := emulator.Script{
+		QueueMS: &queue, RunMS: &run, Position: &position, Hook: string(a.Hook), HookDelayMS: int(hookDelay.Milliseconds()),
+	}
 	choose := func(ofFal, ofMinimax string) string {
-		if fal {
+		if a.fal() {
 			return ofFal
 		}
 		return ofMinimax
