@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,8 +71,9 @@ func TestLead(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			bubble(t, func(b *broker) {
-				var faulty failpoint.Outcome
-				plan := func(string) failpoint.Outcome { return faulty }
+				var faulty atomic.Pointer[failpoint.Outcome]
+				faulty.Store(&failpoint.Outcome{})
+				plan := func(string) failpoint.Outcome { return *faulty.Load() }
 				first, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: plan})
 				b.ok(err)
 				second := b.open()
@@ -84,7 +86,7 @@ func TestLead(t *testing.T) {
 				if s.String() != "+first" {
 					b.Fatalf("%s", &s)
 				}
-				faulty = row.faults
+				faulty.Store(&row.faults)
 				if row.stop {
 					stopFirst()
 				}
@@ -100,7 +102,7 @@ func TestLead(t *testing.T) {
 				if b.ok(err); h.Name != "second" || time.Since(h.Since) > time.Minute {
 					b.Errorf("the holder is %+v", h)
 				}
-				faulty = failpoint.Outcome{}
+				faulty.Store(&failpoint.Outcome{})
 				stopFirst()
 				stopSecond()
 				if h, err := second.LaneHolder(b.Context(), "fal"); err != nil || h.Name != "" {
@@ -114,10 +116,9 @@ func TestLead(t *testing.T) {
 // TestLeadKeepsWhatItHas: an answer that is lost now and then ends no lease, and takes none away from whoever has it.
 func TestLeadKeepsWhatItHas(t *testing.T) {
 	bubble(t, func(b *broker) {
-		n := 0
+		var n atomic.Int64
 		plan := func(point string) failpoint.Outcome {
-			n++
-			return failpoint.Outcome{LoseAnswer: point == "lease" && n%3 == 1}
+			return failpoint.Outcome{LoseAnswer: point == "lease" && n.Add(1)%3 == 1}
 		}
 		on, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: plan})
 		b.ok(err)
@@ -130,7 +131,7 @@ func TestLeadKeepsWhatItHas(t *testing.T) {
 		if s.String() != "+first" {
 			b.Errorf("%s", &s)
 		}
-		if n < 1_000 {
+		if n := n.Load(); n < 1_000 {
 			b.Errorf("%d renewals in an hour", n)
 		}
 	})
