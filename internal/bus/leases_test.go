@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -214,6 +215,35 @@ func TestLastChange(t *testing.T) {
 		on.Conn().Close()
 		if _, err := on.LastChange(b.Context()); err == nil {
 			b.Error("no error without a broker")
+		}
+	})
+}
+
+// TestForeignLease: a lease that no process can have written is taken by nobody, and said aloud.
+func TestForeignLease(t *testing.T) {
+	bubble(t, func(b *broker) {
+		var told strings.Builder
+		on, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: slog.New(slog.NewTextHandler(&told, nil))})
+		b.ok(err)
+		kv, err := on.JetStream().KeyValue(b.Context(), bus.LeaseBucket)
+		b.ok(err)
+		_, err = kv.PutString(b.Context(), "fal", "nonsense")
+		b.ok(err)
+		var s terms
+		var leading int
+		stop := b.lead(on, "first", &s, &leading)
+		time.Sleep(time.Minute)
+		if s.String() != "" {
+			b.Errorf("%s", &s)
+		}
+		b.ok(kv.Delete(b.Context(), "fal"))
+		time.Sleep(2 * time.Second)
+		if s.String() != "+first" {
+			b.Errorf("after it was deleted: %s", &s)
+		}
+		stop()
+		if !strings.Contains(told.String(), bus.ErrUnreadable.Error()) {
+			b.Errorf("told: %s", &told)
 		}
 	})
 }
