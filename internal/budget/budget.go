@@ -254,7 +254,7 @@ func change(ctx context.Context, b *bus.Bus, s bus.Scope, day string, step func(
 		var n Counter
 		revision, err := b.Counter(ctx, s, day, &n)
 		switch {
-		case errors.Is(err, bus.ErrUnreadable):
+		case errors.Is(err, bus.ErrUnreadable), err == nil && !n.valid():
 			n = Counter{} // of no cap: nothing is reserved in it before the records are counted into it
 		case err != nil:
 			return err

@@ -242,3 +242,26 @@ func TestUnreadableCounter(t *testing.T) {
 		}
 	})
 }
+
+// TestImpossibleCounter: amounts that no reservation makes count as one that cannot be read; above all they open no cap.
+func TestImpossibleCounter(t *testing.T) {
+	for _, counter := range []string{
+		`{"cap":1,"counted_micros":9223372036854775807,"reserved_micros":{"99999999999":9}}`, `{"cap":1,"counted_micros":-50000000}`,
+		`{"cap":1,"reserved_micros":{"99999999999":-50000000}}`,
+	} {
+		bubble(t, func(l *lab) {
+			b := l.bus(nil)
+			k := l.budget(b)
+			l.cap(b, bus.AllScope, 10)
+			now := time.Now()
+			kv, err := b.JetStream().KeyValue(l.Context(), bus.SpendBucket)
+			l.must(err)
+			_, err = kv.PutString(l.Context(), now.UTC().Format(time.DateOnly)+".all", counter)
+			l.must(err)
+			_, err = k.Reserve(l.Context(), budget.Ask{Project: "demo", Lane: "fal", At: now, USD: new(11.0)})
+			if !errors.Is(err, budget.ErrUncounted) {
+				l.Errorf("%s: 11 of 10: %v", counter, err)
+			}
+		})
+	}
+}

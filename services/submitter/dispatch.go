@@ -64,7 +64,7 @@ func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) err
 	case err != nil:
 		return err
 	}
-	l.recall(m.Models)
+	l.recall(m.Models, time.Now())
 	if err := s.catchUp(term); err != nil {
 		return err
 	}

@@ -325,11 +325,17 @@ type learned struct {
 }
 
 // recall takes in what the dispatcher before has learned.
-func (l *lane) recall(models map[string]learned) {
+func (l *lane) recall(models map[string]learned, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, f := range l.families {
 		m := models[name]
+		if !m.Rate.Valid() || !m.Crowd.Valid() {
+			m = learned{}
+		}
+		if latest := now.Add(maxRetryAfter); m.Held.After(latest) { // by a clock that was ahead
+			m.Held = latest
+		}
 		f.rate, f.crowd, f.held = m.Rate, m.Crowd, m.Held
 	}
 }

@@ -152,3 +152,34 @@ func TestUnreadableRecord(t *testing.T) {
 		}
 	})
 }
+
+// TestStrangeFigures: figures that no dispatcher stores, in what was learned of a lane and in its switch, break nothing when the provider
+// refuses, and keep no lane from sending.
+func TestStrangeFigures(t *testing.T) {
+	rows := []struct{ name, memory, laneSwitch, code string }{
+		{"negative streak", `{"models":{"*":{"rate":{"limit":3,"streak":-5},"crowd":{"limit":-1}}}}`, `{}`, "rate"},
+		{"held for ever", `{"models":{"*":{"held":"2999-01-01T00:00:00Z"}}}`, `{}`, "rate"},
+		{"negative tries", `{}`, `{"paused":true,"until":"2020-01-01T00:00:00Z","tries":-9}`, "quota"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			inWorld(t, nil, func(w *world) {
+				var refused atomic.Bool
+				w.put(bus.LeaseBucket, "acme.memory", row.memory)
+				w.set("acme", row.laneSwitch)
+				w.provider.rule(func(_ time.Time, taken []call) string {
+					if len(taken) == 0 && !refused.Swap(true) {
+						return row.code
+					}
+					return ""
+				})
+				w.ask("demo", 2, "")
+				w.start()
+				time.Sleep(20 * minute)
+				if n := len(w.provider.taken()); n != 2 {
+					w.Errorf("%d of 2 taken", n)
+				}
+			})
+		})
+	}
+}
