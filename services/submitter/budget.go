@@ -78,8 +78,8 @@ func (s *Service) reserve(ctx context.Context, l *lane, t *events.Task, at time.
 	if err == nil {
 		return h, time.Time{}
 	}
-	key := t.Key()
 	l.unsent()
+	key := t.Key()
 	l.giveBack(key)
 	var over *budget.OverError
 	if !errors.As(err, &over) {

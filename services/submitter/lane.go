@@ -158,22 +158,16 @@ func (l *lane) hold(until time.Time) {
 // reach takes in whether the provider could be reached by a request that was begun at a time. While it cannot be, requests are rare:
 // each leaves its trace in a record, and none gets anywhere.
 func (l *lane) reach(reached bool, begun time.Time) {
-	if reached {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.away = 0
-		return
-	}
-	now := time.Now()
 	l.mu.Lock()
-	late := !begun.After(l.missed) // it was on its way already when another did not get through
-	if !late {
-		l.away, l.missed = l.away+1, now
-	}
-	wait := min(time.Second<<min(l.away-1, 16), maxAwayWait)
-	l.mu.Unlock()
-	if !late {
-		l.hold(now.Add(wait))
+	defer l.mu.Unlock()
+	switch {
+	case reached:
+		l.away = 0
+	case begun.After(l.missed): // else it was on its way already when another did not get through
+		l.away, l.missed = l.away+1, time.Now()
+		if until := l.missed.Add(min(time.Second<<min(l.away-1, 16), maxAwayWait)); until.After(l.held) {
+			l.held = until
+		}
 	}
 }
 

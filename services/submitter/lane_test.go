@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"reelay/events"
@@ -205,4 +206,34 @@ func TestLaneWakesForRoom(t *testing.T) {
 	if got, _ := drain(l, 2); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("then %v is sent", got)
 	}
+}
+
+// TestLaneReach: a lane waits longer each time that its provider cannot be reached, once for all that were on their way together, and
+// one that comes late changes nothing after another got through.
+func TestLaneReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := emptyLane()
+		waits := func(want time.Duration) {
+			t.Helper()
+			if got := max(time.Until(l.held), 0); got != want {
+				t.Errorf("waits %v, want %v", got, want)
+			}
+		}
+		begun := time.Now()
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+			time.Sleep(time.Minute)
+			begun = time.Now()
+			time.Sleep(time.Second)
+			for range 4 {
+				l.reach(false, begun)
+			}
+			waits(want * time.Second)
+		}
+		time.Sleep(time.Minute)
+		l.reach(true, time.Now())
+		l.reach(false, begun)
+		waits(0)
+		l.reach(false, time.Now())
+		waits(time.Second)
+	})
 }
