@@ -127,8 +127,9 @@ type Ask struct {
 
 // A Hold is money set aside for one attempt. A nil Hold is of an attempt that no cap covers.
 type Hold struct {
-	at    time.Time
-	parts []part
+	// at is the time of the attempt, made that of the reservation, by both clocks.
+	at, made time.Time
+	parts    []part
 }
 
 // part is what is taken of one cap.
@@ -143,10 +144,15 @@ func (h *Hold) Fresh() error {
 		return nil
 	}
 	// By both clocks: one stands still while the machine sleeps, the other can be set.
-	if now := time.Now(); now.Sub(h.at) > freshFor || now.Round(0).Sub(h.at.Round(0)) > freshFor {
+	if now := time.Now(); now.Sub(h.made) > freshFor || now.Round(0).Sub(h.at.Round(0)) > freshFor {
 		return ErrStale
 	}
 	return nil
+}
+
+// scopes returns what an attempt counts for, the special before the general.
+func scopes(a Ask) []bus.Scope {
+	return []bus.Scope{bus.ProjectScope(a.Project), bus.LaneScope(a.Lane), bus.AllScope}
 }
 
 // covering returns the caps that count for a.
@@ -161,7 +167,7 @@ func (b *Budget) covering(ctx context.Context, a Ask) (map[bus.Scope]bus.Cap, er
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	caps := map[bus.Scope]bus.Cap{}
-	for _, s := range []bus.Scope{bus.ProjectScope(a.Project), bus.LaneScope(a.Lane), bus.AllScope} {
+	for _, s := range scopes(a) {
 		if c, ok := b.caps[s]; ok {
 			caps[s] = c
 		}
@@ -172,12 +178,16 @@ func (b *Budget) covering(ctx context.Context, a Ask) (map[bus.Scope]bus.Cap, er
 // Reserve takes the money for one attempt out of every cap that covers it, or out of none: it fails with an *OverError, with
 // ErrUncounted, ErrUnknown, or an error of the broker. After the last, money may be reserved that nobody spends, for Horizon.
 func (b *Budget) Reserve(ctx context.Context, a Ask) (*Hold, error) {
+	h := &Hold{at: a.At, made: time.Now()}
 	caps, err := b.covering(ctx, a)
 	if err != nil || len(caps) == 0 {
 		return nil, err
 	}
-	h := &Hold{at: a.At}
-	for s, c := range caps {
+	for _, s := range scopes(a) { // in this order always: where more than one is used up, the first is told
+		c, ok := caps[s]
+		if !ok {
+			continue
+		}
 		amount := toMicros(c.UnknownUSD)
 		if a.USD != nil {
 			amount = toMicros(*a.USD)
@@ -243,7 +253,10 @@ func change(ctx context.Context, b *bus.Bus, s bus.Scope, day string, step func(
 	for try := range maxTries {
 		var n Counter
 		revision, err := b.Counter(ctx, s, day, &n)
-		if err != nil {
+		switch {
+		case errors.Is(err, bus.ErrUnreadable), err == nil && !n.valid():
+			n = Counter{} // of no cap: nothing is reserved in it before the records are counted into it
+		case err != nil:
 			return err
 		}
 		write, err := step(&n, revision > 0)

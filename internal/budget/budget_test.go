@@ -215,3 +215,53 @@ func TestNobodyKnows(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// TestUnreadableCounter: nothing is paid by a counter that cannot be read, and it heals as soon as the records are counted.
+func TestUnreadableCounter(t *testing.T) {
+	bubble(t, func(l *lab) {
+		b := l.bus(nil)
+		k := l.budget(b)
+		c := l.cap(b, bus.AllScope, 10)
+		now := time.Now()
+		kv, err := b.JetStream().KeyValue(l.Context(), bus.SpendBucket)
+		l.must(err)
+		_, err = kv.PutString(l.Context(), now.UTC().Format(time.DateOnly)+".all", `{"counted_micros":"none"}`)
+		l.must(err)
+		ask := budget.Ask{Project: "demo", Lane: "fal", At: now, USD: new(4.0)}
+		if _, err := k.Reserve(l.Context(), ask); !errors.Is(err, budget.ErrUncounted) {
+			l.Errorf("by a counter that cannot be read: %v", err)
+		}
+		r := budget.NewRecords(now)
+		r.Add(now, 5)
+		_, err = budget.Count(l.Context(), b, bus.AllScope, c, now, r)
+		l.must(err)
+		_, err = k.Reserve(l.Context(), ask)
+		l.must(err)
+		if _, err := k.Reserve(l.Context(), ask); !errors.Is(err, budget.ErrOver) {
+			l.Errorf("9 of 10 and 4 more: %v", err)
+		}
+	})
+}
+
+// TestImpossibleCounter: amounts that no reservation makes count as one that cannot be read; above all they open no cap.
+func TestImpossibleCounter(t *testing.T) {
+	for _, counter := range []string{
+		`{"cap":1,"counted_micros":9223372036854775807,"reserved_micros":{"99999999999":9}}`, `{"cap":1,"counted_micros":-50000000}`,
+		`{"cap":1,"reserved_micros":{"99999999999":-50000000}}`,
+	} {
+		bubble(t, func(l *lab) {
+			b := l.bus(nil)
+			k := l.budget(b)
+			l.cap(b, bus.AllScope, 10)
+			now := time.Now()
+			kv, err := b.JetStream().KeyValue(l.Context(), bus.SpendBucket)
+			l.must(err)
+			_, err = kv.PutString(l.Context(), now.UTC().Format(time.DateOnly)+".all", counter)
+			l.must(err)
+			_, err = k.Reserve(l.Context(), budget.Ask{Project: "demo", Lane: "fal", At: now, USD: new(11.0)})
+			if !errors.Is(err, budget.ErrUncounted) {
+				l.Errorf("%s: 11 of 10: %v", counter, err)
+			}
+		})
+	}
+}

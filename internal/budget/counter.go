@@ -3,6 +3,8 @@ package budget
 import (
 	"math"
 	"time"
+
+	"reelay/internal/bus"
 )
 
 // Horizon is how long a reservation counts before the records alone do.
@@ -35,6 +37,21 @@ func (c Counter) total() micros {
 		sum += m
 	}
 	return sum
+}
+
+const (
+	// maxMicros bounds an amount, as bus.MaxCapUSD does a cap, and maxMinutes how many are told apart, so that no sum overflows.
+	maxMicros  = micros(bus.MaxCapUSD * 1e6)
+	maxMinutes = 2 * 24 * 60
+)
+
+// valid reports whether the counter can be what reservations and records make.
+func (c Counter) valid() bool {
+	ok := c.CountedMicros >= 0 && c.CountedMicros <= maxMicros && len(c.ReservedMicros) <= maxMinutes
+	for _, m := range c.ReservedMicros {
+		ok = ok && m >= 0 && m <= maxMicros
+	}
+	return ok
 }
 
 func minute(at time.Time) int64 { return at.Unix() / 60 }

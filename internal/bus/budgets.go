@@ -125,6 +125,7 @@ func (b *Bus) FollowCaps(ctx context.Context, handle func(Scope, *Cap)) error {
 }
 
 // Counter reads the counter of a scope and day (2006-01-02) into value, as JSON, and returns its revision; 0 where there is none.
+// One that cannot be read fails with ErrUnreadable, and has its revision all the same.
 func (b *Bus) Counter(ctx context.Context, s Scope, day string, value any) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
@@ -132,11 +133,11 @@ func (b *Bus) Counter(ctx context.Context, s Scope, day string, value any) (uint
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return 0, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(entry.Value(), value)
-	}
 	if err != nil {
 		return 0, fmt.Errorf("counter of %s on %s: %w", s, day, err)
+	}
+	if err := json.Unmarshal(entry.Value(), value); err != nil {
+		return entry.Revision(), fmt.Errorf("%w: counter of %s on %s: %w", ErrUnreadable, s, day, err)
 	}
 	return entry.Revision(), nil
 }

@@ -28,6 +28,8 @@ var (
 	ErrOldServer = errors.New("nats-server 2.15 or newer is needed")
 	// ErrConflict says that a record changed since it was read, or that it exists already.
 	ErrConflict = errors.New("the record was changed by someone else")
+	// ErrUnreadable says that a stored value is not what this build stores there. Reading it again does not help.
+	ErrUnreadable = errors.New("the stored value cannot be read")
 	// ErrNotFound says that there is no such record.
 	ErrNotFound = errors.New("no such task")
 )

@@ -61,6 +61,7 @@ func DecodeLaneSwitch(value []byte) LaneSwitch {
 	if err := json.Unmarshal(value, &s); err != nil {
 		return LaneSwitch{Paused: true, Reason: "the switch holds no readable JSON"}
 	}
+	s.Tries = max(s.Tries, 0)
 	return s
 }
 

@@ -93,7 +93,10 @@ func (b *Bus) acquire(ctx context.Context, lane, holder string, ttl time.Duratio
 	switch {
 	case err == nil:
 		var h Holder
-		if json.Unmarshal(entry.Value(), &h) != nil || h.Name != holder {
+		if err := json.Unmarshal(entry.Value(), &h); err != nil {
+			return nil, fmt.Errorf("%w: lease of %s, which nobody can take before it is deleted: %w", ErrUnreadable, lane, err)
+		}
+		if h.Name != holder {
 			return nil, fmt.Errorf("%w: %s", ErrLeaseHeld, h.Name)
 		}
 		// Taken by this process, and the answer was lost. How long it still lives is not known.
@@ -228,7 +231,8 @@ func (b *Bus) LaneHolder(ctx context.Context, lane string) (Holder, error) {
 	return h, b.readLease(ctx, lane, &h)
 }
 
-// Recall reads what the holder of a lane has remembered for the next one into v. What was never remembered changes nothing.
+// Recall reads what the holder of a lane has remembered for the next one into v. What was never remembered changes nothing. It
+// fails with ErrUnreadable, or with an error of the broker.
 func (b *Bus) Recall(ctx context.Context, lane string, v any) error {
 	return b.readLease(ctx, MemoryKey(lane), v)
 }
@@ -261,11 +265,11 @@ func (b *Bus) readLease(ctx context.Context, key string, v any) error {
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
-	if err == nil {
-		err = json.Unmarshal(entry.Value(), v)
-	}
 	if err != nil {
 		return fmt.Errorf("%s in %s: %w", key, LeaseBucket, err)
+	}
+	if err := json.Unmarshal(entry.Value(), v); err != nil {
+		return fmt.Errorf("%w: %s in %s: %w", ErrUnreadable, key, LeaseBucket, err)
 	}
 	return nil
 }

@@ -3,8 +3,10 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,8 +72,9 @@ func TestLead(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			bubble(t, func(b *broker) {
-				var faulty failpoint.Outcome
-				plan := func(string) failpoint.Outcome { return faulty }
+				var faulty atomic.Pointer[failpoint.Outcome]
+				faulty.Store(&failpoint.Outcome{})
+				plan := func(string) failpoint.Outcome { return *faulty.Load() }
 				first, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: plan})
 				b.ok(err)
 				second := b.open()
@@ -84,7 +87,7 @@ func TestLead(t *testing.T) {
 				if s.String() != "+first" {
 					b.Fatalf("%s", &s)
 				}
-				faulty = row.faults
+				faulty.Store(&row.faults)
 				if row.stop {
 					stopFirst()
 				}
@@ -100,7 +103,7 @@ func TestLead(t *testing.T) {
 				if b.ok(err); h.Name != "second" || time.Since(h.Since) > time.Minute {
 					b.Errorf("the holder is %+v", h)
 				}
-				faulty = failpoint.Outcome{}
+				faulty.Store(&failpoint.Outcome{})
 				stopFirst()
 				stopSecond()
 				if h, err := second.LaneHolder(b.Context(), "fal"); err != nil || h.Name != "" {
@@ -114,10 +117,9 @@ func TestLead(t *testing.T) {
 // TestLeadKeepsWhatItHas: an answer that is lost now and then ends no lease, and takes none away from whoever has it.
 func TestLeadKeepsWhatItHas(t *testing.T) {
 	bubble(t, func(b *broker) {
-		n := 0
+		var n atomic.Int64
 		plan := func(point string) failpoint.Outcome {
-			n++
-			return failpoint.Outcome{LoseAnswer: point == "lease" && n%3 == 1}
+			return failpoint.Outcome{LoseAnswer: point == "lease" && n.Add(1)%3 == 1}
 		}
 		on, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: plan})
 		b.ok(err)
@@ -130,7 +132,7 @@ func TestLeadKeepsWhatItHas(t *testing.T) {
 		if s.String() != "+first" {
 			b.Errorf("%s", &s)
 		}
-		if n < 1_000 {
+		if n := n.Load(); n < 1_000 {
 			b.Errorf("%d renewals in an hour", n)
 		}
 	})
@@ -213,6 +215,35 @@ func TestLastChange(t *testing.T) {
 		on.Conn().Close()
 		if _, err := on.LastChange(b.Context()); err == nil {
 			b.Error("no error without a broker")
+		}
+	})
+}
+
+// TestForeignLease: a lease that no process can have written is taken by nobody, and said aloud.
+func TestForeignLease(t *testing.T) {
+	bubble(t, func(b *broker) {
+		var told strings.Builder
+		on, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: slog.New(slog.NewTextHandler(&told, nil))})
+		b.ok(err)
+		kv, err := on.JetStream().KeyValue(b.Context(), bus.LeaseBucket)
+		b.ok(err)
+		_, err = kv.PutString(b.Context(), "fal", "nonsense")
+		b.ok(err)
+		var s terms
+		var leading int
+		stop := b.lead(on, "first", &s, &leading)
+		time.Sleep(time.Minute)
+		if s.String() != "" {
+			b.Errorf("%s", &s)
+		}
+		b.ok(kv.Delete(b.Context(), "fal"))
+		time.Sleep(2 * time.Second)
+		if s.String() != "+first" {
+			b.Errorf("after it was deleted: %s", &s)
+		}
+		stop()
+		if !strings.Contains(told.String(), bus.ErrUnreadable.Error()) {
+			b.Errorf("told: %s", &told)
 		}
 	})
 }

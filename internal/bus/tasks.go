@@ -21,7 +21,7 @@ const (
 	codePerSubjectFull = 10077
 )
 
-// Get reads a record and its revision. It fails with ErrNotFound. The answer may be stale; only Put decides.
+// Get reads a record and its revision. It fails with ErrNotFound or ErrUnreadable. The answer may be stale; only Put decides.
 func (b *Bus) Get(ctx context.Context, k events.Key) (events.Task, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
@@ -33,6 +33,9 @@ func (b *Bus) Get(ctx context.Context, k events.Key) (events.Task, uint64, error
 		return events.Task{}, 0, fmt.Errorf("read of %s: %w", k, err)
 	}
 	t, err := events.DecodeTask(entry.Value())
+	if err != nil {
+		err = fmt.Errorf("%w: record %s: %w", ErrUnreadable, k, err)
+	}
 	return t, entry.Revision(), err
 }
 

@@ -250,6 +250,9 @@ func (j *Journal) append(e Entry, sync bool) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	if len(line) >= maxLineBytes { // it could not be read back, nor what comes after it
+		return fmt.Errorf("journal: a line of %d bytes; at most %d can be read", len(line), maxLineBytes)
+	}
 	n, err := j.file.Write(append(line, '\n'))
 	j.size += int64(n)
 	if err == nil && sync {

@@ -459,3 +459,15 @@ func TestStartedAtOnce(t *testing.T) {
 		t.Errorf("%d files are left, want one", n)
 	}
 }
+
+// TestTooLong: an answer that could not be read back is refused, and takes nothing with it.
+func TestTooLong(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir, nil)
+	must(t, j.Begin(entry("me", 1)), j.Gate("me"))
+	if err := j.Answer("me", journal.Answer{Outcome: "in_doubt", Error: &events.Error{Message: strings.Repeat("x", 2<<20)}}); err == nil {
+		t.Error("two megabytes are taken")
+	}
+	must(t, j.Begin(entry("other", 2)))
+	wantStates(t, open(t, afterCrash(t, dir), nil), "me gated", "other begun")
+}

@@ -26,6 +26,19 @@ type Learned struct {
 	Streak int `json:"streak,omitempty"`
 }
 
+// maxLearned bounds what is believed of a stored figure.
+const maxLearned = 1 << 30
+
+// Valid reports whether l can have been learned. One that was stored by something else is not to be used.
+func (l Learned) Valid() bool {
+	for _, n := range []int{l.Limit, l.Refused, l.Taken, l.Step, l.Patience, l.Streak} {
+		if n < 0 || n > maxLearned {
+			return false
+		}
+	}
+	return true
+}
+
 // Cap returns the limit to keep: the lower of the configured one and what was learned; 0 for none.
 func (l *Learned) Cap(configured int) int {
 	if l.Limit == 0 || configured > 0 && configured < l.Limit {

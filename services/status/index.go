@@ -96,7 +96,9 @@ type index struct {
 	generation uint64
 
 	// current: the watch is up and has delivered all that existed when it began. built closes when that is so the first time.
-	current   atomic.Bool
+	current atomic.Bool
+	// seen is the revision of the newest change that was taken in.
+	seen      atomic.Uint64
 	built     chan struct{}
 	buildOnce sync.Once
 }
@@ -145,11 +147,13 @@ func (x *index) apply(u bus.Update) {
 		x.current.Store(true)
 		x.batches.wake()
 		x.buildOnce.Do(func() { close(x.built) })
+		return
 	case u.Task == nil:
 		x.set(u.Key, nil)
 	default:
 		x.set(u.Key, newEntry(u.Task, u.Revision, x.generation))
 	}
+	x.seen.Store(u.Revision)
 }
 
 // set replaces the entry of k; nil removes it. The lock is held.

@@ -17,6 +17,8 @@ import (
 const (
 	// countEvery is how often the records are counted into the counters of the caps.
 	countEvery = 15 * time.Second
+	// catchUpTick is how often is looked whether the index has caught up.
+	catchUpTick = 50 * time.Millisecond
 	// daySeconds is the length of a day in UTC.
 	daySeconds = 24 * 60 * 60
 	// unpriced stands for an amount that nobody knows.
@@ -246,11 +248,11 @@ func (s *Service) countSpending(ctx context.Context) {
 		if len(caps) > 0 {
 			again = time.After(countEvery)
 		}
+		now := time.Now().UTC()
+		if len(caps) > 0 && !s.caughtUp(ctx) {
+			caps = nil // some of what was recorded before now may be missing
+		}
 		for scope, c := range caps {
-			if !s.index.current.Load() {
-				break // some of the records may be missing
-			}
-			now := time.Now().UTC()
 			if _, err := budget.Count(ctx, s.o.Bus, scope, c, now, s.index.records(scope, c, now)); err != nil && ctx.Err() == nil {
 				s.log.Warn("what was spent today is not counted", "scope", scope.String(), "error", err)
 			}
@@ -262,6 +264,25 @@ func (s *Service) countSpending(ctx context.Context) {
 		case <-again:
 		}
 	}
+}
+
+// caughtUp waits until the index knows all that was recorded before it was asked, for countEvery at most.
+func (s *Service) caughtUp(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, countEvery)
+	defer cancel()
+	last, err := s.o.Bus.LastChange(ctx)
+	if err != nil {
+		s.log.Warn("what was spent today is not counted", "error", err)
+		return false
+	}
+	for !s.index.current.Load() || s.index.seen.Load() < last {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(catchUpTick):
+		}
+	}
+	return true
 }
 
 // records adds up what the records say of a scope on the day of now.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -220,4 +221,41 @@ func TestEntrySize(t *testing.T) {
 	if size := unsafe.Sizeof(entry{}) + unsafe.Sizeof(payment{}); size > 320 {
 		t.Errorf("an entry with one payment has %d bytes", size)
 	}
+}
+
+// TestCountsWhatWasRecorded: an index that lags behind the records, as after a standstill of its process, counts nothing until it has
+// caught up: what it does not know yet would be taken for money that nobody has spent.
+func TestCountsWhatWasRecorded(t *testing.T) {
+	inLab(t, Options{}, func(t *testing.T, l *lab) {
+		time.Sleep(6 * time.Hour)
+		late := paid(in(waiting("a", "late", 1), events.PhaseRunning, events.StatusInProgress), attempt(1, time.Now().Add(-time.Hour), 5))
+		l.put(late)
+		l.stop()
+		err := <-l.done
+		l.done <- err
+		l.setCap(bus.AllScope, `{"daily_usd":10}`)
+		s, err := New(Options{Bus: l.bus, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+		must(t, err)
+		s.index.apply(bus.Update{Ready: true})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer cancel()
+		all.Go(func() { s.followCaps(ctx) })
+		all.Go(func() { s.countSpending(ctx) })
+		counter := func() (c budget.Counter, revision uint64) {
+			revision, err := l.bus.Counter(ctx, bus.AllScope, time.Now().UTC().Format(time.DateOnly), &c)
+			must(t, err)
+			return c, revision
+		}
+		time.Sleep(4 * countEvery)
+		if c, revision := counter(); revision != 0 {
+			t.Errorf("counted without the newest record: %+v", c)
+		}
+		s.index.apply(bus.Update{Key: late.Key(), Revision: l.revision(late.Key()), Task: &late})
+		time.Sleep(2 * countEvery)
+		if c, _ := counter(); c.USD() != 5 {
+			t.Errorf("counted: %+v", c)
+		}
+	})
 }

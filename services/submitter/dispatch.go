@@ -29,6 +29,8 @@ const (
 	refusedWait = 10 * time.Second
 	// catchUpTick is how often whoever takes a lane over looks whether it knows all.
 	catchUpTick = 50 * time.Millisecond
+	// catchUpWait is how long that may take. One that does not get to know all, whatever keeps it, lets another have the lane.
+	catchUpWait = time.Minute
 )
 
 // errStopping vetoes what has not left yet when the service stops.
@@ -54,10 +56,15 @@ func (s *Service) dispatch(ctx context.Context, l *lane) error {
 // lead takes a lane over and sends its tasks until term ends. What it has begun goes on under ctx.
 func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) error {
 	var m memory
-	if err := s.o.Bus.Recall(term, l.Name, &m); err != nil {
+	err := s.o.Bus.Recall(term, l.Name, &m)
+	switch {
+	case errors.Is(err, bus.ErrUnreadable):
+		s.log.Error("what the dispatcher before has learned is lost", "lane", l.Name, "error", err)
+		m = memory{}
+	case err != nil:
 		return err
 	}
-	l.recall(m.Models)
+	l.recall(m.Models, time.Now())
 	if err := s.catchUp(term); err != nil {
 		return err
 	}
@@ -88,8 +95,14 @@ func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) err
 	}
 }
 
-// catchUp waits until everything is known that was acknowledged before now: also what the dispatcher before has sent.
+// errBehind says that the watch of the records does not get as far as they were.
+var errBehind = errors.New("the records are not all known yet")
+
+// catchUp waits until everything is known that was acknowledged before now: also what the dispatcher before has sent. It fails with
+// errBehind when that takes longer than catchUpWait.
 func (s *Service) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, catchUpWait, errBehind)
+	defer cancel()
 	last, err := s.o.Bus.LastChange(ctx)
 	if err != nil {
 		return err
@@ -199,12 +212,15 @@ func (s *Service) send(ctx context.Context, l *lane, lease *bus.Lease, key event
 	}
 	owner := e.Owner
 	begun := time.Now()
+	reached := false
 	reply, err := s.poster.Post(context.WithoutCancel(ctx), permit, req, func(postCtx context.Context) error {
+		reached = true
 		if err := hold.Fresh(); err != nil {
 			return err
 		}
 		return s.gate(postCtx, ctx, l, lease, key, owner)
 	})
+	l.reach(reached || err == nil, begun)
 	reply, err = withoutURL(reply, err, callbackURL)
 	answer := s.classify(ctx, l, intended, begun, reply, err)
 	if err := s.o.Journal.Answer(owner, answer); err != nil {

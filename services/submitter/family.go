@@ -37,7 +37,10 @@ type family struct {
 // A project is what one project uses of a family.
 type project struct {
 	requests quota.Window[slot]
-	inFlight int
+	// tasks counts those that are known, inFlight those of them that take a place.
+	tasks, inFlight int
+	// held: nothing of it is sent before.
+	held time.Time
 }
 
 func newFamily(l events.ModelLimits, shares map[string]events.ProjectShare) *family {
@@ -64,6 +67,7 @@ func (f *family) project(name string) *project {
 // add takes in what is known of a task, drop takes it out again.
 func (f *family) add(s *standing, now time.Time) {
 	p := f.project(s.key.Project)
+	p.tasks++
 	if s.waiting && !s.reserved {
 		if s.notBefore.After(now) {
 			heap.Push(&f.later, &place{standing: s})
@@ -115,6 +119,9 @@ func (f *family) drop(s *standing) {
 		p.requests.Free(r.slot)
 		f.taken.Free(r.slot)
 	}
+	if p.tasks--; p.tasks == 0 {
+		delete(f.projects, s.key.Project)
+	}
 }
 
 // next takes the task out of line whose turn it is, if one may be sent. Without one it says when to look again; 0 for not before
@@ -145,10 +152,11 @@ func (f *family) next(now time.Time) (k events.Key, ok bool, wait time.Duration)
 	}
 	t, ok := f.queue.Take(func(name string) bool {
 		share := f.shares[name]
-		if share.InFlight == 0 && share.Requests == 0 {
-			return true
+		p := f.projects[name] // it has a task in line
+		if d := p.held.Sub(now); d > 0 {
+			wait = sooner(wait, d)
+			return false
 		}
-		p := f.project(name)
 		if share.InFlight > 0 && p.inFlight >= share.InFlight {
 			return false
 		}

@@ -31,8 +31,11 @@ type lane struct {
 	order    []string // of families, those first whose turn it is
 	tasks    map[events.Key]*standing
 	sending  int
-	held     time.Time // nothing at all is sent before: the breaker is open
-	swept    time.Time
+	held     time.Time // nothing at all is sent before: the breaker is open, or the provider is away
+	// away counts the times in a row that the provider could not be reached, missed is when it was the last time.
+	away   int
+	missed time.Time
+	swept  time.Time
 }
 
 func newLane(l Lane, log *slog.Logger) *lane {
@@ -43,6 +46,9 @@ func newLane(l Lane, log *slog.Logger) *lane {
 	n.limit(events.LaneLimits{}, time.Now())
 	return n
 }
+
+// maxAwayWait bounds the time between two tries to reach a provider that is away.
+const maxAwayWait = 30 * time.Second
 
 // nudge makes sure that whoever waits on a channel looks again.
 func nudge(c chan struct{}) {
@@ -95,11 +101,11 @@ func (l *lane) put(k events.Key, t *events.Task, generation uint64, now time.Tim
 		s = newStanding(t)
 		s.generation = generation
 		if old != nil {
-			s.reserved = old.reserved
+			s.reserved, s.turn = old.reserved, old.turn
 			s.generation = max(generation, old.generation)
 		}
 	case old != nil && old.reserved: // what is being sent takes its place until it is done
-		s = &standing{key: k, model: old.model, reserved: true}
+		s = &standing{key: k, model: old.model, reserved: true, turn: old.turn}
 	}
 	l.replace(k, old, s, now)
 }
@@ -114,7 +120,7 @@ func (l *lane) replace(k events.Key, old, s *standing, now time.Time) {
 		l.tasks[k] = s
 		l.family(s).add(s, now)
 	}
-	if s != nil || old != nil && old.atProvider {
+	if s != nil || old != nil && (old.atProvider || old.reserved) {
 		nudge(l.wake)
 	}
 }
@@ -149,6 +155,44 @@ func (l *lane) hold(until time.Time) {
 	}
 }
 
+// reach takes in whether the provider could be reached by a request that was begun at a time. While it cannot be, requests are rare:
+// each leaves its trace in a record, and none gets anywhere.
+func (l *lane) reach(reached bool, begun time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case reached:
+		l.away = 0
+	case begun.After(l.missed): // else it was on its way already when another did not get through
+		l.away, l.missed = l.away+1, time.Now()
+		if until := l.missed.Add(min(time.Second<<min(l.away-1, 16), maxAwayWait)); until.After(l.held) {
+			l.held = until
+		}
+	}
+}
+
+// holdProject keeps the tasks of a project from being sent until then.
+func (l *lane) holdProject(k events.Key, until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.of(k); f != nil {
+		f.project(k.Project).held = until
+	}
+}
+
+// giveBack gives back the turn of a task of which nothing was sent, so that the next need not keep its distance to it.
+func (l *lane) giveBack(k events.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.of(k)
+	if f == nil {
+		return
+	}
+	if s := l.tasks[k]; f.sent.Equal(s.turn.at) {
+		f.sent = s.turn.before
+	}
+}
+
 // next reserves the task whose turn it is: what it takes is taken until finish. Without one it says when to look again; 0 for not
 // before the next change. The families of models take turns.
 func (l *lane) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
@@ -159,6 +203,7 @@ func (l *lane) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
 	}
 	for i, name := range l.order {
 		f := l.families[name]
+		before := f.sent
 		k, ok, d := f.next(now)
 		if !ok {
 			wait = sooner(wait, d)
@@ -166,7 +211,7 @@ func (l *lane) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
 		}
 		s := l.tasks[k]
 		f.drop(s)
-		s.reserved = true
+		s.reserved, s.turn = true, turn{now, before}
 		f.add(s, now)
 		l.sending++
 		l.order = append(slices.Delete(l.order, i, i+1), name)
@@ -274,11 +319,17 @@ type learned struct {
 }
 
 // recall takes in what the dispatcher before has learned.
-func (l *lane) recall(models map[string]learned) {
+func (l *lane) recall(models map[string]learned, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, f := range l.families {
 		m := models[name]
+		if !m.Rate.Valid() || !m.Crowd.Valid() {
+			m = learned{}
+		}
+		if latest := now.Add(maxRetryAfter); m.Held.After(latest) { // by a clock that was ahead
+			m.Held = latest
+		}
 		f.rate, f.crowd, f.held = m.Rate, m.Crowd, m.Held
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"reelay/events"
@@ -162,4 +163,77 @@ func TestLaneAgainstModel(t *testing.T) {
 			t.Fatalf("seed %d: %d held back, want %d", seed, len(got), len(model)-len(want))
 		}
 	}
+}
+
+// TestLaneForgetsProjects: a lane keeps nothing of projects whose tasks it has forgotten, whoever makes up new ones.
+func TestLaneForgetsProjects(t *testing.T) {
+	l := emptyLane()
+	for n := range 100 {
+		k := events.Key{Project: fmt.Sprint("p", n), ID: "t"}
+		l.see(k, &events.Task{ID: k.ID, Project: k.Project, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon}, 0, noon)
+		l.see(k, nil, 0, noon)
+	}
+	for name, f := range l.families {
+		if n := len(f.projects); n > 0 {
+			t.Errorf("family %s knows %d projects", name, n)
+		}
+	}
+}
+
+// TestLaneWakesForRoom: a task whose record is gone while it is sent leaves its place in flight, and whoever waits for that is woken.
+func TestLaneWakesForRoom(t *testing.T) {
+	l := newLane(Lane{Name: "fal", InFlight: 2, Defaults: map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}}, slog.New(slog.DiscardHandler))
+	put(l, "a", 0, 0, 0)
+	put(l, "b", 0, 1, 0)
+	k, ok, _ := l.next(noon)
+	if !ok || k.ID != "a" {
+		t.Fatalf("%v, %v", k, ok)
+	}
+	l.see(k, nil, 0, noon)
+	if got, wait := drain(l, 1); got != nil || wait != 0 {
+		t.Fatalf("%v and %v although one is in flight", got, wait)
+	}
+	select {
+	case <-l.wake:
+	default:
+	}
+	l.finish(k, nil, noon, noon)
+	select {
+	case <-l.wake:
+	default:
+		t.Error("nobody is woken")
+	}
+	if got, _ := drain(l, 2); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("then %v is sent", got)
+	}
+}
+
+// TestLaneReach: a lane waits longer each time that its provider cannot be reached, once for all that were on their way together, and
+// one that comes late changes nothing after another got through.
+func TestLaneReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := emptyLane()
+		waits := func(want time.Duration) {
+			t.Helper()
+			if got := max(time.Until(l.held), 0); got != want {
+				t.Errorf("waits %v, want %v", got, want)
+			}
+		}
+		begun := time.Now()
+		for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+			time.Sleep(time.Minute)
+			begun = time.Now()
+			time.Sleep(time.Second)
+			for range 4 {
+				l.reach(false, begun)
+			}
+			waits(want * time.Second)
+		}
+		time.Sleep(time.Minute)
+		l.reach(true, time.Now())
+		l.reach(false, begun)
+		waits(0)
+		l.reach(false, time.Now())
+		waits(time.Second)
+	})
 }

@@ -29,7 +29,9 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 	case errors.Is(err, paid.ErrNotSent):
 		s.metrics.submits.WithLabelValues(l.Name, journal.NotSent).Inc()
 		l.unsent()
-		return journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: err.Error()}, Wait: unsentWait}
+		return journal.Answer{Outcome: journal.NotSent, Error: &events.Error{
+			Message: provider.Clip(err.Error(), events.MaxMessageBytes), // it may repeat what a stranger sent
+		}, Wait: unsentWait}
 	case err != nil:
 		answer.Err = &provider.Error{Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: err.Error()}
 	default:

@@ -79,7 +79,7 @@ func TestWindow(t *testing.T) {
 func TestInFlight(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {InFlight: 5}}, func(w *world) {
 		w.provider.rule(func(_ time.Time, taken []call) string {
-			if inFlight := len(taken) - w.ended; inFlight >= 5 {
+			if inFlight := len(taken) - int(w.ended.Load()); inFlight >= 5 {
 				w.Errorf("request number %d although %d are in flight", len(taken)+1, inFlight)
 			}
 			return ""
@@ -89,11 +89,11 @@ func TestInFlight(t *testing.T) {
 		for n := range 30 {
 			time.Sleep(20 * time.Second)
 			taken := w.provider.taken()
-			if len(taken) != 5+w.ended {
-				w.Fatalf("%d taken after %d have ended", len(taken), w.ended)
+			if len(taken) != 5+int(w.ended.Load()) {
+				w.Fatalf("%d taken after %d have ended", len(taken), w.ended.Load())
 			}
 			k := events.Key{Project: "demo", ID: taken[n].task}
-			w.ended++ // at the provider first
+			w.ended.Add(1) // at the provider first
 			w.end(k)
 			time.Sleep(time.Second) // a request that a crash cuts off is in doubt, and rightly takes a place for long
 			if r := all[n%2]; n%7 == 0 {
@@ -152,7 +152,7 @@ func TestLearns(t *testing.T) {
 func TestCrowded(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.provider.rule(func(_ time.Time, taken []call) string {
-			if len(taken)-w.ended >= 3 {
+			if len(taken)-int(w.ended.Load()) >= 3 {
 				return "crowded"
 			}
 			return ""
@@ -163,7 +163,7 @@ func TestCrowded(t *testing.T) {
 		since := time.Now()
 		for n := range 20 {
 			time.Sleep(minute)
-			w.ended++
+			w.ended.Add(1)
 			w.end(events.Key{Project: "demo", ID: w.provider.taken()[n].task})
 		}
 		time.Sleep(minute)

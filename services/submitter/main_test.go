@@ -13,6 +13,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,8 +45,11 @@ type world struct {
 	limits   map[string]events.ModelLimits
 	client   *bus.Bus
 	book     *record.Book
+	// dial, where set, connects to the provider.
+	dial func() (net.Conn, error)
 	// ids counts the requests, ended the tasks that the test has ended.
-	ids, ended int
+	ids   int
+	ended atomic.Int64
 }
 
 // inWorld runs f in a bubble. To the broker's own clock, which is outside of it, messages of a bubble's year 2000 are expired: so its
@@ -125,6 +129,9 @@ func (r *replica) restart() {
 		Dial: func(context.Context, string, string) (net.Conn, error) {
 			r.dialled()
 			time.Sleep(r.pause())
+			if r.w.dial != nil {
+				return r.w.dial()
+			}
 			return r.w.provider.dial()
 		},
 	})

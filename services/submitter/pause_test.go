@@ -3,6 +3,7 @@ package submitter_test
 import (
 	"encoding/json"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,9 +64,10 @@ func TestRefusedAccount(t *testing.T) {
 	for _, code := range []string{"quota", "auth"} {
 		t.Run(code, func(t *testing.T) {
 			inWorld(t, nil, func(w *world) {
-				refuse := true
+				var refuse atomic.Bool
+				refuse.Store(true)
 				w.provider.rule(func(time.Time, []call) string {
-					if refuse {
+					if refuse.Load() {
 						return code
 					}
 					return ""
@@ -90,7 +92,7 @@ func TestRefusedAccount(t *testing.T) {
 				if n, _ := w.provider.refused(began); n != refused+3 {
 					w.Errorf("%d tries in twelve minutes, want 3", n-refused)
 				}
-				refuse = false
+				refuse.Store(false)
 				time.Sleep(10 * minute)
 				w.wantEvents(events.EventPaused, events.EventResumed)
 				if n := len(w.provider.taken()); n != 50 {
@@ -104,9 +106,10 @@ func TestRefusedAccount(t *testing.T) {
 // TestResumedByPerson: a person need not wait for the next try, and what a person has paused reelay does not resume.
 func TestResumedByPerson(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		w.provider.rule(func(time.Time, []call) string {
-			if refuse {
+			if refuse.Load() {
 				return "quota"
 			}
 			return ""
@@ -114,7 +117,7 @@ func TestResumedByPerson(t *testing.T) {
 		w.ask("demo", 20, "")
 		w.start()
 		time.Sleep(10 * time.Second)
-		refuse = false
+		refuse.Store(false)
 		w.set("acme", `{"paused":false,"reason":"paid","by":"ann"}`)
 		time.Sleep(10 * time.Second)
 		if n := len(w.provider.taken()); n < 16 {

@@ -96,6 +96,13 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (
 		if errors.Is(err, bus.ErrNotFound) {
 			return nil, s.orphan(key, tr)
 		}
+		if errors.Is(err, bus.ErrUnreadable) {
+			if strange++; strange > maxStrange {
+				s.metrics.orphans.Inc()
+				s.log.Error("the record of a paid request cannot be read; its outcome stays in the journal", "task", key, "error", err)
+				return nil, false
+			}
+		}
 		s.log.Error("outcome of a submit is not recorded yet", "task", key, "outcome", fmt.Sprintf("%T", tr), "error", err)
 		select {
 		case <-work.Done():

@@ -23,11 +23,15 @@ type standing struct {
 	atProvider bool
 	// reserved is set while this process sends the task; whatever its record says, it takes a slot and a place in flight.
 	reserved bool
+	turn     turn // while reserved
 	// requests are the attempts that the provider may still count.
 	requests []request
 	// generation is the watch that has seen the record last.
 	generation uint64
 }
+
+// A turn is when a task was taken out of line to be sent, and when another of its family had been before it.
+type turn struct{ at, before time.Time }
 
 // A request is one paid attempt.
 type request struct {
