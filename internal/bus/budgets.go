@@ -96,32 +96,20 @@ func isAmount(usd float64) bool { return usd >= 0 && usd <= MaxCapUSD }
 // FollowCaps calls handle with every cap there is, then with an empty scope, and then with every change, until ctx ends; a nil
 // cap is one that was taken away. handle must be quick. A key that is no scope is logged and left out.
 func (b *Bus) FollowCaps(ctx context.Context, handle func(Scope, *Cap)) error {
-	w, err := b.budgets.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch of %s: %w", BudgetBucket, err)
-	}
-	defer func() { _ = w.Stop() }() // it ends with ctx anyway
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return fmt.Errorf("watch of %s ended", BudgetBucket)
-			case entry == nil:
-				handle("", nil)
-			case !Scope(entry.Key()).Valid():
-				b.log.Error("foreign key in the bucket of caps", "key", entry.Key())
-			case entry.Operation() == jetstream.KeyValuePut:
-				c := DecodeCap(entry.Value())
-				c.Revision, c.SetAt = entry.Revision(), entry.Created()
-				handle(Scope(entry.Key()), &c)
-			default:
-				handle(Scope(entry.Key()), nil)
-			}
+	return follow(ctx, b.budgets, func(entry jetstream.KeyValueEntry) {
+		switch {
+		case entry == nil:
+			handle("", nil)
+		case !Scope(entry.Key()).Valid():
+			b.log.Error("foreign key in the bucket of caps", "key", entry.Key())
+		case entry.Operation() == jetstream.KeyValuePut:
+			c := DecodeCap(entry.Value())
+			c.Revision, c.SetAt = entry.Revision(), entry.Created()
+			handle(Scope(entry.Key()), &c)
+		default:
+			handle(Scope(entry.Key()), nil)
 		}
-	}
+	})
 }
 
 // Counter reads the counter of a scope and day (2006-01-02) into value, as JSON, and returns its revision; 0 where there is none.

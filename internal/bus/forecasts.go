@@ -61,27 +61,15 @@ func (b *Bus) ChangeForecast(ctx context.Context, key string, change func(stored
 // FollowForecasts calls handle with every forecast there is and then with every change, until ctx ends. A nil value is a key that was
 // deleted. handle must be quick.
 func (b *Bus) FollowForecasts(ctx context.Context, handle func(key string, value []byte)) error {
-	w, err := b.forecasts.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch of %s: %w", ForecastBucket, err)
-	}
-	defer func() { _ = w.Stop() }() // it ends with ctx anyway
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return fmt.Errorf("watch of %s ended", ForecastBucket)
-			case entry == nil: // that was all there is
-			case entry.Operation() == jetstream.KeyValuePut:
-				handle(entry.Key(), entry.Value())
-			default:
-				handle(entry.Key(), nil)
-			}
+	return follow(ctx, b.forecasts, func(entry jetstream.KeyValueEntry) {
+		switch {
+		case entry == nil: // that was all there is
+		case entry.Operation() == jetstream.KeyValuePut:
+			handle(entry.Key(), entry.Value())
+		default:
+			handle(entry.Key(), nil)
 		}
-	}
+	})
 }
 
 func (b *Bus) openForecasts(ctx context.Context, replicas int) (jetstream.KeyValue, error) {

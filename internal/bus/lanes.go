@@ -149,26 +149,14 @@ type LaneUpdate struct {
 // FollowLanes calls handle with every key there is, then with Ready, and then with every change, until ctx ends. handle must be
 // quick.
 func (b *Bus) FollowLanes(ctx context.Context, handle func(LaneUpdate)) error {
-	w, err := b.lanes.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch of %s: %w", LaneBucket, err)
-	}
-	defer func() { _ = w.Stop() }() // it ends with ctx anyway
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return fmt.Errorf("watch of %s ended", LaneBucket)
-			case entry == nil:
-				handle(LaneUpdate{Ready: true})
-			default:
-				handle(laneUpdate(entry))
-			}
+	return follow(ctx, b.lanes, func(entry jetstream.KeyValueEntry) {
+		switch {
+		case entry == nil:
+			handle(LaneUpdate{Ready: true})
+		default:
+			handle(laneUpdate(entry))
 		}
-	}
+	})
 }
 
 func laneUpdate(entry jetstream.KeyValueEntry) LaneUpdate {

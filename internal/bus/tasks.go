@@ -106,26 +106,14 @@ type Update struct {
 // Follow calls handle with every record that exists and then with every change, until ctx ends. handle must be quick.
 // Of a record that cannot be read, which is logged, it hears the revision only.
 func (b *Bus) Follow(ctx context.Context, handle func(Update)) error {
-	w, err := b.kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("watch of %s: %w", events.TaskBucket, err)
-	}
-	defer func() { _ = w.Stop() }() // it ends with ctx anyway
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return fmt.Errorf("watch of %s ended", events.TaskBucket)
-			case entry == nil:
-				handle(Update{Ready: true})
-			default:
-				b.follow(entry, handle)
-			}
+	return follow(ctx, b.kv, func(entry jetstream.KeyValueEntry) {
+		switch {
+		case entry == nil:
+			handle(Update{Ready: true})
+		default:
+			b.follow(entry, handle)
 		}
-	}
+	})
 }
 
 func (b *Bus) follow(entry jetstream.KeyValueEntry, handle func(Update)) {
