@@ -12,12 +12,13 @@ import (
 func TestBatch(t *testing.T) {
 	b := newBench(t)
 	var ended, asked atomic.Int32
-	status := events.StatusCompleted
+	var status atomic.Value // of what has ended
+	status.Store(events.StatusCompleted)
 	state := func() events.Batch {
 		n := int(ended.Load())
 		return events.Batch{
 			Project: "demo", ID: "film", Announced: 2, Total: 2, Ended: n, CostUSD: 0.56,
-			ByStatus: map[events.Status]int{status: n, events.StatusQueued: 2 - n},
+			ByStatus: map[events.Status]int{status.Load().(events.Status): n, events.StatusQueued: 2 - n},
 		}
 	}
 	b.answer(events.VerbBatch, func(subject string, _ []byte) any {
@@ -48,6 +49,6 @@ func TestBatch(t *testing.T) {
 	if took := time.Since(begin); took >= batchAgain {
 		t.Errorf("the event was not heard: it took %v", took)
 	}
-	status = events.StatusFailed
+	status.Store(events.StatusFailed)
 	b.reelay("batch", "demo.film", "--wait").check(t, 1, "failed 2", "2 of 2 tasks of batch demo.film did not complete")
 }

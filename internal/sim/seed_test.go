@@ -260,6 +260,7 @@ func (s *scene) compare() {
 		if task.Status == events.StatusCompleted && (len(jobs) == 0 || len(task.Result.Outputs) == 0) {
 			t.Errorf("%s completed with %d jobs: %+v", id, len(jobs), task.Result)
 		}
+		s.money(task)
 		if task.ProviderID != "" && !slices.Contains(jobs, task.ProviderID) {
 			t.Errorf("%s holds the job %s of somebody else", id, task.ProviderID)
 		}
@@ -287,6 +288,24 @@ func (s *scene) compare() {
 		if string(m.Data) != "trash" {
 			t.Errorf("given up: %v %s", m.Header, m.Data)
 		}
+	}
+}
+
+// money compares what a task cost with what its provider has charged for it.
+func (s *scene) money(t events.Task) {
+	if t.Cost == nil || t.Cost.ActualUSD == nil || t.ProviderID == "" {
+		return
+	}
+	bill := 0.0
+	for _, p := range []string{"fal", "minimax"} {
+		ledger := s.w.Stack.Ledger(p)
+		if j, ok := ledger.Job(t.ProviderID); ok {
+			bill += ledger.Charged(j)
+		}
+	}
+	s.Hits["priced as billed"]++
+	if len(t.Attempts) == 1 && cents(*t.Cost.ActualUSD) != cents(bill) {
+		s.t.Errorf("%s is %s and cost %v, the provider charges %v: %+v", t.ID, t.Status, *t.Cost.ActualUSD, bill, t.Attempts)
 	}
 }
 
