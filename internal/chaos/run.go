@@ -50,7 +50,7 @@ const (
 	decidePause                = 500 * time.Millisecond
 	// maxMissed is how many kinds of fault a short run may miss.
 	maxMissed = 6
-	sayPause  = 8 * time.Second
+	sayPause  = 5 * time.Second
 	// doubtPatience is how long a person leaves a task in doubt to reelay: its callback, or the provider's list, may settle it.
 	doubtPatience = 5 * time.Second
 	// decideAgain is when a decision that shows no effect is published again.
