@@ -61,6 +61,7 @@ func (l *Learned) Refuse(configured, used int) {
 	l.Streak++
 	l.Step, l.Taken = 1, 0
 	switch {
+	case was == 0 && used == 0: // it tells no number: it is for another's use of the account, or for one model's queue
 	case was == 0:
 		l.Limit, l.Refused = max(used, 1), used+1
 	case used >= was/2:
@@ -74,6 +75,7 @@ func (l *Learned) Refuse(configured, used int) {
 // Take takes in that the provider has taken a request, with which used are counted.
 func (l *Learned) Take(configured, used int) {
 	if l.Limit == 0 {
+		l.Streak = 0
 		return
 	}
 	if l.Streak > 1 { // it had to become as little as this, and the limit is somewhere between

@@ -133,7 +133,7 @@ func TestRefuse(t *testing.T) {
 		want             int
 	}{
 		{"no limit is known", quota.Learned{}, 0, 20, 20},
-		{"no limit is known, and nothing was taken", quota.Learned{}, 0, 0, 1},
+		{"no limit is known, and nothing was taken: no number either", quota.Learned{}, 0, 0, 0},
 		{"a little under the configured one", quota.Learned{}, 20, 18, 18},
 		{"at the configured one", quota.Learned{}, 20, 20, 20},
 		{"far below: another's use", quota.Learned{}, 20, 1, 10},

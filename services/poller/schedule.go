@@ -41,7 +41,8 @@ func (s *Service) firstLook(l *lane, t events.Task, now time.Time) time.Duration
 	if t.SubmittedAt == nil || !calledBack(t) || l.unheard(now) == 1 || t.Phase != events.PhaseProviderQueued && t.Phase != events.PhaseRunning {
 		return 0
 	}
-	return t.SubmittedAt.Add(s.nextLook(l, t, now)).Sub(now)
+	// From the intent: one that was adopted long after that may have ended meanwhile, and its callback be lost.
+	return livesBy(t).IntentAt.Add(s.nextLook(l, t, now)).Sub(now)
 }
 
 // livesBy returns the attempt whose provider id the task has, or nil.
