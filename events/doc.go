@@ -22,6 +22,11 @@
 // core subscriber is told the place in the stream by the Nats-Sequence header, and can go on from there. The task inside
 // an event is the record when the event was published: as of that step, or later if its publisher had to be restarted.
 //
+// # Batches and lanes
+//
+// batch_done is told once for a batch, on reelay.event.<project>.<batch>.batch_done, when as many of its tasks have ended as its
+// requests announced. paused and resumed tell of a provider account, on reelay.event._lanes.<lane>.<event>, once for each change.
+//
 // # Slow consumers
 //
 // Nothing in reelay waits for a subscriber of events. A JetStream consumer that falls behind reads on later, up to 30

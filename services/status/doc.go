@@ -6,7 +6,7 @@
 // # Freshness
 //
 // A task in an answer is the record read from the bucket for that answer, never older than what the index has seen of it;
-// only its queue position comes from the index. Which tasks a list holds, and all numbers of queue, come from the index alone: a
+// only its queue position comes from elsewhere. Which tasks a list holds, and all numbers of queue, come from the index alone: a
 // copy of a few fields of every record, kept by a watch, usually milliseconds behind. A list leaves out a task that
 // has vanished, or no longer matches, by the time it is read. While the watch is interrupted the index stands still and
 // Ready is false; when it is back, records that have gone meanwhile leave the index.
@@ -14,9 +14,8 @@
 // # Order
 //
 // list answers newest first: created_at descending, then project and id. A cursor names a place in that order, so
-// pages that follow it neither repeat nor leave out a task because newer ones have arrived. A queue position counts the waiting tasks
-// of the same lane in the order priority descending, created_at, id; the dispatcher also takes turns between projects, so it
-// is an estimate where several projects share a lane.
+// pages that follow it neither repeat nor leave out a task because newer ones have arrived. A queue position is the place in the
+// order in which the dispatcher of the lane sends, asked of it; while none answers it is estimated by priority and age.
 //
 // # Estimates
 //
