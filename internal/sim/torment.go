@@ -1,8 +1,12 @@
 package sim
 
 import (
+	"fmt"
+	"net/http"
+	"strings"
 	"time"
 
+	"reelay/internal/config"
 	"reelay/internal/stack"
 )
 
@@ -18,9 +22,12 @@ func Replicas() []string {
 const (
 	// A misfortune comes every minPeace to maxPeace.
 	minPeace, maxPeace = 10 * time.Second, 3 * time.Minute
-	// maxAbsence is how long what was killed, or the broker, may be away, maxFreeze how long a service stands still.
+	// maxAbsence is how long what was killed, or the broker, may be away, maxFreeze how long a service
+	// stands still.
 	maxAbsence = time.Minute
 	maxFreeze  = 5 * time.Minute
+	// maxStorm is how long the providers refuse nearly everything for its rate.
+	maxStorm = 4 * time.Minute
 )
 
 // Torment lets one misfortune follow the other: a service is killed, stands still, or the broker is stopped and started on its
@@ -73,6 +80,11 @@ func (c *Chaos) strike(w *World) {
 		}
 	case n <= 2 && c.Freezes:
 		c.Freeze(name, c.Between(time.Second, maxFreeze))
+	case n == 3:
+		c.Count("storm of refusals")
+		w.limit(1)
+		time.Sleep(c.Between(time.Minute, maxStorm))
+		w.limit(0)
 	default:
 		c.Count("killed " + name)
 		c.Kill(name)
@@ -94,5 +106,26 @@ func (c *Chaos) revive(w *World, name string) {
 			return
 		}
 		w.Stack.CrashService(name)
+	}
+}
+
+// limit lets the emulators take only so many submits a minute; 0 is no limit.
+func (w *World) limit(perMinute int) {
+	client := http.Client{Transport: w.transport}
+	for _, emulator := range []string{config.FalEmulator, config.MinimaxEmulator} {
+		body := strings.NewReader(fmt.Sprintf(`{"requests_per_minute":%d}`, perMinute))
+		r, err := http.NewRequestWithContext(w.T.Context(), http.MethodPost, "http://"+emulator+"/_emulator/limits", body)
+		if err != nil {
+			w.T.Error(err)
+			return
+		}
+		res, err := client.Do(r)
+		if err != nil {
+			w.T.Error(err)
+			return
+		}
+		if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusNoContent {
+			w.T.Errorf("limits of the emulator at %s: status %d, %v", emulator, res.StatusCode, err)
+		}
 	}
 }
