@@ -258,6 +258,33 @@ func TestCap(t *testing.T) {
 	})
 }
 
+// TestDoubtStaysTaken: what may have been paid for is not given back to a cap, also while nobody counts the records into it.
+func TestDoubtStaysTaken(t *testing.T) {
+	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
+		early(w)
+		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
+		if err := w.Stack.StopService(stack.Status); err != nil {
+			t.Fatal(err)
+		}
+		w.Publish(video, v1Request("a", `{"submit":"accept_then_500"}`))
+		w.Settle(time.Second)
+		w.Publish(video, v1Request("b", ""))
+		w.Settle(5 * time.Minute)
+		if n := len(w.Stack.Ledger("minimax").Jobs()); n != 1 {
+			t.Errorf("%d clips were paid for, want 1", n)
+		}
+		if err := w.Stack.StartService(t.Context(), stack.Status); err != nil {
+			t.Fatal(err)
+		}
+		w.Settle(time.Second)
+		if a, b := w.Get("demo", "a"), w.Get("demo", "b"); a.Attempt().Outcome != events.AttemptInDoubt || b.Phase != events.PhaseWaiting {
+			t.Errorf("a is %s, b is %s", a.Attempt().Outcome, b.Phase)
+		}
+		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":1}`)
+		w.AwaitEnd("demo", "b")
+	})
+}
+
 // TestCapUnderFaults: two submitters under random faults, with crashes at any write, never pay for more than the cap of the day,
 // and when all is quiet the cap is used as far as the records say, and no further.
 func TestCapUnderFaults(t *testing.T) {

@@ -48,14 +48,54 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
-// TestFence: a dispatcher that stood still after its intent, and wakes when another has taken over, sends nothing: the other counts
-// the requests now. The task goes on as if nothing had been.
+// TestTakeOverCountsTheEnded: the window counts a request also when its task has ended by the time another takes the lane over, whether
+// that one has seen it live or reads it from the records.
+func TestTakeOverCountsTheEnded(t *testing.T) {
+	const window = 30 * time.Second
+	for _, late := range []bool{false, true} {
+		t.Run(map[bool]string{false: "stood by", true: "started after"}[late], func(t *testing.T) {
+			inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 1, Window: events.Duration(window)}}, func(w *world) {
+				first := w.start()
+				time.Sleep(10 * time.Second)
+				if !late {
+					w.start()
+				}
+				w.ask("demo", 2, "")
+				time.Sleep(time.Second)
+				w.end(events.Key{Project: "demo", ID: w.provider.taken()[0].task})
+				time.Sleep(time.Second)
+				first.stop()
+				if late {
+					w.start()
+				}
+				time.Sleep(2 * minute)
+				taken := w.provider.taken()
+				if len(taken) != 2 {
+					w.Fatalf("%d requests for two tasks", len(taken))
+				}
+				if d := taken[1].at.Sub(taken[0].at); d < window {
+					w.Errorf("two within %v", d)
+				}
+			})
+		})
+	}
+}
+
+// TestFence: a dispatcher that stood still after its intent, or at the very last step before its request leaves, and wakes when another
+// has taken over, sends nothing: the other counts the requests now. The task goes on as if nothing had been.
 func TestFence(t *testing.T) {
+	t.Run("before the gate", func(t *testing.T) { fence(t, (*replica).onDial) })
+	t.Run("inside the gate", func(t *testing.T) { fence(t, (*replica).onGate) })
+}
+
+// fence has a dispatcher stand still at a point.
+func fence(t *testing.T, at func(r *replica, f func())) {
+	t.Helper()
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Spacing: events.Duration(5 * time.Second)}}, func(w *world) {
 		first := w.start()
 		time.Sleep(10 * time.Second)
 		w.start()
-		first.onDial(func() { first.stand(12 * time.Second) })
+		at(first, func() { first.stand(12 * time.Second) })
 		k, other := w.ask("demo", 1, ""), w.ask("demo", 1, "")
 		time.Sleep(time.Second)
 		isOut := func(k events.Key) bool {

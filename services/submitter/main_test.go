@@ -104,6 +104,7 @@ type replica struct {
 	mu     sync.Mutex
 	paused time.Time // the whole process stands still until then
 	dial   func()    // called when it dials next
+	gate   func()    // called when it writes down next that a request leaves
 }
 
 // start starts a submitter.
@@ -121,13 +122,18 @@ func (r *replica) restart() {
 	var b *bus.Bus
 	r.nc, b = r.w.connect(func(string) failpoint.Outcome { return failpoint.Outcome{Pause: r.pause()} })
 	var err error
-	r.journal, err = journal.Open(r.dir, r.w.log, nil)
+	r.journal, err = journal.Open(r.dir, r.w.log, func(point string) failpoint.Outcome {
+		if point == "journal.gate" {
+			r.reached(&r.gate)
+		}
+		return failpoint.Outcome{Pause: r.pause()}
+	})
 	r.w.ok(err)
 	s, err := submitter.New(submitter.Options{
 		Bus: b, Journal: r.journal, Log: r.w.log, Registerer: prometheus.NewRegistry(),
 		Lanes: []submitter.Lane{{Name: "acme", Provider: "acme", Driver: driver{}, Defaults: r.w.limits, CrowdedCodes: []string{"crowded"}}},
 		Dial: func(context.Context, string, string) (net.Conn, error) {
-			r.dialled()
+			r.reached(&r.dial)
 			time.Sleep(r.pause())
 			if r.w.dial != nil {
 				return r.w.dial()
@@ -176,10 +182,17 @@ func (r *replica) onDial(f func()) {
 	r.dial = f
 }
 
-func (r *replica) dialled() {
+// onGate calls f when the submitter writes down the next time that a request leaves.
+func (r *replica) onGate(f func()) {
 	r.mu.Lock()
-	f := r.dial
-	r.dial = nil
+	defer r.mu.Unlock()
+	r.gate = f
+}
+
+func (r *replica) reached(next *func()) {
+	r.mu.Lock()
+	f := *next
+	*next = nil
 	r.mu.Unlock()
 	if f != nil {
 		f()
