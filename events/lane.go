@@ -21,6 +21,8 @@ const (
 	MaxLaneSpacing  = time.Hour
 	MaxLaneWeight   = 1_000
 	MaxLaneKeys     = 1_000
+	// MaxLaneLooks bounds the looks a second.
+	MaxLaneLooks = 10_000
 )
 
 // LaneLimits is how fast a lane may send, and how it is shared: the JSON value of the key <lane>.limits in the KV bucket
@@ -31,10 +33,20 @@ type LaneLimits struct {
 	Models map[string]ModelLimits `json:"models,omitempty"`
 	// Projects are the shares of projects in each family; one that is not named has weight 1 and no caps.
 	Projects map[string]ProjectShare `json:"projects,omitempty"`
+	// Looks bounds how often tasks at the provider are looked at.
+	Looks LookLimits `json:"looks,omitzero"`
 	// Reason, By and At say why, who and when, for people.
 	Reason string    `json:"reason,omitempty"`
 	By     string    `json:"by,omitempty"`
 	At     time.Time `json:"at,omitzero"`
+}
+
+// LookLimits are how often the provider wants to be asked. A zero leaves what the pollers do by themselves.
+type LookLimits struct {
+	// Spacing is the least time between two looks at one task.
+	Spacing Duration `json:"spacing,omitempty"`
+	// PerSecond is how many looks all pollers together take; beyond it all looks are rarer.
+	PerSecond int `json:"per_second,omitempty"`
 }
 
 // ModelLimits are what the provider grants to a family of models. A zero is no limit.
@@ -119,6 +131,13 @@ func (l LaneLimits) Validate() error {
 			return fieldError(field, "%v is not between 0 and %v", time.Duration(d), most)
 		}
 		return nil
+	}
+	for _, err := range []error{
+		lasting("looks.spacing", l.Looks.Spacing, MaxLaneSpacing), bounded("looks.per_second", l.Looks.PerSecond, MaxLaneLooks),
+	} {
+		if err != nil {
+			return err
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(l.Models)) {
 		m, field := l.Models[key], "models."+key+"."

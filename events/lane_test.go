@@ -74,6 +74,7 @@ func TestFamily(t *testing.T) {
 // FuzzLaneLimits: what can be read is valid, and the same when it is written and read again.
 func FuzzLaneLimits(f *testing.F) {
 	f.Add([]byte(`{"models":{"*":{"requests":20,"window":"90s","in_flight":3,"spacing":"1s"}},"projects":{"demo":{"weight":3}}}`))
+	f.Add([]byte(`{"looks":{"spacing":"30s","per_second":5}}`))
 	f.Add([]byte(`{"models":null,"at":"2026-01-02T03:04:05Z"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := events.DecodeLaneLimits(data)

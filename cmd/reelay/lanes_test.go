@@ -162,6 +162,9 @@ func TestDescribeLimits(t *testing.T) {
 			"models *: 20 requests in 1m0s (default)", "models M: no limit", "models MiniMax-H3: 9 requests in 1m0s",
 		}},
 		{"no defaults", set, "fal", []string{"models M: no limit", "models MiniMax-H3: 9 requests in 1m0s"}},
+		{"looks", events.LaneLimits{Looks: events.LookLimits{Spacing: events.Duration(30 * time.Second), PerSecond: 5}}, "", []string{
+			"looks: 30s apart for each task, 5 a second",
+		}},
 		{"a provider that is not known", events.LaneLimits{}, "", nil},
 	} {
 		if got := describeLimits(row.set, account.Limits(row.provider)); !slices.Equal(got, row.want) {

@@ -30,6 +30,9 @@ type lanesSetCmd struct {
 	Spacing  *time.Duration `help:"Least time between two requests of a family."`
 	Weight   *int           `help:"Share of a project in the turns; 1 if not set."`
 
+	LookSpacing *time.Duration `help:"Least time between two looks at a task of the lane; 0 for what the pollers choose."`
+	Looks       *int           `help:"Most looks a second at the lane, of all pollers; 0 for what the pollers choose."`
+
 	Reason string `help:"Why, for the history of the limits."`
 }
 
@@ -77,7 +80,12 @@ func (c *lanesSetCmd) Run(ctx context.Context, e *env) error {
 // check returns a usageError for flags that do not fit together.
 func (c *lanesSetCmd) check() error {
 	given := c.Requests != nil || c.Window != nil || c.InFlight != nil || c.Spacing != nil || c.Weight != nil
+	looks := c.LookSpacing != nil || c.Looks != nil
 	switch {
+	case looks && !given && !c.Reset && c.Model == "" && c.Project == "":
+		return nil
+	case looks:
+		return usagef("--look-spacing and --looks are of the lane, and go without other limits")
 	case (c.Model == "") == (c.Project == ""):
 		return usagef("name --model or --project")
 	case c.Reset == given:
@@ -102,7 +110,10 @@ func (c *lanesSetCmd) apply(l *events.LaneLimits) {
 			*to = events.Duration(*from)
 		}
 	}
+	set(&l.Looks.PerSecond, c.Looks)
+	lasting(&l.Looks.Spacing, c.LookSpacing)
 	switch {
+	case c.Looks != nil || c.LookSpacing != nil:
 	case c.Reset:
 		delete(l.Models, c.Model)
 		delete(l.Projects, c.Project)
@@ -184,6 +195,16 @@ func describeLimits(set events.LaneLimits, defaults map[string]events.ModelLimit
 			parts = append(parts, fmt.Sprintf("%d in flight", p.InFlight))
 		}
 		lines = append(lines, "project "+clean(name)+": "+strings.Join(parts, ", "))
+	}
+	var looks []string
+	if set.Looks.Spacing > 0 {
+		looks = append(looks, fmt.Sprintf("%v apart for each task", time.Duration(set.Looks.Spacing)))
+	}
+	if set.Looks.PerSecond > 0 {
+		looks = append(looks, fmt.Sprintf("%d a second", set.Looks.PerSecond))
+	}
+	if len(looks) > 0 {
+		lines = append(lines, "looks: "+strings.Join(looks, ", "))
 	}
 	return lines
 }

@@ -25,9 +25,18 @@ type pace struct {
 	mean time.Duration
 	// watched counts the tasks under watch, in all pollers.
 	watched int
+	// limits are those that are set for the lane.
+	limits events.LookLimits
 }
 
-// stretched takes a gap in and returns it as long as the budget wants it.
+// limit takes in what is set for the lane.
+func (p *pace) limit(l events.LookLimits) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limits = l
+}
+
+// stretched takes a gap in and returns it as long as the budget, of looks a second, and the limits of the lane want it.
 func (p *pace) stretched(gap time.Duration, budget float64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -35,7 +44,10 @@ func (p *pace) stretched(gap time.Duration, budget float64) time.Duration {
 		p.mean = gap
 	}
 	p.mean += (gap - p.mean) / recentGaps
-	return time.Duration(float64(gap) * forecast.Stretch(p.watched, p.mean, budget))
+	if p.limits.PerSecond > 0 {
+		budget = float64(p.limits.PerSecond)
+	}
+	return max(time.Duration(float64(gap)*forecast.Stretch(p.watched, p.mean, budget)), time.Duration(p.limits.Spacing))
 }
 
 // study takes in how long a task took that has just ended.

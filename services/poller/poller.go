@@ -171,6 +171,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Add(func() error { return s.tellHealth(ctx) }, interrupt)
 	g.Add(func() error { return s.almanac.Run(ctx) }, interrupt)
 	g.Add(func() error { return s.count(ctx) }, interrupt)
+	g.Add(func() error { return s.followLimits(ctx) }, interrupt)
 	s.ready.Store(true)
 	return g.Run()
 }
