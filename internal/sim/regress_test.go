@@ -137,6 +137,46 @@ func TestSubmitterDies(t *testing.T) {
 	}
 }
 
+// TestLostOnce: one write is lost, or its answer, and the service lives on: what asked for it is not done before it is stored, nothing
+// is sent without the answer to its intent, and the task is paid for once and soon over.
+func TestLostOnce(t *testing.T) {
+	lose, loseAnswer := failpoint.Outcome{Lose: true}, failpoint.Outcome{LoseAnswer: true}
+	rows := []struct {
+		name, service, point string
+		outcome              failpoint.Outcome
+		attempts             int
+	}{
+		{"the record of a request", stack.Submitter, "put/waiting", lose, 1},
+		{"an intent", stack.Submitter, "put/submitting", lose, 1},
+		{"the answer to an intent", stack.Submitter, "put/submitting", loseAnswer, 2},
+		{"what a look has seen", stack.Poller, "put/done", lose, 1},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			var lost atomic.Bool
+			faults := func(service string) failpoint.Plan {
+				return func(point string) failpoint.Outcome {
+					if service != row.service || point != row.point || lost.Swap(true) {
+						return failpoint.Outcome{}
+					}
+					return row.outcome
+				}
+			}
+			sim.Run(t, sim.Options{Faults: faults}, func(t *testing.T, w *sim.World) {
+				w.Publish(video, falRequest("a", `{"queue_ms":1000,"run_ms":20000}`))
+				w.Settle(2 * time.Minute)
+				task := w.Get("demo", "a")
+				if !lost.Load() || task.Status != events.StatusCompleted || len(task.Attempts) != row.attempts {
+					t.Errorf("lost %v, ended as %s after %+v", lost.Load(), task.Status, task.Attempts)
+				}
+				if n := len(w.Stack.Ledger("fal").Jobs()); n != 1 {
+					t.Errorf("paid for %d times", n)
+				}
+			})
+		})
+	}
+}
+
 // TestOrphanStaysInTheJournal: the answer to a paid request outlives a broker that has lost the task, start after start, until a
 // broker knows it again.
 func TestOrphanStaysInTheJournal(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/task"
 )
 
 // TestTakeOver: a dispatcher that ends is followed at once, one that crashes or stands still within seconds; and the window counts what
@@ -121,6 +122,30 @@ func fence(t *testing.T, at func(r *replica, f func())) {
 		}
 		if n := len(w.provider.taken()); n != 2 {
 			w.Errorf("%d requests for two tasks", n)
+		}
+	})
+}
+
+// TestReleasedOnTheWay: a request whose attempt was taken back while it was on its way is not sent.
+func TestReleasedOnTheWay(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		r := w.start()
+		time.Sleep(10 * time.Second)
+		k := events.Key{Project: "demo", ID: "t00001"}
+		r.onDial(func() {
+			got, _, err := w.client.Get(w.Context(), k)
+			w.ok(err)
+			_, err = w.book.Apply(w.Context(), k, task.Release{
+				Meta: task.Meta{At: time.Now().UTC(), By: "test"}, Owner: got.Attempt().Owner, Reason: "taken back",
+			})
+			w.ok(err)
+		})
+		w.ask("demo", 1, "")
+		time.Sleep(minute)
+		got, _, err := w.client.Get(w.Context(), k)
+		w.ok(err)
+		if n := len(w.provider.taken()); n != 1 || len(got.Attempts) != 2 || got.Attempts[0].Outcome != events.AttemptReleased {
+			w.Errorf("%d requests for %+v", n, got.Attempts)
 		}
 	})
 }

@@ -183,7 +183,7 @@ func TestOneBesideThousand(t *testing.T) {
 		k := w.ask("small", 1, "")
 		time.Sleep(2 * minute)
 		at := slices.IndexFunc(w.provider.taken(), func(c call) bool { return c.task == k.ID }) - before
-		if at < 0 || at > 4 { // four are on their way at once, and may overtake one another
+		if at < 0 || at > 9 { // the ten of a minute leave at one moment, and may overtake one another
 			w.Errorf("sent after %d others", at)
 		}
 	})
