@@ -198,7 +198,7 @@ func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) [
 	dead := s.Name == events.StreamDead && info.State.Msgs > 0
 	state := check{levelOK, about, fmt.Sprintf("%d messages, %s: %s", info.State.Msgs, size(info.State.Bytes), s.Description), ""}
 	if dead {
-		state.level, state.todo = levelWarn, "see what they are: nats stream view "+s.Name
+		state.level, state.todo = levelWarn, "see what they are: reelay dead ls"
 	}
 	checks := []check{state}
 	listCtx, cancel := context.WithTimeout(ctx, doctorTimeout)

@@ -111,7 +111,7 @@ reelay is up at {{.URL}}
 
   reelay.request.<project>.<task_type>           publish a request
   reelay.event.<project>.<task>.<event>          hear what happens (stream REELAY_EVENTS)
-  reelay.api.<verb>.<project>[.<task>]           ask: submit get list queue timeline wait cancel resolve
+  reelay.api.<verb>.<project>[.<task>]           ask: submit get list queue timeline wait cancel resolve batch spend
   $KV.reelay_tasks.<project>.<task>              the record (KV bucket reelay_tasks)
 
 Paste into another terminal:
