@@ -78,18 +78,8 @@ func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Budget {
 
 // Follow keeps the caps as they are set, until ctx ends.
 func (b *Budget) Follow(ctx context.Context) error {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := b.bus.FollowCaps(ctx, b.set)
-		if ctx.Err() != nil {
-			return nil
-		}
-		b.log.Warn("watch of the caps interrupted", "error", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-	}
+	bus.KeepFollowing(ctx, b.log, "watch of the caps interrupted", func(ctx context.Context) error { return b.bus.FollowCaps(ctx, b.set) })
+	return nil
 }
 
 func (b *Budget) set(s bus.Scope, c *bus.Cap) {

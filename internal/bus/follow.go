@@ -3,9 +3,28 @@ package bus
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// KeepFollowing watches until ctx ends: watch calls one of the Follow methods, and is called again, after 100 ms to 5 s, when that
+// breaks; interrupted is what the log then says.
+func KeepFollowing(ctx context.Context, log *slog.Logger, interrupted string, watch func(context.Context) error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := watch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		log.Warn(interrupted, "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
 
 // follow calls handle with every key of a bucket, then with nil, and then with every change, until ctx ends. It fails when the watch
 // breaks.

@@ -10,18 +10,10 @@ import (
 
 // followLimits keeps the limits of the looks as they are set, until ctx ends. Its error is nil: without news the last ones hold.
 func (s *Service) followLimits(ctx context.Context) error {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := s.o.Bus.FollowLanes(ctx, s.seeLimits)
-		if ctx.Err() != nil {
-			return nil
-		}
-		s.log.Warn("watch of the lanes' limits interrupted", "error", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-	}
+	bus.KeepFollowing(ctx, s.log, "watch of the lanes' limits interrupted", func(ctx context.Context) error {
+		return s.o.Bus.FollowLanes(ctx, s.seeLimits)
+	})
+	return nil
 }
 
 // seeLimits takes in one change. Limits that cannot be read change nothing: looks cost nothing, and sending has stopped.

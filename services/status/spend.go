@@ -220,18 +220,9 @@ func (p *purse) set(s bus.Scope, c *bus.Cap) {
 
 // followCaps keeps the caps as they are set, until ctx ends.
 func (s *Service) followCaps(ctx context.Context) {
-	for wait := followWait; ; wait = min(2*wait, maxFollowWait) {
-		err := s.o.Bus.FollowCaps(ctx, s.purse.set)
-		if ctx.Err() != nil {
-			return
-		}
-		s.log.Warn("watch of the caps interrupted", "error", err, "again_in", wait)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
+	bus.KeepFollowing(ctx, s.log, "watch of the caps interrupted", func(ctx context.Context) error {
+		return s.o.Bus.FollowCaps(ctx, s.purse.set)
+	})
 }
 
 // countSpending counts the records into the counters of the caps, now and then and when a cap was set, until ctx ends. Without

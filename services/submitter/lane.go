@@ -355,19 +355,11 @@ func (s *Service) follow(ctx context.Context) error {
 		return nil
 	}
 	generation := uint64(0)
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+	bus.KeepFollowing(ctx, s.log, "record watch interrupted", func(ctx context.Context) error {
 		generation++
-		err := s.o.Bus.Follow(ctx, func(u bus.Update) { s.see(u, generation) })
-		if ctx.Err() != nil {
-			return nil
-		}
-		s.log.Warn("record watch interrupted", "error", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-	}
+		return s.o.Bus.Follow(ctx, func(u bus.Update) { s.see(u, generation) })
+	})
+	return nil
 }
 
 // sweepEvery is how often a lane forgets what matters no more.

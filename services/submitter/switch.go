@@ -119,18 +119,10 @@ func (s *Service) leave(l *lane) error {
 
 // followSwitches keeps the switches and limits as they are set, and wakes the lanes.
 func (s *Service) followSwitches(ctx context.Context) error {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := s.o.Bus.FollowLanes(ctx, s.seeSwitch)
-		if ctx.Err() != nil {
-			return nil
-		}
-		s.log.Warn("watch of the lanes' switches interrupted", "error", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-	}
+	bus.KeepFollowing(ctx, s.log, "watch of the lanes' switches interrupted", func(ctx context.Context) error {
+		return s.o.Bus.FollowLanes(ctx, s.seeSwitch)
+	})
+	return nil
 }
 
 func (s *Service) seeSwitch(u bus.LaneUpdate) {
