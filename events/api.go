@@ -117,8 +117,11 @@ type LaneQueue struct {
 	OldestWaitingS float64 `json:"oldest_waiting_s"`
 	// Hooks is how well the provider's callbacks arrive; absent where none was asked for in the last hour.
 	Hooks *HookHealth `json:"hooks,omitempty"`
-	// SentPerMinute is how fast tasks have left the line of late; 0 if fewer than two have.
+	// SentPerMinute is how many paid requests the provider has accepted in the last minute.
 	SentPerMinute float64 `json:"sent_per_minute,omitempty"`
+	// Holds are what keeps waiting tasks of the lane from being sent now, those of the whole lane first; empty where they are sent as
+	// they come.
+	Holds []Hold `json:"holds,omitempty"`
 	// Typical is how long the provider takes, by task type; types that nothing was learned of are left out.
 	Typical map[TaskType]Typical `json:"typical,omitempty"`
 }

@@ -48,6 +48,9 @@ func fullTask() events.Task {
 		Status:      events.StatusInProgress, Phase: events.PhaseRunning,
 		QueuePosition:  &events.QueuePosition{Ours: new(0), Provider: new(4), Total: new(4)},
 		EstimatedWaitS: new(41.5), ETA: new(at(50)), ETAEarliest: new(at(45)), ETALatest: new(at(56)), Pace: events.PaceSlow, ProgressPercentage: new(12.5),
+		Hold: &events.Hold{
+			Reason: events.HoldRequests, Model: "fal-ai/kling-video", Project: "demo", Message: "20 requests in a minute are used", Until: new(at(31)),
+		},
 		Logs: []events.LogLine{{At: new(at(9)), Level: "info", Message: "step 3 of 20"}}, LogCount: 17,
 		Attempts: []events.Attempt{{
 			N: 1, Owner: "submitter-7f3a", IntentAt: at(1), NotAfter: at(31), BodySHA256: strings.Repeat("3", 64),

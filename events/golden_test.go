@@ -185,6 +185,7 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 				Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 1, events.PhaseProviderQueued: 1},
 				Active: 2, AtProvider: 1, CompletedLastHour: 6, FailedLastHour: 1, OldestWaitingS: 12.5,
 				Hooks:         &events.HookHealth{MissRate: 0.25, LagS: 0.5, Seen: 4},
+				Holds:         []events.Hold{*task.Hold, {Reason: events.HoldPaused, Message: "paused by heron: the budget of May"}},
 				SentPerMinute: 2.5, Typical: map[events.TaskType]events.Typical{
 					events.Video: {Samples: 120, WaitS: 12.5, RunS: 240, WholeS: 255.5, LateS: 400},
 				},

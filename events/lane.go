@@ -169,18 +169,3 @@ func (l LaneLimits) Validate() error {
 	}
 	return nil
 }
-
-// MaxPlaces is how many tasks one question for places names at most.
-const MaxPlaces = 1_000
-
-// A PlacesRequest asks the dispatcher of a lane, on LanePlacesSubject, for the places of waiting tasks.
-type PlacesRequest struct {
-	// Tasks are the keys of at most MaxPlaces tasks, as Key.String writes them.
-	Tasks []string `json:"tasks"`
-}
-
-// A PlacesReply is its answer: by task, how many are sent before it by the order that holds now. A task that does not wait there
-// has none.
-type PlacesReply struct {
-	Places map[string]int `json:"places"`
-}

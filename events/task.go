@@ -101,7 +101,9 @@ type Task struct {
 	ETALatest      *time.Time `json:"eta_latest,omitempty"`
 	// Pace compares the time that the provider has taken so far with what it usually takes. A stored record and its events have the
 	// worst that was seen.
-	Pace               Pace     `json:"pace,omitempty"`
+	Pace Pace `json:"pace,omitempty"`
+	// Hold is what keeps a waiting task from being sent, as the dispatcher of its lane tells. It is in answers only, never stored.
+	Hold               *Hold    `json:"hold,omitempty"`
 	ProgressPercentage *float64 `json:"progress_percentage,omitempty"`
 	// Logs is the tail of the provider's log, at most MaxLogs lines; LogCount counts all lines ever seen.
 	Logs     []LogLine `json:"logs,omitempty"`

@@ -31,7 +31,7 @@ func (s *Service) places(ctx context.Context, entries []*entry) map[events.Key]i
 			k, err := events.ParseKey(text)
 			place, ok := told[text]
 			if err == nil && ok {
-				all[k] = place
+				all[k] = place.Ahead
 			}
 		}
 	}
@@ -39,7 +39,7 @@ func (s *Service) places(ctx context.Context, entries []*entry) map[events.Key]i
 }
 
 // askPlaces asks the dispatcher of a lane; nil without an answer.
-func (s *Service) askPlaces(ctx context.Context, lane string, tasks []string) map[string]int {
+func (s *Service) askPlaces(ctx context.Context, lane string, tasks []string) map[string]events.Place {
 	ctx, cancel := context.WithTimeout(ctx, placesWait)
 	defer cancel()
 	question, err := events.Marshal(events.PlacesRequest{Tasks: tasks})

@@ -23,16 +23,16 @@ func TestPlacesAreTold(t *testing.T) {
 		{"told", func(m *nats.Msg) {
 			var r events.PlacesRequest
 			must(t, json.Unmarshal(m.Data, &r))
-			reply := events.PlacesReply{Places: map[string]int{}}
+			reply := events.PlacesReply{Places: map[string]events.Place{}}
 			for _, k := range r.Tasks {
-				reply.Places[k] = 7
+				reply.Places[k] = events.Place{Ahead: 7}
 			}
 			data, err := json.Marshal(reply)
 			must(t, err)
 			must(t, m.Respond(data))
 		}, 7},
 		{"silent", func(*nats.Msg) {}, 1},
-		{"not known there", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"places":{"a.other":3}}`))) }, 1},
+		{"not known there", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"places":{"a.other":{"ahead":3}}}`))) }, 1},
 		{"no JSON", func(m *nats.Msg) { must(t, m.Respond([]byte("?"))) }, 1},
 	}
 	for _, row := range rows {

@@ -244,7 +244,7 @@ func (w *world) places(keys ...events.Key) map[string]int {
 	for text, place := range reply.Places {
 		k, err := events.ParseKey(text)
 		w.ok(err)
-		places[k.ID] = place
+		places[k.ID] = place.Ahead
 	}
 	return places
 }

@@ -16,14 +16,14 @@ func (s *Service) answerPlaces(l *lane) (stop func(), err error) {
 		if err := json.Unmarshal(m.Data, &r); err != nil || len(r.Tasks) > events.MaxPlaces {
 			return // it is for services only, and they know
 		}
-		reply := events.PlacesReply{Places: map[string]int{}}
+		reply := events.PlacesReply{Places: map[string]events.Place{}}
 		for _, text := range r.Tasks {
 			k, err := events.ParseKey(text)
 			if err != nil {
 				continue
 			}
 			if place, ok := l.place(k); ok {
-				reply.Places[text] = place
+				reply.Places[text] = events.Place{Ahead: place}
 			}
 		}
 		data, err := events.Marshal(reply)
