@@ -25,7 +25,8 @@
 // # Batches and lanes
 //
 // batch_done is told once for a batch, on reelay.event.<project>.<batch>.batch_done, when as many of its tasks have ended as its
-// requests announced. paused and resumed tell of a provider account, on reelay.event._lanes.<lane>.<event>, once for each change.
+// requests announced. paused and resumed tell that a provider account is no longer sent
+// to and that it is again, whether a switch or the breaker is the reason, on reelay.event._lanes.<lane>.<event>, once for each change.
 //
 // # Slow consumers
 //

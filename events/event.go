@@ -65,7 +65,8 @@ type Event struct {
 	TaskID  string    `json:"task_id,omitempty"`
 	// Lane is the lane that a paused or resumed event tells of; Project is LanesProject then.
 	Lane string `json:"lane,omitempty"`
-	// Version is that of the record after the step the event tells of; of a lane, the revision of its key; else 0.
+	// Version is that of the record after the step the event tells of; of a lane, at least the revision of its
+	// key, and higher with each such event; else 0.
 	Version uint64    `json:"version"`
 	Time    time.Time `json:"time"`
 	// Message says in words what happened.

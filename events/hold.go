@@ -30,6 +30,9 @@ func HoldReasons() []HoldReason {
 // Normal reports whether the reason is no more than a limit at work.
 func (r HoldReason) Normal() bool { return r == HoldRequests || r == HoldInFlight }
 
+// Ends reports whether what keeps a task for this reason ends by itself at about a known time. Of the others nobody knows.
+func (r HoldReason) Ends() bool { return r.Normal() || r == HoldRefused || r == HoldRetry }
+
 // A Hold is what keeps waiting tasks from being sent.
 type Hold struct {
 	Reason HoldReason `json:"reason"`
@@ -68,8 +71,6 @@ type Place struct {
 	// Behind is how many tasks at the provider must have ended before it is sent, of InFlight that may be there at once; 0 for none.
 	Behind   int `json:"behind,omitempty"`
 	InFlight int `json:"in_flight,omitempty"`
-	// Open says that nobody knows when it is sent: what keeps it has no known end.
-	Open bool `json:"open,omitempty"`
 	// Hold is what keeps it; nil if only those ahead do.
 	Hold *Hold `json:"hold,omitempty"`
 }

@@ -159,6 +159,23 @@ func (q *Queue) Place(k events.Key) (int, bool) {
 	return place, true
 }
 
+// Own returns how many tasks of its own project are taken before a task; false if it is not in line. It takes O(log n).
+func (q *Queue) Own(k events.Key) (int, bool) {
+	t, ok := q.tasks[k]
+	if !ok {
+		return 0, false
+	}
+	return q.projects[k.Project].line.rank(t), true
+}
+
+// Busy returns how many tasks of a project wait.
+func (q *Queue) Busy(project string) int {
+	if p := q.projects[project]; p != nil && p.line != nil {
+		return p.line.size()
+	}
+	return 0
+}
+
 // forget drops the projects that have had nothing to do for so long that nothing needs to be known of them.
 func (q *Queue) forget() {
 	if len(q.projects) <= len(q.turns)+maxIdle {

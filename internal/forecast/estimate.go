@@ -8,20 +8,18 @@ import (
 	"reelay/events"
 )
 
-// A Line is where a waiting task stands in our own queue.
-type Line struct {
-	// Ahead is how many tasks are sent before it, PerSecond how many are sent in a second; 0 if that is not known.
-	Ahead     int
-	PerSecond float64
-}
-
-// Estimate tells when t will end, as seen now. ok is false where nothing can be said: for a task that has ended, is in doubt or
-// whose cancel is under way.
-func (f *Forecast) Estimate(t events.Task, now time.Time, line Line) (e events.Estimate, ok bool) {
+// Estimate tells when t will end, as seen now; place is where it stands in our own line, if it waits there. ok is false where
+// nothing can be said: for a task that has ended, is in doubt or whose cancel is under way, and for one that is kept from being sent
+// by what nobody knows the end of.
+func (f *Forecast) Estimate(t events.Task, now time.Time, place events.Place) (e events.Estimate, ok bool) {
 	var left quantiles
 	switch t.Phase {
 	case events.PhaseWaiting:
-		left = f.fresh().plus(line.quantiles())
+		if place.Hold != nil && !place.Hold.Reason.Ends() {
+			return e, false
+		}
+		left = f.fresh()
+		left = left.plus(inLine(place, left.mean()))
 	case events.PhaseSubmitting:
 		left = f.fresh()
 	case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseFetching:
@@ -90,18 +88,28 @@ func of(c *Curve, elapsed time.Duration) quantiles {
 	return q
 }
 
-// quantiles of the wait in line: as many sends as are ahead, and its own, about as regular as their number's root.
-func (l Line) quantiles() quantiles {
+// inLine is the wait in our own line: what the limits on requests make of it, or longer until so many tasks have ended at the provider
+// as must, each of which takes so many seconds. Those end about as regularly as their number's root.
+func inLine(p events.Place, takes float64) quantiles {
 	var q quantiles
-	if l.PerSecond <= 0 {
-		return q
-	}
-	n := float64(l.Ahead) + 1
+	n := float64(p.Behind)
 	for i := range q {
-		z := math.Sqrt2 * math.Erfinv(2*(float64(i)+0.5)/points-1)
-		q[i] = max(0, n+z*math.Sqrt(n)) / l.PerSecond
+		q[i] = p.WaitS
+		if n > 0 {
+			z := math.Sqrt2 * math.Erfinv(2*(float64(i)+0.5)/points-1)
+			q[i] = max(q[i], (n+z*math.Sqrt(n))*takes/float64(max(p.InFlight, 1)))
+		}
 	}
 	return q
+}
+
+// mean of the quantiles.
+func (q quantiles) mean() float64 {
+	sum := 0.0
+	for _, seconds := range q {
+		sum += seconds
+	}
+	return sum / points
 }
 
 // plus returns the quantiles of the sum of two times that have nothing to do with each other.

@@ -39,7 +39,7 @@ func TestEstimateByStage(t *testing.T) {
 				started := s.now.Add(-seconds(gone - wait))
 				task.Phase, task.StartedAt = events.PhaseRunning, &started
 			}
-			e, ok := f.Estimate(task, s.now, forecast.Line{})
+			e, ok := f.Estimate(task, s.now, events.Place{})
 			if !ok {
 				t.Fatal("no estimate")
 			}
@@ -64,19 +64,24 @@ func TestEstimate(t *testing.T) {
 	start := epoch.Add(-100 * time.Second)
 	rows := []struct {
 		phase events.Phase
-		line  forecast.Line
+		place events.Place
 		ok    bool
 		want  float64 // seconds to the end, about
 	}{
-		{events.PhaseWaiting, forecast.Line{}, true, 360},
-		{events.PhaseWaiting, forecast.Line{Ahead: 99, PerSecond: 0.1}, true, 1360},
-		{events.PhaseSubmitting, forecast.Line{}, true, 360},
-		{events.PhaseProviderQueued, forecast.Line{}, true, 380},
-		{events.PhaseRunning, forecast.Line{}, true, 195},
-		{events.PhaseInDoubt, forecast.Line{}, false, 0},
-		{events.PhaseParked, forecast.Line{}, false, 0},
-		{events.PhaseCancelling, forecast.Line{}, false, 0},
-		{events.PhaseDone, forecast.Line{}, false, 0},
+		{events.PhaseWaiting, events.Place{}, true, 360},
+		{events.PhaseWaiting, events.Place{Ahead: 99, WaitS: 1000}, true, 1360},
+		{events.PhaseWaiting, events.Place{Ahead: 99, WaitS: 10, Behind: 90, InFlight: 30}, true, 1510}, // three rounds of about 385 s
+		{events.PhaseWaiting, events.Place{Ahead: 99, WaitS: 3000, Behind: 90, InFlight: 30}, true, 3360},
+		{events.PhaseWaiting, events.Place{WaitS: 30, Hold: &events.Hold{Reason: events.HoldRequests}}, true, 390},
+		{events.PhaseWaiting, events.Place{Hold: &events.Hold{Reason: events.HoldPaused}}, false, 0},
+		{events.PhaseWaiting, events.Place{Hold: &events.Hold{Reason: events.HoldBudget}}, false, 0},
+		{events.PhaseSubmitting, events.Place{}, true, 360},
+		{events.PhaseProviderQueued, events.Place{}, true, 380},
+		{events.PhaseRunning, events.Place{}, true, 195},
+		{events.PhaseInDoubt, events.Place{}, false, 0},
+		{events.PhaseParked, events.Place{}, false, 0},
+		{events.PhaseCancelling, events.Place{}, false, 0},
+		{events.PhaseDone, events.Place{}, false, 0},
 	}
 	for _, row := range rows {
 		task := events.Task{Phase: row.phase, SubmittedAt: &start, Deadline: epoch.Add(time.Hour)}
@@ -86,9 +91,9 @@ func TestEstimate(t *testing.T) {
 		case events.PhaseRunning:
 			task.StartedAt = &start
 		}
-		e, ok := f.Estimate(task, epoch, row.line)
+		e, ok := f.Estimate(task, epoch, row.place)
 		if ok != row.ok || ok && (math.Abs(e.Left.Seconds()/row.want-1) > 0.12 || !(e.Earliest < e.Left && e.Left < e.Latest)) {
-			t.Errorf("%s %+v: %v to %v to %v, %t; want about %v s", row.phase, row.line, e.Earliest, e.Left, e.Latest, ok, row.want)
+			t.Errorf("%s %+v: %v to %v to %v, %t; want about %v s", row.phase, row.place, e.Earliest, e.Left, e.Latest, ok, row.want)
 		}
 		if ok {
 			e.Fill(&task, epoch)

@@ -55,6 +55,28 @@ func TestWindow(t *testing.T) {
 	})
 }
 
+// TestTurns compares what a window foretells with what it does when each request is sent as soon as it is let through.
+func TestTurns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var w quota.Window[int]
+		now, each := 100, rapid.IntRange(1, 60).Draw(t, "each")
+		for i := range rapid.IntRange(0, 30).Draw(t, "counted") {
+			w.Hold(i, at(now+rapid.IntRange(1, each).Draw(t, "left")))
+		}
+		limit := rapid.IntRange(0, 20).Draw(t, "limit")
+		turns := w.Turns(at(now), limit, time.Duration(each)*time.Second)
+		for n := 1; n <= 100; n++ {
+			for limit > 0 && w.Used(at(now)) >= limit {
+				now++
+			}
+			if got := turns.At(n); !got.Equal(at(now)) {
+				t.Fatalf("request %d at %v, want %v", n, got, at(now))
+			}
+			w.Hold(1000+n, at(now+each))
+		}
+	})
+}
+
 // A provider takes so many requests in any minute.
 type provider struct {
 	limit int

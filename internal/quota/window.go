@@ -2,6 +2,7 @@ package quota
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 )
 
@@ -59,6 +60,47 @@ func (w *Window[K]) Next() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	return w.ends[0].until, true
+}
+
+// Turns are the times at which a window lets further requests through.
+type Turns struct {
+	now time.Time
+	// ends are when the requests that are counted are no longer, in order.
+	ends  []time.Time
+	limit int
+	each  time.Duration
+}
+
+// Turns returns when further requests are let through, of which each is counted for a time and no more than limit at once; a limit of
+// 0 lets all through at once. It takes O(n log n) for n requests that are counted.
+func (w *Window[K]) Turns(now time.Time, limit int, each time.Duration) Turns {
+	t := Turns{now: now, limit: limit, each: each}
+	if limit <= 0 {
+		return t
+	}
+	w.Used(now)
+	for _, s := range w.slots {
+		end := s.until
+		if s.index < 0 { // on its way: it is answered soon
+			end = now.Add(each)
+		}
+		t.ends = append(t.ends, end)
+	}
+	slices.SortFunc(t.ends, time.Time.Compare)
+	return t
+}
+
+// At returns when the n-th request from now is let through, from 1, if each is sent as soon as it may be.
+func (t Turns) At(n int) time.Time {
+	if t.limit <= 0 {
+		return t.now
+	}
+	rounds := (n - 1) / t.limit // before it so many more times as many as may are sent
+	at := t.now
+	if over := len(t.ends) + n - rounds*t.limit - t.limit; over > 0 {
+		at = t.ends[over-1]
+	}
+	return at.Add(time.Duration(rounds) * t.each)
 }
 
 // ends is a heap of slots, those first that end first.

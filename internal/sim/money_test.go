@@ -240,9 +240,20 @@ func TestCap(t *testing.T) {
 			if told != 1 {
 				t.Errorf("%s: told %d times that it is held", task.ID, told)
 			}
+			var r events.TaskReply
+			if e := w.Ask(&r, events.VerbGet, "", "demo", task.ID); e != nil || r.Task.Hold == nil || r.Task.Hold.Reason != events.HoldBudget || r.Task.ETA != nil {
+				t.Errorf("%s: %v, held by %+v, ends at %v", task.ID, e, r.Task.Hold, r.Task.ETA)
+			}
 		}
 		if held != many-4 {
 			t.Errorf("%d are held, want %d", held, many-4)
+		}
+		var q events.QueueReply
+		if e := w.Ask(&q, events.VerbQueue, ""); e != nil || !slices.ContainsFunc(q.Lanes, func(l events.LaneQueue) bool {
+			return len(l.Holds) == 1 && l.Holds[0].Reason == events.HoldBudget && l.Holds[0].Project == "demo" &&
+				strings.HasPrefix(l.Holds[0].Message, fmt.Sprintf("%d waiting: held by the budget", held))
+		}) {
+			t.Errorf("%v, the lanes are kept by %+v", e, q.Lanes)
 		}
 		var r events.SpendReply
 		if e := w.Ask(&r, events.VerbSpend, "", "demo"); e != nil || len(r.Caps) != 1 || cents(r.Caps[0].ReservedUSD) != 1.4 || cents(r.Total.SpentUSD) != 1.4 {

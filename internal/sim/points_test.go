@@ -22,7 +22,7 @@ func points() []string {
 	}
 	for _, e := range []events.EventType{
 		events.EventQueued, events.EventSubmitted, events.EventProgress, events.EventInDoubt, events.EventCompleted, events.EventFailed,
-		events.EventCancelled, events.EventLateResult, events.EventRejected,
+		events.EventCancelled, events.EventLateResult, events.EventRejected, events.EventPaused, events.EventResumed,
 	} {
 		all = append(all, "publish/"+string(e))
 	}

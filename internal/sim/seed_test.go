@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/bus"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/sim"
@@ -33,6 +34,7 @@ func aims(seed uint64) []sim.Aim {
 		{Point: "put/" + string(events.PhaseParked), Nth: 1, After: seed%2 == 0},
 		{Point: "publish/" + string(events.EventLateResult), Nth: 1, After: seed%2 == 0},
 		{Point: "claim", Nth: 1, After: seed%2 == 0},
+		{Point: "publish/" + string(events.EventCancelled), Nth: 1 + int(seed/2%2), After: seed%2 == 0},
 	}
 	for i := range uint64(aimsPerSeed) {
 		n := seed*aimsPerSeed + i
@@ -104,7 +106,12 @@ func (s *scene) live(seed uint64, tasks int) {
 		}
 	}
 	heal, end := s.chaos.Torment(s.w)
+	stop := s.chaos.Intn(2 * tasks) // the task before which a person pauses a lane, if there are so many
+	lane := s.chaos.Pick("fal", "minimax", bus.AllLanes)
 	for i := range tasks {
+		if i == stop {
+			s.flip(lane, true)
+		}
 		id := fmt.Sprintf("s%d-%d", seed, i)
 		s.ids = append(s.ids, id)
 		s.request(id)
@@ -112,6 +119,9 @@ func (s *scene) live(seed uint64, tasks int) {
 		if s.chaos.Intn(5) == 0 {
 			s.w.Insist("reelay.command.demo."+s.ids[s.chaos.Intn(i+1)]+".cancel", "")
 		}
+	}
+	if stop < tasks {
+		s.flip(lane, false)
 	}
 	if s.chaos.Intn(2) == 0 {
 		s.trash(seed)
@@ -126,6 +136,11 @@ func (s *scene) live(seed uint64, tasks int) {
 	s.w.Settle(10 * time.Minute)
 	s.compare()
 	s.Lives += len(s.ids)
+}
+
+// flip pauses a lane, or lets it go on, as a person does.
+func (s *scene) flip(lane string, paused bool) {
+	s.w.Insist("$KV."+bus.LaneBucket+"."+lane, fmt.Sprintf(`{"paused":%t,"reason":"a person says so","by":"ann"}`, paused))
 }
 
 // request hands a task in, by the API or by the subject, once or twice.

@@ -160,3 +160,16 @@ func (s *step) held(tr Held) {
 	s.t.NotBefore = &until
 	s.move(arrowHeld, tr.Reason)
 }
+
+// HeldBy returns why a waiting task may not be paid for, as Held has told last; false if it has not since the task came to wait.
+func HeldBy(t *events.Task) (reason string, ok bool) {
+	for i := len(t.Transitions) - 1; i >= 0 && t.Phase == events.PhaseWaiting; i-- {
+		switch step := t.Transitions[i]; {
+		case step.Name == arrowHeld:
+			return step.Note, true
+		case step.From != events.PhaseWaiting:
+			return "", false
+		}
+	}
+	return "", false
+}

@@ -80,7 +80,7 @@ func (s *Service) estimate(t events.Task, seen task.Observed) *events.Estimate {
 	if err != nil {
 		return nil // and it will fail again where that counts
 	}
-	e, ok := s.almanac.Forecast(t).Estimate(c.Task, seen.At, forecast.Line{})
+	e, ok := s.almanac.Forecast(t).Estimate(c.Task, seen.At, events.Place{})
 	if !ok {
 		return nil
 	}

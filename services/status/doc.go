@@ -20,7 +20,9 @@
 // # Estimates
 //
 // eta, its range, estimated_wait_s and pace are as of the answer, from what was learned of finished tasks like it: see package
-// forecast. A waiting task's own line counts as the lane has sent of late. typical in queue is by provider and task type.
+// forecast. For a waiting task the dispatcher of its lane adds when the limits let it through, or how many tasks in flight must end
+// before. One that is kept by what nobody knows the end of, which hold then names, has no eta: a pause, an open breaker, a used-up
+// budget, a provider that is away, a lane that no submitter sends for. typical in queue is by provider and task type.
 //
 // # Writes
 //

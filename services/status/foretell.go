@@ -8,13 +8,16 @@ import (
 	"reelay/internal/forecast"
 )
 
-// foretell fills in when a task will end, as seen now, and how it gets on. Where nothing can be said the record is left as it is.
-func (s *Service) foretell(t *events.Task, now time.Time) {
-	line := forecast.Line{}
-	if p := t.QueuePosition; t.Phase == events.PhaseWaiting && p != nil && p.Ours != nil {
-		line = forecast.Line{Ahead: *p.Ours, PerSecond: s.index.sendRate(t.Account, now)}
+// foretell fills in when a task will end, as seen now, and how it gets on. Where nothing can be said nothing is: what was told of a
+// waiting task earlier does not hold.
+func (s *Service) foretell(t *events.Task, at stand, now time.Time) {
+	if t.Phase == events.PhaseWaiting {
+		t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = nil, nil, nil, nil
+		if !at.told {
+			return
+		}
 	}
-	if e, ok := s.almanac.Forecast(*t).Estimate(*t, now, line); ok {
+	if e, ok := s.almanac.Forecast(*t).Estimate(*t, now, at.Place); ok {
 		e.Fill(t, now)
 		t.Pace = e.Pace
 	}

@@ -1,10 +1,15 @@
 package status
 
 import (
+	"context"
+	"encoding/json"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"reelay/events"
 	"reelay/internal/almanac"
@@ -49,7 +54,7 @@ func TestForetell(t *testing.T) {
 			}
 			l.write(task)
 			l.until("it is seen", func() bool { return l.s.index.get(task.Key()) != nil })
-			l.s.foretell(&task, time.Now())
+			l.s.foretell(&task, stand{}, time.Now())
 			switch {
 			case row.least == 0:
 				if task.ETA != nil || task.EstimatedWaitS != nil {
@@ -72,29 +77,72 @@ func TestForetell(t *testing.T) {
 	})
 }
 
-// TestForetellLine: who waits behind others waits as long as the lane takes to send them.
+// TestForetellLine: who waits behind others waits as long as the dispatcher of the lane tells, and of who is kept by what nobody knows
+// the end of nothing is foretold.
 func TestForetellLine(t *testing.T) {
 	inLabAt(t, time.Now().Round(0), Options{}, func(t *testing.T, l *lab) {
 		l.teach(40, 10*time.Minute)
-		for i, id := range []string{"s1", "s2", "s3", "s4"} { // one every 30 s, the last one now
-			task := in(waiting("demo", id, i), events.PhaseProviderQueued, events.StatusQueued)
-			at := time.Now().Add(time.Duration(i-3) * 30 * time.Second)
-			task.SubmittedAt = &at
-			l.write(task)
+		stored := waiting("demo", "w", 0)
+		eta := time.Now().Add(time.Minute)
+		stored.ETA = &eta // as it was told when it was written
+		l.write(stored)
+		l.until("it is seen", func() bool { return l.s.index.get(stored.Key()) != nil })
+		var reply *events.PlacesReply
+		sub, err := l.client.Subscribe(events.LanePlacesSubject("fal"), func(m *nats.Msg) {
+			if reply == nil {
+				return
+			}
+			data, err := json.Marshal(reply)
+			must(t, err)
+			must(t, m.Respond(data))
+		})
+		must(t, err)
+		at := func(p events.Place) *events.PlacesReply {
+			return &events.PlacesReply{Places: map[string]events.Place{"demo.w": p}}
 		}
-		for i, id := range []string{"w1", "w2", "w3", "w4", "w5", "w6"} {
-			l.write(waiting("demo", id, 10+i))
+		paused := events.Hold{Reason: events.HoldPaused, Message: "by a person"}
+		rows := []struct {
+			name        string
+			reply       *events.PlacesReply
+			least, most float64
+			hold        events.HoldReason
+		}{
+			{"next", at(events.Place{}), 560, 640, ""},
+			{"as the limits go", at(events.Place{Ahead: 6, WaitS: 135, Hold: &events.Hold{Reason: events.HoldRequests}}), 690, 780, events.HoldRequests},
+			{"behind 60 of 30", at(events.Place{Ahead: 60, Behind: 60, InFlight: 30}), 1700, 1900, ""},
+			{"paused", at(events.Place{Hold: &paused}), 0, 0, events.HoldPaused},
+			{"not known there, paused", &events.PlacesReply{Holds: []events.Hold{paused}}, 0, 0, events.HoldPaused},
+			{"not known there", &events.PlacesReply{Holds: []events.Hold{{Reason: events.HoldRequests, Model: "x"}}}, 0, 0, ""},
+			{"silent", nil, 0, 0, ""},
+			{"gone", nil, 0, 0, events.HoldNoDispatcher},
 		}
-		last := waiting("demo", "w6", 15)
-		l.until("they are seen", func() bool { n, ok := l.s.index.position(last.Key()); return ok && n == 5 })
-		placed(&last, l.s.places(t.Context(), []*entry{l.s.index.get(last.Key())}))
-		l.s.foretell(&last, time.Now())
-		// Four were sent in 90 s, so six take 135.
-		if got := *last.EstimatedWaitS; got < 690 || got > 780 {
-			t.Errorf("%.0f s, want about 735", got)
-		}
-		if q := l.s.index.queue("", nil, time.Now()); q.Lanes[0].SentPerMinute != 2.7 {
-			t.Errorf("%v a minute, want 2.7", q.Lanes[0].SentPerMinute)
+		for _, row := range rows {
+			reply = row.reply
+			if row.name == "gone" {
+				must(t, sub.Unsubscribe())
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			must(t, l.client.FlushWithContext(ctx))
+			cancel()
+			task := into[events.TaskReply](t, l.ask(nil, events.VerbGet, "demo", "w")).Task
+			switch got := task.EstimatedWaitS; {
+			case (task.Hold == nil) != (row.hold == "") || task.Hold != nil && task.Hold.Reason != row.hold:
+				t.Errorf("%s: held by %+v, want %q", row.name, task.Hold, row.hold)
+			case (got == nil) != (row.most == 0) || (got == nil) != (task.ETA == nil):
+				t.Errorf("%s: foretold %v, %v", row.name, got, task.ETA)
+			case got != nil && (*got < row.least || *got > row.most):
+				t.Errorf("%s: %.0f s, want %.0f to %.0f", row.name, *got, row.least, row.most)
+			}
+			var holds []events.Hold
+			switch {
+			case row.name == "gone":
+				holds = []events.Hold{*task.Hold}
+			case reply != nil:
+				holds = reply.Holds
+			}
+			if lanes := into[events.QueueReply](t, l.ask(nil, events.VerbQueue)).Lanes; len(lanes) != 1 || !slices.Equal(lanes[0].Holds, holds) {
+				t.Errorf("%s: the lanes are %+v, want the holds %+v", row.name, lanes, holds)
+			}
 		}
 	})
 }
@@ -102,20 +150,17 @@ func TestForetellLine(t *testing.T) {
 func TestSends(t *testing.T) {
 	now := epoch(10_000)
 	var s sends
-	if got := s.with(now.UnixNano()).perSecond(now); got != 0 {
-		t.Errorf("one send: %v", got)
-	}
 	for _, ago := range []int{0, 20, 10, 20, 30, 5_000} { // out of order, one twice, one long ago
-		s = s.with(now.Add(-time.Duration(ago) * time.Second).UnixNano())
+		s = s.with(now.Add(-time.Duration(ago)*time.Second).UnixNano(), now)
 	}
-	if got := s.perSecond(now); got != 4.0/30 {
-		t.Errorf("%v a second, want four in 30 s", got)
+	if len(s) != 4 {
+		t.Errorf("%d sends in a minute, want 4", len(s))
 	}
-	if got := s.perSecond(now.Add(20 * time.Minute)); got != 0 {
-		t.Errorf("%v a second, long after", got)
+	if got := len(s.since(now.Add(45 * time.Second))); got != 2 {
+		t.Errorf("%d sends in the minute before 45 s later, want 2", got)
 	}
-	for i := range 100 {
-		s = s.with(int64(i))
+	for i := range maxSends + 100 {
+		s = s.with(now.Add(-time.Duration(i)*time.Microsecond).UnixNano(), now)
 	}
 	if len(s) != maxSends {
 		t.Errorf("%d sends are kept, want %d", len(s), maxSends)

@@ -86,7 +86,7 @@ type index struct {
 	entries map[events.Key]*entry
 	// lines are the waiting tasks by lane, ordered by sooner.
 	lines map[string][]*entry
-	// sends are the newest submits by lane.
+	// sends are the submits of the last minute by lane.
 	sends map[string]sends
 	// batches add up the tasks of each batch.
 	batches batches
@@ -173,7 +173,7 @@ func (x *index) set(k events.Key, e *entry) {
 	} else {
 		x.entries[k] = e
 		if e.submitted > 0 {
-			x.sends[e.lane] = x.sends[e.lane].with(e.submitted)
+			x.sends[e.lane] = x.sends[e.lane].with(e.submitted, time.Now())
 		}
 		if e.phase == events.PhaseWaiting {
 			line := x.lines[e.lane]

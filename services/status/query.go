@@ -3,7 +3,6 @@ package status
 import (
 	"cmp"
 	"encoding/base64"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,7 +158,7 @@ func (x *index) queue(project string, lanes []LaneInfo, now time.Time) events.Qu
 		}
 	}
 	for _, l := range byName {
-		l.SentPerMinute = math.Round(600*x.sends[l.Lane].perSecond(now)) / 10
+		l.SentPerMinute = float64(len(x.sends[l.Lane].since(now)))
 		r.Lanes = append(r.Lanes, *l)
 	}
 	slices.SortFunc(r.Lanes, func(a, b events.LaneQueue) int { return strings.Compare(a.Lane, b.Lane) })

@@ -41,8 +41,7 @@ func (s *Service) task(ctx context.Context, k events.Key) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	placed(&t, s.places(ctx, []*entry{s.index.get(k)}))
-	s.foretell(&t, time.Now())
+	s.place(&t, s.places(ctx, []*entry{s.index.get(k)}))
 	return events.TaskReply{Task: t}, nil
 }
 
@@ -66,6 +65,7 @@ func (s *Service) queue(ctx context.Context, c call) (any, error) {
 		s.log.Warn("health of the callbacks", "error", err) // the depth is worth telling without
 	}
 	s.typical(r.Lanes)
+	s.holds(ctx, r.Lanes)
 	for i := range r.Lanes {
 		r.Lanes[i].Hooks = merged(hooks[r.Lanes[i].Lane])
 	}
@@ -164,7 +164,7 @@ func (s *Service) records(ctx context.Context, f filter, entries []*entry) []lis
 	return all
 }
 
-func (s *Service) record(ctx context.Context, f filter, e *entry, places map[events.Key]int) (json.RawMessage, error) {
+func (s *Service) record(ctx context.Context, f filter, e *entry, places map[events.Key]stand) (json.RawMessage, error) {
 	t, _, err := s.read(ctx, e.key)
 	if errors.Is(err, bus.ErrNotFound) || err == nil && !f.matches(newEntry(&t, 0, 0)) {
 		return nil, nil
@@ -172,7 +172,6 @@ func (s *Service) record(ctx context.Context, f filter, e *entry, places map[eve
 	if err != nil {
 		return nil, err
 	}
-	placed(&t, places)
-	s.foretell(&t, time.Now())
+	s.place(&t, places)
 	return events.Marshal(t)
 }

@@ -6,37 +6,27 @@ import (
 )
 
 const (
-	// maxSends and sendWindow bound the submits by which the speed of a lane is judged.
-	maxSends   = 32
-	sendWindow = 15 * time.Minute
+	// sendWindow is the time for which submits are counted, maxSends how many at most.
+	sendWindow = time.Minute
+	maxSends   = 10_000
 )
 
-// sends are the Unix times, in nanoseconds, of the newest submits of a lane, oldest first.
+// sends are the Unix times, in nanoseconds, of the submits of a lane of late, oldest first.
 type sends []int64
 
 // with adds a submit; order does not matter.
-func (s sends) with(at int64) sends {
+func (s sends) with(at int64, now time.Time) sends {
+	s = s.since(now)
 	i, known := slices.BinarySearch(s, at)
-	if known {
+	if known || at < now.Add(-sendWindow).UnixNano() {
 		return s
 	}
 	s = slices.Insert(s, i, at)
 	return s[max(0, len(s)-maxSends):]
 }
 
-// perSecond is how many submits a second there were of late; 0 if fewer than two.
-func (s sends) perSecond(now time.Time) float64 {
+// since drops the submits that count no more.
+func (s sends) since(now time.Time) sends {
 	first, _ := slices.BinarySearch(s, now.Add(-sendWindow).UnixNano())
-	late := s[first:]
-	if len(late) < 2 {
-		return 0
-	}
-	return float64(len(late)) / max(now.Sub(time.Unix(0, late[0])).Seconds(), 1e-3)
-}
-
-// sendRate is how many tasks a second have left the line of a lane of late; 0 if that is not known.
-func (x *index) sendRate(lane string, now time.Time) float64 {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.sends[lane].perSecond(now)
+	return s[first:]
 }

@@ -1,6 +1,7 @@
 package submitter
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -23,10 +24,12 @@ type breaker struct {
 	row, while circuitbreaker.CircuitBreaker[any]
 }
 
-func newBreaker(lane string, log *slog.Logger) breaker {
+// newBreaker returns a closed breaker. It calls changed whenever it opens or closes.
+func newBreaker(lane string, log *slog.Logger, changed func()) breaker {
 	build := func(b circuitbreaker.Builder[any], why string) circuitbreaker.CircuitBreaker[any] {
 		return b.WithDelay(breakerWait).WithSuccessThreshold(1).OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
 			log.Warn("breaker of the submits", "lane", lane, "why", why, "from", e.OldState.String(), "to", e.NewState.String())
+			changed()
 		}).Build()
 	}
 	return breaker{
@@ -51,6 +54,28 @@ func (b breaker) brake() time.Duration {
 
 // tripped reports whether sending must stop, also for what is under way.
 func (b breaker) tripped() bool { return b.row.IsOpen() || b.while.IsOpen() }
+
+// open says why only one task a minute is sent, and until when none; empty while the lane is not broken.
+func (b breaker) open(now time.Time) (why string, until time.Time) {
+	switch {
+	case !b.row.IsClosed():
+		why = fmt.Sprintf("the outcomes of %d paid requests in a row are unknown", doubtsInARow)
+	case !b.while.IsClosed():
+		why = fmt.Sprintf("the outcomes of %d paid requests in %v are unknown", doubtsInAWhile, doubtWindow)
+	default:
+		return "", until
+	}
+	if b.tripped() {
+		until = now.Add(max(b.row.RemainingDelay(), b.while.RemainingDelay()))
+	}
+	return why + "; one a minute is tried", until
+}
+
+// close makes the lane send again as if nothing had been.
+func (b breaker) close() {
+	b.row.Close()
+	b.while.Close()
+}
 
 // learn takes in the outcome of a request that was sent.
 func (b breaker) learn(o provider.Outcome) {

@@ -12,7 +12,7 @@ import (
 // inBubble runs f with a breaker and the time of a bubble.
 func inBubble(t *testing.T, f func(t *testing.T, b breaker)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newBreaker("fal", slog.New(slog.DiscardHandler))) })
+	synctest.Test(t, func(t *testing.T) { f(t, newBreaker("fal", slog.New(slog.DiscardHandler), func() {})) })
 }
 
 // try sends one task with an outcome and reports whether the breaker let it.

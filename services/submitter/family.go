@@ -28,6 +28,8 @@ type family struct {
 	requests, taken quota.Window[slot]
 	inFlight        map[events.Key]bool
 	projects        map[string]*project
+	// budgets counts the tasks that a cap on spending holds.
+	budgets map[capped]int
 	// rate and crowd are what the provider was seen to grant of requests and of tasks in flight.
 	rate, crowd quota.Learned
 	// held: nothing is sent before. refused: when the last refusal was taken in. sent: when the last request was begun, or had been answered if another process sent it.
@@ -46,6 +48,7 @@ type project struct {
 func newFamily(l events.ModelLimits, shares map[string]events.ProjectShare) *family {
 	f := &family{
 		limits: l, shares: shares, later: line{at: map[events.Key]*place{}}, inFlight: map[events.Key]bool{}, projects: map[string]*project{},
+		budgets: map[capped]int{},
 	}
 	weights := map[string]int{}
 	for name, share := range shares {
@@ -74,6 +77,9 @@ func (f *family) add(s *standing, now time.Time) {
 		} else {
 			f.queue.Put(s.task())
 		}
+	}
+	if by, ok := s.cap(); ok {
+		f.budgets[by]++
 	}
 	if s.atProvider || s.reserved {
 		f.inFlight[s.key] = true
@@ -108,6 +114,11 @@ func (f *family) drop(s *standing) {
 	p := f.project(s.key.Project)
 	f.queue.Remove(s.key)
 	f.later.remove(s.key)
+	if by, ok := s.cap(); ok {
+		if f.budgets[by]--; f.budgets[by] == 0 {
+			delete(f.budgets, by)
+		}
+	}
 	if f.inFlight[s.key] {
 		delete(f.inFlight, s.key)
 		p.inFlight--

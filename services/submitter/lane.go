@@ -36,16 +36,22 @@ type lane struct {
 	away   int
 	missed time.Time
 	swept  time.Time
+	// takes is how long a task takes that is sent, on the mean of late.
+	takes time.Duration
 }
 
 func newLane(l Lane, log *slog.Logger) *lane {
 	n := &lane{
-		Lane: l, breaker: newBreaker(l.Name, log), slots: make(chan struct{}, l.InFlight), wake: make(chan struct{}, 1),
-		news: make(chan struct{}, 1), tasks: map[events.Key]*standing{},
+		Lane: l, slots: make(chan struct{}, l.InFlight), wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		tasks: map[events.Key]*standing{},
 	}
+	n.breaker = newBreaker(l.Name, log, func() { nudge(n.news) })
 	n.limit(events.LaneLimits{}, time.Now())
 	return n
 }
+
+// recentSends is about how many sends the mean time of one is of.
+const recentSends = 16
 
 // maxAwayWait bounds the time between two tries to reach a provider that is away.
 const maxAwayWait = 30 * time.Second
@@ -155,6 +161,14 @@ func (l *lane) hold(until time.Time) {
 	}
 }
 
+// resume lets the lane send at once, whatever it waits for that is no limit: a person says so.
+func (l *lane) resume() {
+	l.breaker.close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held, l.away = time.Time{}, 0
+}
+
 // reach takes in whether the provider could be reached by a request that was begun at a time. While it cannot be, requests are rare:
 // each leaves its trace in a record, and none gets anywhere.
 func (l *lane) reach(reached bool, begun time.Time) {
@@ -233,6 +247,7 @@ func (l *lane) finish(k events.Key, t *events.Task, notBefore, now time.Time) {
 	if old == nil {
 		return
 	}
+	l.takes += (now.Sub(old.turn.at) - l.takes) / recentSends
 	s := *old
 	s.reserved = false
 	if s.version == 0 { // its record is gone
@@ -241,6 +256,9 @@ func (l *lane) finish(k events.Key, t *events.Task, notBefore, now time.Time) {
 	}
 	if notBefore.After(s.notBefore) {
 		s.notBefore = notBefore
+		if s.hold == nil {
+			s.hold = &events.Hold{Reason: events.HoldRetry, Message: "it could not be sent", Until: &notBefore}
+		}
 	}
 	l.replace(k, old, &s, now)
 }
@@ -286,20 +304,6 @@ func (l *lane) accept(k events.Key) {
 	if rate.Limit != f.rate.Limit || crowd.Limit != f.crowd.Limit {
 		nudge(l.news)
 	}
-}
-
-// place returns how many tasks of its family are sent before one that waits, 0 for one that is being sent.
-func (l *lane) place(k events.Key) (int, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.tasks[k]
-	switch {
-	case s == nil || !s.waiting && !s.reserved:
-		return 0, false
-	case s.reserved:
-		return 0, s.waiting
-	}
-	return l.family(s).place(k)
 }
 
 // A memory is what the next dispatcher of a lane should know and no record tells.

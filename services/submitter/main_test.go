@@ -227,8 +227,8 @@ func (w *world) ask(project string, n int, fields string) (k events.Key) {
 	return k
 }
 
-// places asks the lane's dispatcher for the places of tasks, by task id.
-func (w *world) places(keys ...events.Key) map[string]int {
+// stands asks the lane's dispatcher where tasks stand, by task id, and what keeps the lane.
+func (w *world) stands(keys ...events.Key) (map[string]events.Place, []events.Hold) {
 	w.Helper()
 	var r events.PlacesRequest
 	for _, k := range keys {
@@ -240,11 +240,22 @@ func (w *world) places(keys ...events.Key) map[string]int {
 	w.ok(err)
 	var reply events.PlacesReply
 	w.ok(json.Unmarshal(answer.Data, &reply))
-	places := map[string]int{}
+	stands := map[string]events.Place{}
 	for text, place := range reply.Places {
 		k, err := events.ParseKey(text)
 		w.ok(err)
-		places[k.ID] = place.Ahead
+		stands[k.ID] = place
+	}
+	return stands, reply.Holds
+}
+
+// places is how many go before each, by task id.
+func (w *world) places(keys ...events.Key) map[string]int {
+	w.Helper()
+	stands, _ := w.stands(keys...)
+	places := map[string]int{}
+	for id, p := range stands {
+		places[id] = p.Ahead
 	}
 	return places
 }
@@ -431,7 +442,10 @@ func (driver) Render(_ events.Task, input json.RawMessage, _ string) (provider.R
 
 func (driver) Classify(_ string, r provider.Reply) provider.Answer {
 	body := string(bytes.TrimSpace(r.Body))
-	kinds := map[string]events.Kind{"rate": events.KindRateLimited, "crowded": events.KindRateLimited, "quota": events.KindQuota, "auth": events.KindAuth}
+	kinds := map[string]events.Kind{"rate": events.KindRateLimited, "crowded": events.KindRateLimited, "quota": events.KindQuota, "auth": events.KindAuth, "busy": events.KindRetry}
+	if body == "doubt" {
+		return provider.Answer{Outcome: provider.InDoubt, Err: &provider.Error{Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: "who knows"}}
+	}
 	if r.Status != http.StatusOK {
 		return provider.Answer{Outcome: provider.Refused, Err: &provider.Error{Kind: kinds[body], Code: body, Message: "acme says " + body}}
 	}

@@ -3,27 +3,34 @@ package submitter
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"reelay/events"
 )
 
-// answerPlaces answers questions for the places of a lane's waiting tasks until stop is called.
+// answerPlaces answers questions for the places of a lane's waiting tasks, and for what keeps it, until stop is called.
 func (s *Service) answerPlaces(l *lane) (stop func(), err error) {
 	sub, err := s.o.Bus.Conn().Subscribe(events.LanePlacesSubject(l.Name), func(m *nats.Msg) {
 		var r events.PlacesRequest
 		if err := json.Unmarshal(m.Data, &r); err != nil || len(r.Tasks) > events.MaxPlaces {
 			return // it is for services only, and they know
 		}
-		reply := events.PlacesReply{Places: map[string]events.Place{}}
+		now := time.Now()
+		keeps := s.keeps(l, now)
+		reply := events.PlacesReply{Places: map[string]events.Place{}, Holds: l.holds(now)}
+		if keeps != nil {
+			reply.Holds = append([]events.Hold{*keeps}, reply.Holds...)
+		}
+		o := l.outlook(keeps, now)
 		for _, text := range r.Tasks {
 			k, err := events.ParseKey(text)
 			if err != nil {
 				continue
 			}
-			if place, ok := l.place(k); ok {
-				reply.Places[text] = events.Place{Ahead: place}
+			if place, ok := o.place(k); ok {
+				reply.Places[text] = place
 			}
 		}
 		data, err := events.Marshal(reply)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/task"
 )
 
 // skew is added to the time for which a request is counted: the clocks of two machines, and the provider's own, differ a little.
@@ -18,7 +19,9 @@ type standing struct {
 	created  time.Time
 	// notBefore holds a waiting task back.
 	notBefore time.Time
-	waiting   bool
+	// hold says why it waits if it waits for something of its own.
+	hold    *events.Hold
+	waiting bool
 	// atProvider says that the task is there or may be: it takes a place in flight.
 	atProvider bool
 	// reserved is set while this process sends the task; whatever its record says, it takes a slot and a place in flight.
@@ -56,6 +59,7 @@ func newStanding(t *events.Task) *standing {
 	if t.NotBefore != nil {
 		s.notBefore = *t.NotBefore
 	}
+	s.hold = ownHold(t)
 	for _, a := range t.Attempts {
 		if a.Outcome == events.AttemptReleased {
 			continue
@@ -68,6 +72,21 @@ func newStanding(t *events.Task) *standing {
 		s.requests = append(s.requests, r)
 	}
 	return s
+}
+
+// ownHold says why a record waits; nil if it is for nothing of its own.
+func ownHold(t *events.Task) *events.Hold {
+	if t.Phase != events.PhaseWaiting || t.NotBefore == nil {
+		return nil
+	}
+	if reason, ok := task.HeldBy(t); ok {
+		return &events.Hold{Reason: events.HoldBudget, Message: reason}
+	}
+	h := &events.Hold{Reason: events.HoldRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
+	if a := t.Attempt(); a != nil && a.Error != nil {
+		h.Message += ": " + a.Error.Message
+	}
+	return h
 }
 
 // isInFlight reports whether a task is, or may be, at the provider. One that is parked has been silent for so long that it has ended

@@ -5,6 +5,9 @@
 // that the record's acknowledgement gives, and records what came back. What it cannot classify as accepted or refused is in
 // doubt, and is never sent again by itself. Any number of submitters may run: one at a time dispatches a lane, by a lease, and
 // should two ever think so, the record's compare-and-set decides who sends.
+//
+// Whoever dispatches a lane also answers, on events.LanePlacesSubject, where its waiting tasks stand, when its limits let each of them
+// through, and what keeps them: a switch, the breaker, a provider that is away or refuses, a budget, a limit in full use.
 package submitter
 
 import (

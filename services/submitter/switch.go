@@ -89,22 +89,24 @@ func (w *switches) of(lane string) (bus.LaneSwitch, uint64) {
 	return s.LaneSwitch, s.revision
 }
 
-// put takes an update in. One that is older than what is known changes nothing.
-func (w *switches) put(u bus.LaneUpdate) {
+// put takes an update in, and reports whether it is a switch that was not known. One that is older than what is known changes nothing.
+func (w *switches) put(u bus.LaneUpdate) (news bool) {
 	if u.Ready {
 		w.once.Do(func() { close(w.known) })
-		return
+		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.set[u.Lane]
 	switch {
 	case u.Switch != nil && u.Revision >= s.revision:
+		news = u.Revision > s.revision
 		s.LaneSwitch, s.revision = *u.Switch, u.Revision
 	case u.Limits != nil:
 		s.wrong, s.limits = u.Err, u.Revision
 	}
 	w.set[u.Lane] = s
+	return news
 }
 
 // leave says whether a lane may spend money now.
@@ -126,7 +128,7 @@ func (s *Service) followSwitches(ctx context.Context) error {
 }
 
 func (s *Service) seeSwitch(u bus.LaneUpdate) {
-	s.switches.put(u)
+	news := s.switches.put(u)
 	l := s.lanes[u.Lane]
 	switch {
 	case u.Switch != nil:
@@ -138,6 +140,9 @@ func (s *Service) seeSwitch(u bus.LaneUpdate) {
 		l.limit(*u.Limits, time.Now())
 	}
 	for _, l := range s.lanes {
+		if news && (u.Lane == l.Name || u.Lane == bus.AllLanes) && resumed(*u.Switch) {
+			l.resume()
+		}
 		value := 0.0
 		if paused, _ := s.switches.state(l.Name); paused != nil {
 			value = 1
@@ -147,6 +152,9 @@ func (s *Service) seeSwitch(u bus.LaneUpdate) {
 		nudge(l.news)
 	}
 }
+
+// resumed reports whether a person has made a lane go on.
+func resumed(s bus.LaneSwitch) bool { return !s.Paused && s.By != bus.LaneWriter }
 
 // tellAgain is how soon an event or a memory is tried again that was not stored.
 const tellAgain = 5 * time.Second
@@ -177,21 +185,29 @@ func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m memory)
 	}
 }
 
-// announce publishes that a lane was paused or goes on, if that is not what was told last.
+// announce publishes that a lane has stopped sending or goes on, if that is not what was told last.
 func (s *Service) announce(ctx context.Context, l *lane, m *memory) error {
+	why := ""
 	paused, version := s.switches.state(l.Name)
-	if (paused != nil) == m.Paused {
+	if paused != nil {
+		why = paused.Error()
+	} else if broken, _ := l.open(time.Now()); broken != "" {
+		why = "the lane is stopped: " + broken
+	}
+	if (why != "") == m.Paused {
 		return nil
 	}
 	e := events.Event{
-		Type: events.EventResumed, Project: events.LanesProject, Lane: l.Name, Version: version, Time: time.Now().UTC(), Message: "the lane sends again",
+		// The breaker is no key and has no revision; what is told later has the higher one all the same.
+		Type: events.EventResumed, Project: events.LanesProject, Lane: l.Name, Version: max(version, m.Version+1), Time: time.Now().UTC(),
+		Message: "the lane sends again",
 	}
-	if paused != nil {
-		e.Type, e.Message = events.EventPaused, paused.Error()
+	if why != "" {
+		e.Type, e.Message = events.EventPaused, why
 	}
 	if err := s.o.Bus.Publish(ctx, e); err != nil {
 		return err
 	}
-	m.Paused, m.Version = paused != nil, version
+	m.Paused, m.Version = why != "", e.Version
 	return nil
 }

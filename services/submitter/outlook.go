@@ -1,0 +1,131 @@
+package submitter
+
+import (
+	"math"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/quota"
+)
+
+// An outlook is where the waiting tasks of a lane stand and how soon they are sent, as far as its limits tell. It holds for the moment
+// it was made, and is not safe for concurrent use.
+type outlook struct {
+	lane *lane
+	now  time.Time
+	// keeps is what keeps the whole lane.
+	keeps    *events.Hold
+	families map[*family]*vista
+}
+
+// A vista is the outlook of a family.
+type vista struct {
+	keeps    *events.Hold
+	turns    quota.Turns
+	inFlight room
+	projects map[string]projectVista
+}
+
+// A projectVista is that of a project within a family.
+type projectVista struct {
+	keeps    *events.Hold
+	turns    quota.Turns
+	inFlight room
+}
+
+// A room is how many tasks may be in flight, 0 for no limit, and how many are.
+type room struct{ most, used int }
+
+// behind returns how many tasks must have ended before the n-th from now is sent, from 1.
+func (r room) behind(n int) int {
+	if r.most == 0 {
+		return 0
+	}
+	return max(0, r.used+n-r.most)
+}
+
+// rounds is how often as many as may be in flight must end for that.
+func (r room) rounds(n int) float64 { return float64(r.behind(n)) / float64(max(r.most, 1)) }
+
+// outlook returns that of a lane; keeps is what keeps all of it.
+func (l *lane) outlook(keeps *events.Hold, now time.Time) *outlook {
+	return &outlook{lane: l, now: now, keeps: keeps, families: map[*family]*vista{}}
+}
+
+// place tells where a task stands; false if it does not wait.
+func (o *outlook) place(k events.Key) (events.Place, bool) {
+	l := o.lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.tasks[k]
+	switch {
+	case s == nil || !s.waiting:
+		return events.Place{}, false
+	case s.reserved:
+		return events.Place{}, true
+	}
+	f := l.family(s)
+	ahead, ok := f.place(k)
+	if !ok {
+		return events.Place{}, false
+	}
+	v := o.vista(f, l.limits.Family(s.model))
+	own, ok := f.queue.Own(k)
+	if !ok {
+		own = f.queue.Busy(k.Project)
+	}
+	p := v.project(f, k.Project, o.now)
+	at := latest(
+		v.turns.At(ahead+1), p.turns.At(own+1), s.notBefore, f.held,
+		f.sent.Add(time.Duration(ahead+1)*f.spacing()), o.now.Add(time.Duration(ahead)*l.takes/time.Duration(cap(l.slots))),
+	)
+	place := events.Place{Ahead: ahead, WaitS: math.Round(at.Sub(o.now).Seconds()*10) / 10, Hold: worst(o.keeps, v.keeps, p.keeps, s.hold)}
+	place.WaitS = max(place.WaitS, 0)
+	crowd, n := v.inFlight, ahead+1
+	if p.inFlight.rounds(own+1) > crowd.rounds(n) {
+		crowd, n = p.inFlight, own+1
+	}
+	if behind := crowd.behind(n); behind > 0 {
+		place.Behind, place.InFlight = behind, crowd.most
+	}
+	return place, true
+}
+
+// vista returns that of a family by its name. The lock is held.
+func (o *outlook) vista(f *family, name string) *vista {
+	v := o.families[f]
+	if v == nil {
+		v = &vista{
+			keeps: f.keeps(name, o.now), turns: f.requests.Turns(o.now, f.rate.Cap(f.limits.Requests), f.limits.EachWindow()+skew),
+			inFlight: room{f.crowd.Cap(f.limits.InFlight), len(f.inFlight)}, projects: map[string]projectVista{},
+		}
+		o.families[f] = v
+	}
+	return v
+}
+
+// project returns the outlook of a project.
+func (v *vista) project(f *family, name string, now time.Time) projectVista {
+	p, ok := v.projects[name]
+	if ok {
+		return p
+	}
+	share := f.shares[name]
+	p.keeps = f.keepsProject(name, now)
+	if of := f.projects[name]; of != nil {
+		p.turns = of.requests.Turns(now, share.Requests, f.limits.EachWindow()+skew)
+		p.inFlight = room{share.InFlight, of.inFlight}
+	}
+	v.projects[name] = p
+	return p
+}
+
+// latest returns the latest of some times.
+func latest(times ...time.Time) (last time.Time) {
+	for _, at := range times {
+		if at.After(last) {
+			last = at
+		}
+	}
+	return last
+}

@@ -1,0 +1,198 @@
+package submitter_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"reelay/events"
+)
+
+// keys are those of the tasks that were asked for after the first n.
+func (w *world) keys(project string, n int) (keys []events.Key) {
+	for id := n + 1; id <= w.ids; id++ {
+		keys = append(keys, events.Key{Project: project, ID: fmt.Sprintf("t%05d", id)})
+	}
+	return keys
+}
+
+// TestForetoldTurns: a task is sent when the dispatcher has told that the limits let it through.
+func TestForetoldTurns(t *testing.T) {
+	rows := []struct {
+		name     string
+		limits   events.ModelLimits
+		shares   string
+		rule     func(time.Time, []call) string
+		delay    time.Duration
+		projects []int // tasks of each
+		off      float64
+	}{
+		{name: "requests", limits: events.ModelLimits{Requests: 20}, projects: []int{90}, off: 0.02},
+		{name: "requests in a short window", limits: events.ModelLimits{Requests: 3, Window: events.Duration(7 * time.Second)}, projects: []int{90}, off: 0.02},
+		{name: "spacing", limits: events.ModelLimits{Spacing: events.Duration(2 * time.Second)}, projects: []int{60}, off: 0.02},
+		{name: "requests and spacing", limits: events.ModelLimits{Requests: 20, Spacing: events.Duration(2900 * time.Millisecond)}, projects: []int{60}, off: 0.05},
+		{name: "weights", limits: events.ModelLimits{Requests: 20}, shares: `"p1":{"weight":3}`, projects: []int{40, 40}, off: 0.02},
+		{name: "requests of a project", shares: `"p0":{"requests":5},"p1":{"requests":10}`, projects: []int{30, 60}, off: 0.02},
+		{name: "slow requests", delay: 10 * time.Second, projects: []int{40}, off: 0.1},
+		{name: "a limit that was learned", rule: atMost(12), projects: []int{70}, off: 0.25},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			inWorld(t, map[string]events.ModelLimits{events.AnyModel: row.limits}, func(w *world) {
+				w.set("acme.limits", `{"projects":{`+row.shares+`}}`)
+				w.provider.delay = row.delay
+				if row.rule != nil {
+					w.provider.rule(row.rule)
+				}
+				var keys []events.Key
+				for i, n := range row.projects {
+					before := w.ids
+					w.ask(fmt.Sprint("p", i), n, "")
+					keys = append(keys, w.keys(fmt.Sprint("p", i), before)...)
+				}
+				w.start()
+				time.Sleep(70 * time.Second)
+				told, _ := w.stands(keys...)
+				asked := time.Now()
+				if len(told) < 10 {
+					w.Fatalf("%d wait", len(told))
+				}
+				time.Sleep(time.Hour)
+				for _, c := range w.provider.taken() {
+					p, ok := told[c.task]
+					if !ok {
+						continue
+					}
+					if took := c.at.Sub(asked).Seconds(); math.Abs(took-p.WaitS) > max(1+row.delay.Seconds(), row.off*took) {
+						w.Errorf("%s behind %d: sent after %.1f s, told %.1f", c.task, p.Ahead, took, p.WaitS)
+					}
+					delete(told, c.task)
+				}
+				if len(told) > 0 {
+					w.Errorf("not sent: %v", told)
+				}
+			})
+		})
+	}
+}
+
+// TestHolds: each thing that keeps tasks from being sent is told, with a time where one is known.
+func TestHolds(t *testing.T) {
+	rows := []struct {
+		name   string
+		limits events.ModelLimits
+		set    string // the limits as JSON
+		pause  string
+		away   bool
+		code   string // what the provider refuses with
+		want   events.HoldReason
+		says   string
+		until  bool
+		own    bool // of the task alone
+	}{
+		{name: "requests", limits: events.ModelLimits{Requests: 5}, want: events.HoldRequests, says: "5 of 5 requests in 1m0s", until: true},
+		{name: "in flight", limits: events.ModelLimits{InFlight: 6}, want: events.HoldInFlight, says: "6 of 6 tasks in flight"},
+		{name: "requests of a project", set: `{"projects":{"demo":{"requests":3}}}`, want: events.HoldRequests, says: "3 of its 3 requests", until: true},
+		{name: "in flight of a project", set: `{"projects":{"demo":{"in_flight":2}}}`, want: events.HoldInFlight, says: "2 of its 2 tasks"},
+		{name: "a person", pause: `{"paused":true,"reason":"the bill","by":"ann"}`, want: events.HoldPaused, says: "the bill (by ann)"},
+		{name: "limits nobody can read", set: `{"projects":3}`, want: events.HoldPaused, says: "projects"},
+		{name: "the account", code: "quota", want: events.HoldPaused, says: "acme says quota", until: true},
+		{name: "the breaker", code: "doubt", want: events.HoldBreaker, says: "3 paid requests in a row", until: true},
+		{name: "a provider that is away", away: true, want: events.HoldUnreachable, says: "could not be reached", until: true},
+		{name: "a provider that refuses", code: "rate", want: events.HoldRefused, says: "fewer requests", until: true},
+		{name: "a task that is tried again", code: "busy", want: events.HoldRetry, says: "acme says busy", until: true, own: true},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			inWorld(t, map[string]events.ModelLimits{events.AnyModel: row.limits}, func(w *world) {
+				if row.set != "" {
+					w.set("acme.limits", row.set)
+				}
+				if row.pause != "" {
+					w.set("acme", row.pause)
+				}
+				w.provider.rule(func(time.Time, []call) string { return row.code })
+				w.dial = func() (net.Conn, error) {
+					if row.away {
+						return nil, errors.New("no route to host")
+					}
+					return w.provider.dial()
+				}
+				w.ask("demo", 30, "")
+				w.start()
+				time.Sleep(20 * time.Second)
+				told, lane := w.stands(w.keys("demo", 0)...)
+				p, ok := told["t00030"]
+				switch {
+				case !ok || p.Hold == nil:
+					w.Fatalf("not held: %+v", told)
+				case p.Hold.Reason != row.want || !strings.Contains(p.Hold.Message, row.says) || (p.Hold.Until != nil) != row.until:
+					w.Errorf("held by %+v, want %s and %q", *p.Hold, row.want, row.says)
+				case row.until && !p.Hold.Until.After(time.Now()):
+					w.Errorf("held until %v, which has passed", p.Hold.Until)
+				}
+				if told := slices.ContainsFunc(lane, func(h events.Hold) bool { return h.Reason == row.want && strings.Contains(h.Message, row.says) }); told == row.own {
+					w.Errorf("the lane is kept by %+v", lane)
+				}
+			})
+		})
+	}
+}
+
+// TestBehind: with as many in flight as may be, a task waits for as many ends as are ahead of it and its own.
+func TestBehind(t *testing.T) {
+	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {InFlight: 5}}, func(w *world) {
+		w.set("acme.limits", `{"projects":{"few":{"in_flight":2}}}`)
+		w.ask("demo", 10, "")
+		w.ask("few", 6, "")
+		w.start()
+		time.Sleep(minute)
+		taken := w.provider.taken()
+		w.end(events.Key{Project: map[bool]string{true: "few", false: "demo"}[taken[0].task > "t00010"], ID: taken[0].task})
+		time.Sleep(time.Second)
+		demo, _ := w.stands(w.keys("demo", 0)[:10]...)
+		few, _ := w.stands(w.keys("few", 10)...)
+		if len(demo)+len(few) != 10 || len(w.provider.taken()) != 6 {
+			w.Fatalf("%d and %d wait, %d taken", len(demo), len(few), len(w.provider.taken()))
+		}
+		for id, p := range demo {
+			if p.Behind != p.Ahead+1 || p.InFlight != 5 {
+				w.Errorf("%s: %+v", id, p)
+			}
+		}
+		for id, p := range few {
+			if rounds := float64(p.Behind) / float64(p.InFlight); p.InFlight != 2 || rounds < float64(p.Ahead+1)/5 {
+				w.Errorf("%s: %+v", id, p)
+			}
+		}
+	})
+}
+
+// TestResumeByHand: a person who resumes a lane closes its breaker, and each stop and start is told once.
+func TestResumeByHand(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.provider.rule(func(_ time.Time, taken []call) string { return "doubt" })
+		w.ask("demo", 30, "")
+		r := w.start()
+		time.Sleep(30 * time.Second)
+		w.wantEvents(events.EventPaused)
+		w.provider.rule(func(time.Time, []call) string { return "" })
+		w.set("acme", `{"paused":false,"by":"ann"}`)
+		time.Sleep(5 * time.Second)
+		if n := len(w.provider.taken()); n < 24 {
+			w.Errorf("%d taken after the lane was resumed", n)
+		}
+		w.wantEvents(events.EventPaused, events.EventResumed)
+		r.crash()
+		r.restart() // what it now reads of the switch is no news
+		w.provider.rule(func(time.Time, []call) string { return "doubt" })
+		w.ask("demo", 10, "")
+		time.Sleep(30 * time.Second)
+		w.wantEvents(events.EventPaused, events.EventResumed, events.EventPaused)
+	})
+}
