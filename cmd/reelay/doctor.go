@@ -159,7 +159,7 @@ func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
 	return []check{{levelOK, about, "one server, reelay's own, which syncs each write", ""}}
 }
 
-// checkSwitches shows the lanes that a person has paused.
+// checkSwitches shows the lanes that are paused: by their switch, that of all, or limits that cannot be read.
 func (a *api) checkSwitches(ctx context.Context) []check {
 	kv, err := a.switches(ctx)
 	if errors.Is(err, errNoService) {
@@ -180,6 +180,13 @@ func (a *api) checkSwitches(ctx context.Context) []check {
 				arg = "--all"
 			}
 			checks = append(checks, check{levelWarn, "lanes", (&bus.PausedError{Key: key, Switch: s}).Error(), "reelay lanes resume " + arg})
+		}
+		switch _, _, err := readLimits(ctx, kv, key); {
+		case errors.Is(err, events.ErrInvalid):
+			todo := fmt.Sprintf("back to the defaults: nats kv del %s %s", bus.LaneBucket, bus.LimitsKey(key))
+			checks = append(checks, check{levelWarn, "lanes", key + " is paused: " + err.Error(), todo})
+		case err != nil:
+			checks = append(checks, check{levelFail, "lanes", err.Error(), ""})
 		}
 	}
 	return checks
@@ -309,7 +316,7 @@ func (a *api) discover(ctx context.Context) ([]micro.Info, error) {
 	return services, nil
 }
 
-// checkQueue shows the lanes and their depth.
+// checkQueue shows the lanes, their depth and what keeps them.
 func (a *api) checkQueue(ctx context.Context) []check {
 	var r events.QueueReply
 	_, err := a.ask(ctx, events.VerbQueue, nil, nil, &r, doctorTimeout)
@@ -325,7 +332,19 @@ func (a *api) checkQueue(ctx context.Context) []check {
 		if n := l.ByPhase[events.PhaseParked]; n > 0 {
 			c.level, c.todo = levelWarn, fmt.Sprintf("%d in doubt need a decision: reelay ls --phase parked --provider %s, then reelay resolve", n, l.Provider)
 		}
-		checks = append(checks, c)
+		checks = append(append(checks, c), checkHolds(l, time.Local)...)
+	}
+	return checks
+}
+
+// checkHolds shows what keeps a lane, if it is more than a limit at work. A pause is left to checkSwitches, which knows whose it
+// is.
+func checkHolds(l events.LaneQueue, zone *time.Location) (checks []check) {
+	for _, h := range l.Holds {
+		if h.Reason.Normal() || h.Reason == events.HoldPaused {
+			continue
+		}
+		checks = append(checks, check{levelWarn, "lane " + l.Lane, describeLaneHold(h, zone), wayOut(l.Lane, h.Reason)})
 	}
 	return checks
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -62,6 +63,49 @@ func TestLanes(t *testing.T) {
 		t.Fatal(err)
 	}
 	listed("minimax", "paused", "no readable JSON")
+	if _, err := kv.PutString(t.Context(), bus.LimitsKey("fal"), "?"); err != nil {
+		t.Fatal(err)
+	}
+	r = b.reelay("doctor")
+	if lines(r.stdout, "warn", "lanes", "fal is paused: fal.limits: limits: bad JSON") != 1 || lines(r.stdout, "-> back to the defaults: nats kv del reelay_lanes fal.limits") != 1 {
+		t.Errorf("the doctor says\n%s", r.stdout)
+	}
+}
+
+// TestHolds: what keeps a lane is seen where one looks, whatever its switch says.
+func TestHolds(t *testing.T) {
+	b := newBench(t)
+	b.makeStreams()
+	var all []events.Hold
+	for _, r := range events.HoldReasons() {
+		all = append(all, events.Hold{Reason: r, Message: "because of " + string(r)})
+	}
+	b.answer(events.VerbQueue, func(string, []byte) any {
+		return events.QueueReply{Lanes: []events.LaneQueue{{Lane: "fal", Provider: "fal", Holds: all}}}
+	})
+	r := b.reelay("lanes", "ls")
+	r.check(t, 0, "fal   on", "")
+	if n := lines(r.stdout, "fal held (", "because of "); n != len(all) {
+		t.Errorf("%d lines of %d:\n%s", n, len(all), r.stdout)
+	}
+	if r := b.reelay("lanes", "resume", "fal"); r.code != 0 || lines(r.stdout, "held") != 0 {
+		t.Errorf("shows what was before the change:\n%s%s", r.stdout, r.stderr)
+	}
+	report := b.reelay("doctor").stdout
+	for _, r := range events.HoldReasons() {
+		want := 1
+		if r.Normal() || r == events.HoldPaused { // the switch is on: whatever paused the lane is over
+			want = 0
+		}
+		if n := lines(report, "warn", "lane fal", fmt.Sprintf("held (%s): because of %[1]s, no end known", r)); n != want {
+			t.Errorf("%d lines about %s, want %d:\n%s", n, r, want, report)
+		}
+	}
+	for _, todo := range []string{"-> reelay lanes resume fal\n", "-> start a submitter, or `reelay up`\n", "-> see the caps: reelay spend; raise one: reelay spend cap\n"} {
+		if lines(report, todo) != 1 {
+			t.Errorf("not one line with %q:\n%s", todo, report)
+		}
+	}
 }
 
 // TestLanesUsage: a switch that is not named clearly is not touched.
