@@ -49,7 +49,7 @@ func wayOut(lane string, r events.HoldReason) string {
 	switch r {
 	case events.HoldNoDispatcher:
 		return "start a submitter, or `reelay up`"
-	case events.HoldBreaker:
+	case events.HoldPaused, events.HoldBreaker:
 		return "reelay lanes resume " + lane
 	case events.HoldBudget:
 		return "see the caps: reelay spend; raise one: reelay spend cap"

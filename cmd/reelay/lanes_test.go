@@ -91,20 +91,33 @@ func TestHolds(t *testing.T) {
 	if r := b.reelay("lanes", "resume", "fal"); r.code != 0 || lines(r.stdout, "held") != 0 {
 		t.Errorf("shows what was before the change:\n%s%s", r.stdout, r.stderr)
 	}
-	report := b.reelay("doctor").stdout
-	for _, r := range events.HoldReasons() {
-		want := 1
-		if r.Normal() || r == events.HoldPaused { // the switch is on: whatever paused the lane is over
-			want = 0
+	diagnose := func(others ...events.HoldReason) string {
+		t.Helper()
+		report := b.reelay("doctor").stdout
+		for _, r := range events.HoldReasons() {
+			want := 1
+			if slices.Contains(others, r) {
+				want = 0
+			}
+			if n := lines(report, "warn", "lane fal", fmt.Sprintf("held (%s): because of %[1]s, no end known", r)); n != want {
+				t.Errorf("%d lines about %s, want %d:\n%s", n, r, want, report)
+			}
 		}
-		if n := lines(report, "warn", "lane fal", fmt.Sprintf("held (%s): because of %[1]s, no end known", r)); n != want {
-			t.Errorf("%d lines about %s, want %d:\n%s", n, r, want, report)
+		return report
+	}
+	report := diagnose(events.HoldRequests, events.HoldInFlight)
+	for todo, want := range map[string]int{
+		"-> reelay lanes resume fal\n": 2, "-> start a submitter, or `reelay up`\n": 1, "-> see the caps: reelay spend; raise one: reelay spend cap\n": 1,
+	} {
+		if n := lines(report, todo); n != want {
+			t.Errorf("%d lines with %q, want %d:\n%s", n, todo, want, report)
 		}
 	}
-	for _, todo := range []string{"-> reelay lanes resume fal\n", "-> start a submitter, or `reelay up`\n", "-> see the caps: reelay spend; raise one: reelay spend cap\n"} {
-		if lines(report, todo) != 1 {
-			t.Errorf("not one line with %q:\n%s", todo, report)
-		}
+	// A pause whose switch the doctor shows, with the lane to resume, is not shown again.
+	for _, lane := range []string{"fal", "--all"} {
+		b.reelay("lanes", "pause", lane, "--reason", "x").check(t, 0, "paused", "")
+		diagnose(events.HoldRequests, events.HoldInFlight, events.HoldPaused)
+		b.reelay("lanes", "resume", lane).check(t, 0, "on", "")
 	}
 }
 
