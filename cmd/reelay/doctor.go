@@ -161,8 +161,8 @@ func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
 	return []check{{levelOK, about, "one server, reelay's own, which syncs each write", ""}}
 }
 
-// checkSwitches shows the lanes that are paused, by their switch, that of all, or limits that cannot be read, and returns which it has
-// shown.
+// checkSwitches shows the lanes that are paused, by their switch, that of all, or limits that cannot be read, and returns which it
+// has shown.
 func (a *api) checkSwitches(ctx context.Context) (checks []check, paused map[string]bool) {
 	kv, err := a.switches(ctx)
 	if errors.Is(err, errNoService) {
