@@ -72,7 +72,7 @@ func describeState(t events.Task) string {
 		parts = append(parts, q)
 	}
 	if h := holdOf(t); h != nil {
-		parts = append(parts, "held: "+clean(h.Message))
+		parts = append(parts, "("+clean(h.Message)+")")
 	}
 	if t.ProgressPercentage != nil && !t.Status.Terminal() {
 		parts = append(parts, fmt.Sprintf("%.0f%%", *t.ProgressPercentage))

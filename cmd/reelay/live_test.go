@@ -43,7 +43,7 @@ func TestDescribe(t *testing.T) {
 		{"foretold, then cancelled", "being cancelled at fal", "1m05s", with(base, func(t *events.Task) {
 			t.Phase, t.ETA = events.PhaseCancelling, ptr(now.Add(time.Minute))
 		})},
-		{"held", "waiting for its turn  #3 here  held: paused by heron", "1m05s", with(base, func(t *events.Task) {
+		{"held", "waiting for its turn  #3 here  (paused by heron)", "1m05s", with(base, func(t *events.Task) {
 			t.Hold, t.QueuePosition = &events.Hold{Reason: events.HoldPaused, Message: "paused by\x1bheron"}, &events.QueuePosition{Ours: ptr(2)}
 		})},
 		{"held by a limit at work", "waiting for its turn", "1m05s", with(base, func(t *events.Task) {
