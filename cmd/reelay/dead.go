@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,12 +19,6 @@ import (
 
 	"reelay/events"
 )
-
-// maxDeadLimit is the most letters of one list.
-const maxDeadLimit = 1000
-
-// errDeclined says that a person was asked and did not agree.
-var errDeclined = errors.New("nothing was published")
 
 // deadCmd is about messages that could not be processed.
 type deadCmd struct {
@@ -44,6 +37,18 @@ type deadLetter struct {
 // from says in one word where it was.
 func (l deadLetter) from() string { return l.Stream + "/" + l.Consumer }
 
+// letters is how dead letters are read and shown.
+func letters() stored[deadLetter] {
+	return stored[deadLetter]{
+		stream: events.StreamDead, noun: "message", kind: "dead message", list: "reelay dead ls",
+		decode: func(raw *jetstream.RawStreamMsg) (deadLetter, error) {
+			l, err := events.DecodeDeadLetter(raw.Header, raw.Data)
+			return deadLetter{DeadLetter: l, id: raw.Sequence, at: raw.Time}, err
+		},
+		print: printLetter, table: printDead, layout: deadLetter.json, plural: "letters",
+	}
+}
+
 // The layout of a letter in JSON.
 type deadJSON struct {
 	ID         uint64     `json:"id"`
@@ -58,7 +63,7 @@ type deadJSON struct {
 	Bytes      int        `json:"bytes"`
 }
 
-func (l deadLetter) json() deadJSON {
+func (l deadLetter) json() any {
 	j := deadJSON{
 		ID: l.id, Time: l.at, Stream: l.Stream, Consumer: l.Consumer, Sequence: l.Sequence, Subject: l.Subject, Deliveries: l.Deliveries,
 		Reason: l.Reason, Bytes: max(l.CutFrom, len(l.Body)),
@@ -77,49 +82,9 @@ type deadLsCmd struct {
 	JSON  bool `name:"json" help:"Print JSON."`
 }
 
-// Run lists them.
+// Run lists them, newest first.
 func (c *deadLsCmd) Run(ctx context.Context, e *env) error {
-	if c.Limit < 1 || c.Limit > maxDeadLimit {
-		return usagef("--limit: %d is not between 1 and %d", c.Limit, maxDeadLimit)
-	}
-	a, closeConn, err := c.open(e)
-	if err != nil {
-		return err
-	}
-	defer closeConn()
-	stream, err := a.deadStream(ctx)
-	if err != nil {
-		return err
-	}
-	state := stream.CachedInfo().State
-	var all []deadLetter
-	for id := state.LastSeq; id >= max(state.FirstSeq, 1) && len(all) < c.Limit; id-- {
-		l, err := readDead(ctx, stream, id)
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound): // an operator has deleted it
-			continue
-		case errors.Is(err, events.ErrDeadLetter):
-			fmt.Fprintf(e.stderr, "%s\n", clean(err.Error()))
-			continue
-		case err != nil:
-			return err
-		}
-		all = append(all, l)
-	}
-	if c.JSON {
-		out := struct {
-			Letters []deadJSON `json:"letters"`
-		}{make([]deadJSON, len(all))}
-		for i, l := range all {
-			out.Letters[i] = l.json()
-		}
-		raw, err := events.Marshal(out)
-		if err != nil {
-			return err
-		}
-		return printJSON(e.stdout, raw)
-	}
-	return printDead(e.stdout, all, time.Local)
+	return letters().ls(ctx, e, c.connection, c.Limit, c.JSON, func(deadLetter) bool { return true })
 }
 
 // printDead writes letters as a table.
@@ -138,19 +103,6 @@ type letterArg struct {
 	ID uint64 `arg:"" help:"The message's id, as reelay dead ls prints it."`
 }
 
-// read returns the letter.
-func (c letterArg) read(ctx context.Context, a *api) (deadLetter, error) {
-	stream, err := a.deadStream(ctx)
-	if err != nil {
-		return deadLetter{}, err
-	}
-	l, err := readDead(ctx, stream, c.ID)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return l, fmt.Errorf("no dead message %d; see: reelay dead ls", c.ID)
-	}
-	return l, err
-}
-
 // deadShowCmd shows one letter.
 type deadShowCmd struct {
 	connection `embed:""`
@@ -159,16 +111,7 @@ type deadShowCmd struct {
 
 // Run shows it.
 func (c *deadShowCmd) Run(ctx context.Context, e *env) error {
-	a, closeConn, err := c.open(e)
-	if err != nil {
-		return err
-	}
-	defer closeConn()
-	l, err := c.read(ctx, a)
-	if err != nil {
-		return err
-	}
-	return printLetter(e.stdout, l, time.Local)
+	return letters().show(ctx, e, c.connection, c.ID)
 }
 
 // printLetter writes all there is to know of a letter.
@@ -231,7 +174,7 @@ func (c *deadReplayCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	l, err := c.read(ctx, a)
+	l, err := letters().read(ctx, a, c.ID)
 	if err != nil {
 		return err
 	}
@@ -242,17 +185,9 @@ func (c *deadReplayCmd) Run(ctx context.Context, e *env) error {
 	if !c.Yes && !confirm(e, fmt.Sprintf("publish %d bytes again on %s%s?", len(body), clean(subject), costs(l))) {
 		return errDeclined
 	}
-	js, err := jetstream.New(a.nc)
-	if err != nil {
+	if err := letters().publishAgain(ctx, e, a, c.ID, &nats.Msg{Subject: subject, Header: header, Data: body}); err != nil {
 		return err
 	}
-	ack, err := bounded(ctx, func(ctx context.Context) (*jetstream.PubAck, error) {
-		return js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: header, Data: body})
-	})
-	if err != nil {
-		return fmt.Errorf("message %d on %s: %w", c.ID, clean(subject), err)
-	}
-	fmt.Fprintf(e.stdout, "published again on %s, now message %d of %s\n", clean(subject), ack.Sequence, ack.Stream)
 	if k, ok := l.Key(); ok {
 		fmt.Fprintf(e.stderr, "follow it: reelay watch %s\n", k)
 	}
@@ -273,38 +208,4 @@ func confirm(e *env, question string) bool {
 	line, _ := bufio.NewReader(io.LimitReader(e.stdin, 16)).ReadString('\n')
 	answer := strings.ToLower(strings.TrimSpace(line))
 	return answer == "y" || answer == "yes"
-}
-
-// deadStream finds the stream of letters.
-func (a *api) deadStream(ctx context.Context) (jetstream.Stream, error) {
-	return a.stream(ctx, events.StreamDead)
-}
-
-// stream finds a stream. Without it, no service has ever run here.
-func (a *api) stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	js, err := jetstream.New(a.nc)
-	if err != nil {
-		return nil, err
-	}
-	stream, err := bounded(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("%w: there is no stream %s", errNoService, name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", name, err)
-	}
-	return stream, nil
-}
-
-// readDead reads one letter. It fails with jetstream.ErrMsgNotFound or events.ErrDeadLetter.
-func readDead(ctx context.Context, stream jetstream.Stream, id uint64) (deadLetter, error) {
-	raw, err := bounded(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return stream.GetMsg(ctx, id) })
-	if err != nil {
-		return deadLetter{}, fmt.Errorf("message %d: %w", id, err)
-	}
-	l, err := events.DecodeDeadLetter(raw.Header, raw.Data)
-	if err != nil {
-		return deadLetter{}, fmt.Errorf("message %d: %w", id, err)
-	}
-	return deadLetter{DeadLetter: l, id: raw.Sequence, at: raw.Time}, nil
 }

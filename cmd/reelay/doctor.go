@@ -67,8 +67,10 @@ func (c *doctorCmd) Run(ctx context.Context, e *env) error {
 		defer closeConn()
 		found := []check{{levelOK, "nats", "connected to " + a.nc.ConnectedUrlRedacted(), ""}, checkVersion(a.nc.ConnectedServerVersion())}
 		found = append(found, a.checkJetStream(ctx)...)
+		switches, paused := a.checkSwitches(ctx)
+		found = append(found, switches...)
 		found = append(found, a.checkServices(ctx)...)
-		found = append(found, a.checkQueue(ctx)...)
+		found = append(found, a.checkQueue(ctx, paused)...)
 		checks = append(found, checks...)
 	}
 	if err := printChecks(e.stdout, checks); err != nil {
@@ -123,7 +125,7 @@ func (a *api) checkJetStream(ctx context.Context) []check {
 	for _, s := range events.Streams() {
 		checks = append(checks, checkStream(ctx, js, s)...)
 	}
-	return append(append(checks, checkDurability(ctx, js)...), a.checkSwitches(ctx)...)
+	return append(checks, checkDurability(ctx, js)...)
 }
 
 // checkDurability says what a power cut would do to the task records. Each of them may stand for money.
@@ -159,20 +161,21 @@ func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
 	return []check{{levelOK, about, "one server, reelay's own, which syncs each write", ""}}
 }
 
-// checkSwitches shows the lanes that a person has paused.
-func (a *api) checkSwitches(ctx context.Context) []check {
+// checkSwitches shows the lanes that are paused, by their switch, that of all, or limits that cannot be read, and returns which it
+// has shown.
+func (a *api) checkSwitches(ctx context.Context) (checks []check, paused map[string]bool) {
 	kv, err := a.switches(ctx)
 	if errors.Is(err, errNoService) {
-		return nil // checkServices says so
+		return nil, nil // checkServices says so
 	}
 	var all map[string]bus.LaneSwitch
 	if err == nil {
 		all, err = readSwitches(ctx, kv)
 	}
 	if err != nil {
-		return []check{{levelFail, "lanes", err.Error(), ""}}
+		return []check{{levelFail, "lanes", err.Error(), ""}}, nil
 	}
-	var checks []check
+	paused = map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if s := all[key]; s.Paused {
 			arg := key
@@ -180,9 +183,18 @@ func (a *api) checkSwitches(ctx context.Context) []check {
 				arg = "--all"
 			}
 			checks = append(checks, check{levelWarn, "lanes", (&bus.PausedError{Key: key, Switch: s}).Error(), "reelay lanes resume " + arg})
+			paused[key] = true
+		}
+		switch _, _, err := readLimits(ctx, kv, key); {
+		case errors.Is(err, events.ErrInvalid):
+			todo := fmt.Sprintf("back to the defaults: nats kv del %s %s", bus.LaneBucket, bus.LimitsKey(key))
+			checks = append(checks, check{levelWarn, "lanes", key + " is paused: " + err.Error(), todo})
+			paused[key] = true
+		case err != nil:
+			checks = append(checks, check{levelFail, "lanes", err.Error(), ""})
 		}
 	}
-	return checks
+	return checks, paused
 }
 
 func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) []check {
@@ -309,8 +321,8 @@ func (a *api) discover(ctx context.Context) ([]micro.Info, error) {
 	return services, nil
 }
 
-// checkQueue shows the lanes and their depth.
-func (a *api) checkQueue(ctx context.Context) []check {
+// checkQueue shows the lanes, their depth and what keeps them, but for the switches that checkSwitches has shown.
+func (a *api) checkQueue(ctx context.Context, paused map[string]bool) []check {
 	var r events.QueueReply
 	_, err := a.ask(ctx, events.VerbQueue, nil, nil, &r, doctorTimeout)
 	if errors.Is(err, errNoService) {
@@ -325,7 +337,17 @@ func (a *api) checkQueue(ctx context.Context) []check {
 		if n := l.ByPhase[events.PhaseParked]; n > 0 {
 			c.level, c.todo = levelWarn, fmt.Sprintf("%d in doubt need a decision: reelay ls --phase parked --provider %s, then reelay resolve", n, l.Provider)
 		}
-		checks = append(checks, c)
+		checks = append(append(checks, c), checkHolds(l, paused[l.Lane] || paused[bus.AllLanes], time.Local)...)
+	}
+	return checks
+}
+
+// checkHolds shows what keeps a lane, if it is more than a limit at work, and more than the pause that was shown.
+func checkHolds(l events.LaneQueue, paused bool, zone *time.Location) (checks []check) {
+	for _, h := range l.Holds {
+		if !h.Reason.Normal() && !(paused && h.Reason == events.HoldPaused) {
+			checks = append(checks, check{levelWarn, "lane " + l.Lane, describeLaneHold(h, zone), wayOut(l.Lane, h.Reason)})
+		}
 	}
 	return checks
 }

@@ -58,7 +58,12 @@ func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location
 	row("task", task.Key().String())
 	row("makes", string(task.TaskType))
 	row("status", string(task.Status))
+	hold := task.Hold
+	task.Hold = nil // it has a row of its own
 	row("state", describeState(task))
+	if hold != nil && task.Phase == events.PhaseWaiting {
+		row("waits", describeHold(*hold, zone))
+	}
 	row("time", describeTimes(task, now))
 	if !task.Status.Terminal() {
 		row("ends about", describeETA(task, zone))

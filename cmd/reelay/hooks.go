@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -19,9 +18,6 @@ import (
 	"reelay/events"
 	"reelay/internal/provider"
 )
-
-// maxHooksLimit is the most callbacks of one list.
-const maxHooksLimit = 1000
 
 // hooksCmd is about what providers have called back with.
 type hooksCmd struct {
@@ -49,6 +45,18 @@ func (d delivery) says() string {
 	return provider.Clip(body.Status+body.Task.Status, 20)
 }
 
+// deliveries is how callbacks are read and shown.
+func deliveries() stored[delivery] {
+	return stored[delivery]{
+		stream: events.StreamDeliveries, noun: "callback", kind: "callback", list: "reelay hooks ls",
+		decode: func(raw *jetstream.RawStreamMsg) (delivery, error) {
+			h, err := events.ParseHook(raw.Subject, raw.Header.Get, raw.Data)
+			return delivery{Hook: h, id: raw.Sequence, header: raw.Header}, err
+		},
+		print: printDelivery, table: printDeliveries, layout: delivery.json, plural: "deliveries",
+	}
+}
+
 // The layout of a callback in JSON.
 type deliveryJSON struct {
 	ID       uint64    `json:"id"`
@@ -61,7 +69,7 @@ type deliveryJSON struct {
 	Says     string    `json:"says,omitempty"`
 }
 
-func (d delivery) json() deliveryJSON {
+func (d delivery) json() any {
 	return deliveryJSON{
 		ID: d.id, Received: d.Received, Lane: d.Lane, Project: d.Task.Project, Task: d.Task.ID, Attempt: d.Attempt, Bytes: len(d.Body),
 		Says: d.says(),
@@ -79,49 +87,8 @@ type hooksLsCmd struct {
 
 // Run lists them, newest first.
 func (c *hooksLsCmd) Run(ctx context.Context, e *env) error {
-	if c.Limit < 1 || c.Limit > maxHooksLimit {
-		return usagef("--limit: %d is not between 1 and %d", c.Limit, maxHooksLimit)
-	}
-	a, closeConn, err := c.open(e)
-	if err != nil {
-		return err
-	}
-	defer closeConn()
-	stream, err := a.stream(ctx, events.StreamDeliveries)
-	if err != nil {
-		return err
-	}
-	state := stream.CachedInfo().State
-	var all []delivery
-	for id := state.LastSeq; id >= max(state.FirstSeq, 1) && len(all) < c.Limit; id-- {
-		d, err := readDelivery(ctx, stream, id)
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound): // an operator has deleted it
-			continue
-		case errors.Is(err, events.ErrSubject), errors.Is(err, events.ErrInvalid):
-			fmt.Fprintf(e.stderr, "%s\n", clean(err.Error()))
-			continue
-		case err != nil:
-			return err
-		}
-		if c.Lane == "" || d.Lane == c.Lane {
-			all = append(all, d)
-		}
-	}
-	if c.JSON {
-		out := struct {
-			Deliveries []deliveryJSON `json:"deliveries"`
-		}{make([]deliveryJSON, len(all))}
-		for i, d := range all {
-			out.Deliveries[i] = d.json()
-		}
-		raw, err := events.Marshal(out)
-		if err != nil {
-			return err
-		}
-		return printJSON(e.stdout, raw)
-	}
-	return printDeliveries(e.stdout, all, time.Local)
+	ofLane := func(d delivery) bool { return c.Lane == "" || d.Lane == c.Lane }
+	return deliveries().ls(ctx, e, c.connection, c.Limit, c.JSON, ofLane)
 }
 
 // printDeliveries writes callbacks as a table.
@@ -140,19 +107,6 @@ type deliveryArg struct {
 	ID uint64 `arg:"" help:"The callback's id, as reelay hooks ls prints it."`
 }
 
-// read returns the callback.
-func (c deliveryArg) read(ctx context.Context, a *api) (delivery, error) {
-	stream, err := a.stream(ctx, events.StreamDeliveries)
-	if err != nil {
-		return delivery{}, err
-	}
-	d, err := readDelivery(ctx, stream, c.ID)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return d, fmt.Errorf("no callback %d; see: reelay hooks ls", c.ID)
-	}
-	return d, err
-}
-
 // hooksShowCmd shows one callback.
 type hooksShowCmd struct {
 	connection  `embed:""`
@@ -161,16 +115,7 @@ type hooksShowCmd struct {
 
 // Run shows it.
 func (c *hooksShowCmd) Run(ctx context.Context, e *env) error {
-	a, closeConn, err := c.open(e)
-	if err != nil {
-		return err
-	}
-	defer closeConn()
-	d, err := c.read(ctx, a)
-	if err != nil {
-		return err
-	}
-	return printDelivery(e.stdout, d, time.Local)
+	return deliveries().show(ctx, e, c.connection, c.ID)
 }
 
 // printDelivery writes all there is to know of a callback.
@@ -251,40 +196,21 @@ func (c *hooksReplayCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	d, err := c.read(ctx, a)
+	d, err := deliveries().read(ctx, a, c.ID)
 	if err != nil {
 		return err
 	}
 	if !c.Yes && !confirm(e, fmt.Sprintf("hand %d bytes about attempt %d of %s to the pipeline again?", len(d.Body), d.Attempt, d.Task)) {
 		return errDeclined
 	}
-	js, err := jetstream.New(a.nc)
-	if err != nil {
-		return err
-	}
 	d.Received = time.Now()
 	msg := &nats.Msg{Subject: d.Subject(), Header: nats.Header{}, Data: d.Body} // without an id, which would make it a duplicate
 	for name, value := range d.Hook.Header() {
 		msg.Header.Set(name, value)
 	}
-	ack, err := bounded(ctx, func(ctx context.Context) (*jetstream.PubAck, error) { return js.PublishMsg(ctx, msg) })
-	if err != nil {
-		return fmt.Errorf("callback %d on %s: %w", c.ID, msg.Subject, err)
+	if err := deliveries().publishAgain(ctx, e, a, c.ID, msg); err != nil {
+		return err
 	}
-	fmt.Fprintf(e.stdout, "published again on %s, now message %d of %s\n", msg.Subject, ack.Sequence, ack.Stream)
 	fmt.Fprintf(e.stderr, "see what came of it: reelay timeline %s\n", d.Task)
 	return nil
-}
-
-// readDelivery reads one callback. It fails with jetstream.ErrMsgNotFound, events.ErrSubject or events.ErrInvalid.
-func readDelivery(ctx context.Context, stream jetstream.Stream, id uint64) (delivery, error) {
-	raw, err := bounded(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return stream.GetMsg(ctx, id) })
-	if err != nil {
-		return delivery{}, fmt.Errorf("callback %d: %w", id, err)
-	}
-	h, err := events.ParseHook(raw.Subject, raw.Header.Get, raw.Data)
-	if err != nil {
-		return delivery{}, fmt.Errorf("callback %d: %w", id, err)
-	}
-	return delivery{Hook: h, id: raw.Sequence, header: raw.Header}, nil
 }

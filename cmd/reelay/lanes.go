@@ -19,7 +19,7 @@ import (
 
 // lanesCmd is the switch by which a person keeps lanes from spending, and their limits.
 type lanesCmd struct {
-	Ls     lanesLsCmd     `cmd:"" help:"List the lanes, whether they are paused, their limits, and who sends."`
+	Ls     lanesLsCmd     `cmd:"" help:"List the lanes, whether they are paused, what else keeps them, their limits, and who sends."`
 	Set    lanesSetCmd    `cmd:"" help:"Set limits of a lane: for a family of models, or the share of a project."`
 	Pause  lanesPauseCmd  `cmd:"" help:"Send no more paid requests. Everything else goes on: intake, polls, cancels, events."`
 	Resume lanesResumeCmd `cmd:"" help:"Send paid requests again."`
@@ -93,10 +93,10 @@ func (c connection) set(ctx context.Context, e *env, l laneArg, s bus.LaneSwitch
 	if _, err := bounded(ctx, func(ctx context.Context) (uint64, error) { return kv.Put(ctx, key, value) }); err != nil {
 		return fmt.Errorf("switch of %s: %w", key, err)
 	}
-	return a.printLanes(ctx, e, kv)
+	return a.printLanes(ctx, e, kv, false)
 }
 
-// lanesLsCmd lists the switches.
+// lanesLsCmd lists the switches, and what keeps the lanes.
 type lanesLsCmd struct {
 	connection `embed:""`
 }
@@ -112,7 +112,7 @@ func (c *lanesLsCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return a.printLanes(ctx, e, kv)
+	return a.printLanes(ctx, e, kv, true)
 }
 
 // switches opens the bucket of the switches.
@@ -158,9 +158,10 @@ func readSwitches(ctx context.Context, kv jetstream.KeyValue) (map[string]bus.La
 	return all, nil
 }
 
-// printLanes writes a table of the switches, and of the lanes that have none as far as the services tell, then the limits in force,
-// and who sends and what it has learned.
-func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue) error {
+// printLanes writes a table of the switches, and of the lanes that have none as far as the services tell, then, with holds, what
+// keeps the lanes, the limits in force, and who sends and what it has learned. Right after a change the holds may still be those
+// from before it.
+func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue, holds bool) error {
 	all, err := readSwitches(ctx, kv)
 	if err != nil {
 		return err
@@ -192,6 +193,11 @@ func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue) err
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	if holds {
+		for _, l := range r.Lanes {
+			printHolds(e.stdout, l, time.Local)
+		}
 	}
 	for _, lane := range slices.Sorted(maps.Keys(all)) {
 		l, _, err := readLimits(ctx, kv, lane)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -62,6 +63,62 @@ func TestLanes(t *testing.T) {
 		t.Fatal(err)
 	}
 	listed("minimax", "paused", "no readable JSON")
+	if _, err := kv.PutString(t.Context(), bus.LimitsKey("fal"), "?"); err != nil {
+		t.Fatal(err)
+	}
+	r = b.reelay("doctor")
+	if lines(r.stdout, "warn", "lanes", "fal is paused: fal.limits: limits: bad JSON") != 1 || lines(r.stdout, "-> back to the defaults: nats kv del reelay_lanes fal.limits") != 1 {
+		t.Errorf("the doctor says\n%s", r.stdout)
+	}
+}
+
+// TestHolds: what keeps a lane is seen where one looks, whatever its switch says.
+func TestHolds(t *testing.T) {
+	b := newBench(t)
+	b.makeStreams()
+	var all []events.Hold
+	for _, r := range events.HoldReasons() {
+		all = append(all, events.Hold{Reason: r, Message: "because of " + string(r)})
+	}
+	b.answer(events.VerbQueue, func(string, []byte) any {
+		return events.QueueReply{Lanes: []events.LaneQueue{{Lane: "fal", Provider: "fal", Holds: all}}}
+	})
+	r := b.reelay("lanes", "ls")
+	r.check(t, 0, "fal   on", "")
+	if n := lines(r.stdout, "fal held (", "because of "); n != len(all) {
+		t.Errorf("%d lines of %d:\n%s", n, len(all), r.stdout)
+	}
+	if r := b.reelay("lanes", "resume", "fal"); r.code != 0 || lines(r.stdout, "held") != 0 {
+		t.Errorf("shows what was before the change:\n%s%s", r.stdout, r.stderr)
+	}
+	diagnose := func(others ...events.HoldReason) string {
+		t.Helper()
+		report := b.reelay("doctor").stdout
+		for _, r := range events.HoldReasons() {
+			want := 1
+			if slices.Contains(others, r) {
+				want = 0
+			}
+			if n := lines(report, "warn", "lane fal", fmt.Sprintf("held (%s): because of %[1]s, no end known", r)); n != want {
+				t.Errorf("%d lines about %s, want %d:\n%s", n, r, want, report)
+			}
+		}
+		return report
+	}
+	report := diagnose(events.HoldRequests, events.HoldInFlight)
+	for todo, want := range map[string]int{
+		"-> reelay lanes resume fal\n": 2, "-> start a submitter, or `reelay up`\n": 1, "-> see the caps: reelay spend; raise one: reelay spend cap\n": 1,
+	} {
+		if n := lines(report, todo); n != want {
+			t.Errorf("%d lines with %q, want %d:\n%s", n, todo, want, report)
+		}
+	}
+	// A pause whose switch the doctor shows, with the lane to resume, is not shown again.
+	for _, lane := range []string{"fal", "--all"} {
+		b.reelay("lanes", "pause", lane, "--reason", "x").check(t, 0, "paused", "")
+		diagnose(events.HoldRequests, events.HoldInFlight, events.HoldPaused)
+		b.reelay("lanes", "resume", lane).check(t, 0, "on", "")
+	}
 }
 
 // TestLanesUsage: a switch that is not named clearly is not touched.

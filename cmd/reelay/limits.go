@@ -74,7 +74,7 @@ func (c *lanesSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
-	return a.printLanes(ctx, e, kv)
+	return a.printLanes(ctx, e, kv, false)
 }
 
 // check returns a usageError for flags that do not fit together.

@@ -65,11 +65,14 @@ func (l *liveLine) end() {
 	}
 }
 
-// describeState says where a task is: phase, places in line, percent, trouble.
+// describeState says where a task is: phase, places in line, what keeps it there, percent, trouble.
 func describeState(t events.Task) string {
 	parts := []string{phaseWords(t)}
 	if q := describeQueue(t); q != "" {
 		parts = append(parts, q)
+	}
+	if h := holdOf(t); h != nil {
+		parts = append(parts, "("+clean(h.Message)+")")
 	}
 	if t.ProgressPercentage != nil && !t.Status.Terminal() {
 		parts = append(parts, fmt.Sprintf("%.0f%%", *t.ProgressPercentage))

@@ -43,6 +43,15 @@ func TestDescribe(t *testing.T) {
 		{"foretold, then cancelled", "being cancelled at fal", "1m05s", with(base, func(t *events.Task) {
 			t.Phase, t.ETA = events.PhaseCancelling, ptr(now.Add(time.Minute))
 		})},
+		{"held", "waiting for its turn  #3 here  (paused by heron)", "1m05s", with(base, func(t *events.Task) {
+			t.Hold, t.QueuePosition = &events.Hold{Reason: events.HoldPaused, Message: "paused by\x1bheron"}, &events.QueuePosition{Ours: ptr(2)}
+		})},
+		{"held by a limit at work", "waiting for its turn", "1m05s", with(base, func(t *events.Task) {
+			t.Hold = &events.Hold{Reason: events.HoldInFlight, Message: "2 of 2 are at the provider"}
+		})},
+		{"held until it was sent", "running at fal", "1m05s", with(base, func(t *events.Task) {
+			t.Hold, t.Phase = &events.Hold{Reason: events.HoldPaused, Message: "paused"}, events.PhaseRunning
+		})},
 		{"submitting", "being submitted to fal", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseSubmitting })},
 		{"running", "running at fal  42%", "1m05s  due now", with(base, func(t *events.Task) {
 			t.Phase, t.Status, t.ProgressPercentage, t.ETA = events.PhaseRunning, events.StatusInProgress, ptr(41.7), ptr(now.Add(-time.Second))

@@ -133,7 +133,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, usagef("--since: %q is neither a time such as 2026-01-31T15:04:05Z nor an age such as 2h", s)
 }
 
-// printTasks writes tasks as a table. A task that has ended shows its status, any other its phase.
+// printTasks writes tasks as a table. A task that has ended shows its status, any other its phase, and what keeps it.
 func printTasks(w io.Writer, tasks []events.Task, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "TASK\tTYPE\tSTATE\tQUEUE\tDONE\tAGE\tLEFT\tPACE\tPROVIDER\tMODEL\tSCENE")
@@ -141,6 +141,9 @@ func printTasks(w io.Writer, tasks []events.Task, now time.Time) error {
 		state, done, pace := string(task.Phase), "-", ""
 		if task.Status.Terminal() {
 			state = string(task.Status)
+		}
+		if h := holdOf(task); h != nil {
+			state += " (" + string(h.Reason) + ")"
 		}
 		if task.ProgressPercentage != nil {
 			done = fmt.Sprintf("%.0f%%", *task.ProgressPercentage)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,13 +24,21 @@ func TestPrintTasks(t *testing.T) {
 		t.QueuePosition, t.Pace = &events.QueuePosition{Provider: ptr(0)}, events.PaceSlow
 		t.ETA, t.ETAEarliest, t.ETALatest = ptr(start.Add(3*time.Minute)), ptr(start.Add(2*time.Minute)), ptr(start.Add(5*time.Minute))
 	})
-	if err := printTasks(&b, []events.Task{aTask(), running, completed(aTask())}, start.Add(90*time.Second)); err != nil {
+	paused := with(aTask(), func(t *events.Task) {
+		t.Hold, t.QueuePosition = &events.Hold{Reason: events.HoldPaused, Message: "paused by heron"}, &events.QueuePosition{Ours: ptr(2)}
+	})
+	limited := with(aTask(), func(t *events.Task) {
+		t.Hold, t.EstimatedWaitS = &events.Hold{Reason: events.HoldRequests, Message: "20 requests in a minute"}, ptr(40.0)
+	})
+	if err := printTasks(&b, []events.Task{aTask(), paused, limited, running, completed(aTask())}, start.Add(90*time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, b.String(), `TASK                 TYPE   STATE      QUEUE      DONE  AGE    LEFT          PACE  PROVIDER  MODEL       SCENE
-demo.t1              video  waiting    -          -     1m30s  -             -     fal       fal-ai/wan  -
-demo.a-long-task-id  video  running    #1 at fal  42%   1m30s  30s to 3m30s  slow  fal       fal-ai/wan  s1 tab
-demo.t1              video  completed  -          -     1m30s  -             -     fal       fal-ai/wan  -
+	golden(t, b.String(), `TASK                 TYPE   STATE             QUEUE      DONE  AGE    LEFT          PACE  PROVIDER  MODEL       SCENE
+demo.t1              video  waiting           -          -     1m30s  -             -     fal       fal-ai/wan  -
+demo.t1              video  waiting (paused)  #3 here    -     1m30s  -             -     fal       fal-ai/wan  -
+demo.t1              video  waiting           -          -     1m30s  40s           -     fal       fal-ai/wan  -
+demo.a-long-task-id  video  running           #1 at fal  42%   1m30s  30s to 3m30s  slow  fal       fal-ai/wan  s1 tab
+demo.t1              video  completed         -          -     1m30s  -             -     fal       fal-ai/wan  -
 `)
 }
 
@@ -116,20 +125,28 @@ func TestPrintQueue(t *testing.T) {
 		Total: 9, ActiveCount: 4, ByStatus: map[events.Status]int{events.StatusQueued: 3, events.StatusInProgress: 1, events.StatusCompleted: 5},
 		Lanes: []events.LaneQueue{{
 			Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 2, events.PhaseParked: 1}, Active: 4, AtProvider: 1,
-			CompletedLastHour: 5, OldestWaitingS: 61, SentPerMinute: 4.25, Hooks: &events.HookHealth{MissRate: 0.024, LagS: 0.31, Seen: 50},
+			CompletedLastHour: 5, OldestWaitingS: 61, SentPerMinute: 4, Hooks: &events.HookHealth{MissRate: 0.024, LagS: 0.31, Seen: 50},
 			Typical: map[events.TaskType]events.Typical{
 				events.Video: {Samples: 120, WaitS: 20, RunS: 160, WholeS: 182, LateS: 250}, events.Image: {Samples: 2, WholeS: 9, LateS: 14},
 			},
+			Holds: []events.Hold{
+				{Reason: events.HoldBreaker, Message: "3 outcomes in a row are\x1bunknown", Until: ptr(start.Add(time.Minute))},
+				{Reason: events.HoldInFlight, Model: "fal-ai/wan", Message: "2 of 2 are at the provider"},
+				{Reason: events.HoldBudget, Model: "fal-ai/kling", Project: "demo", Message: "the cap of today is used up", Until: ptr(start.Add(12 * time.Hour))},
+			},
 		}},
 	}
-	if err := printQueue(&b, r); err != nil {
+	if err := printQueue(&b, r, time.UTC); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, b.String(), `4 active of 9 kept:  queued 3  in_progress 1  completed 5  failed 0  cancelled 0
 
 LANE       PROVIDER  WAITING  IN DOUBT  PARKED  AT PROVIDER  ACTIVE  DONE/H  FAILED/H  OLDEST WAIT
 fal-team2  fal       2        0         1       1            4       5       0         1m01s
-fal-team2 sends 4.2 a minute
+fal-team2 held (breaker): 3 outcomes in a row are unknown, until 2026-01-31 12:01:00
+fal-team2 models fal-ai/wan held (in_flight): 2 of 2 are at the provider, no end known
+fal-team2 models fal-ai/kling project demo held (budget): the cap of today is used up, until 2026-02-01 00:00:00
+fal-team2 sent 4 in the last minute
 fal-team2 image takes 9s, nine of ten under 14s (learned from 2)
 fal-team2 video takes 3m02s, nine of ten under 4m10s; it waits 20s and runs 2m40s (learned from 120)
 fal-team2 callbacks: 2% missed, 0.3s behind (50 ends seen)
@@ -161,4 +178,51 @@ deadline    2026-01-31 12:30:00
 	b.Reset()
 	printEvent(&b, events.Event{Type: events.EventProgress, Project: "demo", TaskID: "t1", Time: start.Add(time.Minute), Task: &task}, time.UTC)
 	golden(t, b.String(), "12:01:00  demo.t1  progress  running at fal  congested  1m00s to 4m00s left\n")
+}
+
+// TestPrintHeld: get shows what keeps a waiting task, a limit at work as well, and of no other task.
+func TestPrintHeld(t *testing.T) {
+	held := with(aTask(), func(t *events.Task) {
+		t.QueuePosition = &events.QueuePosition{Ours: ptr(2)}
+		t.Hold = &events.Hold{Reason: events.HoldPaused, Message: "paused by heron: the\x1bbill"}
+	})
+	var b bytes.Buffer
+	if err := printTask(&b, held, start.Add(time.Minute), time.UTC); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, b.String(), `task      demo.t1
+makes     video
+status    queued
+state     waiting for its turn  #3 here
+waits     paused by heron: the bill, no end known
+time      1m00s
+provider  fal
+model     fal-ai/wan
+created   2026-01-31 12:00:00
+deadline  2026-01-31 12:30:00
+`)
+	for _, row := range []struct {
+		name, want string
+		change     func(*events.Task)
+	}{
+		{"until", "waits     paused, until 2026-01-31 13:05:00\n", func(t *events.Task) { t.Hold.Message, t.Hold.Until = "paused", ptr(start.Add(5*time.Minute)) }},
+		{"a limit", "waits     20 in a minute, no end known\n", func(t *events.Task) { t.Hold.Reason, t.Hold.Message = events.HoldRequests, "20 in a minute" }},
+		{"no hold", "", func(t *events.Task) { t.Hold = nil }},
+		{"sent since", "", func(t *events.Task) { t.Phase = events.PhaseSubmitting }},
+	} {
+		task := with(held, func(t *events.Task) { t.Hold = ptr(*held.Hold); row.change(t) })
+		var b bytes.Buffer
+		if err := printTask(&b, task, start, time.FixedZone("", 3600)); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for line := range strings.Lines(b.String()) {
+			if strings.HasPrefix(line, "waits") {
+				got += line
+			}
+		}
+		if got != row.want {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
 }

@@ -42,11 +42,11 @@ func (c *queueCmd) Run(ctx context.Context, e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, raw)
 	}
-	return printQueue(e.stdout, r)
+	return printQueue(e.stdout, r, time.Local)
 }
 
-// printQueue writes the counts by status, and a table of the lanes.
-func printQueue(w io.Writer, r events.QueueReply) error {
+// printQueue writes the counts by status, and a table of the lanes with what keeps them and how fast they are.
+func printQueue(w io.Writer, r events.QueueReply, zone *time.Location) error {
 	fmt.Fprintf(w, "%d active of %d kept:", r.ActiveCount, r.Total)
 	for _, s := range events.Statuses() {
 		fmt.Fprintf(w, "  %s %d", s, r.ByStatus[s])
@@ -66,6 +66,7 @@ func printQueue(w io.Writer, r events.QueueReply) error {
 		return err
 	}
 	for _, l := range r.Lanes {
+		printHolds(w, l, zone)
 		for _, line := range describeLane(l) {
 			fmt.Fprintf(w, "%s %s\n", l.Lane, line)
 		}
@@ -73,12 +74,12 @@ func printQueue(w io.Writer, r events.QueueReply) error {
 	return nil
 }
 
-// describeLane says what is known of a lane's speed, one line each: how fast it sends, how long the provider takes, and how well its
+// describeLane says what is known of a lane's speed, one line each: how much it sends, how long the provider takes, and how well its
 // callbacks arrive.
 func describeLane(l events.LaneQueue) (lines []string) {
 	span := func(seconds float64) string { return short(time.Duration(seconds * float64(time.Second))) }
 	if l.SentPerMinute > 0 {
-		lines = append(lines, fmt.Sprintf("sends %.1f a minute", l.SentPerMinute))
+		lines = append(lines, fmt.Sprintf("sent %g in the last minute", l.SentPerMinute))
 	}
 	for _, of := range slices.Sorted(maps.Keys(l.Typical)) {
 		y := l.Typical[of]
