@@ -233,7 +233,7 @@ func TestCap(t *testing.T) {
 			}
 			told := 0
 			for _, e := range w.Story("demo", task.ID) {
-				if e.Type == events.EventProgress && strings.Contains(e.Message, "held by the budget of project demo: 1.5 US dollars") {
+				if e.Type == events.EventProgress && strings.Contains(e.Message, "the budget of project demo is used up: 1.5 US dollars") {
 					told++
 				}
 			}
@@ -241,7 +241,7 @@ func TestCap(t *testing.T) {
 				t.Errorf("%s: told %d times that it is held", task.ID, told)
 			}
 			var r events.TaskReply
-			if e := w.Ask(&r, events.VerbGet, "", "demo", task.ID); e != nil || r.Task.Hold == nil || r.Task.Hold.Reason != events.HoldBudget || r.Task.ETA != nil {
+			if e := w.Ask(&r, events.VerbGet, "", "demo", task.ID); e != nil || r.Task.Hold == nil || r.Task.Hold.Reason != events.HoldBudget || r.Task.Hold.Until == nil || r.Task.ETA != nil {
 				t.Errorf("%s: %v, held by %+v, ends at %v", task.ID, e, r.Task.Hold, r.Task.ETA)
 			}
 		}
@@ -251,7 +251,7 @@ func TestCap(t *testing.T) {
 		var q events.QueueReply
 		if e := w.Ask(&q, events.VerbQueue, ""); e != nil || !slices.ContainsFunc(q.Lanes, func(l events.LaneQueue) bool {
 			return len(l.Holds) == 1 && l.Holds[0].Reason == events.HoldBudget && l.Holds[0].Project == "demo" &&
-				strings.HasPrefix(l.Holds[0].Message, fmt.Sprintf("%d waiting: held by the budget", held))
+				strings.HasPrefix(l.Holds[0].Message, fmt.Sprintf("%d tasks wait: the budget of project demo is used up", held))
 		}) {
 			t.Errorf("%v, the lanes are kept by %+v", e, q.Lanes)
 		}

@@ -161,15 +161,16 @@ func (s *step) held(tr Held) {
 	s.move(arrowHeld, tr.Reason)
 }
 
-// HeldBy returns why a waiting task may not be paid for, as Held has told last; false if it has not since the task came to wait.
-func HeldBy(t *events.Task) (reason string, ok bool) {
+// HeldBy returns the step by which Held has told last why a waiting task may not be paid for; false if it has not since the task came to
+// wait.
+func HeldBy(t *events.Task) (held events.Transition, ok bool) {
 	for i := len(t.Transitions) - 1; i >= 0 && t.Phase == events.PhaseWaiting; i-- {
 		switch step := t.Transitions[i]; {
 		case step.Name == arrowHeld:
-			return step.Note, true
+			return step, true
 		case step.From != events.PhaseWaiting:
-			return "", false
+			return held, false
 		}
 	}
-	return "", false
+	return held, false
 }

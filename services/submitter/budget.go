@@ -95,7 +95,7 @@ func (s *Service) reserve(ctx context.Context, l *lane, t *events.Task, at time.
 		"cap_usd", over.Cap.DailyUSD, "taken_usd", over.TakenUSD, "wanted_usd", over.WantedUSD, "until", until)
 	c, err := s.book.Apply(ctx, key, task.Held{
 		Meta: s.meta(), Until: until,
-		Reason: fmt.Sprintf("held by the budget of %s: %.6g US dollars on %s; it goes on when the cap is raised or the next day begins (UTC)",
+		Reason: fmt.Sprintf("the budget of %s is used up: %.6g US dollars on %s; it goes on when the cap is raised or the next day begins (UTC)",
 			over.Scope, over.Cap.DailyUSD, at.UTC().Format(time.DateOnly)),
 	})
 	if err == nil {

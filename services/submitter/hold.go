@@ -139,17 +139,23 @@ func (l *lane) holds(now time.Time) []events.Hold {
 			}
 		}
 		for _, b := range slices.SortedFunc(maps.Keys(f.budgets), capped.compare) {
-			add(&events.Hold{Reason: events.HoldBudget, Project: b.project, Message: fmt.Sprintf("%d waiting: %s", f.budgets[b], b.reason)})
+			until := b.until
+			add(&events.Hold{
+				Reason: events.HoldBudget, Project: b.project, Message: fmt.Sprintf("%d tasks wait: %s", f.budgets[b], b.reason), Until: &until,
+			})
 		}
 	}
 	return all
 }
 
 // A capped is the cap that tasks of a project are held by.
-type capped struct{ project, reason string }
+type capped struct {
+	project, reason string
+	until           time.Time
+}
 
 func (b capped) compare(c capped) int {
-	return cmp.Or(strings.Compare(b.project, c.project), strings.Compare(b.reason, c.reason))
+	return cmp.Or(strings.Compare(b.project, c.project), strings.Compare(b.reason, c.reason), b.until.Compare(c.until))
 }
 
 // cap returns the cap that a task is held by; false for none.
@@ -157,5 +163,5 @@ func (s *standing) cap() (capped, bool) {
 	if s.hold == nil || s.hold.Reason != events.HoldBudget || s.reserved {
 		return capped{}, false
 	}
-	return capped{s.key.Project, s.hold.Message}, true
+	return capped{s.key.Project, s.hold.Message, *s.hold.Until}, true
 }

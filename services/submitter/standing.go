@@ -79,8 +79,9 @@ func ownHold(t *events.Task) *events.Hold {
 	if t.Phase != events.PhaseWaiting || t.NotBefore == nil {
 		return nil
 	}
-	if reason, ok := task.HeldBy(t); ok {
-		return &events.Hold{Reason: events.HoldBudget, Message: reason}
+	if held, ok := task.HeldBy(t); ok {
+		tomorrow := held.At.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
+		return &events.Hold{Reason: events.HoldBudget, Message: held.Note, Until: &tomorrow}
 	}
 	h := &events.Hold{Reason: events.HoldRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
 	if a := t.Attempt(); a != nil && a.Error != nil {
