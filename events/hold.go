@@ -69,8 +69,10 @@ type Place struct {
 	// WaitS is how long the limits on requests and the holds with a known end keep it, in seconds.
 	WaitS float64 `json:"wait_s,omitempty"`
 	// Behind is how many tasks at the provider must have ended before it is sent, of InFlight that may be there at once; 0 for none.
-	Behind   int `json:"behind,omitempty"`
-	InFlight int `json:"in_flight,omitempty"`
+	// EachS is how long each of those takes of late, in seconds; 0 if that is not known.
+	Behind   int     `json:"behind,omitempty"`
+	InFlight int     `json:"in_flight,omitempty"`
+	EachS    float64 `json:"each_s,omitempty"`
 	// Hold is what keeps it; nil if only those ahead do.
 	Hold *Hold `json:"hold,omitempty"`
 }

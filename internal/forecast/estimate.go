@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -19,7 +20,7 @@ func (f *Forecast) Estimate(t events.Task, now time.Time, place events.Place) (e
 			return e, false
 		}
 		left = f.fresh()
-		left = left.plus(inLine(place, left.mean()))
+		left = left.plus(inLine(place, cmp.Or(place.EachS, left.mean())))
 	case events.PhaseSubmitting:
 		left = f.fresh()
 	case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseFetching:

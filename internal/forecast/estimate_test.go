@@ -71,6 +71,7 @@ func TestEstimate(t *testing.T) {
 		{events.PhaseWaiting, events.Place{}, true, 360},
 		{events.PhaseWaiting, events.Place{Ahead: 99, WaitS: 1000}, true, 1360},
 		{events.PhaseWaiting, events.Place{Ahead: 99, WaitS: 10, Behind: 90, InFlight: 30}, true, 1510}, // three rounds of about 385 s
+		{events.PhaseWaiting, events.Place{Ahead: 99, Behind: 90, InFlight: 30, EachS: 1000}, true, 3360},
 		{events.PhaseWaiting, events.Place{Ahead: 99, WaitS: 3000, Behind: 90, InFlight: 30}, true, 3360},
 		{events.PhaseWaiting, events.Place{WaitS: 30, Hold: &events.Hold{Reason: events.HoldRequests}}, true, 390},
 		{events.PhaseWaiting, events.Place{Hold: &events.Hold{Reason: events.HoldPaused}}, false, 0},

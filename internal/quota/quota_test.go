@@ -1,6 +1,7 @@
 package quota_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -73,6 +74,41 @@ func TestTurns(t *testing.T) {
 				t.Fatalf("request %d at %v, want %v", n, got, at(now))
 			}
 			w.Hold(1000+n, at(now+each))
+		}
+	})
+}
+
+// TestFlow: places that are always in demand, each for a time of its own, are measured to be taken for their mean, also soon after the
+// start, when only the short times have ended, and when what was true at first is true no more.
+func TestFlow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		places := rapid.IntRange(1, 40).Draw(t, "places")
+		r := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed")))
+		var f quota.Flow
+		left := make([]int, places) // seconds
+		draw := func(mean int) int { return mean/2 + r.IntN(mean+1) }
+		f.Pass(at(0), 0, places)
+		for i := range left {
+			left[i] = draw(200)
+		}
+		now, ends := 0, 0
+		for _, mean := range []int{200, 600} {
+			for ends = 0; ends < 5*places+300; ends++ {
+				i := slices.Index(left, slices.Min(left))
+				d := left[i]
+				for j := range left {
+					left[j] -= d
+				}
+				now += d
+				f.Pass(at(now), places, 2)
+				left[i] = draw(mean)
+				if got := f.Each().Seconds(); mean == 200 && ends > 40 && (got < 150 || got > 250) {
+					t.Fatalf("after %d ends at %d places: %.0f s each, want about 200", ends, places, got)
+				}
+			}
+			if got := f.Each().Seconds(); got < 0.75*float64(mean) || got > 1.25*float64(mean) {
+				t.Fatalf("%.0f s each, want about %d", got, mean)
+			}
 		}
 	})
 }

@@ -27,6 +27,7 @@ type family struct {
 	// requests are those that the provider may still count, taken those of them that it has accepted.
 	requests, taken quota.Window[slot]
 	inFlight        map[events.Key]bool
+	flow            quota.Flow // of those in flight
 	projects        map[string]*project
 	// budgets counts the tasks that a cap on spending holds.
 	budgets map[capped]int

@@ -1,6 +1,7 @@
 package submitter
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -74,7 +75,7 @@ func (l *lane) limit(set events.LaneLimits, now time.Time) {
 	for name, limits := range l.limits.Models {
 		f := newFamily(limits, l.limits.Projects)
 		if was := old[name]; was != nil {
-			f.rate, f.crowd, f.held, f.refused, f.sent = was.rate, was.crowd, was.held, was.refused, was.sent
+			f.rate, f.crowd, f.held, f.refused, f.sent, f.flow = was.rate, was.crowd, was.held, was.refused, was.sent, was.flow
 		}
 		l.families[name] = f
 	}
@@ -118,15 +119,31 @@ func (l *lane) put(k events.Key, t *events.Task, generation uint64, now time.Tim
 
 // replace changes what is known of a task, and wakes whoever sends. The lock is held.
 func (l *lane) replace(k events.Key, old, s *standing, now time.Time) {
+	of := cmp.Or(s, old)
+	if of == nil {
+		return
+	}
+	f := l.family(of)
+	taken, took := len(f.inFlight), f.inFlight[k]
 	if old != nil {
-		l.family(old).drop(old)
+		f.drop(old)
 		delete(l.tasks, k)
 	}
 	if s != nil && !s.forgettable(l.past(now)) {
 		l.tasks[k] = s
-		l.family(s).add(s, now)
+		f.add(s, now)
 	}
-	if s != nil || old != nil && (old.atProvider || old.reserved) {
+	turns := 0
+	switch takes := f.inFlight[k]; {
+	case takes && !took && old != nil: // else nobody knows when it was started
+		turns = 1
+	case took && !takes && s != nil && s.waiting: // it was not sent
+		turns = -1
+	case took && !takes:
+		turns = 1
+	}
+	f.flow.Pass(now, taken, turns)
+	if s != nil || old.atProvider || old.reserved {
 		nudge(l.wake)
 	}
 }
@@ -224,6 +241,7 @@ func (l *lane) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
 			continue
 		}
 		s := l.tasks[k]
+		f.flow.Pass(now, len(f.inFlight), 1)
 		f.drop(s)
 		s.reserved, s.turn = true, turn{now, before}
 		f.add(s, now)

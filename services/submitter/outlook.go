@@ -86,7 +86,7 @@ func (o *outlook) place(k events.Key) (events.Place, bool) {
 		crowd, n = p.inFlight, own+1
 	}
 	if behind := crowd.behind(n); behind > 0 {
-		place.Behind, place.InFlight = behind, crowd.most
+		place.Behind, place.InFlight, place.EachS = behind, crowd.most, f.flow.Each().Seconds()
 	}
 	return place, true
 }
