@@ -15,6 +15,7 @@ type metrics struct {
 	held     *prometheus.CounterVec
 	orphans  prometheus.Counter
 	paused   *prometheus.GaugeVec
+	broken   *prometheus.GaugeVec
 	leads    *prometheus.GaugeVec
 }
 
@@ -36,6 +37,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	return metrics{
 		orphans:  orphans,
 		paused:   gauge("reelay_lane_paused", "1 while a key in the bucket reelay_lanes pauses the lane."),
+		broken:   gauge("reelay_lane_broken", "1 while too many outcomes of the lane's paid requests are unknown and one a minute is tried; told by who dispatches it."),
 		leads:    gauge("reelay_lane_dispatched", "1 while this process dispatches the lane."),
 		accepted: counter("reelay_requests_accepted_total", "Requests that became a task.", "lane"),
 		rejected: counter("reelay_requests_rejected_total", "Requests and commands that were refused, by code.", "code"),

@@ -159,8 +159,9 @@ func resumed(s bus.LaneSwitch) bool { return !s.Paused && s.By != bus.LaneWriter
 // tellAgain is how soon an event or a memory is tried again that was not stored.
 const tellAgain = 5 * time.Second
 
-// tell announces when the lane is paused and when it goes on, and remembers what was learned, until ctx ends.
+// tell announces when the lane stops sending and when it goes on, and remembers what was learned, until ctx ends.
 func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m memory) {
+	defer s.metrics.broken.WithLabelValues(l.Name).Set(0)
 	for {
 		err := s.announce(ctx, l, &m)
 		if err == nil {
@@ -187,12 +188,15 @@ func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m memory)
 
 // announce publishes that a lane has stopped sending or goes on, if that is not what was told last.
 func (s *Service) announce(ctx context.Context, l *lane, m *memory) error {
-	why := ""
+	why, value := "", 0.0
+	broken, _ := l.open(time.Now())
+	if broken != "" {
+		why, value = "the lane is stopped: "+broken, 1
+	}
+	s.metrics.broken.WithLabelValues(l.Name).Set(value)
 	paused, version := s.switches.state(l.Name)
 	if paused != nil {
 		why = paused.Error()
-	} else if broken, _ := l.open(time.Now()); broken != "" {
-		why = "the lane is stopped: " + broken
 	}
 	if (why != "") == m.Paused {
 		return nil
