@@ -2,72 +2,31 @@ package almanac_test
 
 import (
 	"context"
-	"log/slog"
-	"os"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
-
 	"reelay/events"
 	"reelay/internal/almanac"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/forecast"
-	"reelay/internal/natsd"
 )
 
-// TestMain keeps the broker's own ticker outside of every bubble.
-func TestMain(m *testing.M) {
-	ats.Register()
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { brokertest.Main(m) }
 
 // A broker is a real one within a bubble.
-type broker struct {
-	*testing.T
-	srv *natsd.Server
-	log *slog.Logger
-}
+type broker struct{ *brokertest.Broker }
 
 func bubble(t *testing.T, f func(b *broker)) {
 	t.Helper()
-	runtime.GC() // twice: nats.go's pool of timers must not be met by another bubble
-	runtime.GC()
-	today := time.Now().Round(0)
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(today)) // the broker ages messages by a clock outside
-		b := &broker{T: t, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-		var err error
-		if b.srv, err = natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: b.log}); err != nil {
-			t.Fatal(err)
-		}
-		defer b.srv.Stop()
-		f(b)
-	})
-}
-
-func (b *broker) open() *bus.Bus {
-	b.Helper()
-	nc, err := b.srv.Connect("test")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(nc.Close)
-	opened, err := bus.Open(b.Context(), nc, bus.Options{Log: b.log})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return opened
+	brokertest.Run(t, func(b *brokertest.Broker) { f(&broker{b}) })
 }
 
 // run runs an almanac until stop is called.
 func (b *broker) run() (a *almanac.Almanac, stop func()) {
 	b.Helper()
-	a = almanac.New(almanac.Options{Store: b.open(), Log: b.log})
+	a = almanac.New(almanac.Options{Store: b.Open(bus.Options{}), Log: b.Log})
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
@@ -90,7 +49,7 @@ func sample(takes time.Duration) forecast.Sample {
 // versions counts the writes of the bucket.
 func (b *broker) versions() uint64 {
 	b.Helper()
-	s, err := b.open().JetStream().Stream(b.Context(), "KV_"+bus.ForecastBucket)
+	s, err := b.Open(bus.Options{}).JetStream().Stream(b.Context(), "KV_"+bus.ForecastBucket)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -154,7 +113,7 @@ func TestFlush(t *testing.T) {
 // TestForeign: what nobody can read is forgotten and written anew.
 func TestForeign(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		keys := forecast.ClassOf(task).Keys()
 		if err := on.ChangeForecast(b.Context(), keys[2], func([]byte) ([]byte, error) { return []byte(`{"version":99}`), nil }); err != nil {
 			b.Fatal(err)
@@ -175,8 +134,8 @@ func TestForeign(t *testing.T) {
 // TestOutage: without a broker an almanac drops samples and goes on, and what it knew it still knows.
 func TestOutage(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
-		a := almanac.New(almanac.Options{Store: on, Log: b.log})
+		on := b.Open(bus.Options{})
+		a := almanac.New(almanac.Options{Store: on, Log: b.Log})
 		go func() { _ = a.Run(b.Context()) }()
 		a.Learn(sample(time.Minute))
 		time.Sleep(6 * time.Second)

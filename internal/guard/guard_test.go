@@ -8,29 +8,22 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/guard/store"
 	"reelay/internal/natsd"
 )
 
-// TestMain keeps the broker's own ticker outside of every bubble.
-func TestMain(m *testing.M) {
-	ats.Register()
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { brokertest.Main(m) }
 
 // A bench is a broker in a bubble, and a journal's directory.
 type bench struct {
@@ -43,10 +36,7 @@ type bench struct {
 
 func bubble(t *testing.T, f func(b *bench)) {
 	t.Helper()
-	// nats.go keeps its used timers in a pool for the whole process, and a timer of another bubble is fatal.
-	runtime.GC()
-	runtime.GC()
-	synctest.Test(t, func(t *testing.T) {
+	brokertest.Bubble(t, func(t *testing.T) {
 		b := &bench{T: t, store: filepath.Join(t.TempDir(), "nats"), dir: t.TempDir(), log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 		b.start()
 		defer b.stop()
