@@ -40,8 +40,8 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 	})
 }
 
-// ForgetTimers empties the pool of used timers that nats.go keeps for the whole process: a timer of another bubble, or of none, is
-// fatal. The second collection is the one that empties a sync.Pool.
+// ForgetTimers empties the pool of used timers that nats.go keeps for the whole process: a timer of another bubble, or of none,
+// is fatal. The second collection is the one that empties a sync.Pool.
 func ForgetTimers() {
 	runtime.GC()
 	runtime.GC()
