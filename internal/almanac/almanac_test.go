@@ -1,7 +1,6 @@
 package almanac_test
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,20 +23,10 @@ func bubble(t *testing.T, f func(b *broker)) {
 }
 
 // run runs an almanac until stop is called.
-func (b *broker) run() (a *almanac.Almanac, stop func()) {
+func (b *broker) run() (a *almanac.Almanac, stop func() error) {
 	b.Helper()
-	a = almanac.New(almanac.Options{Store: b.Open(bus.Options{}), Log: b.Log})
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	b.Cleanup(cancel)
-	synctest.Wait()
-	return a, func() {
-		cancel()
-		if err := <-done; err != nil {
-			b.Error(err)
-		}
-	}
+	a = almanac.New(almanac.Options{Store: b.Open(bus.Options{}), Log: b.Logger})
+	return a, brokertest.Begin(b, a.Run)
 }
 
 var task = events.Task{Provider: "fal", TaskType: events.Video, Model: "fal-ai/kling-video/v3", Input: []byte(`{"duration":"5"}`)}
@@ -77,7 +66,7 @@ func TestShared(t *testing.T) {
 			b.Errorf("%d writes, want one of each process to each of three levels", writes)
 		}
 		one.Learn(sample(time.Minute))
-		stopOne() // stores what is left
+		b.OK(stopOne()) // stores what is left
 		three, _ := b.run()
 		if n := three.Forecast(task).Samples(); n != 21 {
 			b.Errorf("%d samples after a restart, want 21", n)
@@ -135,7 +124,7 @@ func TestForeign(t *testing.T) {
 func TestOutage(t *testing.T) {
 	bubble(t, func(b *broker) {
 		on := b.Open(bus.Options{})
-		a := almanac.New(almanac.Options{Store: on, Log: b.Log})
+		a := almanac.New(almanac.Options{Store: on, Log: b.Logger})
 		go func() { _ = a.Run(b.Context()) }()
 		a.Learn(sample(time.Minute))
 		time.Sleep(6 * time.Second)

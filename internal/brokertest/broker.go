@@ -15,8 +15,8 @@ import (
 type Broker struct {
 	*testing.T
 	Server *natsd.Server
-	// Log is that of the test.
-	Log *slog.Logger
+	// Logger writes to the log of the test.
+	Logger *slog.Logger
 }
 
 // Run calls f with a new broker in a bubble of its own.
@@ -28,9 +28,9 @@ func Run(t *testing.T, f func(b *Broker)) {
 // Start starts a broker, in a bubble or not.
 func Start(t *testing.T) *Broker {
 	t.Helper()
-	b := &Broker{T: t, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	b := &Broker{T: t, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	var err error
-	b.Server, err = natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: b.Log})
+	b.Server, err = natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: b.Logger})
 	b.OK(err)
 	t.Cleanup(b.Server.Stop)
 	return b
@@ -48,7 +48,7 @@ func (b *Broker) Connect(opts ...nats.Option) *nats.Conn {
 // Open returns a bus on a connection of its own. It logs to the test unless o says otherwise.
 func (b *Broker) Open(o bus.Options) *bus.Bus {
 	b.Helper()
-	o.Log = cmp.Or(o.Log, b.Log)
+	o.Log = cmp.Or(o.Log, b.Logger)
 	on, err := bus.Open(b.Context(), b.Connect(), o)
 	b.OK(err)
 	return on

@@ -2,6 +2,7 @@
 package brokertest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -38,6 +39,16 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 		time.Sleep(time.Until(today))
 		f(t)
 	})
+}
+
+// Begin begins what runs until its context ends, in a bubble, and returns when that waits for something to do. stop ends it and returns
+// its error; the end of the test ends it in any case.
+func Begin(t testing.TB, run func(context.Context) error) (stop func() error) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	synctest.Wait()
+	return func() error { cancel(); return <-done }
 }
 
 // ForgetTimers empties the pool of used timers that nats.go keeps for the whole process: a timer of another bubble, or of none,

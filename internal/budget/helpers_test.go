@@ -1,10 +1,8 @@
 package budget_test
 
 import (
-	"context"
 	"encoding/json"
 	"log/slog"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,11 +28,7 @@ func bubble(t *testing.T, f func(l *lab)) {
 func (l *lab) budget(b *bus.Bus) *budget.Budget {
 	l.Helper()
 	k := budget.New(b, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	ctx, cancel := context.WithCancel(l.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { l.OK(k.Follow(ctx)) })
-	l.Cleanup(func() { cancel(); wg.Wait() })
-	synctest.Wait()
+	brokertest.Begin(l, k.Follow)
 	return k
 }
 

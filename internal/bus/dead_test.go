@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 )
@@ -45,11 +46,8 @@ func (b *broker) letters(on *bus.Bus) []letter {
 
 // collect runs CollectDead until stop is called.
 func (b *broker) collect(on *bus.Bus) (stop func()) {
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- on.CollectDead(ctx) }()
-	synctest.Wait()
-	return func() { b.Helper(); cancel(); b.OK(<-done) }
+	end := brokertest.Begin(b, on.CollectDead)
+	return func() { b.Helper(); b.OK(end()) }
 }
 
 // TestGivenUp: a message is kept whole before it leaves its stream, and the others go on meanwhile.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 )
@@ -80,15 +81,12 @@ func TestFollowForecasts(t *testing.T) {
 			b.OK(on.ChangeForecast(b.Context(), key, func([]byte) ([]byte, error) { return []byte(value), nil }))
 		}
 		put("a", "1")
-		ctx, cancel := context.WithCancel(b.Context())
 		var story []string
-		done := make(chan error, 1)
-		go func() {
-			done <- on.FollowForecasts(ctx, func(key string, value []byte) {
+		stop := brokertest.Begin(b, func(ctx context.Context) error {
+			return on.FollowForecasts(ctx, func(key string, value []byte) {
 				story = append(story, fmt.Sprintf("%s=%s %t", key, value, value == nil))
 			})
-		}()
-		synctest.Wait()
+		})
 		put("b", "2")
 		put("a", "3")
 		kv, err := on.JetStream().KeyValue(b.Context(), bus.ForecastBucket)
@@ -97,8 +95,7 @@ func TestFollowForecasts(t *testing.T) {
 		synctest.Wait()
 		put("b", "4") // over the marker of what was deleted
 		synctest.Wait()
-		cancel()
-		b.OK(<-done)
+		b.OK(stop())
 		if want := []string{"a=1 false", "b=2 false", "a=3 false", "b= true", "b=4 false"}; !slices.Equal(story, want) {
 			b.Errorf("%q, want %q", story, want)
 		}

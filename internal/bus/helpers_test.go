@@ -3,7 +3,6 @@ package bus_test
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -52,11 +51,7 @@ func consumer() events.Consumer {
 
 // consume runs Consume until stop is called, which returns its error.
 func (b *broker) consume(on *bus.Bus, c events.Consumer, inFlight int, h bus.Handler) (stop func() error) {
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- on.Consume(ctx, c, inFlight, h) }()
-	synctest.Wait()
-	return func() error { cancel(); return <-done }
+	return brokertest.Begin(b, func(ctx context.Context) error { return on.Consume(ctx, c, inFlight, h) })
 }
 
 // send publishes n requests.

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 )
 
@@ -75,11 +76,9 @@ func TestFollowLanes(t *testing.T) {
 		kv := b.switches()
 		_, err := kv.PutString(b.Context(), "fal", `{"paused":true}`)
 		b.OK(err)
-		ctx, cancel := context.WithCancel(b.Context())
 		var story []string
-		done := make(chan error, 1)
-		go func() {
-			done <- on.FollowLanes(ctx, func(u bus.LaneUpdate) {
+		stop := brokertest.Begin(b, func(ctx context.Context) error {
+			return on.FollowLanes(ctx, func(u bus.LaneUpdate) {
 				switch {
 				case u.Switch != nil:
 					story = append(story, fmt.Sprint(u.Lane, " ", u.Switch.Paused))
@@ -89,8 +88,7 @@ func TestFollowLanes(t *testing.T) {
 					story = append(story, fmt.Sprint("ready ", u.Ready))
 				}
 			})
-		}()
-		synctest.Wait()
+		})
 		_, err = kv.PutString(b.Context(), bus.AllLanes, `{"paused":true}`)
 		b.OK(err)
 		b.OK(kv.Delete(b.Context(), "fal"))
@@ -100,8 +98,7 @@ func TestFollowLanes(t *testing.T) {
 		}
 		b.OK(kv.Delete(b.Context(), bus.LimitsKey("fal")))
 		synctest.Wait()
-		cancel()
-		b.OK(<-done)
+		b.OK(stop())
 		if want := []string{
 			"fal true", "ready true", "_all true", "fal false", "fal limits of 5, wrong false", "fal limits of 0, wrong true",
 			"fal limits of 0, wrong false",

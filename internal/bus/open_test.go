@@ -88,7 +88,7 @@ func TestOpenTwice(t *testing.T) {
 		for range many {
 			nc := b.Connect()
 			go func() {
-				_, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Log})
+				_, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
 				failed <- err
 			}()
 		}
@@ -185,7 +185,7 @@ func TestOpenNamesTheStream(t *testing.T) {
 		b.OK(err)
 		_, err = js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "FOREIGN", Subjects: []string{"reelay.watch.>"}})
 		b.OK(err)
-		_, err = bus.Open(b.Context(), nc, bus.Options{Log: b.Log})
+		_, err = bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
 		var api *jetstream.APIError
 		if !errors.As(err, &api) || !strings.Contains(err.Error(), "stream "+events.StreamWatch) {
 			b.Errorf("%v, want the server's error and the stream's name", err)
@@ -288,7 +288,7 @@ func TestOpenRetryingEnds(t *testing.T) {
 		enough := errors.New("enough")
 		ctx, cancel := context.WithTimeoutCause(b.Context(), time.Minute, enough)
 		defer cancel()
-		if _, err := bus.OpenRetrying(ctx, nc, bus.Options{Log: b.Log}); !errors.Is(err, enough) {
+		if _, err := bus.OpenRetrying(ctx, nc, bus.Options{Log: b.Logger}); !errors.Is(err, enough) {
 			b.Errorf("%v, want the context's cause", err)
 		}
 	})

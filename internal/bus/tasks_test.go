@@ -170,16 +170,14 @@ func TestExpiry(t *testing.T) {
 
 // follow follows until the returned function is called, which returns what was seen.
 func (b *broker) follow(on *bus.Bus) func() []bus.Update {
-	ctx, cancel := context.WithCancel(b.Context())
 	var seen []bus.Update
-	done := make(chan error, 1)
-	go func() { done <- on.Follow(ctx, func(u bus.Update) { seen = append(seen, u) }) }()
-	synctest.Wait()
+	stop := brokertest.Begin(b, func(ctx context.Context) error {
+		return on.Follow(ctx, func(u bus.Update) { seen = append(seen, u) })
+	})
 	return func() []bus.Update {
 		b.Helper()
 		synctest.Wait()
-		cancel()
-		b.OK(<-done)
+		b.OK(stop())
 		return seen
 	}
 }

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -94,10 +93,8 @@ func (b *bench) open(o Options) *Guard {
 
 // run runs a guard until the returned function is called.
 func (b *bench) run(g *Guard) func() {
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
-	return func() { cancel(); b.ok(<-done) }
+	end := brokertest.Begin(b, g.Run)
+	return func() { b.ok(end()) }
 }
 
 // stopped checks why nothing is spent; an empty reason is for spending.

@@ -44,9 +44,9 @@ func (w *world) desk() *desk {
 	d := &desk{metrics: prometheus.NewRegistry(), wire: &wire{srv: w.Server}}
 	nc := w.Connect(nats.InProcessServer(d.wire), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	var err error
-	d.bus, err = bus.Open(w.Context(), nc, bus.Options{Log: w.Log})
+	d.bus, err = bus.Open(w.Context(), nc, bus.Options{Log: w.Logger})
 	w.OK(err)
-	d.Book = record.New(d.bus, w.Log, d.metrics)
+	d.Book = record.New(d.bus, w.Logger, d.metrics)
 	return d
 }
 
