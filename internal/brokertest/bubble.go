@@ -41,8 +41,8 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 	})
 }
 
-// Begin begins what runs until its context ends, in a bubble, and returns when that waits for something to do. stop ends it and returns
-// its error; the end of the test ends it in any case.
+// Begin begins what runs until its context ends, in a bubble, and returns when that waits for something to do. stop ends it and
+// returns its error; the end of the test ends it in any case.
 func Begin(t testing.TB, run func(context.Context) error) (stop func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -17,8 +17,8 @@ const (
 	upAfter = 2 * writeWait
 )
 
-// KeepFollowing watches until ctx ends: watch calls one of the Follow methods, and is called again when that breaks, after 100 ms,
-// and after twice as long each time that it breaks at once, up to 5 s. interrupted is what the log then says.
+// KeepFollowing watches until ctx ends: watch calls one of the Follow methods, or takes messages, and is called again when that
+// breaks, after 100 ms, and after twice as long each time that it breaks at once, up to 5 s. interrupted is what the log then says.
 func KeepFollowing(ctx context.Context, log *slog.Logger, interrupted string, watch func(context.Context) error) {
 	for wait := followWait; ; wait = min(2*wait, maxFollowWait) {
 		begun := time.Now()
