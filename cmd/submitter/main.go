@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 
@@ -54,14 +53,9 @@ func main() {
 		}
 		var urls submitter.Callback
 		if resolved.PublicURL != "" {
-			keys := resolved.CallbackKeys
-			if len(keys) == 0 && s.Sandbox {
-				if keys, err = callback.Kept(filepath.Join(s.StoreDir, callback.KeyFile)); err != nil {
-					return err
-				}
-			}
-			if len(keys) == 0 {
-				return &config.SettingError{Env: config.EnvCallbackKey, Err: errors.New("must be set with --public-url, as the edge has it")}
+			keys, err := config.SharedKeys(s.Sandbox, s.StoreDir)
+			if err != nil {
+				return err
 			}
 			urls = callback.URLs{Public: resolved.PublicURL, Keys: callback.New(keys)}
 		}

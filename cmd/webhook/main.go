@@ -5,11 +5,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 
 	"reelay/internal/account"
 	"reelay/internal/bus"
@@ -36,18 +34,12 @@ func main() {
 	}
 	log := s.Logger(os.Stderr)
 	os.Exit(proc.Main(context.Background(), log, s.OpsListen, func(_ context.Context, p *proc.Process) error {
-		keys, err := config.CallbackKeys()
-		if err == nil && len(keys) == 0 && s.Sandbox {
-			keys, err = callback.Kept(filepath.Join(s.StoreDir, callback.KeyFile))
-		}
+		keys, err := config.SharedKeys(s.Sandbox, s.StoreDir)
 		if err != nil {
 			return err
 		}
 		if s.Sandbox && s.FalJWKSURL == "" {
 			s.FalJWKSURL = "http://" + config.FalEmulator + "/.well-known/jwks.json"
-		}
-		if len(keys) == 0 {
-			return &config.SettingError{Env: config.EnvCallbackKey, Err: errors.New("must be set, as the submitters have it")}
 		}
 		lanes, err := account.EdgeLanes(account.EdgeOptions{FalUserID: s.FalUserID, Emulated: s.Sandbox, FalJWKSURL: s.FalJWKSURL, Log: log})
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/bus"
 	"reelay/internal/forecast"
 )
 
@@ -25,9 +26,6 @@ const (
 	maxPending = 1_000
 	// lastWait bounds the store of what is left at the end.
 	lastWait = 2 * time.Second
-	// followWait and maxFollowWait bound the pause before the watch is made again after it broke.
-	followWait    = 100 * time.Millisecond
-	maxFollowWait = 5 * time.Second
 )
 
 // A Store keeps the forecasts of all processes: bus.Bus.
@@ -157,21 +155,11 @@ func (a *Almanac) flush(ctx context.Context) {
 
 // follow keeps the atlas up to date until ctx ends.
 func (a *Almanac) follow(ctx context.Context) {
-	for wait := followWait; ; wait = min(2*wait, maxFollowWait) {
-		err := a.store.FollowForecasts(ctx, func(key string, value []byte) {
-			wait = followWait
+	bus.KeepFollowing(ctx, a.log, "watch of the forecasts interrupted", func(ctx context.Context) error {
+		return a.store.FollowForecasts(ctx, func(key string, value []byte) {
 			if err := a.atlas.Put(key, value); err != nil {
 				a.log.Warn("forecast left out", "key", key, "error", err)
 			}
 		})
-		if ctx.Err() != nil {
-			return
-		}
-		a.log.Warn("watch of the forecasts interrupted", "error", err, "again_in", wait)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
+	})
 }

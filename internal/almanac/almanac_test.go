@@ -1,84 +1,32 @@
 package almanac_test
 
 import (
-	"context"
-	"log/slog"
-	"os"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
-
 	"reelay/events"
 	"reelay/internal/almanac"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/forecast"
-	"reelay/internal/natsd"
 )
 
-// TestMain keeps the broker's own ticker outside of every bubble.
-func TestMain(m *testing.M) {
-	ats.Register()
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { brokertest.Main(m) }
 
 // A broker is a real one within a bubble.
-type broker struct {
-	*testing.T
-	srv *natsd.Server
-	log *slog.Logger
-}
+type broker struct{ *brokertest.Broker }
 
 func bubble(t *testing.T, f func(b *broker)) {
 	t.Helper()
-	runtime.GC() // twice: nats.go's pool of timers must not be met by another bubble
-	runtime.GC()
-	today := time.Now().Round(0)
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(today)) // the broker ages messages by a clock outside
-		b := &broker{T: t, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-		var err error
-		if b.srv, err = natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: b.log}); err != nil {
-			t.Fatal(err)
-		}
-		defer b.srv.Stop()
-		f(b)
-	})
-}
-
-func (b *broker) open() *bus.Bus {
-	b.Helper()
-	nc, err := b.srv.Connect("test")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(nc.Close)
-	opened, err := bus.Open(b.Context(), nc, bus.Options{Log: b.log})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return opened
+	brokertest.Run(t, func(b *brokertest.Broker) { f(&broker{b}) })
 }
 
 // run runs an almanac until stop is called.
-func (b *broker) run() (a *almanac.Almanac, stop func()) {
+func (b *broker) run() (a *almanac.Almanac, stop func() error) {
 	b.Helper()
-	a = almanac.New(almanac.Options{Store: b.open(), Log: b.log})
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	b.Cleanup(cancel)
-	synctest.Wait()
-	return a, func() {
-		cancel()
-		if err := <-done; err != nil {
-			b.Error(err)
-		}
-	}
+	a = almanac.New(almanac.Options{Store: b.Open(bus.Options{}), Log: b.Logger})
+	return a, brokertest.Begin(b, a.Run)
 }
 
 var task = events.Task{Provider: "fal", TaskType: events.Video, Model: "fal-ai/kling-video/v3", Input: []byte(`{"duration":"5"}`)}
@@ -90,7 +38,7 @@ func sample(takes time.Duration) forecast.Sample {
 // versions counts the writes of the bucket.
 func (b *broker) versions() uint64 {
 	b.Helper()
-	s, err := b.open().JetStream().Stream(b.Context(), "KV_"+bus.ForecastBucket)
+	s, err := b.Open(bus.Options{}).JetStream().Stream(b.Context(), "KV_"+bus.ForecastBucket)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -118,7 +66,7 @@ func TestShared(t *testing.T) {
 			b.Errorf("%d writes, want one of each process to each of three levels", writes)
 		}
 		one.Learn(sample(time.Minute))
-		stopOne() // stores what is left
+		b.OK(stopOne()) // stores what is left
 		three, _ := b.run()
 		if n := three.Forecast(task).Samples(); n != 21 {
 			b.Errorf("%d samples after a restart, want 21", n)
@@ -154,7 +102,7 @@ func TestFlush(t *testing.T) {
 // TestForeign: what nobody can read is forgotten and written anew.
 func TestForeign(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		keys := forecast.ClassOf(task).Keys()
 		if err := on.ChangeForecast(b.Context(), keys[2], func([]byte) ([]byte, error) { return []byte(`{"version":99}`), nil }); err != nil {
 			b.Fatal(err)
@@ -175,8 +123,8 @@ func TestForeign(t *testing.T) {
 // TestOutage: without a broker an almanac drops samples and goes on, and what it knew it still knows.
 func TestOutage(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
-		a := almanac.New(almanac.Options{Store: on, Log: b.log})
+		on := b.Open(bus.Options{})
+		a := almanac.New(almanac.Options{Store: on, Log: b.Logger})
 		go func() { _ = a.Run(b.Context()) }()
 		a.Learn(sample(time.Minute))
 		time.Sleep(6 * time.Second)

@@ -137,8 +137,9 @@ func TestImporters(t *testing.T) {
 			"whoever can spend money is listed here",
 		},
 		{drivers, []string{"reelay/internal/account"}, "which providers there are is decided in one place"},
-		{[]string{natsServer}, []string{"reelay/internal/natsd", "reelay/internal/sim"}, "there is one way to embed a broker, the one with the lock"},
+		{[]string{natsServer}, []string{"reelay/internal/natsd", "reelay/internal/brokertest"}, "there is one way to embed a broker, the one with the lock"},
 		{[]string{"reelay/internal/sim"}, nil, "simulation is for tests"},
+		{[]string{"reelay/internal/brokertest"}, []string{"reelay/internal/sim"}, "a broker in a bubble is for tests"},
 	}
 	for _, row := range rows {
 		users := map[string]bool{}

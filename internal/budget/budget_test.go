@@ -24,7 +24,7 @@ func ask(usd float64) budget.Ask {
 func (l *lab) count(b *bus.Bus, s bus.Scope, c bus.Cap, r *budget.Records) {
 	l.Helper()
 	_, err := budget.Count(l.Context(), b, s, c, time.Now().UTC(), r)
-	l.must(err)
+	l.OK(err)
 }
 
 // TestCapHolds: many submitters reserve at the same time, and a third of the writes of their counters are lost, or their answers.
@@ -42,7 +42,7 @@ func TestCapHolds(t *testing.T) {
 					}
 					return failpoint.Outcome{Lose: roll(6) == 0, LoseAnswer: roll(6) == 0}
 				}
-				setup := l.bus(nil)
+				setup := l.Open(bus.Options{})
 				limits := map[bus.Scope]float64{bus.ProjectScope("demo"): 7, bus.LaneScope("fal"): 5, bus.AllScope: 10}
 				for s, usd := range limits {
 					l.count(setup, s, l.cap(setup, s, usd), budget.NewRecords(time.Now()))
@@ -50,7 +50,7 @@ func TestCapHolds(t *testing.T) {
 				spent := map[bus.Scope]float64{}
 				var wg sync.WaitGroup
 				for i := range 3 {
-					k := l.budget(l.bus(faults))
+					k := l.budget(l.Open(bus.Options{Faults: faults}))
 					for range 4 {
 						wg.Go(func() {
 							for range 15 {
@@ -104,13 +104,13 @@ func TestCapHolds(t *testing.T) {
 // TestNoCap: without a cap that covers it, an attempt reads and writes nothing.
 func TestNoCap(t *testing.T) {
 	bubble(t, func(l *lab) {
-		b := l.bus(nil)
+		b := l.Open(bus.Options{})
 		k := l.budget(b)
 		l.cap(b, bus.ProjectScope("other"), 1)
 		for range 3 {
 			h, err := k.Reserve(l.Context(), ask(100))
-			l.must(err)
-			l.must(h.Fresh())
+			l.OK(err)
+			l.OK(h.Fresh())
 			k.Return(l.Context(), h)
 		}
 		if n := l.writes(b, bus.SpendBucket); n != 0 {
@@ -122,7 +122,7 @@ func TestNoCap(t *testing.T) {
 // TestCapLives goes through the life of a cap: set in the middle of a day, used up, raised, on the next day, taken away.
 func TestCapLives(t *testing.T) {
 	bubble(t, func(l *lab) {
-		b := l.bus(nil)
+		b := l.Open(bus.Options{})
 		k := l.budget(b)
 		want := func(what string, usd float64, target error) {
 			l.Helper()
@@ -168,7 +168,7 @@ func TestCapLives(t *testing.T) {
 // TestUnknownPrice: an attempt of which nobody knows the price counts for what the cap says.
 func TestUnknownPrice(t *testing.T) {
 	bubble(t, func(l *lab) {
-		b := l.bus(nil)
+		b := l.Open(bus.Options{})
 		k := l.budget(b)
 		c := l.cap(b, bus.AllScope, 2.5)
 		l.count(b, bus.AllScope, c, budget.NewRecords(time.Now()))
@@ -188,13 +188,13 @@ func TestUnknownPrice(t *testing.T) {
 // TestFresh: a process that stood still may not spend what it has reserved.
 func TestFresh(t *testing.T) {
 	bubble(t, func(l *lab) {
-		b := l.bus(nil)
+		b := l.Open(bus.Options{})
 		k := l.budget(b)
 		l.count(b, bus.AllScope, l.cap(b, bus.AllScope, 5), budget.NewRecords(time.Now()))
 		h, err := k.Reserve(l.Context(), ask(1))
-		l.must(err)
+		l.OK(err)
 		time.Sleep(budget.Horizon / 2)
-		l.must(h.Fresh())
+		l.OK(h.Fresh())
 		time.Sleep(time.Second)
 		if err := h.Fresh(); !errors.Is(err, budget.ErrStale) {
 			l.Errorf("got %v, want ErrStale", err)
@@ -205,7 +205,7 @@ func TestFresh(t *testing.T) {
 // TestNobodyKnows: a budget that has not read the caps grants nothing, and waits no longer than it says.
 func TestNobodyKnows(t *testing.T) {
 	bubble(t, func(l *lab) {
-		b := l.bus(nil)
+		b := l.Open(bus.Options{})
 		b.Conn().Close()
 		k := l.budget(b)
 		begin := time.Now()
@@ -219,14 +219,14 @@ func TestNobodyKnows(t *testing.T) {
 // TestUnreadableCounter: nothing is paid by a counter that cannot be read, and it heals as soon as the records are counted.
 func TestUnreadableCounter(t *testing.T) {
 	bubble(t, func(l *lab) {
-		b := l.bus(nil)
+		b := l.Open(bus.Options{})
 		k := l.budget(b)
 		c := l.cap(b, bus.AllScope, 10)
 		now := time.Now()
 		kv, err := b.JetStream().KeyValue(l.Context(), bus.SpendBucket)
-		l.must(err)
+		l.OK(err)
 		_, err = kv.PutString(l.Context(), now.UTC().Format(time.DateOnly)+".all", `{"counted_micros":"none"}`)
-		l.must(err)
+		l.OK(err)
 		ask := budget.Ask{Project: "demo", Lane: "fal", At: now, USD: new(4.0)}
 		if _, err := k.Reserve(l.Context(), ask); !errors.Is(err, budget.ErrUncounted) {
 			l.Errorf("by a counter that cannot be read: %v", err)
@@ -234,9 +234,9 @@ func TestUnreadableCounter(t *testing.T) {
 		r := budget.NewRecords(now)
 		r.Add(now, 5)
 		_, err = budget.Count(l.Context(), b, bus.AllScope, c, now, r)
-		l.must(err)
+		l.OK(err)
 		_, err = k.Reserve(l.Context(), ask)
-		l.must(err)
+		l.OK(err)
 		if _, err := k.Reserve(l.Context(), ask); !errors.Is(err, budget.ErrOver) {
 			l.Errorf("9 of 10 and 4 more: %v", err)
 		}
@@ -250,14 +250,14 @@ func TestImpossibleCounter(t *testing.T) {
 		`{"cap":1,"reserved_micros":{"99999999999":-50000000}}`,
 	} {
 		bubble(t, func(l *lab) {
-			b := l.bus(nil)
+			b := l.Open(bus.Options{})
 			k := l.budget(b)
 			l.cap(b, bus.AllScope, 10)
 			now := time.Now()
 			kv, err := b.JetStream().KeyValue(l.Context(), bus.SpendBucket)
-			l.must(err)
+			l.OK(err)
 			_, err = kv.PutString(l.Context(), now.UTC().Format(time.DateOnly)+".all", counter)
-			l.must(err)
+			l.OK(err)
 			_, err = k.Reserve(l.Context(), budget.Ask{Project: "demo", Lane: "fal", At: now, USD: new(11.0)})
 			if !errors.Is(err, budget.ErrUncounted) {
 				l.Errorf("%s: 11 of 10: %v", counter, err)

@@ -13,7 +13,7 @@ import (
 
 func TestClaim(t *testing.T) {
 	bubble(t, func(b *broker) {
-		bb := b.open()
+		bb := b.Open(bus.Options{})
 		const first, second = "demo.a.1", "demo.b.1"
 		for _, row := range []struct{ lane, id, by, want string }{
 			{"fal", "r1", first, first},
@@ -44,7 +44,7 @@ func TestClaim(t *testing.T) {
 func TestClaimRace(t *testing.T) {
 	bubble(t, func(b *broker) {
 		const many = 20
-		buses := []*bus.Bus{b.open(), b.open()}
+		buses := []*bus.Bus{b.Open(bus.Options{}), b.Open(bus.Options{})}
 		holders := make([]string, many)
 		var wg sync.WaitGroup
 		for i := range holders {
@@ -68,10 +68,9 @@ func TestClaimRace(t *testing.T) {
 func TestClaimAnswerLost(t *testing.T) {
 	bubble(t, func(b *broker) {
 		lose := true
-		bb, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: func(point string) failpoint.Outcome {
+		bb := b.Open(bus.Options{Faults: func(point string) failpoint.Outcome {
 			return failpoint.Outcome{LoseAnswer: lose && point == "claim"}
 		}})
-		b.ok(err)
 		if _, err := bb.Claim(b.Context(), "fal", "r1", "demo.a.1"); err == nil {
 			b.Fatal("a lost answer is no error")
 		}

@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -74,15 +75,7 @@ func (b *Bus) Consume(ctx context.Context, c events.Consumer, inFlight int, hand
 		bus: b, ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight), durable: c.Durable,
 		ackWait: c.AckWait, handle: handle,
 	}
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
-		if err := w.run(b.js, c); err != nil {
-			w.log.Warn("consumer interrupted", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-	}
+	KeepFollowing(ctx, w.log, "consumer interrupted", func(context.Context) error { return w.run(b.js, c) })
 	idle := make(chan struct{})
 	go func() { w.running.Wait(); close(idle) }()
 	select {
@@ -130,9 +123,10 @@ func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
 	case <-w.ctx.Done():
 		pull.Drain()
 		<-pull.Closed()
+		return nil
 	case <-pull.Closed():
+		return errors.New("the consumer has ended")
 	}
-	return nil
 }
 
 // take is called for one message after the other.

@@ -34,10 +34,10 @@ func TestVerdicts(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			bubble(t, func(b *broker) {
-				on := b.open()
+				on := b.Open(bus.Options{})
 				advisories := make(chan *nats.Msg, 10)
-				_, err := b.connect().ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>", advisories)
-				b.ok(err)
+				_, err := b.Connect().ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>", advisories)
+				b.OK(err)
 				synctest.Wait()
 				var at []time.Time
 				stop := b.consume(on, consumer(), 4, func(_ context.Context, m bus.Message) bus.Verdict {
@@ -52,7 +52,7 @@ func TestVerdicts(t *testing.T) {
 				})
 				b.send(on, 1)
 				time.Sleep(6 * time.Hour)
-				b.ok(stop())
+				b.OK(stop())
 				switch {
 				case row.again == 0 && len(at) != 1:
 					b.Errorf("%d deliveries, want 1", len(at))
@@ -67,7 +67,7 @@ func TestVerdicts(t *testing.T) {
 					if len(advisories) != 1 {
 						b.Fatalf("%d advisories, want 1", len(advisories))
 					}
-					b.ok(json.Unmarshal((<-advisories).Data, &advisory))
+					b.OK(json.Unmarshal((<-advisories).Data, &advisory))
 				}
 				if advisory.Reason != row.advised || len(advisories) != 0 {
 					b.Errorf("advised %q, want %q", advisory.Reason, row.advised)
@@ -79,7 +79,7 @@ func TestVerdicts(t *testing.T) {
 
 func TestMessage(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		var got bus.Message
 		stop := b.consume(on, consumer(), 1, func(_ context.Context, m bus.Message) bus.Verdict {
 			got = m
@@ -89,9 +89,9 @@ func TestMessage(t *testing.T) {
 		_, err := on.JetStream().PublishMsg(b.Context(), &nats.Msg{
 			Subject: "reelay.request.demo.video", Data: []byte("body"), Header: nats.Header{"Nats-Msg-Id": {"m1"}, "X": {"a", "b"}},
 		})
-		b.ok(err)
+		b.OK(err)
 		synctest.Wait()
-		b.ok(stop())
+		b.OK(stop())
 		if got.Subject != "reelay.request.demo.video" || string(got.Data) != "body" || got.Sequence != 1 || !got.Time.Equal(sent) {
 			b.Errorf("%+v", got)
 		}
@@ -104,7 +104,7 @@ func TestMessage(t *testing.T) {
 // TestPanicHurtsNobodyElse: one message whose handler always panics does not stop the others.
 func TestPanicHurtsNobodyElse(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		var done atomic.Int64
 		stop := b.consume(on, consumer(), 2, func(_ context.Context, m bus.Message) bus.Verdict {
 			if m.Sequence == 1 {
@@ -118,14 +118,14 @@ func TestPanicHurtsNobodyElse(t *testing.T) {
 		if done.Load() != 19 {
 			b.Errorf("%d of the other 19 messages were handled", done.Load())
 		}
-		b.ok(stop())
+		b.OK(stop())
 	})
 }
 
 func TestInFlight(t *testing.T) {
 	bubble(t, func(b *broker) {
 		const limit, messages = 7, 200
-		on := b.open()
+		on := b.Open(bus.Options{})
 		var now, peak, done atomic.Int64
 		stop := b.consume(on, consumer(), limit, func(context.Context, bus.Message) bus.Verdict {
 			n := now.Add(1)
@@ -138,7 +138,7 @@ func TestInFlight(t *testing.T) {
 		})
 		b.send(on, messages)
 		time.Sleep((messages/limit + 2) * time.Second)
-		b.ok(stop())
+		b.OK(stop())
 		if peak.Load() != limit || done.Load() != messages {
 			b.Errorf("at most %d at once and %d done, want %d and %d", peak.Load(), done.Load(), limit, messages)
 		}
@@ -149,7 +149,7 @@ func TestInFlight(t *testing.T) {
 func TestStopHandsBack(t *testing.T) {
 	bubble(t, func(b *broker) {
 		const limit, messages = 3, 20
-		leaving, staying := b.open(), b.open()
+		leaving, staying := b.Open(bus.Options{}), b.Open(bus.Options{})
 		var begun, finished atomic.Int64
 		stop := b.consume(leaving, consumer(), limit, func(ctx context.Context, _ bus.Message) bus.Verdict {
 			begun.Add(1)
@@ -172,7 +172,7 @@ func TestStopHandsBack(t *testing.T) {
 			late = max(late, time.Since(stopped))
 			return bus.Done()
 		})
-		b.ok(stop())
+		b.OK(stop())
 		if took := time.Since(stopped); took != 10*time.Second {
 			b.Errorf("the stop took %v, its handlers needed 10s", took)
 		}
@@ -187,7 +187,7 @@ func TestStopHandsBack(t *testing.T) {
 			b.Errorf("the last message was handed over after %v", late)
 		}
 		time.Sleep(time.Hour)
-		b.ok(stopOther())
+		b.OK(stopOther())
 		if len(taken) != messages-limit || b.stored(staying, events.StreamRequests) != 0 {
 			b.Errorf("later the other consumer has %d messages, and %d are left", len(taken), b.stored(staying, events.StreamRequests))
 		}
@@ -198,7 +198,7 @@ func TestStopHandsBack(t *testing.T) {
 func TestStopBeginsNothing(t *testing.T) {
 	bubble(t, func(b *broker) {
 		const limit, messages = 50, 120
-		on := b.open()
+		on := b.Open(bus.Options{})
 		ctx, cancel := context.WithCancel(b.Context())
 		done := make(chan error, 1)
 		var begun atomic.Int64
@@ -212,7 +212,7 @@ func TestStopBeginsNothing(t *testing.T) {
 		b.send(on, messages)
 		synctest.Wait()
 		cancel()
-		b.ok(<-done)
+		b.OK(<-done)
 		if n := begun.Load(); n != limit {
 			b.Errorf("%d messages were begun after the stop", n-limit)
 		}
@@ -232,7 +232,7 @@ func TestStopIsBounded(t *testing.T) {
 	}{{"a handler that heeds its context", true, 20 * time.Second}, {"a handler that does not", false, 25 * time.Second}} {
 		t.Run(row.name, func(t *testing.T) {
 			bubble(t, func(b *broker) {
-				on := b.open()
+				on := b.Open(bus.Options{})
 				ended, let := make(chan struct{}), make(chan struct{})
 				stop := b.consume(on, consumer(), 1, func(ctx context.Context, _ bus.Message) bus.Verdict {
 					<-ctx.Done()
@@ -262,7 +262,7 @@ func TestStopIsBounded(t *testing.T) {
 // TestLongWork: a handler that takes many AckWaits is not raced by a second delivery.
 func TestLongWork(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		var deliveries atomic.Int64
 		stop := b.consume(on, consumer(), 4, func(context.Context, bus.Message) bus.Verdict {
 			deliveries.Add(1)
@@ -271,7 +271,7 @@ func TestLongWork(t *testing.T) {
 		})
 		b.send(on, 3)
 		time.Sleep(time.Hour)
-		b.ok(stop())
+		b.OK(stop())
 		if n := deliveries.Load(); n != 3 {
 			b.Errorf("%d deliveries of 3 messages", n)
 		}
@@ -281,7 +281,7 @@ func TestLongWork(t *testing.T) {
 // TestKilledConsumer: what a consumer was working on when its connection died goes to another after AckWait.
 func TestKilledConsumer(t *testing.T) {
 	bubble(t, func(b *broker) {
-		dying, staying := b.open(), b.open()
+		dying, staying := b.Open(bus.Options{}), b.Open(bus.Options{})
 		released := make(chan struct{})
 		stop := b.consume(dying, consumer(), 1, func(context.Context, bus.Message) bus.Verdict { <-released; return bus.Done() })
 		b.send(staying, 1)
@@ -300,14 +300,14 @@ func TestKilledConsumer(t *testing.T) {
 		}
 		close(released)
 		_ = stop() // its connection is gone
-		b.ok(stopOther())
+		b.OK(stopOther())
 	})
 }
 
 // TestConsumerIsMadeAgain deletes the consumer behind its back.
 func TestConsumerIsMadeAgain(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		var done atomic.Int64
 		stop := b.consume(on, consumer(), 2, func(context.Context, bus.Message) bus.Verdict { done.Add(1); return bus.Done() })
 		for round := int64(1); round <= 3; round++ {
@@ -316,8 +316,8 @@ func TestConsumerIsMadeAgain(t *testing.T) {
 			if done.Load() != 5*round {
 				b.Fatalf("round %d: %d messages handled, want %d", round, done.Load(), 5*round)
 			}
-			b.ok(on.JetStream().DeleteConsumer(b.Context(), events.StreamRequests, "test"))
+			b.OK(on.JetStream().DeleteConsumer(b.Context(), events.StreamRequests, "test"))
 		}
-		b.ok(stop())
+		b.OK(stop())
 	})
 }

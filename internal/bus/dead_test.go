@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 )
@@ -31,13 +32,13 @@ type letter struct {
 func (b *broker) letters(on *bus.Bus) []letter {
 	b.Helper()
 	s, err := on.JetStream().Stream(b.Context(), events.StreamDead)
-	b.ok(err)
+	b.OK(err)
 	var all []letter
 	for seq := uint64(1); seq <= s.CachedInfo().State.LastSeq; seq++ {
 		raw, err := s.GetMsg(b.Context(), seq)
-		b.ok(err)
+		b.OK(err)
 		l, err := events.DecodeDeadLetter(raw.Header, raw.Data)
-		b.ok(err)
+		b.OK(err)
 		all = append(all, letter{l, raw.Time, raw.Subject})
 	}
 	return all
@@ -45,11 +46,8 @@ func (b *broker) letters(on *bus.Bus) []letter {
 
 // collect runs CollectDead until stop is called.
 func (b *broker) collect(on *bus.Bus) (stop func()) {
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- on.CollectDead(ctx) }()
-	synctest.Wait()
-	return func() { b.Helper(); cancel(); b.ok(<-done) }
+	end := brokertest.Begin(b, on.CollectDead)
+	return func() { b.Helper(); b.OK(end()) }
 }
 
 // TestGivenUp: a message is kept whole before it leaves its stream, and the others go on meanwhile.
@@ -73,8 +71,8 @@ func TestGivenUp(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			bubble(t, func(b *broker) {
-				on := b.open()
-				stopCollecting := b.collect(b.open())
+				on := b.Open(bus.Options{})
+				stopCollecting := b.collect(b.Open(bus.Options{}))
 				var others atomic.Int64
 				stop := b.consume(on, consumer(), 2, func(ctx context.Context, m bus.Message) bus.Verdict {
 					if m.Get("X") == "bad" {
@@ -87,7 +85,7 @@ func TestGivenUp(t *testing.T) {
 				_, err := on.JetStream().PublishMsg(b.Context(), &nats.Msg{
 					Subject: "reelay.request.demo.video", Data: []byte("body"), Header: nats.Header{"Nats-Msg-Id": {"m1"}, "X": {"bad"}},
 				})
-				b.ok(err)
+				b.OK(err)
 				b.send(on, 20)
 				synctest.Wait()
 				if others.Load() != 20 {
@@ -100,7 +98,7 @@ func TestGivenUp(t *testing.T) {
 					}
 				}
 				time.Sleep(6 * time.Hour)
-				b.ok(stop())
+				b.OK(stop())
 				stopCollecting()
 				all := b.letters(on)
 				if len(all) != 1 {
@@ -127,14 +125,13 @@ func TestGivenUp(t *testing.T) {
 func TestGivenUpIsKeptFirst(t *testing.T) {
 	bubble(t, func(b *broker) {
 		var tries atomic.Int64
-		on, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: func(point string) failpoint.Outcome {
+		on := b.Open(bus.Options{Faults: func(point string) failpoint.Outcome {
 			if point != "dead/test" {
 				return failpoint.Outcome{}
 			}
 			n := tries.Add(1)
 			return failpoint.Outcome{Lose: n <= 2, LoseAnswer: n == 3}
 		}})
-		b.ok(err)
 		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Verdict { return bus.Drop("of no use") })
 		b.send(on, 1)
 		for try, want := range []struct{ letters, left uint64 }{{0, 1}, {0, 1}, {1, 1}, {1, 0}, {1, 0}} {
@@ -144,7 +141,7 @@ func TestGivenUpIsKeptFirst(t *testing.T) {
 			}
 			time.Sleep(30 * time.Second)
 		}
-		b.ok(stop())
+		b.OK(stop())
 		if l := b.letters(on); len(l) != 1 || l[0].Deliveries != 3 {
 			b.Errorf("%+v", l)
 		}
@@ -163,7 +160,7 @@ func TestOverlargeLetter(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			bubble(t, func(b *broker) {
-				on := b.open()
+				on := b.Open(bus.Options{})
 				if row.body == 0 { // as much as there is room for
 					row.body = int(on.Conn().MaxPayload()) - row.headers - 100
 				}
@@ -171,9 +168,9 @@ func TestOverlargeLetter(t *testing.T) {
 				_, err := on.JetStream().PublishMsg(b.Context(), &nats.Msg{
 					Subject: "reelay.request.demo.video", Data: []byte(strings.Repeat("x", row.body)), Header: nats.Header{"X": {strings.Repeat("y", row.headers)}},
 				})
-				b.ok(err)
+				b.OK(err)
 				synctest.Wait()
-				b.ok(stop())
+				b.OK(stop())
 				all := b.letters(on)
 				if len(all) != 1 {
 					b.Fatalf("%d letters", len(all))
@@ -195,14 +192,14 @@ func (b *broker) foreign(js jetstream.JetStream, stream, filter string, maxDeliv
 	c, err := js.CreateOrUpdateConsumer(b.Context(), stream, jetstream.ConsumerConfig{
 		Durable: "foreign", FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Second, MaxDeliver: maxDeliver,
 	})
-	b.ok(err)
+	b.OK(err)
 	return c
 }
 
 func (b *broker) next(c jetstream.Consumer) jetstream.Msg {
 	b.Helper()
 	batch, err := c.FetchNoWait(1)
-	b.ok(err)
+	b.OK(err)
 	for msg := range batch.Messages() {
 		return msg
 	}
@@ -243,19 +240,19 @@ func TestCollectDead(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			_, _ = c.FetchNoWait(1)
 			time.Sleep(time.Second)
-			b.ok(msg.DoubleAck(b.Context()))
+			b.OK(msg.DoubleAck(b.Context()))
 		}, 0, "", "", 0},
 		{"ended by another client", events.StreamRequests, request, -1, func(b *broker, c jetstream.Consumer) {
-			b.ok(b.next(c).TermWithReason("because"))
+			b.OK(b.next(c).TermWithReason("because"))
 		}, 1, "ended by a client: because", "", 0},
 		{"deleted while it was in hand", events.StreamRequests, request, -1, func(b *broker, c jetstream.Consumer) {
 			b.next(c)
-			stream, err := b.open().JetStream().Stream(b.Context(), events.StreamRequests)
-			b.ok(err)
-			b.ok(stream.DeleteMsg(b.Context(), 1))
+			stream, err := b.Open(bus.Options{}).JetStream().Stream(b.Context(), events.StreamRequests)
+			b.OK(err)
+			b.OK(stream.DeleteMsg(b.Context(), 1))
 		}, 0, "", "", 0},
 		{"ended without a reason", events.StreamWatch, watch, -1, func(b *broker, c jetstream.Consumer) {
-			b.ok(b.next(c).Term())
+			b.OK(b.next(c).Term())
 		}, 1, "ended by a client, which gave no reason", "", 0},
 	}
 	for _, row := range rows {
@@ -266,7 +263,7 @@ func TestCollectDead(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				bubble(t, func(b *broker) {
-					on := b.open()
+					on := b.Open(bus.Options{})
 					stop := func() {}
 					// Acknowledged too late only if nobody has collected it meanwhile.
 					if !late && row.letters > 0 {
@@ -274,7 +271,7 @@ func TestCollectDead(t *testing.T) {
 					}
 					c := b.foreign(on.JetStream(), row.stream, row.subject, row.maxDeliver)
 					_, err := on.JetStream().Publish(b.Context(), row.subject, []byte("body"))
-					b.ok(err)
+					b.OK(err)
 					synctest.Wait() // the consumer hears of the message
 					row.do(b, c)
 					if late {
@@ -316,8 +313,7 @@ func TestCollectDead(t *testing.T) {
 func TestOneLetterPerMessage(t *testing.T) {
 	bubble(t, func(b *broker) {
 		registry := prometheus.NewRegistry()
-		on, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Registerer: registry})
-		b.ok(err)
+		on := b.Open(bus.Options{Registerer: registry})
 		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Verdict { return bus.Drop("of no use") })
 		b.send(on, 3)
 		time.Sleep(3 * time.Hour)
@@ -326,7 +322,7 @@ func TestOneLetterPerMessage(t *testing.T) {
 		}
 		stopCollecting := b.collect(on)
 		time.Sleep(time.Hour)
-		b.ok(stop())
+		b.OK(stop())
 		stopCollecting()
 		for _, l := range b.letters(on) {
 			if l.Reason != "of no use" || string(l.Body) != "{}" {
@@ -337,7 +333,7 @@ func TestOneLetterPerMessage(t *testing.T) {
 			b.Errorf("%d letters, want 3", n)
 		}
 		families, err := registry.Gather()
-		b.ok(err)
+		b.OK(err)
 		if len(families) != 1 || families[0].GetName() != "reelay_dead_letters_total" || len(families[0].GetMetric()) != 1 ||
 			families[0].GetMetric()[0].GetCounter().GetValue() != 3 {
 			b.Errorf("metrics: %v", families)
@@ -348,16 +344,16 @@ func TestOneLetterPerMessage(t *testing.T) {
 // TestForgedAdvisory: one that cannot be read does not hold up the rest, and one about nothing does nothing.
 func TestForgedAdvisory(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		stop := b.collect(on)
 		subject := events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamRequests, "intake")
 		for _, body := range []string{"nonsense", `{"stream_seq":"x"}`, `{"stream_seq":99}`, `{}`} {
 			_, err := on.JetStream().Publish(b.Context(), subject, []byte(body))
-			b.ok(err)
+			b.OK(err)
 		}
 		b.send(on, 1)
 		_, err := on.JetStream().Publish(b.Context(), subject, []byte(`{"stream_seq":1,"deliveries":3}`))
-		b.ok(err)
+		b.OK(err)
 		time.Sleep(time.Hour)
 		stop()
 		var got []string
@@ -377,15 +373,14 @@ func TestForgedAdvisory(t *testing.T) {
 func TestCollectorSurvivesCrash(t *testing.T) {
 	bubble(t, func(b *broker) {
 		var tries atomic.Int64
-		on, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: slog.New(slog.DiscardHandler), Faults: func(point string) failpoint.Outcome {
+		on := b.Open(bus.Options{Log: slog.New(slog.DiscardHandler), Faults: func(point string) failpoint.Outcome {
 			return failpoint.Outcome{LoseAnswer: point == "dead/intake" && tries.Add(1) <= 3}
 		}})
-		b.ok(err)
 		stop := b.collect(on)
 		b.send(on, 1)
-		_, err = on.JetStream().Publish(b.Context(), events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamRequests, "intake"),
+		_, err := on.JetStream().Publish(b.Context(), events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamRequests, "intake"),
 			[]byte(`{"stream_seq":1,"deliveries":3}`))
-		b.ok(err)
+		b.OK(err)
 		time.Sleep(time.Second)
 		if n, left := b.stored(on, events.StreamDead), b.stored(on, events.StreamRequests); n != 1 || left != 1 {
 			b.Errorf("%d letters and %d messages left, want both", n, left)

@@ -9,15 +9,27 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// KeepFollowing watches until ctx ends: watch calls one of the Follow methods, and is called again, after 100 ms to 5 s, when that
-// breaks; interrupted is what the log then says.
+const (
+	// followWait and maxFollowWait bound the pause before a watch is made again after it broke.
+	followWait    = 100 * time.Millisecond
+	maxFollowWait = 5 * time.Second
+	// upAfter is how long a watch has stood that was up for certain: a broker that does not answer is given up sooner.
+	upAfter = 2 * writeWait
+)
+
+// KeepFollowing watches until ctx ends: watch calls one of the Follow methods, or takes messages, and is called again when that
+// breaks, after 100 ms, and after twice as long each time that it breaks at once, up to 5 s. interrupted is what the log then says.
 func KeepFollowing(ctx context.Context, log *slog.Logger, interrupted string, watch func(context.Context) error) {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+	for wait := followWait; ; wait = min(2*wait, maxFollowWait) {
+		begun := time.Now()
 		err := watch(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		log.Warn(interrupted, "error", err)
+		if time.Since(begun) >= upAfter {
+			wait = followWait
+		}
+		log.Warn(interrupted, "error", err, "again_in", wait)
 		select {
 		case <-ctx.Done():
 			return

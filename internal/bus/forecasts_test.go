@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 )
@@ -19,7 +20,7 @@ func TestChangeForecast(t *testing.T) {
 		const writers = 4
 		var all sync.WaitGroup
 		for range writers {
-			on := b.open()
+			on := b.Open(bus.Options{})
 			all.Go(func() {
 				err := on.ChangeForecast(b.Context(), "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) { return append(stored, '+'), nil })
 				if err != nil {
@@ -28,8 +29,8 @@ func TestChangeForecast(t *testing.T) {
 			})
 		}
 		all.Wait()
-		on := b.open()
-		b.ok(on.ChangeForecast(b.Context(), "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) {
+		on := b.Open(bus.Options{})
+		b.OK(on.ChangeForecast(b.Context(), "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) {
 			if len(stored) != writers {
 				b.Errorf("%d changes are stored, want %d", len(stored), writers)
 			}
@@ -40,16 +41,15 @@ func TestChangeForecast(t *testing.T) {
 
 func TestChangeForecastErrors(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		refused := errors.New("refused")
 		same := func(value string) func([]byte) ([]byte, error) {
 			return func([]byte) ([]byte, error) { return []byte(value), nil }
 		}
-		busy := b.open()
-		lost, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: func(point string) failpoint.Outcome {
+		busy := b.Open(bus.Options{})
+		lost := b.Open(bus.Options{Faults: func(point string) failpoint.Outcome {
 			return failpoint.Outcome{Lose: point == "forecast"}
 		}})
-		b.ok(err)
 		rows := []struct {
 			name   string
 			on     *bus.Bus
@@ -58,7 +58,7 @@ func TestChangeForecastErrors(t *testing.T) {
 		}{
 			{"of the change", on, func([]byte) ([]byte, error) { return nil, refused }, refused},
 			{"others are always faster", on, func(stored []byte) ([]byte, error) {
-				b.ok(busy.ChangeForecast(b.Context(), "k", same(string(stored)+"+")))
+				b.OK(busy.ChangeForecast(b.Context(), "k", same(string(stored)+"+")))
 				return []byte("mine"), nil
 			}, bus.ErrConflict},
 			{"lost", lost, same("v"), failpoint.ErrLost},
@@ -76,30 +76,26 @@ func TestChangeForecastErrors(t *testing.T) {
 
 func TestFollowForecasts(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		put := func(key, value string) {
-			b.ok(on.ChangeForecast(b.Context(), key, func([]byte) ([]byte, error) { return []byte(value), nil }))
+			b.OK(on.ChangeForecast(b.Context(), key, func([]byte) ([]byte, error) { return []byte(value), nil }))
 		}
 		put("a", "1")
-		ctx, cancel := context.WithCancel(b.Context())
 		var story []string
-		done := make(chan error, 1)
-		go func() {
-			done <- on.FollowForecasts(ctx, func(key string, value []byte) {
+		stop := brokertest.Begin(b, func(ctx context.Context) error {
+			return on.FollowForecasts(ctx, func(key string, value []byte) {
 				story = append(story, fmt.Sprintf("%s=%s %t", key, value, value == nil))
 			})
-		}()
-		synctest.Wait()
+		})
 		put("b", "2")
 		put("a", "3")
 		kv, err := on.JetStream().KeyValue(b.Context(), bus.ForecastBucket)
-		b.ok(err)
-		b.ok(kv.Delete(b.Context(), "b"))
+		b.OK(err)
+		b.OK(kv.Delete(b.Context(), "b"))
 		synctest.Wait()
 		put("b", "4") // over the marker of what was deleted
 		synctest.Wait()
-		cancel()
-		b.ok(<-done)
+		b.OK(stop())
 		if want := []string{"a=1 false", "b=2 false", "a=3 false", "b= true", "b=4 false"}; !slices.Equal(story, want) {
 			b.Errorf("%q, want %q", story, want)
 		}

@@ -7,15 +7,15 @@ import (
 	"testing"
 
 	"reelay/events"
+	"reelay/internal/bus"
 )
 
-// TestHookHealth: each poller has its figures for each lane, the newest count, and what is no figure hides none. In real time: a bubble's
-// past is older than the bucket keeps.
+// TestHookHealth: each poller has its figures for each lane, the newest count, and what is no figure hides none.
 func TestHookHealth(t *testing.T) {
-	outside(t, func(b *broker) {
-		on := b.open()
-		if all, err := on.HookHealth(t.Context()); err != nil || len(all) != 0 {
-			t.Errorf("before anything is told: %v, %v", all, err)
+	bubble(t, func(b *broker) {
+		on := b.Open(bus.Options{})
+		if all, err := on.HookHealth(b.Context()); err != nil || len(all) != 0 {
+			b.Errorf("before anything is told: %v, %v", all, err)
 		}
 		one, two := events.HookHealth{MissRate: 0.25, LagS: 0.5, Seen: 4}, events.HookHealth{Seen: 9}
 		for _, row := range []struct {
@@ -27,18 +27,18 @@ func TestHookHealth(t *testing.T) {
 			{"fal", "b", two},
 			{"minimax", "a", two},
 		} {
-			b.ok(on.PutHookHealth(t.Context(), row.lane, row.replica, row.figures))
+			b.OK(on.PutHookHealth(b.Context(), row.lane, row.replica, row.figures))
 		}
-		kv, err := on.JetStream().KeyValue(t.Context(), "reelay_health")
-		b.ok(err)
-		_, err = kv.PutString(t.Context(), "fal.c", "well")
-		b.ok(err)
-		all, err := on.HookHealth(t.Context())
-		b.ok(err)
+		kv, err := on.JetStream().KeyValue(b.Context(), "reelay_health")
+		b.OK(err)
+		_, err = kv.PutString(b.Context(), "fal.c", "well")
+		b.OK(err)
+		all, err := on.HookHealth(b.Context())
+		b.OK(err)
 		slices.SortFunc(all["fal"], func(x, y events.HookHealth) int { return cmp.Compare(x.Seen, y.Seen) })
 		want := map[string][]events.HookHealth{"fal": {one, two}, "minimax": {two}}
 		if !reflect.DeepEqual(all, want) {
-			t.Errorf("%v, want %v", all, want)
+			b.Errorf("%v, want %v", all, want)
 		}
 	})
 }

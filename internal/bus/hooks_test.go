@@ -28,9 +28,9 @@ func aHook(change ...func(*events.Hook)) events.Hook {
 // A callback is stored byte by byte, with a copy for people, once per attempt and body.
 func TestPublishHook(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
-		p, err := bus.NewHookPublisher(b.connect())
-		b.ok(err)
+		on := b.Open(bus.Options{})
+		p, err := bus.NewHookPublisher(b.Connect())
+		b.OK(err)
 		first := aHook()
 		for _, row := range []struct {
 			name      string
@@ -56,9 +56,9 @@ func TestPublishHook(t *testing.T) {
 				b.Errorf("%s has %d messages", stream, n)
 			}
 			s, err := on.JetStream().Stream(b.Context(), stream)
-			b.ok(err)
+			b.OK(err)
 			msg, err := s.GetMsg(b.Context(), 1)
-			b.ok(err)
+			b.OK(err)
 			if got, err := events.ParseHook(msg.Subject, msg.Header.Get, msg.Data); err != nil || !reflect.DeepEqual(got, first) {
 				b.Errorf("%s: %+v, %v, want %+v", stream, got, err, first)
 			}
@@ -73,9 +73,9 @@ func TestPublishHook(t *testing.T) {
 // Without the stream, and without a server, the caller hears so, and nothing is sent later.
 func TestPublishHookFails(t *testing.T) {
 	bubble(t, func(b *broker) {
-		nc := b.connect()
+		nc := b.Connect()
 		p, err := bus.NewHookPublisher(nc)
-		b.ok(err)
+		b.OK(err)
 		publish := func() error {
 			ctx, cancel := context.WithTimeout(b.Context(), 3*time.Second)
 			defer cancel()
@@ -85,7 +85,7 @@ func TestPublishHookFails(t *testing.T) {
 		if err := publish(); !errors.Is(err, jetstream.ErrNoStreamResponse) || !strings.Contains(err.Error(), "demo.t1") {
 			b.Errorf("no stream: %v", err)
 		}
-		b.open()
+		b.Open(bus.Options{})
 		if err := publish(); err != nil {
 			b.Errorf("stream is there: %v", err)
 		}

@@ -12,22 +12,23 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 )
 
 // switches opens the bucket as any client can.
 func (b *broker) switches() jetstream.KeyValue {
 	b.Helper()
-	js, err := jetstream.New(b.connect())
-	b.ok(err)
+	js, err := jetstream.New(b.Connect())
+	b.OK(err)
 	kv, err := js.KeyValue(b.Context(), bus.LaneBucket)
-	b.ok(err)
+	b.OK(err)
 	return kv
 }
 
 func TestCheckLane(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		kv := b.switches()
 		rows := []struct {
 			key, value string
@@ -49,15 +50,15 @@ func TestCheckLane(t *testing.T) {
 			switch {
 			case row.key == "":
 			case row.value == "delete":
-				b.ok(kv.Delete(b.Context(), row.key))
+				b.OK(kv.Delete(b.Context(), row.key))
 			default:
 				_, err := kv.PutString(b.Context(), row.key, row.value)
-				b.ok(err)
+				b.OK(err)
 			}
 			err := on.CheckLane(b.Context(), "fal")
 			var paused *bus.PausedError
 			if row.paused == "" {
-				b.ok(err)
+				b.OK(err)
 			} else if !errors.Is(err, bus.ErrPaused) || !errors.As(err, &paused) || paused.Key != row.paused || !strings.Contains(err.Error(), row.text) {
 				b.Errorf("%s=%s: %v, want %s by %s", row.key, row.value, err, row.text, row.paused)
 			}
@@ -71,15 +72,13 @@ func TestCheckLane(t *testing.T) {
 
 func TestFollowLanes(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		kv := b.switches()
 		_, err := kv.PutString(b.Context(), "fal", `{"paused":true}`)
-		b.ok(err)
-		ctx, cancel := context.WithCancel(b.Context())
+		b.OK(err)
 		var story []string
-		done := make(chan error, 1)
-		go func() {
-			done <- on.FollowLanes(ctx, func(u bus.LaneUpdate) {
+		stop := brokertest.Begin(b, func(ctx context.Context) error {
+			return on.FollowLanes(ctx, func(u bus.LaneUpdate) {
 				switch {
 				case u.Switch != nil:
 					story = append(story, fmt.Sprint(u.Lane, " ", u.Switch.Paused))
@@ -89,19 +88,17 @@ func TestFollowLanes(t *testing.T) {
 					story = append(story, fmt.Sprint("ready ", u.Ready))
 				}
 			})
-		}()
-		synctest.Wait()
+		})
 		_, err = kv.PutString(b.Context(), bus.AllLanes, `{"paused":true}`)
-		b.ok(err)
-		b.ok(kv.Delete(b.Context(), "fal"))
+		b.OK(err)
+		b.OK(kv.Delete(b.Context(), "fal"))
 		for _, limits := range []string{`{"models":{"*":{"requests":5}}}`, `{"models":{"*":{"request":5}}}`} {
 			_, err = kv.PutString(b.Context(), bus.LimitsKey("fal"), limits)
-			b.ok(err)
+			b.OK(err)
 		}
-		b.ok(kv.Delete(b.Context(), bus.LimitsKey("fal")))
+		b.OK(kv.Delete(b.Context(), bus.LimitsKey("fal")))
 		synctest.Wait()
-		cancel()
-		b.ok(<-done)
+		b.OK(stop())
 		if want := []string{
 			"fal true", "ready true", "_all true", "fal false", "fal limits of 5, wrong false", "fal limits of 0, wrong true",
 			"fal limits of 0, wrong false",

@@ -75,9 +75,8 @@ func TestLead(t *testing.T) {
 				var faulty atomic.Pointer[failpoint.Outcome]
 				faulty.Store(&failpoint.Outcome{})
 				plan := func(string) failpoint.Outcome { return *faulty.Load() }
-				first, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: plan})
-				b.ok(err)
-				second := b.open()
+				first := b.Open(bus.Options{Faults: plan})
+				second := b.Open(bus.Options{})
 				var s terms
 				var leading int
 				stopFirst := b.lead(first, "first", &s, &leading)
@@ -100,7 +99,7 @@ func TestLead(t *testing.T) {
 					b.Errorf("after %v: %s", row.next, &s)
 				}
 				h, err := second.LaneHolder(b.Context(), "fal")
-				if b.ok(err); h.Name != "second" || time.Since(h.Since) > time.Minute {
+				if b.OK(err); h.Name != "second" || time.Since(h.Since) > time.Minute {
 					b.Errorf("the holder is %+v", h)
 				}
 				faulty.Store(&failpoint.Outcome{})
@@ -121,13 +120,12 @@ func TestLeadKeepsWhatItHas(t *testing.T) {
 		plan := func(point string) failpoint.Outcome {
 			return failpoint.Outcome{LoseAnswer: point == "lease" && n.Add(1)%3 == 1}
 		}
-		on, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: b.log, Faults: plan})
-		b.ok(err)
+		on := b.Open(bus.Options{Faults: plan})
 		var s terms
 		var leading int
 		defer b.lead(on, "first", &s, &leading)()
 		time.Sleep(time.Second)
-		defer b.lead(b.open(), "second", &s, &leading)()
+		defer b.lead(b.Open(bus.Options{}), "second", &s, &leading)()
 		time.Sleep(time.Hour)
 		if s.String() != "+first" {
 			b.Errorf("%s", &s)
@@ -141,25 +139,25 @@ func TestLeadKeepsWhatItHas(t *testing.T) {
 // TestMemory: what a holder remembers is there for the next one; who has lost the lease remembers nothing.
 func TestMemory(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		var got string
-		b.ok(on.Recall(b.Context(), "fal", &got))
+		b.OK(on.Recall(b.Context(), "fal", &got))
 		if got != "" {
 			b.Errorf("recalled %q", got)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		on.Lead(ctx, "fal", "first", 0, func(ctx context.Context, l *bus.Lease) {
-			b.ok(l.Remember(ctx, "20 a minute"))
+			b.OK(l.Remember(ctx, "20 a minute"))
 			cancel()
 			time.Sleep(time.Hour) // while it ends the lease is renewed
-			b.ok(l.Remember(context.Background(), "30 a minute"))
+			b.OK(l.Remember(context.Background(), "30 a minute"))
 			on.Conn().Close()
 			time.Sleep(10 * time.Second)
 			if err := l.Remember(context.Background(), "40 a minute"); !errors.Is(err, bus.ErrLeaseLost) {
 				b.Errorf("after its end: %v", err)
 			}
 		})
-		b.ok(b.open().Recall(b.Context(), "fal", &got))
+		b.OK(b.Open(bus.Options{}).Recall(b.Context(), "fal", &got))
 		if got != "30 a minute" {
 			b.Errorf("recalled %q", got)
 		}
@@ -169,32 +167,32 @@ func TestMemory(t *testing.T) {
 // TestSetLane: a switch is set only if nobody else has set it meanwhile.
 func TestSetLane(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		kv := b.switches()
 		revision, err := on.SetLane(b.Context(), "fal", bus.LaneSwitch{Paused: true, Until: time.Now().Add(time.Hour)}, 0)
-		b.ok(err)
+		b.OK(err)
 		if err := on.CheckLane(b.Context(), "fal"); !errors.Is(err, bus.ErrPaused) {
 			b.Errorf("paused until later: %v", err)
 		}
 		time.Sleep(time.Hour)
-		b.ok(on.CheckLane(b.Context(), "fal")) // one may be sent to see
+		b.OK(on.CheckLane(b.Context(), "fal")) // one may be sent to see
 		later, err := kv.PutString(b.Context(), "fal", `{"paused":true}`)
-		b.ok(err)
+		b.OK(err)
 		for _, known := range []uint64{0, revision} {
 			if _, err := on.SetLane(b.Context(), "fal", bus.LaneSwitch{}, known); !errors.Is(err, bus.ErrConflict) {
 				b.Errorf("over another's: %v", err)
 			}
 		}
 		_, err = on.SetLane(b.Context(), "fal", bus.LaneSwitch{}, later)
-		b.ok(err)
-		b.ok(on.CheckLane(b.Context(), "fal"))
+		b.OK(err)
+		b.OK(on.CheckLane(b.Context(), "fal"))
 	})
 }
 
 // TestLastChange is the revision of the newest record, whatever else the stream holds.
 func TestLastChange(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		want := func(revision uint64) {
 			b.Helper()
 			if got, err := on.LastChange(b.Context()); err != nil || got != revision {
@@ -203,14 +201,14 @@ func TestLastChange(t *testing.T) {
 		}
 		want(0)
 		first, err := on.Put(b.Context(), bus.Put{Task: record("first"), Heartbeat: time.Second})
-		b.ok(err)
+		b.OK(err)
 		want(first)
 		time.Sleep(time.Minute) // heartbeats are no changes
 		want(first)
 		other := record("other")
 		other.ID = "t2"
 		second, err := on.Put(b.Context(), bus.Put{Task: other})
-		b.ok(err)
+		b.OK(err)
 		want(second)
 		on.Conn().Close()
 		if _, err := on.LastChange(b.Context()); err == nil {
@@ -223,12 +221,11 @@ func TestLastChange(t *testing.T) {
 func TestForeignLease(t *testing.T) {
 	bubble(t, func(b *broker) {
 		var told strings.Builder
-		on, err := bus.Open(b.Context(), b.connect(), bus.Options{Log: slog.New(slog.NewTextHandler(&told, nil))})
-		b.ok(err)
+		on := b.Open(bus.Options{Log: slog.New(slog.NewTextHandler(&told, nil))})
 		kv, err := on.JetStream().KeyValue(b.Context(), bus.LeaseBucket)
-		b.ok(err)
+		b.OK(err)
 		_, err = kv.PutString(b.Context(), "fal", "nonsense")
-		b.ok(err)
+		b.OK(err)
 		var s terms
 		var leading int
 		stop := b.lead(on, "first", &s, &leading)
@@ -236,7 +233,7 @@ func TestForeignLease(t *testing.T) {
 		if s.String() != "" {
 			b.Errorf("%s", &s)
 		}
-		b.ok(kv.Delete(b.Context(), "fal"))
+		b.OK(kv.Delete(b.Context(), "fal"))
 		time.Sleep(2 * time.Second)
 		if s.String() != "+first" {
 			b.Errorf("after it was deleted: %s", &s)

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
 )
@@ -24,21 +25,21 @@ import (
 func (b *broker) configs(nc *nats.Conn) map[string]jetstream.StreamConfig {
 	b.Helper()
 	js, err := jetstream.New(nc)
-	b.ok(err)
+	b.OK(err)
 	all := map[string]jetstream.StreamConfig{}
 	streams := js.ListStreams(b.Context())
 	for info := range streams.Info() {
 		all[info.Config.Name] = info.Config
 	}
-	b.ok(streams.Err())
+	b.OK(streams.Err())
 	return all
 }
 
 // TestOpenMakesTheTable compares the server's streams with the contract's.
 func TestOpenMakesTheTable(t *testing.T) {
 	bubble(t, func(b *broker) {
-		b.open()
-		got := b.configs(b.connect())
+		b.Open(bus.Options{})
+		got := b.configs(b.Connect())
 		if len(got) != len(events.Streams())+7 {
 			b.Errorf("%d streams, want those of the table, the object store and the buckets beside it", len(got))
 		}
@@ -85,20 +86,20 @@ func TestOpenTwice(t *testing.T) {
 		const many = 6
 		failed := make(chan error, many)
 		for range many {
-			nc := b.connect()
+			nc := b.Connect()
 			go func() {
-				_, err := bus.Open(b.Context(), nc, bus.Options{Log: b.log})
+				_, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
 				failed <- err
 			}()
 		}
 		for range many {
-			b.ok(<-failed)
+			b.OK(<-failed)
 		}
-		nc := b.connect()
+		nc := b.Connect()
 		before := b.configs(nc)
-		on := b.open()
+		on := b.Open(bus.Options{})
 		b.send(on, 3)
-		b.open()
+		b.Open(bus.Options{})
 		if after := b.configs(nc); !reflect.DeepEqual(before, after) {
 			b.Errorf("a second Open changed the streams:\n%+v\n%+v", before, after)
 		}
@@ -111,11 +112,11 @@ func TestOpenTwice(t *testing.T) {
 // TestOpenLeavesTheOperatorAlone changes what is an operator's to change.
 func TestOpenLeavesTheOperatorAlone(t *testing.T) {
 	bubble(t, func(b *broker) {
-		js := b.open().JetStream()
+		js := b.Open(bus.Options{}).JetStream()
 		want := map[string]jetstream.StreamConfig{}
 		for _, s := range events.Streams() {
 			stream, err := js.Stream(b.Context(), s.Name)
-			b.ok(err)
+			b.OK(err)
 			c := stream.CachedInfo().Config
 			c.Description = "ours"
 			c.MaxMsgSize = 3 << 20
@@ -125,11 +126,11 @@ func TestOpenLeavesTheOperatorAlone(t *testing.T) {
 				c.MaxBytes, c.MaxMsgs = 1<<30, 1_000_000
 			}
 			stream, err = js.UpdateStream(b.Context(), c)
-			b.ok(err)
+			b.OK(err)
 			want[s.Name] = stream.CachedInfo().Config
 		}
-		b.open()
-		got := b.configs(b.connect())
+		b.Open(bus.Options{})
+		got := b.configs(b.Connect())
 		for name, want := range want {
 			got := got[name]
 			if got.Metadata["owner"] != "us" {
@@ -146,21 +147,21 @@ func TestOpenLeavesTheOperatorAlone(t *testing.T) {
 // TestOpenBringsOldStreamsUp meets streams of an older build, with messages in them.
 func TestOpenBringsOldStreamsUp(t *testing.T) {
 	bubble(t, func(b *broker) {
-		js, err := jetstream.New(b.connect())
-		b.ok(err)
+		js, err := jetstream.New(b.Connect())
+		b.OK(err)
 		for _, c := range []jetstream.StreamConfig{
 			{Name: events.StreamRequests, Subjects: []string{"reelay.request.>"}, Retention: jetstream.WorkQueuePolicy, MaxMsgs: 77},
 			{Name: events.StreamDead, Subjects: []string{"reelay.dead.>"}, MaxAge: time.Hour},
 			{Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>"}, MaxMsgsPerSubject: 1, AllowDirect: true, AllowRollup: true},
 		} {
 			_, err := js.CreateStream(b.Context(), c)
-			b.ok(err)
+			b.OK(err)
 		}
 		_, err = js.Publish(b.Context(), "reelay.request.demo.video", []byte("old"))
-		b.ok(err)
-		on := b.open()
+		b.OK(err)
+		on := b.Open(bus.Options{})
 		_, err = on.JetStream().Publish(b.Context(), events.CommandSubject(key, events.CommandCancel), nil)
-		b.ok(err)
+		b.OK(err)
 		if n := b.stored(on, events.StreamRequests); n != 2 {
 			b.Errorf("%d messages, want the old and the new one", n)
 		}
@@ -172,19 +173,19 @@ func TestOpenBringsOldStreamsUp(t *testing.T) {
 			b.Errorf("dead messages are kept %v", c.MaxAge)
 		}
 		_, err = on.Put(b.Context(), bus.Put{Task: record(""), Heartbeat: time.Minute, TTL: 0})
-		b.ok(err)
+		b.OK(err)
 	})
 }
 
 // TestOpenNamesTheStream that cannot be made.
 func TestOpenNamesTheStream(t *testing.T) {
 	bubble(t, func(b *broker) {
-		nc := b.connect()
+		nc := b.Connect()
 		js, err := jetstream.New(nc)
-		b.ok(err)
+		b.OK(err)
 		_, err = js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "FOREIGN", Subjects: []string{"reelay.watch.>"}})
-		b.ok(err)
-		_, err = bus.Open(b.Context(), nc, bus.Options{Log: b.log})
+		b.OK(err)
+		_, err = bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
 		var api *jetstream.APIError
 		if !errors.As(err, &api) || !strings.Contains(err.Error(), "stream "+events.StreamWatch) {
 			b.Errorf("%v, want the server's error and the stream's name", err)
@@ -228,7 +229,7 @@ func greet(tb testing.TB, version string) *nats.Conn {
 
 // TestOldServer: neither waits for a server that will not get younger.
 func TestOldServer(t *testing.T) {
-	forgetTimers()
+	brokertest.ForgetTimers()
 	nc := greet(t, "2.14.3")
 	o := bus.Options{Log: slog.New(slog.DiscardHandler)}
 	if _, err := bus.Open(t.Context(), nc, o); !errors.Is(err, bus.ErrOldServer) || !strings.Contains(err.Error(), "2.14.3") {
@@ -241,7 +242,7 @@ func TestOldServer(t *testing.T) {
 
 // TestOpenBeforeTheBroker: services may be started in any order.
 func TestOpenBeforeTheBroker(t *testing.T) {
-	forgetTimers()
+	brokertest.ForgetTimers()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -282,12 +283,12 @@ func TestOpenBeforeTheBroker(t *testing.T) {
 // TestOpenRetryingEnds with its context.
 func TestOpenRetryingEnds(t *testing.T) {
 	bubble(t, func(b *broker) {
-		nc := b.connect()
+		nc := b.Connect()
 		nc.Close()
 		enough := errors.New("enough")
 		ctx, cancel := context.WithTimeoutCause(b.Context(), time.Minute, enough)
 		defer cancel()
-		if _, err := bus.OpenRetrying(ctx, nc, bus.Options{Log: b.log}); !errors.Is(err, enough) {
+		if _, err := bus.OpenRetrying(ctx, nc, bus.Options{Log: b.Logger}); !errors.Is(err, enough) {
 			b.Errorf("%v, want the context's cause", err)
 		}
 	})
@@ -295,23 +296,23 @@ func TestOpenRetryingEnds(t *testing.T) {
 
 func TestDrain(t *testing.T) {
 	bubble(t, func(b *broker) {
-		nc, on := b.connect(), b.open()
+		nc, on := b.Connect(), b.Open(bus.Options{})
 		got := make(chan *nats.Msg, 100)
 		_, err := on.Conn().ChanSubscribe("x", got)
-		b.ok(err)
-		b.ok(on.Conn().FlushWithContext(ctx(b)))
+		b.OK(err)
+		b.OK(on.Conn().FlushWithContext(ctx(b)))
 		for range 100 {
-			b.ok(nc.Publish("x", nil))
+			b.OK(nc.Publish("x", nil))
 		}
-		b.ok(bus.Drain(nc))
+		b.OK(bus.Drain(nc))
 		if !nc.IsClosed() || on.Conn().IsClosed() {
 			b.Error("closed is not what was drained")
 		}
-		b.ok(on.Conn().FlushWithContext(ctx(b)))
+		b.OK(on.Conn().FlushWithContext(ctx(b)))
 		if len(got) != 100 {
 			b.Errorf("%d of 100 messages left before the end", len(got))
 		}
-		b.ok(bus.Drain(nc)) // of a closed one
+		b.OK(bus.Drain(nc)) // of a closed one
 	})
 }
 

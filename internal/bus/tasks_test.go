@@ -14,12 +14,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 )
 
 func TestCompareAndSet(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		if _, _, err := on.Get(b.Context(), key); !errors.Is(err, bus.ErrNotFound) {
 			b.Errorf("%v, want ErrNotFound", err)
 		}
@@ -27,19 +28,19 @@ func TestCompareAndSet(t *testing.T) {
 			b.Errorf("update of nothing: %v, want ErrConflict", err)
 		}
 		first, err := on.Put(b.Context(), bus.Put{Task: record("first")})
-		b.ok(err)
+		b.OK(err)
 		if _, err := on.Put(b.Context(), bus.Put{Task: record("again")}); !errors.Is(err, bus.ErrConflict) {
 			b.Errorf("second create: %v, want ErrConflict", err)
 		}
 		second, err := on.Put(b.Context(), bus.Put{Task: record("second"), Revision: first})
-		b.ok(err)
+		b.OK(err)
 		for _, stale := range []uint64{first, second + 1} {
 			if _, err := on.Put(b.Context(), bus.Put{Task: record("stale"), Revision: stale}); !errors.Is(err, bus.ErrConflict) {
 				b.Errorf("revision %d: %v, want ErrConflict", stale, err)
 			}
 		}
 		got, revision, err := on.Get(b.Context(), key)
-		b.ok(err)
+		b.OK(err)
 		if got.SceneID != "second" || revision != second {
 			b.Errorf("the record is %q at %d, want %q at %d", got.SceneID, revision, "second", second)
 		}
@@ -49,7 +50,7 @@ func TestCompareAndSet(t *testing.T) {
 // TestLostWrite: any other failure of a write is no conflict, because nobody knows whether it happened.
 func TestLostWrite(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		on.Conn().Close()
 		_, err := on.Put(b.Context(), bus.Put{Task: record("")})
 		if err == nil || errors.Is(err, bus.ErrConflict) {
@@ -70,7 +71,7 @@ func TestLostWrite(t *testing.T) {
 // TestHeartbeat: a record beats until a write says otherwise, and every write sets the clock anew.
 func TestHeartbeat(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		type beat struct {
 			at   time.Time
 			note string
@@ -82,9 +83,9 @@ func TestHeartbeat(t *testing.T) {
 				return bus.Done()
 			}
 			k, err := events.ParseDueSubject(m.Subject)
-			b.ok(err)
+			b.OK(err)
 			t, err := events.DecodeTask(m.Data)
-			b.ok(err)
+			b.OK(err)
 			if k != key {
 				b.Errorf("a heartbeat of %v", k)
 			}
@@ -94,7 +95,7 @@ func TestHeartbeat(t *testing.T) {
 		put := func(note string, revision uint64, every time.Duration) (uint64, time.Time) {
 			b.Helper()
 			revision, err := on.Put(b.Context(), bus.Put{Task: record(note), Revision: revision, Heartbeat: every})
-			b.ok(err)
+			b.OK(err)
 			return revision, time.Now()
 		}
 		// The scheduler works in whole seconds and may be half a second early.
@@ -125,7 +126,7 @@ func TestHeartbeat(t *testing.T) {
 		_, from = put("again", revision, time.Minute)
 		time.Sleep(5*time.Minute + 2*time.Second)
 		check("again", from, time.Minute, 5)
-		b.ok(stop())
+		b.OK(stop())
 		if n := b.stored(on, events.StreamTasks, events.RecordSubject(key)); n != 1 {
 			b.Errorf("%d records of one task", n)
 		}
@@ -135,10 +136,10 @@ func TestHeartbeat(t *testing.T) {
 // TestExpiry: a record with a lifetime goes, and whoever follows hears of it.
 func TestExpiry(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		updates := b.follow(on)
 		_, err := on.Put(b.Context(), bus.Put{Task: record("ended"), TTL: 2 * time.Hour})
-		b.ok(err)
+		b.OK(err)
 		time.Sleep(2*time.Hour - time.Second)
 		if _, _, err := on.Get(b.Context(), key); err != nil {
 			b.Errorf("before its time: %v", err)
@@ -169,16 +170,14 @@ func TestExpiry(t *testing.T) {
 
 // follow follows until the returned function is called, which returns what was seen.
 func (b *broker) follow(on *bus.Bus) func() []bus.Update {
-	ctx, cancel := context.WithCancel(b.Context())
 	var seen []bus.Update
-	done := make(chan error, 1)
-	go func() { done <- on.Follow(ctx, func(u bus.Update) { seen = append(seen, u) }) }()
-	synctest.Wait()
+	stop := brokertest.Begin(b, func(ctx context.Context) error {
+		return on.Follow(ctx, func(u bus.Update) { seen = append(seen, u) })
+	})
 	return func() []bus.Update {
 		b.Helper()
 		synctest.Wait()
-		cancel()
-		b.ok(<-done)
+		b.OK(stop())
 		return seen
 	}
 }
@@ -186,24 +185,24 @@ func (b *broker) follow(on *bus.Bus) func() []bus.Update {
 // TestFollow shows what exists, then Ready, then changes; of what is not a readable record only that it changed.
 func TestFollow(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		publish := func(subject, body string) {
 			_, err := on.JetStream().Publish(b.Context(), subject, []byte(body))
-			b.ok(err)
+			b.OK(err)
 		}
 		other := record("other")
 		other.ID = "t2"
 		first, err := on.Put(b.Context(), bus.Put{Task: record("first"), Heartbeat: time.Second})
-		b.ok(err)
+		b.OK(err)
 		publish("$KV.reelay_tasks.no-task", "{}")
 		publish("$KV.reelay_tasks.demo.broken", "{")
 		publish("$KV.reelay_tasks.demo.newer", `{"schema":99}`)
 		second, err := on.Put(b.Context(), bus.Put{Task: other})
-		b.ok(err)
+		b.OK(err)
 		updates := b.follow(on)
 		time.Sleep(time.Minute) // heartbeats are no changes
 		third, err := on.Put(b.Context(), bus.Put{Task: record("third"), Revision: first})
-		b.ok(err)
+		b.OK(err)
 		var story []string
 		var revisions []uint64
 		for _, u := range updates() {
@@ -236,14 +235,14 @@ func event(t events.EventType, version uint64, once bool) events.Event {
 func (b *broker) story(on *bus.Bus) []events.Event {
 	b.Helper()
 	s, err := on.JetStream().Stream(b.Context(), events.StreamEvents)
-	b.ok(err)
+	b.OK(err)
 	var all []events.Event
 	state := s.CachedInfo().State
 	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
 		m, err := s.GetMsg(b.Context(), seq)
-		b.ok(err)
+		b.OK(err)
 		e, err := events.DecodeEvent(m.Header.Get(events.HeaderType), m.Data)
-		b.ok(err)
+		b.OK(err)
 		if m.Subject != e.Subject() {
 			b.Errorf("%s is stored on %s", e.Type, m.Subject)
 		}
@@ -266,21 +265,21 @@ func types(all []events.Event) []events.EventType {
 // TestPublish stores events in order and each once, and a subscriber hears what is stored and nothing else.
 func TestPublish(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		heard := make(chan *nats.Msg, 100)
-		nc := b.connect()
+		nc := b.Connect()
 		_, err := nc.ChanSubscribe("reelay.event.>", heard)
-		b.ok(err)
-		b.ok(nc.FlushWithContext(ctx(b)))
+		b.OK(err)
+		b.OK(nc.FlushWithContext(ctx(b)))
 
 		queued, submitted, done := event(events.EventQueued, 1, true), event(events.EventSubmitted, 3, true), event(events.EventCompleted, 9, true)
 		p4, p5 := event(events.EventProgress, 4, false), event(events.EventProgress, 5, false)
-		b.ok(on.Publish(b.Context(), queued, submitted, p4))
-		b.ok(on.Publish(b.Context(), queued, submitted, p4, p5)) // a crash has repeated it
+		b.OK(on.Publish(b.Context(), queued, submitted, p4))
+		b.OK(on.Publish(b.Context(), queued, submitted, p4, p5)) // a crash has repeated it
 		late := queued
 		late.Version, late.Message = 77, "a later one"
-		b.ok(on.Publish(b.Context(), late, done))
-		b.ok(on.Publish(b.Context()))
+		b.OK(on.Publish(b.Context(), late, done))
+		b.OK(on.Publish(b.Context()))
 		got := b.story(on)
 		want := []events.EventType{
 			events.EventQueued, events.EventSubmitted, events.EventProgress, events.EventProgress, events.EventCompleted,
@@ -298,7 +297,7 @@ func TestPublish(t *testing.T) {
 
 		// Past the window a message id is forgotten; a subject is not.
 		time.Sleep(events.EventDuplicates + time.Minute)
-		b.ok(on.Publish(b.Context(), queued, p5, done))
+		b.OK(on.Publish(b.Context(), queued, p5, done))
 		if got := types(b.story(on)); !slices.Equal(got, append(want, events.EventProgress)) {
 			b.Errorf("after the window: %v", got)
 		}
@@ -308,7 +307,7 @@ func TestPublish(t *testing.T) {
 // TestPublishByMany: fifty writers of one terminal event store it once.
 func TestPublishByMany(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
@@ -327,7 +326,7 @@ func TestPublishByMany(t *testing.T) {
 // TestPublishStops when ctx ends, and says which event is not known to be stored.
 func TestPublishStops(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		ctx, cancel := context.WithCancel(b.Context())
 		cancel()
 		if err := on.Publish(ctx, event(events.EventQueued, 1, true)); err != nil && !errors.Is(err, context.Canceled) {
@@ -338,11 +337,11 @@ func TestPublishStops(t *testing.T) {
 
 func TestEnsureWatch(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		for range 3 {
-			b.ok(on.EnsureWatch(b.Context(), "fal", key))
+			b.OK(on.EnsureWatch(b.Context(), "fal", key))
 		}
-		b.ok(on.EnsureWatch(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
+		b.OK(on.EnsureWatch(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
 		if n := b.stored(on, events.StreamWatch); n != 2 {
 			b.Errorf("%d watch messages, want one per task", n)
 		}
@@ -350,7 +349,7 @@ func TestEnsureWatch(t *testing.T) {
 		looks := map[string]int{}
 		stop := b.consume(on, events.WatchConsumer("fal"), 1, func(_ context.Context, m bus.Message) bus.Verdict {
 			lane, k, err := events.ParseWatchSubject(m.Subject)
-			b.ok(err)
+			b.OK(err)
 			looks[lane+" "+k.ID]++
 			if k == key {
 				return bus.Again(time.Minute)
@@ -358,10 +357,10 @@ func TestEnsureWatch(t *testing.T) {
 			return bus.Done()
 		})
 		time.Sleep(10*time.Minute + time.Second)
-		b.ok(on.EnsureWatch(b.Context(), "fal", key))
-		b.ok(on.EnsureWatch(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
+		b.OK(on.EnsureWatch(b.Context(), "fal", key))
+		b.OK(on.EnsureWatch(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
 		synctest.Wait()
-		b.ok(stop())
+		b.OK(stop())
 		if looks["fal t1"] != 11 || looks["fal t2"] != 2 {
 			b.Errorf("looks %v, want 11 and 2", looks)
 		}
@@ -371,22 +370,21 @@ func TestEnsureWatch(t *testing.T) {
 func TestObjects(t *testing.T) {
 	// Not in a bubble: now and then nats.go v1.55 leaves a goroutine behind that reads from a nil channel, when the end of a Put
 	// is faster than the start of its status listener (jetStream.cleanupReplySub).
-	forgetTimers()
-	outside(t, func(b *broker) {
-		on, other := b.open(), b.open()
-		for _, size := range []int{0, 1, 300 << 10} {
-			want := bytes.Repeat([]byte("ab"), size)
-			name := "digest" + string(rune('a'+size%26))
-			b.ok(on.PutObject(b.Context(), name, want))
-			b.ok(other.PutObject(b.Context(), name, want))
-			got, err := other.GetObject(b.Context(), name)
-			b.ok(err)
-			if !bytes.Equal(got, want) {
-				b.Errorf("%d bytes came back as %d", len(want), len(got))
-			}
+	brokertest.ForgetTimers()
+	b := brokertest.Start(t)
+	on, other := b.Open(bus.Options{}), b.Open(bus.Options{})
+	for _, size := range []int{0, 1, 300 << 10} {
+		want := bytes.Repeat([]byte("ab"), size)
+		name := "digest" + string(rune('a'+size%26))
+		b.OK(on.PutObject(b.Context(), name, want))
+		b.OK(other.PutObject(b.Context(), name, want))
+		got, err := other.GetObject(b.Context(), name)
+		b.OK(err)
+		if !bytes.Equal(got, want) {
+			b.Errorf("%d bytes came back as %d", len(want), len(got))
 		}
-		if _, err := on.GetObject(b.Context(), "none"); !errors.Is(err, jetstream.ErrObjectNotFound) {
-			b.Errorf("%v, want ErrObjectNotFound", err)
-		}
-	})
+	}
+	if _, err := on.GetObject(b.Context(), "none"); !errors.Is(err, jetstream.ErrObjectNotFound) {
+		b.Errorf("%v, want ErrObjectNotFound", err)
+	}
 }

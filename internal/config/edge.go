@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"reelay/internal/callback"
@@ -96,4 +97,17 @@ func CallbackKeys() ([]callback.Key, error) {
 	}
 	keys, err := callback.Parse(text)
 	return keys, wrong("", EnvCallbackKey, err)
+}
+
+// SharedKeys returns the keys that the edge and the submitters share: those of REELAY_CALLBACK_KEY, or, in the sandbox, the one
+// that this machine keeps in dir. It fails with a SettingError where there is none.
+func SharedKeys(sandbox bool, dir string) ([]callback.Key, error) {
+	keys, err := CallbackKeys()
+	if err == nil && len(keys) == 0 && sandbox {
+		keys, err = callback.Kept(filepath.Join(dir, callback.KeyFile))
+	}
+	if err == nil && len(keys) == 0 {
+		err = wrong("", EnvCallbackKey, errors.New("must be set to take callbacks, the same for the edge and the submitters"))
+	}
+	return keys, err
 }

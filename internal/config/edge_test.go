@@ -1,11 +1,16 @@
 package config
 
 import (
+	"bytes"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"reelay/internal/callback"
 )
 
 func TestEdgeProxies(t *testing.T) {
@@ -36,4 +41,35 @@ func TestEdgeFiles(t *testing.T) {
 			t.Errorf("%v: %v", row, err)
 		}
 	}
+}
+
+// TestSharedKeys: a key that is set is used, and one is made only in the sandbox, once for all processes of the machine.
+func TestSharedKeys(t *testing.T) {
+	clearEnv(t)
+	dir := t.TempDir()
+	if keys, err := SharedKeys(false, dir); !isSetting(err, EnvCallbackKey) || len(keys) > 0 {
+		t.Errorf("none is set: %d keys, %v", len(keys), err)
+	}
+	made, err := SharedKeys(true, dir)
+	if err != nil || len(made) != 1 {
+		t.Fatalf("in the sandbox: %d keys, %v", len(made), err)
+	}
+	if again, err := SharedKeys(true, dir); err != nil || len(again) != 1 || again[0].Secret.Reveal() != made[0].Secret.Reveal() {
+		t.Errorf("of another process: %d keys, %v", len(again), err)
+	}
+	t.Setenv(EnvCallbackKey, "k1:"+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), callback.KeyBytes)))
+	for _, sandbox := range []bool{false, true} {
+		if keys, err := SharedKeys(sandbox, dir); err != nil || len(keys) != 1 || keys[0].ID != "k1" {
+			t.Errorf("one is set, sandbox %v: %d keys, %v", sandbox, len(keys), err)
+		}
+	}
+	t.Setenv(EnvCallbackKey, "k1")
+	if _, err := SharedKeys(true, dir); !isSetting(err, EnvCallbackKey) {
+		t.Errorf("a wrong one is set: %v", err)
+	}
+}
+
+func isSetting(err error, env string) bool {
+	var setting *SettingError
+	return errors.As(err, &setting) && setting.Env == env
 }

@@ -2,35 +2,27 @@ package guard
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/guard/store"
 	"reelay/internal/natsd"
 )
 
-// TestMain keeps the broker's own ticker outside of every bubble.
-func TestMain(m *testing.M) {
-	ats.Register()
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { brokertest.Main(m) }
 
 // A bench is a broker in a bubble, and a journal's directory.
 type bench struct {
@@ -43,10 +35,7 @@ type bench struct {
 
 func bubble(t *testing.T, f func(b *bench)) {
 	t.Helper()
-	// nats.go keeps its used timers in a pool for the whole process, and a timer of another bubble is fatal.
-	runtime.GC()
-	runtime.GC()
-	synctest.Test(t, func(t *testing.T) {
+	brokertest.Bubble(t, func(t *testing.T) {
 		b := &bench{T: t, store: filepath.Join(t.TempDir(), "nats"), dir: t.TempDir(), log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 		b.start()
 		defer b.stop()
@@ -104,10 +93,8 @@ func (b *bench) open(o Options) *Guard {
 
 // run runs a guard until the returned function is called.
 func (b *bench) run(g *Guard) func() {
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
-	return func() { cancel(); b.ok(<-done) }
+	end := brokertest.Begin(b, g.Run)
+	return func() { b.ok(end()) }
 }
 
 // stopped checks why nothing is spent; an empty reason is for spending.

@@ -117,6 +117,20 @@ func await(t *testing.T, what string, ok func() bool) time.Duration {
 	return time.Since(began)
 }
 
+// watching runs Watch until stop is called.
+func watching(t *testing.T, s *Server) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	watched := make(chan error, 1)
+	go func() { watched <- s.Watch(ctx) }()
+	return func() {
+		t.Helper()
+		cancel()
+		if err := <-watched; err != nil {
+			t.Errorf("watch: %v", err)
+		}
+	}
+}
+
 // TestRecovery: after writes were refused for want of room, and there is room again, the broker takes writes by itself, on the
 // connections that there were, in process and over TCP, and has lost nothing that it acknowledged. REELAY_TEST_PACE=usual has
 // it wait as long as in earnest.
@@ -133,15 +147,8 @@ func TestRecovery(t *testing.T) {
 			if os.Getenv("REELAY_TEST_PACE") != "usual" {
 				s.pace = pace{every: 50 * time.Millisecond, patience: 200 * time.Millisecond, maxPatience: time.Second}
 			}
-			ctx, cancel := context.WithCancel(t.Context())
-			watched := make(chan error, 1)
-			go func() { watched <- s.Watch(ctx) }()
-			defer func() {
-				cancel()
-				if err := <-watched; err != nil {
-					t.Errorf("watch: %v", err)
-				}
-			}()
+			defer watching(t, s)()
+			ctx := t.Context()
 
 			local := connect(t, s)
 			remote, err := nats.Connect(s.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
@@ -212,15 +219,8 @@ func TestStartOnFullDisk(t *testing.T) {
 	s = start(t, options(t, dir))
 	defer s.Stop()
 	s.pace = pace{every: 50 * time.Millisecond, patience: 200 * time.Millisecond, maxPatience: time.Second}
-	ctx, cancel := context.WithCancel(t.Context())
-	watched := make(chan error, 1)
-	go func() { watched <- s.Watch(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-watched; err != nil {
-			t.Errorf("watch: %v", err)
-		}
-	}()
+	defer watching(t, s)()
+	ctx := t.Context()
 	after := newWriter(t, connect(t, s))
 	after.next = before.next
 	if err := after.write(ctx); err == nil {
@@ -287,16 +287,14 @@ func TestWatchTells(t *testing.T) {
 		o := options(t, t.TempDir())
 		o.Sync = sync
 		s := start(t, o)
-		ctx, cancel := context.WithCancel(t.Context())
-		watched := make(chan error, 1)
-		go func() { watched <- s.Watch(ctx) }()
+		stop := watching(t, s)
 		js, err := jetstream.New(connect(t, s))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var info *jetstream.StreamInfo
 		await(t, "message", func() bool {
-			stream, err := js.Stream(ctx, store.Stream)
+			stream, err := js.Stream(t.Context(), store.Stream)
 			if err != nil {
 				return false
 			}
@@ -306,10 +304,7 @@ func TestWatchTells(t *testing.T) {
 		if got := info.Config.Metadata[store.SyncKey]; got != want {
 			t.Errorf("sync %q is told as %q, want %q", sync, got, want)
 		}
-		cancel()
-		if err := <-watched; err != nil {
-			t.Error(err)
-		}
+		stop()
 		s.Stop()
 	}
 }

@@ -19,10 +19,10 @@ import (
 func (w *world) bump(d *desk) {
 	w.Helper()
 	t, revision, err := d.bus.Get(w.Context(), key)
-	w.ok(err)
+	w.OK(err)
 	t.SceneID += "x"
 	_, err = d.bus.Put(w.Context(), bus.Put{Task: t, Revision: revision})
-	w.ok(err)
+	w.OK(err)
 }
 
 // TestNoEventWithoutTheRecord: while every write loses against another writer, nothing is told.
@@ -62,7 +62,7 @@ func TestLostOnce(t *testing.T) {
 		w.create(d)
 		d.wire.at(events.RecordSubject(key), func() (bool, bool) { w.bump(foreign); return true, true })
 		c, err := d.Apply(w.Context(), key, task.Cancel{Meta: meta()})
-		w.ok(err)
+		w.OK(err)
 		if !c.Written || c.Task.SceneID != "x" || c.Task.Status != events.StatusCancelled || d.conflicts(w) != 1 {
 			w.Errorf("written %v, %s %q, %d conflicts", c.Written, c.Task.Status, c.Task.SceneID, d.conflicts(w))
 		}
@@ -127,7 +127,7 @@ func TestCutOff(t *testing.T) {
 							w.Errorf("told without the record's acknowledgement: %v", got)
 						}
 						_, err := d.Apply(w.Context(), key, tr)
-						w.ok(err)
+						w.OK(err)
 						if got := w.stored(d); !slices.Equal(got, row.want) {
 							w.Errorf("stored %v, want %v", got, row.want)
 						}
@@ -136,7 +136,7 @@ func TestCutOff(t *testing.T) {
 						}
 						version := w.get(d).Version
 						_, err = d.Apply(w.Context(), key, tr)
-						w.ok(err)
+						w.OK(err)
 						if again := w.get(d).Version; again != version {
 							w.Errorf("a third time took effect: version %d, was %d", again, version)
 						}
@@ -151,14 +151,14 @@ func (w *world) submitting(d *desk) {
 	w.Helper()
 	w.create(d)
 	_, _, err := d.Intend(w.Context(), key, intent("me"))
-	w.ok(err)
+	w.OK(err)
 }
 
 func (w *world) running(d *desk) {
 	w.Helper()
 	w.submitting(d)
 	_, err := d.Apply(w.Context(), key, accepted("r1"))
-	w.ok(err)
+	w.OK(err)
 }
 
 // TestRace has two writers change one record two hundred times: each change that was reported as written is there.
@@ -246,11 +246,11 @@ func TestEndedRecord(t *testing.T) {
 		d := w.desk()
 		w.create(d)
 		_, err := d.Apply(w.Context(), key, task.Cancel{Meta: meta()})
-		w.ok(err)
+		w.OK(err)
 		s, err := d.bus.JetStream().Stream(w.Context(), events.StreamTasks)
-		w.ok(err)
+		w.OK(err)
 		m, err := s.GetLastMsgForSubject(w.Context(), events.RecordSubject(key))
-		w.ok(err)
+		w.OK(err)
 		ttl, err := time.ParseDuration(m.Header.Get("Nats-TTL"))
 		if err != nil || ttl != events.RecordAge || m.Header.Get("Nats-Schedule") != "" {
 			w.Errorf("header %v, want a lifetime of %v and no schedule", m.Header, events.RecordAge)

@@ -4,60 +4,31 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
-	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/bus"
+	"reelay/internal/natsd"
 	"reelay/internal/record"
 	"reelay/internal/task"
 )
 
-// TestMain keeps the broker's own ticker outside of every bubble.
-func TestMain(m *testing.M) {
-	ats.Register()
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { brokertest.Main(m) }
 
 // A world is a real broker in a bubble.
-type world struct {
-	*testing.T
-	srv *server.Server
-	log *slog.Logger
-}
+type world struct{ *brokertest.Broker }
 
 func bubble(t *testing.T, f func(w *world)) {
 	t.Helper()
-	// nats.go keeps its used timers in a pool for the whole process, and a timer of another bubble is fatal. The second
-	// collection is the one that empties a sync.Pool.
-	runtime.GC()
-	runtime.GC()
-	synctest.Test(t, func(t *testing.T) {
-		srv, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true, DontListen: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv.Start()
-		defer func() { srv.Shutdown(); srv.WaitForShutdown() }()
-		if !srv.ReadyForConnections(time.Minute) {
-			t.Fatal("the broker is not ready")
-		}
-		f(&world{T: t, srv: srv, log: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	})
+	brokertest.Run(t, func(b *brokertest.Broker) { f(&world{b}) })
 }
 
 // A desk is a Book with a connection of its own, and a hand on its wire.
@@ -70,29 +41,20 @@ type desk struct {
 
 func (w *world) desk() *desk {
 	w.Helper()
-	d := &desk{metrics: prometheus.NewRegistry(), wire: &wire{srv: w.srv}}
-	nc, err := nats.Connect("", nats.InProcessServer(d.wire), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	w.ok(err)
-	w.Cleanup(nc.Close)
-	d.bus, err = bus.Open(w.Context(), nc, bus.Options{Log: w.log})
-	w.ok(err)
-	d.Book = record.New(d.bus, w.log, d.metrics)
+	d := &desk{metrics: prometheus.NewRegistry(), wire: &wire{srv: w.Server}}
+	nc := w.Connect(nats.InProcessServer(d.wire), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	var err error
+	d.bus, err = bus.Open(w.Context(), nc, bus.Options{Log: w.Logger})
+	w.OK(err)
+	d.Book = record.New(d.bus, w.Logger, d.metrics)
 	return d
-}
-
-func (w *world) ok(err error) {
-	w.Helper()
-	if err != nil {
-		w.Fatal(err)
-	}
 }
 
 // conflicts reads the counter of lost writes.
 func (d *desk) conflicts(w *world) int {
 	w.Helper()
 	all, err := d.metrics.Gather()
-	w.ok(err)
+	w.OK(err)
 	for _, m := range all {
 		if m.GetName() == "reelay_record_conflicts_total" {
 			return int(m.GetMetric()[0].GetCounter().GetValue())
@@ -104,7 +66,7 @@ func (d *desk) conflicts(w *world) int {
 
 // A wire stands between a client and the broker, and does something at a chosen place in what the client sends.
 type wire struct {
-	srv *server.Server
+	srv *natsd.Server
 
 	mu    sync.Mutex
 	match []byte
@@ -192,21 +154,21 @@ func accepted(id string) task.Accepted {
 func (w *world) create(d *desk) {
 	w.Helper()
 	_, err := d.Apply(w.Context(), key, accept())
-	w.ok(err)
+	w.OK(err)
 }
 
 // stored returns the types of the stored events, in order.
 func (w *world) stored(d *desk) []events.EventType {
 	w.Helper()
 	s, err := d.bus.JetStream().Stream(w.Context(), events.StreamEvents)
-	w.ok(err)
+	w.OK(err)
 	var all []events.EventType
 	state := s.CachedInfo().State
 	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
 		m, err := s.GetMsg(w.Context(), seq)
-		w.ok(err)
+		w.OK(err)
 		_, t, err := events.ParseEventSubject(m.Subject)
-		w.ok(err)
+		w.OK(err)
 		all = append(all, t)
 	}
 	return all
@@ -216,13 +178,13 @@ func (w *world) stored(d *desk) []events.EventType {
 func (w *world) watches(d *desk) int {
 	w.Helper()
 	s, err := d.bus.JetStream().Stream(w.Context(), events.StreamWatch)
-	w.ok(err)
+	w.OK(err)
 	return int(s.CachedInfo().State.Msgs)
 }
 
 func (w *world) get(d *desk) events.Task {
 	w.Helper()
 	t, err := d.Get(w.Context(), key)
-	w.ok(err)
+	w.OK(err)
 	return t
 }

@@ -32,17 +32,17 @@ func TestIntendForeignState(t *testing.T) {
 		{"ended", func(w *world, d *desk) {
 			w.create(d)
 			_, err := d.Apply(w.Context(), key, task.Cancel{Meta: meta()})
-			w.ok(err)
+			w.OK(err)
 		}, record.ErrNotGranted, ""},
 		{"held back", func(w *world, d *desk) {
 			w.submitting(d)
 			_, err := d.Apply(w.Context(), key, task.Release{Meta: meta(), Owner: "me", Wait: time.Hour})
-			w.ok(err)
+			w.OK(err)
 		}, record.ErrNotGranted, ""},
 		{"in doubt", func(w *world, d *desk) {
 			w.submitting(d)
 			_, err := d.Apply(w.Context(), key, task.Doubt{Meta: meta(), Owner: "me", Err: &provider.Error{Kind: events.KindAmbiguous, Message: "?"}})
-			w.ok(err)
+			w.OK(err)
 		}, record.ErrNotGranted, ""},
 	}
 	for _, row := range rows {
@@ -122,13 +122,13 @@ func TestLostAcknowledgement(t *testing.T) {
 				}
 				release := task.Release{Meta: meta(), Owner: "you", Reason: "the intent was not acknowledged"}
 				_, err = d.Apply(w.Context(), key, release)
-				w.ok(err)
+				w.OK(err)
 				if got := w.get(d); got.Phase != row.phase {
 					w.Errorf("a stranger's release made it %s", got.Phase)
 				}
 				release.Owner = "me"
 				_, err = d.Apply(w.Context(), key, release)
-				w.ok(err)
+				w.OK(err)
 				got := w.get(d)
 				if got.Phase != events.PhaseWaiting {
 					w.Errorf("released, the record is %s", got.Phase)
@@ -155,7 +155,7 @@ func TestOnePermitPerTask(t *testing.T) {
 		for n := range tasks {
 			k := events.Key{Project: key.Project, ID: fmt.Sprint("t", n)}
 			_, err := first.Apply(w.Context(), k, task.Accept{Meta: meta(), Task: request(k.ID)})
-			w.ok(err)
+			w.OK(err)
 		}
 		var permits [tasks]atomic.Int64
 		var wg sync.WaitGroup

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,11 +18,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/brokertest"
 	"reelay/internal/callback"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
@@ -43,7 +42,7 @@ const maxSilence = 30 * time.Minute
 // maxAwait bounds a wait in broker time.
 const maxAwait = 48 * time.Hour
 
-// Main is the body of TestMain of a package that uses bubbles: the broker's own ticker must be started outside of them.
+// Main is the body of TestMain of a package that runs worlds, as brokertest.Main is where there is but a broker.
 //
 // A bubble hardly ever has two things to do at once, and its store need not survive: one thread, memory for files and less
 // garbage collection make it twice as fast.
@@ -55,48 +54,7 @@ func Main(m *testing.M) {
 			panic(err) // a fault in this line
 		}
 	}
-	ats.Register()
-	code := m.Run()
-	ats.Unregister()
-	os.Exit(code)
-}
-
-// Bubble runs f in a synctest bubble. nats.go keeps timers in a sync.Pool of the process, and a timer of one bubble must
-// not be met in the next: two collections empty the pool. So bubbles must not run in parallel.
-//
-// A bubble begins in the year 2000, and the broker takes the age of messages from a clock outside of it: to that clock every
-// message would be decades old and expired. So the bubble's time is brought forward to today first.
-func Bubble(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	runtime.GC()
-	runtime.GC()
-	today := time.Now().Round(0) // without the monotonic reading, which means nothing inside
-	defer func() {
-		if p := recover(); p != nil && !(strings.Contains(fmt.Sprint(p), "blocked goroutines remain") && onlyForgotten()) {
-			panic(p)
-		}
-	}()
-	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(today))
-		f(t)
-	})
-}
-
-// onlyForgotten reports whether all that is left in bubbles are goroutines that nats.go 1.55 forgets where something is published
-// for the first time over a connection that is just being closed: they listen for the end of it after the end.
-func onlyForgotten() bool {
-	buf := make([]byte, 1<<20)
-	n := runtime.Stack(buf, true)
-	if n == len(buf) {
-		return false
-	}
-	for g := range strings.SplitSeq(string(buf[:n]), "\n\n") {
-		head, _, _ := strings.Cut(g, "\n")
-		if strings.Contains(head, "synctest bubble") && !strings.Contains(g, ".resetPendingAcksOnReconnect(") {
-			return false
-		}
-	}
-	return true
+	brokertest.Main(m)
 }
 
 // Options configure a World.
@@ -138,7 +96,7 @@ type World struct {
 // Run calls f in a bubble with everything running, and checks the world when f returns: see Check.
 func Run(t *testing.T, o Options, f func(t *testing.T, w *World)) {
 	t.Helper()
-	Bubble(t, func(t *testing.T) {
+	brokertest.Bubble(t, func(t *testing.T) {
 		if o.Pace == (emulator.Pace{}) {
 			o.Pace = emulator.Pace{Queue: time.Minute, Run: 4 * time.Minute, Position: 3}
 		}

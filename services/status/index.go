@@ -8,17 +8,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unique"
 
 	"reelay/events"
 	"reelay/internal/bus"
-)
-
-const (
-	// followWait and maxFollowWait bound the pause before the watch is made again after it broke.
-	followWait    = 100 * time.Millisecond
-	maxFollowWait = 5 * time.Second
 )
 
 // An entry is what the index knows of a record. It is never changed, only replaced, so it may be used without the lock.
@@ -113,24 +106,13 @@ func newIndex() *index {
 
 // follow keeps the index up to date until ctx ends. watch is bus.Follow; when it breaks, it is begun again.
 func (x *index) follow(ctx context.Context, watch func(context.Context, func(bus.Update)) error, log *slog.Logger) {
-	for wait := followWait; ; wait = min(2*wait, maxFollowWait) {
+	bus.KeepFollowing(ctx, log, "watch of the task records interrupted", func(ctx context.Context) error {
 		x.mu.Lock()
 		x.generation++
 		x.mu.Unlock()
-		err := watch(ctx, x.apply)
-		if x.current.Swap(false) {
-			wait = followWait
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		log.Warn("watch of the task records interrupted", "error", err, "again_in", wait)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
+		defer x.current.Store(false)
+		return watch(ctx, x.apply)
+	})
 }
 
 // apply takes one change of the watch.

@@ -213,6 +213,7 @@ func TestFollowAgain(t *testing.T) {
 		l.put(waiting("a", "stays", 0), waiting("a", "goes", 1), waiting("a", "changes", 2))
 		l.until("the second index is current", func() bool { return x.current.Load() && x.size() == 3 })
 
+		time.Sleep(time.Minute) // it stands: the pause begins anew
 		(*cut.Load())(broken)
 		l.until("the watch is broken", func() bool { return !x.current.Load() })
 		if x.size() != 3 {
@@ -231,6 +232,7 @@ func TestFollowAgain(t *testing.T) {
 		if len(x.lines["fal"]) != 1 {
 			t.Errorf("line %v", x.lines["fal"])
 		}
+		time.Sleep(time.Minute)
 		(*cut.Load())(broken)
 		l.until("the watch is broken again", func() bool { return !x.current.Load() })
 		l.until("the index is current at last", x.current.Load)
