@@ -32,16 +32,12 @@ func (b *Bus) FollowRejections(ctx context.Context, handle func(*events.Event)) 
 		return fmt.Errorf("read of %s: %w", filter, err)
 	}
 	defer messages.Stop()
-	for left := consumer.CachedInfo().NumPending; left > 0; {
+	for left := consumer.CachedInfo().NumPending; left > 0; left-- {
 		msg, err := nextWithin(ctx, messages)
 		if err != nil {
 			return ended(ctx, fmt.Errorf("read of %s, %d are left: %w", filter, left, err))
 		}
 		b.rejected(msg, handle)
-		left--
-		if meta, err := msg.Metadata(); err == nil { // some of those that were there at first may be gone, and others have come
-			left = min(left, meta.NumPending)
-		}
 	}
 	handle(nil)
 	for {
@@ -53,7 +49,7 @@ func (b *Bus) FollowRejections(ctx context.Context, handle func(*events.Event)) 
 	}
 }
 
-// nextWithin waits for a message that is stored already.
+// nextWithin waits for a message that was stored already when it was counted. One that has expired meanwhile does not come.
 func nextWithin(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()

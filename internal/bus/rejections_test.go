@@ -92,6 +92,34 @@ func TestFollowManyRejections(t *testing.T) {
 	})
 }
 
+// TestFollowRejectionsGone: where some vanish before they are read, whoever follows is told to begin anew, not kept waiting.
+func TestFollowRejectionsGone(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		var all []string
+		for i := range 1_200 {
+			all = append(all, fmt.Sprint("t", i))
+		}
+		b.reject(on, all...)
+		stream, err := on.JetStream().Stream(b.Context(), events.StreamEvents)
+		b.ok(err)
+		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+		defer cancel()
+		heard := 0
+		err = on.FollowRejections(ctx, func(e *events.Event) {
+			if e == nil {
+				b.Error("told that these were all")
+			}
+			if heard++; heard == 1 {
+				b.ok(stream.Purge(b.Context()))
+			}
+		})
+		if err == nil || heard == len(all) {
+			b.Errorf("%v, heard %d", err, heard)
+		}
+	})
+}
+
 // TestFollowRejectionsBreaks: whoever follows is told when it cannot go on.
 func TestFollowRejectionsBreaks(t *testing.T) {
 	bubble(t, func(b *broker) {

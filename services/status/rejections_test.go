@@ -3,10 +3,12 @@ package status
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
 	"reelay/events"
@@ -151,6 +153,54 @@ func TestBatchRejectedNobodySaw(t *testing.T) {
 				}
 			}
 			stop()
+		}
+	})
+}
+
+// TestBatchAnsweredWhole: a service that starts answers once it knows all rejections.
+func TestBatchAnsweredWhole(t *testing.T) {
+	inLab(t, Options{}, func(t *testing.T, l *lab) {
+		l.stop()
+		must(t, <-l.done)
+		l.done <- nil
+		const many = 3_000
+		all := make([]events.Event, 0, many)
+		for i := range many {
+			all = append(all, *lost(fmt.Sprint(i), "film", 0, time.Now()))
+		}
+		must(t, l.bus.Publish(t.Context(), all...))
+		s, err := New(Options{Bus: l.bus, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+		must(t, err)
+		done := make(chan error, 1)
+		ctx, stop := context.WithCancel(t.Context())
+		defer func() {
+			stop()
+			must(t, <-done)
+		}()
+		go func() { done <- s.Run(ctx) }()
+		var a answer
+		for range 1_000_000 { // not a moment later than it can
+			if a = l.ask(nil, events.VerbBatch, "a", "film"); a.err == nil {
+				break
+			}
+		}
+		if b := into[events.Batch](t, a); b.Rejected != many {
+			t.Errorf("the first answer tells of %d rejected of %d", b.Rejected, many)
+		}
+	})
+}
+
+// TestRejectionsLapse: a running service forgets a rejection when its event has left the stream.
+func TestRejectionsLapse(t *testing.T) {
+	inLab(t, Options{}, func(t *testing.T, l *lab) {
+		l.put(of(waiting("a", "1", 1), "film", 3))
+		must(t, l.bus.Publish(t.Context(), *lost("2", "film", 0, time.Now().Add(90*time.Minute-events.EventAge)), *lost("3", "film", 0, time.Now())))
+		for _, want := range []int{2, 2, 1} {
+			time.Sleep(time.Minute)
+			if b := into[events.Batch](t, l.ask(nil, events.VerbBatch, "a", "film")); b.Rejected != want {
+				t.Errorf("%d rejected, want %d", b.Rejected, want)
+			}
+			time.Sleep(time.Hour)
 		}
 	})
 }
