@@ -35,7 +35,7 @@ func (b *Bus) FollowRejections(ctx context.Context, handle func(*events.Event)) 
 	for left := consumer.CachedInfo().NumPending; left > 0; left-- {
 		msg, err := nextWithin(ctx, messages)
 		if err != nil {
-			return ended(ctx, fmt.Errorf("read of %s, %d are left: %w", filter, left, err))
+			return unlessOver(ctx, fmt.Errorf("read of %s, %d are left: %w", filter, left, err))
 		}
 		b.rejected(msg, handle)
 	}
@@ -43,7 +43,7 @@ func (b *Bus) FollowRejections(ctx context.Context, handle func(*events.Event)) 
 	for {
 		msg, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return ended(ctx, fmt.Errorf("read of %s: %w", filter, err))
+			return unlessOver(ctx, fmt.Errorf("read of %s: %w", filter, err))
 		}
 		b.rejected(msg, handle)
 	}
@@ -56,8 +56,8 @@ func nextWithin(ctx context.Context, messages jetstream.MessagesContext) (jetstr
 	return messages.Next(jetstream.NextContext(ctx))
 }
 
-// ended is err unless ctx has ended.
-func ended(ctx context.Context, err error) error {
+// unlessOver is err, or nil once ctx has ended.
+func unlessOver(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}

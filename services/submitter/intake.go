@@ -27,11 +27,12 @@ const (
 
 // intake handles one request or command.
 func (s *Service) intake(ctx context.Context, m bus.Message) bus.Verdict {
-	handle := s.request
+	var err error
 	if strings.HasPrefix(m.Subject, "reelay.command.") {
-		handle = s.command
+		err = s.command(ctx, m)
+	} else {
+		err = s.request(ctx, m)
 	}
-	err := handle(ctx, m)
 	var r *rejection
 	if errors.As(err, &r) {
 		err = s.reject(ctx, m, r)
