@@ -159,6 +159,19 @@ func (l DeadLetter) Key() (k Key, ok bool) {
 	return Key{}, false
 }
 
+// Batch returns what a dead request says of its batch, as Request.Batch does; nothing for a letter that was none.
+func (l DeadLetter) Batch() (id string, size int) {
+	if !l.IsRequest() {
+		return "", 0
+	}
+	var named struct {
+		BatchID   string `json:"batch_id"`
+		BatchSize int    `json:"batch_size"`
+	}
+	_ = json.Unmarshal(l.Body, &named) // a body that is no JSON has no batch
+	return Request{BatchID: named.BatchID, BatchSize: named.BatchSize}.Batch()
+}
+
 func (l DeadLetter) requestID() string {
 	var named struct {
 		ID string `json:"id"`

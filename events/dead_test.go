@@ -99,6 +99,25 @@ func TestDeadLetterKey(t *testing.T) {
 	}
 }
 
+func TestDeadLetterBatch(t *testing.T) {
+	for _, row := range []struct {
+		subject, body, id string
+		size              int
+	}{
+		{"reelay.request.demo.video", `{"batch_id":"film","batch_size":3}`, "film", 3},
+		{"reelay.request.demo.video", `{"id":7,"batch_id":"film","batch_size":"3"}`, "film", 0},
+		{"reelay.request.demo.video", `{"batch_id":"fi.lm","batch_size":3}`, "", 0},
+		{"reelay.request.demo.video", `{"batch_id":"film","batch_si`, "", 0},
+		{"reelay.command.demo.t1.cancel", `{"batch_id":"film"}`, "", 0},
+		{"", `{"batch_id":"film"}`, "", 0},
+	} {
+		id, size := aLetter(func(l *events.DeadLetter) { l.Subject, l.Body = row.subject, []byte(row.body) }).Batch()
+		if id != row.id || size != row.size {
+			t.Errorf("%s on %q: batch %q of %d, want %q of %d", row.body, row.subject, id, size, row.id, row.size)
+		}
+	}
+}
+
 func TestReplay(t *testing.T) {
 	on := func(subject string) func(*events.DeadLetter) {
 		return func(l *events.DeadLetter) { l.Subject = subject }

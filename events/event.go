@@ -23,7 +23,7 @@ const (
 	EventLateResult EventType = "late_result" // a result arrived after the task had been given up
 	EventRejected   EventType = "rejected"    // a request or command was refused; no task was changed
 
-	EventBatchDone EventType = "batch_done" // of a batch: as many of its tasks as were announced have ended
+	EventBatchDone EventType = "batch_done" // of a batch: as many of its tasks as were announced have ended or were rejected
 	EventPaused    EventType = "paused"     // of a lane: it sends nothing
 	EventResumed   EventType = "resumed"    // of a lane: it sends again
 )
@@ -78,6 +78,10 @@ type Event struct {
 	// RequestDigest identifies what was rejected: a request by Request.Digest; a command, or a request that cannot be decoded, by
 	// the SHA-256 of its payload in hex.
 	RequestDigest string `json:"request_digest,omitempty"`
+	// BatchID and BatchSize are those of a rejected request, as far as they could be read. A request whose id is that of a task of
+	// the same batch names none: that task counts.
+	BatchID   string `json:"batch_id,omitempty"`
+	BatchSize int    `json:"batch_size,omitempty"`
 	// Task is the record when the event was published: as of the step, or later.
 	Task *Task `json:"task,omitempty"`
 	// Batch is what batch_done tells of.

@@ -91,8 +91,10 @@ func fullTask() events.Task {
 // fullBatch has every field set.
 func fullBatch() events.Batch {
 	return events.Batch{
-		Project: "demo", ID: "reel-9", Announced: 12, Total: 13, Ended: 12,
-		ByStatus: map[events.Status]int{events.StatusCompleted: 11, events.StatusFailed: 1, events.StatusInProgress: 1}, CostUSD: 4.2,
+		Project: "demo", ID: "reel-9", Announced: 12, Total: 11, Ended: 10, Rejected: 2,
+		ByStatus: map[events.Status]int{
+			events.StatusQueued: 0, events.StatusInProgress: 1, events.StatusCompleted: 9, events.StatusFailed: 1, events.StatusCancelled: 0,
+		}, CostUSD: 4.2,
 	}
 }
 
@@ -132,7 +134,7 @@ func anEvent(t events.EventType) events.Event {
 	case events.EventLateResult:
 		s, p, e.Version = events.StatusFailed, events.PhaseDone, 7
 	case events.EventRejected:
-		e.RequestDigest = strings.Repeat("6", 64)
+		e.RequestDigest, e.BatchID, e.BatchSize = strings.Repeat("6", 64), "reel-9", 12
 		e.Error = &events.Error{Code: events.CodeInvalidRequest, Kind: events.KindInvalid, Message: "model: is missing", Field: "model", Charge: events.ChargeNone}
 		return e
 	case events.EventBatchDone:

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -65,11 +66,19 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 }
 
 // decodeStrict reads one JSON object of at most MaxRequestBytes field by field, so that each error names its field; what
-// names the object itself. known holds the accepted member names and where each is stored.
+// names the object itself. known holds the accepted member names and where each is stored. Behind a field that is wrong it reads
+// on, to store the others, and returns the first error.
 func decodeStrict(data []byte, what string, known map[string]any) error {
+	var first error
 	if len(data) > MaxRequestBytes {
-		return fieldError(what, "%d bytes are over the limit of %d", len(data), MaxRequestBytes)
+		first = fieldError(what, "%d bytes are over the limit of %d", len(data), MaxRequestBytes)
 	}
+	err := decodeFields(data, what, known, func(err error) { first = cmp.Or(first, err) })
+	return cmp.Or(first, err)
+}
+
+// decodeFields is decodeStrict without the size. wrong hears of every field that is not stored; the error is that of the text.
+func decodeFields(data []byte, what string, known map[string]any, wrong func(error)) error {
 	if !utf8.Valid(data) {
 		return fieldError(what, "bad JSON: it is not UTF-8 text")
 	}
@@ -89,22 +98,24 @@ func decodeStrict(data []byte, what string, known map[string]any) error {
 		}
 		name, _ := token.(string)
 		target, ok := known[name]
-		if !ok {
-			return fieldError(name, "unknown field")
+		switch {
+		case !ok:
+			wrong(fieldError(name, "unknown field"))
+		case seen[name]:
+			wrong(fieldError(name, "is given twice"))
+			ok = false
+		default:
+			seen[name] = true
 		}
-		if seen[name] {
-			return fieldError(name, "is given twice")
-		}
-		seen[name] = true
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil {
 			return syntaxError(name, err)
 		}
-		if bytes.Equal(raw, []byte("null")) {
+		if !ok || bytes.Equal(raw, []byte("null")) {
 			continue
 		}
 		if err := json.Unmarshal(raw, target); err != nil {
-			return typeError(name, target, err)
+			wrong(typeError(name, target, err))
 		}
 	}
 	if _, err := d.Token(); err != nil {

@@ -90,7 +90,8 @@ type Request struct {
 }
 
 // DecodeRequest reads and checks a request. Its error is a FieldError that names the field and the limit; a request over
-// MaxRequestBytes fails with field "payload". With an error it returns what could be read, so that its id can be answered.
+// MaxRequestBytes fails with field "payload". With an error it returns what could be read, up to where it is no JSON, so that its
+// id can be answered and its batch told.
 func DecodeRequest(data []byte) (Request, error) {
 	var r Request
 	err := decodeStrict(data, "payload", map[string]any{
@@ -103,6 +104,18 @@ func DecodeRequest(data []byte) (Request, error) {
 		return r, err
 	}
 	return r, r.Validate()
+}
+
+// Batch returns what a request that may be wrong says of its batch: its id, empty if it names none, and how many tasks it has, 0 if
+// it does not say. A value over its limit was not said.
+func (r Request) Batch() (id string, size int) {
+	if !ValidToken(r.BatchID) {
+		return "", 0
+	}
+	if r.BatchSize > 0 && r.BatchSize <= MaxBatch {
+		size = r.BatchSize
+	}
+	return r.BatchID, size
 }
 
 // Validate checks every field against its limit. Its error is a FieldError.

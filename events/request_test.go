@@ -115,6 +115,44 @@ func TestDecodeRequest(t *testing.T) {
 	}
 }
 
+// TestRequestBatch: what a request says of its batch is known whatever else is wrong with it.
+func TestRequestBatch(t *testing.T) {
+	const in = `"batch_id":"film","batch_size":12`
+	for _, row := range []struct {
+		name, data, err string
+		id              string
+		size            int
+	}{
+		{"nothing wrong", request(in), "", "film", 12},
+		{"no batch", request(), "", "", 0},
+		{"no size", request(`"batch_id":"film"`), "", "film", 0},
+		{"unknown field before it", `{"promt":{"batch_id":"other"},` + in + `}`, "promt: unknown field", "film", 12},
+		{"wrong type before it", `{"provider":7,"priority":1.5,` + in + `}`, "provider: must be a string, not number", "film", 12},
+		{"fields missing", `{` + in + `}`, "provider: is missing", "film", 12},
+		{"over the limit of a field", request(in, `"priority":101`), "priority: 101 is not between -100 and 100", "film", 12},
+		{"too large", request(`"scene_id":"`+strings.Repeat("x", events.MaxRequestBytes)+`"`, in), "payload: *", "film", 12},
+		{"given twice", request(in, `"batch_id":"other"`), "batch_id: is given twice", "film", 12},
+		{"text behind", request(in) + `x`, "payload: has text after the JSON object", "film", 12},
+		{"cut off behind it", `{` + in + `,"provider":"f`, "provider: bad JSON: it ends too early", "film", 12},
+		{"broken before it", `{"provider":"f` + in, "payload: bad JSON: *", "", 0},
+		{"no JSON", `batch_id=film`, "payload: bad JSON: *", "", 0},
+		{"a list", `[{` + in + `}]`, "payload: must be a JSON object", "", 0},
+		{"no UTF-8", request(in, "\"scene_id\":\"\xff\""), "payload: bad JSON: it is not UTF-8 text", "", 0},
+		{"another case", request(`"Batch_ID":"film"`), "Batch_ID: unknown field", "", 0},
+		{"id of no subject", request(`"batch_id":"fi.lm","batch_size":12`), "batch_id: " + tokenRule, "", 0},
+		{"id of another type", request(`"batch_id":7,"batch_size":12`), "batch_id: must be a string, not number", "", 0},
+		{"size of another type", request(`"batch_id":"film","batch_size":"12"`), "batch_size: must be a whole number, not string", "film", 0},
+		{"size over the limit", request(`"batch_id":"film","batch_size":100001`), "batch_size: 100001 is not between 1 and 100000", "film", 0},
+		{"negative size", request(`"batch_id":"film","batch_size":-1`), "batch_size: -1 is not between 1 and 100000", "film", 0},
+	} {
+		r, err := events.DecodeRequest([]byte(row.data))
+		wantFieldError(t, err, row.err)
+		if id, size := r.Batch(); id != row.id || size != row.size {
+			t.Errorf("%s: batch %q of %d, want %q of %d", row.name, id, size, row.id, row.size)
+		}
+	}
+}
+
 // Each limit holds exactly: at is the last accepted value, of(n) a request with it, and over what the next is told.
 func TestRequestLimits(t *testing.T) {
 	text := func(field string) func(int) string {

@@ -118,6 +118,9 @@ func EventSubject(k Key, t EventType) string {
 	return eventPrefix + k.String() + "." + string(t)
 }
 
+// EventFilter matches the events of a type, of every task.
+func EventFilter(t EventType) string { return eventPrefix + "*.*." + string(t) }
+
 // DeadSubject is where a message is kept that stream's consumer could not process.
 func DeadSubject(stream, consumer string) string { return deadPrefix + stream + "." + consumer }
 

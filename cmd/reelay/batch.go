@@ -19,12 +19,12 @@ type batchCmd struct {
 
 	Batch   string        `arg:"" help:"Batch id, or <project>.<batch>."`
 	Project string        `help:"Project of the batch." env:"REELAY_PROJECT" default:"default"`
-	Wait    bool          `help:"Wait until as many tasks as were announced have ended."`
+	Wait    bool          `help:"Wait until as many tasks as were announced have ended or were rejected."`
 	Timeout time.Duration `help:"Longest wait (default: until it is done)." placeholder:"DURATION"`
 	JSON    bool          `name:"json" help:"Print JSON."`
 }
 
-// Run shows the batch. With --wait it is a failure if a task of it has failed or was cancelled.
+// Run shows the batch. With --wait it is a failure if a task of it has failed or was cancelled, or a request was rejected.
 func (c *batchCmd) Run(ctx context.Context, e *env) error {
 	k, err := parseKey(c.Project, c.Batch)
 	if err != nil {
@@ -58,8 +58,8 @@ func (c *batchCmd) Run(ctx context.Context, e *env) error {
 	} else {
 		err = printBatch(e.stdout, b)
 	}
-	if bad := b.ByStatus[events.StatusFailed] + b.ByStatus[events.StatusCancelled]; err == nil && c.Wait && bad > 0 {
-		return fmt.Errorf("%d of %d tasks of batch %s did not complete", bad, b.Total, k)
+	if bad := b.ByStatus[events.StatusFailed] + b.ByStatus[events.StatusCancelled] + b.Rejected; err == nil && c.Wait && bad > 0 {
+		return fmt.Errorf("%d of %d tasks of batch %s did not complete", bad, b.Total+b.Rejected, k)
 	}
 	return err
 }
@@ -104,6 +104,9 @@ func printBatch(w io.Writer, b events.Batch) error {
 	announced := "nobody has told how many there will be"
 	if b.Announced > 0 {
 		announced = fmt.Sprintf("%d announced", b.Announced)
+	}
+	if b.Rejected > 0 {
+		announced += fmt.Sprintf(", %d rejected", b.Rejected)
 	}
 	fmt.Fprintf(w, "%s.%s: %d of %d tasks have ended, %s:", b.Project, b.ID, b.Ended, b.Total, announced)
 	for _, s := range events.Statuses() {

@@ -11,14 +11,14 @@ import (
 
 func TestBatch(t *testing.T) {
 	b := newBench(t)
-	var ended, asked atomic.Int32
+	var ended, rejected, asked atomic.Int32
 	var status atomic.Value // of what has ended
 	status.Store(events.StatusCompleted)
 	state := func() events.Batch {
-		n := int(ended.Load())
+		n, lost := int(ended.Load()), int(rejected.Load())
 		return events.Batch{
-			Project: "demo", ID: "film", Announced: 2, Total: 2, Ended: n, CostUSD: 0.56,
-			ByStatus: map[events.Status]int{status.Load().(events.Status): n, events.StatusQueued: 2 - n},
+			Project: "demo", ID: "film", Announced: 2, Total: 2 - lost, Ended: n, Rejected: lost, CostUSD: 0.56,
+			ByStatus: map[events.Status]int{status.Load().(events.Status): n, events.StatusQueued: 2 - lost - n},
 		}
 	}
 	b.answer(events.VerbBatch, func(subject string, _ []byte) any {
@@ -51,4 +51,10 @@ func TestBatch(t *testing.T) {
 	}
 	status.Store(events.StatusFailed)
 	b.reelay("batch", "demo.film", "--wait").check(t, 1, "failed 2", "2 of 2 tasks of batch demo.film did not complete")
+
+	status.Store(events.StatusCompleted)
+	ended.Store(1)
+	rejected.Store(1) // one of the two never became a task
+	b.reelay("batch", "demo.film").check(t, 0, "1 of 1 tasks have ended, 2 announced, 1 rejected:", "")
+	b.reelay("batch", "demo.film", "--wait").check(t, 1, "1 rejected:", "1 of 2 tasks of batch demo.film did not complete")
 }

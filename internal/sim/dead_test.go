@@ -127,7 +127,7 @@ func TestPoisonRequests(t *testing.T) {
 				good++
 			}
 			msg := &nats.Msg{Subject: video, Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint("t", i)}}}
-			msg.Data = []byte(`{"provider":"fal","model":"` + falVideo + `","input":{"prompt":"` + prompt + `"}}`)
+			msg.Data = []byte(`{"provider":"fal","model":"` + falVideo + `","input":{"prompt":"` + prompt + `"},"batch_id":"zoo","batch_size":` + fmt.Sprint(tasks) + `}`)
 			if _, err := w.JS.PublishMsg(t.Context(), msg); err != nil {
 				t.Fatal(err)
 			}
@@ -157,6 +157,9 @@ func TestPoisonRequests(t *testing.T) {
 			return e.Type == events.EventRejected && e.Error.Code == events.CodeInternal
 		}); i < 0 {
 			t.Error("the sender of the poisonous command was not told")
+		}
+		if story := w.Story("demo", "zoo"); len(story) != 1 || story[0].Batch.Ended != good || story[0].Batch.Rejected != tasks-good {
+			t.Errorf("of the batch was told %+v, want its end with %d rejected", story, tasks-good)
 		}
 		if jobs := w.Stack.Ledger("fal").Jobs(); len(jobs) != good {
 			t.Errorf("%d tasks were paid for %d times", good, len(jobs))

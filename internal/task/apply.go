@@ -212,8 +212,13 @@ func (s *step) accept(current *events.Task, tr Accept) {
 	if current.RequestDigest == tr.Task.RequestDigest {
 		return
 	}
+	batch, size := tr.Task.BatchID, tr.Task.BatchSize
+	if batch == current.BatchID { // the task that exists counts there
+		batch, size = "", 0
+	}
 	s.reject = &events.Event{
 		Type: events.EventRejected, Project: tr.Task.Project, TaskID: tr.Task.ID, Time: s.m.At, RequestDigest: tr.Task.RequestDigest,
+		BatchID: batch, BatchSize: size,
 		Error: &events.Error{
 			Code: events.CodeIdempotencyConflict, Kind: events.KindInvalid, Field: "id", Charge: events.ChargeNone,
 			Message: "id: a task with this id exists and was asked for with another body",

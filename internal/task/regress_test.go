@@ -501,3 +501,25 @@ func TestApplyLeavesItsArgument(t *testing.T) {
 		}
 	}
 }
+
+// TestConflictNamesItsBatch: a request that wants the id of a task is missing in its batch, unless that is the task's as well.
+func TestConflictNamesItsBatch(t *testing.T) {
+	for _, row := range []struct{ has, wants, names string }{
+		{"film", "film", ""}, {"film", "other", "other"}, {"", "film", "film"}, {"film", "", ""}, {"", "", ""},
+	} {
+		first, second := request(), request()
+		first.BatchID = row.has
+		second.RequestDigest, second.BatchID = "another", row.wants
+		if row.wants != "" {
+			second.BatchSize = 2
+		}
+		c, err := task.Apply(nil, task.Accept{Meta: at(0), Task: first})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := apply(t, c.Task, task.Accept{Meta: at(0), Task: second}).Events[0]
+		if e.Type != events.EventRejected || e.BatchID != row.names || (e.BatchSize > 0) != (row.names != "") {
+			t.Errorf("a task of %q, a request of %q: %s names %q of %d", row.has, row.wants, e.Type, e.BatchID, e.BatchSize)
+		}
+	}
+}

@@ -109,7 +109,8 @@ func (s *Service) endpoints() []endpoint {
 		{name: "spend-all", verb: events.VerbSpend, about: "what everything has spent and holds", request: days, answer: spending, handle: s.spend},
 		{
 			name: "batch", verb: events.VerbBatch, tokens: []string{tokenProject, tokenBatch}, about: "how far a batch is", request: empty,
-			answer: `{"project":"...","batch_id":"...","announced":12,"total":12,"ended":3,"by_status":{"completed":3,"in_progress":9},"cost_usd":4.2}`,
+			answer: `{"project":"...","batch_id":"...","announced":12,"total":11,"ended":3,"rejected":1,"by_status":{"completed":3,"in_progress":8},` +
+				`"cost_usd":4.2}`,
 			handle: s.batch,
 		},
 	}

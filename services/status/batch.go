@@ -2,7 +2,6 @@ package status
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"reelay/events"
@@ -19,22 +18,27 @@ const (
 	maxAnnounceWait = 30 * time.Second
 )
 
-// A tally adds up the tasks of one batch.
+// A tally adds up the tasks of one batch, and the requests that became none.
 type tally struct {
 	announced, total, ended int
-	byStatus                map[events.Status]int
-	micros                  int64
-	// lastEnd is when the last of its tasks ended, in nanoseconds of Unix time.
+	// rejectedIDs are the tasks that its rejected requests would have been, rejected counts those of them that it does not have.
+	rejectedIDs map[string]struct{}
+	rejected    int
+	byStatus    map[events.Status]int
+	micros      int64
+	// lastEnd is when the last of its tasks ended, or of its requests was rejected, in nanoseconds of Unix time.
 	lastEnd int64
 	// told says that batch_done is stored.
 	told bool
 }
 
-func (t *tally) done() bool { return t.announced > 0 && t.ended >= t.announced }
+func (t *tally) done() bool { return t.announced > 0 && t.ended+t.rejected >= t.announced }
 
-// batches holds a tally for each batch of which a record is kept. It is guarded by the index's lock.
+// batches holds a tally for each batch of which a record or a rejection is kept. It is guarded by the index's lock.
 type batches struct {
 	all map[events.Key]*tally
+	// rejections are those of all batches, oldest first.
+	rejections []rejection
 	// ripe are those to be announced, if they still look so then; changed says that there may be some.
 	ripe    map[events.Key]struct{}
 	changed chan struct{}
@@ -44,27 +48,42 @@ func newBatches() batches {
 	return batches{all: map[events.Key]*tally{}, ripe: map[events.Key]struct{}{}, changed: make(chan struct{}, 1)}
 }
 
-// replace takes one entry out and another in; either may be nil. The new one comes first, so that the last task of a batch does
-// not take the batch with it.
+// tally returns that of a batch, which may be new.
+func (b *batches) tally(k events.Key) *tally {
+	t := b.all[k]
+	if t == nil {
+		t = &tally{}
+		b.all[k] = t
+	}
+	return t
+}
+
+// replace takes one entry out and another in; either may be nil. A batch is judged after both.
 func (b *batches) replace(old, e *entry) {
 	if e != nil && e.batch != "" {
 		b.add(e, 1)
 	}
 	if old != nil && old.batch != "" {
 		b.add(old, -1)
+		b.settle(old.batchKey())
+	}
+	if e != nil && e.batch != "" {
+		b.settle(e.batchKey())
 	}
 }
 
+// batchKey is that of the task's batch.
+func (e *entry) batchKey() events.Key { return events.Key{Project: e.key.Project, ID: e.batch} }
+
 func (b *batches) add(e *entry, n int) {
-	k := events.Key{Project: e.key.Project, ID: e.batch}
-	t := b.all[k]
-	if t == nil {
-		t = &tally{byStatus: map[events.Status]int{}}
-		b.all[k] = t
-	}
+	t := b.tally(e.batchKey())
 	t.total += n
-	if t.byStatus[e.status] += n; t.byStatus[e.status] == 0 {
-		delete(t.byStatus, e.status)
+	if t.byStatus == nil {
+		t.byStatus = map[events.Status]int{}
+	}
+	t.byStatus[e.status] += n
+	if _, ok := t.rejectedIDs[e.key.ID]; ok {
+		t.rejected -= n
 	}
 	for _, p := range e.payments {
 		t.micros += int64(n) * max(0, p.micros)
@@ -76,12 +95,18 @@ func (b *batches) add(e *entry, n int) {
 		t.announced = max(t.announced, int(e.batchSize))
 		t.lastEnd = max(t.lastEnd, e.completed)
 	}
+}
+
+// settle has a batch announced that is done, and drops one of which nothing is left.
+func (b *batches) settle(k events.Key) {
+	t := b.all[k]
 	switch {
-	case n > 0 && t.done() && !t.told:
+	case t == nil:
+	case t.total == 0 && len(t.rejectedIDs) == 0:
+		delete(b.all, k)
+	case t.done() && !t.told:
 		b.ripe[k] = struct{}{}
 		b.wake()
-	case t.total == 0:
-		delete(b.all, k)
 	}
 }
 
@@ -104,18 +129,22 @@ func (x *index) batch(k events.Key) (events.Batch, bool) {
 }
 
 func (t *tally) batch(k events.Key) events.Batch {
+	byStatus := map[events.Status]int{}
+	for _, s := range events.Statuses() {
+		byStatus[s] = t.byStatus[s]
+	}
 	return events.Batch{
-		Project: k.Project, ID: k.ID, Announced: t.announced, Total: t.total, Ended: t.ended, ByStatus: maps.Clone(t.byStatus),
+		Project: k.Project, ID: k.ID, Announced: t.announced, Total: t.total, Ended: t.ended, Rejected: t.rejected, ByStatus: byStatus,
 		CostUSD: dollars(t.micros),
 	}
 }
 
-// doneBatches returns the events of some batches that are done and not announced, as far as the index is whole.
+// doneBatches returns the events of some batches that are done and not announced, while all records and rejections are known.
 func (x *index) doneBatches(now time.Time) []events.Event {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !x.current.Load() {
-		return nil // a part of the records could make a batch look done
+	if !x.current.Load() || !x.rejectionsCurrent.Load() {
+		return nil // a part of them could make a batch look done
 	}
 	var all []events.Event
 	for k := range x.batches.ripe {
@@ -130,7 +159,7 @@ func (x *index) doneBatches(now time.Time) []events.Event {
 		b := t.batch(k)
 		all = append(all, events.Event{
 			Type: events.EventBatchDone, Project: k.Project, Time: time.Unix(0, t.lastEnd).UTC(), Batch: &b, Once: true,
-			Message: "as many tasks of the batch as were announced have ended",
+			Message: "as many tasks of the batch as were announced have ended or were rejected",
 		})
 	}
 	return all
@@ -152,10 +181,15 @@ func (x *index) toldBatches(all []events.Event) {
 // stream stores the first and refuses the others.
 func (s *Service) announceBatches(ctx context.Context) {
 	wait := announceWait
+	forget := time.NewTicker(forgetEvery)
+	defer forget.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case now := <-forget.C:
+			s.index.forgetRejections(now.Add(-events.EventAge))
+			continue
 		case <-s.index.batches.changed:
 		}
 		for {
@@ -185,11 +219,6 @@ func (s *Service) batch(_ context.Context, c call) (any, error) {
 	b, ok := s.index.batch(c.key)
 	if !ok {
 		return nil, fail(404, events.CodeNotFound, events.KindNotFound, "no task of batch %s is known", c.key)
-	}
-	for _, status := range events.Statuses() {
-		if _, ok := b.ByStatus[status]; !ok {
-			b.ByStatus[status] = 0
-		}
 	}
 	return b, nil
 }

@@ -152,6 +152,10 @@ func TestBatchSeenInPart(t *testing.T) {
 	}
 	see(of(waiting("a", "3", 1), "part", 2))
 	x.apply(bus.Update{Ready: true})
+	if got := x.doneBatches(time.Now()); len(got) != 0 {
+		t.Errorf("announced before the rejections are known: %+v", got)
+	}
+	x.reject(nil)
 	if got := x.doneBatches(time.Now()); len(got) != 1 || got[0].Batch.ID != "whole" || !got[0].Once {
 		t.Errorf("announced: %+v", got)
 	}

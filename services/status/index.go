@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unique"
 
 	"reelay/events"
@@ -94,12 +95,16 @@ type index struct {
 	seen      atomic.Uint64
 	built     chan struct{}
 	buildOnce sync.Once
+	// rejectionsCurrent and rejectionsBuilt are the same of the rejections.
+	rejectionsCurrent atomic.Bool
+	rejectionsBuilt   chan struct{}
+	rejectionsOnce    sync.Once
 }
 
 func newIndex() *index {
 	return &index{
 		entries: map[events.Key]*entry{}, lines: map[string][]*entry{}, sends: map[string]sends{},
-		batches: newBatches(),
+		batches: newBatches(), rejectionsBuilt: make(chan struct{}),
 		waiters: map[events.Key]map[chan struct{}]struct{}{}, built: make(chan struct{}),
 	}
 }

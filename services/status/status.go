@@ -98,10 +98,10 @@ func New(o Options) (*Service, error) {
 	return s, nil
 }
 
-// Ready reports whether the index has seen all records and follows their changes, and the API is served. It is false as soon
-// as the service is told to stop.
+// Ready reports whether the index has seen all records and rejections and follows their changes, and the API is served. It is false
+// as soon as the service is told to stop.
 func (s *Service) Ready() bool {
-	return s.serving.Load() && s.index.current.Load() && s.o.Bus.Connected()
+	return s.serving.Load() && s.index.current.Load() && s.index.rejectionsCurrent.Load() && s.o.Bus.Connected()
 }
 
 // Run serves until ctx ends, then takes no more requests and finishes those under way, for at most 10 s. It is called once.
@@ -118,11 +118,14 @@ func (s *Service) Run(ctx context.Context) error {
 	follower.Go(func() { _ = s.almanac.Run(work) }) // it has no error
 	follower.Go(func() { s.followCaps(work) })
 	follower.Go(func() { s.countSpending(work) })
+	follower.Go(func() { s.followRejections(work) })
 	follower.Go(func() { s.announceBatches(work) })
-	select {
-	case <-s.index.built:
-	case <-ctx.Done():
-		return nil
+	for _, built := range []chan struct{}{s.index.built, s.index.rejectionsBuilt} {
+		select {
+		case <-built:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	api, err := s.serve(work, ctx)
 	if err != nil {

@@ -29,11 +29,12 @@ func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Verdict {
 	case err != nil && !errors.Is(err, bus.ErrNotFound):
 		return s.answerLater(k, err)
 	}
-	err = s.reject(ctx, bus.Message{Header: l.Header, Data: l.Body, Time: m.Time}, &rejection{key: k, err: &events.Error{
+	r := &rejection{key: k, err: &events.Error{
 		Code: events.CodeInternal, Kind: events.KindInternal, Charge: events.ChargeNone,
 		Message: "reelay could not process the message; it is kept in " + events.StreamDead + " for an operator",
-	}})
-	if err != nil {
+	}}
+	r.batch, r.batchSize = l.Batch()
+	if err := s.reject(ctx, bus.Message{Header: l.Header, Data: l.Body, Time: m.Time}, r); err != nil {
 		return s.answerLater(k, err)
 	}
 	return bus.Done()

@@ -49,6 +49,9 @@ type rejection struct {
 	key    events.Key
 	digest string
 	err    *events.Error
+	// batch and batchSize are what a request said of its batch.
+	batch     string
+	batchSize int
 }
 
 func (r *rejection) Error() string { return r.err.Message }
@@ -64,6 +67,9 @@ func refuse(k events.Key, digest, code string, err error) *rejection {
 }
 
 func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error {
+	if err := s.leaveBatch(ctx, r); err != nil {
+		return err
+	}
 	s.metrics.rejected.WithLabelValues(codeLabel(r.err.Code)).Inc()
 	s.log.Info("rejected", "task", r.key, "code", r.err.Code, "field", r.err.Field)
 	if r.digest == "" {
@@ -71,8 +77,28 @@ func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error
 	}
 	return s.o.Bus.Publish(ctx, events.Event{
 		Type: events.EventRejected, Project: r.key.Project, TaskID: r.key.ID, Time: m.Time, Message: r.err.Message, Error: r.err,
-		RequestDigest: r.digest, Traceparent: m.Get(events.HeaderTraceparent),
+		RequestDigest: r.digest, BatchID: r.batch, BatchSize: r.batchSize, Traceparent: m.Get(events.HeaderTraceparent),
 	})
+}
+
+// leaveBatch takes the batch off a rejection that does not count in it: where no project could be read, and where the batch has a
+// task of that id, which counts. Whoever counts could not tell later, for the rejection may be kept longer than the task.
+func (s *Service) leaveBatch(ctx context.Context, r *rejection) error {
+	if r.batch == "" {
+		return nil
+	}
+	if r.key.Project != events.InvalidProject {
+		t, err := s.book.Get(ctx, r.key)
+		switch {
+		case err == nil && t.BatchID == r.batch:
+		case err == nil, errors.Is(err, bus.ErrNotFound), errors.Is(err, bus.ErrUnreadable):
+			return nil
+		default:
+			return err
+		}
+	}
+	r.batch, r.batchSize = "", 0
+	return nil
 }
 
 func payloadDigest(data []byte) string {
@@ -84,9 +110,23 @@ func payloadDigest(data []byte) string {
 func derivedID(m bus.Message) string { return events.DerivedTaskID(m.Sequence, m.Time) }
 
 func (s *Service) request(ctx context.Context, m bus.Message) error {
+	r, err := events.DecodeRequest(m.Data)
+	err = s.take(ctx, m, r, err)
+	var refused *rejection
+	if errors.As(err, &refused) {
+		refused.batch, refused.batchSize = r.Batch()
+	}
+	return err
+}
+
+// take makes a task of a request as far as it could be decoded; bad is why it could not be whole.
+func (s *Service) take(ctx context.Context, m bus.Message, r events.Request, bad error) error {
 	k := events.Key{Project: events.InvalidProject, ID: derivedID(m)}
 	if id := m.Get(headerMsgID); events.ValidToken(id) {
 		k.ID = id
+	}
+	if events.ValidToken(r.ID) {
+		k.ID = r.ID
 	}
 	project, taskType, err := events.ParseRequestSubject(m.Subject)
 	if project != "" {
@@ -95,16 +135,12 @@ func (s *Service) request(ctx context.Context, m bus.Message) error {
 	if err != nil {
 		return refuse(k, "", events.CodeInvalidRequest, err)
 	}
-	r, err := events.DecodeRequest(m.Data)
-	if events.ValidToken(r.ID) {
-		k.ID = r.ID
-	}
-	if err != nil {
+	if bad != nil {
 		code := events.CodeInvalidRequest
 		if len(m.Data) > events.MaxRequestBytes {
 			code = events.CodePayloadTooLarge
 		}
-		return refuse(k, "", code, err)
+		return refuse(k, "", code, bad)
 	}
 	if id := m.Get(headerMsgID); r.ID == "" && id != "" && !events.ValidToken(id) {
 		return refuse(k, "", events.CodeInvalidRequest,

@@ -1,0 +1,143 @@
+package bus_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"reelay/events"
+	"reelay/internal/bus"
+)
+
+// following runs FollowRejections until the test or stop ends it; heard are the task ids, "|" the end of those that were there.
+func (b *broker) following(on *bus.Bus) (heard *[]string, stop func() error) {
+	ctx, cancel := context.WithCancel(b.Context())
+	heard, done := new([]string), make(chan error, 1)
+	go func() {
+		done <- on.FollowRejections(ctx, func(e *events.Event) {
+			if e == nil {
+				*heard = append(*heard, "|")
+				return
+			}
+			*heard = append(*heard, e.TaskID)
+		})
+	}()
+	stop = func() error {
+		cancel()
+		return <-done
+	}
+	return heard, stop
+}
+
+func (b *broker) reject(on *bus.Bus, ids ...string) {
+	b.Helper()
+	for _, id := range ids {
+		b.ok(on.Publish(b.Context(), events.Event{Type: events.EventRejected, Project: "demo", TaskID: id, Time: time.Now(), RequestDigest: id}))
+	}
+}
+
+func (b *broker) wantHeard(what string, heard *[]string, want ...string) {
+	b.Helper()
+	time.Sleep(time.Second)
+	synctest.Wait()
+	if !slices.Equal(*heard, want) {
+		b.Errorf("%s: heard %v, want %v", what, *heard, want)
+	}
+}
+
+// TestFollowRejections: all that are kept, then the mark, then each new one, and of other events nothing.
+func TestFollowRejections(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		none, stop := b.following(on)
+		b.wantHeard("nothing is stored", none, "|")
+		b.ok(on.Publish(b.Context(), events.Event{Type: events.EventQueued, Project: "demo", TaskID: "q", Once: true}))
+		b.reject(on, "a", "b", "a")
+		b.wantHeard("three came, one of them twice", none, "|", "a", "b")
+		some, stop2 := b.following(on)
+		b.wantHeard("they are there", some, "a", "b", "|")
+		b.ok(on.Conn().PublishMsg(&nats.Msg{
+			Subject: events.AnnounceSubject(key, events.EventRejected), Header: nats.Header{events.HeaderType: {"reelay.task.rejected.v9"}}, Data: []byte("{}"),
+		}))
+		time.Sleep(3 * time.Hour)
+		b.reject(on, "c")
+		b.wantHeard("one came after a layout that nobody knows, and hours", some, "a", "b", "|", "c")
+		fresh, stop3 := b.following(on)
+		b.wantHeard("one that is there cannot be read", fresh, "a", "b", "c", "|")
+		for _, stop := range []func() error{stop, stop2, stop3} {
+			b.ok(stop())
+		}
+		b.reject(on, "d")
+		b.wantHeard("it was told to end", some, "a", "b", "|", "c")
+	})
+}
+
+// TestFollowManyRejections: more than are fetched at a time.
+func TestFollowManyRejections(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		var want []string
+		for i := range 1_200 {
+			want = append(want, fmt.Sprint("t", i))
+		}
+		b.reject(on, want...)
+		heard, stop := b.following(on)
+		b.wantHeard("all", heard, append(want, "|")...)
+		b.ok(stop())
+	})
+}
+
+// TestFollowRejectionsGone: where some vanish before they are read, whoever follows is told to begin anew, not kept waiting.
+func TestFollowRejectionsGone(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		var all []string
+		for i := range 1_200 {
+			all = append(all, fmt.Sprint("t", i))
+		}
+		b.reject(on, all...)
+		stream, err := on.JetStream().Stream(b.Context(), events.StreamEvents)
+		b.ok(err)
+		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+		defer cancel()
+		heard := 0
+		err = on.FollowRejections(ctx, func(e *events.Event) {
+			if e == nil {
+				b.Error("told that these were all")
+			}
+			if heard++; heard == 1 {
+				b.ok(stream.Purge(b.Context()))
+			}
+		})
+		if err == nil || heard == len(all) {
+			b.Errorf("%v, heard %d", err, heard)
+		}
+	})
+}
+
+// TestFollowRejectionsBreaks: whoever follows is told when it cannot go on.
+func TestFollowRejectionsBreaks(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.open()
+		done := make(chan error, 1)
+		go func() { done <- on.FollowRejections(b.Context(), func(*events.Event) {}) }()
+		time.Sleep(time.Second)
+		b.ok(on.JetStream().DeleteStream(b.Context(), events.StreamEvents))
+		select {
+		case err := <-done:
+			if err == nil {
+				b.Error("no error")
+			}
+		case <-time.After(5 * time.Minute):
+			b.Error("it was not noticed that the stream is gone")
+		}
+		if err := on.FollowRejections(b.Context(), func(*events.Event) {}); err == nil {
+			b.Error("no error without a stream")
+		}
+	})
+}
