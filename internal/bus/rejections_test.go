@@ -37,7 +37,7 @@ func (b *broker) following(on *bus.Bus) (heard *[]string, stop func() error) {
 func (b *broker) reject(on *bus.Bus, ids ...string) {
 	b.Helper()
 	for _, id := range ids {
-		b.ok(on.Publish(b.Context(), events.Event{Type: events.EventRejected, Project: "demo", TaskID: id, Time: time.Now(), RequestDigest: id}))
+		b.OK(on.Publish(b.Context(), events.Event{Type: events.EventRejected, Project: "demo", TaskID: id, Time: time.Now(), RequestDigest: id}))
 	}
 }
 
@@ -53,15 +53,15 @@ func (b *broker) wantHeard(what string, heard *[]string, want ...string) {
 // TestFollowRejections: all that are kept, then the mark, then each new one, and of other events nothing.
 func TestFollowRejections(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		none, stop := b.following(on)
 		b.wantHeard("nothing is stored", none, "|")
-		b.ok(on.Publish(b.Context(), events.Event{Type: events.EventQueued, Project: "demo", TaskID: "q", Once: true}))
+		b.OK(on.Publish(b.Context(), events.Event{Type: events.EventQueued, Project: "demo", TaskID: "q", Once: true}))
 		b.reject(on, "a", "b", "a")
 		b.wantHeard("three came, one of them twice", none, "|", "a", "b")
 		some, stop2 := b.following(on)
 		b.wantHeard("they are there", some, "a", "b", "|")
-		b.ok(on.Conn().PublishMsg(&nats.Msg{
+		b.OK(on.Conn().PublishMsg(&nats.Msg{
 			Subject: events.AnnounceSubject(key, events.EventRejected), Header: nats.Header{events.HeaderType: {"reelay.task.rejected.v9"}}, Data: []byte("{}"),
 		}))
 		time.Sleep(3 * time.Hour)
@@ -70,7 +70,7 @@ func TestFollowRejections(t *testing.T) {
 		fresh, stop3 := b.following(on)
 		b.wantHeard("one that is there cannot be read", fresh, "a", "b", "c", "|")
 		for _, stop := range []func() error{stop, stop2, stop3} {
-			b.ok(stop())
+			b.OK(stop())
 		}
 		b.reject(on, "d")
 		b.wantHeard("it was told to end", some, "a", "b", "|", "c")
@@ -80,7 +80,7 @@ func TestFollowRejections(t *testing.T) {
 // TestFollowManyRejections: more than are fetched at a time.
 func TestFollowManyRejections(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		var want []string
 		for i := range 1_200 {
 			want = append(want, fmt.Sprint("t", i))
@@ -88,21 +88,21 @@ func TestFollowManyRejections(t *testing.T) {
 		b.reject(on, want...)
 		heard, stop := b.following(on)
 		b.wantHeard("all", heard, append(want, "|")...)
-		b.ok(stop())
+		b.OK(stop())
 	})
 }
 
 // TestFollowRejectionsGone: where some vanish before they are read, whoever follows is told to begin anew, not kept waiting.
 func TestFollowRejectionsGone(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		var all []string
 		for i := range 1_200 {
 			all = append(all, fmt.Sprint("t", i))
 		}
 		b.reject(on, all...)
 		stream, err := on.JetStream().Stream(b.Context(), events.StreamEvents)
-		b.ok(err)
+		b.OK(err)
 		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
 		defer cancel()
 		heard := 0
@@ -111,7 +111,7 @@ func TestFollowRejectionsGone(t *testing.T) {
 				b.Error("told that these were all")
 			}
 			if heard++; heard == 1 {
-				b.ok(stream.Purge(b.Context()))
+				b.OK(stream.Purge(b.Context()))
 			}
 		})
 		if err == nil || heard == len(all) {
@@ -123,11 +123,11 @@ func TestFollowRejectionsGone(t *testing.T) {
 // TestFollowRejectionsBreaks: whoever follows is told when it cannot go on.
 func TestFollowRejectionsBreaks(t *testing.T) {
 	bubble(t, func(b *broker) {
-		on := b.open()
+		on := b.Open(bus.Options{})
 		done := make(chan error, 1)
 		go func() { done <- on.FollowRejections(b.Context(), func(*events.Event) {}) }()
 		time.Sleep(time.Second)
-		b.ok(on.JetStream().DeleteStream(b.Context(), events.StreamEvents))
+		b.OK(on.JetStream().DeleteStream(b.Context(), events.StreamEvents))
 		select {
 		case err := <-done:
 			if err == nil {

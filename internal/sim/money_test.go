@@ -251,7 +251,7 @@ func TestCap(t *testing.T) {
 		var q events.QueueReply
 		if e := w.Ask(&q, events.VerbQueue, ""); e != nil || !slices.ContainsFunc(q.Lanes, func(l events.LaneQueue) bool {
 			return len(l.Holds) == 1 && l.Holds[0].Reason == events.HoldBudget && l.Holds[0].Project == "demo" &&
-				strings.HasPrefix(l.Holds[0].Message, fmt.Sprintf("%d tasks wait: the budget of project demo is used up", held))
+				strings.Contains(l.Holds[0].Message, " tasks wait: the budget of project demo is used up: 1.5 US dollars")
 		}) {
 			t.Errorf("%v, the lanes are kept by %+v", e, q.Lanes)
 		}
