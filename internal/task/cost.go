@@ -158,5 +158,6 @@ func (s *step) held(tr Held) {
 	}
 	until := tr.Until
 	s.t.NotBefore = &until
+	s.noEstimate()
 	s.move(arrowHeld, tr.Reason)
 }
