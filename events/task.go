@@ -186,7 +186,7 @@ const (
 )
 
 // QueuePosition is a place in line, 0 being next. A nil part is not known. In a stored record and its events ours is what the waiting
-// task was told last, some tasks ago; in answers it is as of now.
+// task was told last; in answers it is as of now.
 type QueuePosition struct {
 	Ours     *int `json:"ours,omitempty"`
 	Provider *int `json:"provider,omitempty"`

@@ -37,7 +37,8 @@
 //     that it did not counts only from the owner of the attempt.
 //   - A submit that nobody reports on becomes in_doubt, never waiting.
 //   - A look that fails, an unknown word, a first "not found" never end a task.
-//   - What a task is told of its place and its end is for people. No other step reads it.
+//   - What a task is told of its place and its end is for people. No other step depends on it, save that a task held for the same
+//     reason as before is told so again if it was told a place in between.
 //
 // # What happens when
 //

@@ -335,10 +335,13 @@ func (s *step) publish(c Change) []events.Event {
 // progress.
 func trim(t *events.Task) {
 	for len(t.Transitions) > events.MaxTransitions {
-		older := t.Transitions[:len(t.Transitions)-events.MaxTransitions/2]
-		i := slices.IndexFunc(older, func(tr events.Transition) bool { return tr.Name == arrowPlaced })
+		last := len(t.Transitions) - 1
+		i := slices.IndexFunc(t.Transitions[:last], func(tr events.Transition) bool { return tr.Name == arrowPlaced })
 		if i < 0 {
-			i = slices.IndexFunc(older, func(tr events.Transition) bool { return tr.Event == "" })
+			i = slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.Event == "" })
+			if i >= len(t.Transitions)-events.MaxTransitions/2 {
+				i = -1
+			}
 		}
 		if i < 0 {
 			i = slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.Event == events.EventProgress })
