@@ -32,8 +32,9 @@ func TestPlaced(t *testing.T) {
 		{"the end, as foretold", place(4*time.Minute, 19, 6*time.Minute+8*time.Second), "", 20, 10 * time.Minute, false},
 		{"the end, far sooner", place(4*time.Minute+time.Second, 19, 10*time.Second), "19 tasks go before it, about 10s left", 19, 10 * time.Second, false},
 		{"the end, sooner than that was", place(4*time.Minute+2*time.Second, 19, 2*time.Minute), "", 19, 10 * time.Second, false},
-		{"let in before", place(4*time.Minute+3*time.Second, 39, 90*time.Minute), "39 tasks go before it, about 1h30m left", 39, 90 * time.Minute, false},
-		{"the end is unknown now", place(4*time.Minute+4*time.Second, 39), "", 39, 90 * time.Minute, false},
+		{"let in before", place(4*time.Minute+3*time.Second, 39), "39 tasks go before it", 39, 0, true},
+		{"more of them", place(4*time.Minute+4*time.Second, 79, 90*time.Minute), "79 tasks go before it, about 1h30m left", 79, 90 * time.Minute, false},
+		{"the end is unknown now", place(4*time.Minute+5*time.Second, 79), "", 79, 90 * time.Minute, false},
 		{"and it is near", place(4*time.Minute+5*time.Second, 1), "1 task goes before it", 1, 0, true},
 		{"next", place(4*time.Minute+6*time.Second, 0, time.Hour), "no task goes before it, about 1h left", 0, time.Hour, false},
 		{"still next", place(4*time.Minute+7*time.Second, 0, time.Hour), "", 0, time.Hour, false},
@@ -147,5 +148,9 @@ func TestPlacesGoFirst(t *testing.T) {
 	}
 	if placed, decided := count(); placed != 0 || decided != events.MaxTransitions {
 		t.Errorf("%d steps and %d places are kept", decided, placed)
+	}
+	c := apply(t, now, place(24*time.Hour, 0))
+	if e := c.Events[len(c.Events)-1]; e.Type != events.EventProgress || e.Version != c.Task.Version {
+		t.Errorf("a place told where there is no room comes as %s of version %d", e.Type, e.Version)
 	}
 }
