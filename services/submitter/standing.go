@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/forecast"
+	"reelay/internal/task"
 )
 
 // skew is added to the time for which a request is counted: the clocks of two machines, and the provider's own, differ a little.
@@ -28,6 +30,9 @@ type standing struct {
 	requests []request
 	// generation is the watch that has seen the record last.
 	generation uint64
+	// told is what a waiting task was told last of its place, class by what its end is foretold.
+	told  task.Told
+	class forecast.Class
 }
 
 // A turn is when a task was taken out of line to be sent, and when another of its family had been before it.
@@ -52,6 +57,9 @@ func newStanding(t *events.Task) *standing {
 	s := &standing{
 		key: t.Key(), version: t.Version, model: t.Model, priority: t.Priority, created: t.CreatedAt,
 		waiting: t.Phase == events.PhaseWaiting, atProvider: isInFlight(t),
+	}
+	if s.waiting {
+		s.told, s.class = task.ToldOf(*t), forecast.ClassOf(*t)
 	}
 	if t.NotBefore != nil {
 		s.notBefore = *t.NotBefore
