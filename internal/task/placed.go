@@ -7,8 +7,7 @@ import (
 	"reelay/events"
 )
 
-// farOff is how far the end that is expected of a waiting task has to move for a person to notice, if that is more than half of the
-// time that was left.
+// farOff is how far the end that is expected of a waiting task has to move at least for a person to notice.
 const farOff = 2 * time.Minute
 
 // Told is what a waiting task was told last of its turn. It derives from the record alone, so that who tells it need not read the
@@ -18,6 +17,7 @@ type Told struct {
 	ours   int
 	eta    time.Time // zero for none
 	left   time.Duration
+	since  time.Time // it waits
 }
 
 // ToldOf reads a record.
@@ -25,7 +25,7 @@ func ToldOf(t events.Task) Told {
 	if t.Phase != events.PhaseWaiting || t.QueuePosition == nil || t.QueuePosition.Ours == nil {
 		return Told{}
 	}
-	o := Told{placed: true, ours: *t.QueuePosition.Ours}
+	o := Told{placed: true, ours: *t.QueuePosition.Ours, since: t.CreatedAt}
 	if t.ETA != nil && t.EstimatedWaitS != nil {
 		o.eta, o.left = *t.ETA, time.Duration(*t.EstimatedWaitS*float64(time.Second))
 	}
@@ -33,8 +33,9 @@ func ToldOf(t events.Task) Told {
 }
 
 // Outdated reports whether a person would notice what tr tells: it is the first word, at most half as many tasks go before it as
-// were told, or more than twice as many because others were let in before it, or its end is expected by half of the time that was
-// left, and by two minutes, sooner or later. An end that was unknown, or is now, is no news by itself.
+// were told, or more than twice as many because others were let in before it, or its end is expected much sooner or later: by two
+// minutes, by half of the time that was left, and by half of the time that it has waited, so that a line which does not move is
+// told of ever more rarely. An end that was unknown, or is now, is no news by itself.
 func (o Told) Outdated(tr Placed) bool {
 	if tr.Position.Ours == nil || *tr.Position.Ours < 0 {
 		return false
@@ -46,7 +47,7 @@ func (o Told) Outdated(tr Placed) bool {
 	case o.eta.IsZero() || tr.Estimate == nil:
 		return false
 	}
-	return tr.At.Add(tr.Estimate.Left).Sub(o.eta).Abs() > max(farOff, o.left/2)
+	return tr.At.Add(tr.Estimate.Left).Sub(o.eta).Abs() > max(farOff, o.left/2, tr.At.Sub(o.since)/2)
 }
 
 // placed tells a waiting task its place. Nothing that is decided about it later depends on that.

@@ -39,6 +39,9 @@ func TestPlaced(t *testing.T) {
 		{"next", place(4*time.Minute+6*time.Second, 0, time.Hour), "no task goes before it, about 1h left", 0, time.Hour, false},
 		{"still next", place(4*time.Minute+7*time.Second, 0, time.Hour), "", 0, time.Hour, false},
 		{"another", place(4*time.Minute+8*time.Second, 1, 125*time.Minute), "1 task goes before it, about 2h5m left", 1, 125 * time.Minute, false},
+		{"hours later", place(3*time.Hour, 0, time.Minute), "no task goes before it, about 60s left", 0, time.Minute, false},
+		{"no end, after hours", place(4*time.Hour, 0, time.Minute), "", 0, time.Minute, false},
+		{"no end, after hours more", place(7*time.Hour, 0, time.Minute), "no task goes before it, about 60s left", 0, time.Minute, false},
 	} {
 		c, err := task.Apply(&now, row.tr)
 		if err != nil {

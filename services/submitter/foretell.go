@@ -28,7 +28,7 @@ func (s *Service) foretell(ctx context.Context, l *lane) {
 	for {
 		wait := foretellIdle
 		if now := time.Now(); !s.standsStill(l, now) {
-			if some := l.some(); len(some) > 0 {
+			if some := l.some(now); len(some) > 0 {
 				wait = foretellEvery
 				s.tellPlaces(ctx, l, some, now)
 			}
@@ -97,18 +97,23 @@ func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing, now
 // leastTold is the place nearest to the head that is told.
 func (l *lane) leastTold() int { return max(leastPlace, 2*cap(l.slots)) }
 
-// some returns up to maxLooks tasks of the families in which there are places to tell, others each time. Of what is returned key, told
-// and class may be read: they never change.
-func (l *lane) some() []*standing {
+// some looks at up to maxLooks tasks of the families in which there are places to tell, others each time, and returns those of which no
+// project is held back. Of what is returned key, told and class may be read: they never change.
+func (l *lane) some(now time.Time) []*standing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var some []*standing
+	looks := maxLooks
 	for _, f := range l.families {
 		if f.queue.Len() <= l.leastTold() {
 			continue
 		}
-		for _, k := range f.queue.Some(maxLooks - len(some)) {
-			some = append(some, l.tasks[k])
+		keys := f.queue.Some(looks)
+		looks -= len(keys)
+		for _, k := range keys {
+			if !f.projects[k.Project].held.After(now) {
+				some = append(some, l.tasks[k])
+			}
 		}
 	}
 	return some
