@@ -1,14 +1,18 @@
 package submitter_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/almanac"
+	"reelay/internal/forecast"
 )
 
 // stories returns the events of each task, by its id.
@@ -138,18 +142,53 @@ func TestPausedTellsNoPlaces(t *testing.T) {
 	})
 }
 
-// TestRefusedTellsNoPlaces: neither does any while the provider refuses the account, and one task now and then is tried.
-func TestRefusedTellsNoPlaces(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
-		w.provider.rule(func(time.Time, []call) string { return "quota" })
+// TestStoppedTellsNoPlaces: neither does any while the provider refuses the account or is away, and one task now and then is tried.
+func TestStoppedTellsNoPlaces(t *testing.T) {
+	for name, stop := range map[string]func(w *world){
+		"refused": func(w *world) { w.provider.rule(func(time.Time, []call) string { return "quota" }) },
+		"away":    func(w *world) { w.dial = func() (net.Conn, error) { return nil, errors.New("no route") } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, nil, func(w *world) {
+				stop(w)
+				w.provider.delay = 20 * time.Second
+				w.ask("demo", 40, "")
+				w.start()
+				known := time.Now().Add(minute)
+				time.Sleep(3 * time.Hour)
+				for id, story := range w.stories() {
+					for _, e := range story {
+						if e.Type == events.EventProgress && e.Task.QueuePosition != nil && e.Time.After(known) {
+							w.Errorf("%s is told %q", id, e.Message)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestForetoldAsLearned: what the pollers have learned of tasks like it is told of one that waits, and of one that is sent.
+func TestForetoldAsLearned(t *testing.T) {
+	inWorld(t, spaced(), func(w *world) {
+		teacher := almanac.New(almanac.Options{Store: w.client, Log: w.log})
+		ctx, cancel := context.WithCancel(w.Context())
+		done := make(chan error)
+		go func() { done <- teacher.Run(ctx) }()
+		class := forecast.Class{Provider: "acme", TaskType: events.Video, Model: "m1"}
+		for range 40 {
+			teacher.Learn(forecast.Sample{Class: class, At: time.Now(), Whole: 2 * time.Hour})
+			time.Sleep(10 * time.Second)
+		}
+		cancel()
+		w.ok(<-done)
 		w.ask("demo", 40, "")
 		w.start()
-		known := time.Now().Add(5 * time.Second)
-		time.Sleep(3 * time.Hour)
+		time.Sleep(10 * time.Second)
 		for id, story := range w.stories() {
-			for _, e := range story {
-				if e.Type == events.EventProgress && e.Task.QueuePosition != nil && e.Time.After(known) {
-					w.Errorf("%s is told %q", id, e.Message)
+			for _, e := range story[1:] {
+				if left := e.Task.ETA.Sub(e.Time); left < 110*minute || left > 140*minute {
+					w.Errorf("%s is told by %s that it ends in %v", id, e.Type, left)
 				}
 			}
 		}
