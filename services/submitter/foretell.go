@@ -44,7 +44,7 @@ func (s *Service) foretell(ctx context.Context, l *lane) {
 // standsStill reports whether a lane sends nothing, or one task now and then to see whether it can again. No place moves then, and
 // nobody knows when it will.
 func (s *Service) standsStill(l *lane, now time.Time) bool {
-	if s.leave(l) != nil || s.switches.probing(l.Name) || l.tripped() {
+	if s.leave(l) != nil || s.switches.probing(l.Name) {
 		return true
 	}
 	l.mu.Lock()
