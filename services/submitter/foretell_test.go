@@ -108,6 +108,33 @@ func TestPlacesTold(t *testing.T) {
 	})
 }
 
+// TestTellingDelaysNothing: a lane as fast as its slots let it be is as fast while it tells places, and no task loses its try to that.
+func TestTellingDelaysNothing(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		const tasks, takes = 600, 50 * time.Millisecond
+		w.provider.delay = takes / 2
+		w.slow = map[string]time.Duration{"put/submitting": takes / 2, "put/waiting": takes / 2} // after the record was read
+		w.ask("demo", tasks, "")
+		began := time.Now()
+		w.start()
+		time.Sleep(minute)
+		taken := w.provider.taken()
+		if spent := taken[len(taken)-1].at.Sub(began); len(taken) != tasks || spent > tasks/4*takes+time.Second {
+			w.Errorf("%d taken in %v", len(taken), spent)
+		}
+		if n := count(w.told()); n < 20 || n > 60 {
+			w.Errorf("%d places told", n)
+		}
+		for _, c := range taken {
+			task, _, err := w.client.Get(w.Context(), events.Key{Project: "demo", ID: c.task})
+			w.ok(err)
+			if len(task.Attempts) != 1 {
+				w.Errorf("%s took %d attempts", c.task, len(task.Attempts))
+			}
+		}
+	})
+}
+
 // TestFewAreNotTold: tasks that go soon are told nothing.
 func TestFewAreNotTold(t *testing.T) {
 	for _, n := range []int{3, 9} {
