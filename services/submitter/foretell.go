@@ -30,7 +30,7 @@ func (s *Service) foretell(ctx context.Context, l *lane) {
 		if now := time.Now(); !s.standsStill(l, now) {
 			if some := l.some(now); len(some) > 0 {
 				wait = foretellEvery
-				s.tellPlaces(ctx, l, some, now)
+				s.tellPlaces(ctx, l, some)
 			}
 		}
 		select {
@@ -67,8 +67,8 @@ func (s *Service) left(c forecast.Class, p events.Place, now time.Time) *events.
 	return &e
 }
 
-// tellPlaces tells those of some tasks their places who have not been told about the same before.
-func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing, now time.Time) {
+// tellPlaces tells those of some tasks their places who have not been told about the same before, for as long as a look is to the next.
+func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing) {
 	ctx, cancel := context.WithTimeout(ctx, foretellEvery)
 	defer cancel()
 	told := 0
@@ -78,17 +78,15 @@ func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing, now
 			continue
 		}
 		tr := task.Placed{
-			Meta:     task.Meta{At: now.UTC(), By: name},
-			Position: events.QueuePosition{Ours: &p.Ahead, Total: &p.Ahead}, Estimate: s.left(w.class, p, now),
+			Meta: s.meta(), Position: events.QueuePosition{Ours: &p.Ahead, Total: &p.Ahead}, Estimate: s.left(w.class, p, time.Now()),
 		}
 		if !w.told.Outdated(tr) {
 			continue
 		}
 		if _, err := s.book.Apply(ctx, w.key, tr); err != nil {
 			s.log.Debug("a place is not told yet", "task", w.key, "lane", l.Name, "error", err)
-			return
 		}
-		if told++; told == maxTold {
+		if told++; told == maxTold || ctx.Err() != nil {
 			return
 		}
 	}
