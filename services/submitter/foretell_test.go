@@ -122,7 +122,7 @@ func TestTellingDelaysNothing(t *testing.T) {
 		if spent := taken[len(taken)-1].at.Sub(began); len(taken) != tasks || spent > tasks/4*takes+time.Second {
 			w.Errorf("%d taken in %v", len(taken), spent)
 		}
-		if n := count(w.told()); n < 20 || n > 60 {
+		if n := count(w.told()); n < 5 || n > 60 { // the first look may come before the tasks
 			w.Errorf("%d places told", n)
 		}
 		for _, c := range taken {
