@@ -185,7 +185,8 @@ const (
 	PaceStuck     Pace = "stuck"     // slower than 99 of 100, while others end
 )
 
-// QueuePosition is a place in line, 0 being next. A nil part is not known.
+// QueuePosition is a place in line, 0 being next. A nil part is not known. In a stored record and its events ours is what the waiting
+// task was told last; in answers it is as of now.
 type QueuePosition struct {
 	Ours     *int `json:"ours,omitempty"`
 	Provider *int `json:"provider,omitempty"`

@@ -73,9 +73,10 @@ func New(o Options) *Almanac {
 }
 
 // Forecast returns what is known about tasks like t.
-func (a *Almanac) Forecast(t events.Task) *forecast.Forecast {
-	return a.atlas.Forecast(forecast.ClassOf(t))
-}
+func (a *Almanac) Forecast(t events.Task) *forecast.Forecast { return a.Of(forecast.ClassOf(t)) }
+
+// Of returns what is known about a class of tasks.
+func (a *Almanac) Of(c forecast.Class) *forecast.Forecast { return a.atlas.Forecast(c) }
 
 // Learn takes in what a finished task teaches. It does not wait for anything.
 func (a *Almanac) Learn(s forecast.Sample) {

@@ -111,6 +111,8 @@ func (s *step) apply(tr Trigger) {
 		s.intent(tr)
 	case Held:
 		s.held(tr)
+	case Placed:
+		s.placed(tr)
 	case Release:
 		s.release(tr)
 	case Accepted:
@@ -246,6 +248,7 @@ func (s *step) intent(tr Intent) {
 		Outcome: events.AttemptOpen, Charge: events.ChargePossible, CostUSD: tr.HoldUSD, Callback: tr.Callback,
 	})
 	s.t.NotBefore = nil
+	s.outOfLine()
 	s.move(arrowIntend, "")
 }
 
@@ -379,7 +382,7 @@ func (s *step) accepted(tr Accepted) {
 	}
 	switch {
 	case len(s.t.ProviderRef) == 0 && (s.t.Phase != events.PhaseSubmitting || i == len(s.t.Attempts)-1):
-		s.adopt(a, tr.Note)
+		s.adopt(a, tr.Note, tr.Estimate)
 	case !known:
 		// Another attempt is out or at the provider already: two may have been paid for, and the record says so. If the one
 		// that is out comes to nothing, this one is adopted.
@@ -387,8 +390,8 @@ func (s *step) accepted(tr Accepted) {
 	}
 }
 
-// adopt makes an accepted attempt the one that the task lives by.
-func (s *step) adopt(a *events.Attempt, note string) {
+// adopt makes an accepted attempt the one that the task lives by. e is when it will end, nil where nothing is known.
+func (s *step) adopt(a *events.Attempt, note string, e *events.Estimate) {
 	at := s.m.At
 	s.t.ProviderRef, s.t.ProviderID, s.t.SubmittedAt = a.Ref, a.ProviderID, &at
 	s.t.NotBefore = nil
@@ -403,9 +406,13 @@ func (s *step) adopt(a *events.Attempt, note string) {
 		return
 	}
 	s.notCounted(a)
+	s.outOfLine()
 	s.move(arrowAccepted, firstOf(note, "accepted as "+a.ProviderID))
-	if s.t.Cancel != nil {
+	switch {
+	case s.t.Cancel != nil:
 		s.move(arrowCancel, s.t.Cancel.Reason)
+	case e != nil:
+		e.Fill(&s.t, s.m.At)
 	}
 }
 
@@ -415,7 +422,7 @@ func (s *step) adoptEarlier() bool {
 	if i < 0 || len(s.t.ProviderRef) > 0 {
 		return false
 	}
-	s.adopt(&s.t.Attempts[i], "")
+	s.adopt(&s.t.Attempts[i], "", nil)
 	return true
 }
 

@@ -19,6 +19,7 @@ const (
 	arrowAccept        = "accept"
 	arrowIntend        = "intend"
 	arrowHeld          = "held"
+	arrowPlaced        = "placed"
 	arrowRelease       = "release"
 	arrowAccepted      = "accepted"
 	arrowLateAccepted  = "late_accepted"
@@ -84,6 +85,7 @@ func Arrows() []Arrow {
 
 		{arrowIntend, []events.Phase{waiting}, submitting, ""},
 		{arrowHeld, []events.Phase{waiting}, "", events.EventProgress},
+		{arrowPlaced, []events.Phase{waiting}, "", events.EventProgress},
 		{arrowRelease, unknown, waiting, ""},
 		{arrowAccepted, open, queued, events.EventSubmitted},
 		{arrowLateAccepted, []events.Phase{done}, "", ""},

@@ -158,6 +158,7 @@ func (s *step) held(tr Held) {
 	}
 	until := tr.Until
 	s.t.NotBefore = &until
+	s.noEstimate()
 	s.move(arrowHeld, tr.Reason)
 }
 

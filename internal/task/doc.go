@@ -37,8 +37,13 @@
 //     that it did not counts only from the owner of the attempt.
 //   - A submit that nobody reports on becomes in_doubt, never waiting.
 //   - A look that fails, an unknown word, a first "not found" never end a task.
+//   - What a task is told of its place and its end is for people. No other step depends on it, save that a task held for the same
+//     reason as before is told so again if it was told a place in between.
 //
 // # What happens when
+//
+// A task that waits is told its place and its end whenever these have moved so far that a person would notice (placed, not in the
+// picture: it leads back to waiting). It is forgotten when the task is sent.
 //
 // A deadline that passes while a task waits ends it. At the provider it asks for a cancel first, gives the provider
 // CancelGrace to say how the task ended, then fails it as deadline_exceeded and goes on watching for LateWatch. In doubt,

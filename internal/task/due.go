@@ -331,11 +331,19 @@ func (s *step) publish(c Change) []events.Event {
 	return append(once, repeated...)
 }
 
-// trim bounds what a record keeps. Steps that events derive from stay, others go first, oldest first.
+// trim bounds what a record keeps, the oldest going first: places in line that were told, then steps that no event derives from, then
+// progress.
 func trim(t *events.Task) {
 	for len(t.Transitions) > events.MaxTransitions {
-		i := slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.Event == "" })
-		if i < 0 || i >= len(t.Transitions)-events.MaxTransitions/2 {
+		last := len(t.Transitions) - 1
+		i := slices.IndexFunc(t.Transitions[:last], func(tr events.Transition) bool { return tr.Name == arrowPlaced })
+		if i < 0 {
+			i = slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.Event == "" })
+			if i >= len(t.Transitions)-events.MaxTransitions/2 {
+				i = -1
+			}
+		}
+		if i < 0 {
 			i = slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.Event == events.EventProgress })
 		}
 		if i < 0 {

@@ -29,9 +29,11 @@ var paces = []events.Pace{events.PaceNormal, events.PaceSlow, events.PaceCongest
 
 // world applies triggers in any order, repeats them and leaves them out, as crashes, redeliveries and lost messages do.
 type world struct {
-	t        *rapid.T
-	now      time.Time
-	record   *events.Task
+	t      *rapid.T
+	now    time.Time
+	record *events.Task
+	// untold is the record as it would be if nobody had told it a place.
+	untold   *events.Task
 	request  events.Task
 	posts    []post
 	terminal events.Status
@@ -43,6 +45,9 @@ func (w *world) meta() task.Meta { return task.Meta{At: w.now, By: "test"} }
 // apply takes a step and checks everything that must hold after any step.
 func (w *world) apply(tr task.Trigger) task.Change {
 	c, err := task.Apply(w.record, tr)
+	if _, placed := tr.(task.Placed); !placed {
+		w.compare(tr, c, err)
+	}
 	if errors.Is(err, task.ErrNotApplicable) {
 		return c
 	}
@@ -67,6 +72,39 @@ func (w *world) apply(tr task.Trigger) task.Change {
 	return c
 }
 
+// compare takes a step of the record that was told no place, and fails the test if that makes a difference.
+func (w *world) compare(tr task.Trigger, told task.Change, toldErr error) {
+	untold, err := task.Apply(w.untold, tr)
+	if fmt.Sprint(err) != fmt.Sprint(toldErr) || untold.Written != told.Written || untold.Effects != told.Effects || untold.Announced != told.Announced {
+		w.t.Fatalf("%T on a task that was told its place: written %t, %v; else %t, %v", tr, told.Written, toldErr, untold.Written, err)
+	}
+	if !slices.Equal(types(untold.Events), types(told.Events)) {
+		w.t.Fatalf("%T on a task that was told its place: events %v; else %v", tr, types(told.Events), types(untold.Events))
+	}
+	if a, b := withoutPlace(told.Task), withoutPlace(untold.Task); !reflect.DeepEqual(a, b) {
+		w.t.Fatalf("%T on a task that was told its place: %+v; else %+v", tr, a, b)
+	}
+	if err == nil {
+		w.untold = &untold.Task
+	}
+}
+
+// withoutPlace is a record without all that a step that tells a place may leave in it.
+func withoutPlace(t events.Task) events.Task {
+	t.Version = 0
+	if t.Phase == events.PhaseWaiting {
+		t.QueuePosition, t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = nil, nil, nil, nil, nil
+	}
+	if len(t.Transitions) == events.MaxTransitions {
+		t.Transitions = nil // one more or less of them is lost
+	}
+	t.Transitions = slices.DeleteFunc(slices.Clone(t.Transitions), func(tr events.Transition) bool { return tr.Name == "placed" })
+	for i := range t.Transitions {
+		t.Transitions[i].Version = 0
+	}
+	return t
+}
+
 func (w *world) check(c task.Change) {
 	t := c.Task
 	arrows := task.Arrows()
@@ -78,6 +116,18 @@ func (w *world) check(c task.Change) {
 	}
 	if len(t.Transitions) > events.MaxTransitions || len(t.Logs) > events.MaxLogs {
 		w.t.Fatalf("the record grows without bound: %d transitions, %d logs", len(t.Transitions), len(t.Logs))
+	}
+	for i, step := range t.Transitions[1:] {
+		if step.Name == "placed" && t.Transitions[i].Name == step.Name {
+			w.t.Fatalf("two places that were told in a row are kept: versions %d and %d", t.Transitions[i].Version, step.Version)
+		}
+	}
+	if p := t.QueuePosition; p != nil && p.Ours != nil && t.Phase != events.PhaseWaiting {
+		w.t.Fatalf("place %d in our line in phase %s", *p.Ours, t.Phase)
+	}
+	foretold := t.ETA != nil || t.EstimatedWaitS != nil || t.ETAEarliest != nil || t.ETALatest != nil
+	if foretold && t.Phase != events.PhaseWaiting && !task.Wants(t).Watch {
+		w.t.Fatalf("in phase %s its end is foretold", t.Phase)
 	}
 	if w.terminal != "" && t.Status != w.terminal {
 		w.t.Fatalf("left the terminal status %s for %s", w.terminal, t.Status)
@@ -133,6 +183,28 @@ func TestAnyOrder(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"time passes": func(rt *rapid.T) {
 				w.now = w.now.Add(time.Duration(rapid.Int64Range(1, int64(90*time.Minute)).Draw(rt, "by")))
+			},
+			"placed": func(rt *rapid.T) {
+				tr := task.Placed{Meta: w.meta(), Position: events.QueuePosition{Ours: ptr(rapid.IntRange(-1, 40).Draw(rt, "place"))}}
+				if rapid.Bool().Draw(rt, "foretold") {
+					left := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "left"))
+					tr.Estimate = &events.Estimate{Left: left, Latest: 2 * left}
+				}
+				before := *w.record
+				c := w.apply(tr)
+				if c.Written && before.Phase != events.PhaseWaiting {
+					rt.Fatalf("a place in line was told in phase %s", before.Phase)
+				}
+				if c.Written != (before.Phase == events.PhaseWaiting && (before.NotBefore == nil || !w.now.Before(*before.NotBefore)) &&
+					task.ToldOf(before).Outdated(tr)) {
+					rt.Fatalf("written %t, although who tells it sees that differently", c.Written)
+				}
+				if !reflect.DeepEqual(withoutPlace(before), withoutPlace(c.Task)) {
+					rt.Fatalf("more than the place has changed: %+v after %+v", c.Task, before)
+				}
+				if c := w.apply(tr); c.Written {
+					rt.Fatalf("the same place was told twice")
+				}
 			},
 			"accept again": func(*rapid.T) { w.apply(task.Accept{Meta: w.meta(), Task: w.request}) },
 			"intent": func(rt *rapid.T) {

@@ -91,6 +91,15 @@ func foretold(tr task.Observed, p events.Pace) task.Observed {
 	return tr
 }
 
+// place tells a task that waits how many go before it, with the time that is left if that is known.
+func place(d time.Duration, ours int, left ...time.Duration) task.Placed {
+	tr := task.Placed{Meta: at(d), Position: events.QueuePosition{Ours: &ours, Total: &ours}}
+	for _, l := range left {
+		tr.Estimate = &events.Estimate{Left: l, Earliest: l / 2, Latest: 2 * l}
+	}
+	return tr
+}
+
 // phases returns a record in each phase.
 func phases(tb testing.TB) map[string]events.Task {
 	park := task.Due{Meta: at(2 * horizon), Horizon: horizon}
@@ -132,9 +141,15 @@ func triggers() []struct {
 		{"intent", task.Intent{Meta: at(soon), Owner: "you", NotAfter: t0.Add(3 * time.Minute)}},
 		{"intent, late", task.Intent{Meta: at(late), Owner: "you", NotAfter: t0.Add(3 * time.Hour)}},
 		{"held", task.Held{Meta: at(soon), Reason: "the budget is used up", Until: t0.Add(time.Hour)}},
+		{"placed", place(soon, 12)},
+		{"placed, foretold", place(soon, 12, time.Minute)},
+		{"placed nowhere", place(soon, -1)},
 		{"release by owner", task.Release{Meta: at(soon), Owner: "me", Reason: "vetoed"}},
 		{"release by other", task.Release{Meta: at(soon), Owner: "you", Reason: "vetoed"}},
 		{"accepted", task.Accepted{Meta: at(soon), Attempt: 1, Ref: ref, ID: "r1", Source: "hook"}},
+		{"accepted, foretold", task.Accepted{
+			Meta: at(soon), Attempt: 1, Ref: ref, ID: "r1", Source: "reply", Estimate: &events.Estimate{Left: time.Minute},
+		}},
 		{"accepted, other id", task.Accepted{Meta: at(soon), Attempt: 1, Ref: json.RawMessage(`{"request_id":"r2"}`), ID: "r2", Source: "hook"}},
 		{"accepted, unknown attempt", task.Accepted{Meta: at(soon), Attempt: 7, Ref: ref, ID: "r1", Source: "hook"}},
 		{"refused invalid by owner", task.Refused{Meta: at(soon), Owner: "me", Err: fault(events.KindInvalid, "422")}},

@@ -47,6 +47,16 @@ type Held struct {
 	Until  time.Time
 }
 
+// Placed says where a waiting task stands in line. It is for people: it changes what they are told, and only if that has moved (see
+// Told), never what is done with the task.
+type Placed struct {
+	Meta
+	// Position has the places that are known; without Ours, or with one below 0, nothing is told.
+	Position events.QueuePosition
+	// Estimate is when the task will end as seen from there; nil where nobody knows.
+	Estimate *events.Estimate
+}
+
 // Release says that the owner of an attempt knows that its request was not sent.
 type Release struct {
 	Meta
@@ -67,6 +77,8 @@ type Accepted struct {
 	// Source is where the evidence comes from: reply, hook, list, journal or person.
 	Source string
 	Note   string
+	// Estimate is when the task will end, learned from others like it; nil where nothing is known.
+	Estimate *events.Estimate
 }
 
 // Refused says that the provider refused the paid request. Only the owner of the attempt may bring it.

@@ -76,6 +76,7 @@ func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) err
 	var teller sync.WaitGroup
 	defer teller.Wait()
 	teller.Go(func() { s.tell(term, l, lease, m) })
+	teller.Go(func() { s.foretell(term, l) })
 	for {
 		select {
 		case <-term.Done():
@@ -226,7 +227,7 @@ func (s *Service) send(ctx context.Context, l *lane, lease *bus.Lease, key event
 	if err := s.o.Journal.Answer(owner, answer); err != nil {
 		log.Error("the answer to a paid request is not in the journal", "outcome", answer.Outcome, "provider_id", answer.ID, "error", err)
 	}
-	settled := orElse(s.settle(ctx, e, answer), &intended)
+	settled := orElse(s.record(ctx, e, s.submitted(s.trigger(e, answer), intended)), &intended)
 	s.settleHold(ctx, hold, answer)
 	return settled, time.Time{}
 }

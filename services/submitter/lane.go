@@ -92,20 +92,20 @@ func (l *lane) family(s *standing) *family { return l.families[l.limits.Family(s
 // see takes in a record, nil if it is gone. One that is older than what is known changes nothing. The generation is the watch that
 // has shown it, 0 for none.
 func (l *lane) see(k events.Key, t *events.Task, generation uint64, now time.Time) {
+	s := newStanding(t) // it reads the input, for which nobody should wait
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.put(k, t, generation, now)
+	l.put(k, s, generation, now)
 }
 
-func (l *lane) put(k events.Key, t *events.Task, generation uint64, now time.Time) {
+// put is see, of a record that was read. The lock is held.
+func (l *lane) put(k events.Key, s *standing, generation uint64, now time.Time) {
 	old := l.tasks[k]
-	var s *standing
 	switch {
-	case t != nil && old != nil && t.Version < old.version:
+	case s != nil && old != nil && s.version < old.version:
 		old.generation = max(old.generation, generation)
 		return
-	case t != nil:
-		s = newStanding(t)
+	case s != nil:
 		s.generation = generation
 		if old != nil {
 			s.reserved, s.turn = old.reserved, old.turn
@@ -255,11 +255,12 @@ func (l *lane) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
 // finish ends the reservation of a task. t is its record as far as it is known now, nil if it is not. One that still waits goes back
 // in line, held back to notBefore.
 func (l *lane) finish(k events.Key, t *events.Task, notBefore, now time.Time) {
+	fresh := newStanding(t)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sending--
-	if t != nil {
-		l.put(k, t, 0, now)
+	if fresh != nil {
+		l.put(k, fresh, 0, now)
 	}
 	old := l.tasks[k]
 	if old == nil {

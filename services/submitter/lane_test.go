@@ -237,3 +237,39 @@ func TestLaneReach(t *testing.T) {
 		waits(time.Second)
 	})
 }
+
+// TestSome: a look at who may be told a place is at a bounded number of tasks, whatever the number of families, and at none of a
+// line so short that its tasks go soon.
+func TestSome(t *testing.T) {
+	l := newLane(Lane{Name: "fal", InFlight: 10, Defaults: map[string]events.ModelLimits{
+		events.AnyModel: {Requests: 1}, "a": {Requests: 1}, "b": {Requests: 1}, "short": {Requests: 1},
+	}}, slog.New(slog.DiscardHandler))
+	for model, n := range map[string]int{"a": 300, "b": 300, "short": 20} {
+		for i := range n {
+			k := events.Key{Project: "p", ID: fmt.Sprint(model, i)}
+			l.see(k, &events.Task{ID: k.ID, Project: k.Project, Model: model, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon}, 0, noon)
+		}
+	}
+	if n := l.leastTold(); n != 20 {
+		t.Errorf("places from %d on are told, with 10 slots", n)
+	}
+	if n := emptyLane().leastTold(); n != 8 {
+		t.Errorf("places from %d on are told, with 1 slot", n)
+	}
+	seen := map[events.Key]bool{}
+	for range 200 {
+		some := l.some(noon)
+		if len(some) != maxLooks {
+			t.Fatalf("%d tasks are looked at", len(some))
+		}
+		for _, s := range some {
+			seen[s.key] = true
+			if s.model == "short" {
+				t.Fatalf("%s goes soon", s.key)
+			}
+		}
+	}
+	if len(seen) != 600 {
+		t.Errorf("of 600 tasks %d are ever looked at", len(seen))
+	}
+}

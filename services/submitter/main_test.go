@@ -47,6 +47,8 @@ type world struct {
 	book     *record.Book
 	// dial, where set, connects to the provider.
 	dial func() (net.Conn, error)
+	// slow is how long the submitters take at failpoints of the bus; it is set before they start.
+	slow map[string]time.Duration
 	// ids counts the requests, ended the tasks that the test has ended.
 	ids   int
 	ended atomic.Int64
@@ -120,7 +122,7 @@ func (w *world) start() *replica {
 func (r *replica) restart() {
 	r.w.Helper()
 	var b *bus.Bus
-	r.nc, b = r.w.connect(func(string) failpoint.Outcome { return failpoint.Outcome{Pause: r.pause()} })
+	r.nc, b = r.w.connect(func(point string) failpoint.Outcome { return failpoint.Outcome{Pause: r.pause() + r.w.slow[point]} })
 	var err error
 	r.journal, err = journal.Open(r.dir, r.w.log, func(point string) failpoint.Outcome {
 		if point == "journal.gate" {

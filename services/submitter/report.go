@@ -26,7 +26,12 @@ const (
 // settle brings an outcome to its record, and tells the journal when it is there. It returns the record as it then is, nil if that is
 // not known.
 func (s *Service) settle(ctx context.Context, e journal.Entry, a journal.Answer) *events.Task {
-	t, ok := s.report(ctx, e.Key(), s.trigger(e, a))
+	return s.record(ctx, e, s.trigger(e, a))
+}
+
+// record is settle for an outcome as the machine takes it.
+func (s *Service) record(ctx context.Context, e journal.Entry, tr task.Trigger) *events.Task {
+	t, ok := s.report(ctx, e.Key(), tr)
 	if !ok {
 		return nil // it stays in the journal, for the next start
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/forecast"
 	"reelay/internal/task"
 )
 
@@ -31,6 +32,9 @@ type standing struct {
 	requests []request
 	// generation is the watch that has seen the record last.
 	generation uint64
+	// told is what a waiting task was told last of its place, class by what its end is foretold.
+	told  task.Told
+	class forecast.Class
 }
 
 // A turn is when a task was taken out of line to be sent, and when another of its family had been before it.
@@ -50,11 +54,17 @@ type slot struct {
 	attempt int
 }
 
-// newStanding reads a record.
+// newStanding reads a record; nil of none.
 func newStanding(t *events.Task) *standing {
+	if t == nil {
+		return nil
+	}
 	s := &standing{
 		key: t.Key(), version: t.Version, model: t.Model, priority: t.Priority, created: t.CreatedAt,
 		waiting: t.Phase == events.PhaseWaiting, atProvider: isInFlight(t),
+	}
+	if s.waiting {
+		s.told, s.class = task.ToldOf(*t), forecast.ClassOf(*t)
 	}
 	if t.NotBefore != nil {
 		s.notBefore = *t.NotBefore

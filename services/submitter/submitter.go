@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/almanac"
 	"reelay/internal/budget"
 	"reelay/internal/bus"
 	"reelay/internal/journal"
@@ -118,6 +119,7 @@ type Service struct {
 	book     *record.Book
 	poster   *paid.Poster
 	budget   *budget.Budget
+	almanac  *almanac.Almanac
 	lanes    map[string]*lane
 	metrics  metrics
 	switches *switches
@@ -142,6 +144,7 @@ func New(o Options) (*Service, error) {
 		metrics: newMetrics(o.Registerer),
 	}
 	s.book = record.New(o.Bus, s.log, o.Registerer)
+	s.almanac = almanac.New(almanac.Options{Store: o.Bus, Log: s.log}) // it learns nothing here
 	s.budget = budget.New(o.Bus, s.log, o.Registerer)
 	for _, l := range o.Lanes {
 		if l.InFlight == 0 {
@@ -174,6 +177,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.recover(ctx)
 	g.Add(func() error { return s.followSwitches(ctx) }, interrupt)
 	g.Add(func() error { return s.budget.Follow(ctx) }, interrupt)
+	g.Add(func() error { return s.almanac.Run(ctx) }, interrupt)
 	g.Add(func() error { return s.follow(ctx) }, interrupt)
 	for _, l := range s.lanes {
 		g.Add(func() error { return s.dispatch(ctx, l) }, interrupt)

@@ -12,18 +12,21 @@ import (
 // ErrNotInModel says that a record tells of steps that the machine cannot have taken.
 var ErrNotInModel = errors.New("the record's transitions are not a path of the model")
 
-// The arrows that Replay knows by name: they speak of an attempt that is new to the record.
+// The arrows that Replay knows by name. All but the last speak of an attempt that is new to the record.
 const (
 	arrowIntend       = "intend"
 	arrowAccepted     = "accepted"
 	arrowLateAccepted = "late_accepted"
 	arrowDoubleAccept = "double_accept"
+	// arrowPlaced takes the place of others of its name right before it.
+	arrowPlaced = "placed"
 )
 
 // Replay accepts the transitions of a record that the machine can have written, and answers anything else with
 // ErrNotInModel: an unknown arrow, one taken from or to a wrong phase, steps that do not follow on each other, versions that
 // skip or run backwards, an attempt that no intent opened, a second end, a way out of an end, an event that is not its arrow's.
-// A record that holds events.MaxTransitions steps has lost older ones: between those it kept, anything may be missing.
+// Of steps in a row that tell a place only the newest is kept, so versions may be missing before it. A record that holds
+// events.MaxTransitions steps has lost older ones: between those it kept, anything may be missing.
 func Replay(transitions []events.Transition) error {
 	if len(transitions) > events.MaxTransitions {
 		return fmt.Errorf("%w: %d transitions, more than %d", ErrNotInModel, len(transitions), events.MaxTransitions)
@@ -70,7 +73,7 @@ func (r *replay) step(a task.Arrow, tr events.Transition) error {
 		return errors.New("a second end")
 	case tr.From == "" && r.version != 0:
 		return errors.New("a second creation")
-	case tr.Version == 0 || tr.Version < r.version, !r.trimmed && tr.Version > r.version+1:
+	case tr.Version == 0 || tr.Version < r.version, !r.trimmed && tr.Version > r.version+1 && tr.Name != arrowPlaced:
 		return fmt.Errorf("it follows version %d", r.version)
 	case !r.trimmed && tr.From != r.phase:
 		return fmt.Errorf("the phase was %q", r.phase)

@@ -1,0 +1,115 @@
+package submitter
+
+import (
+	"context"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/forecast"
+	"reelay/internal/task"
+)
+
+const (
+	// At most maxTold tasks of a lane are told their place each foretellEvery, and at most maxLooks looked at, whichever these are: of
+	// any number of tasks all have their turn, and the lane is never locked for long.
+	foretellEvery = time.Second
+	maxTold       = 5
+	maxLooks      = 100
+	// foretellIdle is how soon a lane looks again that has no task to tell.
+	foretellIdle = 5 * time.Second
+	// leastPlace is how near the head tasks are not told any more, and neither are those nearer than two sends of each slot of the
+	// lane. They go soon; and a write then could take the compare-and-set from an intent, which would hold the task back.
+	leastPlace = 8
+)
+
+// foretell tells the waiting tasks of a lane their places, and when they will end, until ctx ends. It delays no send, and what cannot
+// be told now is told later.
+func (s *Service) foretell(ctx context.Context, l *lane) {
+	for {
+		wait := foretellIdle
+		// While something keeps the whole lane no place moves, and nobody knows when it will.
+		if now := time.Now(); s.keeps(l, now) == nil {
+			if some := l.some(now); len(some) > 0 {
+				wait = foretellEvery
+				s.tellPlaces(ctx, l, some)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// left says when a task of a class will end that stands there; nil where nothing can be said.
+func (s *Service) left(c forecast.Class, p events.Place, now time.Time) *events.Estimate {
+	e, ok := s.almanac.Of(c).Estimate(events.Task{Phase: events.PhaseWaiting}, now, p)
+	if !ok {
+		return nil
+	}
+	return &e
+}
+
+// tellPlaces tells those of some tasks their places who have not been told about the same before, for as long as a look is to the next.
+func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing) {
+	ctx, cancel := context.WithTimeout(ctx, foretellEvery)
+	defer cancel()
+	told, o := 0, l.outlook(nil, time.Now())
+	for _, w := range some {
+		p, ok := o.place(w.key)
+		if !ok || p.Ahead < l.leastTold() || p.Hold != nil && !p.Hold.Reason.Ends() { // also if it is being sent: its place is 0
+			continue
+		}
+		tr := task.Placed{
+			Meta: s.meta(), Position: events.QueuePosition{Ours: &p.Ahead, Total: &p.Ahead}, Estimate: s.left(w.class, p, time.Now()),
+		}
+		if !w.told.Outdated(tr) {
+			continue
+		}
+		if _, err := s.book.Apply(ctx, w.key, tr); err != nil {
+			s.log.Debug("a place is not told yet", "task", w.key, "lane", l.Name, "error", err)
+		}
+		if told++; told == maxTold || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// leastTold is the place nearest to the head that is told.
+func (l *lane) leastTold() int { return max(leastPlace, 2*cap(l.slots)) }
+
+// some looks at up to maxLooks tasks of the families in which there are places to tell, others each time, and returns those of which no
+// project is held back. Of what is returned key, told and class may be read: they never change.
+func (l *lane) some(now time.Time) []*standing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var some []*standing
+	looks := maxLooks
+	for _, f := range l.families {
+		if f.queue.Len() <= l.leastTold() {
+			continue
+		}
+		keys := f.queue.Some(looks)
+		looks -= len(keys)
+		for _, k := range keys {
+			if !f.projects[k.Project].held.After(now) {
+				some = append(some, l.tasks[k])
+			}
+		}
+	}
+	return some
+}
+
+// submitted adds to an acceptance when the task will end, as it is expected then; t is its record as the request was sent.
+func (s *Service) submitted(tr task.Trigger, t events.Task) task.Trigger {
+	a, ok := tr.(task.Accepted)
+	if !ok {
+		return tr
+	}
+	t.Phase, t.SubmittedAt = events.PhaseProviderQueued, &a.At
+	if e, ok := s.almanac.Forecast(t).Estimate(t, a.At, events.Place{}); ok {
+		a.Estimate = &e
+	}
+	return a
+}
