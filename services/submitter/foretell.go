@@ -15,7 +15,7 @@ const (
 	foretellEvery = time.Second
 	maxTold       = 5
 	maxLooks      = 100
-	// foretellIdle is how soon a lane looks again that has no task to tell.
+	// foretellIdle is how soon a lane looks again in which nobody was to be told.
 	foretellIdle = 5 * time.Second
 	// leastPlace is how near the head tasks are not told any more, and neither are those nearer than two sends of each slot of the
 	// lane. They go soon; and a write then could take the compare-and-set from an intent, which would hold the task back.
@@ -29,9 +29,8 @@ func (s *Service) foretell(ctx context.Context, l *lane) {
 		wait := foretellIdle
 		// While something keeps the whole lane no place moves, and nobody knows when it will.
 		if now := time.Now(); s.keeps(l, now) == nil {
-			if some := l.some(now); len(some) > 0 {
+			if s.tellPlaces(ctx, l, l.some(now)) > 0 {
 				wait = foretellEvery
-				s.tellPlaces(ctx, l, some)
 			}
 		}
 		select {
@@ -51,11 +50,12 @@ func (s *Service) left(c forecast.Class, p events.Place, now time.Time) *events.
 	return &e
 }
 
-// tellPlaces tells those of some tasks their places who have not been told about the same before, for as long as a look is to the next.
-func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing) {
+// tellPlaces tells those of some tasks their places who have not been told about the same before, for as long as a look is to the next, and
+// returns how many.
+func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing) (told int) {
 	ctx, cancel := context.WithTimeout(ctx, foretellEvery)
 	defer cancel()
-	told, o := 0, l.outlook(nil, time.Now())
+	o := l.outlook(nil, time.Now())
 	for _, w := range some {
 		p, ok := o.place(w.key)
 		if !ok || p.Ahead < l.leastTold() || p.Hold != nil && !p.Hold.Reason.Ends() { // also if it is being sent: its place is 0
@@ -71,9 +71,10 @@ func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing) {
 			s.log.Debug("a place is not told yet", "task", w.key, "lane", l.Name, "error", err)
 		}
 		if told++; told == maxTold || ctx.Err() != nil {
-			return
+			break
 		}
 	}
+	return told
 }
 
 // leastTold is the place nearest to the head that is told.
