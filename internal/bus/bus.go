@@ -108,7 +108,9 @@ func (b *Bus) lay(ctx context.Context, replicas int) error {
 	bucket := func(name string, to *jetstream.KeyValue, open func(context.Context, int) (jetstream.KeyValue, error)) {
 		beds = append(beds, bed{"bucket " + name, func(ctx context.Context) (err error) { *to, err = open(ctx, replicas); return err }})
 	}
-	bucket(events.TaskBucket, &b.kv, func(ctx context.Context, _ int) (jetstream.KeyValue, error) { return b.js.KeyValue(ctx, events.TaskBucket) })
+	bucket(events.TaskBucket, &b.kv, func(ctx context.Context, _ int) (jetstream.KeyValue, error) {
+		return b.js.KeyValue(ctx, events.TaskBucket)
+	})
 	beds = append(beds, bed{"bucket " + events.ObjectBucket, func(ctx context.Context) (err error) { b.objects, err = b.openObjects(ctx, replicas); return err }})
 	bucket(LaneBucket, &b.lanes, b.openLanes)
 	bucket(HealthBucket, &b.health, b.openHealth)
