@@ -200,7 +200,7 @@ func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) [
 	if dead {
 		state.level, state.todo = levelWarn, "see what they are: reelay dead ls"
 	}
-	checks := []check{state}
+	checks := append([]check{state}, checkReplicas(info)...)
 	listCtx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	var durables []string
@@ -220,6 +220,30 @@ func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) [
 	} {
 		if need.Stream == s.Name && !slices.Contains(durables, need.Durable) {
 			checks = append(checks, check{levelFail, "consumer " + need.Durable, "is missing (" + need.Description + ")", "start that service"})
+		}
+	}
+	return checks
+}
+
+// checkReplicas says what a stream lacks in a cluster; nothing of a single server.
+func checkReplicas(info *jetstream.StreamInfo) []check {
+	if info.Cluster == nil || info.Cluster.Name == "" {
+		return nil
+	}
+	about := "replicas of " + info.Config.Name
+	if info.Config.Replicas == 1 {
+		return []check{{
+			levelWarn, about, "kept by one server of the cluster, and stands still when that one does",
+			"nats stream edit " + info.Config.Name + " --replicas 3; give every service REELAY_REPLICAS=3, for the first one makes the streams",
+		}}
+	}
+	var checks []check
+	for _, r := range info.Cluster.Replicas {
+		switch {
+		case r.Offline:
+			checks = append(checks, check{levelWarn, about, r.Name + " is offline", "start that server"})
+		case !r.Current:
+			checks = append(checks, check{levelWarn, about, fmt.Sprintf("%s lags behind by %d", r.Name, r.Lag), ""})
 		}
 	}
 	return checks

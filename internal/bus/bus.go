@@ -185,6 +185,10 @@ func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) erro
 	if err != nil {
 		return err
 	}
+	if n := old.CachedInfo().Config.Replicas; n < replicas {
+		b.log.Warn("a stream has fewer replicas than were asked for, and keeps them until a person changes that",
+			"stream", s.Name, "replicas", n, "wanted", replicas)
+	}
 	wanted := configure(old.CachedInfo().Config, s)
 	if reflect.DeepEqual(wanted, old.CachedInfo().Config) {
 		return nil

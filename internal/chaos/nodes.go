@@ -70,7 +70,7 @@ func (c *cluster) startNodes(run func(name, command string, args ...string)) {
 		c.nodes = append(c.nodes, node{freeAddress(c.t), freeAddress(c.t)})
 		routes = append(routes, freeAddress(c.t))
 	}
-	sync := "2m"
+	sync := `"2m"`
 	if c.o.Sync == "always" {
 		sync = "always"
 	}
