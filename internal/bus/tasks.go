@@ -21,6 +21,9 @@ const (
 	// every message that cannot be written.
 	codeStoreFailed    = 10077
 	textPerSubjectFull = "maximum messages per subject"
+
+	// twinWait is when an event is published again whose twin is on its way.
+	twinWait = 20 * time.Millisecond
 )
 
 // Get reads a record and its revision, as the leader of the stream has it. It fails with ErrNotFound or ErrUnreadable. The answer
@@ -96,8 +99,28 @@ func isConflict(err error) bool {
 		(api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSequenceConstant)
 }
 
-// isStored reports whether an event that is stored once was refused because it stands there. Not if it only is on its way
-// (10164): a leader that is lost now takes it along.
+// settle publishes an event that is stored once, and was refused, until it stands there. A cluster refuses it as well (10164) while
+// a twin is on its way, of a poller who has seen the same; but a leader that is lost now takes the twin along.
+func (b *Bus) settle(ctx context.Context, e events.Event, err error) error {
+	for isConflict(err) && !isStored(err) {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(twinWait):
+		}
+		msg, opts, encodeErr := eventMessage(e)
+		if encodeErr != nil {
+			return encodeErr
+		}
+		_, err = b.js.PublishMsg(ctx, msg, opts...)
+	}
+	if isStored(err) {
+		return nil
+	}
+	return err
+}
+
+// isStored reports whether an event that is stored once was refused because it stands there.
 func isStored(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence
@@ -185,7 +208,7 @@ func (b *Bus) publish(ctx context.Context, all []events.Event) error {
 		select {
 		case <-ack.Ok():
 		case err := <-ack.Err():
-			if !isStored(err) {
+			if err := b.settle(ctx, all[i], err); err != nil {
 				return fmt.Errorf("event %s: %w", all[i].Subject(), err)
 			}
 		case <-ctx.Done():
