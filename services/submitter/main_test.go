@@ -47,6 +47,8 @@ type world struct {
 	book     *record.Book
 	// dial, where set, connects to the provider.
 	dial func() (net.Conn, error)
+	// lose, where set, says which writes of the submitters are lost.
+	lose func(point string) bool
 	// ids counts the requests, ended the tasks that the test has ended.
 	ids   int
 	ended atomic.Int64
@@ -120,7 +122,9 @@ func (w *world) start() *replica {
 func (r *replica) restart() {
 	r.w.Helper()
 	var b *bus.Bus
-	r.nc, b = r.w.connect(func(string) failpoint.Outcome { return failpoint.Outcome{Pause: r.pause()} })
+	r.nc, b = r.w.connect(func(point string) failpoint.Outcome {
+		return failpoint.Outcome{Pause: r.pause(), Lose: r.w.lose != nil && r.w.lose(point)}
+	})
 	var err error
 	r.journal, err = journal.Open(r.dir, r.w.log, func(point string) failpoint.Outcome {
 		if point == "journal.gate" {
