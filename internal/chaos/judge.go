@@ -185,6 +185,9 @@ func judgeStory(t events.Task, story []events.Event, breach func(string, ...any)
 	for _, e := range story {
 		count[e.Type]++
 		switch {
+		case e.Type == events.EventRejected && e.Error != nil && e.Error.Code == events.CodeNotFound:
+			breach("story: %s: a command was refused as one for nobody", t.Key())
+			continue
 		case e.Type == events.EventRejected:
 			continue // of a command or a second request, at any time
 		case ended && e.Type != events.EventLateResult && e.Type != events.EventProgress:
