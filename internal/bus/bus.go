@@ -111,7 +111,10 @@ func (b *Bus) lay(ctx context.Context, replicas int) error {
 	bucket(events.TaskBucket, &b.kv, func(ctx context.Context, _ int) (jetstream.KeyValue, error) {
 		return b.js.KeyValue(ctx, events.TaskBucket)
 	})
-	beds = append(beds, bed{"bucket " + events.ObjectBucket, func(ctx context.Context) (err error) { b.objects, err = b.openObjects(ctx, replicas); return err }})
+	beds = append(beds, bed{"bucket " + events.ObjectBucket, func(ctx context.Context) (err error) {
+		b.objects, err = b.openObjects(ctx, replicas)
+		return err
+	}})
 	bucket(LaneBucket, &b.lanes, b.openLanes)
 	bucket(HealthBucket, &b.health, b.openHealth)
 	bucket(ForecastBucket, &b.forecasts, b.openForecasts)

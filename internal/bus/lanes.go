@@ -90,8 +90,8 @@ func (e *PausedError) Error() string {
 // Is matches ErrPaused.
 func (e *PausedError) Is(target error) bool { return target == ErrPaused }
 
-// CheckLane asks the leader of the stream, not a cache, whether a lane may send nothing. It fails with a *PausedError, or with another error if
-// the broker did not answer.
+// CheckLane asks the leader of the stream, not a cache, whether a lane may send nothing. It fails with a *PausedError, or with
+// another error if the broker did not answer.
 func (b *Bus) CheckLane(ctx context.Context, lane string) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()

@@ -63,8 +63,8 @@ func leaderless(err error) bool {
 		errors.As(err, &api) && api.ErrorCode == codeNoLeader
 }
 
-// newest returns the newest message on a subject, which may be a wildcard, as the leader of its stream has it; the zero cell where
-// there is none. The client's own reads may be answered by any replica, one that lags behind or stands still among them; and much
+// newest returns the newest message on a subject, which may be a wildcard, as the leader of its stream has it; the zero cell
+// where there is none. The client's own reads may be answered by any replica, one that lags behind or stands still among them; and much
 // is decided by a read alone: that there is no such task, that nothing is left to do, that a lane is not paused.
 func (b *Bus) newest(ctx context.Context, stream, subject string) (cell, error) {
 	question, err := json.Marshal(struct {

@@ -14,8 +14,10 @@ import (
 func TestCancelBehindItsRequest(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		var healthy time.Time
-		w.lose = func(point string) bool { return point == "put/waiting" && time.Now().Before(healthy) } // as without a leader
-		w.put(bus.LaneBucket, "acme", `{"paused":true}`)                                                 // so that the cancel is in time
+		w.lose = func(point string) bool { // as without a leader
+			return point == "put/waiting" && time.Now().Before(healthy)
+		}
+		w.put(bus.LaneBucket, "acme", `{"paused":true}`) // so that the cancel is in time
 		w.start()
 		time.Sleep(time.Second)
 		healthy = time.Now().Add(2 * minute)
