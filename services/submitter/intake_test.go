@@ -13,14 +13,12 @@ import (
 // TestCancelBehindItsRequest: a command waits as long as the request before it cannot be stored, and is refused when there is none.
 func TestCancelBehindItsRequest(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		var healthy time.Time
+		healthy := time.Now().Add(2 * minute)
 		w.lose = func(point string) bool { // as without a leader
 			return point == "put/waiting" && time.Now().Before(healthy)
 		}
 		w.put(bus.LaneBucket, "acme", `{"paused":true}`) // so that the cancel is in time
 		w.start()
-		time.Sleep(time.Second)
-		healthy = time.Now().Add(2 * minute)
 		late := w.ask("demo", 1, "")
 		for _, k := range []events.Key{late, {Project: "demo", ID: "ghost"}} {
 			_, err := w.client.JetStream().Publish(w.Context(), events.CommandSubject(k, events.CommandCancel), nil)
