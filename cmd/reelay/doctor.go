@@ -116,6 +116,9 @@ func (a *api) checkJetStream(ctx context.Context) []check {
 		return []check{{levelFail, "jetstream", err.Error(), ""}}
 	}
 	account, err := bounded(ctx, js.AccountInfo)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return []check{{levelFail, "jetstream", err.Error(), "a cluster that has lost a server may need some seconds to choose a leader: ask again"}}
+	}
 	if err != nil {
 		return []check{{levelFail, "jetstream", err.Error(), "enable JetStream on the server (jetstream {} in its configuration) and for this account"}}
 	}
