@@ -246,7 +246,8 @@ func checkReplicas(info *jetstream.StreamInfo) []check {
 		case r.Offline:
 			checks = append(checks, check{levelWarn, about, r.Name + " is offline", "start that server"})
 		case !r.Current:
-			checks = append(checks, check{levelWarn, about, fmt.Sprintf("%s lags behind by %d", r.Name, r.Lag), ""})
+			detail := fmt.Sprintf("%s is %d behind, last seen %v ago", r.Name, r.Lag, r.Active.Round(time.Second))
+			checks = append(checks, check{levelWarn, about, detail, "see that this server runs"})
 		}
 	}
 	return checks

@@ -156,7 +156,7 @@ func TestCheckReplicas(t *testing.T) {
 		{"one of a cluster", 1, peers(), "[warn kept by one server of the cluster, and stands still when that one does]"},
 		{"three", 3, peers(good, good), "[]"},
 		{"one is down", 3, peers(good, &jetstream.PeerInfo{Name: "n3", Offline: true, Lag: 7}), "[warn n3 is offline]"},
-		{"one lags", 3, peers(&jetstream.PeerInfo{Name: "n3", Lag: 7}, good), "[warn n3 lags behind by 7]"},
+		{"one lags", 3, peers(&jetstream.PeerInfo{Name: "n3", Lag: 7, Active: 12 * time.Second}, good), "[warn n3 is 7 behind, last seen 12s ago]"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
