@@ -220,10 +220,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// missedNodes returns which kinds of blow the nodes have not met.
+// missedNodes returns which blows the nodes have not met.
 func (f Figures) missedNodes(o Options) []string {
 	var missing []string
-	if o.Nodes > 1 && o.Fells >= len(nodeBlows()) {
+	if o.Nodes <= 1 {
+		return nil
+	}
+	if n := sum(f.NodeBlows); n < o.Fells {
+		missing = append(missing, fmt.Sprintf("void: %d blows at nodes, want %d", n, o.Fells))
+	}
+	if o.Fells >= len(nodeBlows()) {
 		for _, b := range nodeBlows() {
 			if f.NodeBlows[b] == 0 {
 				missing = append(missing, "void: no node met "+string(b))

@@ -157,9 +157,14 @@ func Run(t testing.TB, o Options) {
 	felled := make(chan struct{})
 	striking.Go(func() {
 		defer close(felled)
-		if o.Nodes > 1 && c.awaitWhole(ctx) == nil {
-			c.strikeNodes(ctx, &f)
+		if o.Nodes <= 1 {
+			return
 		}
+		if err := c.awaitWhole(ctx); err != nil {
+			t.Errorf("nodes: the cluster was not whole within %v of its start: %v", maxWhole, err)
+			return
+		}
+		c.strikeNodes(ctx, &f)
 	})
 	published := make(chan struct{})
 	go func() {
