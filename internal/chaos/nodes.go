@@ -222,10 +222,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // missedNodes returns which blows the nodes have not met.
 func (f Figures) missedNodes(o Options) []string {
-	var missing []string
 	if o.Nodes <= 1 {
 		return nil
 	}
+	var missing []string
 	if n := sum(f.NodeBlows); n < o.Fells {
 		missing = append(missing, fmt.Sprintf("void: %d blows at nodes, want %d", n, o.Fells))
 	}
