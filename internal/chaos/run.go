@@ -94,7 +94,7 @@ func (o Options) victims() []string {
 type Figures struct {
 	Tasks, Acceptances, Completed, Failed, Cancelled, Asleep int
 	InDoubt, Adopted, WrittenOff, Rejected, Duplicates, Lost int
-	Stuck, AnswersRead, Heard, Missed                        int
+	Stuck, AnswersRead, Heard, HeardTwice, Missed            int
 	Kills, Pauses, Stops                                     map[string]int
 	Faults                                                   map[FaultKind]int
 	Scripts                                                  map[Script]int
@@ -112,7 +112,7 @@ func (f Figures) String() string {
 	line("acceptances %d, duplicates %d, lost %d, stuck %d", f.Acceptances, f.Duplicates, f.Lost, f.Stuck)
 	line("in doubt %d: adopted %d, written off %d; commands and repeated requests refused %d; answers of status %d",
 		f.InDoubt, f.Adopted, f.WrittenOff, f.Rejected, f.AnswersRead)
-	line("events heard by a core subscriber %d, missed %d", f.Heard, f.Missed)
+	line("events heard by a core subscriber %d, of these twice %d, missed %d", f.Heard, f.HeardTwice, f.Missed)
 	line("kills %d %v, pauses %d %v, stops %d %v", sum(f.Kills), f.Kills, sum(f.Pauses), f.Pauses, sum(f.Stops), f.Stops)
 	if nodes := f.lineOfNodes(); nodes != "" {
 		line("%s", nodes)
@@ -187,8 +187,8 @@ func Run(t testing.TB, o Options) {
 	watching.Wait()
 
 	found := append(Judge(e, o.Short), w.breaches...)
-	wrong, heard, missed := ears.judge(e.Stored)
-	found, f.Heard, f.Missed = append(found, wrong...), heard, missed
+	wrong, heard, missed := ears.judge(e.Stored, o.Nodes)
+	found, f.Heard, f.Missed, f.HeardTwice = append(found, wrong...), heard, missed, ears.twice
 	found = append(found, c.unwanted()...)
 	f.judge(e, p, w, o)
 	f.Faults, f.Scripts, f.Hooks = c.fired(), e.Met(), e.Ringing()
