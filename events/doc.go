@@ -19,8 +19,9 @@
 // Events are published on reelay.announce.> and stored as reelay.event.>, and a subscriber hears only what was stored. An
 // event that happens once is the only message of its subject for ever, so it is neither stored nor heard twice, however
 // often a crash has it published again. A progress event carries a message id and is stored once per ten minutes. A
-// core subscriber is told the place in the stream by the Nats-Sequence header, and can go on from there. The task inside
-// an event is the record when the event was published: as of that step, or later if its publisher had to be restarted.
+// core subscriber is told the place in the stream by the Nats-Sequence header, and can go on from there. When a cluster loses
+// the leader of the stream, a core subscriber may hear an event twice, with the same Nats-Sequence, or miss it; the stream has it
+// once. The task inside an event is the record when the event was published: as of that step, or later if its publisher had to be restarted.
 //
 // # Batches and lanes
 //

@@ -118,6 +118,9 @@ func (a *api) checkJetStream(ctx context.Context) []check {
 		return []check{{levelFail, "jetstream", err.Error(), ""}}
 	}
 	account, err := bounded(ctx, js.AccountInfo)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return []check{{levelFail, "jetstream", err.Error(), "a cluster that has lost a server may need some seconds to choose a leader: ask again"}}
+	}
 	if err != nil {
 		return []check{{levelFail, "jetstream", err.Error(), "enable JetStream on the server (jetstream {} in its configuration) and for this account"}}
 	}
@@ -212,7 +215,7 @@ func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) [
 	if dead {
 		state.level, state.todo = levelWarn, "see what they are: reelay dead ls"
 	}
-	checks := []check{state}
+	checks := append([]check{state}, checkReplicas(info)...)
 	listCtx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	var durables []string
@@ -232,6 +235,31 @@ func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) [
 	} {
 		if need.Stream == s.Name && !slices.Contains(durables, need.Durable) {
 			checks = append(checks, check{levelFail, "consumer " + need.Durable, "is missing (" + need.Description + ")", "start that service"})
+		}
+	}
+	return checks
+}
+
+// checkReplicas says what a stream lacks in a cluster; nothing of a single server.
+func checkReplicas(info *jetstream.StreamInfo) []check {
+	if info.Cluster == nil || info.Cluster.Name == "" {
+		return nil
+	}
+	about := "replicas of " + info.Config.Name
+	if info.Config.Replicas == 1 {
+		return []check{{
+			levelWarn, about, "kept by one server of the cluster, and stands still when that one does",
+			"nats stream edit " + info.Config.Name + " --replicas 3; give every service REELAY_REPLICAS=3, for the first one makes the streams",
+		}}
+	}
+	var checks []check
+	for _, r := range info.Cluster.Replicas {
+		switch {
+		case r.Offline:
+			checks = append(checks, check{levelWarn, about, r.Name + " is offline", "start that server"})
+		case !r.Current:
+			detail := fmt.Sprintf("%s is %d behind, last seen %v ago", r.Name, r.Lag, r.Active.Round(time.Second))
+			checks = append(checks, check{levelWarn, about, detail, "see that this server runs"})
 		}
 	}
 	return checks

@@ -140,6 +140,37 @@ func TestDoctor(t *testing.T) {
 	})
 }
 
+func TestCheckReplicas(t *testing.T) {
+	peers := func(all ...*jetstream.PeerInfo) *jetstream.ClusterInfo {
+		return &jetstream.ClusterInfo{Name: "c", Leader: "n1", Replicas: all}
+	}
+	good := &jetstream.PeerInfo{Name: "n2", Current: true}
+	rows := []struct {
+		name     string
+		replicas int
+		cluster  *jetstream.ClusterInfo
+		want     string
+	}{
+		{"single server", 1, nil, "[]"},
+		{"single server that tells its name", 1, &jetstream.ClusterInfo{Leader: "n1"}, "[]"},
+		{"one of a cluster", 1, peers(), "[warn kept by one server of the cluster, and stands still when that one does]"},
+		{"three", 3, peers(good, good), "[]"},
+		{"one is down", 3, peers(good, &jetstream.PeerInfo{Name: "n3", Offline: true, Lag: 7}), "[warn n3 is offline]"},
+		{"one lags", 3, peers(&jetstream.PeerInfo{Name: "n3", Lag: 7, Active: 12 * time.Second}, good), "[warn n3 is 7 behind, last seen 12s ago]"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got := []string{}
+			for _, c := range checkReplicas(&jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: "S", Replicas: row.replicas}, Cluster: row.cluster}) {
+				got = append(got, c.level+" "+c.detail)
+			}
+			if fmt.Sprint(got) != row.want {
+				t.Errorf("got %v, want %s", got, row.want)
+			}
+		})
+	}
+}
+
 func TestCheckVersion(t *testing.T) {
 	for version, want := range map[string]string{
 		"2.14.9": levelFail, "1.99.0": levelFail, "2.15.0": levelOK, "2.15.2-RC.1": levelOK, "3.0.0": levelOK, "dev": levelWarn,

@@ -117,7 +117,7 @@ func (b *Bus) FollowCaps(ctx context.Context, handle func(Scope, *Cap)) error {
 func (b *Bus) Counter(ctx context.Context, s Scope, day string, value any) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	entry, err := b.spend.Get(ctx, counterKey(s, day))
+	entry, err := b.key(ctx, SpendBucket, counterKey(s, day))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return 0, nil
 	}
@@ -154,18 +154,14 @@ func (b *Bus) PutCounter(ctx context.Context, s Scope, day string, value any, re
 
 func counterKey(s Scope, day string) string { return day + "." + string(s) }
 
-func (b *Bus) openBudgets(ctx context.Context, replicas int) (budgets, spend jetstream.KeyValue, err error) {
-	budgets, err = b.openBucket(ctx, jetstream.KeyValueConfig{
+func (b *Bus) openBudgets(ctx context.Context, replicas int) (jetstream.KeyValue, error) {
+	return b.openBucket(ctx, jetstream.KeyValueConfig{
 		Bucket: BudgetBucket, Description: "limits on what may be spent in a day", History: budgetHistory, Replicas: replicas,
 	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("bucket %s: %w", BudgetBucket, err)
-	}
-	spend, err = b.openBucket(ctx, jetstream.KeyValueConfig{
+}
+
+func (b *Bus) openSpend(ctx context.Context, replicas int) (jetstream.KeyValue, error) {
+	return b.openBucket(ctx, jetstream.KeyValueConfig{
 		Bucket: SpendBucket, Description: "what is taken of the limits, by day", TTL: counterAge, Replicas: replicas,
 	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("bucket %s: %w", SpendBucket, err)
-	}
-	return budgets, spend, nil
 }

@@ -86,36 +86,52 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
 	b := &Bus{nc: nc, js: js, log: o.Log, faults: o.Faults, dead: newDeadLetters()}
-	for _, s := range events.Streams() {
-		if err := b.provision(ctx, s, max(1, o.Replicas)); err != nil {
-			return nil, fmt.Errorf("stream %s: %w", s.Name, err)
-		}
-	}
-	if b.kv, err = js.KeyValue(ctx, events.TaskBucket); err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", events.TaskBucket, err)
-	}
-	if b.objects, err = b.openObjects(ctx, max(1, o.Replicas)); err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", events.ObjectBucket, err)
-	}
-	if b.lanes, err = b.openLanes(ctx, max(1, o.Replicas)); err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", LaneBucket, err)
-	}
-	if b.health, err = b.openHealth(ctx, max(1, o.Replicas)); err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", HealthBucket, err)
-	}
-	if b.forecasts, err = b.openForecasts(ctx, max(1, o.Replicas)); err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", ForecastBucket, err)
-	}
-	if b.budgets, b.spend, err = b.openBudgets(ctx, max(1, o.Replicas)); err != nil {
+	if err := b.lay(ctx, max(1, o.Replicas)); err != nil {
 		return nil, err
-	}
-	if b.leases, err = b.openLeases(ctx, max(1, o.Replicas)); err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", LeaseBucket, err)
 	}
 	if o.Registerer != nil { // only now: a failed Open may be repeated
 		o.Registerer.MustRegister(b.dead)
 	}
 	return b, nil
+}
+
+// lay makes sure of every stream and bucket. Each may be laid twice: several services do so at once.
+func (b *Bus) lay(ctx context.Context, replicas int) error {
+	type bed struct {
+		name string
+		make func(context.Context) error
+	}
+	var beds []bed
+	for _, s := range events.Streams() {
+		beds = append(beds, bed{"stream " + s.Name, func(ctx context.Context) error { return b.provision(ctx, s, replicas) }})
+	}
+	bucket := func(name string, to *jetstream.KeyValue, open func(context.Context, int) (jetstream.KeyValue, error)) {
+		beds = append(beds, bed{"bucket " + name, func(ctx context.Context) (err error) { *to, err = open(ctx, replicas); return err }})
+	}
+	bucket(events.TaskBucket, &b.kv, func(ctx context.Context, _ int) (jetstream.KeyValue, error) {
+		return b.js.KeyValue(ctx, events.TaskBucket)
+	})
+	beds = append(beds, bed{"bucket " + events.ObjectBucket, func(ctx context.Context) (err error) {
+		b.objects, err = b.openObjects(ctx, replicas)
+		return err
+	}})
+	bucket(LaneBucket, &b.lanes, b.openLanes)
+	bucket(HealthBucket, &b.health, b.openHealth)
+	bucket(ForecastBucket, &b.forecasts, b.openForecasts)
+	bucket(BudgetBucket, &b.budgets, b.openBudgets)
+	bucket(SpendBucket, &b.spend, b.openSpend)
+	bucket(LeaseBucket, &b.leases, b.openLeases)
+	for _, bed := range beds {
+		err := func() error {
+			ctx, cancel := context.WithTimeout(ctx, writeWait)
+			defer cancel()
+			return insist(ctx, bed.make)
+		}()
+		if err != nil {
+			return fmt.Errorf("%s: %w", bed.name, err)
+		}
+	}
+	return nil
 }
 
 // OpenRetrying is Open for a service that may be started before its broker: it waits, saying so, until it succeeds, until
@@ -171,6 +187,10 @@ func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) erro
 	}
 	if err != nil {
 		return err
+	}
+	if n := old.CachedInfo().Config.Replicas; n < replicas {
+		b.log.Warn("a stream has fewer replicas than were asked for, and keeps them until a person changes that",
+			"stream", s.Name, "replicas", n, "wanted", replicas)
 	}
 	wanted := configure(old.CachedInfo().Config, s)
 	if reflect.DeepEqual(wanted, old.CachedInfo().Config) {

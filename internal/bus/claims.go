@@ -2,10 +2,7 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
 )
@@ -24,11 +21,10 @@ func (b *Bus) Claim(ctx context.Context, lane, providerID, by string) (holder st
 		_, err := b.js.Publish(writeCtx, events.ClaimSubject(lane, providerID), []byte(by))
 		return err
 	})
-	var api *jetstream.APIError
 	switch {
 	case err == nil:
 		return by, nil
-	case !errors.As(err, &api) || api.ErrorCode != codePerSubjectFull:
+	case !isTaken(err):
 		return "", fmt.Errorf("claim of %s at %s: %w", providerID, lane, err)
 	}
 	if holder, err = b.Claimant(ctx, lane, providerID); err == nil && holder == "" {
@@ -41,16 +37,9 @@ func (b *Bus) Claim(ctx context.Context, lane, providerID, by string) (holder st
 func (b *Bus) Claimant(ctx context.Context, lane, providerID string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	s, err := b.js.Stream(ctx, events.StreamClaims)
-	if err != nil {
-		return "", fmt.Errorf("stream %s: %w", events.StreamClaims, err)
-	}
-	msg, err := s.GetLastMsgForSubject(ctx, events.ClaimSubject(lane, providerID))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return "", nil
-	}
+	claim, err := b.newest(ctx, events.StreamClaims, events.ClaimSubject(lane, providerID))
 	if err != nil {
 		return "", fmt.Errorf("claim of %s at %s: %w", providerID, lane, err)
 	}
-	return string(msg.Data), nil
+	return string(claim.value), nil
 }

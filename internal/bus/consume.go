@@ -220,10 +220,28 @@ func respond(msg jetstream.Msg, v Verdict) error {
 func (b *Bus) Backlog(ctx context.Context, c events.Consumer) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
+	info, err := b.consumer(ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	return info.NumAckPending + int(min(info.NumPending, math.MaxInt32)), nil
+}
+
+// AckFloor returns the sequence up to which every message of a consumer is acknowledged. It fails with an error of the broker.
+func (b *Bus) AckFloor(ctx context.Context, c events.Consumer) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	info, err := b.consumer(ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	return info.AckFloor.Stream, nil
+}
+
+func (b *Bus) consumer(ctx context.Context, c events.Consumer) (*jetstream.ConsumerInfo, error) {
 	made, err := b.js.Consumer(ctx, c.Stream, c.Durable)
 	if err != nil {
-		return 0, fmt.Errorf("consumer %s of %s: %w", c.Durable, c.Stream, err)
+		return nil, fmt.Errorf("consumer %s of %s: %w", c.Durable, c.Stream, err)
 	}
-	info := made.CachedInfo()
-	return info.NumAckPending + int(min(info.NumPending, math.MaxInt32)), nil
+	return made.CachedInfo(), nil
 }

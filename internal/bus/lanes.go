@@ -90,13 +90,13 @@ func (e *PausedError) Error() string {
 // Is matches ErrPaused.
 func (e *PausedError) Is(target error) bool { return target == ErrPaused }
 
-// CheckLane asks the broker, not a cache, whether a lane may send nothing. It fails with a *PausedError, or with another error if
-// the broker did not answer.
+// CheckLane asks the leader of the stream, not a cache, whether a lane may send nothing. It fails with a *PausedError, or with
+// another error if the broker did not answer.
 func (b *Bus) CheckLane(ctx context.Context, lane string) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	for _, key := range []string{AllLanes, lane} {
-		entry, err := b.lanes.Get(ctx, key)
+		entry, err := b.key(ctx, LaneBucket, key)
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
 		case err != nil:

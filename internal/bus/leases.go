@@ -89,7 +89,7 @@ func (b *Bus) acquire(ctx context.Context, lane, holder string, ttl time.Duratio
 	ctx, cancel := context.WithTimeout(ctx, ttl/3)
 	defer cancel()
 	l := &Lease{bus: b, lane: lane, ttl: ttl, holder: Holder{Name: holder, Since: time.Now().UTC()}}
-	entry, err := b.leases.Get(ctx, lane)
+	entry, err := b.key(ctx, LeaseBucket, lane)
 	switch {
 	case err == nil:
 		var h Holder
@@ -186,7 +186,7 @@ func (l *Lease) renew(ctx context.Context) error {
 	})
 	if isConflict(err) {
 		// Somebody else's, or our own whose answer was lost.
-		entry, getErr := l.bus.leases.Get(ctx, l.lane)
+		entry, getErr := l.bus.key(ctx, LeaseBucket, l.lane)
 		var h Holder
 		if getErr == nil && json.Unmarshal(entry.Value(), &h) == nil && h == l.holder && entry.Revision() > revision {
 			l.mu.Lock()
@@ -194,7 +194,8 @@ func (l *Lease) renew(ctx context.Context) error {
 			l.mu.Unlock()
 			return fmt.Errorf("an answer was lost: %w", err)
 		}
-		if getErr == nil || errors.Is(getErr, jetstream.ErrKeyNotFound) {
+		// If it is the one that we know, a renewal of ours is on its way through the cluster.
+		if getErr == nil && entry.Revision() != revision || errors.Is(getErr, jetstream.ErrKeyNotFound) {
 			l.mu.Lock()
 			l.lost = true
 			l.mu.Unlock()
@@ -261,7 +262,7 @@ func (l *Lease) Remember(ctx context.Context, v any) error {
 func (b *Bus) readLease(ctx context.Context, key string, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	entry, err := b.leases.Get(ctx, key)
+	entry, err := b.key(ctx, LeaseBucket, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}

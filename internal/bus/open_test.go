@@ -109,6 +109,22 @@ func TestOpenTwice(t *testing.T) {
 	})
 }
 
+// TestFewerReplicas: a service that comes second cannot have the replicas that it was told of, and says so.
+func TestFewerReplicas(t *testing.T) {
+	bubble(t, func(b *broker) {
+		var text bytes.Buffer
+		o := bus.Options{Replicas: 1, Log: slog.New(slog.NewTextHandler(&text, nil))}
+		for _, replicas := range []int{1, 3} {
+			o.Replicas = replicas
+			_, err := bus.Open(b.Context(), b.Connect(), o)
+			b.OK(err)
+			if got := strings.Contains(text.String(), "stream="+events.StreamTasks+" replicas=1 wanted=3"); got != (replicas > 1) {
+				b.Errorf("asked for %d:\n%s", replicas, &text)
+			}
+		}
+	})
+}
+
 // TestOpenLeavesTheOperatorAlone changes what is an operator's to change.
 func TestOpenLeavesTheOperatorAlone(t *testing.T) {
 	bubble(t, func(b *broker) {

@@ -2,9 +2,9 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,15 +17,21 @@ import (
 const (
 	codeWrongLastSequence         = 10071
 	codeWrongLastSequenceConstant = 10164
-	// codePerSubjectFull is the refusal of a second message on a create-only subject.
-	codePerSubjectFull = 10077
+	// codeStoreFailed is the refusal of a second message on a create-only subject, with textPerSubjectFull in its text, and of
+	// every message that cannot be written.
+	codeStoreFailed    = 10077
+	textPerSubjectFull = "maximum messages per subject"
+
+	// twinWait is when an event is published again whose twin is on its way.
+	twinWait = 20 * time.Millisecond
 )
 
-// Get reads a record and its revision. It fails with ErrNotFound or ErrUnreadable. The answer may be stale; only Put decides.
+// Get reads a record and its revision, as the leader of the stream has it. It fails with ErrNotFound or ErrUnreadable. The answer
+// may be old by the time it is here; only Put decides.
 func (b *Bus) Get(ctx context.Context, k events.Key) (events.Task, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	entry, err := b.kv.Get(ctx, k.String())
+	entry, err := b.key(ctx, events.TaskBucket, k.String())
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return events.Task{}, 0, fmt.Errorf("%w: %s", ErrNotFound, k)
 	}
@@ -93,6 +99,33 @@ func isConflict(err error) bool {
 		(api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSequenceConstant)
 }
 
+// settle publishes an event that is stored once, and was refused, until it stands there. A cluster refuses it as well (10164) while
+// a twin is on its way, of a poller who has seen the same; but a leader that is lost now takes the twin along.
+func (b *Bus) settle(ctx context.Context, e events.Event, err error) error {
+	for isConflict(err) && !isStored(err) {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(twinWait):
+		}
+		msg, opts, encodeErr := eventMessage(e)
+		if encodeErr != nil {
+			return encodeErr
+		}
+		_, err = b.js.PublishMsg(ctx, msg, opts...)
+	}
+	if isStored(err) {
+		return nil
+	}
+	return err
+}
+
+// isStored reports whether an event that is stored once was refused because it stands there.
+func isStored(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence
+}
+
 // An Update is one change of a record as Follow sees it.
 type Update struct {
 	Key      events.Key
@@ -141,28 +174,11 @@ func (b *Bus) follow(entry jetstream.KeyValueEntry, handle func(Update)) {
 func (b *Bus) LastChange(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	// Not by the client's own call, which any replica may answer, also one that lags behind.
-	answer, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+events.StreamTasks,
-		[]byte(`{"last_by_subj":"`+events.RecordFilter()+`"}`))
+	last, err := b.newest(ctx, events.StreamTasks, events.RecordFilter())
 	if err != nil {
 		return 0, fmt.Errorf("newest record: %w", err)
 	}
-	var reply struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Sequence uint64 `json:"seq"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(answer.Data, &reply); err != nil {
-		return 0, fmt.Errorf("newest record: %w", err)
-	}
-	switch {
-	case reply.Error != nil && reply.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return 0, nil
-	case reply.Error != nil:
-		return 0, fmt.Errorf("newest record: %w", reply.Error)
-	}
-	return reply.Message.Sequence, nil
+	return last.revision, nil
 }
 
 // Publish stores events in order. An event that is stored already counts as stored.
@@ -192,7 +208,7 @@ func (b *Bus) publish(ctx context.Context, all []events.Event) error {
 		select {
 		case <-ack.Ok():
 		case err := <-ack.Err():
-			if !isConflict(err) {
+			if err := b.settle(ctx, all[i], err); err != nil {
 				return fmt.Errorf("event %s: %w", all[i].Subject(), err)
 			}
 		case <-ctx.Done():
@@ -225,12 +241,17 @@ func (b *Bus) EnsureWatch(ctx context.Context, lane string, k events.Key) error 
 		_, err := b.js.Publish(ctx, events.WatchSubject(lane, k), nil)
 		return err
 	})
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == codePerSubjectFull {
+	if isTaken(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("watch of %s: %w", k, err)
 	}
 	return nil
+}
+
+// isTaken reports whether a message was refused because its create-only subject has one.
+func isTaken(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == codeStoreFailed && strings.Contains(api.Description, textPerSubjectFull)
 }

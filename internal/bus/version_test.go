@@ -57,3 +57,27 @@ func TestIsConflict(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusals holds what the refusal of a write that others have made, or have not, looks like.
+func TestRefusals(t *testing.T) {
+	rows := []struct {
+		err           error
+		stored, taken bool
+	}{
+		{&jetstream.APIError{Code: 400, ErrorCode: 10071}, true, false},
+		{&jetstream.APIError{Code: 400, ErrorCode: 10164}, false, false},
+		{&jetstream.APIError{Code: 503, ErrorCode: 10077, Description: "maximum messages per subject exceeded"}, false, true},
+		{&jetstream.APIError{Code: 503, ErrorCode: 10077, Description: "no space left on device"}, false, false},
+		{&jetstream.APIError{Code: 503, ErrorCode: 10077, Description: "maximum messages exceeded"}, false, false},
+		{errors.New("maximum messages per subject exceeded"), false, false},
+		{nil, false, false},
+	}
+	for _, row := range rows {
+		if got := isStored(row.err); got != row.stored {
+			t.Errorf("%v: stored %v, want %v", row.err, got, row.stored)
+		}
+		if got := isTaken(row.err); got != row.taken {
+			t.Errorf("%v: taken %v, want %v", row.err, got, row.taken)
+		}
+	}
+}

@@ -15,6 +15,8 @@ var (
 	seed  = flag.Uint64("chaos.seed", 0, "seed of the run; 0 draws one")
 	tasks = flag.Int("chaos.tasks", 84, "tasks to hand in")
 	kills = flag.Int("chaos.kills", 25, "processes to kill")
+	nodes = flag.Int("chaos.nodes", 1, "brokers: 1, or 3 for a cluster")
+	fells = flag.Int("chaos.fells", 9, "blows at the nodes of a cluster")
 	sync  = flag.String("chaos.sync", "interval", "how the broker syncs: always or interval")
 	bin   = flag.String("chaos.bin", "", "directory of programs that are built already; empty builds them")
 	keys  = flag.Bool("chaos.keys", true, "run with canary keys, which must turn up nowhere, instead of in the sandbox")
@@ -26,7 +28,7 @@ var (
 const smokeKills = 50
 
 func options() chaos.Options {
-	o := chaos.Options{Seed: *seed, Tasks: *tasks, Kills: *kills, Sync: *sync, Programs: *bin, Keys: *keys, Drain: *drain, Short: *kills <= smokeKills}
+	o := chaos.Options{Seed: *seed, Tasks: *tasks, Kills: *kills, Nodes: *nodes, Fells: *fells, Sync: *sync, Programs: *bin, Keys: *keys, Drain: *drain, Short: *kills <= smokeKills}
 	for o.Seed == 0 {
 		o.Seed = rand.Uint64N(1_000_000)
 	}

@@ -78,6 +78,8 @@ type cluster struct {
 	ledgers []string
 	// metrics are the URLs of the metrics of a run with keys.
 	metrics []string
+	// nodes are the brokers of a cluster; empty for a single one.
+	nodes []node
 	// direct goes to the broker itself, client through the faulty network.
 	direct, client *nats.Conn
 	js, clientJS   jetstream.JetStream
@@ -95,6 +97,9 @@ func build(t testing.TB, o Options) string {
 	args := []string{"build", "-o", dir}
 	for _, name := range []string{"natsd", "emulator", "submitter", "poller", "status", "webhook"} {
 		args = append(args, "./cmd/"+name)
+	}
+	if o.Nodes > 1 { // of the version that go.mod names
+		args = append(args, "github.com/nats-io/nats-server/v2")
 	}
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = root
@@ -150,23 +155,40 @@ func start(t testing.TB, bin string, o Options) *cluster {
 			t.Error(err)
 		}
 	})
-	natsAt, falAt, minimaxAt := freeAddress(t), freeAddress(t), freeAddress(t)
+	falAt, minimaxAt := freeAddress(t), freeAddress(t)
 	edgeAt := map[string]string{"-a": freeAddress(t), "-b": freeAddress(t)}
-	c.links["nats"] = OpenLink(t, 0, newDeck(o.Seed, 11, brokerFaults()).draw, natsAt)
 	c.links["fal"] = OpenLink(t, providerQuiet, newDeck(o.Seed, 12, providerFaults()).draw, falAt)
 	c.links["minimax"] = OpenLink(t, providerQuiet, newDeck(o.Seed, 13, providerFaults()).draw, minimaxAt)
 	c.links["edge"] = OpenLink(t, providerQuiet, newDeck(o.Seed, 14, providerFaults()).draw, edgeAt["-a"], edgeAt["-b"])
 
+	environment := []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	run := func(name, command string, env []string, args ...string) {
 		ops := ""
 		if o.Keys {
 			ops = freeAddress(t)
 			c.metrics = append(c.metrics, "http://"+ops+"/metrics")
 		}
-		c.programs[name] = launch(t, dir, name, filepath.Join(bin, command), slices.Concat(env, []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}),
+		c.programs[name] = launch(t, dir, name, filepath.Join(bin, command), slices.Concat(env, environment),
 			slices.Concat(args, []string{"--ops-listen=" + ops})...)
 	}
-	run(broker, "natsd", nil, "--listen="+natsAt, "--store-dir="+filepath.Join(dir, "broker"), "--sync="+o.Sync)
+	var brokers []string // addresses
+	if o.Nodes > 1 {
+		environment = append(environment, fmt.Sprintf("REELAY_REPLICAS=%d", o.Nodes))
+		c.startNodes(func(name, command string, args ...string) {
+			c.programs[name] = launch(t, dir, name, filepath.Join(bin, command), environment, args...)
+		})
+		for _, n := range c.nodes {
+			brokers = append(brokers, n.client)
+		}
+	} else {
+		brokers = []string{freeAddress(t)}
+		c.links["nats"] = OpenLink(t, 0, newDeck(o.Seed, 11, brokerFaults()).draw, brokers[0])
+		run(broker, "natsd", nil, "--listen="+brokers[0], "--store-dir="+filepath.Join(dir, "broker"), "--sync="+o.Sync)
+	}
+	var linked []string
+	for _, name := range c.natsLinks() {
+		linked = append(linked, c.links[name].Address())
+	}
 	shares := hookShares
 	if o.Short {
 		shares = shortHookShares
@@ -176,7 +198,7 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		fmt.Sprintf("--seed=%d", o.Seed), "--hook-faults="+shares)
 	c.ledgers = []string{"http://" + falAt + "/_emulator/ledger", "http://" + minimaxAt + "/_emulator/ledger"}
 
-	server, public := "--server=nats://"+c.links["nats"].Address(), "--public-url=http://"+c.links["edge"].Address()
+	server, public := "--server="+brokerURLs(linked), "--public-url=http://"+c.links["edge"].Address()
 	providers := []string{
 		server, "--fal-url=http://" + c.links["fal"].Address(), "--fal-platform-url=http://" + c.links["fal"].Address(),
 		"--minimax-url=http://" + c.links["minimax"].Address(), public,
@@ -206,8 +228,8 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		run("webhook"+replica, "webhook", callbacks, server, public, "--hook-listen="+edgeAt[replica], "--fal-user-id="+fal.DefaultUserID,
 			"--fal-jwks-url=http://"+c.links["fal"].Address()+"/.well-known/jwks.json")
 	}
-	c.direct, c.js = connect(t, natsAt)
-	c.client, c.clientJS = connect(t, c.links["nats"].Address())
+	c.direct, c.js = connect(t, brokers)
+	c.client, c.clientJS = connect(t, linked)
 	c.widen()
 	return c
 }
@@ -248,9 +270,9 @@ func (c *cluster) limit(lane string, models map[string]events.ModelLimits) {
 	}
 }
 
-func connect(t testing.TB, address string) (*nats.Conn, jetstream.JetStream) {
+func connect(t testing.TB, addresses []string) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	nc, err := nats.Connect("nats://"+address, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
+	nc, err := nats.Connect(brokerURLs(addresses), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)

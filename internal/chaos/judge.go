@@ -23,6 +23,8 @@ type Evidence struct {
 	Records map[events.Key]events.Task
 	// Stories are the stored events by task, in the order of the stream.
 	Stories map[events.Key][]events.Event
+	// Stored are the subjects of the stored events by sequence.
+	Stored map[uint64]string
 	// Left are the subjects of the messages that still wait in REELAY_REQUESTS, REELAY_WATCH and REELAY_HOOKS, and those in
 	// REELAY_DEAD.
 	Left []string
@@ -183,6 +185,9 @@ func judgeStory(t events.Task, story []events.Event, breach func(string, ...any)
 	for _, e := range story {
 		count[e.Type]++
 		switch {
+		case e.Type == events.EventRejected && e.Error != nil && e.Error.Code == events.CodeNotFound:
+			breach("story: %s: a command was refused as one for nobody", t.Key())
+			continue
 		case e.Type == events.EventRejected:
 			continue // of a command or a second request, at any time
 		case ended && e.Type != events.EventLateResult && e.Type != events.EventProgress:

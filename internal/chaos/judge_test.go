@@ -114,6 +114,11 @@ func TestJudge(t *testing.T) {
 		{"a refused command says nothing of the task", func(e *chaos.Evidence) {
 			e.Stories[kite] = append(story(events.EventRejected), append(e.Stories[kite], story(events.EventRejected)...)...)
 		}, nil},
+		{"a command found no task", func(e *chaos.Evidence) {
+			refused := story(events.EventRejected)
+			refused[0].Error = &events.Error{Code: events.CodeNotFound}
+			e.Stories[kite] = append(e.Stories[kite], refused...)
+		}, []string{"refused as one for nobody"}},
 		{"completed for free", func(e *chaos.Evidence) {
 			e.Jobs = nil
 			change(e, func(t *events.Task) { t.Attempts = nil })

@@ -67,9 +67,11 @@ func OpenLink(t testing.TB, quiet time.Duration, plan func() Fault, targets ...s
 	l := &Link{
 		targets: targets, quiet: quiet, plan: plan, closed: make(chan struct{}), conns: map[*pair]struct{}{}, fired: map[FaultKind]int{},
 	}
-	var err error
-	if l.listener, err = net.Listen("tcp", freeAddress(t)); err != nil {
-		t.Fatal(err)
+	for try := 1; l.listener == nil; try++ { // somebody may have been faster with the address
+		var err error
+		if l.listener, err = net.Listen("tcp", freeAddress(t)); err != nil && try == portTries {
+			t.Fatal(err)
+		}
 	}
 	l.running.Go(l.accept)
 	t.Cleanup(func() {

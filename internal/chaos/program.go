@@ -34,12 +34,15 @@ type program struct {
 	env  []string
 	log  *os.File
 	done chan struct{}
+	gone chan struct{} // closed when it shall not run again
 
-	mu       sync.Mutex
-	process  *os.Process
-	signals  int // that were to end the current process
-	starts   int
-	stopped  bool
+	mu      sync.Mutex
+	process *os.Process
+	signals int // that were to end the current process
+	starts  int
+	stopped bool
+	// down is until when it is not started again.
+	down     time.Time
 	troubles []string // ends that nobody asked for
 }
 
@@ -50,7 +53,7 @@ func launch(t testing.TB, logs, name, path string, env []string, args ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{name: name, path: path, args: args, env: env, log: log, done: make(chan struct{})}
+	p := &program{name: name, path: path, args: args, env: env, log: log, done: make(chan struct{}), gone: make(chan struct{})}
 	go p.keep()
 	t.Cleanup(func() {
 		p.stop()
@@ -75,7 +78,12 @@ func (p *program) keep() {
 		p.mu.Lock()
 		asked, code := p.signals > 0, exitCode(err)
 		p.process = nil
+		down := time.Until(p.down)
 		p.mu.Unlock()
+		select {
+		case <-p.gone:
+		case <-time.After(down):
+		}
 		if !asked || code > 0 {
 			p.trouble(fmt.Sprintf("ended with %v, asked to end: %v", err, asked))
 			time.Sleep(restartPause)
@@ -134,6 +142,14 @@ func (p *program) signal(sig syscall.Signal) bool {
 // kill ends the process at once; it is started again.
 func (p *program) kill() bool { return p.signal(syscall.SIGKILL) }
 
+// fell ends the process at once; it is started again after d.
+func (p *program) fell(d time.Duration) bool {
+	p.mu.Lock()
+	p.down = time.Now().Add(d)
+	p.mu.Unlock()
+	return p.kill()
+}
+
 // pause stops the process for d.
 func (p *program) pause(d time.Duration) bool {
 	if !p.signal(syscall.SIGSTOP) {
@@ -166,6 +182,7 @@ func (p *program) terminate() bool {
 func (p *program) stop() {
 	p.mu.Lock()
 	p.stopped = true
+	close(p.gone)
 	p.mu.Unlock()
 	p.kill()
 	<-p.done

@@ -28,6 +28,9 @@ type Options struct {
 	Seed  uint64
 	Tasks int
 	Kills int
+	// Nodes are how many brokers there are: 1, or 3 for a cluster of nats-servers that keeps everything three times. They are not
+	// among those that Kills counts; Fells is how many blows are dealt to them.
+	Nodes, Fells int
 	// Sync is the broker's: "always" or "interval".
 	Sync string
 	// Programs is a directory of programs that are built already, such as those of an older version; empty builds them.
@@ -76,22 +79,28 @@ func blows() []blow {
 }
 
 // victims are the cards of those who are killed.
-func victims() []string {
-	return []string{
-		broker, emulators, submitterA, submitterA, submitterB, submitterB, pollerA, pollerA, pollerB, pollerB, statusA, statusB,
+func (o Options) victims() []string {
+	all := []string{
+		emulators, submitterA, submitterA, submitterB, submitterB, pollerA, pollerA, pollerB, pollerB, statusA, statusB,
 		webhookA, webhookB,
 	}
+	if o.Nodes > 1 { // the nodes are struck apart, see strikeNodes
+		return all
+	}
+	return append([]string{broker}, all...)
 }
 
 // Figures are what a run has come to.
 type Figures struct {
 	Tasks, Acceptances, Completed, Failed, Cancelled, Asleep int
 	InDoubt, Adopted, WrittenOff, Rejected, Duplicates, Lost int
-	Stuck, AnswersRead                                       int
+	Stuck, AnswersRead, Heard, HeardTwice, Missed            int
 	Kills, Pauses, Stops                                     map[string]int
 	Faults                                                   map[FaultKind]int
 	Scripts                                                  map[Script]int
 	Hooks                                                    Ringing
+	NodeBlows                                                map[nodeBlow]int
+	Unwhole                                                  time.Duration
 	ChaosTime, DrainTime                                     time.Duration
 }
 
@@ -103,7 +112,11 @@ func (f Figures) String() string {
 	line("acceptances %d, duplicates %d, lost %d, stuck %d", f.Acceptances, f.Duplicates, f.Lost, f.Stuck)
 	line("in doubt %d: adopted %d, written off %d; commands and repeated requests refused %d; answers of status %d",
 		f.InDoubt, f.Adopted, f.WrittenOff, f.Rejected, f.AnswersRead)
+	line("events heard by a core subscriber %d, of these twice %d, missed %d", f.Heard, f.HeardTwice, f.Missed)
 	line("kills %d %v, pauses %d %v, stops %d %v", sum(f.Kills), f.Kills, sum(f.Pauses), f.Pauses, sum(f.Stops), f.Stops)
+	if nodes := f.lineOfNodes(); nodes != "" {
+		line("%s", nodes)
+	}
 	line("faults of connections %d %v", sum(f.Faults), f.Faults)
 	line("scripts met %v", f.Scripts)
 	line("%v", f.Hooks)
@@ -127,21 +140,39 @@ func Run(t testing.TB, o Options) {
 	c := start(t, build(t, o), o)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	f := Figures{Tasks: o.Tasks, Kills: map[string]int{}, Pauses: map[string]int{}, Stops: map[string]int{}}
+	f := Figures{Tasks: o.Tasks, Kills: map[string]int{}, Pauses: map[string]int{}, Stops: map[string]int{}, NodeBlows: map[nodeBlow]int{}}
 	p := &person{c: c, asks: asks, decided: map[events.Key]time.Time{}, adopted: map[events.Key]bool{}, writtenOff: map[events.Key]bool{}}
 	w := &witness{c: c, asks: asks, ended: map[events.Key]events.Status{}}
 
+	ears, err := listen(c.direct, events.EventSubject(events.Key{Project: "*", ID: "*"}, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
 	begin := time.Now()
-	var watching, adopting sync.WaitGroup
+	var watching, adopting, striking sync.WaitGroup
 	watching.Go(func() { w.watch(ctx) })
 	chaotic, calm := context.WithCancel(ctx)
 	adopting.Go(func() { p.adoptNow(chaotic) })
+	felled := make(chan struct{})
+	striking.Go(func() {
+		defer close(felled)
+		if o.Nodes <= 1 {
+			return
+		}
+		if err := c.awaitWhole(ctx); err != nil {
+			t.Errorf("nodes: the cluster was not whole within %v of its start: %v", maxWhole, err)
+			return
+		}
+		c.strikeNodes(ctx, &f)
+	})
 	published := make(chan struct{})
 	go func() {
 		defer close(published)
 		c.publish(ctx, asks)
 	}()
-	c.strike(ctx, &f, published)
+	c.strike(ctx, &f, published, felled)
+	striking.Wait()
 	f.ChaosTime = time.Since(begin)
 	calm()
 	adopting.Wait()
@@ -156,6 +187,8 @@ func Run(t testing.TB, o Options) {
 	watching.Wait()
 
 	found := append(Judge(e, o.Short), w.breaches...)
+	wrong, heard, missed := ears.judge(e.Stored, o.Nodes)
+	found, f.Heard, f.Missed, f.HeardTwice = append(found, wrong...), heard, missed, ears.twice
 	found = append(found, c.unwanted()...)
 	f.judge(e, p, w, o)
 	f.Faults, f.Scripts, f.Hooks = c.fired(), e.Met(), e.Ringing()
@@ -182,16 +215,20 @@ func Run(t testing.TB, o Options) {
 }
 
 // strike deals the blows until as many processes were killed as wanted and every task is handed in.
-func (c *cluster) strike(ctx context.Context, f *Figures, published <-chan struct{}) {
-	next, victim := newDeck(c.o.Seed, 21, blows()), newDeck(c.o.Seed, 22, victims())
-	sufferer, leaver := newDeck(c.o.Seed, 23, victims()), newDeck(c.o.Seed, 24, victims())
-	link := newDeck(c.o.Seed, 25, []string{"nats", "nats", "fal", "minimax", "edge"})
+func (c *cluster) strike(ctx context.Context, f *Figures, published, felled <-chan struct{}) {
+	next, victim := newDeck(c.o.Seed, 21, blows()), newDeck(c.o.Seed, 22, c.o.victims())
+	sufferer, leaver := newDeck(c.o.Seed, 23, c.o.victims()), newDeck(c.o.Seed, 24, c.o.victims())
+	links := append(c.natsLinks(), "fal", "minimax", "edge")
+	if len(c.nodes) == 0 {
+		links = append(links, "nats")
+	}
+	link := newDeck(c.o.Seed, 25, links)
 	rng := newDeck(c.o.Seed, 26, []struct{}{{}}).rng
-	for sum(f.Kills) < c.o.Kills || !isClosed(published) {
+	for sum(f.Kills) < c.o.Kills || !isClosed(published) || !isClosed(felled) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(between(rng, minBlowPause, maxBlowPause)):
+		case <-time.After(time.Duration(c.slowness() * float64(between(rng, minBlowPause, maxBlowPause)))):
 		}
 		switch next.draw() {
 		case kill:
@@ -223,10 +260,21 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
+// perKill is what passes between two kills, and nodeTime as long between two blows at nodes.
+const perKill = (minBlowPause + maxBlowPause) / 2 * 20 / 14
+
+// slowness stretches the pauses between blows where nodes are struck as well, so that both take the same time.
+func (c *cluster) slowness() float64 {
+	if c.o.Nodes <= 1 {
+		return 1
+	}
+	return max(1, float64(time.Duration(c.o.Fells)*nodeTime)/float64(time.Duration(max(1, c.o.Kills))*perKill))
+}
+
 // publish hands the tasks in, evenly over the time that the blows will take, each until the stream has acknowledged it.
 func (c *cluster) publish(ctx context.Context, asks []Ask) {
-	perKill := (minBlowPause + maxBlowPause) / 2 * 20 / 14
-	tick := time.NewTicker(max(time.Millisecond, time.Duration(c.o.Kills)*perKill*8/10/time.Duration(len(asks))))
+	whole := time.Duration(c.slowness() * float64(time.Duration(c.o.Kills)*perKill))
+	tick := time.NewTicker(max(time.Millisecond, whole*8/10/time.Duration(len(asks))))
 	defer tick.Stop()
 	for _, a := range asks {
 		select {
@@ -456,8 +504,8 @@ func (f Figures) void(o Options) []string {
 			missing = append(missing, "void: no task met "+string(s))
 		}
 	}
-	missing = append(missing, f.Hooks.missed()...)
-	for _, name := range victims() {
+	missing = append(append(missing, f.Hooks.missed()...), f.missedNodes(o)...)
+	for _, name := range o.victims() {
 		if f.Kills[name] == 0 {
 			missing = append(missing, "void: "+name+" was never killed")
 		}

@@ -20,6 +20,13 @@ const DefaultServer = "nats://127.0.0.1:4222"
 // connectOnceTimeout bounds ConnectOnce over all servers.
 const connectOnceTimeout = 5 * time.Second
 
+// pingInterval and maxPings say how soon a server that has lost its power, or stands still, is left for another one: nothing closes
+// such a connection. nats.go's own are six minutes.
+const (
+	pingInterval = 5 * time.Second
+	maxPings     = 2
+)
+
 // ErrUnreachable is matched by the errors of ConnectOnce: no NATS server let us in.
 var ErrUnreachable = errors.New("cannot reach NATS")
 
@@ -73,6 +80,7 @@ func (n NATS) connect(options []nats.Option) (*nats.Conn, error) {
 		}
 		options = append(options, nats.UserCredentials(n.Creds))
 	}
+	options = append(options, nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings))
 	servers := n.servers()
 	if n.Context == "" {
 		if len(servers) == 0 {

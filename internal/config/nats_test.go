@@ -177,6 +177,28 @@ func TestConnectWaits(t *testing.T) {
 	}
 }
 
+// TestPings: a server whose connection nobody closes, because its machine is gone, is left for another one while a task can wait.
+func TestPings(t *testing.T) {
+	const patience = 15 * time.Second
+	s := startServer(t, server.RANDOM_PORT)
+	writeContext(t, "there", fmt.Sprintf(`{"url":%q,"user":"user","password":"hush"}`, serverURL(s, "")))
+	log := slog.New(slog.DiscardHandler)
+	for name, connect := range map[string]func() (*nats.Conn, error){
+		"service":          func() (*nats.Conn, error) { return NATS{Server: serverURL(s, "user:hush@")}.Connect("test", log) },
+		"service, context": func() (*nats.Conn, error) { return NATS{Context: "there"}.Connect("test", log) },
+		"command":          func() (*nats.Conn, error) { return NATS{Server: serverURL(s, "user:hush@")}.ConnectOnce("test", log) },
+	} {
+		nc, err := connect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+		if gone := nc.Opts.PingInterval * time.Duration(nc.Opts.MaxPingsOut+1); gone > patience {
+			t.Errorf("%s: a server is given up after %v of silence, want %v", name, gone, patience)
+		}
+	}
+}
+
 func await(t *testing.T, changed <-chan nats.Status, want nats.Status) {
 	t.Helper()
 	limit := time.After(20 * time.Second)

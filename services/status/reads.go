@@ -14,12 +14,12 @@ import (
 const (
 	// listReads is how many records one list reads at a time.
 	listReads = 8
-	// readTries and readPause bound the reads of a record that the index has seen in a newer form: replicas lag.
+	// readTries and readPause bound the reads of a record that the index has seen in a newer form: a leader may have lost its place.
 	readTries = 5
 	readPause = 20 * time.Millisecond
 )
 
-// read returns the record of k and its revision, no older than the index knows it unless the replica that answers stays behind.
+// read returns the record of k and its revision, no older than the index knows it unless the server that answers stays behind.
 // Its error is bus.ErrNotFound, or one of the broker.
 func (s *Service) read(ctx context.Context, k events.Key) (events.Task, uint64, error) {
 	for try := 1; ; try++ {

@@ -15,7 +15,7 @@ const (
 	foretellEvery = time.Second
 	maxTold       = 5
 	maxLooks      = 100
-	// foretellIdle is how soon a lane looks again in which nobody was to be told.
+	// foretellIdle is how soon a lane looks again at the latest, if again and again nobody was to be told.
 	foretellIdle = 5 * time.Second
 	// leastPlace is how near the head tasks are not told any more, and neither are those nearer than two sends of each slot of the
 	// lane. They go soon; and a write then could take the compare-and-set from an intent, which would hold the task back.
@@ -25,13 +25,10 @@ const (
 // foretell tells the waiting tasks of a lane their places, and when they will end, until ctx ends. It delays no send, and what cannot
 // be told now is told later.
 func (s *Service) foretell(ctx context.Context, l *lane) {
-	for {
-		wait := foretellIdle
+	for wait := foretellEvery; ; wait = min(2*wait, foretellIdle) {
 		// While something keeps the whole lane no place moves, and nobody knows when it will.
-		if now := time.Now(); s.keeps(l, now) == nil {
-			if s.tellPlaces(ctx, l, l.some(now)) > 0 {
-				wait = foretellEvery
-			}
+		if now := time.Now(); s.keeps(l, now) == nil && s.tellPlaces(ctx, l, l.some(now)) > 0 {
+			wait = foretellEvery
 		}
 		select {
 		case <-ctx.Done():

@@ -23,6 +23,8 @@ const (
 	maxIntakeDelay = 30 * time.Second
 	// unknownTaskTries is how often a command for a task that does not exist is tried: its request may be right behind.
 	unknownTaskTries = 5
+	// unknownTaskAge is how old a command gets at most while messages from before it are tried again: its request may be one of them.
+	unknownTaskAge = 10 * time.Minute
 )
 
 // intake handles one request or command.
@@ -257,7 +259,7 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 		resolve := task.Resolve{Meta: meta, Command: m.Sequence, DecidedAt: m.Time, Action: r.Action, ID: r.ProviderID, Reason: r.Reason}
 		if r.Action == events.ResolveAdopt {
 			if resolve.Ref, err = s.claim(ctx, k, resolve); err != nil {
-				return s.unknownTask(m, k, err)
+				return s.unknownTask(ctx, m, k, err)
 			}
 		}
 		tr = resolve
@@ -266,15 +268,20 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 	if errors.Is(err, task.ErrNotApplicable) {
 		return refuse(k, "", events.CodeConflict, err)
 	}
-	return s.unknownTask(m, k, err)
+	return s.unknownTask(ctx, m, k, err)
 }
 
 // unknownTask turns a lasting "no such task" into a rejection.
-func (s *Service) unknownTask(m bus.Message, k events.Key, err error) error {
-	if errors.Is(err, bus.ErrNotFound) && m.Delivered >= unknownTaskTries {
-		return refuse(k, "", events.CodeNotFound, err)
+func (s *Service) unknownTask(ctx context.Context, m bus.Message, k events.Key, err error) error {
+	if !errors.Is(err, bus.ErrNotFound) || m.Delivered < unknownTaskTries {
+		return err
 	}
-	return err
+	if time.Since(m.Time) < unknownTaskAge {
+		if floor, floorErr := s.o.Bus.AckFloor(ctx, events.IntakeConsumer()); floorErr != nil || floor+1 < m.Sequence {
+			return err
+		}
+	}
+	return refuse(k, "", events.CodeNotFound, err)
 }
 
 // claim reserves the provider id that a person adopts for the attempt in doubt, and returns its handle: the poller, or a person who

@@ -49,6 +49,8 @@ type world struct {
 	dial func() (net.Conn, error)
 	// slow is how long the submitters take at failpoints of the bus; it is set before they start.
 	slow map[string]time.Duration
+	// lose, where set, says which writes of the submitters are lost.
+	lose func(point string) bool
 	// ids counts the requests, ended the tasks that the test has ended.
 	ids   int
 	ended atomic.Int64
@@ -122,7 +124,9 @@ func (w *world) start() *replica {
 func (r *replica) restart() {
 	r.w.Helper()
 	var b *bus.Bus
-	r.nc, b = r.w.connect(func(point string) failpoint.Outcome { return failpoint.Outcome{Pause: r.pause() + r.w.slow[point]} })
+	r.nc, b = r.w.connect(func(point string) failpoint.Outcome {
+		return failpoint.Outcome{Pause: r.pause() + r.w.slow[point], Lose: r.w.lose != nil && r.w.lose(point)}
+	})
 	var err error
 	r.journal, err = journal.Open(r.dir, r.w.log, func(point string) failpoint.Outcome {
 		if point == "journal.gate" {

@@ -1,0 +1,242 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"reelay/events"
+	"reelay/internal/bus"
+)
+
+// A wire is between a client and the broker, and keeps some of what the client publishes to itself: so a cluster does that has no
+// leader. What it answers instead is what a clustered nats-server 2.15 answers, and a single one does not.
+type wire struct {
+	nats.InProcessConnProvider
+	// other answers in the broker's place.
+	other *nats.Conn
+
+	mu      sync.Mutex
+	subject string
+	left    int
+	answer  string
+}
+
+// keep lets the next n messages on a subject vanish; an answer that is not empty is their reply.
+func (w *wire) keep(n int, subject, answer string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left, w.subject, w.answer = n, subject, answer
+}
+
+// InProcessConn is how the client library connects.
+func (w *wire) InProcessConn() (net.Conn, error) {
+	c, err := w.InProcessConnProvider.InProcessConn()
+	return &wired{c, w}, err
+}
+
+type wired struct {
+	net.Conn
+	wire *wire
+}
+
+// Write passes on what comes before a message that is kept.
+func (c *wired) Write(b []byte) (int, error) {
+	w := c.wire
+	w.mu.Lock()
+	at := -1
+	if w.left > 0 {
+		at = bytes.Index(b, []byte("PUB "+w.subject+" "))
+	}
+	if at < 0 {
+		w.mu.Unlock()
+		return c.Conn.Write(b)
+	}
+	w.left--
+	answer := w.answer
+	w.mu.Unlock()
+	start := max(0, bytes.LastIndexByte(b[:at], '\n')+1) // it may be HPUB
+	if _, err := c.Conn.Write(b[:start]); err != nil {
+		return 0, err
+	}
+	if reply := strings.Fields(string(b[at:]))[2]; answer != "" {
+		if err := w.other.Publish(reply, []byte(answer)); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+// wire returns a connection with a wire in it.
+func (b *broker) wire() (*wire, *nats.Conn) {
+	b.Helper()
+	w := &wire{InProcessConnProvider: b.Server, other: b.Connect()}
+	nc, err := nats.Connect("", nats.InProcessServer(w))
+	b.OK(err)
+	b.Cleanup(nc.Close)
+	return w, nc
+}
+
+const (
+	// noLeader and onItsWay are answers of a cluster.
+	noLeader = `{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}`
+	onItsWay = `{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"},"stream":"X","seq":0}`
+)
+
+// TestInsist: a question that nobody answers, or nobody can, is asked again, long before its time is over.
+func TestInsist(t *testing.T) {
+	get := "$JS.API.STREAM.MSG.GET." + events.StreamTasks
+	read := func(on *bus.Bus) error { _, _, err := on.Get(context.Background(), key); return err }
+	rows := []struct {
+		name, subject, answer string
+		times                 int
+		ask                   func(on *bus.Bus) error // nil opens
+		want                  error
+		within                time.Duration
+	}{
+		{"unanswered read", get, "", 2, read, nil, 5 * time.Second},
+		{"read without a leader", get, noLeader, 30, read, nil, 5 * time.Second},
+		{"read that nobody ever answers", get, "", 100, read, context.DeadlineExceeded, 16 * time.Second},
+		{"unanswered question for a stream", "$JS.API.STREAM.INFO.REELAY_WATCH", "", 1, nil, nil, 3 * time.Second},
+		{"unanswered creation of a stream", "$JS.API.STREAM.CREATE.REELAY_CLAIMS", "", 1, nil, nil, 3 * time.Second},
+		{"unanswered creation of a bucket", "$JS.API.STREAM.CREATE.KV_" + bus.LeaseBucket, "", 1, nil, nil, 3 * time.Second},
+		{"no leader to create a stream", "$JS.API.STREAM.CREATE.REELAY_CLAIMS", noLeader, 20, nil, nil, 3 * time.Second},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			bubble(t, func(b *broker) {
+				w, nc := b.wire()
+				if row.ask == nil {
+					row.ask = func(*bus.Bus) error { _, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger}); return err }
+				} else {
+					on, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
+					b.OK(err)
+					_, err = on.Put(b.Context(), bus.Put{Task: record("")})
+					b.OK(err)
+					ask := row.ask
+					row.ask = func(*bus.Bus) error { return ask(on) }
+				}
+				w.keep(row.times, row.subject, row.answer)
+				begin := time.Now()
+				err := row.ask(nil)
+				if !errors.Is(err, row.want) || time.Since(begin) > row.within {
+					b.Errorf("%v after %v, want %v within %v", err, time.Since(begin), row.want, row.within)
+				}
+				if row.want == nil && w.left > 0 {
+					b.Errorf("%d were never sent", w.left)
+				}
+			})
+		})
+	}
+}
+
+// TestAsksTheLeader: nothing that decides is read from a replica that may lag behind.
+func TestAsksTheLeader(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.Open(bus.Options{})
+		_, err := on.Put(b.Context(), bus.Put{Task: record("")})
+		b.OK(err)
+		reads, err := b.Connect().SubscribeSync("$JS.API.DIRECT.GET.>")
+		b.OK(err)
+		b.OK(on.Conn().FlushWithContext(ctx(b)))
+		_, _, err = on.Get(b.Context(), key)
+		b.OK(err)
+		_, err = on.LastChange(b.Context())
+		b.OK(err)
+		b.OK(on.CheckLane(b.Context(), "fal"))
+		_, err = on.LaneHolder(b.Context(), "fal")
+		b.OK(err)
+		b.OK(on.Recall(b.Context(), "fal", new(int)))
+		_, err = on.Counter(b.Context(), bus.AllScope, "2026-11-22", new(int))
+		b.OK(err)
+		_, err = on.Claimant(b.Context(), "fal", "r1")
+		b.OK(err)
+		if m, err := reads.NextMsg(time.Second); err == nil {
+			b.Errorf("asked any replica: %s", m.Subject)
+		}
+		// What such a question looks like.
+		kv, err := on.JetStream().KeyValue(b.Context(), events.TaskBucket)
+		b.OK(err)
+		_, err = kv.Get(b.Context(), key.String())
+		b.OK(err)
+		if _, err := reads.NextMsg(time.Second); err != nil {
+			b.Errorf("this test shows nothing: %v", err)
+		}
+	})
+}
+
+// TestDeletedKeys: a key that was deleted is none, and one without a value is one.
+func TestDeletedKeys(t *testing.T) {
+	bubble(t, func(b *broker) {
+		on := b.Open(bus.Options{})
+		kv, err := on.JetStream().KeyValue(b.Context(), bus.LaneBucket)
+		b.OK(err)
+		check := func(step string, paused bool) {
+			b.Helper()
+			if err := on.CheckLane(b.Context(), "fal"); errors.Is(err, bus.ErrPaused) != paused {
+				b.Errorf("%s: %v, paused %v", step, err, paused)
+			}
+		}
+		check("no key", false)
+		_, err = kv.Put(b.Context(), "fal", nil)
+		b.OK(err)
+		check("an empty value, which nobody can read", true)
+		b.OK(kv.Delete(b.Context(), "fal"))
+		check("deleted", false)
+		_, err = kv.Put(b.Context(), "fal", []byte(`{"paused":true}`))
+		b.OK(err)
+		check("set again", true)
+		b.OK(kv.Purge(b.Context(), "fal"))
+		check("purged", false)
+	})
+}
+
+// TestEventOnItsWay: an event whose twin is not stored yet is not stored. It is as soon as the twin is, or is lost.
+func TestEventOnItsWay(t *testing.T) {
+	bubble(t, func(b *broker) {
+		w, nc := b.wire()
+		on, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
+		b.OK(err)
+		e := events.Event{Type: events.EventCompleted, Project: key.Project, TaskID: key.ID, Version: 3, Once: true}
+		w.keep(1_000_000, events.AnnounceSubject(key, e.Type), onItsWay)
+		if err := on.Publish(b.Context(), e); err == nil {
+			b.Error("an event that is on its way counts as stored")
+		}
+		for _, want := range []string{"the twin is lost", "it stands there"} {
+			w.keep(5, events.AnnounceSubject(key, e.Type), onItsWay)
+			begin := time.Now()
+			if err := on.Publish(b.Context(), e); err != nil || w.left > 0 || time.Since(begin) > time.Second {
+				b.Errorf("%s: %v after %v", want, err, time.Since(begin))
+			}
+			if n := b.stored(on, events.StreamEvents); n != 1 {
+				b.Errorf("%s: %d events, want 1", want, n)
+			}
+		}
+	})
+}
+
+// TestRenewalOnItsWay: a lease is not lost by a renewal that the cluster has not stored yet.
+func TestRenewalOnItsWay(t *testing.T) {
+	bubble(t, func(b *broker) {
+		w, nc := b.wire()
+		on, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
+		b.OK(err)
+		var s terms
+		var leading int
+		stop := b.lead(on, "first", &s, &leading)
+		time.Sleep(time.Minute)
+		w.keep(2, "$KV."+bus.LeaseBucket+".fal", onItsWay)
+		time.Sleep(time.Minute)
+		if s.String() != "+first" || w.left > 0 {
+			b.Errorf("%s, %d conflicts not met", &s, w.left)
+		}
+		stop()
+	})
+}
