@@ -219,6 +219,25 @@ func TestEventOnItsWay(t *testing.T) {
 				b.Errorf("%s: %d events, want 1", want, n)
 			}
 		}
+		other := events.Key{Project: key.Project, ID: "other"}
+		w.keep(5, events.AnnounceSubject(other, events.EventSubmitted), onItsWay)
+		story := []events.EventType{events.EventSubmitted, events.EventCompleted}
+		var all []events.Event
+		for _, of := range story {
+			all = append(all, events.Event{Type: of, Project: other.Project, TaskID: other.ID, Once: true})
+		}
+		b.OK(on.Publish(b.Context(), all...))
+		stream, err := on.JetStream().Stream(b.Context(), events.StreamEvents)
+		b.OK(err)
+		last := uint64(0)
+		for _, of := range story {
+			msg, err := stream.GetLastMsgForSubject(b.Context(), events.EventSubject(other, of))
+			b.OK(err)
+			if msg.Sequence < last {
+				b.Errorf("%s is stored as %d, behind %d of what came later", of, msg.Sequence, last)
+			}
+			last = msg.Sequence
+		}
 	})
 }
 

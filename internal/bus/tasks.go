@@ -99,25 +99,27 @@ func isConflict(err error) bool {
 		(api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSequenceConstant)
 }
 
-// settle publishes an event that is stored once, and was refused, until it stands there. A cluster refuses it as well (10164) while
-// a twin is on its way, of a poller who has seen the same; but a leader that is lost now takes the twin along.
-func (b *Bus) settle(ctx context.Context, e events.Event, err error) error {
-	for isConflict(err) && !isStored(err) {
+// store publishes an event until it is stored. A cluster refuses one that is stored once (10164) also while a twin is on its way, of a
+// poller who has seen the same; but a leader that is lost now takes the twin along.
+func (b *Bus) store(ctx context.Context, e events.Event) error {
+	msg, opts, err := eventMessage(e)
+	if err != nil {
+		return err
+	}
+	for {
+		_, err := b.js.PublishMsg(ctx, msg, opts...)
+		switch {
+		case err == nil || isStored(err):
+			return nil
+		case !isConflict(err):
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return err
 		case <-time.After(twinWait):
 		}
-		msg, opts, encodeErr := eventMessage(e)
-		if encodeErr != nil {
-			return encodeErr
-		}
-		_, err = b.js.PublishMsg(ctx, msg, opts...)
 	}
-	if isStored(err) {
-		return nil
-	}
-	return err
 }
 
 // isStored reports whether an event that is stored once was refused because it stands there.
@@ -192,27 +194,9 @@ func (b *Bus) Publish(ctx context.Context, all ...events.Event) error {
 func (b *Bus) publish(ctx context.Context, all []events.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	acks := make([]jetstream.PubAckFuture, 0, len(all))
-	for _, e := range all {
-		msg, opts, err := eventMessage(e)
-		if err != nil {
-			return err
-		}
-		ack, err := b.js.PublishMsgAsync(msg, opts...)
-		if err != nil {
+	for _, e := range all { // each only when those before it are stored, whatever becomes of the connection and the leader
+		if err := b.store(ctx, e); err != nil {
 			return fmt.Errorf("event %s: %w", e.Subject(), err)
-		}
-		acks = append(acks, ack)
-	}
-	for i, ack := range acks {
-		select {
-		case <-ack.Ok():
-		case err := <-ack.Err():
-			if err := b.settle(ctx, all[i], err); err != nil {
-				return fmt.Errorf("event %s: %w", all[i].Subject(), err)
-			}
-		case <-ctx.Done():
-			return fmt.Errorf("event %s: %w", all[i].Subject(), context.Cause(ctx))
 		}
 	}
 	return nil

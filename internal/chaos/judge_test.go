@@ -85,6 +85,9 @@ func TestJudge(t *testing.T) {
 		want []string
 	}{
 		{"sound", func(*chaos.Evidence) {}, nil},
+		{"a lane that stops", func(e *chaos.Evidence) {
+			e.Stories[events.Key{Project: events.LanesProject, ID: "fal"}] = story(events.EventPaused, events.EventResumed)
+		}, nil},
 		{"paid twice", func(e *chaos.Evidence) { e.Jobs = append(e.Jobs, job("j2", "kite")) }, []string{"was paid for 2 times"}},
 		{"paid for nobody", func(e *chaos.Evidence) { e.Jobs = append(e.Jobs, job("j2", "other")) }, []string{`jobs of "other"`}},
 		{"paid without a marker", func(e *chaos.Evidence) { e.Jobs = append(e.Jobs, emulator.Job{ID: "j2"}) }, []string{`jobs of ""`}},
