@@ -142,6 +142,20 @@ func TestFlowIsNotHasty(t *testing.T) {
 	}
 }
 
+// TestTurnsHuge: the turn that comes in a thousand years does not come now.
+func TestTurnsHuge(t *testing.T) {
+	var w quota.Window[int]
+	w.Hold(1, at(60))
+	turns := w.Turns(at(0), 1, 24*time.Hour)
+	for n, last := 1, at(0); n < 10_000_000; n *= 3 {
+		if got := turns.At(n); !got.After(last) && n < 100_000 || got.Before(last) {
+			t.Fatalf("number %d is let through at %v, the one before at %v", n, got, last)
+		} else {
+			last = got
+		}
+	}
+}
+
 // TestFlowHuge: what has been taken for years is not less than nothing.
 func TestFlowHuge(t *testing.T) {
 	var f quota.Flow
