@@ -31,7 +31,7 @@ type family struct {
 	flow            quota.Flow // of those in flight
 	projects        map[string]*project
 	// budgets counts the tasks that a cap on spending holds.
-	budgets map[capped]int
+	budgets map[capped]heldBy
 	// rate and crowd are what the provider was seen to grant of requests and of tasks in flight.
 	rate, crowd quota.Learned
 	// held: nothing is sent before. refused: when the last refusal was taken in. sent: when the last request was begun, or had been answered if another process sent it.
@@ -43,14 +43,14 @@ type project struct {
 	requests quota.Window[slot]
 	// tasks counts those that are known, inFlight those of them that take a place.
 	tasks, inFlight int
-	// held: nothing of it is sent before.
-	held time.Time
+	// held: nothing of it is sent before. sent: when the last of its requests is known to have been answered.
+	held, sent time.Time
 }
 
 func newFamily(l events.ModelLimits, shares map[string]events.ProjectShare) *family {
 	f := &family{
 		limits: l, shares: shares, heldBack: map[events.Key]*standing{}, inFlight: map[events.Key]bool{}, projects: map[string]*project{},
-		budgets: map[capped]int{},
+		budgets: map[capped]heldBy{},
 	}
 	weights := map[string]int{}
 	for name, share := range shares {
@@ -82,7 +82,12 @@ func (f *family) add(s *standing, now time.Time) {
 		}
 	}
 	if by, ok := s.cap(); ok {
-		f.budgets[by]++
+		held := f.budgets[by]
+		held.tasks++
+		if s.heldAt.After(held.last) {
+			held.last = s.heldAt
+		}
+		f.budgets[by] = held
 	}
 	if s.atProvider || s.reserved {
 		f.inFlight[s.key] = true
@@ -98,6 +103,9 @@ func (f *family) add(s *standing, now time.Time) {
 	for _, r := range s.requests {
 		if r.seen.After(f.sent) && !r.seen.After(now) {
 			f.sent = r.seen
+		}
+		if r.seen.After(p.sent) && !r.seen.After(now) {
+			p.sent = r.seen
 		}
 		until := r.seen.Add(f.limits.EachWindow() + skew)
 		if !until.After(now) || s.reserved && r.seen.After(now) { // being sent: the reservation stands for it
@@ -119,7 +127,9 @@ func (f *family) drop(s *standing) {
 	f.later.Remove(s.key)
 	delete(f.heldBack, s.key)
 	if by, ok := s.cap(); ok {
-		if f.budgets[by]--; f.budgets[by] == 0 {
+		held := f.budgets[by]
+		held.tasks--
+		if f.budgets[by] = held; held.tasks == 0 {
 			delete(f.budgets, by)
 		}
 	}
