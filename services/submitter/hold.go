@@ -158,6 +158,10 @@ type capped struct {
 	until           time.Time
 }
 
+func (b capped) compare(c capped) int {
+	return cmp.Or(strings.Compare(b.project, c.project), strings.Compare(b.reason, c.reason), b.until.Compare(c.until))
+}
+
 // A heldBy counts the tasks that a cap holds; last is when one was held back by it last.
 type heldBy struct {
 	tasks int
@@ -177,10 +181,6 @@ func (f *family) keepsTask(s *standing, now time.Time) *events.Hold {
 		return nil
 	}
 	return s.hold
-}
-
-func (b capped) compare(c capped) int {
-	return cmp.Or(strings.Compare(b.project, c.project), strings.Compare(b.reason, c.reason), b.until.Compare(c.until))
 }
 
 // cap returns the cap that a task is held by; false for none.
