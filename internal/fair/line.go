@@ -1,8 +1,57 @@
 package fair
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
 
-// A node is a subtree of one project's line: a treap, balanced by chance, that knows its size and so the place of each task.
+	"reelay/events"
+)
+
+// A Line is tasks in one order, whatever their projects: by Since, of which each point of priority is a Step. The zero Line is empty and
+// ready for use. It is not safe for concurrent use. Each call takes O(log n).
+type Line struct {
+	root  *node
+	tasks map[events.Key]Task
+}
+
+// Len returns how many tasks are in line.
+func (l *Line) Len() int { return len(l.tasks) }
+
+// Put puts a task in line, or moves it.
+func (l *Line) Put(t Task) {
+	l.Remove(t.Key)
+	if l.tasks == nil {
+		l.tasks = map[events.Key]Task{}
+	}
+	l.tasks[t.Key] = t
+	l.root = l.root.insert(t)
+}
+
+// Remove takes a task out of line, if it is there.
+func (l *Line) Remove(k events.Key) {
+	if t, ok := l.tasks[k]; ok {
+		delete(l.tasks, k)
+		l.root = l.root.remove(t)
+	}
+}
+
+// First returns the first task; false of an empty line.
+func (l *Line) First() (Task, bool) {
+	if l.root == nil {
+		return Task{}, false
+	}
+	return l.root.first(), true
+}
+
+// Place returns how many tasks are before one; false if it is not in line.
+func (l *Line) Place(k events.Key) (int, bool) {
+	t, ok := l.tasks[k]
+	if !ok {
+		return 0, false
+	}
+	return l.root.rank(t), true
+}
+
+// A node is a subtree of a line: a treap, balanced by chance, that knows its size and so the place of each task.
 // A nil node is empty.
 type node struct {
 	task        Task

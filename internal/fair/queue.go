@@ -27,15 +27,18 @@ type Task struct {
 	Since time.Time
 }
 
-// rank is the time by which tasks of one project are ordered, the earliest first.
+// rank is the time by which the tasks of a line are ordered, the earliest first.
 func (t Task) rank() time.Time { return t.Since.Add(-time.Duration(t.Priority) * Step) }
 
-// before orders the tasks of one project. No two are equal.
+// before orders the tasks of a line. No two are equal.
 func (t Task) before(u Task) bool {
 	if a, b := t.rank(), u.rank(); !a.Equal(b) {
 		return a.Before(b)
 	}
-	return t.Key.ID < u.Key.ID
+	if t.Key.ID != u.Key.ID {
+		return t.Key.ID < u.Key.ID
+	}
+	return t.Key.Project < u.Key.Project
 }
 
 // A project is the line of one project.

@@ -1,7 +1,9 @@
 package fair_test
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -225,4 +227,39 @@ func BenchmarkQueue(b *testing.B) {
 		one.Since = noon.Add(time.Duration(100_000+n) * time.Second)
 		q.Put(one)
 	}
+}
+
+// TestLine: whatever is put in and taken out, each task has its place by time, then by name.
+func TestLine(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var l fair.Line
+		want := map[events.Key]time.Time{}
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			k := events.Key{Project: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "project"), ID: rapid.SampledFrom([]string{"1", "2", "3", "4"}).Draw(t, "id")}
+			if rapid.Bool().Draw(t, "remove") {
+				l.Remove(k)
+				delete(want, k)
+				continue
+			}
+			want[k] = noon.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "at")) * time.Second)
+			l.Put(fair.Task{Key: k, Since: want[k]})
+		}
+		sorted := slices.SortedFunc(maps.Keys(want), func(a, b events.Key) int {
+			return cmp.Or(want[a].Compare(want[b]), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Project, b.Project))
+		})
+		if l.Len() != len(sorted) {
+			t.Fatalf("%d in line, want %d", l.Len(), len(sorted))
+		}
+		if first, ok := l.First(); ok != (len(sorted) > 0) || ok && first.Key != sorted[0] {
+			t.Fatalf("first is %v, %v, want that of %v", first.Key, ok, sorted)
+		}
+		for i, k := range sorted {
+			if n, ok := l.Place(k); !ok || n != i {
+				t.Fatalf("%v has place %d, %v, want %d", k, n, ok, i)
+			}
+		}
+		if n, ok := l.Place(events.Key{Project: "c", ID: "1"}); ok {
+			t.Fatalf("a stranger has place %d", n)
+		}
+	})
 }

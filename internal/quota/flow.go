@@ -14,6 +14,8 @@ type Flow struct {
 	since time.Time
 	// turns counts starts and ends.
 	turns int
+	// places were taken before the last change.
+	places int
 }
 
 // Pass takes in that so many places were taken from the last change on to this one, and that this one has so many starts and ends. A
@@ -22,17 +24,19 @@ func (f *Flow) Pass(now time.Time, taken, turns int) {
 	if d := now.Sub(f.since); !f.since.IsZero() && d > 0 {
 		f.taken += time.Duration(taken) * d
 	}
-	f.since = now
+	f.since, f.places = now, taken
 	if f.turns += turns; f.turns >= max(minTurns, turnsEach*taken) {
 		f.taken, f.turns = f.taken/2, f.turns/2
 	}
 }
 
-// Each returns for how long a place is taken on the mean; 0 while fewer than a handful of turns were seen.
+// Each returns for how long a place is taken on the mean; 0 while too few were left to tell: a handful, or a quarter of the places. Many
+// that were taken at once are so for no time yet, and the first to be left are those of tasks that fail at once.
 func (f *Flow) Each() time.Duration {
-	const handful = 10
-	if f.turns < handful {
+	const handful = 5
+	// What there are more starts than ends is what is taken now.
+	if ends := (f.turns - f.places) / 2; ends < max(handful, f.places/4) {
 		return 0
 	}
-	return 2 * f.taken / time.Duration(f.turns)
+	return f.taken / time.Duration(f.turns) * 2
 }

@@ -113,6 +113,58 @@ func TestFlow(t *testing.T) {
 	})
 }
 
+// TestFlowIsNotHasty: while all places are new, or but for a few that failed at once, nobody knows for how long they are taken.
+func TestFlowIsNotHasty(t *testing.T) {
+	rows := []struct {
+		name                string
+		places, fail, after int
+		want                float64
+	}{
+		{"all are new", 20, 0, 1, 0},
+		{"all are new, for long", 20, 0, 3600, 0},
+		{"some have failed at once", 100, 8, 2, 0},
+		{"few places", 4, 4, 100, 0},
+		{"most have ended", 20, 20, 300, 300},
+	}
+	for _, row := range rows {
+		var f quota.Flow
+		for n := range row.places {
+			f.Pass(at(0), n, 1)
+		}
+		for range row.fail {
+			f.Pass(at(row.after), row.places, 1)
+			f.Pass(at(row.after), row.places-1, 1)
+		}
+		f.Pass(at(row.after), row.places, 0)
+		if got := f.Each().Seconds(); got < row.want*0.6 || got > row.want*1.4 {
+			t.Errorf("%s: %.1f s each, want %.1f", row.name, got, row.want)
+		}
+	}
+}
+
+// TestTurnsHuge: the turn that comes in a thousand years does not come now.
+func TestTurnsHuge(t *testing.T) {
+	var w quota.Window[int]
+	w.Hold(1, at(60))
+	turns := w.Turns(at(0), 1, 24*time.Hour)
+	for n, last := 1, at(0); n < 10_000_000; n *= 3 {
+		if got := turns.At(n); !got.After(last) && n < 100_000 || got.Before(last) {
+			t.Fatalf("number %d is let through at %v, the one before at %v", n, got, last)
+		} else {
+			last = got
+		}
+	}
+}
+
+// TestFlowHuge: what has been taken for years is not less than nothing.
+func TestFlowHuge(t *testing.T) {
+	var f quota.Flow
+	f.Pass(at(0), 0, 20)
+	if f.Pass(at(6_000_000_000), 1, 2); f.Each() <= 0 {
+		t.Errorf("%v each", f.Each())
+	}
+}
+
 // A provider takes so many requests in any minute.
 type provider struct {
 	limit int

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"container/heap"
+	"math"
 	"slices"
 	"time"
 )
@@ -100,7 +101,15 @@ func (t Turns) At(n int) time.Time {
 	if over := len(t.ends) + n - rounds*t.limit - t.limit; over > 0 {
 		at = t.ends[over-1]
 	}
-	return at.Add(time.Duration(rounds) * t.each)
+	return at.Add(Times(rounds, t.each))
+}
+
+// Times returns n times d, neither below 0, or the longest time there is: a hundred thousand tasks of one a day take longer.
+func Times(n int, d time.Duration) time.Duration {
+	if n > 0 && d > math.MaxInt64/time.Duration(n) {
+		return math.MaxInt64
+	}
+	return time.Duration(n) * d
 }
 
 // ends is a heap of slots, those first that end first.

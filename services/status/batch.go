@@ -37,15 +37,18 @@ func (t *tally) done() bool { return t.announced > 0 && t.ended+t.rejected >= t.
 // batches holds a tally for each batch of which a record or a rejection is kept. It is guarded by the index's lock.
 type batches struct {
 	all map[events.Key]*tally
-	// rejections are those of all batches, oldest first.
-	rejections []rejection
+	// rejections are those of all batches, by project, oldest first; remembered counts them.
+	rejections map[string][]rejection
+	remembered int
 	// ripe are those to be announced, if they still look so then; changed says that there may be some.
 	ripe    map[events.Key]struct{}
 	changed chan struct{}
 }
 
 func newBatches() batches {
-	return batches{all: map[events.Key]*tally{}, ripe: map[events.Key]struct{}{}, changed: make(chan struct{}, 1)}
+	return batches{
+		all: map[events.Key]*tally{}, rejections: map[string][]rejection{}, ripe: map[events.Key]struct{}{}, changed: make(chan struct{}, 1),
+	}
 }
 
 // tally returns that of a batch, which may be new.

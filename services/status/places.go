@@ -35,23 +35,35 @@ func (s *Service) places(ctx context.Context, entries []*entry) map[events.Key]s
 			all[e.key] = stand{Place: events.Place{Ahead: ahead}}
 		}
 	}
+	var mu sync.Mutex // guards all
+	var asked sync.WaitGroup
 	for lane, tasks := range lanes {
-		reply := s.askDispatcher(ctx, lane, tasks)
-		for _, text := range tasks {
-			k, err := events.ParseKey(text)
-			if err != nil {
-				continue
-			}
-			if place, ok := reply.Places[text]; ok {
-				all[k] = stand{place, true}
-				continue
-			}
-			estimated := all[k]
-			estimated.Hold = ofLane(reply.Holds)
-			all[k] = estimated
-		}
+		asked.Go(func() {
+			reply := s.askDispatcher(ctx, lane, tasks)
+			mu.Lock()
+			defer mu.Unlock()
+			fill(all, tasks, reply)
+		})
 	}
+	asked.Wait()
 	return all
+}
+
+// fill fills in what the dispatcher of a lane has told of tasks.
+func fill(all map[events.Key]stand, tasks []string, reply events.PlacesReply) {
+	for _, text := range tasks {
+		k, err := events.ParseKey(text)
+		if err != nil {
+			continue
+		}
+		if place, ok := reply.Places[text]; ok {
+			all[k] = stand{place, true}
+			continue
+		}
+		estimated := all[k]
+		estimated.Hold = ofLane(reply.Holds)
+		all[k] = estimated
+	}
 }
 
 // ofLane returns what keeps a whole lane, which is told first; nil if nothing does.

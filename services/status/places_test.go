@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -33,6 +34,10 @@ func TestPlacesAreTold(t *testing.T) {
 		}, 7},
 		{"silent", func(*nats.Msg) {}, 1},
 		{"not known there", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"places":{"a.other":{"ahead":3}}}`))) }, 1},
+		{"an older dispatcher, which tells numbers", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"places":{"a.second":7}}`))) }, 1},
+		{"a newer one, which tells more", func(m *nats.Msg) {
+			must(t, m.Respond([]byte(`{"places":{"a.second":{"ahead":7,"luck":[3]}},"moods":{},"holds":[{"reason":"vacation","message":"x"}]}`)))
+		}, 7},
 		{"no JSON", func(m *nats.Msg) { must(t, m.Respond([]byte("?"))) }, 1},
 	}
 	for _, row := range rows {
@@ -67,4 +72,27 @@ func TestPlacesAreTold(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPlacesOfSilentLanes: of lanes that do not answer a list waits for all at once.
+func TestPlacesOfSilentLanes(t *testing.T) {
+	inLab(t, Options{}, func(t *testing.T, l *lab) {
+		for i := range 5 {
+			task := waiting("a", fmt.Sprint("t", i), i)
+			task.Account = fmt.Sprint("lane", i)
+			l.put(task)
+			_, err := l.client.Subscribe(events.LanePlacesSubject(task.Account), func(*nats.Msg) {})
+			must(t, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		must(t, l.client.FlushWithContext(ctx))
+		began := time.Now()
+		if list := into[events.ListReply](t, l.ask(nil, events.VerbList, "a")).Tasks; len(list) != 5 || *list[0].QueuePosition.Ours != 0 {
+			t.Errorf("listed: %+v", list)
+		}
+		if d := time.Since(began); d > placesWait {
+			t.Errorf("answered after %v", d)
+		}
+	})
 }

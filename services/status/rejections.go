@@ -10,7 +10,8 @@ import (
 
 const (
 	// maxRejections bounds the rejections that are remembered, those of all batches together: as many as one batch can have. With
-	// one more the oldest is forgotten, and is missing in its batch from then on: one that was not done may never be.
+	// one more the oldest of the project that has most is forgotten, and is missing in its batch from then on: one that was not done
+	// may never be. So no project loses what it has by the rejections of another that has more.
 	maxRejections = events.MaxBatch
 	// forgetEvery is how often rejections are forgotten whose events have left the stream.
 	forgetEvery = time.Hour
@@ -38,7 +39,8 @@ func (b *batches) reject(r rejection, size int, member bool) {
 			t.rejectedIDs = map[string]struct{}{}
 		}
 		t.rejectedIDs[r.id] = struct{}{}
-		b.rejections = append(b.rejections, r)
+		b.rejections[r.batch.Project] = append(b.rejections[r.batch.Project], r)
+		b.remembered++
 		if !member {
 			t.rejected++
 		}
@@ -46,15 +48,29 @@ func (b *batches) reject(r rejection, size int, member bool) {
 	b.settle(r.batch)
 }
 
-// forget takes the oldest rejection out.
-func (b *batches) forget(member bool) {
-	r := b.rejections[0]
-	b.rejections = b.rejections[1:]
+// forget takes the oldest rejection of a project out.
+func (x *index) forget(project string) {
+	b := &x.batches
+	r := b.rejections[project][0]
+	if b.rejections[project] = b.rejections[project][1:]; len(b.rejections[project]) == 0 {
+		delete(b.rejections, project)
+	}
+	b.remembered--
 	t := b.all[r.batch]
-	if delete(t.rejectedIDs, r.id); !member {
+	if delete(t.rejectedIDs, r.id); !x.member(r) {
 		t.rejected--
 	}
 	b.settle(r.batch)
+}
+
+// mostRejected is the project of which most rejections are remembered.
+func (b *batches) mostRejected() (most string) {
+	for project, all := range b.rejections {
+		if len(all) > len(b.rejections[most]) {
+			most = project
+		}
+	}
+	return most
 }
 
 // member reports whether the batch of r has a task of its id. The lock is held.
@@ -75,8 +91,8 @@ func (x *index) reject(e *events.Event) (full bool) {
 	case e.BatchID != "":
 		r := rejection{batch: events.Key{Project: shared(e.Project), ID: shared(e.BatchID)}, id: e.TaskID, at: e.Time.UnixNano()}
 		x.batches.reject(r, e.BatchSize, x.member(r))
-		if full = len(x.batches.rejections) > maxRejections; full {
-			x.batches.forget(x.member(x.batches.rejections[0]))
+		if full = x.batches.remembered > maxRejections; full {
+			x.forget(x.batches.mostRejected())
 		}
 	}
 	return full
@@ -86,8 +102,10 @@ func (x *index) reject(e *events.Event) (full bool) {
 func (x *index) forgetRejections(before time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for len(x.batches.rejections) > 0 && x.batches.rejections[0].at < before.UnixNano() {
-		x.batches.forget(x.member(x.batches.rejections[0]))
+	for project := range x.batches.rejections {
+		for len(x.batches.rejections[project]) > 0 && x.batches.rejections[project][0].at < before.UnixNano() {
+			x.forget(project)
+		}
 	}
 }
 

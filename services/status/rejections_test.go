@@ -228,8 +228,8 @@ func TestRejectionsBounded(t *testing.T) {
 		x.reject(nil)
 		b, _ := x.batch(events.Key{Project: "a", ID: "new"})
 		_, old := x.batch(events.Key{Project: "a", ID: "old"})
-		if b.Rejected != maxRejections || old || len(x.batches.rejections) != maxRejections {
-			t.Errorf("%d rejections of %d are counted, the oldest: %v", b.Rejected, len(x.batches.rejections), old)
+		if b.Rejected != maxRejections || old || x.batches.remembered != maxRejections {
+			t.Errorf("%d rejections of %d are counted, the oldest: %v", b.Rejected, x.batches.remembered, old)
 		}
 		if again == 0 && forgot != 1 {
 			t.Errorf("%d forgotten", forgot)
@@ -240,8 +240,26 @@ func TestRejectionsBounded(t *testing.T) {
 		t.Errorf("%d rejections are left, want the 2 newest", b.Rejected)
 	}
 	x.forgetRejections(epoch(maxRejections))
-	if len(x.batches.all) != 0 || len(x.batches.rejections) != 0 {
+	if len(x.batches.all) != 0 || len(x.batches.rejections) != 0 || x.batches.remembered != 0 {
 		t.Errorf("left: %v %v", x.batches.all, x.batches.rejections)
+	}
+}
+
+// TestRejectionsOfOthers: however many requests of a project are rejected, what others have lost is not forgotten.
+func TestRejectionsOfOthers(t *testing.T) {
+	x := filled()
+	few := lost("first", "few", 9, epoch(0))
+	few.Project = "b"
+	for range 2 {
+		x.reject(few)
+		for i := range 2 * maxRejections {
+			x.reject(lost(fmt.Sprint(i), "many", 0, epoch(i)))
+		}
+		b, _ := x.batch(events.Key{Project: "b", ID: "few"})
+		a, _ := x.batch(events.Key{Project: "a", ID: "many"})
+		if b.Rejected != 1 || a.Rejected != maxRejections-1 {
+			t.Errorf("%d and %d rejections are remembered", b.Rejected, a.Rejected)
+		}
 	}
 }
 

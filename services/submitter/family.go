@@ -1,7 +1,6 @@
 package submitter
 
 import (
-	"container/heap"
 	"time"
 
 	"reelay/events"
@@ -23,14 +22,16 @@ type family struct {
 	shares map[string]events.ProjectShare
 
 	queue fair.Queue
-	later line // held back after a refusal: soonest first
+	later fair.Line // held back after a refusal: soonest first
+	// heldBack are those in later.
+	heldBack map[events.Key]*standing
 	// requests are those that the provider may still count, taken those of them that it has accepted.
 	requests, taken quota.Window[slot]
 	inFlight        map[events.Key]bool
 	flow            quota.Flow // of those in flight
 	projects        map[string]*project
 	// budgets counts the tasks that a cap on spending holds.
-	budgets map[capped]int
+	budgets map[capped]heldBy
 	// rate and crowd are what the provider was seen to grant of requests and of tasks in flight.
 	rate, crowd quota.Learned
 	// held: nothing is sent before. refused: when the last refusal was taken in. sent: when the last request was begun, or had been answered if another process sent it.
@@ -42,14 +43,14 @@ type project struct {
 	requests quota.Window[slot]
 	// tasks counts those that are known, inFlight those of them that take a place.
 	tasks, inFlight int
-	// held: nothing of it is sent before.
-	held time.Time
+	// held: nothing of it is sent before. sent: when the last of its requests is known to have been answered.
+	held, sent time.Time
 }
 
 func newFamily(l events.ModelLimits, shares map[string]events.ProjectShare) *family {
 	f := &family{
-		limits: l, shares: shares, later: line{at: map[events.Key]*place{}}, inFlight: map[events.Key]bool{}, projects: map[string]*project{},
-		budgets: map[capped]int{},
+		limits: l, shares: shares, heldBack: map[events.Key]*standing{}, inFlight: map[events.Key]bool{}, projects: map[string]*project{},
+		budgets: map[capped]heldBy{},
 	}
 	weights := map[string]int{}
 	for name, share := range shares {
@@ -74,13 +75,19 @@ func (f *family) add(s *standing, now time.Time) {
 	p.tasks++
 	if s.waiting && !s.reserved {
 		if s.notBefore.After(now) {
-			heap.Push(&f.later, &place{standing: s})
+			f.later.Put(fair.Task{Key: s.key, Since: s.notBefore})
+			f.heldBack[s.key] = s
 		} else {
 			f.queue.Put(s.task())
 		}
 	}
 	if by, ok := s.cap(); ok {
-		f.budgets[by]++
+		held := f.budgets[by]
+		held.tasks++
+		if s.heldAt.After(held.last) {
+			held.last = s.heldAt
+		}
+		f.budgets[by] = held
 	}
 	if s.atProvider || s.reserved {
 		f.inFlight[s.key] = true
@@ -96,6 +103,9 @@ func (f *family) add(s *standing, now time.Time) {
 	for _, r := range s.requests {
 		if r.seen.After(f.sent) && !r.seen.After(now) {
 			f.sent = r.seen
+		}
+		if r.seen.After(p.sent) && !r.seen.After(now) {
+			p.sent = r.seen
 		}
 		until := r.seen.Add(f.limits.EachWindow() + skew)
 		if !until.After(now) || s.reserved && r.seen.After(now) { // being sent: the reservation stands for it
@@ -114,9 +124,12 @@ func (f *family) add(s *standing, now time.Time) {
 func (f *family) drop(s *standing) {
 	p := f.project(s.key.Project)
 	f.queue.Remove(s.key)
-	f.later.remove(s.key)
+	f.later.Remove(s.key)
+	delete(f.heldBack, s.key)
 	if by, ok := s.cap(); ok {
-		if f.budgets[by]--; f.budgets[by] == 0 {
+		held := f.budgets[by]
+		held.tasks--
+		if f.budgets[by] = held; held.tasks == 0 {
 			delete(f.budgets, by)
 		}
 	}
@@ -139,12 +152,18 @@ func (f *family) drop(s *standing) {
 // next takes the task out of line whose turn it is, if one may be sent. Without one it says when to look again; 0 for not before
 // the next change.
 func (f *family) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
-	for f.later.Len() > 0 {
-		if wait = f.later.places[0].notBefore.Sub(now); wait > 0 {
+	for {
+		first, ok := f.later.First()
+		if !ok {
 			break
 		}
-		f.queue.Put(heap.Pop(&f.later).(*place).task())
+		if wait = first.Since.Sub(now); wait > 0 {
+			break
+		}
 		wait = 0
+		f.queue.Put(f.heldBack[first.Key].task())
+		f.later.Remove(first.Key)
+		delete(f.heldBack, first.Key)
 	}
 	if f.queue.Len() == 0 {
 		return k, false, wait
@@ -248,65 +267,6 @@ func (f *family) place(k events.Key) (int, bool) {
 	if n, ok := f.queue.Place(k); ok {
 		return n, true
 	}
-	p, ok := f.later.at[k]
-	if !ok {
-		return 0, false
-	}
-	n := f.queue.Len()
-	for _, q := range f.later.places {
-		if q.comesBefore(p) {
-			n++
-		}
-	}
-	return n, true
-}
-
-// A place is a task that is held back.
-type place struct {
-	*standing
-	index int
-}
-
-// comesBefore orders by the time a task is held back to.
-func (p *place) comesBefore(q *place) bool {
-	if !p.notBefore.Equal(q.notBefore) {
-		return p.notBefore.Before(q.notBefore)
-	}
-	return p.key.String() < q.key.String()
-}
-
-// line is a heap of places that finds them by key.
-type line struct {
-	places []*place
-	at     map[events.Key]*place
-}
-
-// Len is for package heap, as are the next four.
-func (q *line) Len() int { return len(q.places) }
-
-func (q *line) Less(i, j int) bool { return q.places[i].comesBefore(q.places[j]) }
-
-func (q *line) Swap(i, j int) {
-	q.places[i], q.places[j] = q.places[j], q.places[i]
-	q.places[i].index, q.places[j].index = i, j
-}
-
-func (q *line) Push(x any) {
-	p := x.(*place)
-	p.index = len(q.places)
-	q.places = append(q.places, p)
-	q.at[p.key] = p
-}
-
-func (q *line) Pop() any {
-	p := q.places[len(q.places)-1]
-	q.places = q.places[:len(q.places)-1]
-	delete(q.at, p.key)
-	return p
-}
-
-func (q *line) remove(k events.Key) {
-	if p, ok := q.at[k]; ok {
-		heap.Remove(q, p.index)
-	}
+	n, ok := f.later.Place(k)
+	return f.queue.Len() + n, ok
 }

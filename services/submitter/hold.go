@@ -139,9 +139,13 @@ func (l *lane) holds(now time.Time) []events.Hold {
 			}
 		}
 		for _, b := range slices.SortedFunc(maps.Keys(f.budgets), capped.compare) {
+			held := f.budgets[b]
+			if f.over(b.project, b.until, held.last, now) {
+				continue
+			}
 			until := b.until
 			add(&events.Hold{
-				Reason: events.HoldBudget, Project: b.project, Message: fmt.Sprintf("%d tasks wait: %s", f.budgets[b], b.reason), Until: &until,
+				Reason: events.HoldBudget, Project: b.project, Message: fmt.Sprintf("%d tasks wait: %s", held.tasks, b.reason), Until: &until,
 			})
 		}
 	}
@@ -156,6 +160,27 @@ type capped struct {
 
 func (b capped) compare(c capped) int {
 	return cmp.Or(strings.Compare(b.project, c.project), strings.Compare(b.reason, c.reason), b.until.Compare(c.until))
+}
+
+// A heldBy counts the tasks that a cap holds; last is when one was held back by it last.
+type heldBy struct {
+	tasks int
+	last  time.Time
+}
+
+// over reports whether a cap that has held a task of a project since a time, until another, holds it no more as far as is known: its
+// day is over, or money was there for others of the project since.
+func (f *family) over(project string, until, since, now time.Time) bool {
+	return !until.After(now) || f.projects[project].sent.After(since)
+}
+
+// keepsTask says what of its own keeps a task from being sent; nil if nothing does. One whose turn may come again waits for no more
+// than that.
+func (f *family) keepsTask(s *standing, now time.Time) *events.Hold {
+	if by, ok := s.cap(); ok && !s.notBefore.After(now) && f.over(by.project, by.until, s.heldAt, now) {
+		return nil
+	}
+	return s.hold
 }
 
 // cap returns the cap that a task is held by; false for none.

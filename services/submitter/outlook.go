@@ -77,9 +77,9 @@ func (o *outlook) place(k events.Key) (events.Place, bool) {
 	p := v.project(f, k.Project, o.now)
 	at := latest(
 		v.turns.At(ahead+1), p.turns.At(own+1), s.notBefore, f.held,
-		f.sent.Add(time.Duration(ahead+1)*f.spacing()), o.now.Add(time.Duration(ahead)*l.takes/time.Duration(cap(l.slots))),
+		f.sent.Add(quota.Times(ahead+1, f.spacing())), o.now.Add(quota.Times(ahead, l.takes)/time.Duration(cap(l.slots))),
 	)
-	place := events.Place{Ahead: ahead, WaitS: math.Round(at.Sub(o.now).Seconds()*10) / 10, Hold: worst(o.keeps, v.keeps, p.keeps, s.hold)}
+	place := events.Place{Ahead: ahead, WaitS: math.Round(at.Sub(o.now).Seconds()*10) / 10, Hold: worst(o.keeps, v.keeps, p.keeps, f.keepsTask(s, o.now))}
 	place.WaitS = max(place.WaitS, 0)
 	crowd, n := v.inFlight, ahead+1
 	if p.inFlight.rounds(own+1) > crowd.rounds(n) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/bus"
 )
 
 // keys are those of the tasks that were asked for after the first n.
@@ -194,5 +195,35 @@ func TestResumeByHand(t *testing.T) {
 		w.ask("demo", 10, "")
 		time.Sleep(30 * time.Second)
 		w.wantEvents(events.EventPaused, events.EventResumed, events.EventPaused)
+	})
+}
+
+// TestBudgetRaised: tasks that wait for no budget any more, but for their turn, are not told to wait for it.
+func TestBudgetRaised(t *testing.T) {
+	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 3}}, func(w *world) {
+		w.put(bus.BudgetBucket, "project.demo", `{"daily_usd":0}`)
+		time.Sleep(24 * time.Hour) // it counts from the start of the day
+		w.ask("demo", 60, `,"estimated_cost_usd":1`)
+		w.start()
+		time.Sleep(minute)
+		told, lane := w.stands(w.keys("demo", 0)...)
+		if p := told["t00060"]; p.Hold == nil || p.Hold.Reason != events.HoldBudget || len(lane) != 1 {
+			w.Errorf("without a budget: %+v, the lane is kept by %+v", p, lane)
+		}
+		w.put(bus.BudgetBucket, "project.demo", `{"daily_usd":1000}`)
+		day := 24 * time.Hour
+		time.Sleep(time.Until(time.Now().UTC().Truncate(day).Add(day + 4*minute))) // it counts from the start of the next day
+		told, lane = w.stands(w.keys("demo", 0)...)
+		if p, ok := told["t00060"]; !ok || p.Hold == nil || p.Hold.Reason != events.HoldRequests || p.WaitS < 600 {
+			w.Errorf("with a budget: %+v", p)
+		}
+		if len(lane) != 1 || lane[0].Reason != events.HoldRequests {
+			w.Errorf("with a budget the lane is kept by %+v", lane)
+		}
+		for id, story := range w.stories() {
+			if e := story[len(story)-1]; id > "t00030" && (e.Type != events.EventProgress || e.Task.QueuePosition == nil) {
+				w.Errorf("%s was told last that %s", id, e.Message)
+			}
+		}
 	})
 }

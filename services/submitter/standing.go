@@ -20,8 +20,9 @@ type standing struct {
 	created  time.Time
 	// notBefore holds a waiting task back.
 	notBefore time.Time
-	// hold says why it waits if it waits for something of its own.
+	// hold says why it waits if it waits for something of its own, heldAt since when if that is a budget.
 	hold    *events.Hold
+	heldAt  time.Time
 	waiting bool
 	// atProvider says that the task is there or may be: it takes a place in flight.
 	atProvider bool
@@ -69,7 +70,7 @@ func newStanding(t *events.Task) *standing {
 	if t.NotBefore != nil {
 		s.notBefore = *t.NotBefore
 	}
-	s.hold = ownHold(t)
+	s.hold, s.heldAt = ownHold(t)
 	for _, a := range t.Attempts {
 		if a.Outcome == events.AttemptReleased {
 			continue
@@ -84,20 +85,20 @@ func newStanding(t *events.Task) *standing {
 	return s
 }
 
-// ownHold says why a record waits; nil if it is for nothing of its own.
-func ownHold(t *events.Task) *events.Hold {
+// ownHold says why a record waits, and since when if that is a budget; nil if it is for nothing of its own.
+func ownHold(t *events.Task) (h *events.Hold, since time.Time) {
 	if t.Phase != events.PhaseWaiting || t.NotBefore == nil {
-		return nil
+		return nil, since
 	}
 	if held, ok := task.HeldBy(t); ok {
 		tomorrow := held.At.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
-		return &events.Hold{Reason: events.HoldBudget, Message: held.Note, Until: &tomorrow}
+		return &events.Hold{Reason: events.HoldBudget, Message: held.Note, Until: &tomorrow}, held.At
 	}
-	h := &events.Hold{Reason: events.HoldRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
+	h = &events.Hold{Reason: events.HoldRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
 	if a := t.Attempt(); a != nil && a.Error != nil {
 		h.Message += ": " + a.Error.Message
 	}
-	return h
+	return h, since
 }
 
 // isInFlight reports whether a task is, or may be, at the provider. One that is parked has been silent for so long that it has ended

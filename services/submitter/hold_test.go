@@ -1,0 +1,53 @@
+package submitter
+
+import (
+	"testing"
+	"time"
+
+	"reelay/events"
+)
+
+// TestBudgetOver: a task is held by a budget until its turn comes again, and further if nothing has told since that there is money.
+func TestBudgetOver(t *testing.T) {
+	minutes := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
+	rows := []struct {
+		name string
+		sent int // when another was, in minutes after noon; 0 for never
+		of   string
+		now  time.Time
+		own  bool
+		lane bool
+	}{
+		{"held back", 0, "p", minutes(1), true, true},
+		{"its turn comes again", 0, "p", minutes(3), true, true},
+		{"another was sent before", -1, "p", minutes(3), true, true},
+		{"another was sent since", 3, "p", minutes(4), false, false},
+		{"another was sent since, while it is held back", 1, "p", minutes(1), true, false},
+		{"one of another project was sent", 3, "q", minutes(4), true, true},
+		{"the day is over", 0, "p", minutes(12 * 60), false, false},
+	}
+	for _, row := range rows {
+		l := emptyLane()
+		until := minutes(2)
+		held := &events.Task{
+			ID: "held", Project: "p", Version: 2, Phase: events.PhaseWaiting, CreatedAt: noon, NotBefore: &until,
+			Transitions: []events.Transition{{Name: "held", From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
+		}
+		l.see(held.Key(), held, 0, row.now)
+		if row.sent != 0 {
+			at := minutes(row.sent)
+			other := &events.Task{
+				ID: "other", Project: row.of, Version: 3, Phase: events.PhaseRunning, CreatedAt: noon,
+				Attempts: []events.Attempt{{N: 1, Outcome: events.AttemptAccepted, NotAfter: at.Add(time.Hour), OutcomeAt: &at}},
+			}
+			l.see(other.Key(), other, 0, row.now)
+		}
+		p, ok := l.outlook(nil, row.now).place(held.Key())
+		if own := p.Hold != nil && p.Hold.Reason == events.HoldBudget; !ok || own != row.own {
+			t.Errorf("%s: %+v, held by %+v", row.name, p, p.Hold)
+		}
+		if holds := l.holds(row.now); (len(holds) == 1) != row.lane {
+			t.Errorf("%s: the lane is kept by %+v", row.name, holds)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package submitter
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"reelay/events"
+)
+
+// crowd is a lane with as many waiting tasks of as many projects, and as many more that are held back; sent requests are counted
+// against its limit.
+func crowd(waiting, projects, later, sent int) *lane {
+	l := emptyLane()
+	l.limit(events.LaneLimits{Models: map[string]events.ModelLimits{events.AnyModel: {Requests: 1_000_000}}}, noon)
+	for i := range waiting + later {
+		t := &events.Task{
+			ID: fmt.Sprintf("t%06d", i), Project: fmt.Sprintf("p%d", i%projects), Version: 1, Phase: events.PhaseWaiting,
+			CreatedAt: noon.Add(time.Duration(i) * time.Millisecond),
+		}
+		if i >= waiting {
+			until := noon.Add(time.Hour + time.Duration(i)*time.Millisecond)
+			t.NotBefore = &until
+		}
+		l.see(t.Key(), t, 0, noon)
+	}
+	for i := range sent {
+		t := &events.Task{
+			ID: fmt.Sprintf("s%06d", i), Project: fmt.Sprintf("p%d", i%projects), Version: 1, Phase: events.PhaseRunning, CreatedAt: noon,
+			Attempts: []events.Attempt{{N: 1, Outcome: events.AttemptAccepted, NotAfter: noon}},
+		}
+		l.see(t.Key(), t, 0, noon)
+	}
+	return l
+}
+
+// keys are so many of the lane's waiting tasks: those in line, or those that are held back.
+func (l *lane) keys(n int, heldBack bool) (keys []events.Key) {
+	for k, s := range l.tasks {
+		if len(keys) < n && s.waiting && s.notBefore.IsZero() != heldBack {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// BenchmarkPlaces is one question for a thousand places, of which each locks the lane.
+func BenchmarkPlaces(b *testing.B) {
+	for _, row := range []struct{ waiting, projects, later, sent int }{
+		{100_000, 1, 0, 0}, {100_000, 1_000, 0, 0}, {100_000, 10_000, 0, 0}, {100_000, 10, 0, 20_000}, {1, 10, 10_000, 0}, {1, 10, 100_000, 0},
+	} {
+		b.Run(fmt.Sprintf("waiting=%d/projects=%d/later=%d/sent=%d", row.waiting, row.projects, row.later, row.sent), func(b *testing.B) {
+			l := crowd(row.waiting, row.projects, row.later, row.sent)
+			keys := l.keys(events.MaxPlaces, row.later > 0)
+			longest := time.Duration(0)
+			for b.Loop() {
+				o := l.outlook(nil, noon)
+				for _, k := range keys {
+					begun := time.Now()
+					if _, ok := o.place(k); !ok {
+						b.Fatal(k)
+					}
+					longest = max(longest, time.Since(begun))
+				}
+			}
+			b.ReportMetric(longest.Seconds()*1e3, "longest-ms")
+		})
+	}
+}
+
+// BenchmarkHolds is what keeps a lane where each project has a budget that is used up.
+func BenchmarkHolds(b *testing.B) {
+	for _, projects := range []int{100, 10_000} {
+		b.Run(fmt.Sprintf("projects=%d", projects), func(b *testing.B) {
+			l := emptyLane()
+			for i := range projects {
+				until := noon.Add(time.Hour)
+				t := &events.Task{
+					ID: "t", Project: fmt.Sprintf("p%d", i), Version: 2, Phase: events.PhaseWaiting, CreatedAt: noon, NotBefore: &until,
+					Transitions: []events.Transition{{Name: "held", From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
+				}
+				l.see(t.Key(), t, 0, noon)
+			}
+			for b.Loop() {
+				if n := len(l.holds(noon)); n != maxHolds {
+					b.Fatal(n)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSome is one look for tasks to tell.
+func BenchmarkSome(b *testing.B) {
+	l := crowd(100_000, 1_000, 0, 0)
+	for b.Loop() {
+		if n := len(l.some(noon)); n != maxLooks {
+			b.Fatal(n)
+		}
+	}
+}
