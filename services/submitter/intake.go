@@ -280,6 +280,10 @@ func (s *Service) unknownTask(ctx context.Context, m bus.Message, k events.Key, 
 		if floor, floorErr := s.o.Bus.AckFloor(ctx, events.IntakeConsumer()); floorErr != nil || floor+1 < m.Sequence {
 			return err
 		}
+		// Once more: the last of them may have been done with since it was looked.
+		if _, again := s.book.Get(ctx, k); !errors.Is(again, bus.ErrNotFound) {
+			return err
+		}
 	}
 	return refuse(k, "", events.CodeNotFound, err)
 }
