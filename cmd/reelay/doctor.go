@@ -237,12 +237,16 @@ func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) [
 	return checks
 }
 
-// checkConsumer says how far a consumer lags. On the poll clock, messages held back are tasks at the provider: no lag.
+// checkConsumer says how far a consumer lags. On the poll clock, messages held back are tasks at the
+// provider: no lag.
 func checkConsumer(stream string, c *jetstream.ConsumerInfo) check {
 	about := fmt.Sprintf("consumer %s/%s", stream, c.Config.Durable)
 	detail := fmt.Sprintf("%d waiting, %d in hand, %d delivered again", c.NumPending, c.NumAckPending, c.NumRedelivered)
 	if c.NumPending > muchLag {
 		return check{levelWarn, about, detail, "it falls behind: is its service running? " + c.Config.Description}
+	}
+	if c.NumPending > 0 && c.NumWaiting == 0 && c.NumAckPending == 0 {
+		return check{levelWarn, about, detail, "nobody takes them: is its service running? " + c.Config.Description}
 	}
 	return check{levelOK, about, detail, ""}
 }

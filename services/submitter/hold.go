@@ -139,10 +139,11 @@ func (l *lane) holds(now time.Time) []events.Hold {
 			}
 		}
 		for _, b := range slices.SortedFunc(maps.Keys(f.budgets), capped.compare) {
-			until := b.until
-			add(&events.Hold{
-				Reason: events.HoldBudget, Project: b.project, Message: fmt.Sprintf("%d tasks wait: %s", f.budgets[b], b.reason), Until: &until,
-			})
+			until, wait := b.until, "1 task waits"
+			if n := f.budgets[b]; n != 1 {
+				wait = fmt.Sprintf("%d tasks wait", n)
+			}
+			add(&events.Hold{Reason: events.HoldBudget, Project: b.project, Message: wait + ": " + b.reason, Until: &until})
 		}
 	}
 	return all
