@@ -36,7 +36,9 @@ type lane struct {
 	// away counts the times in a row that the provider could not be reached, missed is when it was the last time.
 	away   int
 	missed time.Time
-	swept  time.Time
+	// mute is until when no request names a callback URL.
+	mute  time.Time
+	swept time.Time
 	// takes is how long a task takes that is sent, on the mean of late.
 	takes time.Duration
 }
@@ -187,8 +189,9 @@ func (l *lane) resume() {
 }
 
 // reach takes in whether the provider could be reached by a request that was begun at a time. While it cannot be, requests are rare:
-// each leaves its trace in a record, and none gets anywhere.
-func (l *lane) reach(reached bool, begun time.Time) {
+// each leaves its trace in a record, and none gets anywhere. It returns how many times in a row the provider could not be reached
+// with this one, 0 if it could or this one tells nothing new.
+func (l *lane) reach(reached bool, begun time.Time) (away int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -199,7 +202,9 @@ func (l *lane) reach(reached bool, begun time.Time) {
 		if until := l.missed.Add(min(time.Second<<min(l.away-1, 16), maxAwayWait)); until.After(l.held) {
 			l.held = until
 		}
+		return l.away
 	}
+	return 0
 }
 
 // holdProject keeps the tasks of a project from being sent until then.
