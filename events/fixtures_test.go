@@ -143,6 +143,9 @@ func anEvent(t events.EventType) events.Event {
 		return e
 	case events.EventPaused, events.EventResumed:
 		e.Project, e.TaskID, e.Lane, e.Version, e.Traceparent = events.LanesProject, "", "fal-team2", 9, ""
+		if t == events.EventPaused {
+			e.Hold = &events.Hold{Reason: events.HoldAccount, Model: "m", Project: "demo", Message: "what keeps it, in words", Until: new(at(40))}
+		}
 		return e
 	}
 	e.Task = smallTask(s, p, e.Version)

@@ -9,7 +9,8 @@ type HoldReason string
 const (
 	HoldNoDispatcher HoldReason = "no_dispatcher"    // no submitter sends for the lane now
 	HoldSpending     HoldReason = "spending_stopped" // the submitter does not trust its store, its journal or its disk
-	HoldPaused       HoldReason = "paused"           // by a person, or because the provider refuses the account
+	HoldPaused       HoldReason = "paused"           // by a person, or by limits that cannot be read
+	HoldAccount      HoldReason = "account"          // the provider refuses the account's key or balance; one request now and then tries
 	HoldBreaker      HoldReason = "breaker"          // too many paid requests have an unknown outcome; one a minute tries
 	HoldUnreachable  HoldReason = "unreachable"      // the provider could not be reached
 	HoldRefused      HoldReason = "rate_limited"     // the provider has refused a request for its rate
@@ -22,7 +23,7 @@ const (
 // HoldReasons lists every reason.
 func HoldReasons() []HoldReason {
 	return []HoldReason{
-		HoldNoDispatcher, HoldSpending, HoldPaused, HoldBreaker, HoldUnreachable, HoldRefused, HoldBudget, HoldRetry, HoldRequests,
+		HoldNoDispatcher, HoldSpending, HoldPaused, HoldAccount, HoldBreaker, HoldUnreachable, HoldRefused, HoldBudget, HoldRetry, HoldRequests,
 		HoldInFlight,
 	}
 }

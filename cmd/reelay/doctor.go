@@ -272,6 +272,9 @@ func checkConsumer(stream string, c *jetstream.ConsumerInfo) check {
 	if c.NumPending > muchLag {
 		return check{levelWarn, about, detail, "it falls behind: is its service running? " + c.Config.Description}
 	}
+	if c.NumPending > 0 && c.NumWaiting == 0 && c.NumAckPending == 0 {
+		return check{levelWarn, about, detail, "nobody takes them: is its service running? " + c.Config.Description}
+	}
 	return check{levelOK, about, detail, ""}
 }
 
@@ -373,7 +376,8 @@ func (a *api) checkQueue(ctx context.Context, paused map[string]bool) []check {
 // checkHolds shows what keeps a lane, if it is more than a limit at work, and more than the pause that was shown.
 func checkHolds(l events.LaneQueue, paused bool, zone *time.Location) (checks []check) {
 	for _, h := range l.Holds {
-		if !h.Reason.Normal() && !(paused && h.Reason == events.HoldPaused) {
+		shown := paused && (h.Reason == events.HoldPaused || h.Reason == events.HoldAccount)
+		if !h.Reason.Normal() && !shown {
 			checks = append(checks, check{levelWarn, "lane " + l.Lane, describeLaneHold(h, zone), wayOut(l.Lane, h.Reason)})
 		}
 	}

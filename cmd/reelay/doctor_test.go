@@ -79,6 +79,27 @@ next:
 	return n
 }
 
+// TestDoctorNobodyReads: messages that nobody asks for are worth a word, be it one.
+func TestDoctorNobodyReads(t *testing.T) {
+	info := func(pending uint64, pulls, inHand int) *jetstream.ConsumerInfo {
+		return &jetstream.ConsumerInfo{NumPending: pending, NumWaiting: pulls, NumAckPending: inHand}
+	}
+	for _, row := range []struct {
+		info *jetstream.ConsumerInfo
+		want string
+	}{
+		{info(0, 0, 0), levelOK},
+		{info(1, 0, 0), levelWarn},
+		{info(1, 1, 0), levelOK},
+		{info(1, 0, 3), levelOK},
+		{info(muchLag+1, 1, 3), levelWarn},
+	} {
+		if got := checkConsumer("S", row.info); got.level != row.want || (got.todo != "") != (row.want == levelWarn) {
+			t.Errorf("%+v of %d, %d, %d", got, row.info.NumPending, row.info.NumWaiting, row.info.NumAckPending)
+		}
+	}
+}
+
 func TestDoctor(t *testing.T) {
 	t.Setenv("FAL_KEY", "fal-hush")
 	t.Setenv("MINIMAX_API_KEY", "")

@@ -127,8 +127,11 @@ func describeETA(t events.Task, zone *time.Location) string {
 		return ""
 	}
 	text := t.ETA.In(zone).Format(time.DateTime)
-	if t.ETAEarliest != nil && t.ETALatest != nil {
+	if t.ETAEarliest != nil && t.ETALatest != nil && t.ETAEarliest.Before(*t.ETALatest) {
 		text += ", likely between " + t.ETAEarliest.In(zone).Format(time.TimeOnly) + " and " + t.ETALatest.In(zone).Format(time.TimeOnly)
+	}
+	if t.ETA.After(t.Deadline) {
+		text += "; its deadline is before that"
 	}
 	return text
 }

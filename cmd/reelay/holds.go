@@ -51,6 +51,8 @@ func wayOut(lane string, r events.HoldReason) string {
 		return "start a submitter, or `reelay up`"
 	case events.HoldPaused, events.HoldBreaker:
 		return "reelay lanes resume " + lane
+	case events.HoldAccount:
+		return "see to the key or the balance, then: reelay lanes resume " + lane
 	case events.HoldBudget:
 		return "see the caps: reelay spend; raise one: reelay spend cap"
 	}

@@ -167,8 +167,10 @@ func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue, hol
 		return err
 	}
 	providers := map[string]string{}
+	var strangers []string
 	var r events.QueueReply
 	if _, err := a.ask(ctx, events.VerbQueue, nil, nil, &r, askTimeout); err == nil { // else the switches alone
+		strangers = unknownLanes(slices.Sorted(maps.Keys(all)), r.Lanes)
 		for _, l := range r.Lanes {
 			providers[l.Lane] = l.Provider
 			if _, ok := all[l.Lane]; !ok {
@@ -194,6 +196,9 @@ func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue, hol
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	for _, lane := range strangers {
+		fmt.Fprintf(e.stdout, "%s is a lane that no service knows: nothing is sent there, and its settings keep nothing\n", clean(lane))
+	}
 	if holds {
 		for _, l := range r.Lanes {
 			printHolds(e.stdout, l, time.Local)
@@ -210,6 +215,14 @@ func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue, hol
 		}
 	}
 	return a.printDispatchers(ctx, e.stdout, slices.Sorted(maps.Keys(all)))
+}
+
+// unknownLanes returns those of the lanes that no service knows: most likely somebody has mistyped one, and the lane that was meant
+// goes on.
+func unknownLanes(lanes []string, known []events.LaneQueue) []string {
+	return slices.DeleteFunc(lanes, func(lane string) bool {
+		return lane == bus.AllLanes || slices.ContainsFunc(known, func(l events.LaneQueue) bool { return l.Lane == lane })
+	})
 }
 
 // person names whoever runs the command.

@@ -55,6 +55,10 @@ func TestLanes(t *testing.T) {
 		t.Errorf("the doctor says\n%s", r.stdout)
 	}
 	b.reelay("lanes", "resume", "fal").check(t, 0, "fal", "")
+	b.reelay("lanes", "pause", "fall", "--reason", "mistyped").check(t, 0, "fall is a lane that no service knows", "")
+	if r := b.reelay("lanes", "ls"); lines(r.stdout, "no service knows") != 1 { // the others are known, and _all is no lane
+		t.Errorf("the lanes are\n%s", r.stdout)
+	}
 	b.reelay("lanes", "resume", "--all", "--reason", "put out").check(t, 0, "put out", "")
 	if read("fal").Paused || read(bus.AllLanes).Paused {
 		t.Error("still paused")
@@ -186,6 +190,7 @@ func TestLanesSet(t *testing.T) {
 		{[]string{"minimax", "--model", "*", "--project", "demo", "--requests", "5"}, 2, "", "name --model or --project"},
 		{[]string{"minimax", "--model", "*"}, 2, "", "give limits, or --reset"},
 		{[]string{"minimax", "--model", "*", "--weight", "3"}, 2, "", "--weight is of a project"},
+		{[]string{"minimax", "--project", "demo", "--weight", "0"}, 2, "", "--weight: 0 is less than 1"},
 		{[]string{"minimax", "--project", "demo", "--window", "1m"}, 2, "", "--window and --spacing are of a family"},
 		{[]string{"minimax", "--model", "*", "--requests=-1"}, 2, "", "models.*.requests: -1 is not between 0 and 1000000"},
 		{[]string{"mini.max", "--model", "*", "--requests", "1"}, 2, "", "is no lane"},

@@ -24,14 +24,14 @@ type lanesSetCmd struct {
 	Project string `help:"Project that it is about, in each family." placeholder:"NAME"`
 	Reset   bool   `help:"Back to the default."`
 
-	Requests *int           `help:"Most paid requests in a window; 0 for no limit."`
-	Window   *time.Duration `help:"The window of a family; 1m if not set."`
-	InFlight *int           `help:"Most tasks at the provider at once; 0 for no limit."`
-	Spacing  *time.Duration `help:"Least time between two requests of a family."`
-	Weight   *int           `help:"Share of a project in the turns; 1 if not set."`
+	Requests *int           `help:"Most paid requests in a window; 0 for no limit." placeholder:"N"`
+	Window   *time.Duration `help:"The window of a family; 1m if not set." placeholder:"DURATION"`
+	InFlight *int           `help:"Most tasks at the provider at once; 0 for no limit." placeholder:"N"`
+	Spacing  *time.Duration `help:"Least time between two requests of a family." placeholder:"DURATION"`
+	Weight   *int           `help:"Share of a project in the turns, at least 1; 1 if not set." placeholder:"N"`
 
-	LookSpacing *time.Duration `help:"Least time between two looks at a task of the lane; 0 for what the pollers choose."`
-	Looks       *int           `help:"Most looks a second at the lane, of all pollers; 0 for what the pollers choose."`
+	LookSpacing *time.Duration `help:"Least time between two looks at a task of the lane; 0 for what the pollers choose." placeholder:"DURATION"`
+	Looks       *int           `help:"Most looks a second at the lane, of all pollers; 0 for what the pollers choose." placeholder:"N"`
 
 	Reason string `help:"Why, for the history of the limits."`
 }
@@ -92,6 +92,8 @@ func (c *lanesSetCmd) check() error {
 		return usagef("give limits, or --reset")
 	case c.Model != "" && c.Weight != nil:
 		return usagef("--weight is of a project")
+	case c.Weight != nil && *c.Weight < 1:
+		return usagef("--weight: %d is less than 1; --reset takes all limits of a project away", *c.Weight)
 	case c.Project != "" && (c.Window != nil || c.Spacing != nil):
 		return usagef("--window and --spacing are of a family of models")
 	}

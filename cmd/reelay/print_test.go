@@ -226,3 +226,35 @@ deadline  2026-01-31 12:30:00
 		}
 	}
 }
+
+// TestPrintETA: an end that is known to the second is no range, and one after the deadline is marked.
+func TestPrintETA(t *testing.T) {
+	task := with(aTask(), func(t *events.Task) {
+		t.ETA, t.ETAEarliest, t.ETALatest = ptr(start.Add(time.Hour)), ptr(start.Add(time.Hour)), ptr(start.Add(time.Hour))
+	})
+	if got := describeETA(task, time.UTC); got != "2026-01-31 13:00:00; its deadline is before that" {
+		t.Errorf("%q", got)
+	}
+	task.Deadline = start.Add(time.Hour)
+	if got := describeETA(task, time.UTC); got != "2026-01-31 13:00:00" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestPrintReason: what an event says is said once, with field and code.
+func TestPrintReason(t *testing.T) {
+	for _, row := range []struct {
+		message string
+		err     *events.Error
+		want    string
+	}{
+		{"input: is missing", &events.Error{Field: "input", Code: "invalid_request", Message: "input: is missing"}, "input: is missing (invalid_request)"},
+		{"too long", &events.Error{Field: "id", Code: "invalid_request", Message: "too long"}, "id: too long (invalid_request)"},
+		{"refused twice", &events.Error{Code: "1026", Message: "unsafe"}, "refused twice  unsafe (1026)"},
+		{"the lane sends again", nil, "the lane sends again"},
+	} {
+		var b bytes.Buffer
+		printEvent(&b, events.Event{Type: events.EventRejected, Project: "demo", TaskID: "t1", Time: start, Message: row.message, Error: row.err}, time.UTC)
+		golden(t, b.String(), "12:00:00  demo.t1  rejected  "+row.want+"\n")
+	}
+}

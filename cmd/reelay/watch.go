@@ -98,15 +98,17 @@ func printEvent(w io.Writer, e events.Event, zone *time.Location) {
 			words = append(words, left)
 		}
 	}
-	if e.Message != "" {
-		words = append(words, clean(e.Message))
-	}
+	reason := ""
 	if e.Error != nil {
-		reason := e.Error.Error()
-		if e.Error.Field != "" {
+		reason = e.Error.Error()
+		if e.Error.Field != "" && !strings.HasPrefix(reason, e.Error.Field+":") {
 			reason = e.Error.Field + ": " + reason
 		}
-		words = append(words, clean(reason))
+	}
+	for _, text := range []string{e.Message, reason} {
+		if text != "" && (text == reason || !strings.Contains(reason, text)) { // the message is most often what the error says
+			words = append(words, clean(text))
+		}
 	}
 	fmt.Fprintln(w, strings.Join(words, "  "))
 	for _, l := range e.Logs {

@@ -89,15 +89,18 @@ func of(c *Curve, elapsed time.Duration) quantiles {
 	return q
 }
 
+// turnSpread is how much the wait for a turn varies, as a share of it: limits are learned, others go before, and requests are refused.
+const turnSpread = 0.08
+
 // inLine is the wait in our own line: what the limits on requests make of it, or longer until so many tasks have ended at the provider
 // as must, each of which takes so many seconds. Those end about as regularly as their number's root.
 func inLine(p events.Place, takes float64) quantiles {
 	var q quantiles
 	n := float64(p.Behind)
 	for i := range q {
-		q[i] = p.WaitS
+		z := math.Sqrt2 * math.Erfinv(2*(float64(i)+0.5)/points-1)
+		q[i] = p.WaitS * (1 + z*turnSpread)
 		if n > 0 {
-			z := math.Sqrt2 * math.Erfinv(2*(float64(i)+0.5)/points-1)
 			q[i] = max(q[i], (n+z*math.Sqrt(n))*takes/float64(max(p.InFlight, 1)))
 		}
 	}

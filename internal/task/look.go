@@ -122,7 +122,7 @@ func providerPosition(t events.Task) *int {
 func (s *step) progressNote() string {
 	var parts []string
 	if p := providerPosition(s.t); p != nil {
-		parts = append(parts, fmt.Sprintf("place %d in the provider's queue", *p))
+		parts = append(parts, fmt.Sprintf("%d before it in the provider's queue", *p))
 	}
 	if p := s.t.ProgressPercentage; p != nil {
 		parts = append(parts, fmt.Sprintf("%.0f %%", *p))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"reelay/events"
 	"reelay/internal/journal"
@@ -13,19 +14,53 @@ import (
 	"reelay/internal/provider"
 )
 
+// muteWait is how long the requests of a lane name no callback URL once the provider was seen not to take it. Until then each task
+// would use up two requests, and the provider counts both.
+const muteWait = 10 * time.Minute
+
 // minSecretBytes is the shortest last segment of a callback URL that is taken for a secret; a shorter one could be any word.
 const minSecretBytes = 16
 
 // callbackURL returns where the provider shall call back about an attempt of t, empty for nowhere: also if it has refused one that
 // named such a URL, in words that may be about that.
 func (s *Service) callbackURL(l *lane, t events.Task, e journal.Entry) string {
-	if s.o.Callback == nil || l.NoCallback {
+	if s.o.Callback == nil || l.NoCallback || l.muted(e.At) {
 		return ""
 	}
-	if last := t.Attempt(); l.Handshake && last != nil && last.Callback && last.Outcome == events.AttemptRefused && last.Error.Kind == events.KindInvalid {
+	if last := t.Attempt(); l.Handshake && last != nil && dislikesURL(*last) {
 		return ""
 	}
 	return s.o.Callback.CallbackURL(l.Name, e.Key(), e.Attempt)
+}
+
+// dislikesURL reports whether a provider that calls the URL back before it accepts may have refused an attempt for its URL.
+func dislikesURL(a events.Attempt) bool {
+	return a.Callback && a.Outcome == events.AttemptRefused && a.Error != nil && a.Error.Kind == events.KindInvalid
+}
+
+// provesURL reports whether a task whose last attempt was accepted shows that it was the callback URL, and nothing else, that the
+// provider did not take: the attempt before differs in it alone.
+func provesURL(t events.Task) bool {
+	n := len(t.Attempts)
+	return n > 1 && !t.Attempts[n-1].Callback && dislikesURL(t.Attempts[n-2])
+}
+
+// silence keeps the requests of a lane from naming a callback URL for muteWait. It reports whether they did until now.
+func (l *lane) silence(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mute.After(now) {
+		return false
+	}
+	l.mute = now.Add(muteWait)
+	return true
+}
+
+// muted reports whether requests name no callback URL now.
+func (l *lane) muted(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mute.After(now)
 }
 
 // withoutURL takes the secret of a callback URL out of what came back: a provider that dislikes the URL repeats it, and its words

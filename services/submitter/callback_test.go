@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"reelay/events"
 	"reelay/internal/journal"
@@ -49,6 +50,54 @@ func TestCallbackURL(t *testing.T) {
 		if got := s.callbackURL(&lane{Lane: row.lane}, row.task, e); got != row.want {
 			t.Errorf("%d: %q, want %q", i, got, row.want)
 		}
+	}
+}
+
+// TestSilence: a provider that takes a task without our URL, and did not take it with, is not told the URL for a while; another reason
+// for the refusal proves nothing of the URL.
+func TestSilence(t *testing.T) {
+	attempt := func(callback bool, outcome events.AttemptOutcome, kind events.Kind) events.Attempt {
+		a := events.Attempt{Callback: callback, Outcome: outcome}
+		if kind != "" {
+			a.Error = &events.Error{Kind: kind}
+		}
+		return a
+	}
+	with, without := attempt(true, events.AttemptOpen, ""), attempt(false, events.AttemptOpen, "")
+	for i, row := range []struct {
+		attempts []events.Attempt
+		want     bool
+	}{
+		{nil, false},
+		{[]events.Attempt{without}, false},
+		{[]events.Attempt{attempt(true, events.AttemptRefused, events.KindInvalid), without}, true},
+		{[]events.Attempt{attempt(true, events.AttemptRefused, events.KindInvalid), with}, false},
+		{[]events.Attempt{attempt(true, events.AttemptRefused, events.KindRateLimited), without}, false},
+		{[]events.Attempt{attempt(false, events.AttemptRefused, events.KindInvalid), without}, false},
+		{[]events.Attempt{attempt(true, events.AttemptInDoubt, ""), without}, false},
+		{[]events.Attempt{attempt(true, events.AttemptRefused, events.KindInvalid), without, without}, false},
+	} {
+		if got := provesURL(events.Task{Attempts: row.attempts}); got != row.want {
+			t.Errorf("%d: %v, want %v", i, got, row.want)
+		}
+	}
+	now := time.Now()
+	s, l := Service{o: Options{Callback: fixedURL{}}}, &lane{Lane: Lane{Name: "fal", Handshake: true}}
+	for i, row := range []struct {
+		after time.Duration
+		tells bool
+		named bool
+	}{{0, true, false}, {muteWait - 1, false, false}, {muteWait, true, false}} {
+		at := now.Add(row.after)
+		if got := l.silence(at); got != row.tells {
+			t.Errorf("%d: silenced %v, want %v", i, got, row.tells)
+		}
+		if got := s.callbackURL(l, events.Task{}, journal.Entry{At: at}) != ""; got != row.named {
+			t.Errorf("%d: names a URL is %v, want %v", i, got, row.named)
+		}
+	}
+	if s.callbackURL(l, events.Task{}, journal.Entry{At: now.Add(2 * muteWait)}) == "" {
+		t.Error("no URL is named though the time is over")
 	}
 }
 

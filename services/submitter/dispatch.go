@@ -221,8 +221,10 @@ func (s *Service) send(ctx context.Context, l *lane, lease *bus.Lease, key event
 		}
 		return s.gate(postCtx, ctx, l, lease, key, owner)
 	})
-	l.reach(reached || err == nil, begun)
 	reply, err = withoutURL(reply, err, callbackURL)
+	if l.reach(reached || err == nil, begun) == 1 {
+		log.Warn("the provider cannot be reached; it is tried now and then", "error", err)
+	}
 	answer := s.classify(ctx, l, intended, begun, reply, err)
 	if err := s.o.Journal.Answer(owner, answer); err != nil {
 		log.Error("the answer to a paid request is not in the journal", "outcome", answer.Outcome, "provider_id", answer.ID, "error", err)

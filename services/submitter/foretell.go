@@ -14,7 +14,7 @@ const (
 	// any number of tasks all have their turn, and the lane is never locked for long.
 	foretellEvery = time.Second
 	maxTold       = 5
-	maxLooks      = 100
+	maxLooks      = 40
 	// foretellIdle is how soon a lane looks again at the latest, if again and again nobody was to be told.
 	foretellIdle = 5 * time.Second
 	// leastPlace is how near the head tasks are not told any more, and neither are those nearer than two sends of each slot of the

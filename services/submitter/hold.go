@@ -2,6 +2,7 @@ package submitter
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,24 +22,34 @@ func (s *Service) keeps(l *lane, now time.Time) *events.Hold {
 			return &events.Hold{Reason: events.HoldSpending, Message: err.Error()}
 		}
 	}
-	if err := s.switches.check(l.Name); err != nil {
-		h := &events.Hold{Reason: events.HoldPaused, Message: err.Error()}
-		if paused, _ := s.switches.state(l.Name); paused != nil && !paused.Switch.Until.IsZero() {
-			h.Until = &paused.Switch.Until
-		}
-		return h
+	if err := s.switches.check(l.Name); errors.Is(err, errSwitchesUnknown) {
+		return &events.Hold{Reason: events.HoldPaused, Message: err.Error()}
 	}
-	if s.switches.probing(l.Name) {
-		return &events.Hold{Reason: events.HoldPaused, Message: "the provider has refused the account; one task at a time is sent to see whether it still does"}
-	}
-	if why, until := l.open(now); why != "" {
-		h := &events.Hold{Reason: events.HoldBreaker, Message: why}
-		if !until.IsZero() {
-			h.Until = &until
-		}
+	if h, _ := s.stopped(l, now); h != nil {
 		return h
 	}
 	return l.keeps(now)
+}
+
+// stopped says why a lane sends nothing, or one task now and then, for a reason that is told by an event, and the revision of the newest
+// key that counts for it; nil if there is none.
+func (s *Service) stopped(l *lane, now time.Time) (h *events.Hold, version uint64) {
+	paused, version := s.switches.state(l.Name)
+	why, until := l.open(now)
+	switch {
+	case paused != nil && paused.Switch.Until.IsZero():
+		return &events.Hold{Reason: events.HoldPaused, Message: paused.Error()}, version
+	case paused != nil:
+		h, until = &events.Hold{Reason: events.HoldAccount, Message: paused.Error()}, paused.Switch.Until
+	case why != "":
+		h = &events.Hold{Reason: events.HoldBreaker, Message: why}
+	default:
+		return nil, version
+	}
+	if until.After(now) { // else one is being tried
+		h.Until = &until
+	}
+	return h, version
 }
 
 // keeps says whether the lane waits for its provider to be there; nil if not.
@@ -49,7 +60,7 @@ func (l *lane) keeps(now time.Time) *events.Hold {
 		return nil
 	}
 	until := l.held
-	h := &events.Hold{Reason: events.HoldPaused, Message: "the provider refuses the account", Until: &until}
+	h := &events.Hold{Reason: events.HoldAccount, Message: "the provider refuses the account", Until: &until}
 	if l.away > 0 {
 		h.Reason, h.Message = events.HoldUnreachable, fmt.Sprintf("the provider could not be reached, %d times in a row", l.away)
 	}
@@ -143,10 +154,11 @@ func (l *lane) holds(now time.Time) []events.Hold {
 			if f.over(b.project, b.until, held.last, now) {
 				continue
 			}
-			until := b.until
-			add(&events.Hold{
-				Reason: events.HoldBudget, Project: b.project, Message: fmt.Sprintf("%d tasks wait: %s", held.tasks, b.reason), Until: &until,
-			})
+			until, wait := b.until, "1 task waits"
+			if held.tasks != 1 {
+				wait = fmt.Sprintf("%d tasks wait", held.tasks)
+			}
+			add(&events.Hold{Reason: events.HoldBudget, Project: b.project, Message: wait + ": " + b.reason, Until: &until})
 		}
 	}
 	return all

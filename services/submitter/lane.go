@@ -36,7 +36,9 @@ type lane struct {
 	// away counts the times in a row that the provider could not be reached, missed is when it was the last time.
 	away   int
 	missed time.Time
-	swept  time.Time
+	// mute is until when no request names a callback URL.
+	mute  time.Time
+	swept time.Time
 	// takes is how long a task takes that is sent, on the mean of late.
 	takes time.Duration
 }
@@ -65,7 +67,8 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// limit puts limits in force, over the provider's own. What is known of the tasks, and was learned of the provider, stays.
+// limit puts limits in force, over the provider's own. What is known of the tasks stays; what was learned of the provider does where the
+// limits are as they were: a person who changes one may know better.
 func (l *lane) limit(set events.LaneLimits, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,7 +78,10 @@ func (l *lane) limit(set events.LaneLimits, now time.Time) {
 	for name, limits := range l.limits.Models {
 		f := newFamily(limits, l.limits.Projects)
 		if was := old[name]; was != nil {
-			f.rate, f.crowd, f.held, f.refused, f.sent, f.flow = was.rate, was.crowd, was.held, was.refused, was.sent, was.flow
+			f.sent, f.flow = was.sent, was.flow
+			if limits == was.limits {
+				f.rate, f.crowd, f.held, f.refused = was.rate, was.crowd, was.held, was.refused
+			}
 		}
 		l.families[name] = f
 	}
@@ -187,8 +193,9 @@ func (l *lane) resume() {
 }
 
 // reach takes in whether the provider could be reached by a request that was begun at a time. While it cannot be, requests are rare:
-// each leaves its trace in a record, and none gets anywhere.
-func (l *lane) reach(reached bool, begun time.Time) {
+// each leaves its trace in a record, and none gets anywhere. It returns how many times in a row the provider could not be reached
+// with this one, 0 if it could or this one tells nothing new.
+func (l *lane) reach(reached bool, begun time.Time) (away int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -199,7 +206,9 @@ func (l *lane) reach(reached bool, begun time.Time) {
 		if until := l.missed.Add(min(time.Second<<min(l.away-1, 16), maxAwayWait)); until.After(l.held) {
 			l.held = until
 		}
+		return l.away
 	}
+	return 0
 }
 
 // holdProject keeps the tasks of a project from being sent until then.

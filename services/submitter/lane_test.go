@@ -224,8 +224,10 @@ func TestLaneReach(t *testing.T) {
 			time.Sleep(time.Minute)
 			begun = time.Now()
 			time.Sleep(time.Second)
-			for range 4 {
-				l.reach(false, begun)
+			for i := range 4 { // one of those that were under way together tells something new
+				if away := l.reach(false, begun); (away > 0) != (i == 0) {
+					t.Errorf("number %d was out of reach for the time %d", i, away)
+				}
 			}
 			waits(want * time.Second)
 		}

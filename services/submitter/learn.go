@@ -46,6 +46,10 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 	switch answer.Outcome {
 	case provider.Accepted:
 		l.accept(t.Key())
+		if l.Handshake && provesURL(t) && l.silence(time.Now()) {
+			s.log.Warn("the provider does not take our callback URL: is the webhook edge reachable, with the same REELAY_CALLBACK_KEY?",
+				"lane", l.Name, "task", t.Key(), "without_for", muteWait)
+		}
 		s.endPause(ctx, l)
 	case provider.Refused:
 		a.Wait = s.holdBack(ctx, l, t, begun, answer.Err)

@@ -259,3 +259,33 @@ func TestFamilies(t *testing.T) {
 		}
 	})
 }
+
+// TestNewLimit: what was learned of the provider under one limit is forgotten when a person sets another, and stays when something
+// else is set.
+func TestNewLimit(t *testing.T) {
+	rows := []struct {
+		name, set string
+		least     int // taken in the minute after
+		most      int
+	}{
+		{"another limit", `{"models":{"*":{"requests":100}}}`, 60, 100},
+		{"the share of a project", `{"projects":{"demo":{"weight":2}}}`, 1, 20},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			inWorld(t, perMinute(60), func(w *world) {
+				w.provider.rule(atMost(10))
+				w.ask("demo", 400, "")
+				w.start()
+				time.Sleep(10 * minute)
+				w.provider.rule(func(time.Time, []call) string { return "" })
+				before := len(w.provider.taken())
+				w.set("acme.limits", row.set)
+				time.Sleep(minute)
+				if n := len(w.provider.taken()) - before; n < row.least || n > row.most {
+					w.Errorf("%d sent in a minute, want %d to %d", n, row.least, row.most)
+				}
+			})
+		})
+	}
+}

@@ -102,7 +102,7 @@ func TestHolds(t *testing.T) {
 		{name: "in flight of a project", set: `{"projects":{"demo":{"in_flight":2}}}`, want: events.HoldInFlight, says: "2 of its 2 tasks"},
 		{name: "a person", pause: `{"paused":true,"reason":"the bill","by":"ann"}`, want: events.HoldPaused, says: "the bill (by ann)"},
 		{name: "limits nobody can read", set: `{"projects":3}`, want: events.HoldPaused, says: "projects"},
-		{name: "the account", code: "quota", want: events.HoldPaused, says: "acme says quota", until: true},
+		{name: "the account", code: "quota", want: events.HoldAccount, says: "acme says quota", until: true},
 		{name: "the breaker", code: "doubt", want: events.HoldBreaker, says: "3 paid requests in a row", until: true},
 		{name: "a provider that is away", away: true, want: events.HoldUnreachable, says: "could not be reached", until: true},
 		{name: "a provider that refuses", code: "rate", want: events.HoldRefused, says: "fewer requests", until: true},
@@ -201,8 +201,9 @@ func TestResumeByHand(t *testing.T) {
 // TestBudgetRaised: tasks that wait for no budget any more, but for their turn, are not told to wait for it.
 func TestBudgetRaised(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 3}}, func(w *world) {
+		const day = 24 * time.Hour
 		w.put(bus.BudgetBucket, "project.demo", `{"daily_usd":0}`)
-		time.Sleep(24 * time.Hour) // it counts from the start of the day
+		time.Sleep(time.Until(time.Now().UTC().Truncate(day).Add(2*day - 10*minute))) // it counts from the start of a day
 		w.ask("demo", 60, `,"estimated_cost_usd":1`)
 		w.start()
 		time.Sleep(minute)
@@ -211,7 +212,6 @@ func TestBudgetRaised(t *testing.T) {
 			w.Errorf("without a budget: %+v, the lane is kept by %+v", p, lane)
 		}
 		w.put(bus.BudgetBucket, "project.demo", `{"daily_usd":1000}`)
-		day := 24 * time.Hour
 		time.Sleep(time.Until(time.Now().UTC().Truncate(day).Add(day + 4*minute))) // it counts from the start of the next day
 		told, lane = w.stands(w.keys("demo", 0)...)
 		if p, ok := told["t00060"]; !ok || p.Hold == nil || p.Hold.Reason != events.HoldRequests || p.WaitS < 600 {

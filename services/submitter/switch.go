@@ -188,30 +188,28 @@ func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m memory)
 
 // announce publishes that a lane has stopped sending or goes on, if that is not what was told last.
 func (s *Service) announce(ctx context.Context, l *lane, m *memory) error {
-	why, value := "", 0.0
-	broken, _ := l.open(time.Now())
+	now := time.Now()
+	broken, _ := l.open(now)
+	value := 0.0
 	if broken != "" {
-		why, value = "the lane is stopped: "+broken, 1
+		value = 1
 	}
 	s.metrics.broken.WithLabelValues(l.Name).Set(value)
-	paused, version := s.switches.state(l.Name)
-	if paused != nil {
-		why = paused.Error()
-	}
-	if (why != "") == m.Paused {
+	why, version := s.stopped(l, now)
+	if (why != nil) == m.Paused {
 		return nil
 	}
 	e := events.Event{
 		// The breaker is no key and has no revision; what is told later has the higher one all the same.
-		Type: events.EventResumed, Project: events.LanesProject, Lane: l.Name, Version: max(version, m.Version+1), Time: time.Now().UTC(),
+		Type: events.EventResumed, Project: events.LanesProject, Lane: l.Name, Version: max(version, m.Version+1), Time: now.UTC(),
 		Message: "the lane sends again",
 	}
-	if why != "" {
-		e.Type, e.Message = events.EventPaused, why
+	if why != nil {
+		e.Type, e.Hold, e.Message = events.EventPaused, why, why.Message
 	}
 	if err := s.o.Bus.Publish(ctx, e); err != nil {
 		return err
 	}
-	m.Paused, m.Version = why != "", e.Version
+	m.Paused, m.Version = why != nil, e.Version
 	return nil
 }
