@@ -2,6 +2,8 @@ package fair
 
 import (
 	"container/heap"
+	"iter"
+	"maps"
 	"time"
 
 	"reelay/events"
@@ -63,17 +65,8 @@ type Queue struct {
 // Len returns how many tasks wait.
 func (q *Queue) Len() int { return len(q.tasks) }
 
-// Some returns up to n of the tasks that wait, beginning somewhere else each time.
-func (q *Queue) Some(n int) []events.Key {
-	var some []events.Key
-	for k := range q.tasks { // from a random one
-		if len(some) >= n {
-			break
-		}
-		some = append(some, k)
-	}
-	return some
-}
+// Keys are those of the tasks that wait, in no order.
+func (q *Queue) Keys() iter.Seq[events.Key] { return maps.Keys(q.tasks) }
 
 // SetWeights replaces the weights of the projects. One that is not named, or below 1, has weight 1; above MaxWeight counts as
 // MaxWeight.

@@ -2,6 +2,7 @@ package submitter
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"reelay/events"
@@ -10,8 +11,8 @@ import (
 )
 
 const (
-	// At most maxTold tasks of a lane are told their place each foretellEvery, and at most maxLooks looked at, whichever these are: of
-	// any number of tasks all have their turn, and the lane is never locked for long.
+	// At most maxTold tasks of a lane are told their place each foretellEvery, and at most maxLooks looked at, one after the other and
+	// then again: the lane is never locked for long.
 	foretellEvery = time.Second
 	maxTold       = 5
 	maxLooks      = 40
@@ -77,25 +78,30 @@ func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing) (to
 // leastTold is the place nearest to the head that is told.
 func (l *lane) leastTold() int { return max(leastPlace, 2*cap(l.slots)) }
 
-// some looks at up to maxLooks tasks of the families in which there are places to tell, others each time, and returns those of which no
-// project is held back. Of what is returned key, told and class may be read: they never change.
+// some looks at the next maxLooks tasks at most of the families in which there are places to tell, and returns those of which no project
+// is held back. Of what is returned key, told and class may be read: they never change.
 func (l *lane) some(now time.Time) []*standing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var some []*standing
-	looks := maxLooks
-	for _, f := range l.families {
-		if f.queue.Len() <= l.leastTold() {
-			continue
-		}
-		keys := f.queue.Some(looks)
-		looks -= len(keys)
-		for _, k := range keys {
-			if !f.projects[k.Project].held.After(now) {
-				some = append(some, l.tasks[k])
+	if len(l.round) == 0 {
+		for _, f := range l.families {
+			if f.queue.Len() > l.leastTold() {
+				l.round = slices.AppendSeq(l.round, f.queue.Keys())
 			}
 		}
 	}
+	n := min(maxLooks, len(l.round))
+	var some []*standing
+	for _, k := range l.round[:n] {
+		s := l.tasks[k]
+		if s == nil || !s.waiting || s.reserved { // it has gone since
+			continue
+		}
+		if p := l.family(s).projects[k.Project]; !p.held.After(now) {
+			some = append(some, s)
+		}
+	}
+	l.round = l.round[n:]
 	return some
 }
 

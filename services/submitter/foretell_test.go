@@ -232,7 +232,7 @@ func TestPlacesOverTakeOver(t *testing.T) {
 		if n := count(w.told()); n < 60 || n > 100 {
 			w.Errorf("%d places told in 20 s", n)
 		}
-		time.Sleep(4 * minute)
+		time.Sleep(3 * minute)
 		told := w.told()
 		before := count(told)
 		if want := 300 - 1 - 8; len(told) != want || before != want {

@@ -31,8 +31,10 @@ type lane struct {
 	families map[string]*family
 	order    []string // of families, those first whose turn it is
 	tasks    map[events.Key]*standing
-	sending  int
-	held     time.Time // nothing at all is sent before: the breaker is open, or the provider is away
+	// round are the tasks that are yet to be looked at, before all are again, for whether they should be told their place.
+	round   []events.Key
+	sending int
+	held    time.Time // nothing at all is sent before: the breaker is open, or the provider is away
 	// away counts the times in a row that the provider could not be reached, missed is when it was the last time.
 	away   int
 	missed time.Time
