@@ -111,7 +111,7 @@ func TestHolds(t *testing.T) {
 	}
 	report := diagnose(events.HoldRequests, events.HoldInFlight)
 	for todo, want := range map[string]int{
-		"-> reelay lanes resume fal\n": 2, "-> start a submitter, or `reelay up`\n": 1, "-> see the caps: reelay spend; raise one: reelay spend cap\n": 1,
+		"-> reelay lanes resume fal\n": 2, "then: reelay lanes resume fal\n": 1, "-> start a submitter, or `reelay up`\n": 1, "-> see the caps: reelay spend; raise one: reelay spend cap\n": 1,
 	} {
 		if n := lines(report, todo); n != want {
 			t.Errorf("%d lines with %q, want %d:\n%s", n, todo, want, report)
@@ -120,7 +120,7 @@ func TestHolds(t *testing.T) {
 	// A pause whose switch the doctor shows, with the lane to resume, is not shown again.
 	for _, lane := range []string{"fal", "--all"} {
 		b.reelay("lanes", "pause", lane, "--reason", "x").check(t, 0, "paused", "")
-		diagnose(events.HoldRequests, events.HoldInFlight, events.HoldPaused)
+		diagnose(events.HoldRequests, events.HoldInFlight, events.HoldPaused, events.HoldAccount)
 		b.reelay("lanes", "resume", lane).check(t, 0, "on", "")
 	}
 }

@@ -58,7 +58,8 @@ func TestWebhooksAllLost(t *testing.T) {
 	})
 }
 
-// TestEdgeAway: a provider that tries the callback URL before it accepts, and finds nobody there, gets the task without one.
+// TestEdgeAway: a provider that tries the callback URL before it accepts, and finds nobody there, gets the task without one, and so it
+// does the next ones for a while, at the first try.
 func TestEdgeAway(t *testing.T) {
 	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
 		if err := w.Stack.StopService(stack.Webhook); err != nil {
@@ -75,9 +76,14 @@ func TestEdgeAway(t *testing.T) {
 		if task := w.AwaitEnd("demo", "bad"); task.Status != events.StatusFailed || len(task.Attempts) != 2 || task.Error.Charge != events.ChargeNone {
 			t.Errorf("%s: %+v", task.Status, task.Attempts)
 		}
+		w.Publish(video, v1Request("next", "", ""))
+		if task := w.AwaitEnd("demo", "next"); task.Status != events.StatusCompleted || len(task.Attempts) != 1 || task.Attempts[0].Callback {
+			t.Errorf("the next one is %s: %+v", task.Status, task.Attempts)
+		}
 		if err := w.Stack.StartService(t.Context(), stack.Webhook); err != nil {
 			t.Fatal(err)
 		}
+		w.Settle(10 * time.Minute)
 		w.Publish(video, v1Request("again", "", ""))
 		if task := w.AwaitEnd("demo", "again"); len(task.Attempts) != 1 || task.Transitions[len(task.Transitions)-1].By != "callback" {
 			t.Errorf("with the edge back: %+v", task.Transitions)
