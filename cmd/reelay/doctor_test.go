@@ -125,7 +125,7 @@ func TestDoctor(t *testing.T) {
 	b.serveAPI()
 	b.publish(event(aTask(), events.EventQueued))
 	for range muchLag + 1 {
-		if err := b.nc.Publish(events.RequestSubject("demo", events.Video), []byte("{}")); err != nil {
+		if _, err := b.js.Publish(t.Context(), events.RequestSubject("demo", events.Video), []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
 	}
