@@ -36,6 +36,13 @@ func (w *wire) keep(n int, subject, answer string) {
 	w.left, w.subject, w.answer = n, subject, answer
 }
 
+// rest is how many messages are yet to be kept.
+func (w *wire) rest() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.left
+}
+
 // InProcessConn is how the client library connects.
 func (w *wire) InProcessConn() (net.Conn, error) {
 	c, err := w.InProcessConnProvider.InProcessConn()
@@ -129,8 +136,8 @@ func TestInsist(t *testing.T) {
 				if !errors.Is(err, row.want) || time.Since(begin) > row.within {
 					b.Errorf("%v after %v, want %v within %v", err, time.Since(begin), row.want, row.within)
 				}
-				if row.want == nil && w.left > 0 {
-					b.Errorf("%d were never sent", w.left)
+				if row.want == nil && w.rest() > 0 {
+					b.Errorf("%d were never sent", w.rest())
 				}
 			})
 		})
@@ -212,7 +219,7 @@ func TestEventOnItsWay(t *testing.T) {
 		for _, want := range []string{"the twin is lost", "it stands there"} {
 			w.keep(5, events.AnnounceSubject(key, e.Type), onItsWay)
 			begin := time.Now()
-			if err := on.Publish(b.Context(), e); err != nil || w.left > 0 || time.Since(begin) > time.Second {
+			if err := on.Publish(b.Context(), e); err != nil || w.rest() > 0 || time.Since(begin) > time.Second {
 				b.Errorf("%s: %v after %v", want, err, time.Since(begin))
 			}
 			if n := b.stored(on, events.StreamEvents); n != 1 {
@@ -253,8 +260,8 @@ func TestRenewalOnItsWay(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.keep(2, "$KV."+bus.LeaseBucket+".fal", onItsWay)
 		time.Sleep(time.Minute)
-		if s.String() != "+first" || w.left > 0 {
-			b.Errorf("%s, %d conflicts not met", &s, w.left)
+		if s.String() != "+first" || w.rest() > 0 {
+			b.Errorf("%s, %d conflicts not met", &s, w.rest())
 		}
 		stop()
 	})
