@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,8 +88,9 @@ func TestForetellLine(t *testing.T) {
 		stored.ETA = &eta // as it was told when it was written
 		l.write(stored)
 		l.until("it is seen", func() bool { return l.s.index.get(stored.Key()) != nil })
-		var reply *events.PlacesReply
+		var told atomic.Pointer[events.PlacesReply]
 		sub, err := l.client.Subscribe(events.LanePlacesSubject("fal"), func(m *nats.Msg) {
+			reply := told.Load()
 			if reply == nil {
 				return
 			}
@@ -117,7 +119,7 @@ func TestForetellLine(t *testing.T) {
 			{"gone", nil, 0, 0, events.HoldNoDispatcher},
 		}
 		for _, row := range rows {
-			reply = row.reply
+			told.Store(row.reply)
 			if row.name == "gone" {
 				must(t, sub.Unsubscribe())
 			}
@@ -137,8 +139,8 @@ func TestForetellLine(t *testing.T) {
 			switch {
 			case row.name == "gone":
 				holds = []events.Hold{*task.Hold}
-			case reply != nil:
-				holds = reply.Holds
+			case row.reply != nil:
+				holds = row.reply.Holds
 			}
 			if lanes := into[events.QueueReply](t, l.ask(nil, events.VerbQueue)).Lanes; len(lanes) != 1 || !slices.Equal(lanes[0].Holds, holds) {
 				t.Errorf("%s: the lanes are %+v, want the holds %+v", row.name, lanes, holds)

@@ -189,10 +189,13 @@ func (f *family) over(project string, until, since, now time.Time) bool {
 // keepsTask says what of its own keeps a task from being sent; nil if nothing does. One whose turn may come again waits for no more
 // than that.
 func (f *family) keepsTask(s *standing, now time.Time) *events.Hold {
-	if by, ok := s.cap(); ok && !s.notBefore.After(now) && f.over(by.project, by.until, s.heldAt, now) {
-		return nil
+	if s.notBefore.After(now) {
+		return s.hold
 	}
-	return s.hold
+	if by, ok := s.cap(); ok && !f.over(by.project, by.until, s.heldAt, now) {
+		return s.hold
+	}
+	return nil
 }
 
 // cap returns the cap that a task is held by; false for none.

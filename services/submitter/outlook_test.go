@@ -126,7 +126,7 @@ func TestHolds(t *testing.T) {
 				}
 				w.ask("demo", 30, "")
 				w.start()
-				time.Sleep(20 * time.Second)
+				time.Sleep(23 * time.Second) // amid what is tried again after 10 and 20 s, and after 19 and 25
 				told, lane := w.stands(w.keys("demo", 0)...)
 				p, ok := told["t00030"]
 				switch {
