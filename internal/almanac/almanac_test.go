@@ -7,26 +7,26 @@ import (
 
 	"reelay/events"
 	"reelay/internal/almanac"
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/forecast"
+	"reelay/internal/test/broker"
 )
 
-func TestMain(m *testing.M) { brokertest.Main(m) }
+func TestMain(m *testing.M) { broker.Main(m) }
 
-// A broker is a real one within a bubble.
-type broker struct{ *brokertest.Broker }
+// A fixture is a real broker within a bubble.
+type fixture struct{ *broker.Broker }
 
-func bubble(t *testing.T, f func(b *broker)) {
+func bubble(t *testing.T, f func(b *fixture)) {
 	t.Helper()
-	brokertest.Run(t, func(b *brokertest.Broker) { f(&broker{b}) })
+	broker.Run(t, func(b *broker.Broker) { f(&fixture{b}) })
 }
 
 // run runs an almanac until stop is called.
-func (b *broker) run() (a *almanac.Almanac, stop func() error) {
+func (b *fixture) run() (a *almanac.Almanac, stop func() error) {
 	b.Helper()
 	a = almanac.New(almanac.Options{Store: b.Open(bus.Options{}), Log: b.Logger})
-	return a, brokertest.Begin(b, a.Run)
+	return a, broker.Begin(b, a.Run)
 }
 
 var task = events.Task{Provider: "fal", TaskType: events.Video, Model: "fal-ai/kling-video/v3", Input: []byte(`{"duration":"5"}`)}
@@ -36,7 +36,7 @@ func sample(takes time.Duration) forecast.Sample {
 }
 
 // versions counts the writes of the bucket.
-func (b *broker) versions() uint64 {
+func (b *fixture) versions() uint64 {
 	b.Helper()
 	s, err := b.Open(bus.Options{}).JetStream().Stream(b.Context(), "KV_"+bus.ForecastBucket)
 	if err != nil {
@@ -47,7 +47,7 @@ func (b *broker) versions() uint64 {
 
 // TestShared: what one process learns all know, and one that starts later.
 func TestShared(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		one, stopOne := b.run()
 		two, _ := b.run()
 		for range 10 {
@@ -76,7 +76,7 @@ func TestShared(t *testing.T) {
 
 // TestFlush: many samples are stored at once, few together after a while.
 func TestFlush(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		a, _ := b.run()
 		for range 20 {
 			a.Learn(sample(time.Minute))
@@ -101,7 +101,7 @@ func TestFlush(t *testing.T) {
 
 // TestForeign: what nobody can read is forgotten and written anew.
 func TestForeign(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		keys := forecast.ClassOf(task).Keys()
 		if err := on.ChangeForecast(b.Context(), keys[2], func([]byte) ([]byte, error) { return []byte(`{"version":99}`), nil }); err != nil {
@@ -122,7 +122,7 @@ func TestForeign(t *testing.T) {
 
 // TestOutage: without a broker an almanac drops samples and goes on, and what it knew it still knows.
 func TestOutage(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		a := almanac.New(almanac.Options{Store: on, Log: b.Logger})
 		go func() { _ = a.Run(b.Context()) }()

@@ -9,26 +9,26 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"reelay/internal/brokertest"
 	"reelay/internal/budget"
 	"reelay/internal/bus"
+	"reelay/internal/test/broker"
 )
 
-func TestMain(m *testing.M) { brokertest.Main(m) }
+func TestMain(m *testing.M) { broker.Main(m) }
 
 // A lab is a real broker in a bubble, and budgets that share it.
-type lab struct{ *brokertest.Broker }
+type lab struct{ *broker.Broker }
 
 func bubble(t *testing.T, f func(l *lab)) {
 	t.Helper()
-	brokertest.Run(t, func(b *brokertest.Broker) { f(&lab{b}) })
+	broker.Run(t, func(b *broker.Broker) { f(&lab{b}) })
 }
 
 // budget returns a budget that follows the caps.
 func (l *lab) budget(b *bus.Bus) *budget.Budget {
 	l.Helper()
 	k := budget.New(b, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	brokertest.Begin(l, k.Follow)
+	broker.Begin(l, k.Follow)
 	return k
 }
 

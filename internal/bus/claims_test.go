@@ -12,7 +12,7 @@ import (
 )
 
 func TestClaim(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		bb := b.Open(bus.Options{})
 		const first, second = "demo.a.1", "demo.b.1"
 		for _, row := range []struct{ lane, id, by, want string }{
@@ -42,7 +42,7 @@ func TestClaim(t *testing.T) {
 
 // TestClaimRace: of many that claim one id at the same time all learn of the same holder.
 func TestClaimRace(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		const many = 20
 		buses := []*bus.Bus{b.Open(bus.Options{}), b.Open(bus.Options{})}
 		holders := make([]string, many)
@@ -66,7 +66,7 @@ func TestClaimRace(t *testing.T) {
 
 // TestClaimAnswerLost: a claim whose answer was lost is made again by its taker.
 func TestClaimAnswerLost(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		lose := true
 		bb := b.Open(bus.Options{Faults: func(point string) failpoint.Outcome {
 			return failpoint.Outcome{LoseAnswer: lose && point == "claim"}

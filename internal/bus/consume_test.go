@@ -33,7 +33,7 @@ func TestVerdicts(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			bubble(t, func(b *broker) {
+			bubble(t, func(b *fixture) {
 				on := b.Open(bus.Options{})
 				advisories := make(chan *nats.Msg, 10)
 				_, err := b.Connect().ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>", advisories)
@@ -78,7 +78,7 @@ func TestVerdicts(t *testing.T) {
 }
 
 func TestMessage(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var got bus.Message
 		stop := b.consume(on, consumer(), 1, func(_ context.Context, m bus.Message) bus.Verdict {
@@ -103,7 +103,7 @@ func TestMessage(t *testing.T) {
 
 // TestPanicHurtsNobodyElse: one message whose handler always panics does not stop the others.
 func TestPanicHurtsNobodyElse(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var done atomic.Int64
 		stop := b.consume(on, consumer(), 2, func(_ context.Context, m bus.Message) bus.Verdict {
@@ -123,7 +123,7 @@ func TestPanicHurtsNobodyElse(t *testing.T) {
 }
 
 func TestInFlight(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		const limit, messages = 7, 200
 		on := b.Open(bus.Options{})
 		var now, peak, done atomic.Int64
@@ -147,7 +147,7 @@ func TestInFlight(t *testing.T) {
 
 // TestStopHandsBack: what a stopping consumer has not begun goes to another at once, what it has begun is finished.
 func TestStopHandsBack(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		const limit, messages = 3, 20
 		leaving, staying := b.Open(bus.Options{}), b.Open(bus.Options{})
 		var begun, finished atomic.Int64
@@ -196,7 +196,7 @@ func TestStopHandsBack(t *testing.T) {
 
 // TestStopBeginsNothing: slots that come free while a consumer stops take no more messages.
 func TestStopBeginsNothing(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		const limit, messages = 50, 120
 		on := b.Open(bus.Options{})
 		ctx, cancel := context.WithCancel(b.Context())
@@ -231,7 +231,7 @@ func TestStopIsBounded(t *testing.T) {
 		took  time.Duration
 	}{{"a handler that heeds its context", true, 20 * time.Second}, {"a handler that does not", false, 25 * time.Second}} {
 		t.Run(row.name, func(t *testing.T) {
-			bubble(t, func(b *broker) {
+			bubble(t, func(b *fixture) {
 				on := b.Open(bus.Options{})
 				ended, let := make(chan struct{}), make(chan struct{})
 				stop := b.consume(on, consumer(), 1, func(ctx context.Context, _ bus.Message) bus.Verdict {
@@ -261,7 +261,7 @@ func TestStopIsBounded(t *testing.T) {
 
 // TestLongWork: a handler that takes many AckWaits is not raced by a second delivery.
 func TestLongWork(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var deliveries atomic.Int64
 		stop := b.consume(on, consumer(), 4, func(context.Context, bus.Message) bus.Verdict {
@@ -280,7 +280,7 @@ func TestLongWork(t *testing.T) {
 
 // TestKilledConsumer: what a consumer was working on when its connection died goes to another after AckWait.
 func TestKilledConsumer(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		dying, staying := b.Open(bus.Options{}), b.Open(bus.Options{})
 		released := make(chan struct{})
 		stop := b.consume(dying, consumer(), 1, func(context.Context, bus.Message) bus.Verdict { <-released; return bus.Done() })
@@ -306,7 +306,7 @@ func TestKilledConsumer(t *testing.T) {
 
 // TestConsumerIsMadeAgain deletes the consumer behind its back.
 func TestConsumerIsMadeAgain(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var done atomic.Int64
 		stop := b.consume(on, consumer(), 2, func(context.Context, bus.Message) bus.Verdict { done.Add(1); return bus.Done() })

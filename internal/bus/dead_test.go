@@ -16,9 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
+	"reelay/internal/test/broker"
 )
 
 // A letter is a dead letter as its stream has it.
@@ -29,7 +29,7 @@ type letter struct {
 }
 
 // letters reads all of REELAY_DEAD.
-func (b *broker) letters(on *bus.Bus) []letter {
+func (b *fixture) letters(on *bus.Bus) []letter {
 	b.Helper()
 	s, err := on.JetStream().Stream(b.Context(), events.StreamDead)
 	b.OK(err)
@@ -45,8 +45,8 @@ func (b *broker) letters(on *bus.Bus) []letter {
 }
 
 // collect runs CollectDead until stop is called.
-func (b *broker) collect(on *bus.Bus) (stop func()) {
-	end := brokertest.Begin(b, on.CollectDead)
+func (b *fixture) collect(on *bus.Bus) (stop func()) {
+	end := broker.Begin(b, on.CollectDead)
 	return func() { b.Helper(); b.OK(end()) }
 }
 
@@ -70,7 +70,7 @@ func TestGivenUp(t *testing.T) {
 		{"panic", func(context.Context, bus.Message) bus.Verdict { panic(errors.New("bad luck")) }, 2 * time.Minute, 5, "handler panicked in delivery 5: bad luck"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			bubble(t, func(b *broker) {
+			bubble(t, func(b *fixture) {
 				on := b.Open(bus.Options{})
 				stopCollecting := b.collect(b.Open(bus.Options{}))
 				var others atomic.Int64
@@ -123,7 +123,7 @@ func TestGivenUp(t *testing.T) {
 
 // TestGivenUpIsKeptFirst: while the letter cannot be stored the message stays, and a lost answer makes no second letter.
 func TestGivenUpIsKeptFirst(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		var tries atomic.Int64
 		on := b.Open(bus.Options{Faults: func(point string) failpoint.Outcome {
 			if point != "dead/test" {
@@ -159,7 +159,7 @@ func TestOverlargeLetter(t *testing.T) {
 		{"both", 0, 1<<16 - 100},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			bubble(t, func(b *broker) {
+			bubble(t, func(b *fixture) {
 				on := b.Open(bus.Options{})
 				if row.body == 0 { // as much as there is room for
 					row.body = int(on.Conn().MaxPayload()) - row.headers - 100
@@ -187,7 +187,7 @@ func TestOverlargeLetter(t *testing.T) {
 }
 
 // foreign takes one message of a stream with a consumer of its own.
-func (b *broker) foreign(js jetstream.JetStream, stream, filter string, maxDeliver int) jetstream.Consumer {
+func (b *fixture) foreign(js jetstream.JetStream, stream, filter string, maxDeliver int) jetstream.Consumer {
 	b.Helper()
 	c, err := js.CreateOrUpdateConsumer(b.Context(), stream, jetstream.ConsumerConfig{
 		Durable: "foreign", FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Second, MaxDeliver: maxDeliver,
@@ -196,7 +196,7 @@ func (b *broker) foreign(js jetstream.JetStream, stream, filter string, maxDeliv
 	return c
 }
 
-func (b *broker) next(c jetstream.Consumer) jetstream.Msg {
+func (b *fixture) next(c jetstream.Consumer) jetstream.Msg {
 	b.Helper()
 	batch, err := c.FetchNoWait(1)
 	b.OK(err)
@@ -214,12 +214,12 @@ func TestCollectDead(t *testing.T) {
 	rows := []struct {
 		name, stream, subject string
 		maxDeliver            int
-		do                    func(b *broker, c jetstream.Consumer)
+		do                    func(b *fixture, c jetstream.Consumer)
 		letters               int
 		reason, body          string
 		left                  uint64
 	}{
-		{"too many deliveries of a request", events.StreamRequests, request, 2, func(b *broker, c jetstream.Consumer) {
+		{"too many deliveries of a request", events.StreamRequests, request, 2, func(b *fixture, c jetstream.Consumer) {
 			b.next(c)
 			time.Sleep(2 * time.Second)
 			b.next(c)
@@ -230,28 +230,28 @@ func TestCollectDead(t *testing.T) {
 				}
 			}
 		}, 1, "not acknowledged in 2 deliveries, the limit of its consumer", "body", 0},
-		{"too many deliveries of a watch", events.StreamWatch, watch, 1, func(b *broker, c jetstream.Consumer) {
+		{"too many deliveries of a watch", events.StreamWatch, watch, 1, func(b *fixture, c jetstream.Consumer) {
 			b.next(c)
 			time.Sleep(2 * time.Second)
 			_, _ = c.FetchNoWait(1)
 		}, 1, "not acknowledged in 1 deliveries, the limit of its consumer", "body", 0},
-		{"acknowledged after all", events.StreamRequests, request, 1, func(b *broker, c jetstream.Consumer) {
+		{"acknowledged after all", events.StreamRequests, request, 1, func(b *fixture, c jetstream.Consumer) {
 			msg := b.next(c)
 			time.Sleep(2 * time.Second)
 			_, _ = c.FetchNoWait(1)
 			time.Sleep(time.Second)
 			b.OK(msg.DoubleAck(b.Context()))
 		}, 0, "", "", 0},
-		{"ended by another client", events.StreamRequests, request, -1, func(b *broker, c jetstream.Consumer) {
+		{"ended by another client", events.StreamRequests, request, -1, func(b *fixture, c jetstream.Consumer) {
 			b.OK(b.next(c).TermWithReason("because"))
 		}, 1, "ended by a client: because", "", 0},
-		{"deleted while it was in hand", events.StreamRequests, request, -1, func(b *broker, c jetstream.Consumer) {
+		{"deleted while it was in hand", events.StreamRequests, request, -1, func(b *fixture, c jetstream.Consumer) {
 			b.next(c)
 			stream, err := b.Open(bus.Options{}).JetStream().Stream(b.Context(), events.StreamRequests)
 			b.OK(err)
 			b.OK(stream.DeleteMsg(b.Context(), 1))
 		}, 0, "", "", 0},
-		{"ended without a reason", events.StreamWatch, watch, -1, func(b *broker, c jetstream.Consumer) {
+		{"ended without a reason", events.StreamWatch, watch, -1, func(b *fixture, c jetstream.Consumer) {
 			b.OK(b.next(c).Term())
 		}, 1, "ended by a client, which gave no reason", "", 0},
 	}
@@ -262,7 +262,7 @@ func TestCollectDead(t *testing.T) {
 				name += ", collected later"
 			}
 			t.Run(name, func(t *testing.T) {
-				bubble(t, func(b *broker) {
+				bubble(t, func(b *fixture) {
 					on := b.Open(bus.Options{})
 					stop := func() {}
 					// Acknowledged too late only if nobody has collected it meanwhile.
@@ -311,7 +311,7 @@ func TestCollectDead(t *testing.T) {
 // TestOneLetterPerMessage: reelay's own drop is advised by the server as well; a collector that was away for hours knows it
 // again.
 func TestOneLetterPerMessage(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		registry := prometheus.NewRegistry()
 		on := b.Open(bus.Options{Registerer: registry})
 		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Verdict { return bus.Drop("of no use") })
@@ -343,7 +343,7 @@ func TestOneLetterPerMessage(t *testing.T) {
 
 // TestForgedAdvisory: one that cannot be read does not hold up the rest, and one about nothing does nothing.
 func TestForgedAdvisory(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		stop := b.collect(on)
 		subject := events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamRequests, "intake")
@@ -371,7 +371,7 @@ func TestForgedAdvisory(t *testing.T) {
 
 // TestCollectorSurvivesCrash: a collector that dies between the copy and the removal leaves both to the next.
 func TestCollectorSurvivesCrash(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		var tries atomic.Int64
 		on := b.Open(bus.Options{Log: slog.New(slog.DiscardHandler), Faults: func(point string) failpoint.Outcome {
 			return failpoint.Outcome{LoseAnswer: point == "dead/intake" && tries.Add(1) <= 3}

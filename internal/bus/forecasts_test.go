@@ -9,14 +9,14 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
+	"reelay/internal/test/broker"
 )
 
 // TestChangeForecast: many writers at a time lose nothing.
 func TestChangeForecast(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		const writers = 4
 		var all sync.WaitGroup
 		for range writers {
@@ -40,7 +40,7 @@ func TestChangeForecast(t *testing.T) {
 }
 
 func TestChangeForecastErrors(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		refused := errors.New("refused")
 		same := func(value string) func([]byte) ([]byte, error) {
@@ -75,14 +75,14 @@ func TestChangeForecastErrors(t *testing.T) {
 }
 
 func TestFollowForecasts(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		put := func(key, value string) {
 			b.OK(on.ChangeForecast(b.Context(), key, func([]byte) ([]byte, error) { return []byte(value), nil }))
 		}
 		put("a", "1")
 		var story []string
-		stop := brokertest.Begin(b, func(ctx context.Context) error {
+		stop := broker.Begin(b, func(ctx context.Context) error {
 			return on.FollowForecasts(ctx, func(key string, value []byte) {
 				story = append(story, fmt.Sprintf("%s=%s %t", key, value, value == nil))
 			})

@@ -12,7 +12,7 @@ import (
 
 // TestHookHealth: each poller has its figures for each lane, the newest count, and what is no figure hides none.
 func TestHookHealth(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		if all, err := on.HookHealth(b.Context()); err != nil || len(all) != 0 {
 			b.Errorf("before anything is told: %v, %v", all, err)

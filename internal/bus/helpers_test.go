@@ -8,22 +8,22 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
+	"reelay/internal/test/broker"
 )
 
-func TestMain(m *testing.M) { brokertest.Main(m) }
+func TestMain(m *testing.M) { broker.Main(m) }
 
-// A broker is a real one within a bubble, so that hours of its time take milliseconds.
-type broker struct{ *brokertest.Broker }
+// A fixture is a real broker within a bubble, so that hours of its time take milliseconds.
+type fixture struct{ *broker.Broker }
 
-func bubble(t *testing.T, f func(b *broker)) {
+func bubble(t *testing.T, f func(b *fixture)) {
 	t.Helper()
-	brokertest.Run(t, func(b *brokertest.Broker) { f(&broker{b}) })
+	broker.Run(t, func(b *broker.Broker) { f(&fixture{b}) })
 }
 
 // stored counts the messages of a stream, of one subject if given.
-func (b *broker) stored(on *bus.Bus, stream string, subject ...string) uint64 {
+func (b *fixture) stored(on *bus.Bus, stream string, subject ...string) uint64 {
 	b.Helper()
 	s, err := on.JetStream().Stream(b.Context(), stream)
 	b.OK(err)
@@ -50,12 +50,12 @@ func consumer() events.Consumer {
 }
 
 // consume runs Consume until stop is called, which returns its error.
-func (b *broker) consume(on *bus.Bus, c events.Consumer, inFlight int, h bus.Handler) (stop func() error) {
-	return brokertest.Begin(b, func(ctx context.Context) error { return on.Consume(ctx, c, inFlight, h) })
+func (b *fixture) consume(on *bus.Bus, c events.Consumer, inFlight int, h bus.Handler) (stop func() error) {
+	return broker.Begin(b, func(ctx context.Context) error { return on.Consume(ctx, c, inFlight, h) })
 }
 
 // send publishes n requests.
-func (b *broker) send(on *bus.Bus, n int) {
+func (b *fixture) send(on *bus.Bus, n int) {
 	b.Helper()
 	for range n {
 		_, err := on.JetStream().Publish(b.Context(), events.RequestSubject("demo", events.Video), []byte("{}"))

@@ -27,7 +27,7 @@ func aHook(change ...func(*events.Hook)) events.Hook {
 
 // A callback is stored byte by byte, with a copy for people, once per attempt and body.
 func TestPublishHook(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		p, err := bus.NewHookPublisher(b.Connect())
 		b.OK(err)
@@ -72,7 +72,7 @@ func TestPublishHook(t *testing.T) {
 
 // Without the stream, and without a server, the caller hears so, and nothing is sent later.
 func TestPublishHookFails(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		nc := b.Connect()
 		p, err := bus.NewHookPublisher(nc)
 		b.OK(err)

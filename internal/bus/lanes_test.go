@@ -12,12 +12,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
+	"reelay/internal/test/broker"
 )
 
 // switches opens the bucket as any client can.
-func (b *broker) switches() jetstream.KeyValue {
+func (b *fixture) switches() jetstream.KeyValue {
 	b.Helper()
 	js, err := jetstream.New(b.Connect())
 	b.OK(err)
@@ -27,7 +27,7 @@ func (b *broker) switches() jetstream.KeyValue {
 }
 
 func TestCheckLane(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		kv := b.switches()
 		rows := []struct {
@@ -71,13 +71,13 @@ func TestCheckLane(t *testing.T) {
 }
 
 func TestFollowLanes(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		kv := b.switches()
 		_, err := kv.PutString(b.Context(), "fal", `{"paused":true}`)
 		b.OK(err)
 		var story []string
-		stop := brokertest.Begin(b, func(ctx context.Context) error {
+		stop := broker.Begin(b, func(ctx context.Context) error {
 			return on.FollowLanes(ctx, func(u bus.LaneUpdate) {
 				switch {
 				case u.Switch != nil:

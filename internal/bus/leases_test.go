@@ -33,7 +33,7 @@ func (s *terms) String() string {
 }
 
 // lead runs Lead until stop is called. It fails the test if two lead at once.
-func (b *broker) lead(on *bus.Bus, name string, s *terms, leading *int) (stop func()) {
+func (b *fixture) lead(on *bus.Bus, name string, s *terms, leading *int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -71,7 +71,7 @@ func TestLead(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			bubble(t, func(b *broker) {
+			bubble(t, func(b *fixture) {
 				var faulty atomic.Pointer[failpoint.Outcome]
 				faulty.Store(&failpoint.Outcome{})
 				plan := func(string) failpoint.Outcome { return *faulty.Load() }
@@ -115,7 +115,7 @@ func TestLead(t *testing.T) {
 
 // TestLeadKeepsWhatItHas: an answer that is lost now and then ends no lease, and takes none away from whoever has it.
 func TestLeadKeepsWhatItHas(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		var n atomic.Int64
 		plan := func(point string) failpoint.Outcome {
 			return failpoint.Outcome{LoseAnswer: point == "lease" && n.Add(1)%3 == 1}
@@ -138,7 +138,7 @@ func TestLeadKeepsWhatItHas(t *testing.T) {
 
 // TestMemory: what a holder remembers is there for the next one; who has lost the lease remembers nothing.
 func TestMemory(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var got string
 		b.OK(on.Recall(b.Context(), "fal", &got))
@@ -166,7 +166,7 @@ func TestMemory(t *testing.T) {
 
 // TestSetLane: a switch is set only if nobody else has set it meanwhile.
 func TestSetLane(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		kv := b.switches()
 		revision, err := on.SetLane(b.Context(), "fal", bus.LaneSwitch{Paused: true, Until: time.Now().Add(time.Hour)}, 0)
@@ -191,7 +191,7 @@ func TestSetLane(t *testing.T) {
 
 // TestLastChange is the revision of the newest record, whatever else the stream holds.
 func TestLastChange(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		want := func(revision uint64) {
 			b.Helper()
@@ -219,7 +219,7 @@ func TestLastChange(t *testing.T) {
 
 // TestForeignLease: a lease that no process can have written is taken by nobody, and said aloud.
 func TestForeignLease(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		var told strings.Builder
 		on := b.Open(bus.Options{Log: slog.New(slog.NewTextHandler(&told, nil))})
 		kv, err := on.JetStream().KeyValue(b.Context(), bus.LeaseBucket)

@@ -82,7 +82,7 @@ func (c *wired) Write(b []byte) (int, error) {
 }
 
 // wire returns a connection with a wire in it.
-func (b *broker) wire() (*wire, *nats.Conn) {
+func (b *fixture) wire() (*wire, *nats.Conn) {
 	b.Helper()
 	w := &wire{InProcessConnProvider: b.Server, other: b.Connect()}
 	nc, err := nats.Connect("", nats.InProcessServer(w))
@@ -118,7 +118,7 @@ func TestInsist(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			bubble(t, func(b *broker) {
+			bubble(t, func(b *fixture) {
 				w, nc := b.wire()
 				if row.ask == nil {
 					row.ask = func(*bus.Bus) error { _, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger}); return err }
@@ -146,7 +146,7 @@ func TestInsist(t *testing.T) {
 
 // TestAsksTheLeader: nothing that decides is read from a replica that may lag behind.
 func TestAsksTheLeader(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		_, err := on.Put(b.Context(), bus.Put{Task: record("")})
 		b.OK(err)
@@ -181,7 +181,7 @@ func TestAsksTheLeader(t *testing.T) {
 
 // TestDeletedKeys: a key that was deleted is none, and one without a value is one.
 func TestDeletedKeys(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		kv, err := on.JetStream().KeyValue(b.Context(), bus.LaneBucket)
 		b.OK(err)
@@ -207,7 +207,7 @@ func TestDeletedKeys(t *testing.T) {
 
 // TestEventOnItsWay: an event whose twin is not stored yet is not stored. It is as soon as the twin is, or is lost.
 func TestEventOnItsWay(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		w, nc := b.wire()
 		on, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
 		b.OK(err)
@@ -250,7 +250,7 @@ func TestEventOnItsWay(t *testing.T) {
 
 // TestRenewalOnItsWay: a lease is not lost by a renewal that the cluster has not stored yet.
 func TestRenewalOnItsWay(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		w, nc := b.wire()
 		on, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
 		b.OK(err)

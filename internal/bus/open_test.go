@@ -16,13 +16,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
+	"reelay/internal/test/broker"
 )
 
 // configs returns what the server says of every stream.
-func (b *broker) configs(nc *nats.Conn) map[string]jetstream.StreamConfig {
+func (b *fixture) configs(nc *nats.Conn) map[string]jetstream.StreamConfig {
 	b.Helper()
 	js, err := jetstream.New(nc)
 	b.OK(err)
@@ -37,7 +37,7 @@ func (b *broker) configs(nc *nats.Conn) map[string]jetstream.StreamConfig {
 
 // TestOpenMakesTheTable compares the server's streams with the contract's.
 func TestOpenMakesTheTable(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		b.Open(bus.Options{})
 		got := b.configs(b.Connect())
 		if len(got) != len(events.Streams())+7 {
@@ -82,7 +82,7 @@ func bound(n int64) int64 {
 
 // TestOpenTwice: a second Open changes nothing, and neither do many at once on an empty store.
 func TestOpenTwice(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		const many = 6
 		failed := make(chan error, many)
 		for range many {
@@ -111,7 +111,7 @@ func TestOpenTwice(t *testing.T) {
 
 // TestFewerReplicas: a service that comes second cannot have the replicas that it was told of, and says so.
 func TestFewerReplicas(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		var text bytes.Buffer
 		o := bus.Options{Replicas: 1, Log: slog.New(slog.NewTextHandler(&text, nil))}
 		for _, replicas := range []int{1, 3} {
@@ -127,7 +127,7 @@ func TestFewerReplicas(t *testing.T) {
 
 // TestOpenLeavesTheOperatorAlone changes what is an operator's to change.
 func TestOpenLeavesTheOperatorAlone(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		js := b.Open(bus.Options{}).JetStream()
 		want := map[string]jetstream.StreamConfig{}
 		for _, s := range events.Streams() {
@@ -162,7 +162,7 @@ func TestOpenLeavesTheOperatorAlone(t *testing.T) {
 
 // TestOpenBringsOldStreamsUp meets streams of an older build, with messages in them.
 func TestOpenBringsOldStreamsUp(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		js, err := jetstream.New(b.Connect())
 		b.OK(err)
 		for _, c := range []jetstream.StreamConfig{
@@ -195,7 +195,7 @@ func TestOpenBringsOldStreamsUp(t *testing.T) {
 
 // TestOpenNamesTheStream that cannot be made.
 func TestOpenNamesTheStream(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		nc := b.Connect()
 		js, err := jetstream.New(nc)
 		b.OK(err)
@@ -245,7 +245,7 @@ func greet(tb testing.TB, version string) *nats.Conn {
 
 // TestOldServer: neither waits for a server that will not get younger.
 func TestOldServer(t *testing.T) {
-	brokertest.ForgetTimers()
+	broker.ForgetTimers()
 	nc := greet(t, "2.14.3")
 	o := bus.Options{Log: slog.New(slog.DiscardHandler)}
 	if _, err := bus.Open(t.Context(), nc, o); !errors.Is(err, bus.ErrOldServer) || !strings.Contains(err.Error(), "2.14.3") {
@@ -258,7 +258,7 @@ func TestOldServer(t *testing.T) {
 
 // TestOpenBeforeTheBroker: services may be started in any order.
 func TestOpenBeforeTheBroker(t *testing.T) {
-	brokertest.ForgetTimers()
+	broker.ForgetTimers()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +298,7 @@ func TestOpenBeforeTheBroker(t *testing.T) {
 
 // TestOpenRetryingEnds with its context.
 func TestOpenRetryingEnds(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		nc := b.Connect()
 		nc.Close()
 		enough := errors.New("enough")
@@ -311,7 +311,7 @@ func TestOpenRetryingEnds(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		nc, on := b.Connect(), b.Open(bus.Options{})
 		got := make(chan *nats.Msg, 100)
 		_, err := on.Conn().ChanSubscribe("x", got)
@@ -332,7 +332,7 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-func ctx(b *broker) context.Context {
+func ctx(b *fixture) context.Context {
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	b.Cleanup(cancel)
 	return ctx

@@ -15,7 +15,7 @@ import (
 )
 
 // following runs FollowRejections until the test or stop ends it; heard are the task ids, "|" the end of those that were there.
-func (b *broker) following(on *bus.Bus) (heard *[]string, stop func() error) {
+func (b *fixture) following(on *bus.Bus) (heard *[]string, stop func() error) {
 	ctx, cancel := context.WithCancel(b.Context())
 	heard, done := new([]string), make(chan error, 1)
 	go func() {
@@ -34,14 +34,14 @@ func (b *broker) following(on *bus.Bus) (heard *[]string, stop func() error) {
 	return heard, stop
 }
 
-func (b *broker) reject(on *bus.Bus, ids ...string) {
+func (b *fixture) reject(on *bus.Bus, ids ...string) {
 	b.Helper()
 	for _, id := range ids {
 		b.OK(on.Publish(b.Context(), events.Event{Type: events.EventRejected, Project: "demo", TaskID: id, Time: time.Now(), RequestDigest: id}))
 	}
 }
 
-func (b *broker) wantHeard(what string, heard *[]string, want ...string) {
+func (b *fixture) wantHeard(what string, heard *[]string, want ...string) {
 	b.Helper()
 	time.Sleep(time.Second)
 	synctest.Wait()
@@ -52,7 +52,7 @@ func (b *broker) wantHeard(what string, heard *[]string, want ...string) {
 
 // TestFollowRejections: all that are kept, then the mark, then each new one, and of other events nothing.
 func TestFollowRejections(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		none, stop := b.following(on)
 		b.wantHeard("nothing is stored", none, "|")
@@ -79,7 +79,7 @@ func TestFollowRejections(t *testing.T) {
 
 // TestFollowManyRejections: more than are fetched at a time.
 func TestFollowManyRejections(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var want []string
 		for i := range 1_200 {
@@ -94,7 +94,7 @@ func TestFollowManyRejections(t *testing.T) {
 
 // TestFollowRejectionsGone: where some vanish before they are read, whoever follows is told to begin anew, not kept waiting.
 func TestFollowRejectionsGone(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var all []string
 		for i := range 1_200 {
@@ -122,7 +122,7 @@ func TestFollowRejectionsGone(t *testing.T) {
 
 // TestFollowRejectionsBreaks: whoever follows is told when it cannot go on.
 func TestFollowRejectionsBreaks(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		done := make(chan error, 1)
 		go func() { done <- on.FollowRejections(b.Context(), func(*events.Event) {}) }()

@@ -14,12 +14,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
+	"reelay/internal/test/broker"
 )
 
 func TestCompareAndSet(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		if _, _, err := on.Get(b.Context(), key); !errors.Is(err, bus.ErrNotFound) {
 			b.Errorf("%v, want ErrNotFound", err)
@@ -49,7 +49,7 @@ func TestCompareAndSet(t *testing.T) {
 
 // TestLostWrite: any other failure of a write is no conflict, because nobody knows whether it happened.
 func TestLostWrite(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		on.Conn().Close()
 		_, err := on.Put(b.Context(), bus.Put{Task: record("")})
@@ -70,7 +70,7 @@ func TestLostWrite(t *testing.T) {
 
 // TestHeartbeat: a record beats until a write says otherwise, and every write sets the clock anew.
 func TestHeartbeat(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		type beat struct {
 			at   time.Time
@@ -135,7 +135,7 @@ func TestHeartbeat(t *testing.T) {
 
 // TestExpiry: a record with a lifetime goes, and whoever follows hears of it.
 func TestExpiry(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		updates := b.follow(on)
 		_, err := on.Put(b.Context(), bus.Put{Task: record("ended"), TTL: 2 * time.Hour})
@@ -169,9 +169,9 @@ func TestExpiry(t *testing.T) {
 }
 
 // follow follows until the returned function is called, which returns what was seen.
-func (b *broker) follow(on *bus.Bus) func() []bus.Update {
+func (b *fixture) follow(on *bus.Bus) func() []bus.Update {
 	var seen []bus.Update
-	stop := brokertest.Begin(b, func(ctx context.Context) error {
+	stop := broker.Begin(b, func(ctx context.Context) error {
 		return on.Follow(ctx, func(u bus.Update) { seen = append(seen, u) })
 	})
 	return func() []bus.Update {
@@ -184,7 +184,7 @@ func (b *broker) follow(on *bus.Bus) func() []bus.Update {
 
 // TestFollow shows what exists, then Ready, then changes; of what is not a readable record only that it changed.
 func TestFollow(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		publish := func(subject, body string) {
 			_, err := on.JetStream().Publish(b.Context(), subject, []byte(body))
@@ -232,7 +232,7 @@ func event(t events.EventType, version uint64, once bool) events.Event {
 }
 
 // story returns the stored events.
-func (b *broker) story(on *bus.Bus) []events.Event {
+func (b *fixture) story(on *bus.Bus) []events.Event {
 	b.Helper()
 	s, err := on.JetStream().Stream(b.Context(), events.StreamEvents)
 	b.OK(err)
@@ -264,7 +264,7 @@ func types(all []events.Event) []events.EventType {
 
 // TestPublish stores events in order and each once, and a subscriber hears what is stored and nothing else.
 func TestPublish(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		heard := make(chan *nats.Msg, 100)
 		nc := b.Connect()
@@ -306,7 +306,7 @@ func TestPublish(t *testing.T) {
 
 // TestPublishByMany: fifty writers of one terminal event store it once.
 func TestPublishByMany(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var wg sync.WaitGroup
 		for i := range 50 {
@@ -325,7 +325,7 @@ func TestPublishByMany(t *testing.T) {
 
 // TestPublishStops when ctx ends, and says which event is not known to be stored.
 func TestPublishStops(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		ctx, cancel := context.WithCancel(b.Context())
 		cancel()
@@ -336,7 +336,7 @@ func TestPublishStops(t *testing.T) {
 }
 
 func TestEnsureWatch(t *testing.T) {
-	bubble(t, func(b *broker) {
+	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		for range 3 {
 			b.OK(on.EnsureWatch(b.Context(), "fal", key))
@@ -370,8 +370,8 @@ func TestEnsureWatch(t *testing.T) {
 func TestObjects(t *testing.T) {
 	// Not in a bubble: now and then nats.go v1.55 leaves a goroutine behind that reads from a nil channel, when the end of a Put
 	// is faster than the start of its status listener (jetStream.cleanupReplySub).
-	brokertest.ForgetTimers()
-	b := brokertest.Start(t)
+	broker.ForgetTimers()
+	b := broker.Start(t)
 	on, other := b.Open(bus.Options{}), b.Open(bus.Options{})
 	for _, size := range []int{0, 1, 300 << 10} {
 		want := bytes.Repeat([]byte("ab"), size)

@@ -16,13 +16,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/guard/store"
 	"reelay/internal/natsd"
+	"reelay/internal/test/broker"
 )
 
-func TestMain(m *testing.M) { brokertest.Main(m) }
+func TestMain(m *testing.M) { broker.Main(m) }
 
 // A bench is a broker in a bubble, and a journal's directory.
 type bench struct {
@@ -35,7 +35,7 @@ type bench struct {
 
 func bubble(t *testing.T, f func(b *bench)) {
 	t.Helper()
-	brokertest.Bubble(t, func(t *testing.T) {
+	broker.Bubble(t, func(t *testing.T) {
 		b := &bench{T: t, store: filepath.Join(t.TempDir(), "nats"), dir: t.TempDir(), log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 		b.start()
 		defer b.stop()
@@ -93,7 +93,7 @@ func (b *bench) open(o Options) *Guard {
 
 // run runs a guard until the returned function is called.
 func (b *bench) run(g *Guard) func() {
-	end := brokertest.Begin(b, g.Run)
+	end := broker.Begin(b, g.Run)
 	return func() { b.ok(end()) }
 }
 

@@ -14,21 +14,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
 	"reelay/internal/record"
 	"reelay/internal/task"
+	"reelay/internal/test/broker"
 )
 
-func TestMain(m *testing.M) { brokertest.Main(m) }
+func TestMain(m *testing.M) { broker.Main(m) }
 
 // A world is a real broker in a bubble.
-type world struct{ *brokertest.Broker }
+type world struct{ *broker.Broker }
 
 func bubble(t *testing.T, f func(w *world)) {
 	t.Helper()
-	brokertest.Run(t, func(b *brokertest.Broker) { f(&world{b}) })
+	broker.Run(t, func(b *broker.Broker) { f(&world{b}) })
 }
 
 // A desk is a Book with a connection of its own, and a hand on its wire.

@@ -15,14 +15,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/brokertest"
 	"reelay/internal/callback"
 	"reelay/internal/config"
 	"reelay/internal/natsd"
 	"reelay/internal/proc"
 	"reelay/internal/secret"
-	"reelay/internal/sim"
 	"reelay/internal/stack"
+	"reelay/internal/test/broker"
+	"reelay/internal/test/sim"
 )
 
 func TestMain(m *testing.M) { sim.Main(m) }
@@ -58,7 +58,7 @@ func start(t *testing.T, network *sim.Network, change func(*stack.Options)) *sta
 
 // In the sandbox callbacks come to the edge's own address, over restarts of the edge, and end up in the stream.
 func TestEdgeInTheSandbox(t *testing.T) {
-	brokertest.Bubble(t, func(t *testing.T) {
+	broker.Bubble(t, func(t *testing.T) {
 		network, taken := &sim.Network{}, 0
 		s := start(t, network, func(o *stack.Options) {
 			o.ListenEdge = func(address string) (net.Listener, error) {
@@ -121,7 +121,7 @@ func TestEdgeInTheSandbox(t *testing.T) {
 
 // Without a callback key, or without an address that a real provider could reach, there is no edge and there are no URLs.
 func TestNoEdge(t *testing.T) {
-	brokertest.Bubble(t, func(t *testing.T) {
+	broker.Bubble(t, func(t *testing.T) {
 		s := start(t, &sim.Network{}, func(o *stack.Options) {
 			o.Providers.CallbackKeys = nil
 			o.ListenEdge = func(string) (net.Listener, error) { t.Error("the edge listens"); return nil, context.Canceled }

@@ -29,8 +29,8 @@ import (
 	"reelay/internal/natsd"
 	"reelay/internal/provider"
 	"reelay/internal/record"
-	"reelay/internal/sim"
 	"reelay/internal/task"
+	"reelay/internal/test/sim"
 	"reelay/services/submitter"
 )
 

@@ -24,7 +24,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"reelay/internal/sim"
+	"reelay/internal/test/sim"
 	"reelay/services/webhook"
 )
 

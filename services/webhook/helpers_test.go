@@ -25,7 +25,7 @@ import (
 	"reelay/internal/provider/fal"
 	"reelay/internal/provider/minimax"
 	"reelay/internal/secret"
-	"reelay/internal/sim"
+	"reelay/internal/test/sim"
 	"reelay/services/webhook"
 )
 

@@ -8,16 +8,16 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/brokertest"
 	"reelay/internal/bus"
-	"reelay/internal/sim"
+	"reelay/internal/test/broker"
+	"reelay/internal/test/sim"
 	"reelay/services/webhook"
 )
 
 // An edge before a real broker: it starts before the streams are there, stores what comes once they are, the same body once, and
 // sends the provider away while the broker is gone, but for handshakes.
 func TestBeforeNATS(t *testing.T) {
-	brokertest.Run(t, func(b *brokertest.Broker) {
+	broker.Run(t, func(b *broker.Broker) {
 		publisher, err := bus.NewHookPublisher(b.Connect())
 		b.OK(err)
 		network := &sim.Network{}

@@ -10,8 +10,8 @@ import (
 	emufal "reelay/internal/emulator/fal"
 	"reelay/internal/provider"
 	"reelay/internal/provider/fal"
-	"reelay/internal/provider/providertest"
 	"reelay/internal/secret"
+	"reelay/internal/test/provider"
 )
 
 func TestConformance(t *testing.T) {

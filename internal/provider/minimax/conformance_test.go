@@ -10,8 +10,8 @@ import (
 	sandbox "reelay/internal/emulator/minimax"
 	"reelay/internal/provider"
 	"reelay/internal/provider/minimax"
-	"reelay/internal/provider/providertest"
 	"reelay/internal/secret"
+	"reelay/internal/test/provider"
 )
 
 const (

@@ -1,0 +1,2 @@
+// Package arch holds the rules between packages, as tests that say why.
+package arch

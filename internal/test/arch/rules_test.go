@@ -1,0 +1,250 @@
+package arch
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	eventsPkg  = "reelay/events"
+	valuesPkg  = "reelay/internal/provider"
+	services   = "reelay/services/..."
+	emulators  = "reelay/internal/emulator/..."
+	emulator   = "reelay/internal/emulator"
+	natsServer = "github.com/nats-io/nats-server/v2/..."
+	failsafe   = "github.com/failsafe-go/failsafe-go"
+)
+
+var drivers = []string{"reelay/internal/provider/fal", "reelay/internal/provider/minimax"}
+
+// TestImports says of packages what alone they may import beside the standard library.
+func TestImports(t *testing.T) {
+	rows := []struct {
+		of   []string
+		only []string
+		why  string
+	}{
+		{[]string{eventsPkg}, nil, "clients import the contract; it brings nothing along"},
+		{[]string{"reelay/internal/secret"}, nil, "what holds keys is small enough to be read in one go"},
+		{
+			[]string{"reelay/internal/callback"},
+			[]string{eventsPkg, "reelay/internal/secret"},
+			"what a stranger's path is checked against is small enough to be read in one go",
+		},
+		{[]string{"reelay/internal/task"}, []string{eventsPkg, valuesPkg}, "the machine is a pure function: no broker, no network, no log"},
+		{[]string{valuesPkg}, []string{eventsPkg}, "values know of nobody"},
+		{
+			drivers,
+			[]string{eventsPkg, valuesPkg, "reelay/internal/secret"},
+			"a driver reads one provider's wire format and decides nothing; it knows no service, no broker and no other driver",
+		},
+		{
+			[]string{emulator, emulators},
+			[]string{emulator},
+			"an emulator is an independent judge: what it shared with the pipeline it could not find wrong",
+		},
+		{[]string{"reelay/internal/paid"}, []string{valuesPkg}, "the only code that can spend money is small enough to be read in one go"},
+	}
+	for _, row := range rows {
+		for _, p := range find(t, row.of...) {
+			for _, imported := range p.Imports {
+				if !isStandard(imported) && !anyMatches(row.only, imported) {
+					t.Errorf("%s imports %s: %s", p.ImportPath, imported, row.why)
+				}
+			}
+		}
+	}
+}
+
+// TestLinks says of packages what they may not depend on, through others or not.
+func TestLinks(t *testing.T) {
+	rows := []struct {
+		of    []string
+		never []string
+		why   string
+	}{
+		{[]string{services}, []string{services}, "services meet in NATS alone, so that each can run without the others"},
+		{
+			[]string{services},
+			append([]string{emulator, emulators, "reelay/internal/stack", "reelay/internal/account"}, drivers...),
+			"a service works with whatever accounts its main gives it",
+		},
+		{[]string{services}, []string{"reelay/internal/natsd", natsServer}, "a service is a client of any NATS"},
+		{
+			[]string{"reelay/cmd/submitter", "reelay/cmd/poller", "reelay/cmd/status", "reelay/cmd/webhook"},
+			[]string{"reelay/internal/natsd", natsServer, emulator, emulators, "reelay/internal/stack"},
+			"a production binary carries no broker and nothing that plays a provider",
+		},
+		{[]string{"reelay/cmd/status"}, append([]string{"reelay/internal/account"}, drivers...), "the read side never calls a provider, and holds no key"},
+		{
+			[]string{
+				"reelay/cmd/status", "reelay/cmd/poller", "reelay/cmd/webhook", "reelay/services/status", "reelay/services/poller",
+				"reelay/services/webhook",
+			},
+			[]string{"reelay/services/submitter"},
+			"only the submitter spends money",
+		},
+		{
+			[]string{"reelay/cmd/webhook", "reelay/services/webhook"},
+			[]string{"reelay/internal/record", "reelay/internal/task", "reelay/internal/paid", "reelay/internal/journal"},
+			"what faces the internet writes no record and spends nothing",
+		},
+		{
+			[]string{"reelay/services/webhook"},
+			[]string{"reelay/internal/bus", "github.com/nats-io/nats.go/..."},
+			"the edge serves before NATS does, and hands on callbacks by one narrow interface",
+		},
+		{[]string{"reelay/cmd/natsd", "reelay/cmd/emulator"}, append([]string{services}, drivers...), "they serve the pipeline and are no part of it"},
+		{[]string{"reelay/cmd/..."}, []string{"testing", "testing/..."}, "no binary carries the test framework"},
+		{[]string{"reelay/internal/bus", "reelay/internal/record", "reelay/internal/proc"}, append([]string{services}, drivers...), "foundations know nothing of what stands on them"},
+	}
+	for _, row := range rows {
+		for _, never := range row.never {
+			if strings.HasPrefix(never, "reelay/") {
+				find(t, never)
+			}
+		}
+		for _, p := range find(t, row.of...) {
+			for _, dep := range p.Deps {
+				if dep != p.ImportPath && anyMatches(row.never, dep) {
+					t.Errorf("%s depends on %s: %s", p.ImportPath, dep, row.why)
+				}
+			}
+		}
+	}
+}
+
+// TestImporters says of packages who alone may import them.
+func TestImporters(t *testing.T) {
+	rows := []struct {
+		target []string
+		by     []string
+		why    string
+	}{
+		{
+			[]string{failsafe, failsafe + "/..."},
+			[]string{"reelay/services/poller", "reelay/services/submitter"},
+			"retries are for free calls and for breakers; nobody else decides to call a provider again",
+		},
+		{
+			[]string{"reelay/internal/paid"},
+			[]string{"reelay/internal/record", "reelay/services/submitter", "reelay/internal/stack"},
+			"whoever can spend money is listed here",
+		},
+		{drivers, []string{"reelay/internal/account"}, "which providers there are is decided in one place"},
+		{[]string{natsServer}, []string{"reelay/internal/natsd", "reelay/internal/test/broker"}, "there is one way to embed a broker, the one with the lock"},
+		{[]string{"reelay/internal/test/sim"}, nil, "simulation is for tests"},
+		{[]string{"reelay/internal/test/broker"}, []string{"reelay/internal/test/sim"}, "a broker in a bubble is for tests"},
+	}
+	for _, row := range rows {
+		users := map[string]bool{}
+		for _, p := range packages(t) {
+			for _, imported := range p.Imports {
+				if anyMatches(row.target, imported) {
+					users[p.ImportPath] = true
+					if !slices.Contains(row.by, p.ImportPath) {
+						t.Errorf("%s imports %s: %s", p.ImportPath, imported, row.why)
+					}
+				}
+			}
+		}
+		for _, p := range find(t, row.by...) {
+			if !users[p.ImportPath] {
+				t.Errorf("%s may import %v and does not: take it out of the rule", p.ImportPath, row.target)
+			}
+		}
+	}
+}
+
+// TestUses says which names of a package only some may mention.
+func TestUses(t *testing.T) {
+	rows := []struct {
+		target string
+		names  []string
+		by     string
+		why    string
+	}{
+		{"reelay/internal/paid", []string{"Grant"}, "reelay/internal/record", "a permit comes from an acknowledged intent and from nowhere else"},
+		{"reelay/internal/paid", []string{"NewPoster", "Poster"}, "reelay/services/submitter", "one service sends paid requests"},
+		{"reelay/internal/bus", []string{"Put"}, "reelay/internal/record", "records change by Apply and compare-and-set, in one place"},
+	}
+	for _, row := range rows {
+		find(t, row.target)
+		used := false
+		for _, p := range packages(t) {
+			all := uses(t, p, row.target)
+			for _, name := range row.names {
+				at, ok := all[name]
+				switch {
+				case !ok:
+				case p.ImportPath == row.by:
+					used = true
+				default:
+					t.Errorf("%s uses %s.%s: %s", at, row.target, name, row.why)
+				}
+			}
+		}
+		if !used {
+			t.Errorf("%s uses none of %v of %s: the rule is out of date", row.by, row.names, row.target)
+		}
+	}
+}
+
+// TestEdgeReadsNoKey: what faces the internet does not so much as read a provider's key.
+func TestEdgeReadsNoKey(t *testing.T) {
+	for _, p := range find(t, "reelay/cmd/webhook", "reelay/services/webhook") {
+		found := uses(t, p, "reelay/internal/config")
+		for _, name := range []string{"Providers", "Resolved", "EnvFalKey", "EnvMinimaxKey"} {
+			if at, ok := found[name]; ok {
+				t.Errorf("%s uses config.%s, which has the providers' keys", at, name)
+			}
+		}
+		for name, at := range uses(t, p, "reelay/internal/secret") {
+			t.Errorf("%s uses secret.%s: the edge has callback keys, in the form of package callback, and no others", at, name)
+		}
+	}
+}
+
+// TestPackageComments: go doc of any package says what it is for.
+func TestPackageComments(t *testing.T) {
+	for _, p := range packages(t) {
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+// TestNoForeignPaths: nothing in the repository points at the machine it was written on.
+func TestNoForeignPaths(t *testing.T) {
+	// Put together here, so that this file does not hold them.
+	forbidden := []string{"/" + "work/", "/tmp/" + "research"}
+	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Skipf("not a git checkout: %v", err)
+	}
+	names := strings.Split(strings.TrimRight(string(out), "\x00"), "\x00")
+	if !slices.Contains(names, "go.mod") {
+		t.Fatalf("the list of files is not that of the module: %d files", len(names))
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if os.IsNotExist(err) { // removed, and not committed yet
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range forbidden {
+			if i := bytes.Index(text, []byte(path)); i >= 0 {
+				t.Errorf("%s:%d mentions %s", name, 1+bytes.Count(text[:i], []byte("\n")), path)
+			}
+		}
+	}
+}

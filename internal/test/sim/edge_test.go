@@ -1,0 +1,92 @@
+package sim_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/emulator"
+	"reelay/internal/stack"
+	"reelay/internal/test/sim"
+)
+
+// TestWebhookFirst: with the edge up, the provider's callback ends a task in the moment in which it is done, and looks are few.
+func TestWebhookFirst(t *testing.T) {
+	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
+		for _, body := range []string{falRequest("f", "", ""), v1Request("m", "", ""), v2Request("n", "", "")} {
+			w.Publish(video, body)
+		}
+		for _, id := range []string{"f", "m", "n"} {
+			task := w.AwaitEnd("demo", id)
+			last := task.Transitions[len(task.Transitions)-1]
+			if task.Status != events.StatusCompleted || last.By != "callback" {
+				t.Errorf("%s ended as %s by %s", id, task.Status, last.By)
+			}
+			if took := task.CompletedAt.Sub(*task.SubmittedAt); took < 5*time.Minute || took > 5*time.Minute+2*time.Second {
+				t.Errorf("%s: %v from submit to end, the provider took 5m", id, took)
+			}
+		}
+		for i := range 4 { // callbacks have to prove themselves
+			w.Publish(video, falRequest(fmt.Sprint("g", i), "", ""))
+			w.AwaitEnd("demo", fmt.Sprint("g", i))
+		}
+		before := w.Counted("reelay_looks_total", "fal")
+		for i := range 10 {
+			w.Publish(video, falRequest(fmt.Sprint("h", i), "", ""))
+			w.AwaitEnd("demo", fmt.Sprint("h", i))
+		}
+		if n := (w.Counted("reelay_looks_total", "fal") - before) / 10; n > 1.5 {
+			t.Errorf("%v looks a task, want at most 1.5", n)
+		}
+	})
+}
+
+// TestWebhooksAllLost: without a single callback tasks end all the same, by looks.
+func TestWebhooksAllLost(t *testing.T) {
+	lost := emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Drop: 1}}
+	sim.Run(t, sim.Options{Webhooks: true, HookFaults: lost}, func(t *testing.T, w *sim.World) {
+		for _, body := range []string{falRequest("f", "", ""), v1Request("m", "", ""), v2Request("n", "", "")} {
+			w.Publish(video, body)
+		}
+		for _, id := range []string{"f", "m", "n"} {
+			task := w.AwaitEnd("demo", id)
+			if late := task.CompletedAt.Sub(*task.SubmittedAt) - 5*time.Minute; task.Status != events.StatusCompleted || late > 3*time.Minute {
+				t.Errorf("%s ended as %s, %v late", id, task.Status, late)
+			}
+		}
+	})
+}
+
+// TestEdgeAway: a provider that tries the callback URL before it accepts, and finds nobody there, gets the task without one, and so it
+// does the next ones for a while, at the first try.
+func TestEdgeAway(t *testing.T) {
+	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
+		if err := w.Stack.StopService(stack.Webhook); err != nil {
+			t.Fatal(err)
+		}
+		w.Publish(video, v1Request("m", "", ""))
+		w.Publish(video, v1Request("bad", `{"submit":"refuse_2013"}`, ""))
+		task := w.AwaitEnd("demo", "m")
+		if task.Status != events.StatusCompleted || len(task.Attempts) != 2 || len(w.Stack.Ledger("minimax").Jobs()) != 1 ||
+			!task.Attempts[0].Callback || task.Attempts[0].Charge != events.ChargeNone || task.Attempts[1].Callback {
+			t.Errorf("%s: %+v", task.Status, task.Attempts)
+		}
+		// One that is refused for itself is refused again, and that is the end of it.
+		if task := w.AwaitEnd("demo", "bad"); task.Status != events.StatusFailed || len(task.Attempts) != 2 || task.Error.Charge != events.ChargeNone {
+			t.Errorf("%s: %+v", task.Status, task.Attempts)
+		}
+		w.Publish(video, v1Request("next", "", ""))
+		if task := w.AwaitEnd("demo", "next"); task.Status != events.StatusCompleted || len(task.Attempts) != 1 || task.Attempts[0].Callback {
+			t.Errorf("the next one is %s: %+v", task.Status, task.Attempts)
+		}
+		if err := w.Stack.StartService(t.Context(), stack.Webhook); err != nil {
+			t.Fatal(err)
+		}
+		w.Settle(10 * time.Minute)
+		w.Publish(video, v1Request("again", "", ""))
+		if task := w.AwaitEnd("demo", "again"); len(task.Attempts) != 1 || task.Transitions[len(task.Transitions)-1].By != "callback" {
+			t.Errorf("with the edge back: %+v", task.Transitions)
+		}
+	})
+}

@@ -1,0 +1,120 @@
+package sim_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/test/sim"
+)
+
+// TestLearning: with every task that ends, looks become fewer and estimates better, and a restart forgets nothing.
+func TestLearning(t *testing.T) {
+	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
+		looks := func() int { return w.Stack.Ledger("fal").Calls()["status"] }
+		live := func(id string) (calls int, lag time.Duration) {
+			before := looks()
+			w.Publish(video, falRequest(id, ""))
+			task := w.AwaitEnd("demo", id)
+			return looks() - before, task.CompletedAt.Sub(*task.SubmittedAt) - 5*time.Minute
+		}
+		first, _ := live("first")
+		const tasks = 25
+		for i := range tasks {
+			live(fmt.Sprint("t", i))
+		}
+		w.Settle(10 * time.Second)
+		w.Stop()
+		w.Start()
+		w.Settle(10 * time.Second)
+
+		w.Publish(video, falRequest("asked", ""))
+		asked := w.Await("demo", "asked", func(t events.Task) bool { return t.Phase == events.PhaseRunning })
+		end := asked.SubmittedAt.Add(5 * time.Minute)
+		if asked.ETA == nil || asked.ETA.Sub(end).Abs() > 30*time.Second || asked.ETAEarliest.After(end) || asked.ETALatest.Before(end) ||
+			asked.Pace != events.PaceNormal {
+			t.Errorf("eta %v, %v to %v, %s; it ends at %v", asked.ETA, asked.ETAEarliest, asked.ETALatest, asked.Pace, end)
+		}
+		w.AwaitEnd("demo", "asked")
+		for _, e := range w.Story("demo", "asked") {
+			if e.Type == events.EventProgress && (e.Task.ETA == nil || e.Task.ETALatest == nil || e.Task.ETA.Sub(end).Abs() > 30*time.Second) {
+				t.Errorf("the progress event %d tells that it ends at %v, latest %v; it ends at %v", e.Version, e.Task.ETA, e.Task.ETALatest, end)
+			}
+		}
+		if slow := w.Get("demo", "asked"); slow.Pace != "" || slow.ETALatest != nil {
+			t.Errorf("it has ended, and is %q until %v", slow.Pace, slow.ETALatest)
+		}
+		var q events.QueueReply
+		if e := w.Ask(&q, events.VerbQueue, ""); e != nil {
+			t.Fatal(e)
+		}
+		typical := q.Lanes[0].Typical[events.Video]
+		if typical.Samples < tasks || typical.WholeS < 280 || typical.WholeS > 320 {
+			t.Errorf("typical: %+v", typical)
+		}
+		last, lag := live("last")
+		t.Logf("%d looks at the first task, %d at the last, noticed %v after its end; typical %+v", first, last, lag, typical)
+		if 2*last > first || lag > 12*time.Second {
+			t.Errorf("%d looks at the first task, %d at the last, noticed %v after its end", first, last, lag)
+		}
+	})
+}
+
+// TestSlowTask: a task that takes longer than others is told of once for each pace.
+func TestSlowTask(t *testing.T) {
+	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
+		for i := range 20 {
+			id := fmt.Sprint("t", i)
+			w.Publish(video, falRequest(id, ""))
+			w.AwaitEnd("demo", id)
+		}
+		w.Publish(video, falRequest("slow", `{"run_ms":1500000}`))
+		w.Await("demo", "slow", func(t events.Task) bool { return t.Phase == events.PhaseRunning })
+		w.Settle(6 * time.Minute)
+		w.Publish(video, falRequest("other", ""))
+		w.AwaitEnd("demo", "other")
+		w.AwaitEnd("demo", "slow")
+		var paces []events.Pace
+		for _, e := range w.Story("demo", "slow") {
+			if n := len(paces); e.Type == events.EventProgress && e.Task.Pace != "" && (n == 0 || paces[n-1] != e.Task.Pace) {
+				paces = append(paces, e.Task.Pace)
+			}
+		}
+		if len(paces) < 3 || paces[0] != events.PaceNormal || paces[1] != events.PaceSlow || paces[len(paces)-1] != events.PaceStuck {
+			t.Errorf("the paces told are %q", paces)
+		}
+		told := 0
+		for _, step := range w.Get("demo", "slow").Transitions {
+			if strings.Contains(step.Note, "slower") {
+				told++
+			}
+		}
+		if told < 2 || told > 3 {
+			t.Errorf("it is told of %d times: %q", told, paces)
+		}
+	})
+}
+
+// TestGlances: many tasks at MiniMax's V2 at the same time are looked at by fewer calls than there are looks, and no end is told late.
+func TestGlances(t *testing.T) {
+	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
+		const tasks = 25
+		for i := range tasks {
+			id := fmt.Sprint("t", i)
+			w.Publish(video, v2Asked(id, "kite "+id, ""))
+		}
+		for i := range tasks {
+			task := w.AwaitEnd("demo", fmt.Sprint("t", i))
+			if lag := task.CompletedAt.Sub(*task.SubmittedAt) - 5*time.Minute; lag > 15*time.Second {
+				t.Errorf("%s is noticed %v after its end", task.ID, lag)
+			}
+		}
+		calls, glances := w.Stack.Ledger("minimax").Calls(), w.Counted("reelay_looks_total", "minimax", "glance")
+		t.Logf("%d tasks: %v of %v looks by %d lists, %d calls for one task", tasks, glances, w.Counted("reelay_looks_total", "minimax"), calls["list"], calls["status"])
+		if float64(calls["list"]) > glances/2 || glances < 10*tasks {
+			t.Errorf("%d lists answered %v looks, %d looks had their own call", calls["list"], glances, calls["status"])
+		}
+	})
+}

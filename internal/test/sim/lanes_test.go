@@ -1,0 +1,131 @@
+package sim_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/failpoint"
+	"reelay/internal/stack"
+	"reelay/internal/test/sim"
+)
+
+// TestLaneLimit: with four submitters MiniMax never sees more than its 20 requests in a minute, and hardly fewer, while the one that
+// dispatches crashes or stops again and again. The place that a waiting task is told goes down to nothing.
+func TestLaneLimit(t *testing.T) {
+	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
+		const minutes, tasks = 10, 260
+		replicas := []string{stack.Submitter, "submitter-2", "submitter-3", "submitter-4"}
+		for _, name := range replicas[1:] {
+			if err := w.Stack.StartService(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range tasks {
+			w.Publish(video, v1Request(fmt.Sprint("t", i), "", `,"timeout":"6h"`))
+		}
+		began := time.Now()
+		last := tasks
+		for minute := range minutes {
+			time.Sleep(45 * time.Second)
+			name := replicas[minute%len(replicas)]
+			if minute%2 == 0 {
+				w.Stack.CrashService(name)
+			} else if err := w.Stack.StopService(name); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(15 * time.Second)
+			if err := w.Stack.StartService(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+			if task := w.Get("demo", fmt.Sprint("t", tasks-1)); task.Phase == events.PhaseWaiting {
+				if p := task.QueuePosition; p == nil || *p.Ours > last {
+					t.Errorf("after place %d it is told %+v", last, p)
+				} else {
+					last = *p.Ours
+				}
+			}
+		}
+		jobs := w.Stack.Ledger("minimax").Jobs()
+		if want := 20 * time.Since(began).Minutes(); float64(len(jobs)) < 0.95*want {
+			t.Errorf("%d tasks were paid for, %.0f are granted", len(jobs), want)
+		}
+		for i := range jobs {
+			if i >= 20 && jobs[i].At.Sub(jobs[i-20].At) < time.Minute {
+				t.Fatalf("21 requests within %v", jobs[i].At.Sub(jobs[i-20].At))
+			}
+		}
+		for i := range tasks {
+			w.AwaitEnd("demo", fmt.Sprint("t", i))
+		}
+	})
+}
+
+// TestPlacesUnderFaults: that waiting tasks are told their places costs none of them anything, when writes and events of it are lost
+// or stored twice and the one that tells dies: each is paid for once, and few need a second try.
+func TestPlacesUnderFaults(t *testing.T) {
+	var writes atomic.Int64
+	faults := func(service string) failpoint.Plan {
+		if !strings.HasPrefix(service, stack.Submitter) {
+			return nil
+		}
+		return func(point string) failpoint.Outcome {
+			if point != "put/waiting" && point != "publish/progress" {
+				return failpoint.Outcome{}
+			}
+			switch writes.Add(1) % 7 {
+			case 1:
+				return failpoint.Outcome{Lose: true}
+			case 3:
+				return failpoint.Outcome{LoseAnswer: true}
+			case 5:
+				return failpoint.Outcome{Twice: true}
+			}
+			return failpoint.Outcome{}
+		}
+	}
+	sim.Run(t, sim.Options{Quiet: true, Faults: faults}, func(t *testing.T, w *sim.World) {
+		const tasks, minutes = 60, 4
+		if err := w.Stack.StartService(t.Context(), stack.Submitter+"-2"); err != nil {
+			t.Fatal(err)
+		}
+		setSwitch(t, w, bus.LimitsKey("minimax"), `{"models":{"MiniMax-Hailuo":{"requests":12}}}`)
+		for i := range tasks {
+			w.Insist(video, v1Request(fmt.Sprint("t", i), "", `,"timeout":"6h"`))
+		}
+		for minute := range minutes {
+			w.Settle(time.Minute)
+			name := []string{stack.Submitter, stack.Submitter + "-2"}[minute%2]
+			w.Stack.CrashService(name)
+			if err := w.Stack.StartService(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told, again := 0, 0
+		for i := range tasks {
+			id := fmt.Sprint("t", i)
+			task := w.AwaitEnd("demo", id)
+			if task.Status != events.StatusCompleted {
+				t.Errorf("%s is %s: %v", id, task.Status, task.Error)
+			}
+			again += len(task.Attempts) - 1
+			if slices.ContainsFunc(w.Story("demo", id), func(e events.Event) bool {
+				return e.Type == events.EventProgress && e.Task.QueuePosition != nil && e.Task.QueuePosition.Ours != nil
+			}) {
+				told++
+			}
+		}
+		if jobs := len(w.Stack.Ledger("minimax").Jobs()); jobs != tasks {
+			t.Errorf("%d tasks were paid for %d times", tasks, jobs)
+		}
+		t.Logf("%d of %d were told, %d second tries", told, tasks, again)
+		if told < tasks/2 || again > tasks/10 {
+			t.Error("too few were told, or too many had to be tried again")
+		}
+	})
+}

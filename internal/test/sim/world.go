@@ -1,0 +1,415 @@
+// Package sim runs the whole of reelay, the real broker included, inside synctest bubbles: hours of polls, deadlines and
+// restarts in milliseconds, against the emulators over real HTTP on pipes. It is for tests only.
+package sim
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+	"reelay/internal/callback"
+	"reelay/internal/config"
+	"reelay/internal/emulator"
+	"reelay/internal/failpoint"
+	"reelay/internal/natsd"
+	"reelay/internal/proc"
+	"reelay/internal/provider"
+	"reelay/internal/secret"
+	"reelay/internal/stack"
+	"reelay/internal/test/broker"
+	"reelay/internal/test/model"
+	"reelay/services/submitter"
+)
+
+// maxSilence bounds how long the broker or the status service may not answer, as during a restart.
+const maxSilence = 30 * time.Minute
+
+// maxAwait bounds a wait in broker time.
+const maxAwait = 48 * time.Hour
+
+// Main is the body of TestMain of a package that runs worlds, as broker.Main is where there is but a broker.
+//
+// A bubble hardly ever has two things to do at once, and its store need not survive: one thread, memory for files and less
+// garbage collection make it twice as fast.
+func Main(m *testing.M) {
+	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(400)
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		if err := os.Setenv("TMPDIR", "/dev/shm"); err != nil {
+			panic(err) // a fault in this line
+		}
+	}
+	broker.Main(m)
+}
+
+// Options configure a World.
+type Options struct {
+	Pace     emulator.Pace
+	Pipeline config.Pipeline
+	// WrapTransport stands between the pollers and the emulators, WrapConn around the connections of paid requests.
+	WrapTransport func(http.RoundTripper) http.RoundTripper
+	WrapConn      func(net.Conn) net.Conn
+	// Faults gives each service its failpoints, WrapBroker stands between it and the broker.
+	Faults     func(service string) failpoint.Plan
+	WrapBroker func(service string, conn net.Conn) net.Conn
+	// Callback makes the callback URLs of the submitters; nil for none.
+	Callback submitter.Callback
+	// Webhooks runs the edge, to which the emulators call back through WrapHooks and under HookFaults.
+	Webhooks   bool
+	WrapHooks  func(http.RoundTripper) http.RoundTripper
+	HookFaults emulator.Faults
+	// LeaseTTL is the lifetime of the lanes' leases; half a minute if 0, as renewing them is what hours of virtual time cost most.
+	LeaseTTL time.Duration
+	// Quiet leaves the services' logs out.
+	Quiet bool
+}
+
+// A World is a running reelay in a bubble, with a client beside it.
+type World struct {
+	T       *testing.T
+	Stack   *stack.Stack
+	Network *Network
+	NC      *nats.Conn
+	JS      jetstream.JetStream
+
+	o         Options
+	proc      *proc.Process
+	transport *http.Transport
+	dir       string
+}
+
+// Run calls f in a bubble with everything running, and checks the world when f returns: see Check.
+func Run(t *testing.T, o Options, f func(t *testing.T, w *World)) {
+	t.Helper()
+	broker.Bubble(t, func(t *testing.T) {
+		if o.Pace == (emulator.Pace{}) {
+			o.Pace = emulator.Pace{Queue: time.Minute, Run: 4 * time.Minute, Position: 3}
+		}
+		w := &World{T: t, Network: &Network{}, o: o, dir: t.TempDir()}
+		t.Cleanup(w.Stop) // a bubble whose test has failed must be empty at its end as well
+		w.Start()
+		f(t, w)
+		w.Settle(time.Minute) // a record is written before its event
+		w.Check()
+	})
+}
+
+// Start starts the stack on the world's store. It takes up what a former Stop left.
+func (w *World) Start() {
+	w.T.Helper()
+	log := slog.New(slog.NewTextHandler(w.T.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	if w.o.Quiet {
+		log = slog.New(slog.DiscardHandler)
+	}
+	dial := w.Network.Dial
+	if w.o.WrapConn != nil {
+		dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := w.Network.Dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return w.o.WrapConn(c), nil
+		}
+	}
+	w.proc = proc.New(log)
+	w.transport = provider.NewTransport()
+	w.transport.DialContext = w.Network.Dial
+	var transport http.RoundTripper = w.transport
+	if w.o.WrapTransport != nil {
+		transport = w.o.WrapTransport(transport)
+	}
+	var hooks http.RoundTripper = w.transport
+	if w.o.WrapHooks != nil {
+		hooks = w.o.WrapHooks(hooks)
+	}
+	providers := config.Resolved{Sandbox: true}
+	if w.o.Webhooks {
+		providers.CallbackKeys = []callback.Key{{ID: "k1", Secret: secret.New(strings.Repeat("k", callback.KeyBytes))}}
+	}
+	var err error
+	w.Stack, err = stack.Start(w.T.Context(), w.proc, stack.Options{
+		// Power cuts are not simulated, so the broker need not wait for a disk.
+		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: providers, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
+		SandboxInterval: 10 * time.Second, LeaseTTL: cmp.Or(w.o.LeaseTTL, 30*time.Second),
+		ListenEmulator: w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, WrapBroker: w.o.WrapBroker,
+		Log: log, Callback: w.o.Callback, ListenEdge: w.Network.Listen, HookTransport: hooks, HookFaults: w.o.HookFaults,
+	})
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	if w.NC, err = w.Stack.Connect("client"); err != nil {
+		w.T.Fatal(err)
+	}
+	if w.JS, err = jetstream.New(w.NC); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// Stop stops everything, as the end of `reelay up` does.
+func (w *World) Stop() {
+	w.T.Helper()
+	if w.NC != nil {
+		w.NC.Close()
+	}
+	w.transport.CloseIdleConnections()
+	if err := w.proc.Stop(); err != nil {
+		w.T.Error(err)
+	}
+	w.transport.CloseIdleConnections()
+}
+
+// Publish publishes a request as a user would with nats pub, and fails the test if the stream does not take it.
+func (w *World) Publish(subject string, body string) {
+	w.T.Helper()
+	if _, err := w.JS.Publish(w.T.Context(), subject, []byte(body)); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// Insist publishes until the stream has acknowledged it, as a careful client does, and returns its sequence. What is published
+// may be stored twice.
+func (w *World) Insist(subject string, body string) uint64 {
+	w.T.Helper()
+	for begin := time.Now(); ; time.Sleep(time.Second) {
+		ack, err := w.JS.Publish(w.T.Context(), subject, []byte(body))
+		if err == nil {
+			return ack.Sequence
+		}
+		if time.Since(begin) > maxSilence {
+			w.T.Fatalf("%s: %v", subject, err)
+		}
+	}
+}
+
+// Ask calls an endpoint of the API and decodes its answer into out, again and again while nobody answers. It returns the error
+// the API gave, if any.
+func (w *World) Ask(out any, v events.Verb, payload string, tokens ...string) *events.Error {
+	w.T.Helper()
+	msg := w.request(events.APISubject(v, tokens...), payload)
+	if msg.Header.Get("Nats-Service-Error") != "" {
+		var reply events.ErrorReply
+		if err := json.Unmarshal(msg.Data, &reply); err != nil {
+			w.T.Fatalf("error %s with body %s: %v", msg.Header.Get("Nats-Service-Error"), msg.Data, err)
+		}
+		return &reply.Error
+	}
+	if err := json.Unmarshal(msg.Data, out); err != nil {
+		w.T.Fatalf("%s: %v", msg.Data, err)
+	}
+	return nil
+}
+
+func (w *World) request(subject, payload string) *nats.Msg {
+	w.T.Helper()
+	for begin := time.Now(); ; time.Sleep(time.Second) {
+		// With a context: Request by timeout takes its timer from a pool that all bubbles of the process share.
+		ctx, cancel := context.WithTimeout(w.T.Context(), events.MaxWait+time.Minute)
+		msg, err := w.NC.RequestWithContext(ctx, subject, []byte(payload))
+		cancel()
+		if err == nil {
+			return msg
+		}
+		if time.Since(begin) > maxSilence {
+			w.T.Fatalf("%s: %v", subject, err)
+		}
+	}
+}
+
+// Get reads a task by the API.
+func (w *World) Get(project, id string) events.Task {
+	w.T.Helper()
+	var reply events.TaskReply
+	if e := w.Ask(&reply, events.VerbGet, "", project, id); e != nil {
+		w.T.Fatal(e)
+	}
+	return reply.Task
+}
+
+// AwaitEnd waits until a task has ended, for two days at most, and returns it.
+func (w *World) AwaitEnd(project, id string) events.Task {
+	w.T.Helper()
+	for range int(maxAwait / events.MaxWait) {
+		var reply events.TaskReply
+		e := w.Ask(&reply, events.VerbWait, `{"timeout":"5m"}`, project, id)
+		if e == nil && reply.Task.Status.Terminal() {
+			w.Settle(5 * time.Second) // the event follows the record
+			return reply.Task
+		}
+	}
+	w.T.Fatalf("task %s/%s has not ended after %v: %+v", project, id, maxAwait, w.Get(project, id))
+	return events.Task{}
+}
+
+// Await looks at a task until it is as wanted, for two days at most: every second for ten minutes, then every minute.
+func (w *World) Await(project, id string, wanted func(events.Task) bool) events.Task {
+	w.T.Helper()
+	deadline := time.Now().Add(maxAwait)
+	for {
+		var reply events.TaskReply
+		e := w.Ask(&reply, events.VerbGet, "", project, id)
+		if e == nil && wanted(reply.Task) {
+			return reply.Task
+		}
+		if time.Now().After(deadline) {
+			w.T.Fatalf("task %s/%s is %s %s after %v: %v", project, id, reply.Task.Status, reply.Task.Phase, maxAwait, e)
+		}
+		step := time.Second
+		if time.Until(deadline) < maxAwait-10*time.Minute {
+			step = time.Minute
+		}
+		time.Sleep(step)
+	}
+}
+
+// Settle lets d pass, so that what must not happen has had its time to happen.
+func (w *World) Settle(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// Story replays every event of a task, or of all with "*", in the order of the stream.
+func (w *World) Story(project, id string) []events.Event {
+	w.T.Helper()
+	ctx, cancel := context.WithTimeout(w.T.Context(), time.Minute)
+	defer cancel()
+	consumer, err := w.JS.CreateConsumer(ctx, events.StreamEvents, jetstream.ConsumerConfig{
+		FilterSubject: "reelay.event." + project + "." + id + ".*", AckPolicy: jetstream.AckNonePolicy,
+	})
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	pending := int(consumer.CachedInfo().NumPending)
+	var all []events.Event
+	for len(all) < pending {
+		batch, err := consumer.Fetch(min(pending-len(all), 500))
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		for msg := range batch.Messages() {
+			e, err := events.DecodeEvent(msg.Headers().Get(events.HeaderType), msg.Data())
+			if err != nil {
+				w.T.Fatal(err)
+			}
+			all = append(all, e)
+		}
+		if batch.Error() != nil {
+			w.T.Fatal(batch.Error())
+		}
+	}
+	if err := w.JS.DeleteConsumer(ctx, events.StreamEvents, consumer.CachedInfo().Name); err != nil {
+		w.T.Fatal(err)
+	}
+	return all
+}
+
+// Types returns the types of events, progress left out.
+func Types(all []events.Event) []events.EventType {
+	var types []events.EventType
+	for _, e := range all {
+		if e.Type != events.EventProgress {
+			types = append(types, e.Type)
+		}
+	}
+	return types
+}
+
+// Tasks returns every record.
+func (w *World) Tasks() []events.Task {
+	w.T.Helper()
+	var all []events.Task
+	cursor := ""
+	for {
+		payload, err := json.Marshal(events.ListRequest{Limit: events.MaxListLimit, Cursor: cursor})
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		var reply events.ListReply
+		if e := w.Ask(&reply, events.VerbList, string(payload)); e != nil {
+			w.T.Fatal(e)
+		}
+		all = append(all, reply.Tasks...)
+		if cursor = reply.NextCursor; cursor == "" {
+			return all
+		}
+	}
+}
+
+// Check compares the emulators' ledgers with the records and the events. It must hold at any time:
+// every job that was paid for belongs to the task that says so, none more often than allowed; a task that has ended has
+// exactly one terminal event and it is the last but for a late result; the story of a task begins with queued; the steps of every record
+// are ones that the explored model of the machine can take.
+func (w *World) Check() {
+	w.T.Helper()
+	claimed := map[string]string{}
+	stories := map[events.Key][]events.Event{}
+	for _, e := range w.Story("*", "*") {
+		stories[e.Key()] = append(stories[e.Key()], e)
+	}
+	for _, t := range w.Tasks() {
+		accepted := 0
+		for _, a := range t.Attempts {
+			if a.Outcome == events.AttemptAccepted {
+				accepted++
+				claimed[a.ProviderID] = t.Key().String()
+			}
+		}
+		if accepted > t.MaxPaidAttempts {
+			w.T.Errorf("%s was paid for %d times, %d allowed", t.Key(), accepted, t.MaxPaidAttempts)
+		}
+		if err := model.Replay(t.Transitions); err != nil {
+			w.T.Errorf("%s went a way that the machine does not have: %v", t.Key(), err)
+		}
+		w.checkStory(t, stories[t.Key()])
+	}
+	if w.o.WrapConn != nil {
+		return // the emulators cannot know which of their answers have arrived
+	}
+	for _, name := range []string{"fal", "minimax"} {
+		for _, job := range w.Stack.Ledger(name).Jobs() {
+			if claimed[job.ID] == "" && job.Answered {
+				w.T.Errorf("job %s at %s was paid for and answered, and no task knows it", job.ID, name)
+			}
+		}
+	}
+}
+
+func (w *World) checkStory(t events.Task, story []events.Event) {
+	w.T.Helper()
+	story = slices.DeleteFunc(story, func(e events.Event) bool { return e.Type == events.EventRejected })
+	if len(story) == 0 || story[0].Type != events.EventQueued {
+		w.T.Errorf("%s: the story begins with %v", t.Key(), Types(story))
+		return
+	}
+	terminal := 0
+	version := uint64(0)
+	for i, e := range story {
+		if e.Version < version && e.Type != events.EventProgress {
+			w.T.Errorf("%s: %s of version %d after version %d", t.Key(), e.Type, e.Version, version)
+		}
+		version = max(version, e.Version)
+		if e.Type.Terminal() {
+			terminal++
+			if rest := Types(story[i+1:]); len(rest) > 0 && !slices.Equal(rest, []events.EventType{events.EventLateResult}) {
+				w.T.Errorf("%s: %v after the terminal event", t.Key(), rest)
+			}
+		}
+	}
+	if want := t.Status.Terminal(); want != (terminal == 1) || terminal > 1 {
+		w.T.Errorf("%s is %s and has %d terminal events", t.Key(), t.Status, terminal)
+	}
+}
