@@ -19,7 +19,7 @@ import (
 	"reelay/events"
 	"reelay/internal/bus"
 	"reelay/internal/config"
-	"reelay/internal/guard/store"
+	"reelay/internal/disk"
 	"reelay/internal/secret"
 )
 
@@ -148,14 +148,14 @@ func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
 	if n := tasks.Config.Replicas; n > 1 {
 		return []check{{levelOK, about, fmt.Sprintf("the task records are kept by %d servers", n), ""}}
 	}
-	broker, err := info(store.Stream)
-	if err != nil || time.Since(broker.State.LastTime) > store.Fresh {
+	broker, err := info(disk.Stream)
+	if err != nil || time.Since(broker.State.LastTime) > disk.Fresh {
 		return []check{{
 			levelWarn, about, "the task records are kept by one server, and it cannot be asked whether it syncs each write",
 			"set sync_interval: always in the jetstream block of its configuration, or use three replicas",
 		}}
 	}
-	if sync := broker.Config.Metadata[store.SyncKey]; sync != store.SyncAlways {
+	if sync := broker.Config.Metadata[disk.SyncKey]; sync != disk.SyncAlways {
 		return []check{{
 			levelWarn, about, "one server, reelay's own, with --sync " + sync + ": a power cut forgets acknowledged writes",
 			"run it with --sync always; real providers are not paid otherwise unless --allow-unsynced-spending is given",

@@ -12,7 +12,7 @@ import (
 	"reelay/events"
 	"reelay/internal/account"
 	"reelay/internal/bus"
-	"reelay/internal/guard/store"
+	"reelay/internal/disk"
 )
 
 func TestLanes(t *testing.T) {
@@ -151,14 +151,14 @@ func TestDurability(t *testing.T) {
 	} {
 		b := newBench(t)
 		b.makeStreams()
-		c := jetstream.StreamConfig{Name: store.Stream, Subjects: []string{store.Subject}, Metadata: map[string]string{store.SyncKey: sync}}
+		c := jetstream.StreamConfig{Name: disk.Stream, Subjects: []string{disk.Subject}, Metadata: map[string]string{disk.SyncKey: sync}}
 		if _, err := b.js.CreateStream(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		if r := b.reelay("doctor"); lines(r.stdout, "warn", "durability", "cannot be asked") != 1 {
 			t.Errorf("what nobody has said lately is believed:\n%s", r.stdout)
 		}
-		if _, err := b.js.Publish(t.Context(), store.Subject, nil); err != nil {
+		if _, err := b.js.Publish(t.Context(), disk.Subject, nil); err != nil {
 			t.Fatal(err)
 		}
 		if r := b.reelay("doctor"); lines(r.stdout, append(want, "durability")...) != 1 {

@@ -13,12 +13,12 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"reelay/internal/account"
-	"reelay/internal/callback"
+	"reelay/internal/allinone"
+	"reelay/internal/callbackurl"
 	"reelay/internal/config"
-	"reelay/internal/guard"
 	"reelay/internal/natsd"
 	"reelay/internal/proc"
-	"reelay/internal/stack"
+	"reelay/internal/storeguard"
 )
 
 // upCmd runs the whole stack in one process: the broker, every service and, in the sandbox, the emulated providers.
@@ -29,12 +29,12 @@ import (
 // The webhook edge runs in the sandbox, and otherwise with --public-url. Without REELAY_CALLBACK_KEY its key is made once and kept
 // in the store.
 type upCmd struct {
-	Broker    config.Broker    `embed:""`
-	Providers config.Providers `embed:""`
-	Pipeline  config.Pipeline  `embed:""`
-	Edge      config.Edge      `embed:""`
-	Guard     guard.Settings   `embed:""`
-	Ops       config.Ops       `embed:""`
+	Broker    config.Broker       `embed:""`
+	Providers config.Providers    `embed:""`
+	Pipeline  config.Pipeline     `embed:""`
+	Edge      config.Edge         `embed:""`
+	Guard     storeguard.Settings `embed:""`
+	Ops       config.Ops          `embed:""`
 }
 
 // Run runs the stack until ctx ends.
@@ -51,24 +51,24 @@ func (c *upCmd) Run(ctx context.Context, e *env) error {
 		store = filepath.Join(c.Broker.StoreDir, "sandbox")
 	}
 	if len(resolved.CallbackKeys) == 0 && (resolved.Sandbox || resolved.PublicURL != "") {
-		if resolved.CallbackKeys, err = callback.Kept(filepath.Join(store, callback.KeyFile)); err != nil {
+		if resolved.CallbackKeys, err = callbackurl.Kept(filepath.Join(store, callbackurl.KeyFile)); err != nil {
 			return err
 		}
 	}
 	log := c.Ops.Logger(e.stderr)
 	p := proc.New(log)
-	err = c.serve(ctx, e.stdout, p, stack.Options{
+	err = c.serve(ctx, e.stdout, p, allinone.Options{
 		StoreDir: store, Listen: c.Broker.Listen, Sync: natsd.Sync(c.Broker.Sync), Providers: resolved, Pipeline: c.Pipeline,
 		Edge: c.Edge, Guard: c.Guard, Log: log,
 	})
 	return errors.Join(err, p.Stop())
 }
 
-func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o stack.Options) error {
+func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o allinone.Options) error {
 	if err := p.ServeOps(c.Ops.OpsListen); err != nil {
 		return err
 	}
-	s, err := stack.Start(ctx, p, o)
+	s, err := allinone.Start(ctx, p, o)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped while starting
@@ -137,13 +137,13 @@ func startSandbox(ctx context.Context, log *slog.Logger) (*nats.Conn, func(), er
 			log.Warn("sandbox", "error", err)
 		}
 	}
-	keys, err := callback.Kept(filepath.Join(dir, callback.KeyFile))
+	keys, err := callbackurl.Kept(filepath.Join(dir, callbackurl.KeyFile))
 	if err != nil {
 		stop()
 		return nil, nil, err
 	}
 	// Nothing in it outlives the process, so no write has to wait for the disk.
-	s, err := stack.Start(ctx, p, stack.Options{
+	s, err := allinone.Start(ctx, p, allinone.Options{
 		StoreDir: dir, Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true, CallbackKeys: keys}, Log: log,
 	})
 	if err != nil {

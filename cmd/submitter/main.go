@@ -10,12 +10,12 @@ import (
 
 	"reelay/internal/account"
 	"reelay/internal/bus"
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 	"reelay/internal/config"
-	"reelay/internal/guard"
 	"reelay/internal/journal"
-	"reelay/internal/price"
 	"reelay/internal/proc"
+	"reelay/internal/spend/price"
+	"reelay/internal/storeguard"
 	"reelay/services/submitter"
 )
 
@@ -24,7 +24,7 @@ type settings struct {
 	config.NATS
 	config.Providers
 	config.Pipeline
-	guard.Settings
+	storeguard.Settings
 	config.Ops
 }
 
@@ -57,7 +57,7 @@ func main() {
 			if err != nil {
 				return err
 			}
-			urls = callback.URLs{Public: resolved.PublicURL, Keys: callback.New(keys)}
+			urls = callbackurl.URLs{Public: resolved.PublicURL, Keys: callbackurl.New(keys)}
 		}
 		prices, err := price.Load(s.Prices)
 		if err != nil {
@@ -77,7 +77,7 @@ func main() {
 			return err
 		}
 		p.Defer("journal", j.Close)
-		g := guard.Open(ctx, guard.Options{
+		g := storeguard.Open(ctx, storeguard.Options{
 			Bus: b, Dir: filepath.Join(s.StoreDir, "journal"), Paid: !s.Sandbox, Settings: s.Settings, Log: log,
 			Registerer: p.Registerer("submitter"),
 		})

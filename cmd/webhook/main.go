@@ -11,7 +11,7 @@ import (
 
 	"reelay/internal/account"
 	"reelay/internal/bus"
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 	"reelay/internal/config"
 	"reelay/internal/proc"
 	"reelay/services/webhook"
@@ -45,7 +45,7 @@ func main() {
 		if err != nil {
 			return err
 		}
-		o := webhook.Options{PublicURL: s.PublicURL, Keys: callback.New(keys), Log: log, Registerer: p.Registerer("webhook")}
+		o := webhook.Options{PublicURL: s.PublicURL, Keys: callbackurl.New(keys), Log: log, Registerer: p.Registerer("webhook")}
 		for _, l := range lanes {
 			o.Lanes = append(o.Lanes, webhook.Lane{Name: l.Lane, Provider: l.Provider, Verifier: l.Verifier, Handshake: l.Handshake})
 		}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 )
 
 // everything is a binary that has all settings.
@@ -213,7 +213,7 @@ func TestEmptyVariableKeepsItsName(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	raw := strings.Repeat("k", callback.KeyBytes)
+	raw := strings.Repeat("k", callbackurl.KeyBytes)
 	good := base64.StdEncoding.EncodeToString([]byte(raw))
 	clearEnv(t)
 	file := filepath.Join(t.TempDir(), "key")
@@ -243,7 +243,7 @@ func TestKeys(t *testing.T) {
 
 func TestWrongKeysNameTheVariable(t *testing.T) {
 	short := base64.StdEncoding.EncodeToString([]byte("hush"))
-	good := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", callback.KeyBytes)))
+	good := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", callbackurl.KeyBytes)))
 	for _, row := range []struct{ env, value, want string }{
 		{EnvCallbackKey, good, "REELAY_CALLBACK_KEY: key 1 is not <kid>"},
 		{EnvCallbackKey, "a b:" + good, "REELAY_CALLBACK_KEY: key 1 is not <kid>"},

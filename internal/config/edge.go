@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 	"reelay/internal/provider"
 	"reelay/internal/secret"
 )
@@ -90,21 +90,21 @@ func (e Edge) Proxies() ([]netip.Prefix, error) {
 }
 
 // CallbackKeys reads REELAY_CALLBACK_KEY: none if it is not set. Its error names the setting and holds no key.
-func CallbackKeys() ([]callback.Key, error) {
+func CallbackKeys() ([]callbackurl.Key, error) {
 	text, err := secret.Lookup(EnvCallbackKey)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := callback.Parse(text)
+	keys, err := callbackurl.Parse(text)
 	return keys, wrong("", EnvCallbackKey, err)
 }
 
 // SharedKeys returns the keys that the edge and the submitters share: those of REELAY_CALLBACK_KEY, or, in the sandbox, the one
 // that this machine keeps in dir. It fails with a SettingError where there is none.
-func SharedKeys(sandbox bool, dir string) ([]callback.Key, error) {
+func SharedKeys(sandbox bool, dir string) ([]callbackurl.Key, error) {
 	keys, err := CallbackKeys()
 	if err == nil && len(keys) == 0 && sandbox {
-		keys, err = callback.Kept(filepath.Join(dir, callback.KeyFile))
+		keys, err = callbackurl.Kept(filepath.Join(dir, callbackurl.KeyFile))
 	}
 	if err == nil && len(keys) == 0 {
 		err = wrong("", EnvCallbackKey, errors.New("must be set to take callbacks, the same for the edge and the submitters"))

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 )
 
 func TestEdgeProxies(t *testing.T) {
@@ -57,7 +57,7 @@ func TestSharedKeys(t *testing.T) {
 	if again, err := SharedKeys(true, dir); err != nil || len(again) != 1 || again[0].Secret.Reveal() != made[0].Secret.Reveal() {
 		t.Errorf("of another process: %d keys, %v", len(again), err)
 	}
-	t.Setenv(EnvCallbackKey, "k1:"+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), callback.KeyBytes)))
+	t.Setenv(EnvCallbackKey, "k1:"+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), callbackurl.KeyBytes)))
 	for _, sandbox := range []bool{false, true} {
 		if keys, err := SharedKeys(sandbox, dir); err != nil || len(keys) != 1 || keys[0].ID != "k1" {
 			t.Errorf("one is set, sandbox %v: %d keys, %v", sandbox, len(keys), err)

@@ -3,7 +3,7 @@ package config
 import (
 	"strings"
 
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 	"reelay/internal/provider"
 	"reelay/internal/secret"
 )
@@ -47,7 +47,7 @@ type Resolved struct {
 	// NoCallback names the lanes whose requests name no callback URL.
 	NoCallback []string
 	// CallbackKeys are those of REELAY_CALLBACK_KEY.
-	CallbackKeys []callback.Key
+	CallbackKeys []callbackurl.Key
 }
 
 // Validate checks every field and key. Its error names the setting.

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"reelay/internal/guard/store"
+	"reelay/internal/disk"
 )
 
 // A pace says when Watch acts.
@@ -117,12 +117,12 @@ func (w *watchdog) write(ctx context.Context) error {
 	defer cancel()
 	if !w.described {
 		if err := w.describe(ctx); err != nil {
-			return fmt.Errorf("stream %s: %w", store.Stream, err)
+			return fmt.Errorf("stream %s: %w", disk.Stream, err)
 		}
 		w.described = true
 	}
-	if _, err := w.js.Publish(ctx, store.Subject, make([]byte, canaryBytes)); err != nil {
-		return fmt.Errorf("write to %s: %w", store.Stream, err)
+	if _, err := w.js.Publish(ctx, disk.Subject, make([]byte, canaryBytes)); err != nil {
+		return fmt.Errorf("write to %s: %w", disk.Stream, err)
 	}
 	return nil
 }
@@ -134,27 +134,27 @@ func (w *watchdog) describe(ctx context.Context) error {
 		sync = SyncAlways
 	}
 	_, err := w.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: store.Stream, Description: "the embedded broker's own: does its store take writes?", Subjects: []string{store.Subject},
-		Storage: jetstream.FileStorage, MaxMsgs: 1, Metadata: map[string]string{store.SyncKey: string(sync)},
+		Name: disk.Stream, Description: "the embedded broker's own: does its store take writes?", Subjects: []string{disk.Subject},
+		Storage: jetstream.FileStorage, MaxMsgs: 1, Metadata: map[string]string{disk.SyncKey: string(sync)},
 	})
 	return err
 }
 
 // room fails while a restarted server would find no room on its disk either.
 func (w *watchdog) room() error {
-	switch disk, err := store.Space(w.o.StoreDir); {
+	switch disk, err := disk.Space(w.o.StoreDir); {
 	case errors.Is(err, errors.ErrUnsupported):
 	case err != nil:
 		return err
 	case disk.Free < roomBytes:
 		return errors.New(disk.String())
 	}
-	return store.Probe(w.o.StoreDir)
+	return disk.Probe(w.o.StoreDir)
 }
 
 // measure tells how much room there is, and warns once each time it becomes little.
 func (w *watchdog) measure() {
-	disk, err := store.Space(w.o.StoreDir)
+	disk, err := disk.Space(w.o.StoreDir)
 	if err != nil {
 		return // what matters is whether writes succeed
 	}

@@ -26,10 +26,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
-	"reelay/internal/almanac"
 	"reelay/internal/bus"
+	"reelay/internal/forecast/learner"
 	"reelay/internal/provider"
-	"reelay/internal/record"
+	"reelay/internal/taskstore"
 )
 
 // name is what the poller signs transitions with.
@@ -112,9 +112,9 @@ const (
 type Service struct {
 	o       Options
 	log     *slog.Logger
-	book    *record.Book
+	book    *taskstore.Store
 	lanes   map[string]*lane
-	almanac *almanac.Almanac
+	almanac *learner.Learner
 	metrics metrics
 	// replica tells this poller from others.
 	replica string
@@ -127,8 +127,8 @@ func New(o Options) (*Service, error) {
 		return nil, errors.New("poller: no lane is configured")
 	}
 	s := &Service{o: o, log: o.Log.With("service", name), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer), replica: nuid.Next()}
-	s.book = record.New(o.Bus, s.log, o.Registerer)
-	s.almanac = almanac.New(almanac.Options{Store: o.Bus, Log: s.log, Registerer: o.Registerer})
+	s.book = taskstore.New(o.Bus, s.log, o.Registerer)
+	s.almanac = learner.New(learner.Options{Store: o.Bus, Log: s.log, Registerer: o.Registerer})
 	for _, l := range o.Lanes {
 		if l.InFlight == 0 {
 			l.InFlight = defaultInFlight

@@ -8,11 +8,11 @@ import (
 	"pgregory.net/rapid"
 
 	"reelay/events"
-	"reelay/internal/almanac"
+	"reelay/internal/forecast/learner"
 )
 
 func unlearned() *Service {
-	return &Service{almanac: almanac.New(almanac.Options{Log: slog.New(slog.DiscardHandler)})}
+	return &Service{almanac: learner.New(learner.Options{Log: slog.New(slog.DiscardHandler)})}
 }
 
 // TestNextLook: which tasks are left alone, and for how long.

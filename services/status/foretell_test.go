@@ -13,14 +13,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"reelay/events"
-	"reelay/internal/almanac"
 	"reelay/internal/forecast"
+	"reelay/internal/forecast/learner"
 )
 
 // teach lets another process learn that n tasks took so long.
 func (l *lab) teach(n int, takes time.Duration) {
 	l.t.Helper()
-	other := almanac.New(almanac.Options{Store: l.bus, Log: slog.New(slog.DiscardHandler)})
+	other := learner.New(learner.Options{Store: l.bus, Log: slog.New(slog.DiscardHandler)})
 	go func() { _ = other.Run(l.t.Context()) }()
 	for range n {
 		t := waiting("demo", "any", 0)

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/budget"
 	"reelay/internal/bus"
+	"reelay/internal/spend"
 )
 
 const (
@@ -172,7 +172,7 @@ func (s *Service) caps(ctx context.Context, project string) ([]events.SpendCap, 
 		if project != "" && !scope.Covers(project, "") {
 			continue
 		}
-		var n budget.Counter
+		var n spend.Counter
 		if _, err := s.o.Bus.Counter(ctx, scope, today, &n); err != nil {
 			return nil, err
 		}
@@ -244,7 +244,7 @@ func (s *Service) countSpending(ctx context.Context) {
 			caps = nil // some of what was recorded before now may be missing
 		}
 		for scope, c := range caps {
-			if _, err := budget.Count(ctx, s.o.Bus, scope, c, now, s.index.records(scope, c, now)); err != nil && ctx.Err() == nil {
+			if _, err := spend.Count(ctx, s.o.Bus, scope, c, now, s.index.records(scope, c, now)); err != nil && ctx.Err() == nil {
 				s.log.Warn("what was spent today is not counted", "scope", scope.String(), "error", err)
 			}
 		}
@@ -277,8 +277,8 @@ func (s *Service) caughtUp(ctx context.Context) bool {
 }
 
 // records adds up what the records say of a scope on the day of now.
-func (x *index) records(scope bus.Scope, c bus.Cap, now time.Time) *budget.Records {
-	r := budget.NewRecords(now)
+func (x *index) records(scope bus.Scope, c bus.Cap, now time.Time) *spend.Records {
+	r := spend.NewRecords(now)
 	from := now.Truncate(daySeconds * time.Second).Unix()
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -16,8 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
-	"reelay/internal/budget"
 	"reelay/internal/bus"
+	"reelay/internal/spend"
 )
 
 // attempt is one that was accepted at a time and costs usd; a negative amount stands for a price that nobody knows.
@@ -191,21 +191,21 @@ func TestCapsAreCounted(t *testing.T) {
 			t.Errorf("%v are taken after the records changed", got)
 		}
 		// What was reserved and never recorded is forgotten, but not too soon.
-		k := budget.New(l.bus, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		k := spend.New(l.bus, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- k.Follow(ctx) }()
-		_, err := k.Reserve(ctx, budget.Ask{Project: "b", Lane: "minimax", At: time.Now(), USD: new(0.5)})
-		if !errors.Is(err, budget.ErrOver) {
+		_, err := k.Reserve(ctx, spend.Ask{Project: "b", Lane: "minimax", At: time.Now(), USD: new(0.5)})
+		if !errors.Is(err, spend.ErrOver) {
 			t.Errorf("a cap that cannot be read allows: %v", err)
 		}
 		l.setCap(bus.AllScope, "")
-		_, err = k.Reserve(ctx, budget.Ask{Project: "b", Lane: "minimax", At: time.Now(), USD: new(0.5)})
+		_, err = k.Reserve(ctx, spend.Ask{Project: "b", Lane: "minimax", At: time.Now(), USD: new(0.5)})
 		must(t, err)
 		for _, step := range []struct {
 			wait time.Duration
 			want float64
-		}{{budget.Horizon - time.Minute, 0.5}, {3 * time.Minute, 0}} {
+		}{{spend.Horizon - time.Minute, 0.5}, {3 * time.Minute, 0}} {
 			time.Sleep(step.wait)
 			if got := taken(bus.ProjectScope("b")); got != step.want {
 				t.Errorf("%v are taken after %v more, want %v", got, step.wait, step.want)
@@ -243,7 +243,7 @@ func TestCountsWhatWasRecorded(t *testing.T) {
 		defer cancel()
 		all.Go(func() { s.followCaps(ctx) })
 		all.Go(func() { s.countSpending(ctx) })
-		counter := func() (c budget.Counter, revision uint64) {
+		counter := func() (c spend.Counter, revision uint64) {
 			revision, err := l.bus.Counter(ctx, bus.AllScope, time.Now().UTC().Format(time.DateOnly), &c)
 			must(t, err)
 			return c, revision

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"reelay/internal/almanac"
 	"reelay/internal/bus"
+	"reelay/internal/forecast/learner"
 )
 
 // name is the service's name in logs and errors.
@@ -68,7 +68,7 @@ type Service struct {
 	o       Options
 	log     *slog.Logger
 	index   *index
-	almanac *almanac.Almanac
+	almanac *learner.Learner
 	metrics metrics
 	purse   *purse
 	// requests and waits hold one token for each request under way.
@@ -87,7 +87,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(), purse: newPurse(),
-		almanac:  almanac.New(almanac.Options{Store: o.Bus, Log: o.Log}),
+		almanac:  learner.New(learner.Options{Store: o.Bus, Log: o.Log}),
 		requests: make(chan struct{}, maxRequests), waits: make(chan struct{}, maxWaits),
 	}
 	for _, c := range append(s.metrics.collectors(), gauges{s}) {

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/budget"
 	"reelay/internal/bus"
 	"reelay/internal/journal"
-	"reelay/internal/price"
 	"reelay/internal/provider"
+	"reelay/internal/spend"
+	"reelay/internal/spend/price"
 	"reelay/internal/task"
 )
 
@@ -73,15 +73,15 @@ func (s *Service) accepted(ctx context.Context, k events.Key, digest string) boo
 
 // reserve sets the money for the next attempt of t aside, where a cap covers it. Without leave to spend it, t is as its record then
 // is and not to be tried again before the time returned, which is else zero.
-func (s *Service) reserve(ctx context.Context, l *lane, t *events.Task, at time.Time) (*budget.Hold, time.Time) {
-	h, err := s.budget.Reserve(ctx, budget.Ask{Project: t.Project, Lane: l.Name, At: at, USD: expected(*t)})
+func (s *Service) reserve(ctx context.Context, l *lane, t *events.Task, at time.Time) (*spend.Reservation, time.Time) {
+	h, err := s.budget.Reserve(ctx, spend.Ask{Project: t.Project, Lane: l.Name, At: at, USD: expected(*t)})
 	if err == nil {
 		return h, time.Time{}
 	}
 	l.unsent()
 	key := t.Key()
 	l.giveBack(key)
-	var over *budget.OverError
+	var over *spend.OverError
 	if !errors.As(err, &over) {
 		s.log.Warn("no money could be set aside", "task", key, "lane", l.Name, "error", err)
 		l.holdProject(key, at.Add(uncountedWait)) // it is the same for all of them
@@ -115,7 +115,7 @@ func expected(t events.Task) *float64 {
 }
 
 // settleHold gives the money of an attempt back that provably cost nothing. Of any other it stays taken: its record holds it.
-func (s *Service) settleHold(ctx context.Context, h *budget.Hold, a journal.Answer) {
+func (s *Service) settleHold(ctx context.Context, h *spend.Reservation, a journal.Answer) {
 	if a.Outcome == journal.NotSent || a.Outcome == string(provider.Refused) {
 		s.budget.Return(context.WithoutCancel(ctx), h)
 	}

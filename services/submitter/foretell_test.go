@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/almanac"
 	"reelay/internal/forecast"
+	"reelay/internal/forecast/learner"
 )
 
 // stories returns the events of each task, by its id.
@@ -198,7 +198,7 @@ func TestStoppedTellsNoPlaces(t *testing.T) {
 // TestForetoldAsLearned: what the pollers have learned of tasks like it is told of one that waits, and of one that is sent.
 func TestForetoldAsLearned(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
-		teacher := almanac.New(almanac.Options{Store: w.client, Log: w.log})
+		teacher := learner.New(learner.Options{Store: w.client, Log: w.log})
 		ctx, cancel := context.WithCancel(w.Context())
 		done := make(chan error)
 		go func() { done <- teacher.Run(ctx) }()

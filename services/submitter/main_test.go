@@ -28,8 +28,8 @@ import (
 	"reelay/internal/journal"
 	"reelay/internal/natsd"
 	"reelay/internal/provider"
-	"reelay/internal/record"
 	"reelay/internal/task"
+	"reelay/internal/taskstore"
 	"reelay/internal/test/sim"
 	"reelay/services/submitter"
 )
@@ -44,7 +44,7 @@ type world struct {
 	provider *acme
 	limits   map[string]events.ModelLimits
 	client   *bus.Bus
-	book     *record.Book
+	book     *taskstore.Store
 	// dial, where set, connects to the provider.
 	dial func() (net.Conn, error)
 	// slow is how long the submitters take at failpoints of the bus; it is set before they start.
@@ -74,7 +74,7 @@ func inWorld(t *testing.T, limits map[string]events.ModelLimits, f func(w *world
 		w.ok(err)
 		t.Cleanup(w.srv.Stop)
 		_, w.client = w.connect(nil)
-		w.book = record.New(w.client, w.log, prometheus.NewRegistry())
+		w.book = taskstore.New(w.client, w.log, prometheus.NewRegistry())
 		f(w)
 	})
 }

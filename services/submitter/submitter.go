@@ -23,13 +23,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
-	"reelay/internal/almanac"
-	"reelay/internal/budget"
 	"reelay/internal/bus"
+	"reelay/internal/forecast/learner"
 	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
-	"reelay/internal/record"
+	"reelay/internal/spend"
+	"reelay/internal/taskstore"
 )
 
 // name is what the submitter signs transitions with.
@@ -116,10 +116,10 @@ type Service struct {
 	log *slog.Logger
 	// id tells this process from others, and from what it was before it was started.
 	id       string
-	book     *record.Book
+	book     *taskstore.Store
 	poster   *paid.Poster
-	budget   *budget.Budget
-	almanac  *almanac.Almanac
+	budget   *spend.Reserver
+	almanac  *learner.Learner
 	lanes    map[string]*lane
 	metrics  metrics
 	switches *switches
@@ -143,9 +143,9 @@ func New(o Options) (*Service, error) {
 		o: o, log: o.Log.With("service", name), id: nuid.Next(), switches: newSwitches(), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{},
 		metrics: newMetrics(o.Registerer),
 	}
-	s.book = record.New(o.Bus, s.log, o.Registerer)
-	s.almanac = almanac.New(almanac.Options{Store: o.Bus, Log: s.log}) // it learns nothing here
-	s.budget = budget.New(o.Bus, s.log, o.Registerer)
+	s.book = taskstore.New(o.Bus, s.log, o.Registerer)
+	s.almanac = learner.New(learner.Options{Store: o.Bus, Log: s.log}) // it learns nothing here
+	s.budget = spend.New(o.Bus, s.log, o.Registerer)
 	for _, l := range o.Lanes {
 		if l.InFlight == 0 {
 			l.InFlight = defaultInFlight

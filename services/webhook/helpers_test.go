@@ -21,7 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 	"reelay/internal/provider/fal"
 	"reelay/internal/provider/minimax"
 	"reelay/internal/secret"
@@ -70,7 +70,7 @@ func (c *counting) count() int {
 type edge struct {
 	*testing.T
 	kept   *counting
-	keys   callback.Keys
+	keys   callbackurl.Keys
 	url    string // without a slash at the end
 	client *http.Client
 	log    *bytes.Buffer // to be read when the edge has stopped
@@ -109,14 +109,14 @@ func (s signer) headers(user string, at time.Time, body string) http.Header {
 	return h
 }
 
-func callbackKey(id string) callback.Key {
-	return callback.Key{ID: id, Secret: secret.New(strings.Repeat(id[:1], callback.KeyBytes))}
+func callbackKey(id string) callbackurl.Key {
+	return callbackurl.Key{ID: id, Secret: secret.New(strings.Repeat(id[:1], callbackurl.KeyBytes))}
 }
 
 // start starts an edge on TCP, or on o.Listener.
 func start(t *testing.T, change ...func(*webhook.Options)) *edge {
 	t.Helper()
-	e := &edge{T: t, kept: &counting{}, keys: callback.New([]callback.Key{callbackKey("k1")}), log: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
+	e := &edge{T: t, kept: &counting{}, keys: callbackurl.New([]callbackurl.Key{callbackKey("k1")}), log: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
 	verifier, err := fal.NewVerifier(fal.VerifierOptions{UserID: userID, Transport: newSigner()})
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 	"reelay/internal/provider"
 )
 
@@ -70,7 +70,7 @@ type outcome struct {
 	result result
 	// lane and target are known from the check of the URL on.
 	lane   Lane
-	target callback.Target
+	target callbackurl.Target
 	// answer is that of a handshake.
 	answer []byte
 	err    error

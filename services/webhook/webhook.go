@@ -28,7 +28,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 )
 
 const (
@@ -106,7 +106,7 @@ type Options struct {
 	// PublicURL is the base URL that callback URLs begin with. Its path is taken off the paths of requests that have it: some
 	// proxies do that and some do not.
 	PublicURL string
-	Keys      callback.Keys
+	Keys      callbackurl.Keys
 	Lanes     []Lane
 	Publisher Publisher
 	// Proxies are the addresses whose X-Forwarded-For is believed.
@@ -125,7 +125,7 @@ type Service struct {
 	metrics metrics
 
 	refusals *buckets[netip.Addr]
-	calls    *buckets[callback.Target]
+	calls    *buckets[callbackurl.Target]
 	// reading and publishing are slots.
 	reading    chan struct{}
 	publishing chan struct{}
@@ -145,7 +145,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		o: o, base: base, lanes: map[string]Lane{}, log: o.Log.With("component", "webhook"), metrics: newMetrics(),
 		refusals:   newBuckets[netip.Addr](o.Limits.RefusedPerSecond, o.Limits.RefusedBurst),
-		calls:      newBuckets[callback.Target](o.Limits.CallsPerSecond, o.Limits.CallsBurst),
+		calls:      newBuckets[callbackurl.Target](o.Limits.CallsPerSecond, o.Limits.CallsBurst),
 		reading:    make(chan struct{}, maxReading),
 		publishing: make(chan struct{}, maxPublishing),
 	}

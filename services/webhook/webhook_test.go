@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/callback"
+	"reelay/internal/callbackurl"
 	"reelay/internal/provider/fal"
 	"reelay/services/webhook"
 )
@@ -56,7 +56,7 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	fal := newSigner()
-	stranger := callback.New([]callback.Key{callbackKey("other")})
+	stranger := callbackurl.New([]callbackurl.Key{callbackKey("other")})
 	forged := fal.headers(userID, now, okBody)
 	forged.Set("X-Fal-Webhook-Signature", strings.Repeat("0", 128))
 	twice := fal.headers(userID, now, okBody)
@@ -286,17 +286,17 @@ func TestRawRequests(t *testing.T) {
 // A former key's URLs are good as long as it is among the keys.
 func TestCallbackKeyRotation(t *testing.T) {
 	t.Parallel()
-	former := callback.New([]callback.Key{callbackKey("k1")})
+	former := callbackurl.New([]callbackurl.Key{callbackKey("k1")})
 	for _, row := range []struct {
 		name string
-		keys []callback.Key
+		keys []callbackurl.Key
 		want int
 	}{
-		{"before", []callback.Key{callbackKey("k1")}, 200},
-		{"during", []callback.Key{callbackKey("n2"), callbackKey("k1")}, 200},
-		{"after", []callback.Key{callbackKey("n2")}, 404},
+		{"before", []callbackurl.Key{callbackKey("k1")}, 200},
+		{"during", []callbackurl.Key{callbackKey("n2"), callbackKey("k1")}, 200},
+		{"after", []callbackurl.Key{callbackKey("n2")}, 404},
 	} {
-		e := start(t, func(o *webhook.Options) { o.Keys = callback.New(row.keys) })
+		e := start(t, func(o *webhook.Options) { o.Keys = callbackurl.New(row.keys) })
 		if status, _ := e.post(former.URL("", "minimax", task, 1), jsonHeader(), update); status != row.want {
 			t.Errorf("%s: %d, want %d", row.name, status, row.want)
 		}
@@ -372,13 +372,13 @@ func TestRateOfOneURL(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	good := webhook.Options{Keys: callback.New([]callback.Key{callbackKey("k")}), Log: slog.New(slog.DiscardHandler)}
+	good := webhook.Options{Keys: callbackurl.New([]callbackurl.Key{callbackKey("k")}), Log: slog.New(slog.DiscardHandler)}
 	for _, row := range []struct {
 		name   string
 		change func(*webhook.Options)
 		want   string
 	}{
-		{"no key", func(o *webhook.Options) { o.Keys = callback.Keys{} }, "no callback key"},
+		{"no key", func(o *webhook.Options) { o.Keys = callbackurl.Keys{} }, "no callback key"},
 		{"bad lane", func(o *webhook.Options) { o.Lanes = []webhook.Lane{{Name: "a b"}} }, `lane "a b" is not 1 to 64 characters of A-Z a-z 0-9 _ -`},
 		{"bad public URL", func(o *webhook.Options) { o.PublicURL = "example.test" }, `public URL: "example.test" is not an absolute URL`},
 	} {

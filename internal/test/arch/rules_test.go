@@ -32,7 +32,7 @@ func TestImports(t *testing.T) {
 		{[]string{eventsPkg}, nil, "clients import the contract; it brings nothing along"},
 		{[]string{"reelay/internal/secret"}, nil, "what holds keys is small enough to be read in one go"},
 		{
-			[]string{"reelay/internal/callback"},
+			[]string{"reelay/internal/callbackurl"},
 			[]string{eventsPkg, "reelay/internal/secret"},
 			"what a stranger's path is checked against is small enough to be read in one go",
 		},
@@ -71,13 +71,13 @@ func TestLinks(t *testing.T) {
 		{[]string{services}, []string{services}, "services meet in NATS alone, so that each can run without the others"},
 		{
 			[]string{services},
-			append([]string{emulator, emulators, "reelay/internal/stack", "reelay/internal/account"}, drivers...),
+			append([]string{emulator, emulators, "reelay/internal/allinone", "reelay/internal/account"}, drivers...),
 			"a service works with whatever accounts its main gives it",
 		},
 		{[]string{services}, []string{"reelay/internal/natsd", natsServer}, "a service is a client of any NATS"},
 		{
 			[]string{"reelay/cmd/submitter", "reelay/cmd/poller", "reelay/cmd/status", "reelay/cmd/webhook"},
-			[]string{"reelay/internal/natsd", natsServer, emulator, emulators, "reelay/internal/stack"},
+			[]string{"reelay/internal/natsd", natsServer, emulator, emulators, "reelay/internal/allinone"},
 			"a production binary carries no broker and nothing that plays a provider",
 		},
 		{[]string{"reelay/cmd/status"}, append([]string{"reelay/internal/account"}, drivers...), "the read side never calls a provider, and holds no key"},
@@ -91,7 +91,7 @@ func TestLinks(t *testing.T) {
 		},
 		{
 			[]string{"reelay/cmd/webhook", "reelay/services/webhook"},
-			[]string{"reelay/internal/record", "reelay/internal/task", "reelay/internal/paid", "reelay/internal/journal"},
+			[]string{"reelay/internal/taskstore", "reelay/internal/task", "reelay/internal/paid", "reelay/internal/journal"},
 			"what faces the internet writes no record and spends nothing",
 		},
 		{
@@ -101,7 +101,7 @@ func TestLinks(t *testing.T) {
 		},
 		{[]string{"reelay/cmd/natsd", "reelay/cmd/emulator"}, append([]string{services}, drivers...), "they serve the pipeline and are no part of it"},
 		{[]string{"reelay/cmd/..."}, []string{"testing", "testing/..."}, "no binary carries the test framework"},
-		{[]string{"reelay/internal/bus", "reelay/internal/record", "reelay/internal/proc"}, append([]string{services}, drivers...), "foundations know nothing of what stands on them"},
+		{[]string{"reelay/internal/bus", "reelay/internal/taskstore", "reelay/internal/proc"}, append([]string{services}, drivers...), "foundations know nothing of what stands on them"},
 	}
 	for _, row := range rows {
 		for _, never := range row.never {
@@ -133,7 +133,7 @@ func TestImporters(t *testing.T) {
 		},
 		{
 			[]string{"reelay/internal/paid"},
-			[]string{"reelay/internal/record", "reelay/services/submitter", "reelay/internal/stack"},
+			[]string{"reelay/internal/taskstore", "reelay/services/submitter", "reelay/internal/allinone"},
 			"whoever can spend money is listed here",
 		},
 		{drivers, []string{"reelay/internal/account"}, "which providers there are is decided in one place"},
@@ -169,9 +169,9 @@ func TestUses(t *testing.T) {
 		by     string
 		why    string
 	}{
-		{"reelay/internal/paid", []string{"Grant"}, "reelay/internal/record", "a permit comes from an acknowledged intent and from nowhere else"},
+		{"reelay/internal/paid", []string{"Grant"}, "reelay/internal/taskstore", "a permit comes from an acknowledged intent and from nowhere else"},
 		{"reelay/internal/paid", []string{"NewPoster", "Poster"}, "reelay/services/submitter", "one service sends paid requests"},
-		{"reelay/internal/bus", []string{"Put"}, "reelay/internal/record", "records change by Apply and compare-and-set, in one place"},
+		{"reelay/internal/bus", []string{"Put"}, "reelay/internal/taskstore", "records change by Apply and compare-and-set, in one place"},
 	}
 	for _, row := range rows {
 		find(t, row.target)

@@ -16,10 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/allinone"
 	"reelay/internal/bus"
 	"reelay/internal/journal"
 	"reelay/internal/provider"
-	"reelay/internal/stack"
 	"reelay/internal/test/sim"
 	"reelay/services/poller"
 	"reelay/services/submitter"
@@ -101,7 +101,7 @@ func TestPoisonRequests(t *testing.T) {
 	const tasks = 100
 	poison := func(i int) bool { return i%50 == 42 }
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
-		if err := w.Stack.StopService(stack.Submitter); err != nil {
+		if err := w.Stack.StopService(allinone.Submitter); err != nil {
 			t.Fatal(err)
 		}
 		stop := replaced(t, w, func(b *bus.Bus, log *slog.Logger) (service, error) {
@@ -110,7 +110,7 @@ func TestPoisonRequests(t *testing.T) {
 				return nil, err
 			}
 			t.Cleanup(func() { _ = j.Close() })
-			lanes := stack.SubmitterLanes(w.Stack.Accounts())
+			lanes := allinone.SubmitterLanes(w.Stack.Accounts())
 			for i := range lanes {
 				lanes[i].Driver = poisoned{lanes[i].Driver}
 			}
@@ -166,7 +166,7 @@ func TestPoisonRequests(t *testing.T) {
 		}
 		stop()
 
-		if err := w.Stack.StartService(t.Context(), stack.Submitter); err != nil {
+		if err := w.Stack.StartService(t.Context(), allinone.Submitter); err != nil {
 			t.Fatal(err)
 		}
 		all := letters(t, w)
@@ -225,12 +225,12 @@ func (d blind) Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot
 // notice.
 func TestPoisonousLooks(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
-		if err := w.Stack.StopService(stack.Poller); err != nil {
+		if err := w.Stack.StopService(allinone.Poller); err != nil {
 			t.Fatal(err)
 		}
 		var at atomic.Value
 		stop := replaced(t, w, func(b *bus.Bus, log *slog.Logger) (service, error) {
-			lanes := stack.PollerLanes(w.Stack.Accounts())
+			lanes := allinone.PollerLanes(w.Stack.Accounts())
 			for i := range lanes {
 				lanes[i].Driver = blind{lanes[i].Driver, &at}
 			}
@@ -266,7 +266,7 @@ func TestPoisonousLooks(t *testing.T) {
 		}
 		stop()
 		// The repaired poller finds what was made after all.
-		if err := w.Stack.StartService(t.Context(), stack.Poller); err != nil {
+		if err := w.Stack.StartService(t.Context(), allinone.Poller); err != nil {
 			t.Fatal(err)
 		}
 		w.Settle(time.Hour)

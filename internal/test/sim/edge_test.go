@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/allinone"
 	"reelay/internal/emulator"
-	"reelay/internal/stack"
 	"reelay/internal/test/sim"
 )
 
@@ -62,7 +62,7 @@ func TestWebhooksAllLost(t *testing.T) {
 // does the next ones for a while, at the first try.
 func TestEdgeAway(t *testing.T) {
 	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
-		if err := w.Stack.StopService(stack.Webhook); err != nil {
+		if err := w.Stack.StopService(allinone.Webhook); err != nil {
 			t.Fatal(err)
 		}
 		w.Publish(video, v1Request("m", "", ""))
@@ -80,7 +80,7 @@ func TestEdgeAway(t *testing.T) {
 		if task := w.AwaitEnd("demo", "next"); task.Status != events.StatusCompleted || len(task.Attempts) != 1 || task.Attempts[0].Callback {
 			t.Errorf("the next one is %s: %+v", task.Status, task.Attempts)
 		}
-		if err := w.Stack.StartService(t.Context(), stack.Webhook); err != nil {
+		if err := w.Stack.StartService(t.Context(), allinone.Webhook); err != nil {
 			t.Fatal(err)
 		}
 		w.Settle(10 * time.Minute)

@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"reelay/events"
+	"reelay/internal/allinone"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/failpoint"
-	"reelay/internal/stack"
 	"reelay/internal/test/sim"
 )
 
@@ -557,10 +557,10 @@ func TestDeadlinesWhileLooksAreRare(t *testing.T) {
 // TestCallbackStoresWhatACrashLeftOut: the submitter dies before it has made sure of the watch message, a callback ends the task, and its
 // event is lost. The callback is delivered again, and nobody else knows of it.
 func TestCallbackStoresWhatACrashLeftOut(t *testing.T) {
-	d := &death{service: stack.Submitter, point: "watch", outcome: failpoint.Outcome{Lose: true}}
+	d := &death{service: allinone.Submitter, point: "watch", outcome: failpoint.Outcome{Lose: true}}
 	var lost atomic.Bool
 	faults := func(service string) failpoint.Plan {
-		if service != stack.Poller {
+		if service != allinone.Poller {
 			return d.plan(service)
 		}
 		return func(point string) failpoint.Outcome {

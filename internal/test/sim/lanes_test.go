@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/allinone"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
-	"reelay/internal/stack"
 	"reelay/internal/test/sim"
 )
 
@@ -20,7 +20,7 @@ import (
 func TestLaneLimit(t *testing.T) {
 	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
 		const minutes, tasks = 10, 260
-		replicas := []string{stack.Submitter, "submitter-2", "submitter-3", "submitter-4"}
+		replicas := []string{allinone.Submitter, "submitter-2", "submitter-3", "submitter-4"}
 		for _, name := range replicas[1:] {
 			if err := w.Stack.StartService(t.Context(), name); err != nil {
 				t.Fatal(err)
@@ -71,7 +71,7 @@ func TestLaneLimit(t *testing.T) {
 func TestPlacesUnderFaults(t *testing.T) {
 	var writes atomic.Int64
 	faults := func(service string) failpoint.Plan {
-		if !strings.HasPrefix(service, stack.Submitter) {
+		if !strings.HasPrefix(service, allinone.Submitter) {
 			return nil
 		}
 		return func(point string) failpoint.Outcome {
@@ -91,7 +91,7 @@ func TestPlacesUnderFaults(t *testing.T) {
 	}
 	sim.Run(t, sim.Options{Quiet: true, Faults: faults}, func(t *testing.T, w *sim.World) {
 		const tasks, minutes = 60, 4
-		if err := w.Stack.StartService(t.Context(), stack.Submitter+"-2"); err != nil {
+		if err := w.Stack.StartService(t.Context(), allinone.Submitter+"-2"); err != nil {
 			t.Fatal(err)
 		}
 		setSwitch(t, w, bus.LimitsKey("minimax"), `{"models":{"MiniMax-Hailuo":{"requests":12}}}`)
@@ -100,7 +100,7 @@ func TestPlacesUnderFaults(t *testing.T) {
 		}
 		for minute := range minutes {
 			w.Settle(time.Minute)
-			name := []string{stack.Submitter, stack.Submitter + "-2"}[minute%2]
+			name := []string{allinone.Submitter, allinone.Submitter + "-2"}[minute%2]
 			w.Stack.CrashService(name)
 			if err := w.Stack.StartService(t.Context(), name); err != nil {
 				t.Fatal(err)

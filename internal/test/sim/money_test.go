@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/allinone"
 	"reelay/internal/bus"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
-	"reelay/internal/stack"
 	"reelay/internal/test/sim"
 )
 
@@ -204,7 +204,7 @@ func early(w *sim.World) {
 func TestCap(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		early(w)
-		if err := w.Stack.StartService(t.Context(), stack.Submitter+"-2"); err != nil {
+		if err := w.Stack.StartService(t.Context(), allinone.Submitter+"-2"); err != nil {
 			t.Fatal(err)
 		}
 		jobs := func() int { return len(w.Stack.Ledger("minimax").Jobs()) }
@@ -274,7 +274,7 @@ func TestDoubtStaysTaken(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		early(w)
 		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
-		if err := w.Stack.StopService(stack.Status); err != nil {
+		if err := w.Stack.StopService(allinone.Status); err != nil {
 			t.Fatal(err)
 		}
 		w.Publish(video, v1Request("a", `{"submit":"accept_then_500"}`))
@@ -284,7 +284,7 @@ func TestDoubtStaysTaken(t *testing.T) {
 		if n := len(w.Stack.Ledger("minimax").Jobs()); n != 1 {
 			t.Errorf("%d clips were paid for, want 1", n)
 		}
-		if err := w.Stack.StartService(t.Context(), stack.Status); err != nil {
+		if err := w.Stack.StartService(t.Context(), allinone.Status); err != nil {
 			t.Fatal(err)
 		}
 		w.Settle(time.Second)
@@ -310,7 +310,7 @@ func TestCapUnderFaults(t *testing.T) {
 					for _, s := range []bus.Scope{bus.ProjectScope("demo"), bus.AllScope} {
 						setCap(t, w, s, fmt.Sprintf(`{"daily_usd":%v}`, limit))
 					}
-					if err := w.Stack.StartService(t.Context(), stack.Submitter+"-2"); err != nil {
+					if err := w.Stack.StartService(t.Context(), allinone.Submitter+"-2"); err != nil {
 						t.Fatal(err)
 					}
 					var ids []string
@@ -322,7 +322,7 @@ func TestCapUnderFaults(t *testing.T) {
 						w.Publish(video, marked(id, body))
 						w.Settle(chaos.Between(0, 20*time.Second))
 						if i%4 == 0 {
-							name := chaos.Pick(stack.Submitter, stack.Submitter+"-2")
+							name := chaos.Pick(allinone.Submitter, allinone.Submitter+"-2")
 							chaos.Kill(name)
 							w.Stack.CrashService(name)
 							w.Settle(chaos.Between(0, 30*time.Second))

@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/allinone"
 	"reelay/internal/failpoint"
-	"reelay/internal/stack"
 	"reelay/internal/test/sim"
 )
 
@@ -65,7 +65,7 @@ func (d *death) bury(w *sim.World, pause time.Duration) {
 // TestExpiredWhileNobodyLooks: a heartbeat ends a waiting task, its event is lost, and the poller stays away for longer than a
 // fired heartbeat is kept.
 func TestExpiredWhileNobodyLooks(t *testing.T) {
-	d := &death{service: stack.Poller, point: "publish/failed", outcome: failpoint.Outcome{Lose: true}}
+	d := &death{service: allinone.Poller, point: "publish/failed", outcome: failpoint.Outcome{Lose: true}}
 	sim.Run(t, sim.Options{Faults: d.plan}, func(t *testing.T, w *sim.World) {
 		setSwitch(t, w, "fal", `{"paused":true}`) // so it waits, and the submitter leaves it alone
 		w.Publish(video, falRequest("a", "", `,"timeout":"3m"`))
@@ -109,7 +109,7 @@ func TestSubmitterDies(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			d := &death{service: stack.Submitter, point: row.point, outcome: row.outcome}
+			d := &death{service: allinone.Submitter, point: row.point, outcome: row.outcome}
 			sim.Run(t, sim.Options{Faults: d.plan}, func(t *testing.T, w *sim.World) {
 				w.Publish(video, falRequest("a", "", `,"timeout":"20m"`))
 				d.bury(w, 10*time.Second)
@@ -146,10 +146,10 @@ func TestLostOnce(t *testing.T) {
 		outcome              failpoint.Outcome
 		attempts             int
 	}{
-		{"the record of a request", stack.Submitter, "put/waiting", lose, 1},
-		{"an intent", stack.Submitter, "put/submitting", lose, 1},
-		{"the answer to an intent", stack.Submitter, "put/submitting", loseAnswer, 2},
-		{"what a look has seen", stack.Poller, "put/done", lose, 1},
+		{"the record of a request", allinone.Submitter, "put/waiting", lose, 1},
+		{"an intent", allinone.Submitter, "put/submitting", lose, 1},
+		{"the answer to an intent", allinone.Submitter, "put/submitting", loseAnswer, 2},
+		{"what a look has seen", allinone.Poller, "put/done", lose, 1},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -180,14 +180,14 @@ func TestLostOnce(t *testing.T) {
 // TestOrphanStaysInTheJournal: the answer to a paid request outlives a broker that has lost the task, start after start, until a
 // broker knows it again.
 func TestOrphanStaysInTheJournal(t *testing.T) {
-	d := &death{service: stack.Submitter, point: "put/provider_queued", outcome: failpoint.Outcome{Lose: true}}
+	d := &death{service: allinone.Submitter, point: "put/provider_queued", outcome: failpoint.Outcome{Lose: true}}
 	sim.Run(t, sim.Options{Faults: d.plan}, func(t *testing.T, w *sim.World) {
 		restart := func() {
 			t.Helper()
-			if err := w.Stack.StopService(stack.Submitter); err != nil {
+			if err := w.Stack.StopService(allinone.Submitter); err != nil {
 				t.Fatal(err)
 			}
-			if err := w.Stack.StartService(t.Context(), stack.Submitter); err != nil {
+			if err := w.Stack.StartService(t.Context(), allinone.Submitter); err != nil {
 				t.Fatal(err)
 			}
 			w.Settle(time.Second)

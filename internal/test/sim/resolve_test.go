@@ -18,10 +18,10 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/allinone"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/failpoint"
-	"reelay/internal/stack"
 	"reelay/internal/test/sim"
 )
 
@@ -364,7 +364,7 @@ func TestClaimedBeforeACrash(t *testing.T) {
 				left.Store(3)
 				o := sim.Options{Faults: func(service string) failpoint.Plan {
 					return func(at string) failpoint.Outcome {
-						if service == stack.Poller && at == point && left.Add(-1) >= 0 {
+						if service == allinone.Poller && at == point && left.Add(-1) >= 0 {
 							return lost
 						}
 						return failpoint.Outcome{}

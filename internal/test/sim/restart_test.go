@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/stack"
+	"reelay/internal/allinone"
 	"reelay/internal/test/sim"
 )
 
 // TestServiceRestarts stops and starts each service again and again while tasks are on their way; all end once.
 func TestServiceRestarts(t *testing.T) {
-	for _, service := range stack.Services() {
+	for _, service := range allinone.Services() {
 		t.Run(service, func(t *testing.T) {
 			sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 				const tasks = 6

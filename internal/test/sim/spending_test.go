@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/allinone"
 	"reelay/internal/bus"
-	"reelay/internal/stack"
 	"reelay/internal/test/sim"
 )
 
@@ -64,10 +64,10 @@ func TestPause(t *testing.T) {
 				if got, want := w.Get("demo", "other").Status == events.StatusCompleted, key == "fal"; got != want {
 					t.Errorf("the other lane has worked: %v, want %v", got, want)
 				}
-				if err := w.Stack.StopService(stack.Submitter); err != nil {
+				if err := w.Stack.StopService(allinone.Submitter); err != nil {
 					t.Fatal(err)
 				}
-				if err := w.Stack.StartService(t.Context(), stack.Submitter); err != nil {
+				if err := w.Stack.StartService(t.Context(), allinone.Submitter); err != nil {
 					t.Fatal(err)
 				}
 				w.Settle(time.Minute)
@@ -128,7 +128,7 @@ func TestPauseOnTheWay(t *testing.T) {
 // TestForgottenRecords: with another stream of records than before nothing is spent, and requests are taken in all the same.
 func TestForgottenRecords(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
-		for _, name := range stack.Services() {
+		for _, name := range allinone.Services() {
 			if err := w.Stack.StopService(name); err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +136,7 @@ func TestForgottenRecords(t *testing.T) {
 		if err := w.JS.DeleteStream(t.Context(), events.StreamTasks); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range stack.Services() {
+		for _, name := range allinone.Services() {
 			if err := w.Stack.StartService(t.Context(), name); err != nil {
 				t.Fatal(err)
 			}

@@ -6,14 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"reelay/internal/allinone"
 	"reelay/internal/config"
-	"reelay/internal/stack"
 )
 
 // Replicas lists two of each service.
 func Replicas() []string {
 	var all []string
-	for _, s := range stack.Services() {
+	for _, s := range allinone.Services() {
 		all = append(all, s, s+"-2")
 	}
 	return all
@@ -69,7 +69,7 @@ func (c *Chaos) Torment(w *World) (heal, end func()) {
 
 // strike deals one misfortune.
 func (c *Chaos) strike(w *World) {
-	name := c.Pick(append(Replicas(), stack.Webhook)...)
+	name := c.Pick(append(Replicas(), allinone.Webhook)...)
 	switch n := c.Intn(6); {
 	case n == 0 && c.Restarts:
 		c.Count("broker stopped and started")

@@ -22,7 +22,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/callback"
+	"reelay/internal/allinone"
+	"reelay/internal/callbackurl"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/failpoint"
@@ -30,7 +31,6 @@ import (
 	"reelay/internal/proc"
 	"reelay/internal/provider"
 	"reelay/internal/secret"
-	"reelay/internal/stack"
 	"reelay/internal/test/broker"
 	"reelay/internal/test/model"
 	"reelay/services/submitter"
@@ -82,7 +82,7 @@ type Options struct {
 // A World is a running reelay in a bubble, with a client beside it.
 type World struct {
 	T       *testing.T
-	Stack   *stack.Stack
+	Stack   *allinone.Stack
 	Network *Network
 	NC      *nats.Conn
 	JS      jetstream.JetStream
@@ -139,10 +139,10 @@ func (w *World) Start() {
 	}
 	providers := config.Resolved{Sandbox: true}
 	if w.o.Webhooks {
-		providers.CallbackKeys = []callback.Key{{ID: "k1", Secret: secret.New(strings.Repeat("k", callback.KeyBytes))}}
+		providers.CallbackKeys = []callbackurl.Key{{ID: "k1", Secret: secret.New(strings.Repeat("k", callbackurl.KeyBytes))}}
 	}
 	var err error
-	w.Stack, err = stack.Start(w.T.Context(), w.proc, stack.Options{
+	w.Stack, err = allinone.Start(w.T.Context(), w.proc, allinone.Options{
 		// Power cuts are not simulated, so the broker need not wait for a disk.
 		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: providers, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
 		SandboxInterval: 10 * time.Second, LeaseTTL: cmp.Or(w.o.LeaseTTL, 30*time.Second),
