@@ -23,7 +23,7 @@ const (
 // advisedStreams are the work queues that reelay consumes. The stream of records is none of them: there the server says of every
 // heartbeat that a newer one has replaced that it was given up, and a lost heartbeat comes again.
 func advisedStreams() []string {
-	return []string{StreamRequests, StreamWatch, StreamHooks}
+	return []string{StreamRequests, StreamPolls, StreamCallbacks}
 }
 
 // advisorySubjects are what REELAY_ADVISORIES takes in. Advisories are published once and not kept: without a stream, those

@@ -115,20 +115,20 @@ type LaneQueue struct {
 	FailedLastHour    int `json:"failed_last_hour"`
 	// OldestWaitingS is the age, in seconds, of the task that waits longest for its submit.
 	OldestWaitingS float64 `json:"oldest_waiting_s"`
-	// Hooks is how well the provider's callbacks arrive; absent where none was asked for in the last hour.
-	Hooks *HookHealth `json:"hooks,omitempty"`
+	// Callbacks is how well the provider's callbacks arrive; absent where none was asked for in the last hour.
+	Callbacks *CallbackHealth `json:"callbacks,omitempty"`
 	// SentPerMinute is how many paid requests the provider has accepted in the last minute.
 	SentPerMinute float64 `json:"sent_per_minute,omitempty"`
-	// Holds are what keeps waiting tasks of the lane from being sent now, those of the whole lane first; empty where they are sent as
+	// Blocked are what keeps waiting tasks of the lane from being sent now, those of the whole lane first; empty where they are sent as
 	// they come.
-	Holds []Hold `json:"holds,omitempty"`
+	Blocked []Blocked `json:"blocked,omitempty"`
 	// Typical is how long the provider takes, by task type; types that nothing was learned of are left out.
 	Typical map[TaskType]Typical `json:"typical,omitempty"`
 }
 
-// HookHealth is how well a provider's callbacks arrive, learned from the ends of tasks that had asked for one; the newest count
+// CallbackHealth is how well a provider's callbacks arrive, learned from the ends of tasks that had asked for one; the newest count
 // most.
-type HookHealth struct {
+type CallbackHealth struct {
 	// MissRate is the share of ends that a look had to find, 0 to 1.
 	MissRate float64 `json:"miss_rate"`
 	// LagS is how far behind callbacks are, in seconds: from their receipt to the record, or from the end that a look had found before.

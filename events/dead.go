@@ -203,11 +203,11 @@ func (l DeadLetter) Replay() (subject string, header map[string][]string, body [
 		return refuse("the message was gone before it could be copied")
 	case l.CutFrom > 0:
 		return refuse(fmt.Sprintf("only %d of its about %d bytes were kept", len(l.Body), l.CutFrom))
-	case strings.HasPrefix(l.Subject, watchPrefix):
+	case strings.HasPrefix(l.Subject, pollPrefix):
 		return refuse("the heartbeat of its task makes a watch message again")
-	case strings.HasPrefix(l.Subject, duePrefix):
+	case strings.HasPrefix(l.Subject, heartbeatPrefix):
 		return refuse("the server sends the next heartbeat of its task by itself")
-	case !l.IsRequest() && !strings.HasPrefix(l.Subject, commandPrefix) && !strings.HasPrefix(l.Subject, hookPrefix):
+	case !l.IsRequest() && !strings.HasPrefix(l.Subject, commandPrefix) && !strings.HasPrefix(l.Subject, callbackPrefix):
 		return refuse(l.Subject + " is no subject of requests, commands or callbacks")
 	}
 	header = maps.Clone(l.Header)

@@ -87,7 +87,7 @@ func TestDeadLetterKey(t *testing.T) {
 		{"reelay.command.demo.t1.cancel", "m1", `{}`, "demo.t1"},
 		{"reelay.command.demo.t1.nonsense", "", `{}`, "demo.t1"},
 		{"reelay.command.demo", "", `{}`, "_invalid." + derived},
-		{"reelay.watch.fal.demo.t1", "m1", ``, ""},
+		{"reelay.poll.fal.demo.t1", "m1", ``, ""},
 		{"", "m1", ``, ""},
 	} {
 		k, ok := aLetter(func(l *events.DeadLetter) {
@@ -137,9 +137,9 @@ func TestReplay(t *testing.T) {
 		{"request without an id", func(l *events.DeadLetter) { delete(l.Header, "Nats-Msg-Id") }, with(events.DerivedTaskID(7, aLetter().StoredAt)), ""},
 		{"request that expects", func(l *events.DeadLetter) { l.Header["Nats-Expected-Last-Sequence"] = []string{"1"} }, with("m1"), ""},
 		{"command", on("reelay.command.demo.t1.cancel"), plain, ""},
-		{"callback", on("reelay.hook.fal.demo.t1"), plain, ""},
-		{"watch", on("reelay.watch.fal.demo.t1"), nil, "heartbeat of its task makes"},
-		{"heartbeat", on("reelay.due.demo.t1"), nil, "next heartbeat"},
+		{"callback", on("reelay.callback.fal.demo.t1"), plain, ""},
+		{"watch", on("reelay.poll.fal.demo.t1"), nil, "heartbeat of its task makes"},
+		{"heartbeat", on("reelay.heartbeat.demo.t1"), nil, "next heartbeat"},
 		{"record", on("$KV.reelay_tasks.demo.t1"), nil, "no subject of requests"},
 		{"event", on("reelay.announce.demo.t1.completed"), nil, "no subject of requests"},
 		{"gone", on(""), nil, "gone before it could be copied"},
@@ -167,7 +167,7 @@ func TestAdvisorySubjects(t *testing.T) {
 	i := slices.IndexFunc(events.Streams(), func(s events.Stream) bool { return s.Name == events.StreamAdvisories })
 	taken := events.Streams()[i].Subjects
 	for _, kind := range []events.AdvisoryKind{events.AdvisoryMaxDeliveries, events.AdvisoryTerminated} {
-		for _, c := range []events.Consumer{events.IntakeConsumer(), events.WatchConsumer("fal")} {
+		for _, c := range []events.Consumer{events.IntakeConsumer(), events.PollConsumer("fal")} {
 			subject := events.AdvisorySubject(kind, c.Stream, c.Durable)
 			if !slices.ContainsFunc(taken, func(p string) bool { return inside(subject, p) }) {
 				t.Errorf("nobody hears %s", subject)

@@ -65,8 +65,8 @@ type Event struct {
 	TaskID  string    `json:"task_id,omitempty"`
 	// Lane is the lane that a paused or resumed event tells of; Project is LanesProject then.
 	Lane string `json:"lane,omitempty"`
-	// Hold is why a lane is paused.
-	Hold *Hold `json:"hold,omitempty"`
+	// Blocked is why a lane is paused.
+	Blocked *Blocked `json:"blocked,omitempty"`
 	// Version is that of the record after the step the event tells of; of a lane, at least the revision of its
 	// key, and higher with each such event; else 0.
 	Version uint64    `json:"version"`

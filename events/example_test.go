@@ -83,18 +83,18 @@ func ExampleKey() {
 	k := events.Key{Project: "demo", ID: "shot-042"}
 	fmt.Println("KV key:  ", k)
 	fmt.Println("record:  ", events.RecordSubject(k))
-	fmt.Println("timer:   ", events.DueSubject(k))
-	fmt.Println("watch:   ", events.WatchSubject("fal", k))
-	fmt.Println("callback:", events.HookSubject("fal", k))
+	fmt.Println("timer:   ", events.HeartbeatSubject(k))
+	fmt.Println("watch:   ", events.PollSubject("fal", k))
+	fmt.Println("callback:", events.CallbackSubject("fal", k))
 	fmt.Println("cancel:  ", events.CommandSubject(k, events.CommandCancel))
 	fmt.Println("ended:   ", events.EventSubject(k, events.EventCompleted))
 	fmt.Println("ask:     ", events.APISubject(events.VerbGet, k.Project, k.ID))
 	// Output:
 	// KV key:   demo.shot-042
 	// record:   $KV.reelay_tasks.demo.shot-042
-	// timer:    reelay.due.demo.shot-042
-	// watch:    reelay.watch.fal.demo.shot-042
-	// callback: reelay.hook.fal.demo.shot-042
+	// timer:    reelay.heartbeat.demo.shot-042
+	// watch:    reelay.poll.fal.demo.shot-042
+	// callback: reelay.callback.fal.demo.shot-042
 	// cancel:   reelay.command.demo.shot-042.cancel
 	// ended:    reelay.event.demo.shot-042.completed
 	// ask:      reelay.api.get.demo.shot-042

@@ -40,7 +40,7 @@ func fullError() *events.Error {
 func fullTask() events.Task {
 	return events.Task{
 		Schema: events.TaskSchema,
-		ID:     "shot-042", Project: "demo", SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, TaskType: events.Video, Provider: "fal", Account: "fal-team2",
+		ID:     "shot-042", Project: "demo", SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, TaskType: events.Video, Provider: "fal", Lane: "fal-team2",
 		Model: "fal-ai/kling-video/v2/master", RequestDigest: strings.Repeat("1", 64), InputDigest: strings.Repeat("2", 64),
 		Input: fullRequest().Input, InputRef: "input-" + strings.Repeat("2", 64), Priority: -5,
 		Metadata:    map[string]string{"film": "heron", "take": "3"},
@@ -48,8 +48,8 @@ func fullTask() events.Task {
 		Status:      events.StatusInProgress, Phase: events.PhaseRunning,
 		QueuePosition:  &events.QueuePosition{Ours: new(0), Provider: new(4), Total: new(4)},
 		EstimatedWaitS: new(41.5), ETA: new(at(50)), ETAEarliest: new(at(45)), ETALatest: new(at(56)), Pace: events.PaceSlow, ProgressPercentage: new(12.5),
-		Hold: &events.Hold{
-			Reason: events.HoldRequests, Model: "fal-ai/kling-video", Project: "demo", Message: "20 requests in a minute are used", Until: new(at(31)),
+		Blocked: &events.Blocked{
+			Reason: events.BlockedRequests, Model: "fal-ai/kling-video", Project: "demo", Message: "20 requests in a minute are used", Until: new(at(31)),
 		},
 		Logs: []events.LogLine{{At: new(at(9)), Level: "info", Message: "step 3 of 20"}}, LogCount: 17,
 		Attempts: []events.Attempt{{
@@ -101,7 +101,7 @@ func fullBatch() events.Batch {
 // smallTask is a task as it often is, so that the goldens of the events also show which fields are left out.
 func smallTask(s events.Status, p events.Phase, version uint64) *events.Task {
 	return &events.Task{
-		Schema: events.TaskSchema, ID: "shot-042", Project: "demo", TaskType: events.Video, Provider: "fal", Account: "fal",
+		Schema: events.TaskSchema, ID: "shot-042", Project: "demo", TaskType: events.Video, Provider: "fal", Lane: "fal",
 		Model: "fal-ai/kling-video", RequestDigest: strings.Repeat("1", 64), InputDigest: strings.Repeat("2", 64),
 		Input: json.RawMessage(`{"prompt":"a heron"}`), Status: s, Phase: p, CreatedAt: at(0), Deadline: at(59),
 		OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 1, Version: version,
@@ -144,7 +144,7 @@ func anEvent(t events.EventType) events.Event {
 	case events.EventPaused, events.EventResumed:
 		e.Project, e.TaskID, e.Lane, e.Version, e.Traceparent = events.LanesProject, "", "fal-team2", 9, ""
 		if t == events.EventPaused {
-			e.Hold = &events.Hold{Reason: events.HoldAccount, Model: "m", Project: "demo", Message: "what keeps it, in words", Until: new(at(40))}
+			e.Blocked = &events.Blocked{Reason: events.BlockedAccount, Model: "m", Project: "demo", Message: "what keeps it, in words", Until: new(at(40))}
 		}
 		return e
 	}

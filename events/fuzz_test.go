@@ -68,8 +68,8 @@ func FuzzParseSubjects(f *testing.F) {
 	k := events.Key{Project: "demo", ID: "shot-042"}
 	for _, seed := range []string{
 		"", ".", "..", k.String(), "reelay.request.demo.video", events.CommandSubject(k, events.CommandCancel), events.RecordSubject(k),
-		events.DueSubject(k), events.WatchSubject("fal", k), events.HookSubject("fal", k), events.EventSubject(k, events.EventCompleted),
-		"reelay.event.demo.*.>", "reelay.watch.fal.demo", "reelay.command.demo.shot 042.cancel",
+		events.HeartbeatSubject(k), events.PollSubject("fal", k), events.CallbackSubject("fal", k), events.EventSubject(k, events.EventCompleted),
+		"reelay.event.demo.*.>", "reelay.poll.fal.demo", "reelay.command.demo.shot 042.cancel",
 	} {
 		f.Add(seed)
 	}

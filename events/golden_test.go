@@ -160,7 +160,7 @@ func TestRequestGolden(t *testing.T) {
 	wantSameJSON(t, "request", got, want)
 }
 
-var someSpend = events.Spend{Tasks: 3, Attempts: 4, Unpriced: 1, SpentUSD: 3.5, HeldUSD: 0.7}
+var someSpend = events.Spend{Tasks: 3, Attempts: 4, Unpriced: 1, SpentUSD: 3.5, ReservedUSD: 0.7}
 
 // Every command, question and answer: what the decoder of the contract, or of any client, reads from the golden is what was written.
 func TestCommandAndAPIGoldens(t *testing.T) {
@@ -184,8 +184,8 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 			Lanes: []events.LaneQueue{{
 				Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 1, events.PhaseProviderQueued: 1},
 				Active: 2, AtProvider: 1, CompletedLastHour: 6, FailedLastHour: 1, OldestWaitingS: 12.5,
-				Hooks:         &events.HookHealth{MissRate: 0.25, LagS: 0.5, Seen: 4},
-				Holds:         []events.Hold{*task.Hold, {Reason: events.HoldPaused, Message: "paused by heron: the budget of May"}},
+				Callbacks:     &events.CallbackHealth{MissRate: 0.25, LagS: 0.5, Seen: 4},
+				Blocked:       []events.Blocked{*task.Blocked, {Reason: events.BlockedPaused, Message: "paused by heron: the budget of May"}},
 				SentPerMinute: 2.5, Typical: map[events.TaskType]events.Typical{
 					events.Video: {Samples: 120, WaitS: 12.5, RunS: 240, WholeS: 255.5, LateS: 400},
 				},

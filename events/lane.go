@@ -21,8 +21,8 @@ const (
 	MaxLaneSpacing  = time.Hour
 	MaxLaneWeight   = 1_000
 	MaxLaneKeys     = 1_000
-	// MaxLaneLooks bounds the looks a second.
-	MaxLaneLooks = 10_000
+	// MaxLanePolls bounds the looks a second.
+	MaxLanePolls = 10_000
 )
 
 // LaneLimits is how fast a lane may send, and how it is shared: the JSON value of the key <lane>.limits in the KV bucket
@@ -33,16 +33,16 @@ type LaneLimits struct {
 	Models map[string]ModelLimits `json:"models,omitempty"`
 	// Projects are the shares of projects in each family; one that is not named has weight 1 and no caps.
 	Projects map[string]ProjectShare `json:"projects,omitempty"`
-	// Looks bounds how often tasks at the provider are looked at.
-	Looks LookLimits `json:"looks,omitzero"`
+	// Polls bounds how often tasks at the provider are looked at.
+	Polls PollLimits `json:"polls,omitzero"`
 	// Reason, By and At say why, who and when, for people.
 	Reason string    `json:"reason,omitempty"`
 	By     string    `json:"by,omitempty"`
 	At     time.Time `json:"at,omitzero"`
 }
 
-// LookLimits are how often the provider wants to be asked. A zero leaves what the pollers do by themselves.
-type LookLimits struct {
+// PollLimits are how often the provider wants to be asked. A zero leaves what the pollers do by themselves.
+type PollLimits struct {
 	// Spacing is the least time between two looks at one task.
 	Spacing Duration `json:"spacing,omitempty"`
 	// PerSecond is how many looks all pollers together take; beyond it all looks are rarer.
@@ -92,8 +92,8 @@ func (l LaneLimits) Over(defaults map[string]ModelLimits) LaneLimits {
 	return l
 }
 
-// Family returns the key of Models that counts for a model.
-func (l LaneLimits) Family(model string) string {
+// LimitGroup returns the key of Models that counts for a model.
+func (l LaneLimits) LimitGroup(model string) string {
 	family := AnyModel
 	for key := range l.Models {
 		if strings.HasPrefix(model, key) && (family == AnyModel || len(key) > len(family)) {
@@ -133,7 +133,7 @@ func (l LaneLimits) Validate() error {
 		return nil
 	}
 	for _, err := range []error{
-		lasting("looks.spacing", l.Looks.Spacing, MaxLaneSpacing), bounded("looks.per_second", l.Looks.PerSecond, MaxLaneLooks),
+		lasting("polls.spacing", l.Polls.Spacing, MaxLaneSpacing), bounded("polls.per_second", l.Polls.PerSecond, MaxLanePolls),
 	} {
 		if err != nil {
 			return err

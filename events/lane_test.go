@@ -56,7 +56,7 @@ func TestFamily(t *testing.T) {
 		"MiniMax-Hailuo-2.3": events.AnyModel, "MiniMax-H3": "MiniMax-H3", "MiniMax-H3-Pro": "MiniMax-H3", "MiniMax-H3-Max": "MiniMax-H3-Max",
 		"": events.AnyModel, "*": events.AnyModel,
 	} {
-		if got := l.Family(model); got != want {
+		if got := l.LimitGroup(model); got != want {
 			t.Errorf("%q belongs to %q, want %q", model, got, want)
 		}
 	}
@@ -74,7 +74,7 @@ func TestFamily(t *testing.T) {
 // FuzzLaneLimits: what can be read is valid, and the same when it is written and read again.
 func FuzzLaneLimits(f *testing.F) {
 	f.Add([]byte(`{"models":{"*":{"requests":20,"window":"90s","in_flight":3,"spacing":"1s"}},"projects":{"demo":{"weight":3}}}`))
-	f.Add([]byte(`{"looks":{"spacing":"30s","per_second":5}}`))
+	f.Add([]byte(`{"polls":{"spacing":"30s","per_second":5}}`))
 	f.Add([]byte(`{"models":null,"at":"2026-01-02T03:04:05Z"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := events.DecodeLaneLimits(data)

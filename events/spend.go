@@ -85,10 +85,10 @@ type Spend struct {
 	Attempts int `json:"attempts"`
 	// Unpriced counts the attempts among them of which nobody knows a price. They add nothing to the amounts.
 	Unpriced int `json:"unpriced,omitempty"`
-	// SpentUSD is for attempts that the provider accepted, of tasks that have ended. HeldUSD is the estimate of all others that may
+	// SpentUSD is for attempts that the provider accepted, of tasks that have ended. ReservedUSD is the estimate of all others that may
 	// be charged: of tasks under way, and of submits in doubt, for good if nobody ever finds out.
-	SpentUSD float64 `json:"spent_usd"`
-	HeldUSD  float64 `json:"held_usd"`
+	SpentUSD    float64 `json:"spent_usd"`
+	ReservedUSD float64 `json:"reserved_usd"`
 }
 
 // A SpendRow is the money of one group. What the request did not tell apart is empty.

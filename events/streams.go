@@ -36,8 +36,8 @@ type Stream struct {
 	// MaxMsgs and MaxBytes bound a stream when it is created; later they are the operator's. 0 is no bound.
 	MaxMsgs  int64
 	MaxBytes int64
-	// Cells marks the hand-made KV stream: direct get, rollup, per-message TTL and schedules.
-	Cells bool
+	// KeyValue marks the hand-made KV stream: direct get, rollup, per-message TTL and schedules.
+	KeyValue bool
 }
 
 // A Consumer describes one durable pull consumer with explicit acks.
@@ -56,8 +56,8 @@ type Consumer struct {
 const (
 	StreamRequests   = "REELAY_REQUESTS"
 	StreamTasks      = "KV_" + TaskBucket
-	StreamWatch      = "REELAY_WATCH"
-	StreamHooks      = "REELAY_HOOKS"
+	StreamPolls      = "REELAY_POLLS"
+	StreamCallbacks  = "REELAY_CALLBACKS"
 	StreamDeliveries = "REELAY_DELIVERIES"
 	StreamEvents     = "REELAY_EVENTS"
 	StreamDead       = "REELAY_DEAD"
@@ -70,7 +70,7 @@ const (
 const (
 	ConsumerIntake    = "intake"
 	ConsumerHeartbeat = "heartbeat"
-	ConsumerHooks     = "hooks"
+	ConsumerCallbacks = "callbacks"
 
 	ConsumerAdvisories   = "advisories"
 	ConsumerDeadRequests = "dead-requests"
@@ -110,15 +110,15 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamTasks, Description: "task records (KV bucket " + TaskBucket + ") and their heartbeats",
-			Subjects: []string{recordPrefix + ">", duePrefix + ">"}, Retention: Limits, MaxMsgsPerSubject: 1, Cells: true,
+			Subjects: []string{recordPrefix + ">", heartbeatPrefix + ">"}, Retention: Limits, MaxMsgsPerSubject: 1, KeyValue: true,
 		},
 		{
-			Name: StreamWatch, Description: "one message per task at a provider: the poll clock",
-			Subjects: []string{watchPrefix + ">"}, Retention: WorkQueue, MaxMsgsPerSubject: 1, DiscardNew: true,
+			Name: StreamPolls, Description: "one message per task at a provider: the poll clock",
+			Subjects: []string{pollPrefix + ">"}, Retention: WorkQueue, MaxMsgsPerSubject: 1, DiscardNew: true,
 		},
 		{
-			Name: StreamHooks, Description: "verified raw provider callbacks",
-			Subjects: []string{hookPrefix + ">"}, Retention: WorkQueue, DiscardNew: true, Duplicates: EventDuplicates,
+			Name: StreamCallbacks, Description: "verified raw provider callbacks",
+			Subjects: []string{callbackPrefix + ">"}, Retention: WorkQueue, DiscardNew: true, Duplicates: EventDuplicates,
 			CopiedTo: deliveryPrefix + ">",
 		},
 		{
@@ -163,22 +163,22 @@ func IntakeConsumer() Consumer {
 func HeartbeatConsumer() Consumer {
 	return Consumer{
 		Stream: StreamTasks, Durable: ConsumerHeartbeat, Description: "poller: heartbeats of tasks that have not ended",
-		Filters: []string{duePrefix + ">"}, AckWait: ackWait, MaxAckPending: 10_000,
+		Filters: []string{heartbeatPrefix + ">"}, AckWait: ackWait, MaxAckPending: 10_000,
 	}
 }
 
-// HookConsumer hears the provider callbacks of all lanes.
-func HookConsumer() Consumer {
+// CallbackConsumer hears the provider callbacks of all lanes.
+func CallbackConsumer() Consumer {
 	return Consumer{
-		Stream: StreamHooks, Durable: ConsumerHooks, Description: "poller: provider callbacks", AckWait: ackWait, MaxAckPending: 10_000,
+		Stream: StreamCallbacks, Durable: ConsumerCallbacks, Description: "poller: provider callbacks", AckWait: ackWait, MaxAckPending: 10_000,
 	}
 }
 
-// WatchConsumer is the poll clock of one lane. A message held back by a NAK delay counts as pending, so MaxAckPending is
+// PollConsumer is the poll clock of one lane. A message held back by a NAK delay counts as pending, so MaxAckPending is
 // the most tasks that can be at the provider of a lane while all of them are still looked at.
-func WatchConsumer(lane string) Consumer {
+func PollConsumer(lane string) Consumer {
 	return Consumer{
-		Stream: StreamWatch, Durable: "poller-" + lane, Description: "poller: tasks at the provider of lane " + lane,
-		Filters: []string{WatchFilter(lane)}, AckWait: ackWait, MaxAckPending: 1_000_000,
+		Stream: StreamPolls, Durable: "poller-" + lane, Description: "poller: tasks at the provider of lane " + lane,
+		Filters: []string{PollFilter(lane)}, AckWait: ackWait, MaxAckPending: 1_000_000,
 	}
 }

@@ -123,11 +123,11 @@ func TestSubjectsBelongToStreams(t *testing.T) {
 		"reelay.request.nonsense":                             events.StreamRequests,
 		"reelay.command.a.b.c.d":                              events.StreamRequests,
 		events.RecordSubject(k):                               events.StreamTasks,
-		events.DueSubject(k):                                  events.StreamTasks,
-		events.WatchSubject("fal", k):                         events.StreamWatch,
-		events.HookSubject("fal", k):                          events.StreamHooks,
+		events.HeartbeatSubject(k):                            events.StreamTasks,
+		events.PollSubject("fal", k):                          events.StreamPolls,
+		events.CallbackSubject("fal", k):                      events.StreamCallbacks,
 		events.AnnounceSubject(k, events.EventQueued):         events.StreamEvents,
-		events.DeadSubject(events.StreamWatch, "poller-fal"):  events.StreamDead,
+		events.DeadSubject(events.StreamPolls, "poller-fal"):  events.StreamDead,
 		events.APISubject(events.VerbGet, k.Project, k.ID):    "",
 		events.APISubject(events.VerbSubmit, "demo", "video"): "",
 	} {
@@ -160,7 +160,7 @@ func TestEventsAreStoredUnderTheirSubject(t *testing.T) {
 func TestConsumers(t *testing.T) {
 	all := []events.Consumer{
 		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(),
-		events.HookConsumer(), events.WatchConsumer("fal"), events.WatchConsumer("fal-team2"), events.WatchConsumer("minimax"),
+		events.CallbackConsumer(), events.PollConsumer("fal"), events.PollConsumer("fal-team2"), events.PollConsumer("minimax"),
 	}
 	names := map[string]bool{}
 	for i, c := range all {
@@ -193,7 +193,7 @@ func TestConsumers(t *testing.T) {
 			}
 		}
 	}
-	if f := events.WatchConsumer("fal").Filters[0]; !inside(events.WatchSubject("fal", events.Key{Project: "p", ID: "t"}), f) {
+	if f := events.PollConsumer("fal").Filters[0]; !inside(events.PollSubject("fal", events.Key{Project: "p", ID: "t"}), f) {
 		t.Errorf("the filter %s does not match the lane's own messages", f)
 	}
 }

@@ -10,18 +10,18 @@ import (
 
 // The first tokens of every subject reelay uses. Subjects are built and parsed only by the functions of this file.
 const (
-	requestPrefix  = "reelay.request."
-	commandPrefix  = "reelay.command."
-	duePrefix      = "reelay.due."
-	watchPrefix    = "reelay.watch."
-	hookPrefix     = "reelay.hook."
-	deliveryPrefix = "reelay.delivery."
-	claimPrefix    = "reelay.claim."
-	announcePrefix = "reelay.announce."
-	eventPrefix    = "reelay.event."
-	apiPrefix      = "reelay.api."
-	deadPrefix     = "reelay.dead."
-	lanePrefix     = "reelay.lane."
+	requestPrefix   = "reelay.request."
+	commandPrefix   = "reelay.command."
+	heartbeatPrefix = "reelay.heartbeat."
+	pollPrefix      = "reelay.poll."
+	callbackPrefix  = "reelay.callback."
+	deliveryPrefix  = "reelay.delivery."
+	claimPrefix     = "reelay.claim."
+	announcePrefix  = "reelay.announce."
+	eventPrefix     = "reelay.event."
+	apiPrefix       = "reelay.api."
+	deadPrefix      = "reelay.dead."
+	lanePrefix      = "reelay.lane."
 
 	// TaskBucket is the KV bucket that holds one record per task under the key <project>.<task>.
 	TaskBucket = "reelay_tasks"
@@ -85,17 +85,17 @@ func RecordSubject(k Key) string { return recordPrefix + k.String() }
 // RecordFilter matches the record of every task.
 func RecordFilter() string { return recordPrefix + ">" }
 
-// DueSubject is where the server's scheduler publishes the heartbeat of a task.
-func DueSubject(k Key) string { return duePrefix + k.String() }
+// HeartbeatSubject is where the server's scheduler publishes the heartbeat of a task.
+func HeartbeatSubject(k Key) string { return heartbeatPrefix + k.String() }
 
-// WatchSubject holds the one message that is the poll clock of a task at a provider.
-func WatchSubject(lane string, k Key) string { return watchPrefix + lane + "." + k.String() }
+// PollSubject holds the one message that is the poll clock of a task at a provider.
+func PollSubject(lane string, k Key) string { return pollPrefix + lane + "." + k.String() }
 
-// WatchFilter matches every watch message of a lane.
-func WatchFilter(lane string) string { return watchPrefix + lane + ".>" }
+// PollFilter matches every watch message of a lane.
+func PollFilter(lane string) string { return pollPrefix + lane + ".>" }
 
-// HookSubject is where the webhook edge publishes one verified provider callback.
-func HookSubject(lane string, k Key) string { return hookPrefix + lane + "." + k.String() }
+// CallbackSubject is where the webhook edge publishes one verified provider callback.
+func CallbackSubject(lane string, k Key) string { return callbackPrefix + lane + "." + k.String() }
 
 // ClaimSubject holds the one message that says which attempt took a provider id of a lane. An id that is no valid token
 // is named by its SHA-256, in hex.
@@ -124,8 +124,8 @@ func EventFilter(t EventType) string { return eventPrefix + "*.*." + string(t) }
 // DeadSubject is where a message is kept that stream's consumer could not process.
 func DeadSubject(stream, consumer string) string { return deadPrefix + stream + "." + consumer }
 
-// LanePlacesSubject is where the dispatcher of a lane answers a PlacesRequest. It is for services only.
-func LanePlacesSubject(lane string) string { return lanePrefix + lane + ".places" }
+// LanePositionsSubject is where the dispatcher of a lane answers a PositionsRequest. It is for services only.
+func LanePositionsSubject(lane string) string { return lanePrefix + lane + ".positions" }
 
 // APISubject is the request-reply subject of a verb; tokens are the project and, where the verb has one, the task or task type.
 func APISubject(v Verb, tokens ...string) string {
@@ -169,26 +169,28 @@ func ParseCommandSubject(subject string) (Key, CommandVerb, error) {
 	return k, v, nil
 }
 
-// ParseDueSubject reads the task of a heartbeat.
-func ParseDueSubject(subject string) (Key, error) { return parseKeyAfter(subject, duePrefix) }
+// ParseHeartbeatSubject reads the task of a heartbeat.
+func ParseHeartbeatSubject(subject string) (Key, error) {
+	return parseKeyAfter(subject, heartbeatPrefix)
+}
 
 // ParseRecordSubject reads the task of a record's stream subject.
 func ParseRecordSubject(subject string) (Key, error) { return parseKeyAfter(subject, recordPrefix) }
 
-// ParseWatchSubject reads the lane and task of a watch message.
-func ParseWatchSubject(subject string) (lane string, k Key, err error) {
-	return parseLaneAndKey(subject, watchPrefix)
+// ParsePollSubject reads the lane and task of a watch message.
+func ParsePollSubject(subject string) (lane string, k Key, err error) {
+	return parseLaneAndKey(subject, pollPrefix)
 }
 
 // DeliveryFilter matches the kept copies of a lane's provider callbacks.
 func DeliveryFilter(lane string) string { return deliveryPrefix + lane + ".>" }
 
-// ParseHookSubject reads the lane and task of a provider callback, or of its kept copy.
-func ParseHookSubject(subject string) (lane string, k Key, err error) {
+// ParseCallbackSubject reads the lane and task of a provider callback, or of its kept copy.
+func ParseCallbackSubject(subject string) (lane string, k Key, err error) {
 	if strings.HasPrefix(subject, deliveryPrefix) {
 		return parseLaneAndKey(subject, deliveryPrefix)
 	}
-	return parseLaneAndKey(subject, hookPrefix)
+	return parseLaneAndKey(subject, callbackPrefix)
 }
 
 // ParseEventSubject reads the task and type of an event. It fails with ErrSubject, or, for a type this build does not know,

@@ -89,9 +89,9 @@ func forms() []form {
 	}
 	all[0].build, all[0].parse = key(events.Key.String, events.ParseKey)
 	all[1].build, all[1].parse = key(events.RecordSubject, events.ParseRecordSubject)
-	all[2].build, all[2].parse = key(events.DueSubject, events.ParseDueSubject)
-	all[3].build, all[3].parse = lane(events.WatchSubject, events.ParseWatchSubject)
-	all[4].build, all[4].parse = lane(events.HookSubject, events.ParseHookSubject)
+	all[2].build, all[2].parse = key(events.HeartbeatSubject, events.ParseHeartbeatSubject)
+	all[3].build, all[3].parse = lane(events.PollSubject, events.ParsePollSubject)
+	all[4].build, all[4].parse = lane(events.CallbackSubject, events.ParseCallbackSubject)
 	return all
 }
 
@@ -201,13 +201,13 @@ func TestMalformedSubjects(t *testing.T) {
 		{"record", "$KV.reelay_tasks", events.ErrSubject, `not a reelay subject: "$KV.reelay_tasks" does not begin with $KV.reelay_tasks.`},
 		{"record", "$KV.reelay_tasks.p.*", events.ErrSubject, `not a reelay subject: key "p.*" is not <project>.<task>`},
 		{"record", "$KV.other.p.t", events.ErrSubject, `not a reelay subject: "$KV.other.p.t" does not begin with $KV.reelay_tasks.`},
-		{"due", "reelay.due.p", events.ErrSubject, `not a reelay subject: key "p" is not <project>.<task>`},
-		{"due", "reelay.watch.l.p.t", events.ErrSubject, `not a reelay subject: "reelay.watch.l.p.t" does not begin with reelay.due.`},
-		{"watch", "reelay.watch.p.t", events.ErrSubject, `not a reelay subject: key "t" is not <project>.<task>`},
-		{"watch", "reelay.watch.l", events.ErrSubject, `not a reelay subject: "reelay.watch.l" is not reelay.watch.<lane>.<project>.<task>`},
-		{"watch", "reelay.watch.*.p.t", events.ErrSubject, `not a reelay subject: "reelay.watch.*.p.t" is not reelay.watch.<lane>.<project>.<task>`},
-		{"hook", "reelay.watch.l.p.t", events.ErrSubject, `not a reelay subject: "reelay.watch.l.p.t" is not reelay.hook.<lane>.<project>.<task>`},
-		{"hook", "reelay.hook.l.p.t.u", events.ErrSubject, `not a reelay subject: key "p.t.u" is not <project>.<task>`},
+		{"due", "reelay.heartbeat.p", events.ErrSubject, `not a reelay subject: key "p" is not <project>.<task>`},
+		{"due", "reelay.poll.l.p.t", events.ErrSubject, `not a reelay subject: "reelay.poll.l.p.t" does not begin with reelay.heartbeat.`},
+		{"watch", "reelay.poll.p.t", events.ErrSubject, `not a reelay subject: key "t" is not <project>.<task>`},
+		{"watch", "reelay.poll.l", events.ErrSubject, `not a reelay subject: "reelay.poll.l" is not reelay.poll.<lane>.<project>.<task>`},
+		{"watch", "reelay.poll.*.p.t", events.ErrSubject, `not a reelay subject: "reelay.poll.*.p.t" is not reelay.poll.<lane>.<project>.<task>`},
+		{"hook", "reelay.poll.l.p.t", events.ErrSubject, `not a reelay subject: "reelay.poll.l.p.t" is not reelay.callback.<lane>.<project>.<task>`},
+		{"hook", "reelay.callback.l.p.t.u", events.ErrSubject, `not a reelay subject: key "p.t.u" is not <project>.<task>`},
 		{"event", "reelay.event.completed", events.ErrSubject, `not a reelay subject: "reelay.event.completed" is not an event subject`},
 		{"event", "reelay.announce.p.t.completed", events.ErrSubject, `not a reelay subject: "reelay.announce.p.t.completed" is not an event subject`},
 		{"event", "reelay.event.p.completed", events.ErrSubject, `not a reelay subject: key "p" is not <project>.<task>`},

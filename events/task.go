@@ -75,9 +75,9 @@ type Task struct {
 	BatchID   string `json:"batch_id,omitempty"`
 	BatchSize int    `json:"batch_size,omitempty"`
 	Provider  string `json:"provider"`
-	// Account is the lane: the provider account that the task is sent to, and whose key asks for it.
-	Account string `json:"account"`
-	Model   string `json:"model"`
+	// Lane is the lane: the provider account that the task is sent to, and whose key asks for it.
+	Lane  string `json:"lane"`
+	Model string `json:"model"`
 
 	// RequestDigest identifies the request (idempotency), InputDigest its input (SHA-256 of canonical JSON, hex).
 	RequestDigest string          `json:"request_digest"`
@@ -102,8 +102,8 @@ type Task struct {
 	// Pace compares the time that the provider has taken so far with what it usually takes. A stored record and its events have the
 	// worst that was seen.
 	Pace Pace `json:"pace,omitempty"`
-	// Hold is what keeps a waiting task from being sent, as the dispatcher of its lane tells. It is in answers only, never stored.
-	Hold               *Hold    `json:"hold,omitempty"`
+	// Blocked is what keeps a waiting task from being sent, as the dispatcher of its lane tells. It is in answers only, never stored.
+	Blocked            *Blocked `json:"blocked,omitempty"`
 	ProgressPercentage *float64 `json:"progress_percentage,omitempty"`
 	// Logs is the tail of the provider's log, at most MaxLogs lines; LogCount counts all lines ever seen.
 	Logs     []LogLine `json:"logs,omitempty"`

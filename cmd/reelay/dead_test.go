@@ -43,7 +43,7 @@ func TestDeadLs(t *testing.T) {
 	b.reelay("dead", "ls").check(t, exitUnreachable, "", "there is no stream REELAY_DEAD")
 	b.bury()
 	b.reelay("dead", "ls").check(t, 0, "ID  TIME", "")
-	b.bury(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.hook.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Consumer = "x" }))
+	b.bury(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Consumer = "x" }))
 	if _, err := b.js.Publish(t.Context(), "reelay.dead.a.b", nil); err != nil { // not one of ours
 		t.Fatal(err)
 	}
@@ -81,12 +81,12 @@ func TestDeadLs(t *testing.T) {
 
 func TestPrintDead(t *testing.T) {
 	var b bytes.Buffer
-	gone := events.DeadLetter{Stream: events.StreamWatch, Consumer: "poller-fal", Sequence: 1, Deliveries: 12, Reason: "ended by a client"}
+	gone := events.DeadLetter{Stream: events.StreamPolls, Consumer: "poller-fal", Sequence: 1, Deliveries: 12, Reason: "ended by a client"}
 	if err := printDead(&b, []deadLetter{{gone, 12, start.Add(time.Hour)}, {aLetter(), 3, start}}, time.UTC); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, b.String(), `ID  TIME                 FROM                     SUBJECT                    TRIES  REASON
-12  2026-01-31 13:00:00  REELAY_WATCH/poller-fal  -                          12     ended by a client
+12  2026-01-31 13:00:00  REELAY_POLLS/poller-fal  -                          12     ended by a client
 3   2026-01-31 12:00:00  REELAY_REQUESTS/intake   reelay.request.demo.video  5      handler panicked [2J
 `)
 }
@@ -133,7 +133,7 @@ func TestDeadShow(t *testing.T) {
 // TestDeadReplay publishes nothing that was not asked for, and the same task however often it is done.
 func TestDeadReplay(t *testing.T) {
 	b := newBench(t)
-	b.bury(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.hook.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.due.demo.t1" }))
+	b.bury(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.heartbeat.demo.t1" }))
 	count := func(stream string) uint64 {
 		t.Helper()
 		s, err := b.js.Stream(t.Context(), stream)
@@ -153,16 +153,16 @@ func TestDeadReplay(t *testing.T) {
 	}
 	answer("", "3", "--yes").check(t, 1, "", "message 3: cannot be replayed: the server sends the next heartbeat")
 	answer("", "9", "--yes").check(t, 1, "", "no dead message 9")
-	if n := count(events.StreamRequests) + count(events.StreamHooks); n != 0 {
+	if n := count(events.StreamRequests) + count(events.StreamCallbacks); n != 0 {
 		t.Fatalf("%d messages were published", n)
 	}
 	answer("y\n", "1").check(t, 0, "published again on reelay.request.demo.video, now message 1 of REELAY_REQUESTS\n", "reelay watch demo.m1")
 	r := answer("", "2", "--yes")
-	r.check(t, 0, "now message 1 of REELAY_HOOKS\n", "")
+	r.check(t, 0, "now message 1 of REELAY_CALLBACKS\n", "")
 	if strings.Contains(r.stderr, "?") {
 		t.Errorf("asked in spite of --yes: %s", r.stderr)
 	}
-	for stream, want := range map[string]string{events.StreamRequests: "m1 00-1 ", events.StreamHooks: " 00-1 "} {
+	for stream, want := range map[string]string{events.StreamRequests: "m1 00-1 ", events.StreamCallbacks: " 00-1 "} {
 		s, err := b.js.Stream(t.Context(), stream)
 		if err != nil {
 			t.Fatal(err)

@@ -375,8 +375,8 @@ func (a *api) checkQueue(ctx context.Context, paused map[string]bool) []check {
 
 // checkHolds shows what keeps a lane, if it is more than a limit at work, and more than the pause that was shown.
 func checkHolds(l events.LaneQueue, paused bool, zone *time.Location) (checks []check) {
-	for _, h := range l.Holds {
-		shown := paused && (h.Reason == events.HoldPaused || h.Reason == events.HoldAccount)
+	for _, h := range l.Blocked {
+		shown := paused && (h.Reason == events.BlockedPaused || h.Reason == events.BlockedAccount)
 		if !h.Reason.Normal() && !shown {
 			checks = append(checks, check{levelWarn, "lane " + l.Lane, describeLaneHold(h, zone), wayOut(l.Lane, h.Reason)})
 		}

@@ -23,7 +23,7 @@ func (b *bench) makeStreams() {
 	}
 	b.js = opened.JetStream()
 	for _, c := range []events.Consumer{
-		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(), events.WatchConsumer("fal"),
+		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(), events.PollConsumer("fal"),
 	} {
 		config := jetstream.ConsumerConfig{Durable: c.Durable, FilterSubjects: c.Filters, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute}
 		if _, err := b.js.CreateConsumer(b.tb.Context(), c.Stream, config); err != nil {
@@ -137,7 +137,7 @@ func TestDoctor(t *testing.T) {
 			{"warn", "durability", "cannot be asked"},
 			{"ok", "stream REELAY_EVENTS", "1 messages"},
 			{"warn", "consumer REELAY_REQUESTS/intake", "101 waiting, 0 in hand"},
-			{"ok", "consumer REELAY_WATCH/poller-fal", "0 waiting"},
+			{"ok", "consumer REELAY_POLLS/poller-fal", "0 waiting"},
 			{"ok", "service reelay-status", "reelay.api.submit.*.*"},
 			{"ok", "api", "all 10 verbs"},
 			{"ok", "queue", "1 active of 2 kept"},

@@ -58,8 +58,8 @@ func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location
 	row("task", task.Key().String())
 	row("makes", string(task.TaskType))
 	row("status", string(task.Status))
-	hold := task.Hold
-	task.Hold = nil // it has a row of its own
+	hold := task.Blocked
+	task.Blocked = nil // it has a row of its own
 	row("state", describeState(task))
 	if hold != nil && task.Phase == events.PhaseWaiting {
 		row("waits", describeHold(*hold, zone))
@@ -71,8 +71,8 @@ func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location
 	}
 	row("scene", task.SceneID)
 	row("provider", task.Provider)
-	if task.Account != task.Provider {
-		row("account", task.Account)
+	if task.Lane != task.Provider {
+		row("lane", task.Lane)
 	}
 	row("model", task.Model)
 	row("provider id", task.ProviderID)

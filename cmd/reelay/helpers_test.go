@@ -188,7 +188,7 @@ func ptr[T any](v T) *T { return &v }
 // aTask is a task that has just been accepted.
 func aTask() events.Task {
 	return events.Task{
-		Schema: events.TaskSchema, ID: "t1", Project: "demo", TaskType: events.Video, Provider: "fal", Account: "fal",
+		Schema: events.TaskSchema, ID: "t1", Project: "demo", TaskType: events.Video, Provider: "fal", Lane: "fal",
 		Model: "fal-ai/wan", Status: events.StatusQueued, Phase: events.PhaseWaiting, CreatedAt: start,
 		Deadline: start.Add(30 * time.Minute), Version: 1,
 	}

@@ -28,7 +28,7 @@ type hooksCmd struct {
 
 // A delivery is one message of REELAY_DELIVERIES.
 type delivery struct {
-	events.Hook
+	events.Callback
 	id     uint64
 	header nats.Header
 }
@@ -50,8 +50,8 @@ func deliveries() stored[delivery] {
 	return stored[delivery]{
 		stream: events.StreamDeliveries, noun: "callback", kind: "callback", list: "reelay hooks ls",
 		decode: func(raw *jetstream.RawStreamMsg) (delivery, error) {
-			h, err := events.ParseHook(raw.Subject, raw.Header.Get, raw.Data)
-			return delivery{Hook: h, id: raw.Sequence, header: raw.Header}, err
+			h, err := events.ParseCallback(raw.Subject, raw.Header.Get, raw.Data)
+			return delivery{Callback: h, id: raw.Sequence, header: raw.Header}, err
 		},
 		print: printDelivery, table: printDeliveries, layout: delivery.json, plural: "deliveries",
 	}
@@ -205,7 +205,7 @@ func (c *hooksReplayCmd) Run(ctx context.Context, e *env) error {
 	}
 	d.Received = time.Now()
 	msg := &nats.Msg{Subject: d.Subject(), Header: nats.Header{}, Data: d.Body} // without an id, which would make it a duplicate
-	for name, value := range d.Hook.Header() {
+	for name, value := range d.Callback.Header() {
 		msg.Header.Set(name, value)
 	}
 	if err := deliveries().publishAgain(ctx, e, a, c.ID, msg); err != nil {

@@ -18,16 +18,16 @@ const (
 	minimaxHook = `{"task":{"id":"4","status":"succeeded","content":{"url":"https://cdn.example.test/4.mp4"}}}`
 )
 
-// deliver stores callbacks as the stream copies them from REELAY_HOOKS, the first as callback 1.
+// deliver stores callbacks as the stream copies them from REELAY_CALLBACKS, the first as callback 1.
 func (b *bench) deliver(bodies ...string) {
 	b.tb.Helper()
 	b.makeStreams()
 	for i, body := range bodies {
-		h := events.Hook{
+		h := events.Callback{
 			Lane: []string{"fal", "minimax"}[i%2], Task: events.Key{Project: "demo", ID: fmt.Sprintf("t%d", i+1)}, Attempt: i + 1, Received: start,
 			Body: []byte(body),
 		}
-		msg := &nats.Msg{Subject: strings.Replace(h.Subject(), "reelay.hook.", "reelay.delivery.", 1), Header: nats.Header{}, Data: h.Body}
+		msg := &nats.Msg{Subject: strings.Replace(h.Subject(), "reelay.callback.", "reelay.delivery.", 1), Header: nats.Header{}, Data: h.Body}
 		for name, value := range h.Header() {
 			msg.Header.Set(name, value)
 		}
@@ -153,7 +153,7 @@ func TestHooksReplay(t *testing.T) {
 	}
 	hooks := func() (uint64, *jetstream.RawStreamMsg) {
 		t.Helper()
-		s, err := b.js.Stream(t.Context(), events.StreamHooks)
+		s, err := b.js.Stream(t.Context(), events.StreamCallbacks)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,10 +165,10 @@ func TestHooksReplay(t *testing.T) {
 	if n, _ := hooks(); n != 0 {
 		t.Fatalf("%d messages were published", n)
 	}
-	answer("y\n", "1").check(t, 0, "published again on reelay.hook.fal.demo.t1, now message 1 of REELAY_HOOKS\n", "reelay timeline demo.t1")
-	answer("", "1", "--yes").check(t, 0, "now message 2 of REELAY_HOOKS\n", "")
+	answer("y\n", "1").check(t, 0, "published again on reelay.callback.fal.demo.t1, now message 1 of REELAY_CALLBACKS\n", "reelay timeline demo.t1")
+	answer("", "1", "--yes").check(t, 0, "now message 2 of REELAY_CALLBACKS\n", "")
 	_, raw := hooks()
-	h, err := events.ParseHook(raw.Subject, raw.Header.Get, raw.Data)
+	h, err := events.ParseCallback(raw.Subject, raw.Header.Get, raw.Data)
 	if err != nil || string(h.Body) != falHook || h.Attempt != 1 || raw.Header.Get("Nats-Msg-Id") != "" || time.Since(h.Received) > time.Minute {
 		t.Errorf("%+v, %v, headers %v", h, err, raw.Header)
 	}

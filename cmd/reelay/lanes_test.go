@@ -80,12 +80,12 @@ func TestLanes(t *testing.T) {
 func TestHolds(t *testing.T) {
 	b := newBench(t)
 	b.makeStreams()
-	var all []events.Hold
-	for _, r := range events.HoldReasons() {
-		all = append(all, events.Hold{Reason: r, Message: "because of " + string(r)})
+	var all []events.Blocked
+	for _, r := range events.BlockedReasons() {
+		all = append(all, events.Blocked{Reason: r, Message: "because of " + string(r)})
 	}
 	b.answer(events.VerbQueue, func(string, []byte) any {
-		return events.QueueReply{Lanes: []events.LaneQueue{{Lane: "fal", Provider: "fal", Holds: all}}}
+		return events.QueueReply{Lanes: []events.LaneQueue{{Lane: "fal", Provider: "fal", Blocked: all}}}
 	})
 	r := b.reelay("lanes", "ls")
 	r.check(t, 0, "fal   on", "")
@@ -95,10 +95,10 @@ func TestHolds(t *testing.T) {
 	if r := b.reelay("lanes", "resume", "fal"); r.code != 0 || lines(r.stdout, "held") != 0 {
 		t.Errorf("shows what was before the change:\n%s%s", r.stdout, r.stderr)
 	}
-	diagnose := func(others ...events.HoldReason) string {
+	diagnose := func(others ...events.BlockedReason) string {
 		t.Helper()
 		report := b.reelay("doctor").stdout
-		for _, r := range events.HoldReasons() {
+		for _, r := range events.BlockedReasons() {
 			want := 1
 			if slices.Contains(others, r) {
 				want = 0
@@ -109,7 +109,7 @@ func TestHolds(t *testing.T) {
 		}
 		return report
 	}
-	report := diagnose(events.HoldRequests, events.HoldInFlight)
+	report := diagnose(events.BlockedRequests, events.BlockedInFlight)
 	for todo, want := range map[string]int{
 		"-> reelay lanes resume fal\n": 2, "then: reelay lanes resume fal\n": 1, "-> start a submitter, or `reelay up`\n": 1, "-> see the caps: reelay spend; raise one: reelay spend cap\n": 1,
 	} {
@@ -120,7 +120,7 @@ func TestHolds(t *testing.T) {
 	// A pause whose switch the doctor shows, with the lane to resume, is not shown again.
 	for _, lane := range []string{"fal", "--all"} {
 		b.reelay("lanes", "pause", lane, "--reason", "x").check(t, 0, "paused", "")
-		diagnose(events.HoldRequests, events.HoldInFlight, events.HoldPaused, events.HoldAccount)
+		diagnose(events.BlockedRequests, events.BlockedInFlight, events.BlockedPaused, events.BlockedAccount)
 		b.reelay("lanes", "resume", lane).check(t, 0, "on", "")
 	}
 }
@@ -224,7 +224,7 @@ func TestDescribeLimits(t *testing.T) {
 			"models *: 20 requests in 1m0s (default)", "models M: no limit", "models MiniMax-H3: 9 requests in 1m0s",
 		}},
 		{"no defaults", set, "fal", []string{"models M: no limit", "models MiniMax-H3: 9 requests in 1m0s"}},
-		{"looks", events.LaneLimits{Looks: events.LookLimits{Spacing: events.Duration(30 * time.Second), PerSecond: 5}}, "", []string{
+		{"looks", events.LaneLimits{Polls: events.PollLimits{Spacing: events.Duration(30 * time.Second), PerSecond: 5}}, "", []string{
 			"looks: 30s apart for each task, 5 a second",
 		}},
 		{"a provider that is not known", events.LaneLimits{}, "", nil},

@@ -112,8 +112,8 @@ func (c *lanesSetCmd) apply(l *events.LaneLimits) {
 			*to = events.Duration(*from)
 		}
 	}
-	set(&l.Looks.PerSecond, c.Looks)
-	lasting(&l.Looks.Spacing, c.LookSpacing)
+	set(&l.Polls.PerSecond, c.Looks)
+	lasting(&l.Polls.Spacing, c.LookSpacing)
 	switch {
 	case c.Looks != nil || c.LookSpacing != nil:
 	case c.Reset:
@@ -199,11 +199,11 @@ func describeLimits(set events.LaneLimits, defaults map[string]events.ModelLimit
 		lines = append(lines, "project "+clean(name)+": "+strings.Join(parts, ", "))
 	}
 	var looks []string
-	if set.Looks.Spacing > 0 {
-		looks = append(looks, fmt.Sprintf("%v apart for each task", time.Duration(set.Looks.Spacing)))
+	if set.Polls.Spacing > 0 {
+		looks = append(looks, fmt.Sprintf("%v apart for each task", time.Duration(set.Polls.Spacing)))
 	}
-	if set.Looks.PerSecond > 0 {
-		looks = append(looks, fmt.Sprintf("%d a second", set.Looks.PerSecond))
+	if set.Polls.PerSecond > 0 {
+		looks = append(looks, fmt.Sprintf("%d a second", set.Polls.PerSecond))
 	}
 	if len(looks) > 0 {
 		lines = append(lines, "looks: "+strings.Join(looks, ", "))

@@ -44,13 +44,13 @@ func TestDescribe(t *testing.T) {
 			t.Phase, t.ETA = events.PhaseCancelling, ptr(now.Add(time.Minute))
 		})},
 		{"held", "waiting for its turn  #3 here  (paused by heron)", "1m05s", with(base, func(t *events.Task) {
-			t.Hold, t.QueuePosition = &events.Hold{Reason: events.HoldPaused, Message: "paused by\x1bheron"}, &events.QueuePosition{Ours: ptr(2)}
+			t.Blocked, t.QueuePosition = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by\x1bheron"}, &events.QueuePosition{Ours: ptr(2)}
 		})},
 		{"held by a limit at work", "waiting for its turn", "1m05s", with(base, func(t *events.Task) {
-			t.Hold = &events.Hold{Reason: events.HoldInFlight, Message: "2 of 2 are at the provider"}
+			t.Blocked = &events.Blocked{Reason: events.BlockedInFlight, Message: "2 of 2 are at the provider"}
 		})},
 		{"held until it was sent", "running at fal", "1m05s", with(base, func(t *events.Task) {
-			t.Hold, t.Phase = &events.Hold{Reason: events.HoldPaused, Message: "paused"}, events.PhaseRunning
+			t.Blocked, t.Phase = &events.Blocked{Reason: events.BlockedPaused, Message: "paused"}, events.PhaseRunning
 		})},
 		{"submitting", "being submitted to fal", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseSubmitting })},
 		{"running", "running at fal  42%", "1m05s  due now", with(base, func(t *events.Task) {

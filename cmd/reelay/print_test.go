@@ -25,10 +25,10 @@ func TestPrintTasks(t *testing.T) {
 		t.ETA, t.ETAEarliest, t.ETALatest = ptr(start.Add(3*time.Minute)), ptr(start.Add(2*time.Minute)), ptr(start.Add(5*time.Minute))
 	})
 	paused := with(aTask(), func(t *events.Task) {
-		t.Hold, t.QueuePosition = &events.Hold{Reason: events.HoldPaused, Message: "paused by heron"}, &events.QueuePosition{Ours: ptr(2)}
+		t.Blocked, t.QueuePosition = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by heron"}, &events.QueuePosition{Ours: ptr(2)}
 	})
 	limited := with(aTask(), func(t *events.Task) {
-		t.Hold, t.EstimatedWaitS = &events.Hold{Reason: events.HoldRequests, Message: "20 requests in a minute"}, ptr(40.0)
+		t.Blocked, t.EstimatedWaitS = &events.Blocked{Reason: events.BlockedRequests, Message: "20 requests in a minute"}, ptr(40.0)
 	})
 	if err := printTasks(&b, []events.Task{aTask(), paused, limited, running, completed(aTask())}, start.Add(90*time.Second)); err != nil {
 		t.Fatal(err)
@@ -125,14 +125,14 @@ func TestPrintQueue(t *testing.T) {
 		Total: 9, ActiveCount: 4, ByStatus: map[events.Status]int{events.StatusQueued: 3, events.StatusInProgress: 1, events.StatusCompleted: 5},
 		Lanes: []events.LaneQueue{{
 			Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 2, events.PhaseParked: 1}, Active: 4, AtProvider: 1,
-			CompletedLastHour: 5, OldestWaitingS: 61, SentPerMinute: 4, Hooks: &events.HookHealth{MissRate: 0.024, LagS: 0.31, Seen: 50},
+			CompletedLastHour: 5, OldestWaitingS: 61, SentPerMinute: 4, Callbacks: &events.CallbackHealth{MissRate: 0.024, LagS: 0.31, Seen: 50},
 			Typical: map[events.TaskType]events.Typical{
 				events.Video: {Samples: 120, WaitS: 20, RunS: 160, WholeS: 182, LateS: 250}, events.Image: {Samples: 2, WholeS: 9, LateS: 14},
 			},
-			Holds: []events.Hold{
-				{Reason: events.HoldBreaker, Message: "3 outcomes in a row are\x1bunknown", Until: ptr(start.Add(time.Minute))},
-				{Reason: events.HoldInFlight, Model: "fal-ai/wan", Message: "2 of 2 are at the provider"},
-				{Reason: events.HoldBudget, Model: "fal-ai/kling", Project: "demo", Message: "the cap of today is used up", Until: ptr(start.Add(12 * time.Hour))},
+			Blocked: []events.Blocked{
+				{Reason: events.BlockedBreaker, Message: "3 outcomes in a row are\x1bunknown", Until: ptr(start.Add(time.Minute))},
+				{Reason: events.BlockedInFlight, Model: "fal-ai/wan", Message: "2 of 2 are at the provider"},
+				{Reason: events.BlockedCap, Model: "fal-ai/kling", Project: "demo", Message: "the cap of today is used up", Until: ptr(start.Add(12 * time.Hour))},
 			},
 		}},
 	}
@@ -145,7 +145,7 @@ LANE       PROVIDER  WAITING  IN DOUBT  PARKED  AT PROVIDER  ACTIVE  DONE/H  FAI
 fal-team2  fal       2        0         1       1            4       5       0         1m01s
 fal-team2 held (breaker): 3 outcomes in a row are unknown, until 2026-01-31 12:01:00
 fal-team2 models fal-ai/wan held (in_flight): 2 of 2 are at the provider, no end known
-fal-team2 models fal-ai/kling project demo held (budget): the cap of today is used up, until 2026-02-01 00:00:00
+fal-team2 models fal-ai/kling project demo held (cap): the cap of today is used up, until 2026-02-01 00:00:00
 fal-team2 sent 4 in the last minute
 fal-team2 image takes 9s, nine of ten under 14s (learned from 2)
 fal-team2 video takes 3m02s, nine of ten under 4m10s; it waits 20s and runs 2m40s (learned from 120)
@@ -184,7 +184,7 @@ deadline    2026-01-31 12:30:00
 func TestPrintHeld(t *testing.T) {
 	held := with(aTask(), func(t *events.Task) {
 		t.QueuePosition = &events.QueuePosition{Ours: ptr(2)}
-		t.Hold = &events.Hold{Reason: events.HoldPaused, Message: "paused by heron: the\x1bbill"}
+		t.Blocked = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by heron: the\x1bbill"}
 	})
 	var b bytes.Buffer
 	if err := printTask(&b, held, start.Add(time.Minute), time.UTC); err != nil {
@@ -205,12 +205,12 @@ deadline  2026-01-31 12:30:00
 		name, want string
 		change     func(*events.Task)
 	}{
-		{"until", "waits     paused, until 2026-01-31 13:05:00\n", func(t *events.Task) { t.Hold.Message, t.Hold.Until = "paused", ptr(start.Add(5*time.Minute)) }},
-		{"a limit", "waits     20 in a minute, no end known\n", func(t *events.Task) { t.Hold.Reason, t.Hold.Message = events.HoldRequests, "20 in a minute" }},
-		{"no hold", "", func(t *events.Task) { t.Hold = nil }},
+		{"until", "waits     paused, until 2026-01-31 13:05:00\n", func(t *events.Task) { t.Blocked.Message, t.Blocked.Until = "paused", ptr(start.Add(5*time.Minute)) }},
+		{"a limit", "waits     20 in a minute, no end known\n", func(t *events.Task) { t.Blocked.Reason, t.Blocked.Message = events.BlockedRequests, "20 in a minute" }},
+		{"no hold", "", func(t *events.Task) { t.Blocked = nil }},
 		{"sent since", "", func(t *events.Task) { t.Phase = events.PhaseSubmitting }},
 	} {
-		task := with(held, func(t *events.Task) { t.Hold = ptr(*held.Hold); row.change(t) })
+		task := with(held, func(t *events.Task) { t.Blocked = ptr(*held.Blocked); row.change(t) })
 		var b bytes.Buffer
 		if err := printTask(&b, task, start, time.FixedZone("", 3600)); err != nil {
 			t.Fatal(err)

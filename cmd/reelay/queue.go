@@ -89,7 +89,7 @@ func describeLane(l events.LaneQueue) (lines []string) {
 		}
 		lines = append(lines, line+fmt.Sprintf(" (learned from %d)", y.Samples))
 	}
-	if h := l.Hooks; h != nil {
+	if h := l.Callbacks; h != nil {
 		lines = append(lines, fmt.Sprintf("callbacks: %.0f%% missed, %.1fs behind (%d ends seen)", 100*h.MissRate, h.LagS, h.Seen))
 	}
 	return lines

@@ -117,7 +117,7 @@ func printSpend(w io.Writer, r events.SpendReply, by []events.SpendGroup) error 
 }
 
 func spendCells(s events.Spend) []string {
-	return []string{strconv.Itoa(s.Tasks), strconv.Itoa(s.Attempts), usd(s.SpentUSD), usd(s.HeldUSD)}
+	return []string{strconv.Itoa(s.Tasks), strconv.Itoa(s.Attempts), usd(s.SpentUSD), usd(s.ReservedUSD)}
 }
 
 // usd writes an amount to the cent, and one of less than that as it is.

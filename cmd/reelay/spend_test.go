@@ -14,7 +14,7 @@ import (
 func TestSpend(t *testing.T) {
 	b := newBench(t)
 	b.answer(events.VerbSpend, func(subject string, _ []byte) any {
-		sum := events.Spend{Tasks: 3, Attempts: 4, Unpriced: 1, SpentUSD: 3.5, HeldUSD: 0.0035}
+		sum := events.Spend{Tasks: 3, Attempts: 4, Unpriced: 1, SpentUSD: 3.5, ReservedUSD: 0.0035}
 		return events.SpendReply{
 			Since: "2026-01-01", Until: "2026-01-31", RowsLeftOut: 2, Total: sum,
 			Rows: []events.SpendRow{{Project: "film", Model: "a-model", Spend: sum}},

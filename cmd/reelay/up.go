@@ -90,7 +90,7 @@ func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o allin
 type welcomeData struct {
 	URL, Store, Ops, Hooks string
 	Sandbox                bool
-	Accounts               []account.Account
+	Accounts               []account.Lane
 }
 
 var welcome = template.Must(template.New("welcome").Parse(`

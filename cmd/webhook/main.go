@@ -63,7 +63,7 @@ func main() {
 			return err
 		}
 		p.Defer("connection", func() error { return bus.Drain(nc) })
-		if o.Publisher, err = bus.NewHookPublisher(nc); err != nil {
+		if o.Publisher, err = bus.NewCallbackPublisher(nc); err != nil {
 			return err
 		}
 		if o.Listener, err = net.Listen("tcp", s.HookListen); err != nil {

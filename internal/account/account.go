@@ -49,15 +49,15 @@ type Driver interface {
 	Ref(model, id string) (json.RawMessage, error)
 	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
 	Classify(model string, r provider.Reply) provider.Answer
-	Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
-	ReadHook(model string, body []byte) (provider.Callback, error)
+	Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
+	ReadCallback(model string, body []byte) (provider.Callback, error)
 	Features(model string) provider.Features
 	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error)
 	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
 }
 
-// An Account is one lane.
-type Account struct {
+// An Lane is one lane.
+type Lane struct {
 	Lane     string
 	Provider string
 	Driver   Driver
@@ -89,7 +89,7 @@ type Options struct {
 // Open builds an account for each provider that has a key; in the sandbox one for each provider, at its emulator. A base
 // URL that is set replaces the provider's own; in the sandbox it must be a loopback address. It fails with ErrNone or with a
 // config.SettingError.
-func Open(r config.Resolved, o Options) ([]Account, error) {
+func Open(r config.Resolved, o Options) ([]Lane, error) {
 	interval, transport := o.Interval, o.Transport
 	falURL, falPlatformURL, minimaxURL := r.FalURL, r.FalPlatformURL, r.MinimaxURL
 	if r.Sandbox {
@@ -111,13 +111,13 @@ func Open(r config.Resolved, o Options) ([]Account, error) {
 			return nil, err
 		}
 	}
-	var all []Account
+	var all []Lane
 	if !r.FalKey.Empty() {
 		d, err := fal.New(fal.Options{BaseURL: falURL, PlatformURL: falPlatformURL, Key: r.FalKey, Transport: transport})
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Account{
+		all = append(all, Lane{
 			Lane: Fal, Provider: Fal, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: falHorizon, Limits: falLimits(),
 		})
 	}
@@ -126,7 +126,7 @@ func Open(r config.Resolved, o Options) ([]Account, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Account{
+		all = append(all, Lane{
 			Lane: Minimax, Provider: Minimax, Handshake: true, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: miniMaxHorizon,
 			Limits: minimaxLimits(), CrowdedCodes: minimaxCrowded(),
 		})

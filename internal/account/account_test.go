@@ -110,7 +110,7 @@ func TestSandboxSendsNoKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.Driver.Look(t.Context(), ref); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := a.Driver.Poll(t.Context(), ref); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: %v, want the tap's error", a.Lane, err)
 		}
 	}

@@ -15,13 +15,13 @@ type EdgeLane struct {
 	Lane     string
 	Provider string
 	// Verifier checks signatures; nil for a provider that signs nothing.
-	Verifier HookVerifier
+	Verifier CallbackVerifier
 	// Handshake answers a provider that asks whether a URL is wanted; nil for one that does not ask.
 	Handshake func(body []byte) (answer []byte, err error)
 }
 
-// A HookVerifier tells a provider's own callbacks from others. Its errors are those of package provider.
-type HookVerifier interface {
+// A CallbackVerifier tells a provider's own callbacks from others. Its errors are those of package provider.
+type CallbackVerifier interface {
 	Verify(ctx context.Context, header http.Header, body []byte, arrived time.Time) error
 }
 

@@ -92,7 +92,7 @@ type Stack struct {
 	proc     *proc.Process
 	broker   *natsd.Server
 	ledgers  map[string]*emulator.Ledger
-	accounts []account.Account
+	accounts []account.Lane
 	running  map[string]running
 }
 
@@ -324,7 +324,7 @@ func (s *Stack) URL() string { return s.broker.URL() }
 func (s *Stack) Connect(name string) (*nats.Conn, error) { return s.broker.Connect(name) }
 
 // Accounts returns the provider accounts.
-func (s *Stack) Accounts() []account.Account { return s.accounts }
+func (s *Stack) Accounts() []account.Lane { return s.accounts }
 
 // Ledger returns the ledger of an emulator, nil outside the sandbox.
 func (s *Stack) Ledger(provider string) *emulator.Ledger { return s.ledgers[provider] }

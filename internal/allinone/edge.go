@@ -58,7 +58,7 @@ func (s *Stack) startEdge(p *proc.Process, nc *nats.Conn, name string) error {
 		Keys: callbackurl.New(s.o.Providers.CallbackKeys), Lanes: WebhookLanes(lanes), Limits: webhook.Limits{Conns: e.HookConns},
 		Log: s.o.Log, Registerer: p.Registerer(name),
 	}
-	if o.Publisher, err = bus.NewHookPublisher(nc); err != nil {
+	if o.Publisher, err = bus.NewCallbackPublisher(nc); err != nil {
 		return err
 	}
 	if o.Proxies, err = e.Proxies(); err != nil {

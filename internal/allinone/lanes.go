@@ -9,7 +9,7 @@ import (
 )
 
 // SubmitterLanes returns the accounts as the submitter takes them.
-func SubmitterLanes(all []account.Account) []submitter.Lane {
+func SubmitterLanes(all []account.Lane) []submitter.Lane {
 	lanes := make([]submitter.Lane, len(all))
 	for i, a := range all {
 		lanes[i] = submitter.Lane{
@@ -20,7 +20,7 @@ func SubmitterLanes(all []account.Account) []submitter.Lane {
 }
 
 // PollerLanes returns the accounts as the poller takes them.
-func PollerLanes(all []account.Account) []poller.Lane {
+func PollerLanes(all []account.Lane) []poller.Lane {
 	lanes := make([]poller.Lane, len(all))
 	for i, a := range all {
 		lanes[i] = poller.Lane{Name: a.Lane, Driver: a.Driver, Interval: a.Interval, Horizon: a.Horizon}
@@ -29,7 +29,7 @@ func PollerLanes(all []account.Account) []poller.Lane {
 }
 
 // StatusLanes returns the accounts as the status service takes them.
-func StatusLanes(all []account.Account) []status.LaneInfo {
+func StatusLanes(all []account.Lane) []status.LaneInfo {
 	lanes := make([]status.LaneInfo, len(all))
 	for i, a := range all {
 		lanes[i] = status.LaneInfo{Name: a.Lane, Provider: a.Provider}

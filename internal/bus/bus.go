@@ -221,7 +221,7 @@ func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig
 	if s.CopiedTo != "" {
 		c.RePublish = &jetstream.RePublish{Source: s.Subjects[0], Destination: s.CopiedTo}
 	}
-	if s.Cells {
+	if s.KeyValue {
 		c.AllowDirect, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules = true, true, true, true
 		c.SubjectDeleteMarkerTTL = events.MarkerAge
 	}

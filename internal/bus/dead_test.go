@@ -210,7 +210,7 @@ func (b *fixture) next(c jetstream.Consumer) jetstream.Msg {
 // TestCollectDead: what the server or another client has given up is kept, whether or not anybody listened at that time, and no
 // work queue is left with a message that nobody takes.
 func TestCollectDead(t *testing.T) {
-	watch, request := events.WatchSubject("fal", key), events.RequestSubject("demo", events.Video)
+	watch, request := events.PollSubject("fal", key), events.RequestSubject("demo", events.Video)
 	rows := []struct {
 		name, stream, subject string
 		maxDeliver            int
@@ -230,7 +230,7 @@ func TestCollectDead(t *testing.T) {
 				}
 			}
 		}, 1, "not acknowledged in 2 deliveries, the limit of its consumer", "body", 0},
-		{"too many deliveries of a watch", events.StreamWatch, watch, 1, func(b *fixture, c jetstream.Consumer) {
+		{"too many deliveries of a watch", events.StreamPolls, watch, 1, func(b *fixture, c jetstream.Consumer) {
 			b.next(c)
 			time.Sleep(2 * time.Second)
 			_, _ = c.FetchNoWait(1)
@@ -251,7 +251,7 @@ func TestCollectDead(t *testing.T) {
 			b.OK(err)
 			b.OK(stream.DeleteMsg(b.Context(), 1))
 		}, 0, "", "", 0},
-		{"ended without a reason", events.StreamWatch, watch, -1, func(b *fixture, c jetstream.Consumer) {
+		{"ended without a reason", events.StreamPolls, watch, -1, func(b *fixture, c jetstream.Consumer) {
 			b.OK(b.next(c).Term())
 		}, 1, "ended by a client, which gave no reason", "", 0},
 	}

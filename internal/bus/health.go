@@ -22,8 +22,8 @@ const (
 	healthWait = 2 * time.Second
 )
 
-// PutHookHealth stores the figures of one poller, named by a NATS token, in place of its former ones.
-func (b *Bus) PutHookHealth(ctx context.Context, lane, replica string, h events.HookHealth) error {
+// PutCallbackHealth stores the figures of one poller, named by a NATS token, in place of its former ones.
+func (b *Bus) PutCallbackHealth(ctx context.Context, lane, replica string, h events.CallbackHealth) error {
 	value, err := events.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("health of %s: %w", lane, err)
@@ -40,8 +40,8 @@ func (b *Bus) PutHookHealth(ctx context.Context, lane, replica string, h events.
 	return nil
 }
 
-// HookHealth returns the figures of all pollers by lane. What cannot be read is left out.
-func (b *Bus) HookHealth(ctx context.Context) (map[string][]events.HookHealth, error) {
+// CallbackHealth returns the figures of all pollers by lane. What cannot be read is left out.
+func (b *Bus) CallbackHealth(ctx context.Context) (map[string][]events.CallbackHealth, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthWait)
 	defer cancel()
 	w, err := b.health.WatchAll(ctx, jetstream.IgnoreDeletes())
@@ -49,7 +49,7 @@ func (b *Bus) HookHealth(ctx context.Context) (map[string][]events.HookHealth, e
 		return nil, fmt.Errorf("watch of %s: %w", HealthBucket, err)
 	}
 	defer func() { _ = w.Stop() }() // it ends with ctx anyway
-	all := map[string][]events.HookHealth{}
+	all := map[string][]events.CallbackHealth{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -62,7 +62,7 @@ func (b *Bus) HookHealth(ctx context.Context) (map[string][]events.HookHealth, e
 				return all, nil
 			}
 			lane, _, _ := strings.Cut(entry.Key(), ".")
-			var h events.HookHealth
+			var h events.CallbackHealth
 			if json.Unmarshal(entry.Value(), &h) == nil {
 				all[lane] = append(all[lane], h)
 			}

@@ -11,26 +11,26 @@ import (
 	"reelay/events"
 )
 
-// A HookPublisher hands provider callbacks to the pipeline. All it needs is the right to publish below reelay.hook and to hear
+// A CallbackPublisher hands provider callbacks to the pipeline. All it needs is the right to publish below reelay.callback and to hear
 // the answers; the stream is made by the other services, and may be missing, as NATS may, until they have.
-type HookPublisher struct {
+type CallbackPublisher struct {
 	nc *nats.Conn
 	js jetstream.JetStream
 }
 
-// NewHookPublisher makes no call.
-func NewHookPublisher(nc *nats.Conn) (*HookPublisher, error) {
+// NewCallbackPublisher makes no call.
+func NewCallbackPublisher(nc *nats.Conn) (*CallbackPublisher, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	return &HookPublisher{nc: nc, js: js}, nil
+	return &CallbackPublisher{nc: nc, js: js}, nil
 }
 
 // Publish returns when the stream has the callback, or with an error at the end of ctx, which must have a deadline. The same
 // body for the same attempt is stored once within events.EventDuplicates and reported as a duplicate after that. After an error
 // the callback may have been stored or not.
-func (p *HookPublisher) Publish(ctx context.Context, h events.Hook) (duplicate bool, err error) {
+func (p *CallbackPublisher) Publish(ctx context.Context, h events.Callback) (duplicate bool, err error) {
 	// Not while the connection is down: nats.go would keep the message back and send it long after the sender was told to come again.
 	if !p.nc.IsConnected() {
 		return false, nats.ErrDisconnected
@@ -49,6 +49,6 @@ func (p *HookPublisher) Publish(ctx context.Context, h events.Hook) (duplicate b
 }
 
 // hookID is the same for a callback that is delivered again, and for no other.
-func hookID(h events.Hook) string {
+func hookID(h events.Callback) string {
 	return fmt.Sprintf("%s.%s.%d.%x", h.Lane, h.Task, h.Attempt, sha256.Sum256(h.Body))
 }

@@ -17,8 +17,8 @@ import (
 	"reelay/internal/bus"
 )
 
-func aHook(change ...func(*events.Hook)) events.Hook {
-	h := events.Hook{Lane: "fal", Task: key, Attempt: 1, Received: time.Now().UTC().Truncate(0), Body: []byte(`{"status":"OK"}`)}
+func aHook(change ...func(*events.Callback)) events.Callback {
+	h := events.Callback{Lane: "fal", Task: key, Attempt: 1, Received: time.Now().UTC().Truncate(0), Body: []byte(`{"status":"OK"}`)}
 	for _, f := range change {
 		f(&h)
 	}
@@ -29,29 +29,29 @@ func aHook(change ...func(*events.Hook)) events.Hook {
 func TestPublishHook(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
-		p, err := bus.NewHookPublisher(b.Connect())
+		p, err := bus.NewCallbackPublisher(b.Connect())
 		b.OK(err)
 		first := aHook()
 		for _, row := range []struct {
 			name      string
-			hook      events.Hook
+			hook      events.Callback
 			duplicate bool
 		}{
 			{"first", first, false},
 			{"again", aHook(), true},
-			{"again, later", aHook(func(h *events.Hook) { h.Received = h.Received.Add(time.Minute) }), true},
-			{"other body", aHook(func(h *events.Hook) { h.Body = []byte("{}") }), false},
-			{"other attempt", aHook(func(h *events.Hook) { h.Attempt = 2 }), false},
-			{"other task", aHook(func(h *events.Hook) { h.Task.ID = "t2" }), false},
-			{"other lane", aHook(func(h *events.Hook) { h.Lane = "fal-2" }), false},
-			{"as large as can be", aHook(func(h *events.Hook) { h.Body = bytes.Repeat([]byte("x"), events.MaxHookBytes) }), false},
+			{"again, later", aHook(func(h *events.Callback) { h.Received = h.Received.Add(time.Minute) }), true},
+			{"other body", aHook(func(h *events.Callback) { h.Body = []byte("{}") }), false},
+			{"other attempt", aHook(func(h *events.Callback) { h.Attempt = 2 }), false},
+			{"other task", aHook(func(h *events.Callback) { h.Task.ID = "t2" }), false},
+			{"other lane", aHook(func(h *events.Callback) { h.Lane = "fal-2" }), false},
+			{"as large as can be", aHook(func(h *events.Callback) { h.Body = bytes.Repeat([]byte("x"), events.MaxCallbackBytes) }), false},
 		} {
 			if got, err := p.Publish(b.Context(), row.hook); err != nil || got != row.duplicate {
 				b.Errorf("%s: duplicate %v, %v", row.name, got, err)
 			}
 		}
 		synctest.Wait() // copies are made after the answer
-		for _, stream := range []string{events.StreamHooks, events.StreamDeliveries} {
+		for _, stream := range []string{events.StreamCallbacks, events.StreamDeliveries} {
 			if n := b.stored(on, stream); n != 6 {
 				b.Errorf("%s has %d messages", stream, n)
 			}
@@ -59,7 +59,7 @@ func TestPublishHook(t *testing.T) {
 			b.OK(err)
 			msg, err := s.GetMsg(b.Context(), 1)
 			b.OK(err)
-			if got, err := events.ParseHook(msg.Subject, msg.Header.Get, msg.Data); err != nil || !reflect.DeepEqual(got, first) {
+			if got, err := events.ParseCallback(msg.Subject, msg.Header.Get, msg.Data); err != nil || !reflect.DeepEqual(got, first) {
 				b.Errorf("%s: %+v, %v, want %+v", stream, got, err, first)
 			}
 		}
@@ -74,7 +74,7 @@ func TestPublishHook(t *testing.T) {
 func TestPublishHookFails(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		nc := b.Connect()
-		p, err := bus.NewHookPublisher(nc)
+		p, err := bus.NewCallbackPublisher(nc)
 		b.OK(err)
 		publish := func() error {
 			ctx, cancel := context.WithTimeout(b.Context(), 3*time.Second)

@@ -111,7 +111,7 @@ func TestInsist(t *testing.T) {
 		{"unanswered read", get, "", 2, read, nil, 5 * time.Second},
 		{"read without a leader", get, noLeader, 30, read, nil, 5 * time.Second},
 		{"read that nobody ever answers", get, "", 100, read, context.DeadlineExceeded, 16 * time.Second},
-		{"unanswered question for a stream", "$JS.API.STREAM.INFO.REELAY_WATCH", "", 1, nil, nil, 3 * time.Second},
+		{"unanswered question for a stream", "$JS.API.STREAM.INFO.REELAY_POLLS", "", 1, nil, nil, 3 * time.Second},
 		{"unanswered creation of a stream", "$JS.API.STREAM.CREATE.REELAY_CLAIMS", "", 1, nil, nil, 3 * time.Second},
 		{"unanswered creation of a bucket", "$JS.API.STREAM.CREATE.KV_" + bus.LeaseBucket, "", 1, nil, nil, 3 * time.Second},
 		{"no leader to create a stream", "$JS.API.STREAM.CREATE.REELAY_CLAIMS", noLeader, 20, nil, nil, 3 * time.Second},

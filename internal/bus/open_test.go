@@ -62,7 +62,7 @@ func TestOpenMakesTheTable(t *testing.T) {
 			if (c.Discard == jetstream.DiscardNew) != s.DiscardNew || c.DiscardNewPerSubject != (s.DiscardNew && s.MaxMsgsPerSubject > 0) {
 				b.Errorf("%s: discard %v, per subject %v", s.Name, c.Discard, c.DiscardNewPerSubject)
 			}
-			if c.AllowRollup != s.Cells || c.AllowMsgTTL != s.Cells || c.AllowMsgSchedules != s.Cells {
+			if c.AllowRollup != s.KeyValue || c.AllowMsgTTL != s.KeyValue || c.AllowMsgSchedules != s.KeyValue {
 				b.Errorf("%s: rollup %v, TTL %v, schedules %v", s.Name, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules)
 			}
 			if (c.RePublish != nil) != (s.StoredAs+s.CopiedTo != "") {
@@ -138,7 +138,7 @@ func TestOpenLeavesTheOperatorAlone(t *testing.T) {
 			c.MaxMsgSize = 3 << 20
 			c.Compression = jetstream.S2Compression
 			c.Metadata = map[string]string{"owner": "us"}
-			if !s.Cells { // a size limit there would evict records
+			if !s.KeyValue { // a size limit there would evict records
 				c.MaxBytes, c.MaxMsgs = 1<<30, 1_000_000
 			}
 			stream, err = js.UpdateStream(b.Context(), c)
@@ -199,11 +199,11 @@ func TestOpenNamesTheStream(t *testing.T) {
 		nc := b.Connect()
 		js, err := jetstream.New(nc)
 		b.OK(err)
-		_, err = js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "FOREIGN", Subjects: []string{"reelay.watch.>"}})
+		_, err = js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "FOREIGN", Subjects: []string{"reelay.poll.>"}})
 		b.OK(err)
 		_, err = bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
 		var api *jetstream.APIError
-		if !errors.As(err, &api) || !strings.Contains(err.Error(), "stream "+events.StreamWatch) {
+		if !errors.As(err, &api) || !strings.Contains(err.Error(), "stream "+events.StreamPolls) {
 			b.Errorf("%v, want the server's error and the stream's name", err)
 		}
 	})

@@ -69,7 +69,7 @@ func (b *Bus) Put(ctx context.Context, p Put) (uint64, error) {
 		opts = append(
 			opts,
 			jetstream.WithScheduleEvery(p.Heartbeat),
-			jetstream.WithScheduleTarget(events.DueSubject(p.Task.Key())),
+			jetstream.WithScheduleTarget(events.HeartbeatSubject(p.Task.Key())),
 			// Longer than a beat: each due message replaces the one before, and only the last leaves a delete marker.
 			jetstream.WithScheduleTTL(2*p.Heartbeat+time.Minute),
 		)
@@ -217,12 +217,12 @@ func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
 	return msg, []jetstream.PublishOpt{jetstream.WithMsgID(e.ID())}, nil
 }
 
-// EnsureWatch makes sure that the poll clock of a task exists.
-func (b *Bus) EnsureWatch(ctx context.Context, lane string, k events.Key) error {
+// EnsurePollTicket makes sure that the poll clock of a task exists.
+func (b *Bus) EnsurePollTicket(ctx context.Context, lane string, k events.Key) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	err := b.faults.Do(ctx, "watch", func() error {
-		_, err := b.js.Publish(ctx, events.WatchSubject(lane, k), nil)
+		_, err := b.js.Publish(ctx, events.PollSubject(lane, k), nil)
 		return err
 	})
 	if isTaken(err) {

@@ -59,7 +59,7 @@ func TestLostWrite(t *testing.T) {
 		if _, _, err := on.Get(b.Context(), key); err == nil || errors.Is(err, bus.ErrNotFound) {
 			b.Errorf("%v, want an error that is not ErrNotFound", err)
 		}
-		if err := on.EnsureWatch(b.Context(), "fal", key); err == nil {
+		if err := on.EnsurePollTicket(b.Context(), "fal", key); err == nil {
 			b.Error("a watch on a closed connection is no error")
 		}
 		if err := on.Publish(b.Context(), event(events.EventQueued, 1, true)); err == nil {
@@ -82,7 +82,7 @@ func TestHeartbeat(t *testing.T) {
 			if m.Get("Nats-Marker-Reason") != "" {
 				return bus.Done()
 			}
-			k, err := events.ParseDueSubject(m.Subject)
+			k, err := events.ParseHeartbeatSubject(m.Subject)
 			b.OK(err)
 			t, err := events.DecodeTask(m.Data)
 			b.OK(err)
@@ -339,16 +339,16 @@ func TestEnsureWatch(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		for range 3 {
-			b.OK(on.EnsureWatch(b.Context(), "fal", key))
+			b.OK(on.EnsurePollTicket(b.Context(), "fal", key))
 		}
-		b.OK(on.EnsureWatch(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
-		if n := b.stored(on, events.StreamWatch); n != 2 {
+		b.OK(on.EnsurePollTicket(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
+		if n := b.stored(on, events.StreamPolls); n != 2 {
 			b.Errorf("%d watch messages, want one per task", n)
 		}
 		// One that is held back by a delay still stands; one that was acknowledged can be made again.
 		looks := map[string]int{}
-		stop := b.consume(on, events.WatchConsumer("fal"), 1, func(_ context.Context, m bus.Message) bus.Verdict {
-			lane, k, err := events.ParseWatchSubject(m.Subject)
+		stop := b.consume(on, events.PollConsumer("fal"), 1, func(_ context.Context, m bus.Message) bus.Verdict {
+			lane, k, err := events.ParsePollSubject(m.Subject)
 			b.OK(err)
 			looks[lane+" "+k.ID]++
 			if k == key {
@@ -357,8 +357,8 @@ func TestEnsureWatch(t *testing.T) {
 			return bus.Done()
 		})
 		time.Sleep(10*time.Minute + time.Second)
-		b.OK(on.EnsureWatch(b.Context(), "fal", key))
-		b.OK(on.EnsureWatch(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
+		b.OK(on.EnsurePollTicket(b.Context(), "fal", key))
+		b.OK(on.EnsurePollTicket(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
 		synctest.Wait()
 		b.OK(stop())
 		if looks["fal t1"] != 11 || looks["fal t2"] != 2 {

@@ -12,11 +12,11 @@ import (
 // Estimate tells when t will end, as seen now; place is where it stands in our own line, if it waits there. ok is false where
 // nothing can be said: for a task that has ended, is in doubt or whose cancel is under way, and for one that is kept from being sent
 // by what nobody knows the end of.
-func (f *Forecast) Estimate(t events.Task, now time.Time, place events.Place) (e events.Estimate, ok bool) {
+func (f *Forecast) Estimate(t events.Task, now time.Time, place events.Position) (e events.Estimate, ok bool) {
 	var left quantiles
 	switch t.Phase {
 	case events.PhaseWaiting:
-		if place.Hold != nil && !place.Hold.Reason.Ends() {
+		if place.Blocked != nil && !place.Blocked.Reason.Ends() {
 			return e, false
 		}
 		left = f.fresh()
@@ -94,7 +94,7 @@ const turnSpread = 0.08
 
 // inLine is the wait in our own line: what the limits on requests make of it, or longer until so many tasks have ended at the provider
 // as must, each of which takes so many seconds. Those end about as regularly as their number's root.
-func inLine(p events.Place, takes float64) quantiles {
+func inLine(p events.Position, takes float64) quantiles {
 	var q quantiles
 	n := float64(p.Behind)
 	for i := range q {

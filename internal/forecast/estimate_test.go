@@ -39,7 +39,7 @@ func TestEstimateByStage(t *testing.T) {
 				started := s.now.Add(-seconds(gone - wait))
 				task.Phase, task.StartedAt = events.PhaseRunning, &started
 			}
-			e, ok := f.Estimate(task, s.now, events.Place{})
+			e, ok := f.Estimate(task, s.now, events.Position{})
 			if !ok {
 				t.Fatal("no estimate")
 			}
@@ -64,25 +64,25 @@ func TestEstimate(t *testing.T) {
 	start := epoch.Add(-100 * time.Second)
 	rows := []struct {
 		phase events.Phase
-		place events.Place
+		place events.Position
 		ok    bool
 		want  float64 // seconds to the end, about
 	}{
-		{events.PhaseWaiting, events.Place{}, true, 360},
-		{events.PhaseWaiting, events.Place{Ahead: 99, WaitS: 1000}, true, 1360},
-		{events.PhaseWaiting, events.Place{Ahead: 99, WaitS: 10, Behind: 90, InFlight: 30}, true, 1510}, // three rounds of about 385 s
-		{events.PhaseWaiting, events.Place{Ahead: 99, Behind: 90, InFlight: 30, EachS: 1000}, true, 3360},
-		{events.PhaseWaiting, events.Place{Ahead: 99, WaitS: 3000, Behind: 90, InFlight: 30}, true, 3360},
-		{events.PhaseWaiting, events.Place{WaitS: 30, Hold: &events.Hold{Reason: events.HoldRequests}}, true, 390},
-		{events.PhaseWaiting, events.Place{Hold: &events.Hold{Reason: events.HoldPaused}}, false, 0},
-		{events.PhaseWaiting, events.Place{Hold: &events.Hold{Reason: events.HoldBudget}}, false, 0},
-		{events.PhaseSubmitting, events.Place{}, true, 360},
-		{events.PhaseProviderQueued, events.Place{}, true, 380},
-		{events.PhaseRunning, events.Place{}, true, 195},
-		{events.PhaseInDoubt, events.Place{}, false, 0},
-		{events.PhaseParked, events.Place{}, false, 0},
-		{events.PhaseCancelling, events.Place{}, false, 0},
-		{events.PhaseDone, events.Place{}, false, 0},
+		{events.PhaseWaiting, events.Position{}, true, 360},
+		{events.PhaseWaiting, events.Position{Ahead: 99, WaitS: 1000}, true, 1360},
+		{events.PhaseWaiting, events.Position{Ahead: 99, WaitS: 10, Behind: 90, InFlight: 30}, true, 1510}, // three rounds of about 385 s
+		{events.PhaseWaiting, events.Position{Ahead: 99, Behind: 90, InFlight: 30, EachS: 1000}, true, 3360},
+		{events.PhaseWaiting, events.Position{Ahead: 99, WaitS: 3000, Behind: 90, InFlight: 30}, true, 3360},
+		{events.PhaseWaiting, events.Position{WaitS: 30, Blocked: &events.Blocked{Reason: events.BlockedRequests}}, true, 390},
+		{events.PhaseWaiting, events.Position{Blocked: &events.Blocked{Reason: events.BlockedPaused}}, false, 0},
+		{events.PhaseWaiting, events.Position{Blocked: &events.Blocked{Reason: events.BlockedCap}}, false, 0},
+		{events.PhaseSubmitting, events.Position{}, true, 360},
+		{events.PhaseProviderQueued, events.Position{}, true, 380},
+		{events.PhaseRunning, events.Position{}, true, 195},
+		{events.PhaseInDoubt, events.Position{}, false, 0},
+		{events.PhaseParked, events.Position{}, false, 0},
+		{events.PhaseCancelling, events.Position{}, false, 0},
+		{events.PhaseDone, events.Position{}, false, 0},
 	}
 	for _, row := range rows {
 		task := events.Task{Phase: row.phase, SubmittedAt: &start, Deadline: epoch.Add(time.Hour)}

@@ -30,7 +30,7 @@ func TestETATable(t *testing.T) {
 		var errs, others []float64
 		for _, takes := range draws(w.draw, 800, r) {
 			for gone := 0.0; gone < takes; gone += 60 {
-				e, ok := f.Estimate(s.running(gone), s.now, events.Place{})
+				e, ok := f.Estimate(s.running(gone), s.now, events.Position{})
 				if !ok {
 					t.Fatal("no estimate")
 				}
@@ -72,7 +72,7 @@ func TestFewSamples(t *testing.T) {
 				s.pending = append(s.pending, forecast.Sample{Class: class, At: s.now, Whole: seconds(one())})
 			}
 			s.flush()
-			e, _ := s.atlas.Forecast(class).Estimate(s.running(0), s.now, events.Place{})
+			e, _ := s.atlas.Forecast(class).Estimate(s.running(0), s.now, events.Position{})
 			if takes := seconds(one()); e.Earliest <= takes && takes <= e.Latest {
 				inside++
 			}

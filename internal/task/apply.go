@@ -123,7 +123,7 @@ func (s *step) apply(tr Trigger) {
 		s.doubt(tr)
 	case Observed:
 		s.observed(tr)
-	case LookFailed:
+	case PollFailed:
 		s.lookFailed(tr)
 	case Cancel:
 		s.cancel(tr)

@@ -298,7 +298,7 @@ func (s *step) watchLate() {
 	s.t.LateUntil = &until
 }
 
-func (s *step) lookFailed(tr LookFailed) {
+func (s *step) lookFailed(tr PollFailed) {
 	if s.t.Phase == events.PhaseDone {
 		s.endLateWatch()
 		return

@@ -286,7 +286,7 @@ func TestAnyOrder(t *testing.T) {
 			},
 			"failed look": func(rt *rapid.T) {
 				kind := rapid.SampledFrom([]events.Kind{events.KindRetry, events.KindNotFound, events.KindAuth}).Draw(rt, "kind")
-				w.apply(task.LookFailed{Meta: w.meta(), Err: fault(kind, "look")})
+				w.apply(task.PollFailed{Meta: w.meta(), Err: fault(kind, "look")})
 			},
 			"cancel": func(*rapid.T) { w.apply(task.Cancel{Meta: w.meta(), Reason: "enough"}) },
 			"cancel answered": func(rt *rapid.T) {

@@ -365,7 +365,7 @@ func TestForgottenAfterTheCancel(t *testing.T) {
 				task.CancelAnswered{Meta: at(5 * time.Second), Outcome: outcome})
 			for i := range task.NotFoundLooks + 1 {
 				moment := 10*time.Second + time.Duration(i)*task.NotFoundSpan/time.Duration(task.NotFoundLooks)
-				now = after(t, now, task.LookFailed{Meta: at(moment), Err: fault(events.KindNotFound, "404")})
+				now = after(t, now, task.PollFailed{Meta: at(moment), Err: fault(events.KindNotFound, "404")})
 			}
 			wantPhase(t, now, events.PhaseDone, want)
 		})
@@ -475,7 +475,7 @@ func TestLastLookTellsTheEnd(t *testing.T) {
 		"succeeded":     observed(later, succeeded),
 		"failed":        observed(later, provider.Snapshot{State: provider.Failed, Err: fault(events.KindInternal, "500")}),
 		"cancelled":     observed(later, provider.Snapshot{State: provider.Cancelled}),
-		"not found":     task.LookFailed{Meta: at(later), Err: fault(events.KindNotFound, "404")},
+		"not found":     task.PollFailed{Meta: at(later), Err: fault(events.KindNotFound, "404")},
 		"too late":      running(total + time.Hour + task.LateWatch),
 	} {
 		c := apply(t, ended, tr)

@@ -33,7 +33,7 @@ func ptr[T any](v T) *T { return &v }
 
 func request(change ...func(*events.Task)) events.Task {
 	t := events.Task{
-		Schema: events.TaskSchema, ID: "t1", Project: "demo", TaskType: events.Video, Provider: "fal", Account: "fal", Model: "m",
+		Schema: events.TaskSchema, ID: "t1", Project: "demo", TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "m",
 		RequestDigest: "digest", CreatedAt: t0, Deadline: t0.Add(total), StartDeadline: ptr(t0.Add(start)),
 		OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 1,
 	}
@@ -174,8 +174,8 @@ func triggers() []struct {
 		{"callback: failed", callback(soon, "r1", provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
 		{"callback of another id: succeeded", callback(soon, "r2", provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
 		{"callback of another id: failed", callback(soon, "r2", provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
-		{"look failed, 502", task.LookFailed{Meta: at(soon), Err: fault(events.KindRetry, "502")}},
-		{"look failed, not found", task.LookFailed{Meta: at(soon), Err: fault(events.KindNotFound, "404")}},
+		{"look failed, 502", task.PollFailed{Meta: at(soon), Err: fault(events.KindRetry, "502")}},
+		{"look failed, not found", task.PollFailed{Meta: at(soon), Err: fault(events.KindNotFound, "404")}},
 		{"cancel", task.Cancel{Meta: at(soon), Reason: "changed my mind"}},
 		{"cancel answered: requested", task.CancelAnswered{Meta: at(soon), Outcome: provider.CancelRequested}},
 		{"cancel answered: too late", task.CancelAnswered{Meta: at(soon), Outcome: provider.CancelTooLate}},

@@ -112,8 +112,8 @@ type Observed struct {
 	Estimate *events.Estimate
 }
 
-// LookFailed says that a look at the provider failed. It says nothing about the task, save that repeated "not found" does.
-type LookFailed struct {
+// PollFailed says that a look at the provider failed. It says nothing about the task, save that repeated "not found" does.
+type PollFailed struct {
 	Meta
 	Err *provider.Error
 }

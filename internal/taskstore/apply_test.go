@@ -109,7 +109,7 @@ func TestCutOff(t *testing.T) {
 			"record": events.RecordSubject(key), "event": events.AnnounceSubject(key, row.event),
 		}
 		if row.watch {
-			subjects["watch"] = events.WatchSubject("fal", key)
+			subjects["watch"] = events.PollSubject("fal", key)
 		}
 		for place, subject := range subjects {
 			for fault, act := range map[string]func() (bool, bool){"before": lostBefore, "after": lostAfter} {

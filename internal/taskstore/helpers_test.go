@@ -133,7 +133,7 @@ var key = events.Key{Project: "demo", ID: "t1"}
 func request(id string) events.Task {
 	now := time.Now().UTC()
 	return events.Task{
-		Schema: events.TaskSchema, ID: id, Project: key.Project, TaskType: events.Video, Provider: "fal", Account: "fal", Model: "m",
+		Schema: events.TaskSchema, ID: id, Project: key.Project, TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "m",
 		RequestDigest: "digest", CreatedAt: now, Deadline: now.Add(24 * time.Hour), OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 1,
 	}
 }
@@ -177,7 +177,7 @@ func (w *world) stored(d *desk) []events.EventType {
 // watches counts the watch messages.
 func (w *world) watches(d *desk) int {
 	w.Helper()
-	s, err := d.bus.JetStream().Stream(w.Context(), events.StreamWatch)
+	s, err := d.bus.JetStream().Stream(w.Context(), events.StreamPolls)
 	w.OK(err)
 	return int(s.CachedInfo().State.Msgs)
 }

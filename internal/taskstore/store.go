@@ -146,7 +146,7 @@ func (k *Store) follow(ctx context.Context, before *events.Task, c task.Change, 
 	}
 	had := before != nil && task.Wants(*before).Watch
 	if c.Effects.Watch && (!had || repair) {
-		return k.bus.EnsureWatch(ctx, c.Task.Account, c.Task.Key())
+		return k.bus.EnsurePollTicket(ctx, c.Task.Lane, c.Task.Key())
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (s *Service) tellHealth(ctx context.Context) error {
 			if !fresh {
 				continue
 			}
-			if err := s.o.Bus.PutHookHealth(ctx, l.Name, s.replica, figures); err != nil {
+			if err := s.o.Bus.PutCallbackHealth(ctx, l.Name, s.replica, figures); err != nil {
 				s.log.Debug("health of the callbacks is not told", "lane", l.Name, "error", err)
 				continue
 			}

@@ -26,11 +26,11 @@ type pace struct {
 	// watched counts the tasks under watch, in all pollers.
 	watched int
 	// limits are those that are set for the lane.
-	limits events.LookLimits
+	limits events.PollLimits
 }
 
 // limit takes in what is set for the lane.
-func (p *pace) limit(l events.LookLimits) {
+func (p *pace) limit(l events.PollLimits) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.limits = l
@@ -80,7 +80,7 @@ func (s *Service) estimate(t events.Task, seen task.Observed) *events.Estimate {
 	if err != nil {
 		return nil // and it will fail again where that counts
 	}
-	e, ok := s.almanac.Forecast(t).Estimate(c.Task, seen.At, events.Place{})
+	e, ok := s.almanac.Forecast(t).Estimate(c.Task, seen.At, events.Position{})
 	if !ok {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (s *Service) estimate(t events.Task, seen task.Observed) *events.Estimate {
 func (s *Service) count(ctx context.Context) error {
 	for {
 		for _, l := range s.lanes {
-			n, err := s.o.Bus.Backlog(ctx, events.WatchConsumer(l.Name))
+			n, err := s.o.Bus.Backlog(ctx, events.PollConsumer(l.Name))
 			if err != nil {
 				s.log.Debug("tasks under watch", "lane", l.Name, "error", err)
 				continue

@@ -97,6 +97,6 @@ func (h health) missRate() float64 {
 }
 
 // figures is h for people.
-func (h health) figures() events.HookHealth {
-	return events.HookHealth{MissRate: h.missRate(), LagS: h.lag, Seen: h.ends}
+func (h health) figures() events.CallbackHealth {
+	return events.CallbackHealth{MissRate: h.missRate(), LagS: h.lag, Seen: h.ends}
 }

@@ -80,7 +80,7 @@ func (c cause) meta() task.Meta {
 
 // hook takes in one callback.
 func (s *Service) hook(ctx context.Context, m bus.Message) bus.Verdict {
-	h, err := events.ParseHook(m.Subject, m.Get, m.Data)
+	h, err := events.ParseCallback(m.Subject, m.Get, m.Data)
 	if err != nil {
 		return bus.Drop(err.Error())
 	}
@@ -105,7 +105,7 @@ type visit struct {
 	*Service
 	why       cause
 	lane      *lane
-	hook      events.Hook
+	hook      events.Callback
 	delivered uint64
 }
 
@@ -119,7 +119,7 @@ type saying struct {
 func (v visit) take(ctx context.Context) (saying, error) {
 	h := v.hook
 	t, err := v.book.Get(ctx, h.Task)
-	if errors.Is(err, bus.ErrNotFound) || err == nil && t.Account != h.Lane {
+	if errors.Is(err, bus.ErrNotFound) || err == nil && t.Lane != h.Lane {
 		return v.odd(hookUnknown, "callback for a task that is not known", nil), nil
 	}
 	if err != nil {
@@ -133,7 +133,7 @@ func (v visit) take(ctx context.Context) (saying, error) {
 		return v.odd(hookUnknown, "callback for an attempt that is not known", nil), nil
 	}
 	a := t.Attempts[i]
-	cb, err := v.lane.Driver.ReadHook(t.Model, h.Body)
+	cb, err := v.lane.Driver.ReadCallback(t.Model, h.Body)
 	if err != nil {
 		return v.unread(ctx, t, a, err)
 	}

@@ -19,7 +19,7 @@ type lane struct {
 	mu     sync.Mutex
 	health health
 	// told is what others were told last.
-	told events.HookHealth
+	told events.CallbackHealth
 }
 
 // learn changes what is known of the callbacks, and returns it.
@@ -37,14 +37,14 @@ func (l *lane) unheard(now time.Time) float64 {
 }
 
 // news returns the figures if others do not know them yet.
-func (l *lane) news() (figures events.HookHealth, fresh bool) {
+func (l *lane) news() (figures events.CallbackHealth, fresh bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	figures = l.health.figures()
 	return figures, figures != l.told
 }
 
-func (l *lane) tell(figures events.HookHealth) {
+func (l *lane) tell(figures events.CallbackHealth) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.told = figures

@@ -22,8 +22,8 @@ func (s *Service) seeLimits(u bus.LaneUpdate) {
 	if l == nil || u.Limits == nil || u.Err != nil {
 		return
 	}
-	l.pace.limit(u.Limits.Looks)
-	if u.Limits.Looks != (events.LookLimits{}) {
-		s.log.Info("limits of the looks", "lane", u.Lane, "spacing", time.Duration(u.Limits.Looks.Spacing), "per_second", u.Limits.Looks.PerSecond)
+	l.pace.limit(u.Limits.Polls)
+	if u.Limits.Polls != (events.PollLimits{}) {
+		s.log.Info("limits of the looks", "lane", u.Lane, "spacing", time.Duration(u.Limits.Polls.Spacing), "per_second", u.Limits.Polls.PerSecond)
 	}
 }

@@ -1,6 +1,6 @@
 // Package poller asks the providers where the tasks are.
 //
-// The poll clock is a message: each task at a provider has one in the stream REELAY_WATCH, which every poller of the lane
+// The poll clock is a message: each task at a provider has one in the stream REELAY_POLLS, which every poller of the lane
 // shares; after a look it is handed back with the delay until the next, and nothing is written unless something changed. The
 // heartbeat of each record is the net under it: it acts on what is overdue and makes a missing watch message again.
 //
@@ -35,9 +35,9 @@ import (
 // name is what the poller signs transitions with.
 const name = "poller"
 
-// A Looker asks a provider where a task is. Its errors are *provider.Error and say nothing about the task.
-type Looker interface {
-	Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
+// A Poller asks a provider where a task is. Its errors are *provider.Error and say nothing about the task.
+type Poller interface {
+	Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
 }
 
 // A Canceller asks a provider to cancel a task.
@@ -52,22 +52,22 @@ type Lister interface {
 	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error)
 }
 
-// A HookReader reads the callbacks of a provider, whose sender was verified. It does no I/O.
-type HookReader interface {
-	// ReadHook reads the body of a callback to a task of a model. Its error is a *provider.Error and says nothing about the task.
-	ReadHook(model string, body []byte) (provider.Callback, error)
+// A CallbackReader reads the callbacks of a provider, whose sender was verified. It does no I/O.
+type CallbackReader interface {
+	// ReadCallback reads the body of a callback to a task of a model. Its error is a *provider.Error and says nothing about the task.
+	ReadCallback(model string, body []byte) (provider.Callback, error)
 }
 
-// A Glancer is a driver that can answer many looks by one call. ok is false where it cannot, and a look has to be taken. It tells
+// A BatchPoller is a driver that can answer many looks by one call. ok is false where it cannot, and a look has to be taken. It tells
 // only of tasks that have not ended, as of some seconds ago.
-type Glancer interface {
-	Glance(ctx context.Context, ref json.RawMessage) (snap provider.Snapshot, ok bool)
+type BatchPoller interface {
+	PollBatched(ctx context.Context, ref json.RawMessage) (snap provider.Snapshot, ok bool)
 }
 
-// A Driver is what the poller needs of a provider. One that is a Glancer is asked by fewer calls.
+// A Driver is what the poller needs of a provider. One that is a BatchPoller is asked by fewer calls.
 type Driver interface {
-	Looker
-	HookReader
+	Poller
+	CallbackReader
 	Canceller
 	Lister
 	// Features tells whether the provider lists tasks of a model.
@@ -159,14 +159,14 @@ func (s *Service) Run(ctx context.Context) error {
 	var g run.Group
 	for _, l := range s.lanes {
 		g.Add(func() error {
-			return s.o.Bus.Consume(ctx, events.WatchConsumer(l.Name), l.InFlight, s.watch)
+			return s.o.Bus.Consume(ctx, events.PollConsumer(l.Name), l.InFlight, s.watch)
 		}, interrupt)
 	}
 	g.Add(func() error {
 		return s.o.Bus.Consume(ctx, events.HeartbeatConsumer(), heartbeatInFlight, s.heartbeat)
 	}, interrupt)
 	g.Add(func() error {
-		return s.o.Bus.Consume(ctx, events.HookConsumer(), hooksInFlight, s.hook)
+		return s.o.Bus.Consume(ctx, events.CallbackConsumer(), hooksInFlight, s.hook)
 	}, interrupt)
 	g.Add(func() error { return s.tellHealth(ctx) }, interrupt)
 	g.Add(func() error { return s.almanac.Run(ctx) }, interrupt)

@@ -78,7 +78,7 @@ type finding struct {
 // resolve searches for the attempt in doubt of t, if it is time to, and records what that has shown, so that the schedule moves
 // on whatever happens. It returns the record as it then is.
 func (s *Service) resolve(ctx context.Context, t events.Task) (events.Task, error) {
-	l := s.lanes[t.Account]
+	l := s.lanes[t.Lane]
 	if l == nil || !l.Driver.Features(t.Model).List || !task.SearchDue(t, time.Now()) {
 		return t, nil
 	}
@@ -242,7 +242,7 @@ func (r *records) add(t events.Task, lane, model string, mine attempt) {
 		other := attempt{key: t.Key(), digest: t.InputDigest, Attempt: a}
 		unknown := a.Outcome == events.AttemptOpen || a.Outcome == events.AttemptInDoubt
 		near := a.IntentAt.Sub(mine.IntentAt).Abs() <= clockBehind+clockAhead
-		if unknown && near && t.Account == lane && t.Model == model && other.String() != mine.String() {
+		if unknown && near && t.Lane == lane && t.Model == model && other.String() != mine.String() {
 			r.rivals = append(r.rivals, other)
 		}
 	}

@@ -134,7 +134,7 @@ func TestRivals(t *testing.T) {
 	begin := time.Now()
 	task := func(change func(*events.Task, *events.Attempt)) events.Task {
 		a := events.Attempt{N: 1, IntentAt: begin, Outcome: events.AttemptInDoubt}
-		t := events.Task{Project: "demo", ID: "b", Account: "fal", Model: "m"}
+		t := events.Task{Project: "demo", ID: "b", Lane: "fal", Model: "m"}
 		change(&t, &a)
 		t.Attempts = append(t.Attempts, a)
 		return t
@@ -149,7 +149,7 @@ func TestRivals(t *testing.T) {
 		"accepted":             {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptAccepted }, false},
 		"refused":              {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptRefused }, false},
 		"not sent":             {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptReleased }, false},
-		"of another lane":      {func(t *events.Task, _ *events.Attempt) { t.Account = "fal-team2" }, false},
+		"of another lane":      {func(t *events.Task, _ *events.Attempt) { t.Lane = "fal-team2" }, false},
 		"of another model":     {func(t *events.Task, _ *events.Attempt) { t.Model = "n" }, false},
 		"four minutes before":  {func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(-4 * time.Minute) }, true},
 		"four minutes after":   {func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(4 * time.Minute) }, true},

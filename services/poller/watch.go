@@ -27,7 +27,7 @@ const (
 
 // watch is one tick of a task's poll clock.
 func (s *Service) watch(ctx context.Context, m bus.Message) bus.Verdict {
-	laneName, key, err := events.ParseWatchSubject(m.Subject)
+	laneName, key, err := events.ParsePollSubject(m.Subject)
 	if err != nil {
 		return bus.Drop(err.Error())
 	}
@@ -57,7 +57,7 @@ func (s *Service) watch(ctx context.Context, m bus.Message) bus.Verdict {
 
 // heartbeat acts on what is overdue.
 func (s *Service) heartbeat(ctx context.Context, m bus.Message) bus.Verdict {
-	key, err := events.ParseDueSubject(m.Subject)
+	key, err := events.ParseHeartbeatSubject(m.Subject)
 	if err != nil {
 		return bus.Drop(err.Error())
 	}
@@ -75,7 +75,7 @@ func (s *Service) heartbeat(ctx context.Context, m bus.Message) bus.Verdict {
 	if err == nil {
 		t, err = s.due(ctx, t) // after the search: what it has just shown counts
 	}
-	if l := s.lanes[t.Account]; err == nil && l != nil {
+	if l := s.lanes[t.Lane]; err == nil && l != nil {
 		if t.Phase == events.PhaseCancelling && calledBack(t) {
 			_, _, err = s.look(ctx, l, t, byClock) // its next look by the clock may be minutes away
 		} else {
@@ -96,7 +96,7 @@ func (s *Service) later(key events.Key, err error) bus.Verdict {
 // due applies a heartbeat and returns the record as it then is.
 func (s *Service) due(ctx context.Context, t events.Task) (events.Task, error) {
 	tr := task.Due{Meta: s.meta()}
-	if l := s.lanes[t.Account]; l != nil {
+	if l := s.lanes[t.Lane]; l != nil {
 		tr.Horizon = l.Horizon(t)
 		if l.Driver.Features(t.Model).List {
 			tr.Listings = l.Listings
@@ -146,7 +146,7 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (
 	} else {
 		e := provider.AsError(err)
 		s.log.Info("look failed", "task", t.Key(), "kind", e.Kind, "code", e.Code, "reason", e.Message)
-		tr = task.LookFailed{Meta: why.meta(), Err: e}
+		tr = task.PollFailed{Meta: why.meta(), Err: e}
 	}
 	c, err := s.book.Apply(ctx, t.Key(), tr)
 	if err == nil {
@@ -163,13 +163,13 @@ func mayGlance(t events.Task, why cause) bool {
 
 // glance answers a look at a running task without a call of its own, where the driver can.
 func (s *Service) glance(ctx context.Context, l *lane, ref json.RawMessage) (provider.Snapshot, bool) {
-	g, ok := l.Driver.(Glancer)
+	g, ok := l.Driver.(BatchPoller)
 	if !ok {
 		return provider.Snapshot{}, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookWait)
 	defer cancel()
-	snap, ok := g.Glance(ctx, ref)
+	snap, ok := g.PollBatched(ctx, ref)
 	if ok {
 		s.metrics.looks.WithLabelValues(l.Name, "glance").Inc()
 	}
@@ -180,7 +180,7 @@ func (s *Service) glance(ctx context.Context, l *lane, ref json.RawMessage) (pro
 func (s *Service) ask(ctx context.Context, l *lane, ref json.RawMessage) (provider.Snapshot, error) {
 	begin := time.Now()
 	snap, err := l.looks.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[provider.Snapshot]) (provider.Snapshot, error) {
-		return l.Driver.Look(e.Context(), ref)
+		return l.Driver.Poll(e.Context(), ref)
 	})
 	s.metrics.duration.WithLabelValues(l.Name).Observe(time.Since(begin).Seconds())
 	switch {

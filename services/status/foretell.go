@@ -17,7 +17,7 @@ func (s *Service) foretell(t *events.Task, at stand, now time.Time) {
 			return
 		}
 	}
-	if e, ok := s.almanac.Forecast(*t).Estimate(*t, now, at.Place); ok {
+	if e, ok := s.almanac.Forecast(*t).Estimate(*t, now, at.Position); ok {
 		e.Fill(t, now)
 		t.Pace = e.Pace
 	}

@@ -88,8 +88,8 @@ func TestForetellLine(t *testing.T) {
 		stored.ETA = &eta // as it was told when it was written
 		l.write(stored)
 		l.until("it is seen", func() bool { return l.s.index.get(stored.Key()) != nil })
-		var told atomic.Pointer[events.PlacesReply]
-		sub, err := l.client.Subscribe(events.LanePlacesSubject("fal"), func(m *nats.Msg) {
+		var told atomic.Pointer[events.PositionsReply]
+		sub, err := l.client.Subscribe(events.LanePositionsSubject("fal"), func(m *nats.Msg) {
 			reply := told.Load()
 			if reply == nil {
 				return
@@ -99,24 +99,24 @@ func TestForetellLine(t *testing.T) {
 			must(t, m.Respond(data))
 		})
 		must(t, err)
-		at := func(p events.Place) *events.PlacesReply {
-			return &events.PlacesReply{Places: map[string]events.Place{"demo.w": p}}
+		at := func(p events.Position) *events.PositionsReply {
+			return &events.PositionsReply{Positions: map[string]events.Position{"demo.w": p}}
 		}
-		paused := events.Hold{Reason: events.HoldPaused, Message: "by a person"}
+		paused := events.Blocked{Reason: events.BlockedPaused, Message: "by a person"}
 		rows := []struct {
 			name        string
-			reply       *events.PlacesReply
+			reply       *events.PositionsReply
 			least, most float64
-			hold        events.HoldReason
+			hold        events.BlockedReason
 		}{
-			{"next", at(events.Place{}), 560, 640, ""},
-			{"as the limits go", at(events.Place{Ahead: 6, WaitS: 135, Hold: &events.Hold{Reason: events.HoldRequests}}), 690, 780, events.HoldRequests},
-			{"behind 60 of 30", at(events.Place{Ahead: 60, Behind: 60, InFlight: 30}), 1700, 1900, ""},
-			{"paused", at(events.Place{Hold: &paused}), 0, 0, events.HoldPaused},
-			{"not known there, paused", &events.PlacesReply{Holds: []events.Hold{paused}}, 0, 0, events.HoldPaused},
-			{"not known there", &events.PlacesReply{Holds: []events.Hold{{Reason: events.HoldRequests, Model: "x"}}}, 0, 0, ""},
+			{"next", at(events.Position{}), 560, 640, ""},
+			{"as the limits go", at(events.Position{Ahead: 6, WaitS: 135, Blocked: &events.Blocked{Reason: events.BlockedRequests}}), 690, 780, events.BlockedRequests},
+			{"behind 60 of 30", at(events.Position{Ahead: 60, Behind: 60, InFlight: 30}), 1700, 1900, ""},
+			{"paused", at(events.Position{Blocked: &paused}), 0, 0, events.BlockedPaused},
+			{"not known there, paused", &events.PositionsReply{Blocked: []events.Blocked{paused}}, 0, 0, events.BlockedPaused},
+			{"not known there", &events.PositionsReply{Blocked: []events.Blocked{{Reason: events.BlockedRequests, Model: "x"}}}, 0, 0, ""},
 			{"silent", nil, 0, 0, ""},
-			{"gone", nil, 0, 0, events.HoldNoDispatcher},
+			{"gone", nil, 0, 0, events.BlockedNoDispatcher},
 		}
 		for _, row := range rows {
 			told.Store(row.reply)
@@ -128,21 +128,21 @@ func TestForetellLine(t *testing.T) {
 			cancel()
 			task := into[events.TaskReply](t, l.ask(nil, events.VerbGet, "demo", "w")).Task
 			switch got := task.EstimatedWaitS; {
-			case (task.Hold == nil) != (row.hold == "") || task.Hold != nil && task.Hold.Reason != row.hold:
-				t.Errorf("%s: held by %+v, want %q", row.name, task.Hold, row.hold)
+			case (task.Blocked == nil) != (row.hold == "") || task.Blocked != nil && task.Blocked.Reason != row.hold:
+				t.Errorf("%s: held by %+v, want %q", row.name, task.Blocked, row.hold)
 			case (got == nil) != (row.most == 0) || (got == nil) != (task.ETA == nil):
 				t.Errorf("%s: foretold %v, %v", row.name, got, task.ETA)
 			case got != nil && (*got < row.least || *got > row.most):
 				t.Errorf("%s: %.0f s, want %.0f to %.0f", row.name, *got, row.least, row.most)
 			}
-			var holds []events.Hold
+			var holds []events.Blocked
 			switch {
 			case row.name == "gone":
-				holds = []events.Hold{*task.Hold}
+				holds = []events.Blocked{*task.Blocked}
 			case row.reply != nil:
-				holds = row.reply.Holds
+				holds = row.reply.Blocked
 			}
-			if lanes := into[events.QueueReply](t, l.ask(nil, events.VerbQueue)).Lanes; len(lanes) != 1 || !slices.Equal(lanes[0].Holds, holds) {
+			if lanes := into[events.QueueReply](t, l.ask(nil, events.VerbQueue)).Lanes; len(lanes) != 1 || !slices.Equal(lanes[0].Blocked, holds) {
 				t.Errorf("%s: the lanes are %+v, want the holds %+v", row.name, lanes, holds)
 			}
 		}

@@ -43,7 +43,7 @@ type entry struct {
 func newEntry(t *events.Task, revision, generation uint64) *entry {
 	e := &entry{
 		key: events.Key{Project: shared(t.Project), ID: t.ID}, revision: revision, generation: generation,
-		lane: shared(t.Account), provider: shared(t.Provider), model: shared(t.Model), scene: shared(t.SceneID),
+		lane: shared(t.Lane), provider: shared(t.Provider), model: shared(t.Model), scene: shared(t.SceneID),
 		status: shared(t.Status), phase: shared(t.Phase), priority: t.Priority, created: t.CreatedAt.UnixNano(),
 		batch: shared(t.BatchID), batchSize: int32(min(t.BatchSize, events.MaxBatch)), payments: newPayments(t),
 		cancelAsked: t.Cancel != nil, hasRef: len(t.ProviderRef) > 0,

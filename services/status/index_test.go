@@ -34,8 +34,8 @@ var projects = []string{"a", "b", "c"}
 // drawTask returns any record; few distinct values, so that they collide.
 func drawTask(t *rapid.T, id, from, to int) events.Task {
 	task := waiting(rapid.SampledFrom(projects).Draw(t, "project"), fmt.Sprintf("t%d", id), rapid.IntRange(from, to).Draw(t, "created"))
-	task.Account = rapid.SampledFrom([]string{"fal", "minimax"}).Draw(t, "lane")
-	task.Provider = task.Account
+	task.Lane = rapid.SampledFrom([]string{"fal", "minimax"}).Draw(t, "lane")
+	task.Provider = task.Lane
 	task.SceneID = rapid.SampledFrom([]string{"", "s1"}).Draw(t, "scene")
 	task.Priority = rapid.IntRange(-1, 1).Draw(t, "priority")
 	task.Phase = rapid.SampledFrom(events.Phases()).Draw(t, "phase")
@@ -116,7 +116,7 @@ func TestIndexModel(t *testing.T) {
 				t.Fatalf("entry %+v, want %+v", got, e)
 			}
 			if task.Phase == events.PhaseWaiting {
-				lines[task.Account] = append(lines[task.Account], e)
+				lines[task.Lane] = append(lines[task.Lane], e)
 			}
 		}
 		if x.size() != len(model) || len(x.lines) != len(lines) {
@@ -135,7 +135,7 @@ func TestIndexModel(t *testing.T) {
 
 func TestPosition(t *testing.T) {
 	urgent, older, other, running := waiting("b", "urgent", 9), waiting("a", "older", 1), waiting("a", "other", 0), waiting("a", "running", 0)
-	urgent.Priority, other.Account = 1, "minimax"
+	urgent.Priority, other.Lane = 1, "minimax"
 	running.Phase = events.PhaseRunning
 	x := filled(waiting("a", "y", 5), waiting("a", "x", 5), older, urgent, other, running)
 	for _, tt := range []struct {

@@ -123,7 +123,7 @@ func epoch(s int) time.Time {
 // waiting returns the record of a task that waits in lane fal.
 func waiting(project, id string, created int) events.Task {
 	return events.Task{
-		Schema: events.TaskSchema, ID: id, Project: project, TaskType: events.Video, Provider: "fal", Account: "fal", Model: "m",
+		Schema: events.TaskSchema, ID: id, Project: project, TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "m",
 		Status: events.StatusQueued, Phase: events.PhaseWaiting, CreatedAt: epoch(created), RequestDigest: "digest of " + id, Version: 1,
 		Transitions: []events.Transition{{Version: 1, At: epoch(created), Name: "accept", To: events.PhaseWaiting, By: "submitter"}},
 	}

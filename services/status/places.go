@@ -17,7 +17,7 @@ const placesWait = 300 * time.Millisecond
 
 // A stand is where a task stands in our own line. One that no dispatcher has told is estimated, and says nothing of when.
 type stand struct {
-	events.Place
+	events.Position
 	told bool
 }
 
@@ -32,7 +32,7 @@ func (s *Service) places(ctx context.Context, entries []*entry) map[events.Key]s
 		}
 		lanes[e.lane] = append(lanes[e.lane], e.key.String())
 		if ahead, ok := s.index.position(e.key); ok {
-			all[e.key] = stand{Place: events.Place{Ahead: ahead}}
+			all[e.key] = stand{Position: events.Position{Ahead: ahead}}
 		}
 	}
 	var mu sync.Mutex // guards all
@@ -50,24 +50,24 @@ func (s *Service) places(ctx context.Context, entries []*entry) map[events.Key]s
 }
 
 // fill fills in what the dispatcher of a lane has told of tasks.
-func fill(all map[events.Key]stand, tasks []string, reply events.PlacesReply) {
+func fill(all map[events.Key]stand, tasks []string, reply events.PositionsReply) {
 	for _, text := range tasks {
 		k, err := events.ParseKey(text)
 		if err != nil {
 			continue
 		}
-		if place, ok := reply.Places[text]; ok {
+		if place, ok := reply.Positions[text]; ok {
 			all[k] = stand{place, true}
 			continue
 		}
 		estimated := all[k]
-		estimated.Hold = ofLane(reply.Holds)
+		estimated.Blocked = ofLane(reply.Blocked)
 		all[k] = estimated
 	}
 }
 
 // ofLane returns what keeps a whole lane, which is told first; nil if nothing does.
-func ofLane(holds []events.Hold) *events.Hold {
+func ofLane(holds []events.Blocked) *events.Blocked {
 	if len(holds) == 0 || holds[0].Model != "" || holds[0].Project != "" || holds[0].Reason.Ends() {
 		return nil
 	}
@@ -76,17 +76,17 @@ func ofLane(holds []events.Hold) *events.Hold {
 
 // askDispatcher asks the dispatcher of a lane for the places of tasks and for what keeps the lane. That nobody dispatches it is a hold
 // as well.
-func (s *Service) askDispatcher(ctx context.Context, lane string, tasks []string) (reply events.PlacesReply) {
+func (s *Service) askDispatcher(ctx context.Context, lane string, tasks []string) (reply events.PositionsReply) {
 	ctx, cancel := context.WithTimeout(ctx, placesWait)
 	defer cancel()
-	question, err := events.Marshal(events.PlacesRequest{Tasks: tasks})
+	question, err := events.Marshal(events.PositionsRequest{Tasks: tasks})
 	if err != nil {
 		return reply
 	}
-	answer, err := s.o.Bus.Conn().RequestWithContext(ctx, events.LanePlacesSubject(lane), question)
+	answer, err := s.o.Bus.Conn().RequestWithContext(ctx, events.LanePositionsSubject(lane), question)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return events.PlacesReply{Holds: []events.Hold{{
-			Reason: events.HoldNoDispatcher, Message: "no submitter sends for the lane now",
+		return events.PositionsReply{Blocked: []events.Blocked{{
+			Reason: events.BlockedNoDispatcher, Message: "no submitter sends for the lane now",
 		}}}
 	}
 	if err == nil {
@@ -94,7 +94,7 @@ func (s *Service) askDispatcher(ctx context.Context, lane string, tasks []string
 	}
 	if err != nil {
 		s.log.Debug("places are estimated", "lane", lane, "error", err)
-		return events.PlacesReply{}
+		return events.PositionsReply{}
 	}
 	return reply
 }
@@ -106,9 +106,9 @@ func (s *Service) holds(ctx context.Context, lanes []events.LaneQueue) {
 	for i := range lanes {
 		l := &lanes[i]
 		asked.Go(func() {
-			l.Holds = s.askDispatcher(ctx, l.Lane, nil).Holds
-			if len(l.Holds) > 0 && l.Holds[0].Reason == events.HoldNoDispatcher && l.ByPhase[events.PhaseWaiting] == 0 {
-				l.Holds = nil
+			l.Blocked = s.askDispatcher(ctx, l.Lane, nil).Blocked
+			if len(l.Blocked) > 0 && l.Blocked[0].Reason == events.BlockedNoDispatcher && l.ByPhase[events.PhaseWaiting] == 0 {
+				l.Blocked = nil
 			}
 		})
 	}
@@ -128,7 +128,7 @@ func placed(t *events.Task, places map[events.Key]stand) {
 		p.Provider = t.QueuePosition.Provider
 	}
 	if at, ok := places[t.Key()]; ok && t.Phase == events.PhaseWaiting {
-		p.Ours, t.Hold = &at.Ahead, at.Hold
+		p.Ours, t.Blocked = &at.Ahead, at.Blocked
 	}
 	total := 0
 	for _, n := range []*int{p.Ours, p.Provider} {

@@ -22,21 +22,21 @@ func TestPlacesAreTold(t *testing.T) {
 	}{
 		{"none", nil, 1},
 		{"told", func(m *nats.Msg) {
-			var r events.PlacesRequest
+			var r events.PositionsRequest
 			must(t, json.Unmarshal(m.Data, &r))
-			reply := events.PlacesReply{Places: map[string]events.Place{}}
+			reply := events.PositionsReply{Positions: map[string]events.Position{}}
 			for _, k := range r.Tasks {
-				reply.Places[k] = events.Place{Ahead: 7}
+				reply.Positions[k] = events.Position{Ahead: 7}
 			}
 			data, err := json.Marshal(reply)
 			must(t, err)
 			must(t, m.Respond(data))
 		}, 7},
 		{"silent", func(*nats.Msg) {}, 1},
-		{"not known there", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"places":{"a.other":{"ahead":3}}}`))) }, 1},
-		{"an older dispatcher, which tells numbers", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"places":{"a.second":7}}`))) }, 1},
+		{"not known there", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"positions":{"a.other":{"ahead":3}}}`))) }, 1},
+		{"an older dispatcher, which tells numbers", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"positions":{"a.second":7}}`))) }, 1},
 		{"a newer one, which tells more", func(m *nats.Msg) {
-			must(t, m.Respond([]byte(`{"places":{"a.second":{"ahead":7,"luck":[3]}},"moods":{},"holds":[{"reason":"vacation","message":"x"}]}`)))
+			must(t, m.Respond([]byte(`{"positions":{"a.second":{"ahead":7,"luck":[3]}},"moods":{},"holds":[{"reason":"vacation","message":"x"}]}`)))
 		}, 7},
 		{"no JSON", func(m *nats.Msg) { must(t, m.Respond([]byte("?"))) }, 1},
 	}
@@ -48,7 +48,7 @@ func TestPlacesAreTold(t *testing.T) {
 				atProvider.QueuePosition = &events.QueuePosition{Provider: &three}
 				l.put(waiting("a", "first", 0), waiting("a", "second", 1), atProvider)
 				if row.dispatch != nil {
-					_, err := l.client.Subscribe(events.LanePlacesSubject("fal"), row.dispatch)
+					_, err := l.client.Subscribe(events.LanePositionsSubject("fal"), row.dispatch)
 					must(t, err)
 					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 					defer cancel()
@@ -79,9 +79,9 @@ func TestPlacesOfSilentLanes(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		for i := range 5 {
 			task := waiting("a", fmt.Sprint("t", i), i)
-			task.Account = fmt.Sprint("lane", i)
+			task.Lane = fmt.Sprint("lane", i)
 			l.put(task)
-			_, err := l.client.Subscribe(events.LanePlacesSubject(task.Account), func(*nats.Msg) {})
+			_, err := l.client.Subscribe(events.LanePositionsSubject(task.Lane), func(*nats.Msg) {})
 			must(t, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -60,21 +60,21 @@ func (s *Service) timeline(ctx context.Context, c call) (any, error) {
 
 func (s *Service) queue(ctx context.Context, c call) (any, error) {
 	r := s.index.queue(c.key.Project, s.o.Lanes, time.Now())
-	hooks, err := s.o.Bus.HookHealth(ctx)
+	hooks, err := s.o.Bus.CallbackHealth(ctx)
 	if err != nil {
 		s.log.Warn("health of the callbacks", "error", err) // the depth is worth telling without
 	}
 	s.typical(r.Lanes)
 	s.holds(ctx, r.Lanes)
 	for i := range r.Lanes {
-		r.Lanes[i].Hooks = merged(hooks[r.Lanes[i].Lane])
+		r.Lanes[i].Callbacks = merged(hooks[r.Lanes[i].Lane])
 	}
 	return r, nil
 }
 
 // merged is what several pollers of a lane have learned about its callbacks, each by what it has seen; nil where nobody has.
-func merged(all []events.HookHealth) *events.HookHealth {
-	var sum events.HookHealth
+func merged(all []events.CallbackHealth) *events.CallbackHealth {
+	var sum events.CallbackHealth
 	for _, h := range all {
 		sum.MissRate += h.MissRate * float64(h.Seen)
 		sum.LagS += h.LagS * float64(h.Seen)

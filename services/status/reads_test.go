@@ -101,7 +101,7 @@ func TestList(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		scene, model, mm := waiting("a", "scene", 2), waiting("a", "model", 3), waiting("b", "mm", 4)
 		scene.SceneID, model.Model = "s1", "m2"
-		mm.Provider, mm.Account = "minimax", "minimax-2"
+		mm.Provider, mm.Lane = "minimax", "minimax-2"
 		l.put(waiting("a", "old", 1), scene, model, mm, in(waiting("b", "done", 5), events.PhaseDone, events.StatusCompleted),
 			in(waiting("a", "runs", 5), events.PhaseRunning, events.StatusInProgress))
 		for _, tt := range []struct {
@@ -271,7 +271,7 @@ func TestQueue(t *testing.T) {
 	lanes := []LaneInfo{{"fal", "fal"}, {"idle", "fal"}}
 	inLab(t, Options{Lanes: lanes}, func(t *testing.T, l *lab) {
 		seen := waiting("b", "seen", 0)
-		seen.Account, seen.Provider = "mm-2", "minimax"
+		seen.Lane, seen.Provider = "mm-2", "minimax"
 		long := in(waiting("a", "long-ago", 0), events.PhaseDone, events.StatusCompleted)
 		past := time.Now().Add(-time.Hour - time.Second)
 		long.CompletedAt = &past
@@ -540,7 +540,7 @@ func TestPanic(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	inLab(t, Options{Lanes: []LaneInfo{{"fal", "fal"}}}, func(t *testing.T, l *lab) {
 		strange, stranger := waiting("a", "x", -90), in(waiting("a", "y", 0), events.PhaseRunning, events.StatusInProgress)
-		strange.Account, stranger.Account = "lane-1", "lane-2"
+		strange.Lane, stranger.Lane = "lane-1", "lane-2"
 		l.put(waiting("a", "w", -30), strange, stranger)
 		into[events.TaskReply](t, l.ask(nil, events.VerbGet, "a", "x"))
 		wantProblem(t, l.ask(nil, events.VerbGet, "a", "none"), "404 not_found ")

@@ -68,7 +68,7 @@ func (s *sum) add(p payment, ended bool) {
 }
 
 func (s *sum) spend() events.Spend {
-	return events.Spend{Tasks: s.tasks, Attempts: s.attempts, Unpriced: s.unpriced, SpentUSD: dollars(s.spent), HeldUSD: dollars(s.held)}
+	return events.Spend{Tasks: s.tasks, Attempts: s.attempts, Unpriced: s.unpriced, SpentUSD: dollars(s.spent), ReservedUSD: dollars(s.held)}
 }
 
 // A group is what the payments of a row have in common; day in days of Unix time.

@@ -66,23 +66,23 @@ func TestSpend(t *testing.T) {
 			want              []string
 		}{
 			{"everything by everything", "", `{"until":"2000-01-04"}`, []string{
-				`{"day":"2000-01-04","project":"a","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"spent_usd":0,"held_usd":0.4}`,
-				`{"day":"2000-01-03","project":"b","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"unpriced":1,"spent_usd":0,"held_usd":0}`,
-				`{"day":"2000-01-02","project":"a","provider":"fal","lane":"fal","model":"dear","tasks":1,"attempts":2,"spent_usd":7.2,"held_usd":0}`,
-				`{"day":"2000-01-02","project":"a","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"spent_usd":0.1,"held_usd":0}`,
-				`{"day":"2000-01-01","project":"a","provider":"fal","lane":"fal","model":"m","tasks":2,"attempts":2,"spent_usd":0.3,"held_usd":0.1}`,
-				`{"tasks":5,"attempts":7,"unpriced":1,"spent_usd":7.6,"held_usd":0.5}`,
+				`{"day":"2000-01-04","project":"a","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"spent_usd":0,"reserved_usd":0.4}`,
+				`{"day":"2000-01-03","project":"b","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"unpriced":1,"spent_usd":0,"reserved_usd":0}`,
+				`{"day":"2000-01-02","project":"a","provider":"fal","lane":"fal","model":"dear","tasks":1,"attempts":2,"spent_usd":7.2,"reserved_usd":0}`,
+				`{"day":"2000-01-02","project":"a","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"spent_usd":0.1,"reserved_usd":0}`,
+				`{"day":"2000-01-01","project":"a","provider":"fal","lane":"fal","model":"m","tasks":2,"attempts":2,"spent_usd":0.3,"reserved_usd":0.1}`,
+				`{"tasks":5,"attempts":7,"unpriced":1,"spent_usd":7.6,"reserved_usd":0.5}`,
 			}},
 			{"a project by model", "a", `{"by":["model"],"until":"2000-01-31"}`, []string{
-				`{"model":"dear","tasks":1,"attempts":2,"spent_usd":7.2,"held_usd":0}`,
-				`{"model":"m","tasks":3,"attempts":4,"spent_usd":0.4,"held_usd":0.5}`,
-				`{"tasks":4,"attempts":6,"spent_usd":7.6,"held_usd":0.5}`,
+				`{"model":"dear","tasks":1,"attempts":2,"spent_usd":7.2,"reserved_usd":0}`,
+				`{"model":"m","tasks":3,"attempts":4,"spent_usd":0.4,"reserved_usd":0.5}`,
+				`{"tasks":4,"attempts":6,"spent_usd":7.6,"reserved_usd":0.5}`,
 			}},
 			{"some days", "a", `{"by":["day"],"since":"2000-01-01","until":"2000-01-01"}`, []string{
-				`{"day":"2000-01-01","tasks":2,"attempts":2,"spent_usd":0.3,"held_usd":0.1}`,
-				`{"tasks":2,"attempts":2,"spent_usd":0.3,"held_usd":0.1}`,
+				`{"day":"2000-01-01","tasks":2,"attempts":2,"spent_usd":0.3,"reserved_usd":0.1}`,
+				`{"tasks":2,"attempts":2,"spent_usd":0.3,"reserved_usd":0.1}`,
 			}},
-			{"nothing", "c", "", []string{`{"tasks":0,"attempts":0,"spent_usd":0,"held_usd":0}`}},
+			{"nothing", "c", "", []string{`{"tasks":0,"attempts":0,"spent_usd":0,"reserved_usd":0}`}},
 		} {
 			var tokens []string
 			if row.project != "" {
@@ -116,8 +116,8 @@ func TestSpendRowsBounded(t *testing.T) {
 	s := &Service{index: x, purse: newPurse()}
 	reply, err := s.spend(t.Context(), call{data: []byte(`{"since":"2000-01-01","until":"2030-01-01"}`)})
 	r, ok := reply.(events.SpendReply)
-	if err != nil || !ok || len(r.Rows) != events.MaxSpendRows || r.RowsLeftOut != 3 || r.Total.HeldUSD != events.MaxSpendRows+3 {
-		t.Errorf("%v: %d rows, %d left out, %v in all", err, len(r.Rows), r.RowsLeftOut, r.Total.HeldUSD)
+	if err != nil || !ok || len(r.Rows) != events.MaxSpendRows || r.RowsLeftOut != 3 || r.Total.ReservedUSD != events.MaxSpendRows+3 {
+		t.Errorf("%v: %d rows, %d left out, %v in all", err, len(r.Rows), r.RowsLeftOut, r.Total.ReservedUSD)
 	}
 	if first, last := r.Rows[0].Day, r.Rows[len(r.Rows)-1].Day; first <= last {
 		t.Errorf("from %s to %s: the newest come first", first, last)

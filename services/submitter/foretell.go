@@ -40,7 +40,7 @@ func (s *Service) foretell(ctx context.Context, l *lane) {
 }
 
 // left says when a task of a class will end that stands there; nil where nothing can be said.
-func (s *Service) left(c forecast.Class, p events.Place, now time.Time) *events.Estimate {
+func (s *Service) left(c forecast.Class, p events.Position, now time.Time) *events.Estimate {
 	e, ok := s.almanac.Of(c).Estimate(events.Task{Phase: events.PhaseWaiting}, now, p)
 	if !ok {
 		return nil
@@ -56,7 +56,7 @@ func (s *Service) tellPlaces(ctx context.Context, l *lane, some []*standing) (to
 	o := l.outlook(nil, time.Now())
 	for _, w := range some {
 		p, ok := o.place(w.key)
-		if !ok || p.Ahead < l.leastTold() || p.Hold != nil && !p.Hold.Reason.Ends() { // also if it is being sent: its place is 0
+		if !ok || p.Ahead < l.leastTold() || p.Blocked != nil && !p.Blocked.Reason.Ends() { // also if it is being sent: its place is 0
 			continue
 		}
 		tr := task.Placed{
@@ -112,7 +112,7 @@ func (s *Service) submitted(tr task.Trigger, t events.Task) task.Trigger {
 		return tr
 	}
 	t.Phase, t.SubmittedAt = events.PhaseProviderQueued, &a.At
-	if e, ok := s.almanac.Forecast(t).Estimate(t, a.At, events.Place{}); ok {
+	if e, ok := s.almanac.Forecast(t).Estimate(t, a.At, events.Position{}); ok {
 		a.Estimate = &e
 	}
 	return a

@@ -16,14 +16,14 @@ import (
 const maxHolds = 50
 
 // keeps says what keeps a whole lane from being sent; nil if nothing does.
-func (s *Service) keeps(l *lane, now time.Time) *events.Hold {
+func (s *Service) keeps(l *lane, now time.Time) *events.Blocked {
 	if s.o.Spending != nil {
 		if err := s.o.Spending.Allowed(); err != nil {
-			return &events.Hold{Reason: events.HoldSpending, Message: err.Error()}
+			return &events.Blocked{Reason: events.BlockedSpendingStopped, Message: err.Error()}
 		}
 	}
 	if err := s.switches.check(l.Name); errors.Is(err, errSwitchesUnknown) {
-		return &events.Hold{Reason: events.HoldPaused, Message: err.Error()}
+		return &events.Blocked{Reason: events.BlockedPaused, Message: err.Error()}
 	}
 	if h, _ := s.stopped(l, now); h != nil {
 		return h
@@ -33,16 +33,16 @@ func (s *Service) keeps(l *lane, now time.Time) *events.Hold {
 
 // stopped says why a lane sends nothing, or one task now and then, for a reason that is told by an event, and the revision of the newest
 // key that counts for it; nil if there is none.
-func (s *Service) stopped(l *lane, now time.Time) (h *events.Hold, version uint64) {
+func (s *Service) stopped(l *lane, now time.Time) (h *events.Blocked, version uint64) {
 	paused, version := s.switches.state(l.Name)
 	why, until := l.open(now)
 	switch {
 	case paused != nil && paused.Switch.Until.IsZero():
-		return &events.Hold{Reason: events.HoldPaused, Message: paused.Error()}, version
+		return &events.Blocked{Reason: events.BlockedPaused, Message: paused.Error()}, version
 	case paused != nil:
-		h, until = &events.Hold{Reason: events.HoldAccount, Message: paused.Error()}, paused.Switch.Until
+		h, until = &events.Blocked{Reason: events.BlockedAccount, Message: paused.Error()}, paused.Switch.Until
 	case why != "":
-		h = &events.Hold{Reason: events.HoldBreaker, Message: why}
+		h = &events.Blocked{Reason: events.BlockedBreaker, Message: why}
 	default:
 		return nil, version
 	}
@@ -53,39 +53,39 @@ func (s *Service) stopped(l *lane, now time.Time) (h *events.Hold, version uint6
 }
 
 // keeps says whether the lane waits for its provider to be there; nil if not.
-func (l *lane) keeps(now time.Time) *events.Hold {
+func (l *lane) keeps(now time.Time) *events.Blocked {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.held.After(now) {
 		return nil
 	}
 	until := l.held
-	h := &events.Hold{Reason: events.HoldAccount, Message: "the provider refuses the account", Until: &until}
+	h := &events.Blocked{Reason: events.BlockedAccount, Message: "the provider refuses the account", Until: &until}
 	if l.away > 0 {
-		h.Reason, h.Message = events.HoldUnreachable, fmt.Sprintf("the provider could not be reached, %d times in a row", l.away)
+		h.Reason, h.Message = events.BlockedUnreachable, fmt.Sprintf("the provider could not be reached, %d times in a row", l.away)
 	}
 	return h
 }
 
 // keeps says what of its limits keeps every task in line of a family from being sent; nil if nothing does. The name is that of the
 // family.
-func (f *family) keeps(name string, now time.Time) *events.Hold {
+func (f *family) keeps(name string, now time.Time) *events.Blocked {
 	if name == events.AnyModel {
 		name = ""
 	}
-	h := &events.Hold{Model: name}
+	h := &events.Blocked{Model: name}
 	used := f.requests.Used(now)
 	switch requests, inFlight := f.rate.Cap(f.limits.Requests), f.crowd.Cap(f.limits.InFlight); {
 	case f.held.After(now):
 		until := f.held
-		h.Reason, h.Message, h.Until = events.HoldRefused, "the provider wants fewer requests", &until
+		h.Reason, h.Message, h.Until = events.BlockedRateLimited, "the provider wants fewer requests", &until
 	case requests > 0 && used >= requests:
-		h.Reason, h.Message = events.HoldRequests, fmt.Sprintf("%d of %d requests in %v are used", used, requests, f.limits.EachWindow())
+		h.Reason, h.Message = events.BlockedRequests, fmt.Sprintf("%d of %d requests in %v are used", used, requests, f.limits.EachWindow())
 		if at, ok := f.requests.Next(); ok {
 			h.Until = &at
 		}
 	case inFlight > 0 && len(f.inFlight) >= inFlight:
-		h.Reason, h.Message = events.HoldInFlight, fmt.Sprintf("%d of %d tasks in flight", len(f.inFlight), inFlight)
+		h.Reason, h.Message = events.BlockedInFlight, fmt.Sprintf("%d of %d tasks in flight", len(f.inFlight), inFlight)
 	default:
 		return nil
 	}
@@ -93,24 +93,24 @@ func (f *family) keeps(name string, now time.Time) *events.Hold {
 }
 
 // keepsProject says what keeps every task of a project from being sent; nil if nothing of its own does.
-func (f *family) keepsProject(project string, now time.Time) *events.Hold {
+func (f *family) keepsProject(project string, now time.Time) *events.Blocked {
 	p, share := f.projects[project], f.shares[project]
 	if p == nil {
 		return nil
 	}
-	h := &events.Hold{Project: project}
+	h := &events.Blocked{Project: project}
 	switch {
 	case p.held.After(now):
 		until := p.held
-		h.Reason, h.Message, h.Until = events.HoldRetry, "no money could be set aside yet", &until
+		h.Reason, h.Message, h.Until = events.BlockedRetry, "no money could be set aside yet", &until
 	case share.Requests > 0 && p.requests.Used(now) >= share.Requests:
-		h.Reason = events.HoldRequests
+		h.Reason = events.BlockedRequests
 		h.Message = fmt.Sprintf("%d of its %d requests in %v are used", p.requests.Used(now), share.Requests, f.limits.EachWindow())
 		if at, ok := p.requests.Next(); ok {
 			h.Until = &at
 		}
 	case share.InFlight > 0 && p.inFlight >= share.InFlight:
-		h.Reason, h.Message = events.HoldInFlight, fmt.Sprintf("%d of its %d tasks in flight", p.inFlight, share.InFlight)
+		h.Reason, h.Message = events.BlockedInFlight, fmt.Sprintf("%d of its %d tasks in flight", p.inFlight, share.InFlight)
 	default:
 		return nil
 	}
@@ -118,8 +118,8 @@ func (f *family) keepsProject(project string, now time.Time) *events.Hold {
 }
 
 // worst returns the hold that hides the others; nil of none.
-func worst(holds ...*events.Hold) (w *events.Hold) {
-	order := events.HoldReasons()
+func worst(holds ...*events.Blocked) (w *events.Blocked) {
+	order := events.BlockedReasons()
 	for _, h := range holds {
 		if h != nil && (w == nil || slices.Index(order, h.Reason) < slices.Index(order, w.Reason)) {
 			w = h
@@ -130,11 +130,11 @@ func worst(holds ...*events.Hold) (w *events.Hold) {
 
 // holds are what keeps tasks in line from being sent: the families, their projects, and the budgets that tasks are held by. The lock is
 // not held.
-func (l *lane) holds(now time.Time) []events.Hold {
+func (l *lane) holds(now time.Time) []events.Blocked {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var all []events.Hold
-	add := func(h *events.Hold) {
+	var all []events.Blocked
+	add := func(h *events.Blocked) {
 		if h != nil && len(all) < maxHolds {
 			all = append(all, *h)
 		}
@@ -158,7 +158,7 @@ func (l *lane) holds(now time.Time) []events.Hold {
 			if held.tasks != 1 {
 				wait = fmt.Sprintf("%d tasks wait", held.tasks)
 			}
-			add(&events.Hold{Reason: events.HoldBudget, Project: b.project, Message: wait + ": " + b.reason, Until: &until})
+			add(&events.Blocked{Reason: events.BlockedCap, Project: b.project, Message: wait + ": " + b.reason, Until: &until})
 		}
 	}
 	return all
@@ -188,7 +188,7 @@ func (f *family) over(project string, until, since, now time.Time) bool {
 
 // keepsTask says what of its own keeps a task from being sent; nil if nothing does. One whose turn may come again waits for no more
 // than that.
-func (f *family) keepsTask(s *standing, now time.Time) *events.Hold {
+func (f *family) keepsTask(s *standing, now time.Time) *events.Blocked {
 	if s.notBefore.After(now) {
 		return s.hold
 	}
@@ -200,7 +200,7 @@ func (f *family) keepsTask(s *standing, now time.Time) *events.Hold {
 
 // cap returns the cap that a task is held by; false for none.
 func (s *standing) cap() (capped, bool) {
-	if s.hold == nil || s.hold.Reason != events.HoldBudget || s.reserved {
+	if s.hold == nil || s.hold.Reason != events.BlockedCap || s.reserved {
 		return capped{}, false
 	}
 	return capped{s.key.Project, s.hold.Message, *s.hold.Until}, true

@@ -43,8 +43,8 @@ func TestBudgetOver(t *testing.T) {
 			l.see(other.Key(), other, 0, row.now)
 		}
 		p, ok := l.outlook(nil, row.now).place(held.Key())
-		if own := p.Hold != nil && p.Hold.Reason == events.HoldBudget; !ok || own != row.own {
-			t.Errorf("%s: %+v, held by %+v", row.name, p, p.Hold)
+		if own := p.Blocked != nil && p.Blocked.Reason == events.BlockedCap; !ok || own != row.own {
+			t.Errorf("%s: %+v, held by %+v", row.name, p, p.Blocked)
 		}
 		if holds := l.holds(row.now); (len(holds) == 1) != row.lane {
 			t.Errorf("%s: the lane is kept by %+v", row.name, holds)

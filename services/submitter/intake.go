@@ -213,7 +213,7 @@ func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Reque
 	}
 	t := events.Task{
 		Schema: events.TaskSchema, ID: k.ID, Project: k.Project, SceneID: r.SceneID, TaskType: taskType, BatchID: r.BatchID, BatchSize: r.BatchSize,
-		Provider: l.Provider, Account: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input), Priority: r.Priority,
+		Provider: l.Provider, Lane: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input), Priority: r.Priority,
 		Metadata: r.Metadata, Traceparent: m.Get(events.HeaderTraceparent), CreatedAt: m.Time.UTC(), Deadline: m.Time.UTC().Add(timeout),
 		OnInDoubt: r.OnInDoubt, MaxPaidAttempts: max(1, r.MaxPaidAttempts),
 	}
@@ -296,9 +296,9 @@ func (s *Service) claim(ctx context.Context, k events.Key, r task.Resolve) (json
 	if err != nil {
 		return nil, err
 	}
-	l, ok := s.lanes[t.Account]
+	l, ok := s.lanes[t.Lane]
 	if !ok {
-		return nil, refuse(k, "", events.CodeNotConfigured, fmt.Errorf("lane %s is not configured here", t.Account))
+		return nil, refuse(k, "", events.CodeNotConfigured, fmt.Errorf("lane %s is not configured here", t.Lane))
 	}
 	if r.Ref, err = l.Driver.Ref(t.Model, r.ID); err != nil {
 		return nil, refuse(k, "", events.CodeInvalidRequest, events.NewFieldError("provider_id", "%v", err))

@@ -95,7 +95,7 @@ func (l *lane) limit(set events.LaneLimits, now time.Time) {
 }
 
 // family returns the family of a task. The lock is held.
-func (l *lane) family(s *standing) *family { return l.families[l.limits.Family(s.model)] }
+func (l *lane) family(s *standing) *family { return l.families[l.limits.LimitGroup(s.model)] }
 
 // see takes in a record, nil if it is gone. One that is older than what is known changes nothing. The generation is the watch that
 // has shown it, 0 for none.
@@ -287,7 +287,7 @@ func (l *lane) finish(k events.Key, t *events.Task, notBefore, now time.Time) {
 	if notBefore.After(s.notBefore) {
 		s.notBefore = notBefore
 		if s.hold == nil {
-			s.hold = &events.Hold{Reason: events.HoldRetry, Message: "it could not be sent", Until: &notBefore}
+			s.hold = &events.Blocked{Reason: events.BlockedRetry, Message: "it could not be sent", Until: &notBefore}
 		}
 	}
 	l.replace(k, old, &s, now)
@@ -406,7 +406,7 @@ func (s *Service) see(u bus.Update, generation uint64) {
 		case u.Ready:
 			l.sweep(generation, now)
 		case u.Key == (events.Key{}):
-		case u.Task == nil || u.Task.Account == l.Name:
+		case u.Task == nil || u.Task.Lane == l.Name:
 			l.see(u.Key, u.Task, generation, now)
 		}
 		if now.Sub(l.swept) > sweepEvery {

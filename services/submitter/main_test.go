@@ -234,25 +234,25 @@ func (w *world) ask(project string, n int, fields string) (k events.Key) {
 }
 
 // stands asks the lane's dispatcher where tasks stand, by task id, and what keeps the lane.
-func (w *world) stands(keys ...events.Key) (map[string]events.Place, []events.Hold) {
+func (w *world) stands(keys ...events.Key) (map[string]events.Position, []events.Blocked) {
 	w.Helper()
-	var r events.PlacesRequest
+	var r events.PositionsRequest
 	for _, k := range keys {
 		r.Tasks = append(r.Tasks, k.String())
 	}
 	question, err := events.Marshal(r)
 	w.ok(err)
-	answer, err := w.client.Conn().RequestWithContext(w.Context(), events.LanePlacesSubject("acme"), question)
+	answer, err := w.client.Conn().RequestWithContext(w.Context(), events.LanePositionsSubject("acme"), question)
 	w.ok(err)
-	var reply events.PlacesReply
+	var reply events.PositionsReply
 	w.ok(json.Unmarshal(answer.Data, &reply))
-	stands := map[string]events.Place{}
-	for text, place := range reply.Places {
+	stands := map[string]events.Position{}
+	for text, place := range reply.Positions {
 		k, err := events.ParseKey(text)
 		w.ok(err)
 		stands[k.ID] = place
 	}
-	return stands, reply.Holds
+	return stands, reply.Blocked
 }
 
 // places is how many go before each, by task id.

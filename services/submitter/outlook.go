@@ -14,13 +14,13 @@ type outlook struct {
 	lane *lane
 	now  time.Time
 	// keeps is what keeps the whole lane.
-	keeps    *events.Hold
+	keeps    *events.Blocked
 	families map[*family]*vista
 }
 
 // A vista is the outlook of a family.
 type vista struct {
-	keeps    *events.Hold
+	keeps    *events.Blocked
 	turns    quota.Turns
 	inFlight room
 	projects map[string]projectVista
@@ -28,7 +28,7 @@ type vista struct {
 
 // A projectVista is that of a project within a family.
 type projectVista struct {
-	keeps    *events.Hold
+	keeps    *events.Blocked
 	turns    quota.Turns
 	inFlight room
 }
@@ -48,28 +48,28 @@ func (r room) behind(n int) int {
 func (r room) rounds(n int) float64 { return float64(r.behind(n)) / float64(max(r.most, 1)) }
 
 // outlook returns that of a lane; keeps is what keeps all of it.
-func (l *lane) outlook(keeps *events.Hold, now time.Time) *outlook {
+func (l *lane) outlook(keeps *events.Blocked, now time.Time) *outlook {
 	return &outlook{lane: l, now: now, keeps: keeps, families: map[*family]*vista{}}
 }
 
 // place tells where a task stands; false if it does not wait.
-func (o *outlook) place(k events.Key) (events.Place, bool) {
+func (o *outlook) place(k events.Key) (events.Position, bool) {
 	l := o.lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.tasks[k]
 	switch {
 	case s == nil || !s.waiting:
-		return events.Place{}, false
+		return events.Position{}, false
 	case s.reserved:
-		return events.Place{}, true
+		return events.Position{}, true
 	}
 	f := l.family(s)
 	ahead, ok := f.place(k)
 	if !ok {
-		return events.Place{}, false
+		return events.Position{}, false
 	}
-	v := o.vista(f, l.limits.Family(s.model))
+	v := o.vista(f, l.limits.LimitGroup(s.model))
 	own, ok := f.queue.Own(k)
 	if !ok {
 		own = f.queue.Busy(k.Project)
@@ -79,7 +79,7 @@ func (o *outlook) place(k events.Key) (events.Place, bool) {
 		v.turns.At(ahead+1), p.turns.At(own+1), s.notBefore, f.held,
 		f.sent.Add(quota.Times(ahead+1, f.spacing())), o.now.Add(quota.Times(ahead, l.takes)/time.Duration(cap(l.slots))),
 	)
-	place := events.Place{Ahead: ahead, WaitS: math.Round(at.Sub(o.now).Seconds()*10) / 10, Hold: worst(o.keeps, v.keeps, p.keeps, f.keepsTask(s, o.now))}
+	place := events.Position{Ahead: ahead, WaitS: math.Round(at.Sub(o.now).Seconds()*10) / 10, Blocked: worst(o.keeps, v.keeps, p.keeps, f.keepsTask(s, o.now))}
 	place.WaitS = max(place.WaitS, 0)
 	crowd, n := v.inFlight, ahead+1
 	if p.inFlight.rounds(own+1) > crowd.rounds(n) {

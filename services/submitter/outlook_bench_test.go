@@ -51,7 +51,7 @@ func BenchmarkPlaces(b *testing.B) {
 	} {
 		b.Run(fmt.Sprintf("waiting=%d/projects=%d/later=%d/sent=%d", row.waiting, row.projects, row.later, row.sent), func(b *testing.B) {
 			l := crowd(row.waiting, row.projects, row.later, row.sent)
-			keys := l.keys(events.MaxPlaces, row.later > 0)
+			keys := l.keys(events.MaxPositions, row.later > 0)
 			longest := time.Duration(0)
 			for b.Loop() {
 				o := l.outlook(nil, noon)

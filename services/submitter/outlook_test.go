@@ -91,22 +91,22 @@ func TestHolds(t *testing.T) {
 		pause  string
 		away   bool
 		code   string // what the provider refuses with
-		want   events.HoldReason
+		want   events.BlockedReason
 		says   string
 		until  bool
 		own    bool // of the task alone
 	}{
-		{name: "requests", limits: events.ModelLimits{Requests: 5}, want: events.HoldRequests, says: "5 of 5 requests in 1m0s", until: true},
-		{name: "in flight", limits: events.ModelLimits{InFlight: 6}, want: events.HoldInFlight, says: "6 of 6 tasks in flight"},
-		{name: "requests of a project", set: `{"projects":{"demo":{"requests":3}}}`, want: events.HoldRequests, says: "3 of its 3 requests", until: true},
-		{name: "in flight of a project", set: `{"projects":{"demo":{"in_flight":2}}}`, want: events.HoldInFlight, says: "2 of its 2 tasks"},
-		{name: "a person", pause: `{"paused":true,"reason":"the bill","by":"ann"}`, want: events.HoldPaused, says: "the bill (by ann)"},
-		{name: "limits nobody can read", set: `{"projects":3}`, want: events.HoldPaused, says: "projects"},
-		{name: "the account", code: "quota", want: events.HoldAccount, says: "acme says quota", until: true},
-		{name: "the breaker", code: "doubt", want: events.HoldBreaker, says: "3 paid requests in a row", until: true},
-		{name: "a provider that is away", away: true, want: events.HoldUnreachable, says: "could not be reached", until: true},
-		{name: "a provider that refuses", code: "rate", want: events.HoldRefused, says: "fewer requests", until: true},
-		{name: "a task that is tried again", code: "busy", want: events.HoldRetry, says: "acme says busy", until: true, own: true},
+		{name: "requests", limits: events.ModelLimits{Requests: 5}, want: events.BlockedRequests, says: "5 of 5 requests in 1m0s", until: true},
+		{name: "in flight", limits: events.ModelLimits{InFlight: 6}, want: events.BlockedInFlight, says: "6 of 6 tasks in flight"},
+		{name: "requests of a project", set: `{"projects":{"demo":{"requests":3}}}`, want: events.BlockedRequests, says: "3 of its 3 requests", until: true},
+		{name: "in flight of a project", set: `{"projects":{"demo":{"in_flight":2}}}`, want: events.BlockedInFlight, says: "2 of its 2 tasks"},
+		{name: "a person", pause: `{"paused":true,"reason":"the bill","by":"ann"}`, want: events.BlockedPaused, says: "the bill (by ann)"},
+		{name: "limits nobody can read", set: `{"projects":3}`, want: events.BlockedPaused, says: "projects"},
+		{name: "the account", code: "quota", want: events.BlockedAccount, says: "acme says quota", until: true},
+		{name: "the breaker", code: "doubt", want: events.BlockedBreaker, says: "3 paid requests in a row", until: true},
+		{name: "a provider that is away", away: true, want: events.BlockedUnreachable, says: "could not be reached", until: true},
+		{name: "a provider that refuses", code: "rate", want: events.BlockedRateLimited, says: "fewer requests", until: true},
+		{name: "a task that is tried again", code: "busy", want: events.BlockedRetry, says: "acme says busy", until: true, own: true},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -130,14 +130,14 @@ func TestHolds(t *testing.T) {
 				told, lane := w.stands(w.keys("demo", 0)...)
 				p, ok := told["t00030"]
 				switch {
-				case !ok || p.Hold == nil:
+				case !ok || p.Blocked == nil:
 					w.Fatalf("not held: %+v", told)
-				case p.Hold.Reason != row.want || !strings.Contains(p.Hold.Message, row.says) || (p.Hold.Until != nil) != row.until:
-					w.Errorf("held by %+v, want %s and %q", *p.Hold, row.want, row.says)
-				case row.until && !p.Hold.Until.After(time.Now()):
-					w.Errorf("held until %v, which has passed", p.Hold.Until)
+				case p.Blocked.Reason != row.want || !strings.Contains(p.Blocked.Message, row.says) || (p.Blocked.Until != nil) != row.until:
+					w.Errorf("held by %+v, want %s and %q", *p.Blocked, row.want, row.says)
+				case row.until && !p.Blocked.Until.After(time.Now()):
+					w.Errorf("held until %v, which has passed", p.Blocked.Until)
 				}
-				if told := slices.ContainsFunc(lane, func(h events.Hold) bool { return h.Reason == row.want && strings.Contains(h.Message, row.says) }); told == row.own {
+				if told := slices.ContainsFunc(lane, func(h events.Blocked) bool { return h.Reason == row.want && strings.Contains(h.Message, row.says) }); told == row.own {
 					w.Errorf("the lane is kept by %+v", lane)
 				}
 			})
@@ -208,16 +208,16 @@ func TestBudgetRaised(t *testing.T) {
 		w.start()
 		time.Sleep(minute)
 		told, lane := w.stands(w.keys("demo", 0)...)
-		if p := told["t00060"]; p.Hold == nil || p.Hold.Reason != events.HoldBudget || len(lane) != 1 {
+		if p := told["t00060"]; p.Blocked == nil || p.Blocked.Reason != events.BlockedCap || len(lane) != 1 {
 			w.Errorf("without a budget: %+v, the lane is kept by %+v", p, lane)
 		}
 		w.put(bus.BudgetBucket, "project.demo", `{"daily_usd":1000}`)
 		time.Sleep(time.Until(time.Now().UTC().Truncate(day).Add(day + 4*minute))) // it counts from the start of the next day
 		told, lane = w.stands(w.keys("demo", 0)...)
-		if p, ok := told["t00060"]; !ok || p.Hold == nil || p.Hold.Reason != events.HoldRequests || p.WaitS < 600 {
+		if p, ok := told["t00060"]; !ok || p.Blocked == nil || p.Blocked.Reason != events.BlockedRequests || p.WaitS < 600 {
 			w.Errorf("with a budget: %+v", p)
 		}
-		if len(lane) != 1 || lane[0].Reason != events.HoldRequests {
+		if len(lane) != 1 || lane[0].Reason != events.BlockedRequests {
 			w.Errorf("with a budget the lane is kept by %+v", lane)
 		}
 		for id, story := range w.stories() {

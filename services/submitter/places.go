@@ -12,16 +12,16 @@ import (
 
 // answerPlaces answers questions for the places of a lane's waiting tasks, and for what keeps it, until stop is called.
 func (s *Service) answerPlaces(l *lane) (stop func(), err error) {
-	sub, err := s.o.Bus.Conn().Subscribe(events.LanePlacesSubject(l.Name), func(m *nats.Msg) {
-		var r events.PlacesRequest
-		if err := json.Unmarshal(m.Data, &r); err != nil || len(r.Tasks) > events.MaxPlaces {
+	sub, err := s.o.Bus.Conn().Subscribe(events.LanePositionsSubject(l.Name), func(m *nats.Msg) {
+		var r events.PositionsRequest
+		if err := json.Unmarshal(m.Data, &r); err != nil || len(r.Tasks) > events.MaxPositions {
 			return // it is for services only, and they know
 		}
 		now := time.Now()
 		keeps := s.keeps(l, now)
-		reply := events.PlacesReply{Places: map[string]events.Place{}, Holds: l.holds(now)}
+		reply := events.PositionsReply{Positions: map[string]events.Position{}, Blocked: l.holds(now)}
 		if keeps != nil {
-			reply.Holds = append([]events.Hold{*keeps}, reply.Holds...)
+			reply.Blocked = append([]events.Blocked{*keeps}, reply.Blocked...)
 		}
 		o := l.outlook(keeps, now)
 		for _, text := range r.Tasks {
@@ -30,7 +30,7 @@ func (s *Service) answerPlaces(l *lane) (stop func(), err error) {
 				continue
 			}
 			if place, ok := o.place(k); ok {
-				reply.Places[text] = place
+				reply.Positions[text] = place
 			}
 		}
 		data, err := events.Marshal(reply)

@@ -21,7 +21,7 @@ type standing struct {
 	// notBefore holds a waiting task back.
 	notBefore time.Time
 	// hold says why it waits if it waits for something of its own, heldAt since when if that is a budget.
-	hold    *events.Hold
+	hold    *events.Blocked
 	heldAt  time.Time
 	waiting bool
 	// atProvider says that the task is there or may be: it takes a place in flight.
@@ -86,15 +86,15 @@ func newStanding(t *events.Task) *standing {
 }
 
 // ownHold says why a record waits, and since when if that is a budget; nil if it is for nothing of its own.
-func ownHold(t *events.Task) (h *events.Hold, since time.Time) {
+func ownHold(t *events.Task) (h *events.Blocked, since time.Time) {
 	if t.Phase != events.PhaseWaiting || t.NotBefore == nil {
 		return nil, since
 	}
 	if held, ok := task.HeldBy(t); ok {
 		tomorrow := held.At.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
-		return &events.Hold{Reason: events.HoldBudget, Message: held.Note, Until: &tomorrow}, held.At
+		return &events.Blocked{Reason: events.BlockedCap, Message: held.Note, Until: &tomorrow}, held.At
 	}
-	h = &events.Hold{Reason: events.HoldRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
+	h = &events.Blocked{Reason: events.BlockedRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
 	if a := t.Attempt(); a != nil && a.Error != nil {
 		h.Message += ": " + a.Error.Message
 	}

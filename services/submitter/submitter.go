@@ -6,7 +6,7 @@
 // doubt, and is never sent again by itself. Any number of submitters may run: one at a time dispatches a lane, by a lease, and
 // should two ever think so, the record's compare-and-set decides who sends.
 //
-// Whoever dispatches a lane also answers, on events.LanePlacesSubject, where its waiting tasks stand, when its limits let each of them
+// Whoever dispatches a lane also answers, on events.LanePositionsSubject, where its waiting tasks stand, when its limits let each of them
 // through, and what keeps them: a switch, the breaker, a provider that is away or refuses, a budget, a limit in full use.
 package submitter
 

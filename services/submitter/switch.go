@@ -205,7 +205,7 @@ func (s *Service) announce(ctx context.Context, l *lane, m *memory) error {
 		Message: "the lane sends again",
 	}
 	if why != nil {
-		e.Type, e.Hold, e.Message = events.EventPaused, why, why.Message
+		e.Type, e.Blocked, e.Message = events.EventPaused, why, why.Message
 	}
 	if err := s.o.Bus.Publish(ctx, e); err != nil {
 		return err

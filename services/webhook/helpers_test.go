@@ -43,13 +43,13 @@ var task = events.Key{Project: "demo", ID: "shot-042"}
 // counting is a publisher that keeps what it is given.
 type counting struct {
 	mu    sync.Mutex
-	hooks []events.Hook
+	hooks []events.Callback
 	// err refuses everything, and hang holds it back until the end of its time.
 	err  error
 	hang bool
 }
 
-func (c *counting) Publish(ctx context.Context, h events.Hook) (bool, error) {
+func (c *counting) Publish(ctx context.Context, h events.Callback) (bool, error) {
 	if c.hang {
 		<-ctx.Done()
 		return false, ctx.Err()

@@ -18,7 +18,7 @@ import (
 // sends the provider away while the broker is gone, but for handshakes.
 func TestBeforeNATS(t *testing.T) {
 	broker.Run(t, func(b *broker.Broker) {
-		publisher, err := bus.NewHookPublisher(b.Connect())
+		publisher, err := bus.NewCallbackPublisher(b.Connect())
 		b.OK(err)
 		network := &sim.Network{}
 		l, err := network.Listen("edge.test:80")
@@ -41,7 +41,7 @@ func TestBeforeNATS(t *testing.T) {
 		post("again", update, 200, "duplicate")
 		post("another", strings.Replace(update, "success", "failed", 1), 200, "accepted")
 		synctest.Wait()
-		for _, name := range []string{events.StreamHooks, events.StreamDeliveries} {
+		for _, name := range []string{events.StreamCallbacks, events.StreamDeliveries} {
 			s, err := on.JetStream().Stream(b.Context(), name)
 			b.OK(err)
 			if n := s.CachedInfo().State.Msgs; n != 2 {
@@ -49,7 +49,7 @@ func TestBeforeNATS(t *testing.T) {
 			}
 			raw, err := s.GetMsg(b.Context(), 1)
 			b.OK(err)
-			h, err := events.ParseHook(raw.Subject, raw.Header.Get, raw.Data)
+			h, err := events.ParseCallback(raw.Subject, raw.Header.Get, raw.Data)
 			if err != nil || h.Lane != "minimax" || h.Task != task || h.Attempt != 1 || string(h.Body) != update {
 				b.Errorf("%s: %+v, %v", name, h, err)
 			}

@@ -116,7 +116,7 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, arrived time.T
 	if o.answer, o.result, o.err = s.judge(r, lane, body, arrived); o.result != "" {
 		return o
 	}
-	o.result, o.err = s.publish(r.Context(), events.Hook{
+	o.result, o.err = s.publish(r.Context(), events.Callback{
 		Lane: target.Lane, Task: target.Key, Attempt: target.Attempt, Received: arrived, Body: body,
 	})
 	return o
@@ -128,7 +128,7 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request) ([]byte, result, 
 		len(r.Header.Values("Content-Encoding")) > 0 {
 		return nil, badType, nil
 	}
-	if r.ContentLength > events.MaxHookBytes {
+	if r.ContentLength > events.MaxCallbackBytes {
 		return nil, tooLarge, nil
 	}
 	select {
@@ -137,7 +137,7 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request) ([]byte, result, 
 	default:
 		return nil, busy, nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, events.MaxHookBytes))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, events.MaxCallbackBytes))
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
@@ -185,7 +185,7 @@ func refusal(err error) result {
 }
 
 // publish hands a callback on, and waits until it is stored.
-func (s *Service) publish(ctx context.Context, h events.Hook) (result, error) {
+func (s *Service) publish(ctx context.Context, h events.Callback) (result, error) {
 	select {
 	case s.publishing <- struct{}{}:
 		defer func() { <-s.publishing }()

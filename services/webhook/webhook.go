@@ -45,7 +45,7 @@ const (
 
 	maxHeaderBytes = 16 << 10
 	maxStreams     = 64 // of one HTTP/2 connection
-	// maxReading and maxPublishing bound the bodies that are held at once, of events.MaxHookBytes each.
+	// maxReading and maxPublishing bound the bodies that are held at once, of events.MaxCallbackBytes each.
 	maxReading    = 128
 	maxPublishing = 128
 )
@@ -55,7 +55,7 @@ var ErrNoKey = errors.New("no callback key")
 
 // A Publisher stores a callback for the pipeline. It returns when that is certain, and reports whether it was stored before.
 type Publisher interface {
-	Publish(ctx context.Context, h events.Hook) (duplicate bool, err error)
+	Publish(ctx context.Context, h events.Callback) (duplicate bool, err error)
 }
 
 // A Verifier tells a provider's own callbacks from others by its signature. It fails with one of provider's ErrHook errors.

@@ -33,7 +33,7 @@ func TestAccepted(t *testing.T) {
 		{"MiniMax", "minimax", 2, jsonHeader(), update},
 		{"charset", "minimax", 1, http.Header{"Content-Type": {"application/json; charset=utf-8"}}, update},
 		{"spaces kept", "minimax", 1, jsonHeader(), "\n" + update + "\r\n"},
-		{"as large as can be", "minimax", 1, jsonHeader(), `{"x":"` + strings.Repeat("x", events.MaxHookBytes-8) + `"}`},
+		{"as large as can be", "minimax", 1, jsonHeader(), `{"x":"` + strings.Repeat("x", events.MaxCallbackBytes-8) + `"}`},
 	} {
 		before := time.Now()
 		status, answer := e.post(e.path(row.lane, row.attempt), row.header, row.body)
@@ -96,8 +96,8 @@ func TestRefused(t *testing.T) {
 		{"text", http.MethodPost, good, with("Content-Type", "text/plain"), strings.NewReader(update), 415, "minimax", "bad_type"},
 		{"almost JSON", http.MethodPost, good, with("Content-Type", "application/json2"), strings.NewReader(update), 415, "minimax", "bad_type"},
 		{"compressed", http.MethodPost, good, with("Content-Encoding", "gzip"), strings.NewReader(update), 415, "minimax", "bad_type"},
-		{"too large", http.MethodPost, good, jsonHeader(), strings.NewReader(`{"x":"` + strings.Repeat("x", events.MaxHookBytes) + `"}`), 413, "minimax", "too_large"},
-		{"too large, in chunks", http.MethodPost, good, jsonHeader(), io.MultiReader(strings.NewReader(strings.Repeat(" ", events.MaxHookBytes+1))), 413, "minimax", "too_large"},
+		{"too large", http.MethodPost, good, jsonHeader(), strings.NewReader(`{"x":"` + strings.Repeat("x", events.MaxCallbackBytes) + `"}`), 413, "minimax", "too_large"},
+		{"too large, in chunks", http.MethodPost, good, jsonHeader(), io.MultiReader(strings.NewReader(strings.Repeat(" ", events.MaxCallbackBytes+1))), 413, "minimax", "too_large"},
 		{"endless", http.MethodPost, good, jsonHeader(), endless{}, 413, "minimax", "too_large"},
 		{"no body", http.MethodPost, good, jsonHeader(), nil, 400, "minimax", "bad_json"},
 		{"no JSON", http.MethodPost, good, jsonHeader(), strings.NewReader("status=success"), 400, "minimax", "bad_json"},

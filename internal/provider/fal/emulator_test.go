@@ -55,7 +55,7 @@ func TestAWholeLife(t *testing.T) {
 		a := submit(t, d, h, events.Task{Model: "fal-ai/veo3.1"}, `{"prompt":"p"}`)
 		last, lastProgress, lines := 4, 0.0, 0
 		for second := range 32 {
-			s, err := d.Look(t.Context(), a.Ref)
+			s, err := d.Poll(t.Context(), a.Ref)
 			if err != nil {
 				t.Fatalf("second %d: %v", second, err)
 			}
@@ -102,11 +102,11 @@ func TestStartTimeout(t *testing.T) {
 		start := now.Add(90 * time.Second)
 		a := submit(t, d, h, events.Task{Model: "fal-ai/veo3.1", CreatedAt: now, StartDeadline: &start}, `{}`)
 		time.Sleep(89 * time.Second)
-		if s, err := d.Look(t.Context(), a.Ref); err != nil || s.State != provider.Queued {
+		if s, err := d.Poll(t.Context(), a.Ref); err != nil || s.State != provider.Queued {
 			t.Errorf("before the deadline: %s, %v, want queued", s.State, err)
 		}
 		time.Sleep(2 * time.Second)
-		s, err := d.Look(t.Context(), a.Ref)
+		s, err := d.Poll(t.Context(), a.Ref)
 		if err != nil || s.State != provider.Failed || s.Err.Kind != events.KindDeadline || s.Err.Charge != events.ChargeNone {
 			t.Errorf("after the deadline: %s, %v, %v, want failed by a deadline and free", s.State, s.Err, err)
 		}
@@ -129,7 +129,7 @@ func TestEveryScriptedFailure(t *testing.T) {
 		"client_cancelled": "", "499": "",
 	} {
 		a := submit(t, d, h, events.Task{Model: "fal-ai/flux/dev"}, `{"emulate":{"fail":"`+fail+`"}}`)
-		s, err := d.Look(t.Context(), a.Ref)
+		s, err := d.Poll(t.Context(), a.Ref)
 		switch {
 		case err != nil:
 			t.Errorf("%s: %v", fail, err)
@@ -153,7 +153,7 @@ func TestRegress(t *testing.T) {
 	}
 	a := submit(t, d, h, events.Task{Model: "fal-ai/flux/dev"}, `{"emulate":{"stall":"running","polls":"regress","poll_faults":1}}`)
 	for i, want := range []provider.State{provider.Queued, provider.Running} {
-		if s, err := d.Look(t.Context(), a.Ref); err != nil || s.State != want {
+		if s, err := d.Poll(t.Context(), a.Ref); err != nil || s.State != want {
 			t.Errorf("look %d: %s, %v, want %s", i, s.State, err, want)
 		}
 	}

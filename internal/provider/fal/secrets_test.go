@@ -56,7 +56,7 @@ func TestErrorsHideTheKey(t *testing.T) {
 	}
 	noisy := newDriver(t, "")
 	noisy.client = provider.NewClient(loud{}, DefaultTimeout)
-	_, err := noisy.Look(t.Context(), sampleRef())
+	_, err := noisy.Poll(t.Context(), sampleRef())
 	if err == nil {
 		t.Fatal("the failing transport did not fail")
 	}

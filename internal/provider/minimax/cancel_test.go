@@ -51,7 +51,7 @@ func TestCancelKeepsResults(t *testing.T) {
 		if n := b.ledger.Calls()["cancel"]; n != row.deletes {
 			t.Errorf("%s: %d DELETE calls, want %d", row.script, n, row.deletes)
 		}
-		snap, err := b.driver.Look(t.Context(), a.Ref)
+		snap, err := b.driver.Poll(t.Context(), a.Ref)
 		if snap.State != row.after || row.after == "" && provider.AsError(orNone(err)).Kind != events.KindNotFound {
 			t.Errorf("%s: then %s, %v, want %s", row.script, snap.State, err, row.after)
 		}

@@ -151,7 +151,7 @@ func TestResolveByList(t *testing.T) {
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%+v, %v, want the lost one", found, err)
 	}
-	snap, err := b.driver.Look(t.Context(), refOf(t, b.driver, modelV2, found[0].ID))
+	snap, err := b.driver.Poll(t.Context(), refOf(t, b.driver, modelV2, found[0].ID))
 	if err != nil || snap.State != provider.Succeeded {
 		t.Errorf("%s, %v, want succeeded", snap.State, err)
 	}

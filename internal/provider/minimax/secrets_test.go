@@ -42,7 +42,7 @@ func TestKeyIsNeverRepeated(t *testing.T) {
 						hides(t, a)
 						hides(t, error(a.Err))
 					}
-					snap, err := d.Look(t.Context(), refOf(t, d, model, taskID))
+					snap, err := d.Poll(t.Context(), refOf(t, d, model, taskID))
 					hides(t, err)
 					if snap.Err != nil {
 						hides(t, error(snap.Err))
@@ -73,7 +73,7 @@ func TestTransportErrorHidesKey(t *testing.T) {
 		_, _ = conn.Write([]byte("HTTP/1.1 " + testKey + " x\r\n\r\n"))
 		_ = conn.Close()
 	})
-	_, err := d.Look(t.Context(), refOf(t, d, modelV1, taskID))
+	_, err := d.Poll(t.Context(), refOf(t, d, modelV1, taskID))
 	if err == nil || !strings.Contains(err.Error(), "[redacted]") {
 		t.Errorf("%v does not quote the answer: the test proves nothing", err)
 	}
@@ -84,7 +84,7 @@ func TestTransportErrorHidesKey(t *testing.T) {
 func TestRawStaysJSON(t *testing.T) {
 	t.Parallel()
 	d := answering(t, 200, v2Answer("succeeded", `,"content":{"url":"https://h/`+testKey+`"},"note":"`+testKey+`"`))
-	snap, err := d.Look(t.Context(), refOf(t, d, modelV2, taskID))
+	snap, err := d.Poll(t.Context(), refOf(t, d, modelV2, taskID))
 	if err != nil || !json.Valid(snap.Raw) || strings.Contains(string(snap.Raw), testKey) {
 		t.Errorf("%s, %v", snap.Raw, err)
 	}

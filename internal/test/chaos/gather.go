@@ -28,7 +28,7 @@ const (
 func (c *cluster) gather(ctx context.Context, asks []Ask) (e Evidence, err error) {
 	e = Evidence{Asks: asks, Now: time.Now(), Records: map[events.Key]events.Task{}, Stories: map[events.Key][]events.Event{}, Stored: map[uint64]string{}}
 	// Messages first: one that is made while the rest is read belongs to a record that has changed as well.
-	for _, name := range []string{events.StreamRequests, events.StreamWatch, events.StreamHooks, events.StreamDead} {
+	for _, name := range []string{events.StreamRequests, events.StreamPolls, events.StreamCallbacks, events.StreamDead} {
 		if err := c.each(ctx, name, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, func(m jetstream.Msg) error {
 			e.Left = append(e.Left, m.Subject())
 			return nil

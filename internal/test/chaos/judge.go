@@ -25,7 +25,7 @@ type Evidence struct {
 	Stories map[events.Key][]events.Event
 	// Stored are the subjects of the stored events by sequence.
 	Stored map[uint64]string
-	// Left are the subjects of the messages that still wait in REELAY_REQUESTS, REELAY_WATCH and REELAY_HOOKS, and those in
+	// Left are the subjects of the messages that still wait in REELAY_REQUESTS, REELAY_POLLS and REELAY_CALLBACKS, and those in
 	// REELAY_DEAD.
 	Left []string
 	// Now is when it was gathered.
@@ -72,8 +72,8 @@ func (e Evidence) Open(sleepers bool) []string {
 		}
 	}
 	for _, subject := range e.Left {
-		_, watched, notWatch := events.ParseWatchSubject(subject)
-		_, called, notHook := events.ParseHookSubject(subject)
+		_, watched, notWatch := events.ParsePollSubject(subject)
+		_, called, notHook := events.ParseCallbackSubject(subject)
 		switch {
 		case sleepers && notWatch == nil && e.Records[watched].Status.Terminal():
 		case sleepers && notHook == nil && e.Records[called].Status.Terminal():

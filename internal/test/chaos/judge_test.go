@@ -144,15 +144,15 @@ func TestJudge(t *testing.T) {
 			e.Stories[events.Key{Project: "_invalid", ID: "x"}] = story(events.EventRejected)
 		}, []string{"_invalid.x: [rejected]"}},
 		{"a request left", func(e *chaos.Evidence) { e.Left = []string{"reelay.request.chaos.video"} }, []string{"stuck: left in its stream: reelay.request.chaos.video"}},
-		{"a watch of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.watch.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.watch.fal.chaos.x"}},
-		{"a watch that wakes for nothing", func(e *chaos.Evidence) { e.Left = []string{"reelay.watch.fal.chaos.kite"} }, nil},
-		{"a callback of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.hook.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.hook.fal.chaos.x"}},
-		{"a callback that is tried again", func(e *chaos.Evidence) { e.Left = []string{"reelay.hook.fal.chaos.kite"} }, nil},
+		{"a watch of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.poll.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.poll.fal.chaos.x"}},
+		{"a watch that wakes for nothing", func(e *chaos.Evidence) { e.Left = []string{"reelay.poll.fal.chaos.kite"} }, nil},
+		{"a callback of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.callback.fal.chaos.x"}},
+		{"a callback that is tried again", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.kite"} }, nil},
 		{"a forged callback believed", func(e *chaos.Evidence) {
 			e.Jobs[0].Deliveries = []emulator.Delivery{{Notice: "COMPLETED", Tries: 1, Accepted: 1}, {Notice: "x", Forged: 1, Fooled: 1}}
 		}, []string{"hook: kite: 1 webhooks about j1 (x) passed"}},
 		{"a watch for a late result", func(e *chaos.Evidence) {
-			e.Left = []string{"reelay.watch.fal.chaos.kite"}
+			e.Left = []string{"reelay.poll.fal.chaos.kite"}
 			change(e, func(t *events.Task) { t.LateUntil = &now })
 		}, nil},
 		{"a dead message", func(e *chaos.Evidence) { e.Left = []string{"reelay.dead.X.y"} }, []string{"stuck: left in its stream: reelay.dead.X.y"}},
@@ -186,7 +186,7 @@ func TestSleepersAreOpenInALongRun(t *testing.T) {
 		t.Errorf("open %q, want the one that sleeps", open)
 	}
 	e = sound()
-	e.Left = []string{"reelay.watch.fal.chaos.kite", "reelay.hook.fal.chaos.kite"}
+	e.Left = []string{"reelay.poll.fal.chaos.kite", "reelay.callback.fal.chaos.kite"}
 	if open := e.Open(false); len(open) != 2 {
 		t.Errorf("open %q, want the messages that sleep", open)
 	}

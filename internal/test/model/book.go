@@ -175,7 +175,7 @@ func newBook(o *Options) *book {
 // create returns the class of the record of a new task.
 func (b *book) create() (uint32, story, error) {
 	t := events.Task{
-		Schema: events.TaskSchema, ID: "t", Project: "p", TaskType: events.Video, Provider: "fal", Account: "fal", Model: "m",
+		Schema: events.TaskSchema, ID: "t", Project: "p", TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "m",
 		RequestDigest: "d", CreatedAt: birth, Deadline: birth.Add(2 * farApart), OnInDoubt: b.o.Policy, MaxPaidAttempts: b.o.Budget,
 	}
 	if b.o.StartDeadline {
@@ -356,9 +356,9 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kCancelledThere:
 		return look(provider.Snapshot{State: provider.Cancelled})
 	case kNotFound:
-		return task.LookFailed{Meta: meta, Err: fault(events.KindNotFound, "")}
+		return task.PollFailed{Meta: meta, Err: fault(events.KindNotFound, "")}
 	case kTransient:
-		return task.LookFailed{Meta: meta, Err: fault(events.KindRetry, "")}
+		return task.PollFailed{Meta: meta, Err: fault(events.KindRetry, "")}
 	case kCancel:
 		return task.Cancel{Meta: meta, Reason: "m"}
 	case kCancelSent:

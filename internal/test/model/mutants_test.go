@@ -229,7 +229,7 @@ var mutants = []struct {
 	{
 		name: "a failed look fails the task", o: Options{Attempts: 1, Looks: true},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if look, is := tr.(task.LookFailed); is && t.Phase == events.PhaseRunning {
+			if look, is := tr.(task.PollFailed); is && t.Phase == events.PhaseRunning {
 				rewrite(t, c, look.At, "fail", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargePossible))
 			}
 		}), want: []string{propVerdict},

@@ -27,9 +27,9 @@ type Driver interface {
 	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
 	Classify(model string, r provider.Reply) provider.Answer
 	Ref(model, id string) (json.RawMessage, error)
-	Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
+	Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
 	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
-	ReadHook(model string, body []byte) (provider.Callback, error)
+	ReadCallback(model string, body []byte) (provider.Callback, error)
 }
 
 // A Harness tells the suite about one driver. Every field must be set.
@@ -150,7 +150,7 @@ func (b *bench) meets(fault http.HandlerFunc) {
 // task returns the record that the driver renders for a sample.
 func task(s Sample) events.Task {
 	return events.Task{
-		Schema: events.TaskSchema, ID: "t1", Project: "default", TaskType: s.Type, Account: "lane", Model: s.Model,
+		Schema: events.TaskSchema, ID: "t1", Project: "default", TaskType: s.Type, Lane: "lane", Model: s.Model,
 		CreatedAt: time.Date(2026, time.May, 1, 12, 0, 0, 0, time.UTC),
 	}
 }
@@ -214,7 +214,7 @@ func (b *bench) accepted(t testing.TB, s Sample, script emulator.Script) provide
 // look fails the test unless the look succeeds.
 func (b *bench) look(t testing.TB, ref json.RawMessage) provider.Snapshot {
 	t.Helper()
-	s, err := b.driver.Look(t.Context(), ref)
+	s, err := b.driver.Poll(t.Context(), ref)
 	if err != nil {
 		t.Fatalf("the look at %s: %v", ref, err)
 	}

@@ -36,7 +36,7 @@ func testRedirectsNotTaken(t *testing.T, h Harness) {
 	trap, hits := newTrap(t)
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		b.meets(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, trap+r.URL.Path, status) })
-		s, err := b.driver.Look(t.Context(), ref)
+		s, err := b.driver.Poll(t.Context(), ref)
 		typed(t, "the look that met "+strconv.Itoa(status), err)
 		if s.State != "" && s.State != provider.Unknown {
 			t.Errorf("a look that met %d says %s", status, s.State)
@@ -136,7 +136,7 @@ func testKeyIsNeverRepeated(t *testing.T, h Harness) {
 			w.WriteHeader(r.Status)
 			_, _ = w.Write(r.Body)
 		})
-		s, err := b.driver.Look(t.Context(), ref)
+		s, err := b.driver.Poll(t.Context(), ref)
 		hides(t, what, s)
 		hides(t, what, err)
 		if h.Features.Cancel {

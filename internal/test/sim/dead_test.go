@@ -214,11 +214,11 @@ type blind struct {
 	at *atomic.Value
 }
 
-func (d blind) Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
+func (d blind) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
 	if id, _ := d.at.Load().(string); id != "" && bytes.Contains(ref, []byte(id)) {
 		panic("cannot bear it")
 	}
-	return d.Driver.Look(ctx, ref)
+	return d.Driver.Poll(ctx, ref)
 }
 
 // TestPoisonousLooks: a task at which every look panics ends by its deadline, because its heartbeat goes on. Others do not
@@ -257,7 +257,7 @@ func TestPoisonousLooks(t *testing.T) {
 		}
 		all := letters(t, w)
 		for _, l := range all {
-			if l.Stream != events.StreamWatch || l.Consumer != "poller-fal" || l.Subject != "reelay.watch.fal.demo.a" || !strings.Contains(l.Reason, "cannot bear it") {
+			if l.Stream != events.StreamPolls || l.Consumer != "poller-fal" || l.Subject != "reelay.poll.fal.demo.a" || !strings.Contains(l.Reason, "cannot bear it") {
 				t.Errorf("%+v", l)
 			}
 		}

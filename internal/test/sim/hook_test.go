@@ -427,8 +427,8 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 func TestForeignHooks(t *testing.T) {
 	sim.Run(t, sim.Options{Callback: sim.URLs{}}, func(t *testing.T, w *sim.World) {
 		w.CallBack("sora", "demo", "a", 1, "{}")
-		bad := &nats.Msg{Subject: events.HookSubject("fal", events.Key{Project: "demo", ID: "a"}), Data: []byte("{}"), Header: nats.Header{}}
-		bad.Header.Set(events.HeaderHookAttempt, "none")
+		bad := &nats.Msg{Subject: events.CallbackSubject("fal", events.Key{Project: "demo", ID: "a"}), Data: []byte("{}"), Header: nats.Header{}}
+		bad.Header.Set(events.HeaderCallbackAttempt, "none")
 		if _, err := w.JS.PublishMsg(t.Context(), bad); err != nil {
 			t.Fatal(err)
 		}
@@ -440,7 +440,7 @@ func TestForeignHooks(t *testing.T) {
 		if n := stream.CachedInfo().State.Msgs; n != 2 {
 			t.Errorf("%d dead letters, want 2", n)
 		}
-		if stream, err = w.JS.Stream(t.Context(), events.StreamHooks); err != nil {
+		if stream, err = w.JS.Stream(t.Context(), events.StreamCallbacks); err != nil {
 			t.Fatal(err)
 		}
 		if n := stream.CachedInfo().State.Msgs; n != 0 {
@@ -519,10 +519,10 @@ func TestLooksThinOut(t *testing.T) {
 		}
 		for _, l := range reply.Lanes {
 			switch {
-			case l.Lane == "fal" && (l.Hooks == nil || l.Hooks.Seen != 12 || l.Hooks.MissRate < 0.7 || l.Hooks.LagS > 1):
-				t.Errorf("queue tells %+v", l.Hooks)
-			case l.Lane != "fal" && l.Hooks != nil:
-				t.Errorf("queue tells %+v of %s", l.Hooks, l.Lane)
+			case l.Lane == "fal" && (l.Callbacks == nil || l.Callbacks.Seen != 12 || l.Callbacks.MissRate < 0.7 || l.Callbacks.LagS > 1):
+				t.Errorf("queue tells %+v", l.Callbacks)
+			case l.Lane != "fal" && l.Callbacks != nil:
+				t.Errorf("queue tells %+v of %s", l.Callbacks, l.Lane)
 			}
 		}
 		mean, last, late = round(true, 8)

@@ -25,7 +25,7 @@ func (URLs) CallbackURL(lane string, k events.Key, attempt int) string {
 func (w *World) CallBack(lane, project, id string, attempt int, body string) {
 	w.T.Helper()
 	k := events.Key{Project: project, ID: id}
-	h := events.Hook{Lane: lane, Task: k, Attempt: attempt, Received: time.Now(), Body: []byte(body)}
+	h := events.Callback{Lane: lane, Task: k, Attempt: attempt, Received: time.Now(), Body: []byte(body)}
 	msg := &nats.Msg{Subject: h.Subject(), Data: h.Body, Header: nats.Header{}}
 	for name, v := range h.Header() {
 		msg.Header.Set(name, v)

@@ -86,7 +86,7 @@ func checkMoney(t *testing.T, w *sim.World, ids []string) {
 	if e := w.Ask(&r, events.VerbSpend, "", "demo"); e != nil {
 		t.Fatal(e)
 	}
-	if cents(r.Total.SpentUSD) != cents(spent) || cents(r.Total.HeldUSD) != cents(held) {
+	if cents(r.Total.SpentUSD) != cents(spent) || cents(r.Total.ReservedUSD) != cents(held) {
 		t.Errorf("spend answers %+v, the records say %v spent and %v held", r.Total, cents(spent), cents(held))
 	}
 }
@@ -241,8 +241,8 @@ func TestCap(t *testing.T) {
 				t.Errorf("%s: told %d times that it is held", task.ID, told)
 			}
 			var r events.TaskReply
-			if e := w.Ask(&r, events.VerbGet, "", "demo", task.ID); e != nil || r.Task.Hold == nil || r.Task.Hold.Reason != events.HoldBudget || r.Task.Hold.Until == nil || r.Task.ETA != nil {
-				t.Errorf("%s: %v, held by %+v, ends at %v", task.ID, e, r.Task.Hold, r.Task.ETA)
+			if e := w.Ask(&r, events.VerbGet, "", "demo", task.ID); e != nil || r.Task.Blocked == nil || r.Task.Blocked.Reason != events.BlockedCap || r.Task.Blocked.Until == nil || r.Task.ETA != nil {
+				t.Errorf("%s: %v, held by %+v, ends at %v", task.ID, e, r.Task.Blocked, r.Task.ETA)
 			}
 		}
 		if held != many-4 {
@@ -250,8 +250,8 @@ func TestCap(t *testing.T) {
 		}
 		var q events.QueueReply
 		if e := w.Ask(&q, events.VerbQueue, ""); e != nil || !slices.ContainsFunc(q.Lanes, func(l events.LaneQueue) bool {
-			return len(l.Holds) == 1 && l.Holds[0].Reason == events.HoldBudget && l.Holds[0].Project == "demo" &&
-				strings.Contains(l.Holds[0].Message, " tasks wait: the budget of project demo is used up: 1.5 US dollars")
+			return len(l.Blocked) == 1 && l.Blocked[0].Reason == events.BlockedCap && l.Blocked[0].Project == "demo" &&
+				strings.Contains(l.Blocked[0].Message, " tasks wait: the budget of project demo is used up: 1.5 US dollars")
 		}) {
 			t.Errorf("%v, the lanes are kept by %+v", e, q.Lanes)
 		}

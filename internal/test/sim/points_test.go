@@ -11,7 +11,7 @@ import (
 // points names every failpoint of every service, each of which a campaign has to crash at.
 func points() []string {
 	all := []string{
-		"send", "object", "claim", "watch", "epoch", "lease", "memory", "forecast", "health", "remove/" + events.StreamWatch,
+		"send", "object", "claim", "watch", "epoch", "lease", "memory", "forecast", "health", "remove/" + events.StreamPolls,
 		"journal.begin", "journal.gate", "journal.answer", "journal.done",
 	}
 	for _, p := range []events.Phase{
@@ -27,13 +27,13 @@ func points() []string {
 		all = append(all, "publish/"+string(e))
 	}
 	for _, c := range []string{
-		events.ConsumerIntake, events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories, events.ConsumerHooks,
+		events.ConsumerIntake, events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories, events.ConsumerCallbacks,
 		"poller-fal", "poller-minimax",
 	} {
 		all = append(all, "handle/"+c, "answer/"+c)
 	}
 	for _, c := range []string{
-		events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories, events.ConsumerHooks, "poller-fal", "poller-minimax", "y",
+		events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories, events.ConsumerCallbacks, "poller-fal", "poller-minimax", "y",
 	} {
 		all = append(all, "dead/"+c)
 	}

@@ -162,14 +162,14 @@ func (s *scene) request(id string) {
 func (s *scene) trash(seed uint64) {
 	s.w.Insist(video, fmt.Sprintf(`{"id":"r%d","provider":"nobody","model":"m","input":{}}`, seed))
 	for _, subject := range []string{
-		"reelay.watch.fal.demo.b@d", "reelay.watch.minimax.demo.b@d", "reelay.due.demo.b@d", events.DeadSubject(events.StreamRequests, "y"),
-		events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamWatch, "y"),
+		"reelay.poll.fal.demo.b@d", "reelay.poll.minimax.demo.b@d", "reelay.heartbeat.demo.b@d", events.DeadSubject(events.StreamRequests, "y"),
+		events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamPolls, "y"),
 	} {
 		s.w.Insist(subject, "trash")
 	}
-	s.w.Insist("reelay.hook.nobody.demo.x", "trash")
-	nobodys := s.w.Insist("reelay.watch.nobody.demo.x", "trash")
-	s.w.Insist(events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamWatch, "y"), fmt.Sprintf(`{"stream_seq":%d,"deliveries":3}`, nobodys))
+	s.w.Insist("reelay.callback.nobody.demo.x", "trash")
+	nobodys := s.w.Insist("reelay.poll.nobody.demo.x", "trash")
+	s.w.Insist(events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamPolls, "y"), fmt.Sprintf(`{"stream_seq":%d,"deliveries":3}`, nobodys))
 }
 
 // randomRequest draws a provider, an emulator script and a policy. The prompt carries the task's id, so that the ledger can be
@@ -293,10 +293,10 @@ func (s *scene) compare() {
 	for _, m := range s.messages(events.StreamRequests) {
 		t.Errorf("stuck in %s: %s", events.StreamRequests, m.Subject)
 	}
-	for _, m := range s.messages(events.StreamWatch) {
-		_, k, err := events.ParseWatchSubject(m.Subject)
+	for _, m := range s.messages(events.StreamPolls) {
+		_, k, err := events.ParsePollSubject(m.Subject)
 		if err != nil || !task.Wants(s.w.Get(k.Project, k.ID)).Watch {
-			t.Errorf("stuck in %s: %s", events.StreamWatch, m.Subject)
+			t.Errorf("stuck in %s: %s", events.StreamPolls, m.Subject)
 		}
 	}
 	for _, m := range s.messages(events.StreamDead) {

@@ -17,14 +17,14 @@ const codeBadHook = "bad_hook"
 // statusCode finds the HTTP code of the result in the error of a callback: "Invalid status code: 422".
 var statusCode = regexp.MustCompile(`status code: ([1-5][0-9]{2})\b`)
 
-// ReadHook reads the body of a callback (https://fal.ai/docs/model-apis/model-endpoints/webhooks) to a request of a model. Its
+// ReadCallback reads the body of a callback (https://fal.ai/docs/model-apis/model-endpoints/webhooks) to a request of a model. Its
 // signature must have been verified. Its payload is the result, and is read as a look reads it. Where that leaves a doubt (no
 // payload, an error without a reason, a result without a file), the callback is a doorbell.
 //
-// Its error is a *provider.Error: the body is over events.MaxHookBytes, is no JSON or names no request.
-func (d *Driver) ReadHook(model string, body []byte) (provider.Callback, error) {
-	if len(body) > events.MaxHookBytes {
-		return provider.Callback{}, badHook(fmt.Sprintf("%d bytes are over the limit of %d", len(body), events.MaxHookBytes))
+// Its error is a *provider.Error: the body is over events.MaxCallbackBytes, is no JSON or names no request.
+func (d *Driver) ReadCallback(model string, body []byte) (provider.Callback, error) {
+	if len(body) > events.MaxCallbackBytes {
+		return provider.Callback{}, badHook(fmt.Sprintf("%d bytes are over the limit of %d", len(body), events.MaxCallbackBytes))
 	}
 	body = d.redact(provider.Reply{Body: body}).Body
 	var h hook

@@ -14,9 +14,9 @@ import (
 // maxURLBytes bounds the link of a result.
 const maxURLBytes = 8 << 10
 
-// Look asks MiniMax where the task is. For V1 it also asks for the file's link once the task has succeeded. A look that fails is
+// Poll asks MiniMax where the task is. For V1 it also asks for the file's link once the task has succeeded. A look that fails is
 // a *provider.Error, KindNotFound when MiniMax itself says that it does not know the task.
-func (d *Driver) Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
+func (d *Driver) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
 	g, id, err := d.readRef(ref)
 	if err != nil {
 		return provider.Snapshot{}, err

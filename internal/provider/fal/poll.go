@@ -23,9 +23,9 @@ const (
 // unitName is the measure of x-fal-billable-units; its worth differs by model.
 const unitName = "fal_unit"
 
-// Look asks for the status and, once the request is completed, for its result, whose HTTP code decides. Its error is a
+// Poll asks for the status and, once the request is completed, for its result, whose HTTP code decides. Its error is a
 // *provider.Error and says nothing about the request; KindNotFound is fal's word that it does not know the request.
-func (d *Driver) Look(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
+func (d *Driver) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
 	h, bad := parseRef(ref)
 	if bad != nil {
 		return provider.Snapshot{}, bad

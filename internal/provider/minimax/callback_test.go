@@ -43,7 +43,7 @@ func TestReadHook(t *testing.T) {
 		{v1, ``, "", false, "no JSON object"},
 		{"sora", `{"task_id":"1"}`, "", false, "no MiniMax video family"},
 	} {
-		cb, err := d.ReadHook(row.model, []byte(row.body))
+		cb, err := d.ReadCallback(row.model, []byte(row.body))
 		if row.fault != "" {
 			if err == nil || !strings.Contains(err.Error(), row.fault) {
 				t.Errorf("%s: %v, want %q", row.body, err, row.fault)
@@ -67,7 +67,7 @@ func FuzzReadHook(f *testing.F) {
 	f.Add([]byte(`{"task_id":1e3}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, model := range []string{"MiniMax-Hailuo-2.3", "MiniMax-H3"} {
-			cb, err := d.ReadHook(model, body)
+			cb, err := d.ReadCallback(model, body)
 			switch {
 			case err != nil:
 				if e := provider.AsError(err); e.Code == "" || len(e.Message) > events.MaxMessageBytes {

@@ -94,7 +94,7 @@ func TestLookAnswers(t *testing.T) {
 		{modelV2, v2Answer("succeeded", `,"content":{"url":"https://h/`+strings.Repeat("x", 9000)+`"}`), "", events.KindInternal, "bad_result_url"},
 	} {
 		d := answering(t, http.StatusOK, row.body)
-		snap, err := d.Look(t.Context(), refOf(t, d, row.model, taskID))
+		snap, err := d.Poll(t.Context(), refOf(t, d, row.model, taskID))
 		if row.state == "" {
 			if e := provider.AsError(orNone(err)); e.Kind != row.kind || e.Code != row.code || e.TraceID != "trace-1" || e.Charge != "" {
 				t.Errorf("%s: %+v %+v, want a failed look of kind %s, code %s", row.body, snap, e, row.kind, row.code)
@@ -144,7 +144,7 @@ func TestLookStatuses(t *testing.T) {
 			body = text
 			for _, model := range []string{modelV1, modelV2} {
 				own := name[:2] == map[string]string{modelV1: "v1", modelV2: "v2"}[model]
-				snap, err := d.Look(t.Context(), refOf(t, d, model, taskID))
+				snap, err := d.Poll(t.Context(), refOf(t, d, model, taskID))
 				what := fmt.Sprintf("%s %d %s", model, status, name)
 				if status == 200 && own && strings.HasSuffix(name, "verdict") {
 					if err != nil || snap.State != provider.Failed {
@@ -187,7 +187,7 @@ func TestLookCodes(t *testing.T) {
 				want = events.KindRetry // for the 500 below
 			}
 			d := answering(t, map[string]int{modelV1: 200, modelV2: 500}[model], body)
-			_, err := d.Look(t.Context(), refOf(t, d, model, taskID))
+			_, err := d.Poll(t.Context(), refOf(t, d, model, taskID))
 			if e := provider.AsError(orNone(err)); e.Kind != want || e.Code != fmt.Sprint(c.code) || !strings.Contains(e.Message, "words") {
 				t.Errorf("%s: %+v, want kind %s", body, e, want)
 			}
@@ -234,7 +234,7 @@ func TestV1Result(t *testing.T) {
 			_, _ = io.WriteString(w, row.body)
 		})
 		before := time.Now()
-		snap, err := d.Look(t.Context(), refOf(t, d, modelV1, taskID))
+		snap, err := d.Poll(t.Context(), refOf(t, d, modelV1, taskID))
 		switch {
 		case row.kind != "":
 			if e := provider.AsError(orNone(err)); e.Kind != row.kind {
@@ -263,7 +263,7 @@ func TestV1Result(t *testing.T) {
 func TestV2Result(t *testing.T) {
 	t.Parallel()
 	d := answering(t, 200, v2Answer("succeeded", `,"content":{"url":"http://cdn.test/v"},"usage":{"total_seconds":7.5,"output_seconds":5}`))
-	snap, err := d.Look(t.Context(), refOf(t, d, modelV2, taskID))
+	snap, err := d.Poll(t.Context(), refOf(t, d, modelV2, taskID))
 	if err != nil || len(snap.Outputs) != 1 || snap.Outputs[0].URL != "https://cdn.test/v" || snap.Outputs[0].ExpiresAt != nil {
 		t.Fatalf("%+v, %v", snap, err)
 	}
@@ -271,11 +271,11 @@ func TestV2Result(t *testing.T) {
 		t.Errorf("%+v: want 7.5 seconds", snap)
 	}
 	d = answering(t, 200, v2Answer("succeeded", `,"content":{"url":"https://h/x"},"usage":{"total_seconds":-1}`))
-	if snap, err = d.Look(t.Context(), refOf(t, d, modelV2, taskID)); err != nil || snap.State != provider.Succeeded || snap.Units != nil {
+	if snap, err = d.Poll(t.Context(), refOf(t, d, modelV2, taskID)); err != nil || snap.State != provider.Succeeded || snap.Units != nil {
 		t.Errorf("%+v, %v: want no units of -1 seconds", snap, err)
 	}
 	d = answering(t, 200, v2Answer("succeeded", `,"content":{}`))
-	snap, err = d.Look(t.Context(), refOf(t, d, modelV2, taskID))
+	snap, err = d.Poll(t.Context(), refOf(t, d, modelV2, taskID))
 	if err != nil || snap.State != provider.Running || !snap.ResultPending {
 		t.Errorf("%+v, %v, want a result that is pending", snap, err)
 	}
@@ -293,12 +293,12 @@ func TestLookFaults(t *testing.T) {
 			b := newBox(t, sandbox.Options{BigIDs: true})
 			a := b.accepted(t, model, scripted(`{"polls":"`+polls+`","poll_faults":2}`, input))
 			for range 2 {
-				_, err := b.driver.Look(t.Context(), a.Ref)
+				_, err := b.driver.Poll(t.Context(), a.Ref)
 				if e := provider.AsError(orNone(err)); e.Kind != want {
 					t.Errorf("%s, %s: %+v, want kind %s", model, polls, e, want)
 				}
 			}
-			if snap, err := b.driver.Look(t.Context(), a.Ref); err != nil || snap.State != provider.Succeeded {
+			if snap, err := b.driver.Poll(t.Context(), a.Ref); err != nil || snap.State != provider.Succeeded {
 				t.Errorf("%s, %s: then %s, %v, want succeeded", model, polls, snap.State, err)
 			}
 		}
@@ -314,7 +314,7 @@ func TestLookTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.Look(t.Context(), a.Ref)
+	_, err = d.Poll(t.Context(), a.Ref)
 	if e := provider.AsError(orNone(err)); e.Kind != events.KindRetry || e.Code != "network" {
 		t.Errorf("%+v, want kind retry", e)
 	}
@@ -335,7 +335,7 @@ func TestPromptTriggers(t *testing.T) {
 		for model, input := range map[string]string{modelV1: inputV1, modelV2: inputV2} {
 			b := newBox(t, sandbox.Options{Pace: row.pace})
 			input = strings.NewReplacer("a kite", row.trigger, "a boy", row.trigger).Replace(input)
-			snap, err := b.driver.Look(t.Context(), b.accepted(t, model, input).Ref)
+			snap, err := b.driver.Poll(t.Context(), b.accepted(t, model, input).Ref)
 			if err != nil || snap.State != row.want || row.kind != "" && (snap.Err == nil || snap.Err.Kind != row.kind) {
 				t.Errorf("%s, %s: %+v, %v, want %s", model, row.trigger, snap, err, row.want)
 			}
@@ -363,7 +363,7 @@ func FuzzLook(f *testing.F) {
 		if first {
 			model = modelV1
 		}
-		snap, err := d.Look(context.Background(), refOf(t, d, model, taskID))
+		snap, err := d.Poll(context.Background(), refOf(t, d, model, taskID))
 		hides(t, snap)
 		hides(t, err)
 		switch {

@@ -14,7 +14,7 @@ func testHook(t *testing.T, h Harness) {
 	b := newBench(t, h)
 	for _, s := range h.Samples {
 		body := h.Hook(h.UnknownID)
-		cb, err := b.driver.ReadHook(s.Model, body)
+		cb, err := b.driver.ReadCallback(s.Model, body)
 		if err != nil {
 			t.Fatalf("%s: %v", s.Model, err)
 		}
@@ -26,7 +26,7 @@ func testHook(t *testing.T, h Harness) {
 			t.Errorf("%s: id %q, handle %s, ended %v, want %q, %s, true", s.Model, cb.ID, cb.Ref, cb.Ended, h.UnknownID, ref)
 		}
 		for n := range body {
-			if _, err := b.driver.ReadHook(s.Model, body[:n]); err == nil && !bytes.Equal(bytes.TrimSpace(body[:n]), bytes.TrimSpace(body)) {
+			if _, err := b.driver.ReadCallback(s.Model, body[:n]); err == nil && !bytes.Equal(bytes.TrimSpace(body[:n]), bytes.TrimSpace(body)) {
 				t.Errorf("%s: cut to %d of %d bytes, it is read", s.Model, n, len(body))
 			}
 		}
@@ -36,11 +36,11 @@ func testHook(t *testing.T, h Harness) {
 			"no id":              []byte(`{}`),
 			"an id that is none": h.Hook("../" + canary),
 			"the key":            []byte(canary),
-			"too much":           bytes.Repeat([]byte(" "), events.MaxHookBytes+1),
+			"too much":           bytes.Repeat([]byte(" "), events.MaxCallbackBytes+1),
 			"a page":             []byte("<html>" + canary + "</html>"),
 			"a deep nest":        []byte(strings.Repeat(`{"task":`, 50_000)),
 		} {
-			cb, err := b.driver.ReadHook(s.Model, bad)
+			cb, err := b.driver.ReadCallback(s.Model, bad)
 			typed(t, what, err)
 			if cb.ID != "" || cb.Ref != nil || cb.Snapshot != nil {
 				t.Errorf("%s: %+v beside an error", what, cb)

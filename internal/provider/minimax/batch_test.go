@@ -48,7 +48,7 @@ func TestGlance(t *testing.T) {
 			t.Helper()
 			before, seen := b.ledger.Calls()["list"], 0
 			for _, ref := range refs {
-				snap, ok := b.driver.Glance(t.Context(), ref)
+				snap, ok := b.driver.PollBatched(t.Context(), ref)
 				if ok {
 					seen++
 				}
@@ -67,7 +67,7 @@ func TestGlance(t *testing.T) {
 		glances("still young", len(refs), 0)
 		time.Sleep(100 * time.Millisecond)
 		glances("too old", len(refs), 1)
-		if _, ok := b.driver.Glance(t.Context(), old); ok {
+		if _, ok := b.driver.PollBatched(t.Context(), old); ok {
 			t.Error("a task of V1 is told of")
 		}
 		time.Sleep(time.Second)
@@ -101,7 +101,7 @@ func TestGlanceTogether(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			_, ok := d.Glance(ctx, ref)
+			_, ok := d.PollBatched(ctx, ref)
 			return ok
 		}
 		if glance(t.Context(), "1") {

@@ -47,7 +47,7 @@ func TestReadHookAgreesWithLook(t *testing.T) {
 		{"a page", hookBody("ERROR", `"Invalid status code: 404"`, `"<html>"`), canned{}, false},
 		{"another word", hookBody("PENDING", "null", file), canned{}, false},
 	} {
-		cb, err := newDriver(t, "").ReadHook("fal-ai/flux", row.body)
+		cb, err := newDriver(t, "").ReadCallback("fal-ai/flux", row.body)
 		if err != nil {
 			t.Errorf("%s: %v", row.name, err)
 			continue
@@ -88,7 +88,7 @@ func TestReadHookRefuses(t *testing.T) {
 		"the key":         `{"request_id":"no id ` + testKey + `"}`,
 		"a list":          `[{"request_id":"` + sampleID + `"}]`,
 	} {
-		cb, err := d.ReadHook("fal-ai/flux", []byte(body))
+		cb, err := d.ReadCallback("fal-ai/flux", []byte(body))
 		e := provider.AsError(err)
 		if err == nil || e.Code != codeBadHook || e.Kind != events.KindInternal || strings.Contains(e.Error(), testKey) {
 			t.Errorf("%s: %v (%+v)", name, err, cb)
@@ -104,7 +104,7 @@ func FuzzReadHook(f *testing.F) {
 	f.Add(hookBody("OK", "null", "null"))
 	d := newDriver(f, "")
 	f.Fuzz(func(t *testing.T, body []byte) {
-		cb, err := d.ReadHook("fal-ai/flux", body)
+		cb, err := d.ReadCallback("fal-ai/flux", body)
 		if err != nil {
 			if e := provider.AsError(err); e.Code == "" || len(e.Message) > events.MaxMessageBytes {
 				t.Errorf("%+v", e)

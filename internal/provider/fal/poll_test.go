@@ -48,7 +48,7 @@ func lookAt(t testing.TB, status, result canned) (provider.Snapshot, error) {
 	mux.Handle("GET /fal-ai/flux/requests/"+sampleID, result)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	return newDriver(t, server.URL).Look(t.Context(), sampleRef())
+	return newDriver(t, server.URL).Poll(t.Context(), sampleRef())
 }
 
 func sampleRef() json.RawMessage {
@@ -367,7 +367,7 @@ func TestLookGivenUp(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(server.Close)
-	s, err := newDriver(t, server.URL).Look(ctx, sampleRef())
+	s, err := newDriver(t, server.URL).Poll(ctx, sampleRef())
 	if !errors.Is(err, context.Canceled) || s.State != "" || s.ResultPending {
 		t.Errorf("state %q, pending %v, %v, want context.Canceled", s.State, s.ResultPending, err)
 	}

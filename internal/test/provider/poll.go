@@ -159,7 +159,7 @@ func testFailedLooks(t *testing.T, h Harness) {
 		for name, fault := range faults() {
 			what := state + ", " + name
 			b.meets(fault)
-			s, err := b.driver.Look(t.Context(), a.Ref)
+			s, err := b.driver.Poll(t.Context(), a.Ref)
 			b.meets(nil)
 			if e := typed(t, what, err); e.Kind != events.KindRetry && e.Kind != events.KindInternal {
 				t.Errorf("%s: kind %s, want retry or internal", what, e.Kind)
@@ -190,7 +190,7 @@ func testNotFound(t *testing.T, h Harness) {
 	if err != nil {
 		t.Fatalf("Ref of the unknown id: %v", err)
 	}
-	_, err = b.driver.Look(t.Context(), ref)
+	_, err = b.driver.Poll(t.Context(), ref)
 	if e := typed(t, "the unknown id", err); e.Kind != events.KindNotFound {
 		t.Errorf("kind %s, want not_found", e.Kind)
 	}
@@ -212,7 +212,7 @@ func testBadRefs(t *testing.T, h Harness) {
 	climbing := strings.ReplaceAll(string(good.Ref), good.ID, "../"+good.ID)
 	before := b.calls.Load()
 	for _, ref := range []string{"", "null", "{}", "[]", `"x"`, `{"app":1}`, string(good.Ref[:len(good.Ref)-1]), climbing} {
-		_, err := b.driver.Look(t.Context(), json.RawMessage(ref))
+		_, err := b.driver.Poll(t.Context(), json.RawMessage(ref))
 		if e := typed(t, "the look at ref "+ref, err); e.Kind == events.KindNotFound {
 			t.Errorf("ref %s: kind not_found, and nobody was asked", ref)
 		}
@@ -231,7 +231,7 @@ func testResultFaults(t *testing.T, h Harness) {
 	script := finished()
 	script.ResultFaults = 1
 	ref := b.accepted(t, h.Samples[0], script).Ref
-	s, err := b.driver.Look(t.Context(), ref)
+	s, err := b.driver.Poll(t.Context(), ref)
 	if err != nil {
 		if e := typed(t, "the unreadable result", err); e.Kind != events.KindRetry && e.Kind != events.KindInternal {
 			t.Errorf("kind %s, want retry or internal", e.Kind)
@@ -249,7 +249,7 @@ func testEndedContext(t *testing.T, h Harness) {
 	ref := b.accepted(t, h.Samples[0], running()).Ref
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := b.driver.Look(ctx, ref)
+	_, err := b.driver.Poll(ctx, ref)
 	if e := typed(t, "the look", err); e.Kind != events.KindRetry || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, kind %s, want kind retry and context.Canceled in the chain", err, e.Kind)
 	}

@@ -32,10 +32,10 @@ type sight struct {
 	reading chan struct{}
 }
 
-// Glance answers a look from a list of the running tasks, by which one call serves all looks of two seconds. It knows only tasks of
+// PollBatched answers a look from a list of the running tasks, by which one call serves all looks of two seconds. It knows only tasks of
 // V2 that run, as of a list that came at most two seconds ago; ok is false for all others, for ended ones, where no other look came
-// within two seconds, and where the list fails: then Look tells. So a Glance never says that a task has ended.
-func (d *Driver) Glance(ctx context.Context, ref json.RawMessage) (snap provider.Snapshot, ok bool) {
+// within two seconds, and where the list fails: then Poll tells. So a PollBatched never says that a task has ended.
+func (d *Driver) PollBatched(ctx context.Context, ref json.RawMessage) (snap provider.Snapshot, ok bool) {
 	g, id, err := d.readRef(ref)
 	if err != nil || g != (v2{}) {
 		return snap, false

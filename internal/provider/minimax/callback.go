@@ -8,14 +8,14 @@ import (
 	"reelay/internal/provider"
 )
 
-// ReadHook reads the body of a callback (https://platform.minimax.io/docs/api-reference/video-generation-intro) to a task of a
+// ReadCallback reads the body of a callback (https://platform.minimax.io/docs/api-reference/video-generation-intro) to a task of a
 // model. MiniMax signs nothing, so a callback is a doorbell: only its task id counts, and a look must tell the rest. Both APIs
 // shape the body like the answer to their query; either form is taken for either.
 //
-// Its error is a *provider.Error: the body is over events.MaxHookBytes, is no JSON, or names no task or two.
-func (d *Driver) ReadHook(model string, body []byte) (provider.Callback, error) {
-	if len(body) > events.MaxHookBytes {
-		return provider.Callback{}, d.badHook(fmt.Sprintf("%d bytes are over the limit of %d", len(body), events.MaxHookBytes))
+// Its error is a *provider.Error: the body is over events.MaxCallbackBytes, is no JSON, or names no task or two.
+func (d *Driver) ReadCallback(model string, body []byte) (provider.Callback, error) {
+	if len(body) > events.MaxCallbackBytes {
+		return provider.Callback{}, d.badHook(fmt.Sprintf("%d bytes are over the limit of %d", len(body), events.MaxCallbackBytes))
 	}
 	var h struct {
 		TaskID text      `json:"task_id"`

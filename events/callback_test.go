@@ -1,0 +1,39 @@
+package events_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"reelay/events"
+)
+
+// A hook survives its message, and its kept copy, byte by byte.
+func TestHookRoundTrip(t *testing.T) {
+	h := events.Callback{
+		Lane: "fal-team2", Task: events.Key{Project: "demo", ID: "shot-042"}, Attempt: 2, Received: at(3), Body: []byte("{\"a\":1.0}\n"),
+	}
+	for _, subject := range []string{h.Subject(), strings.Replace(h.Subject(), "reelay.callback.", "reelay.delivery.", 1)} {
+		got, err := events.ParseCallback(subject, func(name string) string { return h.Header()[name] }, h.Body)
+		if err != nil || !reflect.DeepEqual(got, h) {
+			t.Errorf("%s: %+v, %v, want %+v", subject, got, err, h)
+		}
+	}
+}
+
+func TestParseHookRefuses(t *testing.T) {
+	good := events.Callback{Lane: "fal", Task: events.Key{Project: "demo", ID: "t"}, Attempt: 1, Received: at(1)}
+	for _, row := range []struct{ name, header, value, want string }{
+		{"no attempt", events.HeaderCallbackAttempt, "", `Reelay-Attempt: "" is not the number of an attempt`},
+		{"attempt 0", events.HeaderCallbackAttempt, "0", `Reelay-Attempt: "0" is not the number of an attempt`},
+		{"attempt in words", events.HeaderCallbackAttempt, "one", `Reelay-Attempt: "one" is not the number of an attempt`},
+		{"no time", events.HeaderCallbackReceived, "now", `Reelay-Received: "now" is not a time`},
+	} {
+		h := good.Header()
+		h[row.header] = row.value
+		_, err := events.ParseCallback(good.Subject(), func(name string) string { return h[name] }, nil)
+		wantFieldError(t, err, row.want)
+	}
+	_, err := events.ParseCallback(good.Subject(), func(name string) string { return good.Header()[name] }, make([]byte, events.MaxCallbackBytes+1))
+	wantFieldError(t, err, "payload: 983041 bytes are over the limit of 983040")
+}
