@@ -3,6 +3,8 @@ package forecast
 import (
 	"math"
 	"time"
+
+	"reelay/events"
 )
 
 const (
@@ -41,6 +43,95 @@ func (p Pacing) withDefaults() Pacing {
 	}
 	p.Cap = max(p.Cap, p.Spacing)
 	return p
+}
+
+const (
+	// trusted is from what share of learning on the run of a task is relied upon; shortRun is the share that runs shorter than
+	// what is relied upon.
+	trusted  = 0.7
+	shortRun = 0.02
+)
+
+// Next returns the time from a look that has found t as it is, now, to the next look. missed is the share of ends that no callback
+// tells: 1 where there are none. A look never comes after the next deadline if it can come before.
+func (f *Forecast) Next(t events.Task, now time.Time, p Pacing, missed float64) time.Duration {
+	s, since, ok := f.stageOf(t)
+	if !ok {
+		return p.Interval
+	}
+	schedule := f.Schedule(s, p)
+	gap := schedule.Gap(now.Sub(since), missed)
+	if run := f.stages[Run]; t.Phase == events.PhaseProviderQueued && run.known > trusted {
+		// It has not begun: nearly none ends sooner than nearly all run.
+		gap = max(gap, min(run.believed.Remaining(0, shortRun), span(schedule.cap)))
+	}
+	if t.StartDeadline != nil && t.StartedAt == nil {
+		gap = before(gap, t.StartDeadline.Sub(now))
+	}
+	return before(gap, t.Deadline.Sub(now))
+}
+
+// before cuts a gap at a deadline, left from now.
+func before(gap, left time.Duration) time.Duration {
+	if left > 0 && left < gap {
+		return left
+	}
+	return gap
+}
+
+// stageOf tells by which stage the end of a task is best foretold, and when that began. ok is false for a task that is not at the
+// provider.
+func (f *Forecast) stageOf(t events.Task) (s Stage, since time.Time, ok bool) {
+	switch {
+	case t.SubmittedAt == nil:
+		return 0, time.Time{}, false
+	case t.Phase == events.PhaseProviderQueued:
+		return Whole, *t.SubmittedAt, true
+	case t.Phase != events.PhaseRunning && t.Phase != events.PhaseCancelling && t.Phase != events.PhaseFetching:
+		return 0, time.Time{}, false
+	case t.StartedAt != nil && f.stages[Run].known > 0 && f.stages[Run].believed.spread < f.stages[Whole].believed.spread:
+		return Run, *t.StartedAt, true
+	}
+	return Whole, *t.SubmittedAt, true
+}
+
+// Unseen returns the time for which the end of a task, noticed by a look at the given time, had likely gone unnoticed: half the
+// gap before that look.
+func (f *Forecast) Unseen(t events.Task, at time.Time, p Pacing) time.Duration {
+	if t.SubmittedAt == nil {
+		return 0
+	}
+	schedule, whole := f.Schedule(Whole, p), at.Sub(*t.SubmittedAt)
+	gap := schedule.Gap(whole, 1)
+	for range 3 { // the gap that leads to a time, from the one that leaves it
+		gap = schedule.Gap(max(0, whole-gap), 1)
+	}
+	return min(gap, whole) / 2
+}
+
+type scheduleKey struct {
+	Stage
+	Pacing
+}
+
+// maxSchedules bounds the schedules kept of a class: there is one for each lane and stage.
+const maxSchedules = 64
+
+// Schedule returns when to look at tasks of the class, by the time since a stage began.
+func (f *Forecast) Schedule(s Stage, p Pacing) *Schedule {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := scheduleKey{s, p}
+	if found := f.schedules[key]; found != nil {
+		return found
+	}
+	if f.schedules == nil || len(f.schedules) >= maxSchedules {
+		f.schedules = map[scheduleKey]*Schedule{}
+	}
+	o := f.stages[s]
+	made := newSchedule(o.believed, f.broad[s], p, o.known)
+	f.schedules[key] = made
+	return made
 }
 
 // A Schedule says when to look next at a task of one class.
