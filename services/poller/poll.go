@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -216,8 +215,3 @@ func (s *Service) askCancel(ctx context.Context, l *lane, t events.Task) (events
 }
 
 func (s *Service) meta() task.Meta { return byClock.meta() }
-
-// jittered spreads looks by up to a tenth, so that tasks submitted together are not looked at together for ever.
-func jittered(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d))
-}

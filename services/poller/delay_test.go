@@ -83,3 +83,28 @@ func TestNextLookIsBounded(t *testing.T) {
 		}
 	})
 }
+
+func TestStretched(t *testing.T) {
+	rows := []struct {
+		watched int
+		budget  float64
+		limits  events.PollLimits
+		want    time.Duration
+	}{
+		{0, 50, events.PollLimits{}, 10 * time.Second},
+		{400, 50, events.PollLimits{}, 10 * time.Second},
+		{1_000, 50, events.PollLimits{}, 20 * time.Second},
+		{10_000, 50, events.PollLimits{}, 200 * time.Second},
+		{1_000, 50, events.PollLimits{PerSecond: 200}, 10 * time.Second},
+		{1_000, 50, events.PollLimits{PerSecond: 10}, 100 * time.Second},
+		{0, 50, events.PollLimits{Spacing: events.Duration(30 * time.Second)}, 30 * time.Second},
+		{0, 50, events.PollLimits{Spacing: events.Duration(time.Second)}, 10 * time.Second},
+	}
+	for _, row := range rows {
+		p := pace{watched: row.watched}
+		p.limit(row.limits)
+		if got := p.stretched(10*time.Second, row.budget); got != row.want {
+			t.Errorf("%d tasks, %v looks a second: %v, want %v", row.watched, row.budget, got, row.want)
+		}
+	}
+}
