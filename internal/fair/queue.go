@@ -15,8 +15,8 @@ const (
 	// MaxWeight is the greatest weight of a project; the least is 1.
 	MaxWeight = 1_000
 
-	// turn is the stride of a project of weight 1. Strides are whole numbers, so that the order is exact.
-	turn = 1 << 30
+	// unitStride is the stride of a project of weight 1. Strides are whole numbers, so that the order is exact.
+	unitStride = 1 << 30
 	// maxIdle is how many projects without a task are remembered beyond the busy ones, for the turns they have had.
 	maxIdle = 1_000
 )
@@ -43,19 +43,19 @@ func (t Task) before(u Task) bool {
 	return t.Key.Project < u.Key.Project
 }
 
-// A project is the line of one project.
-type project struct {
+// A projectLine is the line of one project.
+type projectLine struct {
 	name   string
 	line   *node
 	pass   int64
 	stride int64
-	index  int // in turns; -1 while it has no task
+	index  int // in busy; -1 while it has no task
 }
 
 // A Queue is the tasks that wait. The zero Queue is empty and ready for use. It is not safe for concurrent use.
 type Queue struct {
-	projects map[string]*project
-	turns    turns
+	projects map[string]*projectLine
+	busy     busyProjects
 	tasks    map[events.Key]Task
 	weights  map[string]int
 	// clock is the pass at which the last task was taken.
@@ -78,26 +78,26 @@ func (q *Queue) SetWeights(weights map[string]int) {
 }
 
 func (q *Queue) stride(project string) int64 {
-	return turn / int64(min(max(q.weights[project], 1), MaxWeight))
+	return unitStride / int64(min(max(q.weights[project], 1), MaxWeight))
 }
 
 // Put puts a task in line, or moves it.
 func (q *Queue) Put(t Task) {
 	q.Remove(t.Key)
 	if q.tasks == nil {
-		q.tasks, q.projects = map[events.Key]Task{}, map[string]*project{}
+		q.tasks, q.projects = map[events.Key]Task{}, map[string]*projectLine{}
 	}
 	p := q.projects[t.Key.Project]
 	if p == nil {
 		q.forget()
-		p = &project{name: t.Key.Project, stride: q.stride(t.Key.Project), index: -1}
+		p = &projectLine{name: t.Key.Project, stride: q.stride(t.Key.Project), index: -1}
 		q.projects[p.name] = p
 	}
 	q.tasks[t.Key] = t
 	p.line = p.line.insert(t)
 	if p.index < 0 {
 		p.pass = max(p.pass, q.clock)
-		heap.Push(&q.turns, p)
+		heap.Push(&q.busy, p)
 	}
 }
 
@@ -111,22 +111,22 @@ func (q *Queue) Remove(k events.Key) {
 	p := q.projects[k.Project]
 	p.line = p.line.remove(t)
 	if p.line == nil {
-		heap.Remove(&q.turns, p.index)
+		heap.Remove(&q.busy, p.index)
 	}
 }
 
 // Take takes the next task out of line. Projects that may not have one now are passed over; they save up no more than the one. A nil may
 // lets all. Every project passed over costs as much as one taken.
 func (q *Queue) Take(may func(project string) bool) (Task, bool) {
-	var over []*project
+	var over []*projectLine
 	defer func() {
 		for _, p := range over {
 			p.pass = max(p.pass, q.clock)
-			heap.Push(&q.turns, p)
+			heap.Push(&q.busy, p)
 		}
 	}()
-	for len(q.turns) > 0 {
-		p := heap.Pop(&q.turns).(*project)
+	for len(q.busy) > 0 {
+		p := heap.Pop(&q.busy).(*projectLine)
 		if may != nil && !may(p.name) {
 			over = append(over, p)
 			continue
@@ -137,7 +137,7 @@ func (q *Queue) Take(may func(project string) bool) (Task, bool) {
 		q.clock = p.pass
 		p.pass += p.stride
 		if p.line != nil {
-			heap.Push(&q.turns, p)
+			heap.Push(&q.busy, p)
 		}
 		return t, true
 	}
@@ -154,7 +154,7 @@ func (q *Queue) Place(k events.Key) (int, bool) {
 	own := q.projects[k.Project]
 	place := own.line.rank(t)
 	at := own.pass + int64(place)*own.stride
-	for _, p := range q.turns {
+	for _, p := range q.busy {
 		if p == own || p.pass > at {
 			continue
 		}
@@ -186,7 +186,7 @@ func (q *Queue) Busy(project string) int {
 
 // forget drops the projects that have had nothing to do for so long that nothing needs to be known of them.
 func (q *Queue) forget() {
-	if len(q.projects) <= len(q.turns)+maxIdle {
+	if len(q.projects) <= len(q.busy)+maxIdle {
 		return
 	}
 	for name, p := range q.projects {
@@ -196,31 +196,31 @@ func (q *Queue) forget() {
 	}
 }
 
-// turns is a heap of the projects that have tasks.
-type turns []*project
+// busyProjects is a heap of the projects that have tasks.
+type busyProjects []*projectLine
 
 // Len is for package heap, as are the next four.
-func (h turns) Len() int { return len(h) }
+func (h busyProjects) Len() int { return len(h) }
 
-func (h turns) Less(i, j int) bool {
+func (h busyProjects) Less(i, j int) bool {
 	if h[i].pass != h[j].pass {
 		return h[i].pass < h[j].pass
 	}
 	return h[i].name < h[j].name
 }
 
-func (h turns) Swap(i, j int) {
+func (h busyProjects) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
 
-func (h *turns) Push(x any) {
-	p := x.(*project)
+func (h *busyProjects) Push(x any) {
+	p := x.(*projectLine)
 	p.index = len(*h)
 	*h = append(*h, p)
 }
 
-func (h *turns) Pop() any {
+func (h *busyProjects) Pop() any {
 	old := *h
 	p := old[len(old)-1]
 	old[len(old)-1] = nil

@@ -11,12 +11,12 @@ import (
 // sent until one window after its answer: the provider has counted it somewhere in between, so whatever its own window is, it
 // never sees more than the limit. The zero Window is empty. It is not safe for concurrent use.
 type Window[K comparable] struct {
-	slots map[K]*slot[K]
-	ends  ends[K]
+	counted map[K]*countedRequest[K]
+	ends    ends[K]
 }
 
-// A slot is one request. It is in ends once it is known when it ends.
-type slot[K comparable] struct {
+// A countedRequest is one request. It is in ends once it is known when it ends.
+type countedRequest[K comparable] struct {
 	key   K
 	until time.Time
 	index int // in ends; -1 while the end is not known
@@ -25,11 +25,11 @@ type slot[K comparable] struct {
 // Hold counts a request until a time, or for the zero time until it is held anew or freed.
 func (w *Window[K]) Hold(k K, until time.Time) {
 	w.Free(k)
-	if w.slots == nil {
-		w.slots = map[K]*slot[K]{}
+	if w.counted == nil {
+		w.counted = map[K]*countedRequest[K]{}
 	}
-	s := &slot[K]{key: k, until: until, index: -1}
-	w.slots[k] = s
+	s := &countedRequest[K]{key: k, until: until, index: -1}
+	w.counted[k] = s
 	if !until.IsZero() {
 		heap.Push(&w.ends, s)
 	}
@@ -37,11 +37,11 @@ func (w *Window[K]) Hold(k K, until time.Time) {
 
 // Free no longer counts a request.
 func (w *Window[K]) Free(k K) {
-	s, ok := w.slots[k]
+	s, ok := w.counted[k]
 	if !ok {
 		return
 	}
-	delete(w.slots, k)
+	delete(w.counted, k)
 	if s.index >= 0 {
 		heap.Remove(&w.ends, s.index)
 	}
@@ -50,9 +50,9 @@ func (w *Window[K]) Free(k K) {
 // Used returns how many requests are counted now.
 func (w *Window[K]) Used(now time.Time) int {
 	for len(w.ends) > 0 && !now.Before(w.ends[0].until) {
-		delete(w.slots, heap.Pop(&w.ends).(*slot[K]).key)
+		delete(w.counted, heap.Pop(&w.ends).(*countedRequest[K]).key)
 	}
-	return len(w.slots)
+	return len(w.counted)
 }
 
 // Next returns when the next request is no longer counted; false if that is known of none.
@@ -80,7 +80,7 @@ func (w *Window[K]) Turns(now time.Time, limit int, each time.Duration) Turns {
 		return t
 	}
 	w.Used(now)
-	for _, s := range w.slots {
+	for _, s := range w.counted {
 		end := s.until
 		if s.index < 0 { // on its way: it is answered soon
 			end = now.Add(each)
@@ -112,8 +112,8 @@ func Times(n int, d time.Duration) time.Duration {
 	return time.Duration(n) * d
 }
 
-// ends is a heap of slots, those first that end first.
-type ends[K comparable] []*slot[K]
+// ends is a heap of requests, those first that end first.
+type ends[K comparable] []*countedRequest[K]
 
 // Len is for package heap, as are the next four.
 func (h ends[K]) Len() int { return len(h) }
@@ -126,7 +126,7 @@ func (h ends[K]) Swap(i, j int) {
 }
 
 func (h *ends[K]) Push(x any) {
-	s := x.(*slot[K])
+	s := x.(*countedRequest[K])
 	s.index = len(*h)
 	*h = append(*h, s)
 }
