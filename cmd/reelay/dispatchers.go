@@ -13,15 +13,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/internal/bus"
-	"reelay/internal/quota"
+	"reelay/internal/dispatch"
 )
 
 // remembered is what the dispatchers of a lane have learned of its provider, by family of models.
 type remembered struct {
 	Models map[string]struct {
-		Rate  quota.Learned `json:"rate"`
-		Crowd quota.Learned `json:"crowd"`
-		Held  time.Time     `json:"held"`
+		Rate  dispatch.Learned `json:"rate"`
+		Crowd dispatch.Learned `json:"crowd"`
+		Held  time.Time        `json:"held"`
 	} `json:"models"`
 }
 

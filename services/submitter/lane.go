@@ -11,7 +11,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
-	"reelay/internal/quota"
+	"reelay/internal/dispatch"
 )
 
 // lane is one provider account: a cache of its records as far as they matter to what is sent next, rebuilt from KV at every start
@@ -346,8 +346,8 @@ type memory struct {
 
 // learned is what was learned of the provider for one family.
 type learned struct {
-	Rate  quota.Learned `json:"rate,omitzero"`
-	Crowd quota.Learned `json:"crowd,omitzero"`
+	Rate  dispatch.Learned `json:"rate,omitzero"`
+	Crowd dispatch.Learned `json:"crowd,omitzero"`
 	// Held: nothing is sent before.
 	Held time.Time `json:"held,omitzero"`
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/quota"
+	"reelay/internal/dispatch"
 )
 
 // An outlook is where the waiting tasks of a lane stand and how soon they are sent, as far as its limits tell. It holds for the moment
@@ -21,7 +21,7 @@ type outlook struct {
 // A vista is the outlook of a family.
 type vista struct {
 	keeps    *events.Blocked
-	turns    quota.Turns
+	turns    dispatch.Turns
 	inFlight room
 	projects map[string]projectVista
 }
@@ -29,7 +29,7 @@ type vista struct {
 // A projectVista is that of a project within a family.
 type projectVista struct {
 	keeps    *events.Blocked
-	turns    quota.Turns
+	turns    dispatch.Turns
 	inFlight room
 }
 
@@ -77,7 +77,7 @@ func (o *outlook) place(k events.Key) (events.Position, bool) {
 	p := v.project(f, k.Project, o.now)
 	at := latest(
 		v.turns.At(ahead+1), p.turns.At(own+1), s.notBefore, f.held,
-		f.sent.Add(quota.Times(ahead+1, f.spacing())), o.now.Add(quota.Times(ahead, l.takes)/time.Duration(cap(l.slots))),
+		f.sent.Add(dispatch.Times(ahead+1, f.spacing())), o.now.Add(dispatch.Times(ahead, l.takes)/time.Duration(cap(l.slots))),
 	)
 	place := events.Position{Ahead: ahead, WaitS: math.Round(at.Sub(o.now).Seconds()*10) / 10, Blocked: worst(o.keeps, v.keeps, p.keeps, f.keepsTask(s, o.now))}
 	place.WaitS = max(place.WaitS, 0)

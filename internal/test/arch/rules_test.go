@@ -37,6 +37,10 @@ func TestImports(t *testing.T) {
 			"what a stranger's path is checked against is small enough to be read in one go",
 		},
 		{[]string{"reelay/internal/task"}, []string{eventsPkg, valuesPkg}, "the machine is a pure function: no broker, no network, no log"},
+		{
+			[]string{"reelay/internal/dispatch"}, []string{eventsPkg},
+			"what is sent next follows from records and limits: no broker, no clock, no log, no breaker",
+		},
 		{[]string{valuesPkg}, []string{eventsPkg}, "values know of nobody"},
 		{
 			drivers,

@@ -1,4 +1,4 @@
-package fair_test
+package dispatch_test
 
 import (
 	"cmp"
@@ -11,17 +11,17 @@ import (
 	"pgregory.net/rapid"
 
 	"reelay/events"
-	"reelay/internal/fair"
+	"reelay/internal/dispatch"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-func task(project string, n, priority int) fair.Task {
-	return fair.Task{Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", n)}, Priority: priority, Since: noon.Add(time.Duration(n) * time.Second)}
+func task(project string, n, priority int) dispatch.Task {
+	return dispatch.Task{Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", n)}, Priority: priority, Since: noon.Add(time.Duration(n) * time.Second)}
 }
 
 // take takes n tasks, or fewer if there are no more.
-func take(q *fair.Queue, n int, may func(string) bool) (taken []fair.Task) {
+func take(q *dispatch.Queue, n int, may func(string) bool) (taken []dispatch.Task) {
 	for range n {
 		t, ok := q.Take(may)
 		if !ok {
@@ -35,7 +35,7 @@ func take(q *fair.Queue, n int, may func(string) bool) (taken []fair.Task) {
 // TestOneBesideThousands: the one task of a project is sent within one round, whenever it comes.
 func TestOneBesideThousands(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var q fair.Queue
+		var q dispatch.Queue
 		projects := rapid.IntRange(1, 5).Draw(t, "projects")
 		for p := range projects {
 			for n := range 2_000 {
@@ -56,7 +56,7 @@ func TestOneBesideThousands(t *testing.T) {
 // TestWeights: while all are busy each has its share within 5 %.
 func TestWeights(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var q fair.Queue
+		var q dispatch.Queue
 		weights := map[string]int{}
 		sum := 0
 		for p := range rapid.IntRange(2, 6).Draw(t, "projects") {
@@ -85,8 +85,8 @@ func TestWeights(t *testing.T) {
 // TestOrderInProject: a task goes before another unless that has waited longer by as many steps as it has fewer points.
 func TestOrderInProject(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var q fair.Queue
-		all := map[events.Key]fair.Task{}
+		var q dispatch.Queue
+		all := map[events.Key]dispatch.Task{}
 		for n := range rapid.IntRange(1, 60).Draw(t, "tasks") {
 			one := task("p", n*rapid.IntRange(0, 30).Draw(t, "pause"), rapid.IntRange(-100, 100).Draw(t, "priority"))
 			q.Put(one)
@@ -96,8 +96,8 @@ func TestOrderInProject(t *testing.T) {
 		if len(taken) != len(all) {
 			t.Fatalf("%d taken of %d", len(taken), len(all))
 		}
-		points := func(one fair.Task) float64 {
-			return float64(one.Priority) + float64(noon.Add(time.Hour).Sub(one.Since))/float64(fair.Step)
+		points := func(one dispatch.Task) float64 {
+			return float64(one.Priority) + float64(noon.Add(time.Hour).Sub(one.Since))/float64(dispatch.Step)
 		}
 		for i := range len(taken) - 1 {
 			if points(taken[i]) < points(taken[i+1])-1e-6 {
@@ -109,12 +109,12 @@ func TestOrderInProject(t *testing.T) {
 
 // TestNothingStarves: however many tasks of the highest priority keep coming, one of the lowest is sent in the end.
 func TestNothingStarves(t *testing.T) {
-	var q fair.Queue
-	poor := fair.Task{Key: events.Key{Project: "p", ID: "poor"}, Priority: -100, Since: noon}
+	var q dispatch.Queue
+	poor := dispatch.Task{Key: events.Key{Project: "p", ID: "poor"}, Priority: -100, Since: noon}
 	q.Put(poor)
 	for minute := range 1_000 {
 		for i := range 2 {
-			q.Put(fair.Task{Key: events.Key{Project: "p", ID: fmt.Sprint(minute, "-", i)}, Priority: 100, Since: noon.Add(time.Duration(minute) * time.Minute)})
+			q.Put(dispatch.Task{Key: events.Key{Project: "p", ID: fmt.Sprint(minute, "-", i)}, Priority: 100, Since: noon.Add(time.Duration(minute) * time.Minute)})
 		}
 		if one, _ := q.Take(nil); one == poor {
 			if minute < 200 {
@@ -129,7 +129,7 @@ func TestNothingStarves(t *testing.T) {
 // TestPlaces: the place of every task is the one at which it is then taken, whatever was put, moved, removed and taken before.
 func TestPlaces(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var q fair.Queue
+		var q dispatch.Queue
 		in := map[events.Key]bool{}
 		names := []string{"a", "b", "c", "d"}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
@@ -177,7 +177,7 @@ func TestPlaces(t *testing.T) {
 
 // TestCapped: a project that may not have its turn delays nobody, and afterwards makes up for one turn at most.
 func TestCapped(t *testing.T) {
-	var q fair.Queue
+	var q dispatch.Queue
 	for n := range 100 {
 		q.Put(task("a", n, 0))
 		q.Put(task("b", n, 0))
@@ -201,7 +201,7 @@ func TestCapped(t *testing.T) {
 
 // TestComesBack: a project that has had its turn and comes back at once has not saved one.
 func TestComesBack(t *testing.T) {
-	var q fair.Queue
+	var q dispatch.Queue
 	for n := range 10 {
 		q.Put(task("busy", n, 0))
 	}
@@ -216,7 +216,7 @@ func TestComesBack(t *testing.T) {
 }
 
 func BenchmarkQueue(b *testing.B) {
-	var q fair.Queue
+	var q dispatch.Queue
 	for n := range 100_000 {
 		q.Put(task(fmt.Sprint("p", n%50), n, n%7))
 	}
@@ -232,7 +232,7 @@ func BenchmarkQueue(b *testing.B) {
 // TestLine: whatever is put in and taken out, each task has its place by time, then by name.
 func TestLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var l fair.Line
+		var l dispatch.Line
 		want := map[events.Key]time.Time{}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			k := events.Key{Project: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "project"), ID: rapid.SampledFrom([]string{"1", "2", "3", "4"}).Draw(t, "id")}
@@ -242,7 +242,7 @@ func TestLine(t *testing.T) {
 				continue
 			}
 			want[k] = noon.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "at")) * time.Second)
-			l.Put(fair.Task{Key: k, Since: want[k]})
+			l.Put(dispatch.Task{Key: k, Since: want[k]})
 		}
 		sorted := slices.SortedFunc(maps.Keys(want), func(a, b events.Key) int {
 			return cmp.Or(want[a].Compare(want[b]), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Project, b.Project))

@@ -1,4 +1,4 @@
-package fair
+package dispatch
 
 import (
 	"math/rand/v2"

@@ -1,4 +1,4 @@
-package quota
+package dispatch
 
 const (
 	// What was once refused is tried again when patientRequests were taken just below it, or as many as go into patientWindows of

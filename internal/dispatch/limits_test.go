@@ -1,4 +1,4 @@
-package quota_test
+package dispatch_test
 
 import (
 	"math/rand/v2"
@@ -8,17 +8,15 @@ import (
 
 	"pgregory.net/rapid"
 
-	"reelay/internal/quota"
+	"reelay/internal/dispatch"
 )
-
-var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func at(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
 
 // TestWindow compares a window with a list.
 func TestWindow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var w quota.Window[int]
+		var w dispatch.Window[int]
 		model := map[int]int{} // until; 0 for not known
 		now := 100
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
@@ -59,7 +57,7 @@ func TestWindow(t *testing.T) {
 // TestTurns compares what a window foretells with what it does when each request is sent as soon as it is let through.
 func TestTurns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var w quota.Window[int]
+		var w dispatch.Window[int]
 		now, each := 100, rapid.IntRange(1, 60).Draw(t, "each")
 		for i := range rapid.IntRange(0, 30).Draw(t, "counted") {
 			w.Hold(i, at(now+rapid.IntRange(1, each).Draw(t, "left")))
@@ -84,7 +82,7 @@ func TestFlow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		places := rapid.IntRange(1, 40).Draw(t, "places")
 		r := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed")))
-		var f quota.Flow
+		var f dispatch.Flow
 		left := make([]int, places) // seconds
 		draw := func(mean int) int { return mean/2 + r.IntN(mean+1) }
 		f.Pass(at(0), 0, places)
@@ -127,7 +125,7 @@ func TestFlowIsNotHasty(t *testing.T) {
 		{"most have ended", 20, 20, 300, 300},
 	}
 	for _, row := range rows {
-		var f quota.Flow
+		var f dispatch.Flow
 		for n := range row.places {
 			f.Pass(at(0), n, 1)
 		}
@@ -144,7 +142,7 @@ func TestFlowIsNotHasty(t *testing.T) {
 
 // TestTurnsHuge: the turn that comes in a thousand years does not come now.
 func TestTurnsHuge(t *testing.T) {
-	var w quota.Window[int]
+	var w dispatch.Window[int]
 	w.Hold(1, at(60))
 	turns := w.Turns(at(0), 1, 24*time.Hour)
 	for n, last := 1, at(0); n < 10_000_000; n *= 3 {
@@ -158,7 +156,7 @@ func TestTurnsHuge(t *testing.T) {
 
 // TestFlowHuge: what has been taken for years is not less than nothing.
 func TestFlowHuge(t *testing.T) {
-	var f quota.Flow
+	var f dispatch.Flow
 	f.Pass(at(0), 0, 20)
 	if f.Pass(at(6_000_000_000), 1, 2); f.Each() <= 0 {
 		t.Errorf("%v each", f.Each())
@@ -177,7 +175,7 @@ func (p *provider) used(now time.Time) int {
 }
 
 // run sends as much as is learned to a provider for some minutes, spread evenly, and returns what it took and refused.
-func run(l *quota.Learned, p *provider, configured int, from time.Time, minutes int) (taken, refused int) {
+func run(l *dispatch.Learned, p *provider, configured int, from time.Time, minutes int) (taken, refused int) {
 	rest := time.Duration(0)
 	for now, end := from, from.Add(time.Duration(minutes)*time.Minute); now.Before(end); {
 		used := p.used(now)
@@ -208,7 +206,7 @@ func TestFollows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits := rapid.SliceOfN(rapid.IntRange(7, 90), 1, 4).Draw(t, "limits")
 		configured := rapid.SampledFrom([]int{0, 60, 90}).Draw(t, "configured")
-		var l quota.Learned
+		var l dispatch.Learned
 		p := &provider{}
 		now := noon
 		for _, limit := range limits {
@@ -238,18 +236,18 @@ func TestFollows(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	rows := []struct {
 		name             string
-		learned          quota.Learned
+		learned          dispatch.Learned
 		configured, used int
 		want             int
 	}{
-		{"no limit is known", quota.Learned{}, 0, 20, 20},
-		{"no limit is known, and nothing was taken: no number either", quota.Learned{}, 0, 0, 0},
-		{"a little under the configured one", quota.Learned{}, 20, 18, 18},
-		{"at the configured one", quota.Learned{}, 20, 20, 20},
-		{"far below: another's use", quota.Learned{}, 20, 1, 10},
-		{"far below what was learned", quota.Learned{Limit: 8}, 20, 0, 4},
-		{"never nothing", quota.Learned{Limit: 1}, 20, 0, 1},
-		{"a configured one below what was learned", quota.Learned{Limit: 30}, 20, 19, 19},
+		{"no limit is known", dispatch.Learned{}, 0, 20, 20},
+		{"no limit is known, and nothing was taken: no number either", dispatch.Learned{}, 0, 0, 0},
+		{"a little under the configured one", dispatch.Learned{}, 20, 18, 18},
+		{"at the configured one", dispatch.Learned{}, 20, 20, 20},
+		{"far below: another's use", dispatch.Learned{}, 20, 1, 10},
+		{"far below what was learned", dispatch.Learned{Limit: 8}, 20, 0, 4},
+		{"never nothing", dispatch.Learned{Limit: 1}, 20, 0, 1},
+		{"a configured one below what was learned", dispatch.Learned{Limit: 30}, 20, 19, 19},
 	}
 	for _, row := range rows {
 		row.learned.Refuse(row.configured, row.used)
