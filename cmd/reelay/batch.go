@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/client"
 )
 
 // batchAgain is how soon a batch is asked for again while it is waited for: its event is heard at once, and may be missed.
@@ -42,19 +43,19 @@ func (c *batchCmd) Run(ctx context.Context, e *env) error {
 	if c.Wait {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		if stream, err = a.subscribe(ctx, events.EventSubject(k, events.EventBatchDone), false); err != nil {
+		if stream, err = a.Subscribe(ctx, events.EventSubject(k, events.EventBatchDone)); err != nil {
 			return err
 		}
 	}
-	b, raw, err := a.batch(ctx, k)
+	b, err := a.Batch(ctx, k)
 	if err == nil && c.Wait && !b.Done() {
-		b, raw, err = c.untilDone(ctx, e, a, k, stream)
+		b, err = c.untilDone(ctx, e, a, k, stream)
 	}
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		err = printJSON(e.stdout, raw)
+		err = printJSON(e.stdout, b)
 	} else {
 		err = printBatch(e.stdout, b)
 	}
@@ -65,7 +66,7 @@ func (c *batchCmd) Run(ctx context.Context, e *env) error {
 }
 
 // untilDone waits at most Timeout, through restarts of the services.
-func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key, done <-chan events.Event) (events.Batch, []byte, error) {
+func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key, done <-chan events.Event) (events.Batch, error) {
 	fmt.Fprintf(e.stderr, "waiting for batch %s\n", k)
 	if c.Timeout > 0 {
 		limited, cancel := context.WithTimeout(ctx, c.Timeout)
@@ -76,27 +77,20 @@ func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key, 
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return events.Batch{}, nil, fmt.Errorf("batch %s is not done after %v", k, c.Timeout)
+				return events.Batch{}, fmt.Errorf("batch %s is not done after %v", k, c.Timeout)
 			}
-			return events.Batch{}, nil, errInterrupted
+			return events.Batch{}, errInterrupted
 		case <-done:
 		case <-time.After(batchAgain):
 		}
-		b, raw, err := a.batch(ctx, k)
+		b, err := a.Batch(ctx, k)
 		if err == nil && b.Done() {
-			return b, raw, nil
+			return b, nil
 		}
-		if err != nil && ctx.Err() == nil && !errors.Is(err, errNoService) && !errors.Is(err, errNoAnswer) {
-			return b, raw, err
+		if err != nil && ctx.Err() == nil && !errors.Is(err, client.ErrNoService) && !errors.Is(err, client.ErrNoAnswer) {
+			return b, err
 		}
 	}
-}
-
-// batch asks for a batch.
-func (a *api) batch(ctx context.Context, k events.Key) (events.Batch, []byte, error) {
-	var b events.Batch
-	raw, err := a.ask(ctx, events.VerbBatch, keyTokens(k), nil, &b, askTimeout)
-	return b, raw, err
 }
 
 // printBatch writes a batch in a line.

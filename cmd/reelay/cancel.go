@@ -17,11 +17,13 @@ type cancelCmd struct {
 
 // Run asks for the end and tells where the task is now.
 func (c *cancelCmd) Run(ctx context.Context, e *env) error {
-	return c.change(ctx, e, c.taskArg, events.VerbCancel, events.Cancel{Reason: c.Reason})
+	return c.change(e, c.taskArg, func(a *api, k events.Key) (events.Task, error) {
+		return a.Cancel(ctx, k, events.Cancel{Reason: c.Reason})
+	})
 }
 
 // change sends a command about a task and tells where the task is now.
-func (c connection) change(ctx context.Context, e *env, arg taskArg, verb events.Verb, command any) error {
+func (c connection) change(e *env, arg taskArg, command func(*api, events.Key) (events.Task, error)) error {
 	k, err := arg.key()
 	if err != nil {
 		return err
@@ -31,10 +33,10 @@ func (c connection) change(ctx context.Context, e *env, arg taskArg, verb events
 		return err
 	}
 	defer closeConn()
-	var r events.TaskReply
-	if _, err := a.ask(ctx, verb, keyTokens(k), command, &r, askTimeout); err != nil {
+	task, err := command(a, k)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "%s  %s\n", k, describeState(r.Task))
+	fmt.Fprintf(e.stdout, "%s  %s\n", k, describeState(task))
 	return nil
 }

@@ -2,23 +2,17 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/events/client"
 	"reelay/internal/config"
 )
-
-// askTimeout bounds one request to a service, beyond what the request itself asks to wait.
-const askTimeout = 15 * time.Second
 
 // connection is how a command finds NATS.
 type connection struct {
@@ -54,79 +48,32 @@ func parseKey(project, task string) (events.Key, error) {
 	return k, nil
 }
 
-// api asks the services.
+// api is the client of a command.
 type api struct {
+	*client.Client
 	nc *nats.Conn
-	// retryPause is the pause after a wait that nobody answered.
-	retryPause time.Duration
 }
 
-func newAPI(nc *nats.Conn) *api { return &api{nc: nc, retryPause: 2 * time.Second} }
+func newAPI(nc *nats.Conn) *api { return &api{client.New(nc), nc} }
 
-// ask sends in (nil for an empty payload) to a verb, reads the answer into out (nil if it is not wanted) and returns it raw as
-// well. A refusal is an *apiError, silence errNoService or errNoAnswer.
-func (a *api) ask(ctx context.Context, verb events.Verb, tokens []string, in, out any, timeout time.Duration) ([]byte, error) {
-	var payload []byte
-	if in != nil {
-		var err error
-		if payload, err = events.Marshal(in); err != nil {
-			return nil, fmt.Errorf("%s: %w", verb, err)
-		}
+// printJSON writes an answer indented.
+func printJSON(w io.Writer, answer any) error {
+	raw, err := events.Marshal(answer)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	subject := events.APISubject(verb, tokens...)
-	msg, err := a.nc.RequestWithContext(ctx, subject, payload)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return nil, fmt.Errorf("%w on %s", errNoService, subject)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		return nil, fmt.Errorf("%w on %s within %v", errNoAnswer, subject, timeout)
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", verb, err)
-	}
-	if msg.Header.Get(micro.ErrorCodeHeader) != "" || msg.Header.Get(micro.ErrorHeader) != "" {
-		return nil, refusal(msg)
-	}
-	if out != nil {
-		if err := json.Unmarshal(msg.Data, out); err != nil {
-			return nil, fmt.Errorf("answer to %s: %w", verb, err)
-		}
-	}
-	return msg.Data, nil
-}
-
-// refusal reads an error answer. One without a readable body speaks through its headers.
-func refusal(msg *nats.Msg) error {
-	var r events.ErrorReply
-	if err := json.Unmarshal(msg.Data, &r); err != nil || r.Error.Code == "" {
-		r.Error = events.Error{Code: msg.Header.Get(micro.ErrorCodeHeader), Message: msg.Header.Get(micro.ErrorHeader)}
-	}
-	return &apiError{r.Error}
-}
-
-// get asks for a task.
-func (a *api) get(ctx context.Context, k events.Key) (events.Task, []byte, error) {
-	var r events.TaskReply
-	raw, err := a.ask(ctx, events.VerbGet, keyTokens(k), nil, &r, askTimeout)
-	return r.Task, raw, err
-}
-
-// wait asks for a task as it is when it has ended, or after at most d.
-func (a *api) wait(ctx context.Context, k events.Key, d time.Duration) (events.Task, []byte, error) {
-	var r events.TaskReply
-	raw, err := a.ask(ctx, events.VerbWait, keyTokens(k), events.WaitRequest{Timeout: events.Duration(d)}, &r, d+askTimeout)
-	return r.Task, raw, err
-}
-
-func keyTokens(k events.Key) []string { return []string{k.Project, k.ID} }
-
-// printJSON writes a raw answer indented, its numbers as they were written.
-func printJSON(w io.Writer, raw []byte) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, raw, "", "  "); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
-	_, err := fmt.Fprintln(w, b.String())
+	_, err = fmt.Fprintln(w, b.String())
 	return err
+}
+
+// checkProject checks a --project that may be empty. Its error is a usageError.
+func checkProject(project string) error {
+	if project != "" && !events.ValidToken(project) {
+		return usagef("--project: must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
+	}
+	return nil
 }

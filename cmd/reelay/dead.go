@@ -152,11 +152,7 @@ func printable(body []byte) string {
 	case !utf8.Valid(body):
 		return fmt.Sprintf("(%d bytes that are not text)", len(body))
 	}
-	lines := strings.Split(string(body), "\n")
-	for i := range lines {
-		lines[i] = clean(lines[i])
-	}
-	return strings.Join(lines, "\n")
+	return cleanLines(string(body))
 }
 
 // deadReplayCmd publishes the message of a letter again.

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/events/client"
 	"reelay/internal/bus"
 	"reelay/internal/config"
 	"reelay/internal/disk"
@@ -168,7 +169,7 @@ func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
 // has shown.
 func (a *api) checkSwitches(ctx context.Context) (checks []check, paused map[string]bool) {
 	kv, err := a.switches(ctx)
-	if errors.Is(err, errNoService) {
+	if errors.Is(err, client.ErrNoService) {
 		return nil, nil // checkServices says so
 	}
 	var all map[string]bus.LaneSwitch
@@ -354,9 +355,8 @@ func (a *api) discover(ctx context.Context) ([]micro.Info, error) {
 
 // checkQueue shows the lanes, their depth and what keeps them, but for the switches that checkSwitches has shown.
 func (a *api) checkQueue(ctx context.Context, paused map[string]bool) []check {
-	var r events.QueueReply
-	_, err := a.ask(ctx, events.VerbQueue, nil, nil, &r, doctorTimeout)
-	if errors.Is(err, errNoService) {
+	r, err := bounded(ctx, func(ctx context.Context) (events.QueueReply, error) { return a.Queue(ctx, "") })
+	if errors.Is(err, client.ErrNoService) {
 		return nil // checkServices has said so
 	}
 	if err != nil {

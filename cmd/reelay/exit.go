@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
 
-	"reelay/events"
+	"reelay/events/client"
 	"reelay/internal/config"
 )
 
@@ -22,10 +21,6 @@ const (
 )
 
 var (
-	// errNoService says that NATS is there and nothing answers on it.
-	errNoService = errors.New("no reelay service answers")
-	// errNoAnswer says that somebody may have heard the request and that no answer came.
-	errNoAnswer = errors.New("no answer")
 	// errInterrupted says that the user broke off; what to do next was printed.
 	errInterrupted = errors.New("interrupted")
 	// errFailed says that a task or a check ended badly and that its reason was printed.
@@ -40,16 +35,6 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// An apiError is a refusal by a service.
-type apiError struct{ reason events.Error }
-
-func (e *apiError) Error() string {
-	if r := e.reason; r.Field != "" && !strings.HasPrefix(r.Message, r.Field+": ") {
-		return clean(fmt.Sprintf("%s: %s (%s)", r.Field, r.Message, r.Code))
-	}
-	return clean(e.reason.Error())
-}
-
 // exitCode maps what a command returned to its exit code.
 func exitCode(err error) int {
 	var usage *usageError
@@ -61,7 +46,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage), errors.As(err, &setting):
 		return config.ExitUsage
-	case errors.Is(err, config.ErrUnreachable), errors.Is(err, errNoService), errors.Is(err, errNoAnswer),
+	case errors.Is(err, config.ErrUnreachable), errors.Is(err, client.ErrNoService), errors.Is(err, client.ErrNoAnswer),
 		errors.Is(err, nats.ErrConnectionClosed):
 		return exitUnreachable
 	default:
@@ -73,9 +58,9 @@ func exitCode(err error) int {
 func report(w io.Writer, err error) int {
 	quiet := errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled) || errors.Is(err, errFailed)
 	if err != nil && !quiet {
-		fmt.Fprintf(w, "reelay: %v\n", err)
+		fmt.Fprintf(w, "reelay: %s\n", cleanLines(err.Error())) // a refusal may quote strangers
 	}
-	if errors.Is(err, errNoService) || errors.Is(err, errNoAnswer) {
+	if errors.Is(err, client.ErrNoService) || errors.Is(err, client.ErrNoAnswer) {
 		fmt.Fprintln(w, "reelay: is `reelay up` running on this NATS? `reelay doctor` tells more")
 	}
 	return exitCode(err)

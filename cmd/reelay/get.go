@@ -31,12 +31,12 @@ func (c *getCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	task, raw, err := a.get(ctx, k)
+	task, err := a.Get(ctx, k)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return printJSON(e.stdout, raw)
+		return printJSON(e.stdout, events.TaskReply{Task: task})
 	}
 	return printTask(e.stdout, task, time.Now(), time.Local)
 }

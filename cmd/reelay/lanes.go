@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/client"
 	"reelay/internal/account"
 	"reelay/internal/bus"
 )
@@ -123,7 +124,7 @@ func (a *api) switches(ctx context.Context) (jetstream.KeyValue, error) {
 	}
 	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, bus.LaneBucket) })
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", errNoService, bus.LaneBucket)
+		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", client.ErrNoService, bus.LaneBucket)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", bus.LaneBucket, err)
@@ -168,8 +169,8 @@ func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue, hol
 	}
 	providers := map[string]string{}
 	var strangers []string
-	var r events.QueueReply
-	if _, err := a.ask(ctx, events.VerbQueue, nil, nil, &r, askTimeout); err == nil { // else the switches alone
+	r, err := a.Queue(ctx, "")
+	if err == nil { // else the switches alone
 		strangers = unknownLanes(slices.Sorted(maps.Keys(all)), r.Lanes)
 		for _, l := range r.Lanes {
 			providers[l.Lane] = l.Provider

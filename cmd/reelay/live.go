@@ -209,6 +209,15 @@ func short(d time.Duration) string {
 	}
 }
 
+// cleanLines is clean for each line of a text.
+func cleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // clean makes a stranger's text safe for a terminal.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -30,34 +29,28 @@ type lsCmd struct {
 	JSON     bool     `name:"json" help:"Print JSON."`
 }
 
-// A page is a list answer whose tasks are as they were written.
-type page struct {
-	Tasks      []json.RawMessage `json:"tasks"`
-	NextCursor string            `json:"next_cursor"`
-}
-
 // Run lists the tasks.
 func (c *lsCmd) Run(ctx context.Context, e *env) error {
 	request, err := c.request(time.Now())
 	if err != nil {
 		return err
 	}
-	var tokens []string
-	if c.Project != "" && !c.All {
-		if !events.ValidToken(c.Project) {
-			return usagef("--project: must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
-		}
-		tokens = []string{c.Project}
+	project := c.Project
+	if c.All {
+		project = ""
+	}
+	if err := checkProject(project); err != nil {
+		return err
 	}
 	a, closeConn, err := c.open(e)
 	if err != nil {
 		return err
 	}
 	defer closeConn()
-	all := page{Tasks: []json.RawMessage{}}
+	all := events.ListReply{Tasks: []events.Task{}}
 	for {
-		var p page
-		if _, err := a.ask(ctx, events.VerbList, tokens, request, &p, askTimeout); err != nil {
+		p, err := a.List(ctx, project, request)
+		if err != nil {
 			return err
 		}
 		all.Tasks = append(all.Tasks, p.Tasks...)
@@ -71,19 +64,9 @@ func (c *lsCmd) Run(ctx context.Context, e *env) error {
 		request.Cursor = p.NextCursor
 	}
 	if c.JSON {
-		raw, err := events.Marshal(all)
-		if err != nil {
-			return err
-		}
-		return printJSON(e.stdout, raw)
+		return printJSON(e.stdout, all)
 	}
-	tasks := make([]events.Task, len(all.Tasks))
-	for i, raw := range all.Tasks {
-		if err := json.Unmarshal(raw, &tasks[i]); err != nil {
-			return fmt.Errorf("answer to list: %w", err)
-		}
-	}
-	if err := printTasks(e.stdout, tasks, time.Now()); err != nil {
+	if err := printTasks(e.stdout, all.Tasks, time.Now()); err != nil {
 		return err
 	}
 	if all.NextCursor != "" {

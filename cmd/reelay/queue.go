@@ -22,25 +22,20 @@ type queueCmd struct {
 
 // Run shows the queue.
 func (c *queueCmd) Run(ctx context.Context, e *env) error {
-	var tokens []string
-	if c.Project != "" {
-		if !events.ValidToken(c.Project) {
-			return usagef("--project: must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
-		}
-		tokens = []string{c.Project}
+	if err := checkProject(c.Project); err != nil {
+		return err
 	}
 	a, closeConn, err := c.open(e)
 	if err != nil {
 		return err
 	}
 	defer closeConn()
-	var r events.QueueReply
-	raw, err := a.ask(ctx, events.VerbQueue, tokens, nil, &r, askTimeout)
+	r, err := a.Queue(ctx, c.Project)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return printJSON(e.stdout, raw)
+		return printJSON(e.stdout, r)
 	}
 	return printQueue(e.stdout, r, time.Local)
 }

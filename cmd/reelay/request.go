@@ -33,12 +33,12 @@ type requestFlags struct {
 	Metadata        map[string]string `help:"Your own notes on the task; may be repeated." mapsep:"none" placeholder:"KEY=VALUE"`
 }
 
-// build returns the request and its subject tokens. A task without an id gets one here, so that asking twice is still one
+// build returns the request. A task without an id gets one here, so that asking twice is still one
 // task. Its error is a usageError.
-func (f requestFlags) build(stdin io.Reader) (events.Request, []string, error) {
+func (f requestFlags) build(stdin io.Reader) (events.Request, error) {
 	input, err := f.input(stdin)
 	if err != nil {
-		return events.Request{}, nil, err
+		return events.Request{}, err
 	}
 	r := events.Request{
 		ID: f.ID, Provider: f.Provider, Model: f.Model, Input: input, SceneID: f.SceneID, Priority: f.Priority,
@@ -50,12 +50,12 @@ func (f requestFlags) build(stdin io.Reader) (events.Request, []string, error) {
 		r.ID = strings.ToLower(rand.Text()[:13]) // 65 random bits
 	}
 	if !events.ValidToken(f.Project) {
-		return r, nil, usagef("--project: must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
+		return r, usagef("--project: must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
 	}
 	if err := r.Validate(); err != nil {
-		return r, nil, &usageError{err}
+		return r, &usageError{err}
 	}
-	return r, []string{f.Project, f.TaskType}, nil
+	return r, nil
 }
 
 // input returns what --input and --prompt make together.

@@ -26,5 +26,5 @@ func (c *resolveCmd) Run(ctx context.Context, e *env) error {
 	case c.WriteOff:
 		r.Action = events.ResolveWriteOff
 	}
-	return c.change(ctx, e, c.taskArg, events.VerbResolve, r)
+	return c.change(e, c.taskArg, func(a *api, k events.Key) (events.Task, error) { return a.Resolve(ctx, k, r) })
 }

@@ -25,7 +25,7 @@ const sandboxBanner = `
 
 // Run submits the task, shows it until it has ended and saves what it has made.
 func (c *runCmd) Run(ctx context.Context, e *env) error {
-	request, tokens, err := c.build(e.stdin)
+	request, err := c.build(e.stdin)
 	if err != nil {
 		return err
 	}
@@ -51,11 +51,11 @@ func (c *runCmd) Run(ctx context.Context, e *env) error {
 	defer cancel()
 
 	k := events.Key{Project: c.Project, ID: request.ID}
-	stream, err := a.subscribe(ctx, events.EventSubject(k, "*"), false)
+	stream, err := a.Subscribe(ctx, events.EventSubject(k, "*"))
 	if err != nil {
 		return err
 	}
-	task, _, err := a.submit(ctx, request, tokens)
+	task, err := c.submit(ctx, a, request)
 	if err != nil {
 		return err
 	}

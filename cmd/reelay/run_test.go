@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -12,11 +14,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"reelay/events"
+	"reelay/events/client"
 )
 
 // mediaServer serves one file.
@@ -160,72 +162,6 @@ func TestRunInterrupted(t *testing.T) {
 	}
 }
 
-// quick is an api that does not pause.
-func quick(b *bench) *api { return &api{nc: b.nc, retryPause: time.Millisecond} }
-
-// TestFollowSurvivesTrouble gets two refusals, then the end.
-func TestFollowSurvivesTrouble(t *testing.T) {
-	b := newBench(t)
-	asked := 0
-	b.answer(events.VerbWait, func(string, []byte) any {
-		if asked++; asked <= 2 {
-			return events.Error{Code: events.CodeUnavailable, Message: "starting"}
-		}
-		return events.TaskReply{Task: completed(aTask())}
-	})
-	var notes []string
-	task, err := quick(b).follow(t.Context(), aTask().Key(), nil, follower{note: func(s string) { notes = append(notes, s) }})
-	if err != nil || task.Status != events.StatusCompleted {
-		t.Errorf("got %v, %v", task.Status, err)
-	}
-	if len(notes) != 1 || !strings.Contains(notes[0], "still trying: starting") {
-		t.Errorf("notes: %q", notes)
-	}
-}
-
-// TestFollowUnknownTask gives the read side time to see a task, but not for ever.
-func TestFollowUnknownTask(t *testing.T) {
-	b := newBench(t)
-	b.answer(events.VerbWait, func(string, []byte) any { return events.Error{Code: events.CodeNotFound, Message: "no task"} })
-	_, err := quick(b).follow(t.Context(), aTask().Key(), nil, follower{})
-	var refused *apiError
-	if !errors.As(err, &refused) || refused.reason.Code != events.CodeNotFound {
-		t.Errorf("got %v", err)
-	}
-	if n := len(b.heard()); n != maxNotFound {
-		t.Errorf("asked %d times, want %d", n, maxNotFound)
-	}
-}
-
-// TestFollowNeverGoesBack hears of another task and of an older state, which must not be shown.
-func TestFollowNeverGoesBack(t *testing.T) {
-	b := newBench(t)
-	b.answer(events.VerbWait, func(string, []byte) any { return nil })
-	running := with(with(aTask(), func(*events.Task) {}), func(t *events.Task) { t.Phase = events.PhaseRunning })
-	other := completed(with(aTask(), func(t *events.Task) { t.ID = "t2" }))
-	end := completed(running)
-	stream := make(chan events.Event, 4)
-	for _, e := range []events.Event{
-		event(running, events.EventProgress), event(aTask(), events.EventQueued), event(other, events.EventCompleted), event(end, events.EventCompleted),
-	} {
-		stream <- e
-	}
-	var heard, shown []string
-	task, err := quick(b).follow(t.Context(), aTask().Key(), stream, follower{
-		event: func(e events.Event) { heard = append(heard, e.TaskID+" "+string(e.Type)) },
-		task:  func(t events.Task) { shown = append(shown, t.ID+" "+string(t.Phase)) },
-	})
-	if err != nil || task.Version != end.Version {
-		t.Errorf("got version %d, %v", task.Version, err)
-	}
-	if got := strings.Join(heard, ", "); got != "t1 progress, t1 queued, t1 completed" {
-		t.Errorf("heard %s", got)
-	}
-	if got := strings.Join(shown, ", "); got != "t1 running, t1 done" {
-		t.Errorf("shown %s", got)
-	}
-}
-
 // TestSubmitWait prints the links where run would save the files.
 func TestSubmitWait(t *testing.T) {
 	for _, row := range []struct {
@@ -273,15 +209,12 @@ func TestWaitUntilEnd(t *testing.T) {
 	}
 }
 
-// TestNoAnswer tells silence from absence: after silence a paid request may have been taken.
+// TestNoAnswer: after silence a paid request may have been taken.
 func TestNoAnswer(t *testing.T) {
-	b := newBench(t)
-	a := quick(b)
-	b.answer(events.VerbGet, func(string, []byte) any { return nil })
-	for verb, want := range map[events.Verb]error{events.VerbGet: errNoAnswer, events.VerbList: errNoService} {
-		_, err := a.ask(t.Context(), verb, nil, nil, nil, 10*time.Millisecond)
-		if !errors.Is(err, want) || exitCode(err) != exitUnreachable {
-			t.Errorf("%s: got %v, want %v", verb, err, want)
+	for _, err := range []error{client.ErrNoAnswer, client.ErrNoService} {
+		var b bytes.Buffer
+		if code := report(&b, fmt.Errorf("%w on reelay.api.get", err)); code != exitUnreachable || !strings.Contains(b.String(), "is `reelay up` running") {
+			t.Errorf("%v: exit code %d, %s", err, code, b.String())
 		}
 	}
 }

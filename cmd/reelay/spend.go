@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/client"
 	"reelay/internal/bus"
 )
 
@@ -36,12 +37,8 @@ type spendShowCmd struct {
 
 // Run shows it.
 func (c *spendShowCmd) Run(ctx context.Context, e *env) error {
-	var tokens []string
-	if c.Project != "" {
-		if !events.ValidToken(c.Project) {
-			return usagef("--project: must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
-		}
-		tokens = []string{c.Project}
+	if err := checkProject(c.Project); err != nil {
+		return err
 	}
 	request := events.SpendRequest{Since: c.Since, Until: c.Until}
 	for _, g := range c.By {
@@ -52,13 +49,12 @@ func (c *spendShowCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	var r events.SpendReply
-	raw, err := a.ask(ctx, events.VerbSpend, tokens, request, &r, askTimeout)
+	r, err := a.Spend(ctx, c.Project, request)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return printJSON(e.stdout, raw)
+		return printJSON(e.stdout, r)
 	}
 	return printSpend(e.stdout, r, request.By)
 }
@@ -200,7 +196,7 @@ func (a *api) caps(ctx context.Context) (jetstream.KeyValue, error) {
 	}
 	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, bus.BudgetBucket) })
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", errNoService, bus.BudgetBucket)
+		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", client.ErrNoService, bus.BudgetBucket)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", bus.BudgetBucket, err)

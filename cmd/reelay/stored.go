@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/client"
 )
 
 // maxStoredLimit is the most messages of one list.
@@ -69,11 +70,7 @@ func (s stored[T]) ls(ctx context.Context, e *env, c connection, limit int, asJS
 	for i, m := range all {
 		out[i] = s.layout(m)
 	}
-	raw, err := events.Marshal(map[string]any{s.plural: out})
-	if err != nil {
-		return err
-	}
-	return printJSON(e.stdout, raw)
+	return printJSON(e.stdout, map[string]any{s.plural: out})
 }
 
 // show prints one message.
@@ -137,7 +134,7 @@ func (a *api) stream(ctx context.Context, name string) (jetstream.Stream, error)
 	}
 	stream, err := bounded(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("%w: there is no stream %s", errNoService, name)
+		return nil, fmt.Errorf("%w: there is no stream %s", client.ErrNoService, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", name, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/client"
 )
 
 // submitCmd hands in a task and prints its id.
@@ -20,7 +21,7 @@ type submitCmd struct {
 
 // Run hands the task in.
 func (c *submitCmd) Run(ctx context.Context, e *env) error {
-	request, tokens, err := c.build(e.stdin)
+	request, err := c.build(e.stdin)
 	if err != nil {
 		return err
 	}
@@ -34,17 +35,17 @@ func (c *submitCmd) Run(ctx context.Context, e *env) error {
 	defer cancel()
 	var stream <-chan events.Event
 	if c.Wait {
-		if stream, err = a.subscribe(ctx, events.EventSubject(k, "*"), false); err != nil {
+		if stream, err = a.Subscribe(ctx, events.EventSubject(k, "*")); err != nil {
 			return err
 		}
 	}
-	task, raw, err := a.submit(ctx, request, tokens)
+	task, err := c.submit(ctx, a, request)
 	if err != nil {
 		return err
 	}
 	if !c.Wait {
 		if c.JSON {
-			return printJSON(e.stdout, raw)
+			return printJSON(e.stdout, events.TaskReply{Task: task})
 		}
 		fmt.Fprintln(e.stdout, task.ID)
 		fmt.Fprintf(e.stderr, "%s; follow it with: reelay watch %s\n", describeState(task), k)
@@ -55,10 +56,7 @@ func (c *submitCmd) Run(ctx context.Context, e *env) error {
 		return interrupted(e, k, err)
 	}
 	if c.JSON {
-		if raw, err = events.Marshal(events.TaskReply{Task: task}); err != nil {
-			return err
-		}
-		if err := printJSON(e.stdout, raw); err != nil {
+		if err := printJSON(e.stdout, events.TaskReply{Task: task}); err != nil {
 			return err
 		}
 	} else if task.Result != nil {
@@ -70,23 +68,18 @@ func (c *submitCmd) Run(ctx context.Context, e *env) error {
 }
 
 // submit hands in a request and returns the task as accepted.
-func (a *api) submit(ctx context.Context, r events.Request, tokens []string) (events.Task, []byte, error) {
-	payload, err := events.Marshal(r)
-	if err != nil {
-		return events.Task{}, nil, &usageError{err}
-	}
-	if len(payload) > events.MaxRequestBytes {
-		return events.Task{}, nil, usagef("the request has %d bytes, over the limit of %d", len(payload), events.MaxRequestBytes)
-	}
-	var reply events.TaskReply
-	raw, err := a.ask(ctx, events.VerbSubmit, tokens, r, &reply, askTimeout)
-	if errors.Is(err, errNoAnswer) || errors.Is(err, context.Canceled) {
+func (f requestFlags) submit(ctx context.Context, a *api, r events.Request) (events.Task, error) {
+	task, err := a.Submit(ctx, f.Project, events.TaskType(f.TaskType), r)
+	switch {
+	case errors.Is(err, events.ErrInvalid):
+		return task, &usageError{err}
+	case errors.Is(err, client.ErrNoAnswer), errors.Is(err, context.Canceled):
 		err = fmt.Errorf("%w; it may have been taken: to ask again without paying twice, add --id %s", err, r.ID)
 	}
 	if err != nil {
-		return events.Task{}, nil, fmt.Errorf("submit %s: %w", r.ID, err)
+		return task, fmt.Errorf("submit %s: %w", r.ID, err)
 	}
-	return reply.Task, raw, nil
+	return task, nil
 }
 
 // show follows a task on a live line until it has ended.
@@ -94,11 +87,11 @@ func (e *env) show(ctx context.Context, a *api, task events.Task, stream <-chan 
 	line := &liveLine{w: e.stderr, width: e.width(), now: time.Now}
 	defer line.end()
 	line.set(task)
-	f := follower{task: line.set, note: line.say, since: task.Version}
+	w := client.Watcher{Task: line.set, Trouble: func(err error) { line.say(cannotSee(err)) }}
 	if line.width > 0 {
-		f.tick = line.paint
+		w.Tick = line.paint
 	}
-	return a.follow(ctx, task.Key(), stream, f)
+	return a.Watch(ctx, task, stream, w)
 }
 
 // interrupted says how to find a task again when the user broke off, and returns err as it is otherwise.

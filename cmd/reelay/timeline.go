@@ -30,13 +30,12 @@ func (c *timelineCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	var r events.TimelineReply
-	raw, err := a.ask(ctx, events.VerbTimeline, keyTokens(k), nil, &r, askTimeout)
+	r, err := a.Timeline(ctx, k)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return printJSON(e.stdout, raw)
+		return printJSON(e.stdout, r)
 	}
 	return printTimeline(e.stdout, k, r, time.Local)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/client"
 )
 
 // waitCmd waits for the end of a task.
@@ -32,7 +33,7 @@ func (c *waitCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	task, raw, err := a.get(ctx, k) // a task that does not exist is not waited for
+	task, err := a.Get(ctx, k) // a task that does not exist is not waited for
 	if err != nil {
 		return err
 	}
@@ -40,12 +41,12 @@ func (c *waitCmd) Run(ctx context.Context, e *env) error {
 		if _, err := c.untilEnd(ctx, e, a, k); err != nil {
 			return interrupted(e, k, err)
 		}
-		if task, raw, err = a.get(ctx, k); err != nil {
+		if task, err = a.Get(ctx, k); err != nil {
 			return err
 		}
 	}
 	if c.JSON {
-		if err := printJSON(e.stdout, raw); err != nil {
+		if err := printJSON(e.stdout, events.TaskReply{Task: task}); err != nil {
 			return err
 		}
 	} else {
@@ -61,7 +62,8 @@ func (c *waitCmd) untilEnd(ctx context.Context, e *env, a *api, k events.Key) (e
 		defer cancel()
 		ctx = limited
 	}
-	task, err := a.follow(ctx, k, nil, follower{note: func(text string) { fmt.Fprintln(e.stderr, text) }})
+	known := events.Task{Project: k.Project, ID: k.ID}
+	task, err := a.Watch(ctx, known, nil, client.Watcher{Trouble: func(err error) { fmt.Fprintln(e.stderr, cannotSee(err)) }})
 	if errors.Is(err, context.DeadlineExceeded) {
 		return task, fmt.Errorf("task %s has not ended after %v", k, c.Timeout)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/client"
 )
 
 // watchCmd shows events as they happen.
@@ -41,11 +42,11 @@ func (c *watchCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	stream, err := a.subscribe(ctx, events.EventSubject(k, "*"), c.SinceStart)
+	stream, err := c.stream(ctx, a, events.EventSubject(k, "*"))
 	if err != nil {
 		return err
 	}
-	task, _, err := a.get(ctx, k)
+	task, err := a.Get(ctx, k)
 	if err != nil {
 		return err
 	}
@@ -53,12 +54,21 @@ func (c *watchCmd) Run(ctx context.Context, e *env) error {
 	if task.Status.Terminal() && !c.SinceStart {
 		return outcome(task)
 	}
-	note := func(text string) { fmt.Fprintln(e.stderr, text) }
-	task, err = a.follow(ctx, k, stream, follower{event: print, note: note, linger: c.SinceStart})
+	trouble := func(err error) { fmt.Fprintln(e.stderr, cannotSee(err)) }
+	known := events.Task{Project: k.Project, ID: k.ID}
+	task, err = a.Watch(ctx, known, stream, client.Watcher{Event: print, Trouble: trouble, Linger: c.SinceStart})
 	if err != nil {
 		return interrupted(e, k, err)
 	}
 	return outcome(task)
+}
+
+// stream delivers the events that the command is about.
+func (c *watchCmd) stream(ctx context.Context, a *api, filter string) (<-chan events.Event, error) {
+	if c.SinceStart {
+		return a.Replay(ctx, filter)
+	}
+	return a.Subscribe(ctx, filter)
 }
 
 // watchAll prints the events of a project, or of all, until it is interrupted, which is its ordinary end.
@@ -74,7 +84,7 @@ func (c *watchCmd) watchAll(ctx context.Context, e *env, print func(events.Event
 		return err
 	}
 	defer closeConn()
-	stream, err := a.subscribe(ctx, events.EventSubject(scope, "*"), c.SinceStart)
+	stream, err := c.stream(ctx, a, events.EventSubject(scope, "*"))
 	if err != nil {
 		return err
 	}

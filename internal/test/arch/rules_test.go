@@ -12,6 +12,7 @@ import (
 
 const (
 	eventsPkg  = "reelay/events"
+	clientPkg  = "reelay/events/client"
 	valuesPkg  = "reelay/internal/provider"
 	services   = "reelay/services/..."
 	emulators  = "reelay/internal/emulator/..."
@@ -30,6 +31,7 @@ func TestImports(t *testing.T) {
 		why  string
 	}{
 		{[]string{eventsPkg}, nil, "clients import the contract; it brings nothing along"},
+		{[]string{clientPkg}, []string{eventsPkg, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/..."}, "what a program needs beside the contract is a NATS connection"},
 		{[]string{"reelay/internal/secret"}, nil, "what holds keys is small enough to be read in one go"},
 		{
 			[]string{"reelay/internal/callbackurl"},

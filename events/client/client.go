@@ -1,0 +1,179 @@
+// Package client asks reelay by its subjects: everything that the reelay command does, for a program in Go. It needs a NATS
+// connection and nothing else; what it sends and reads is that of package events.
+//
+// Each call is one request that any reelay service may answer. It is bounded by its context and by AnswerTimeout, whichever is
+// sooner, and fails with an *Error if a service has refused it, with ErrNoService if none is there, and with ErrNoAnswer if it may
+// have been heard and no answer came. A Submit without an answer may have been taken in: the same request with the same id is the
+// same task, and is paid for once.
+//
+// Subscribe, Replay and Follow deliver events; Wait and Watch return when a task has ended, through lost events and restarts of the
+// services.
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"reelay/events"
+)
+
+// AnswerTimeout bounds one request, beyond what the request itself asks to wait.
+const AnswerTimeout = 15 * time.Second
+
+var (
+	// ErrNoService says that NATS is there and nobody answers on a subject.
+	ErrNoService = errors.New("no reelay service answers")
+	// ErrNoAnswer says that somebody may have heard the request and that no answer came.
+	ErrNoAnswer = errors.New("no answer")
+)
+
+// An Error is a refusal by a service.
+type Error struct {
+	// Status is like HTTP's: 400 for a request that is wrong in itself, 404, 409, 413, 503, 504; 0 if the service gave none.
+	Status int
+	Reason events.Error
+}
+
+// Error returns "<message> (<code>)", with the field in front if the message does not name it. It may hold the words of strangers.
+func (e *Error) Error() string {
+	if r := e.Reason; r.Field != "" && !strings.HasPrefix(r.Message, r.Field+": ") {
+		return r.Field + ": " + r.Error()
+	}
+	return e.Reason.Error()
+}
+
+// HasCode reports whether err is a refusal with a code, such as events.CodeNotFound.
+func HasCode(err error, code string) bool {
+	var refused *Error
+	return errors.As(err, &refused) && refused.Reason.Code == code
+}
+
+// A Client asks the services. Its methods may be called from several goroutines.
+type Client struct {
+	nc *nats.Conn
+	// retryPause is the pause after a wait that nobody answered.
+	retryPause time.Duration
+}
+
+// New makes no call. The connection stays the caller's, who closes it.
+func New(nc *nats.Conn) *Client { return &Client{nc: nc, retryPause: 2 * time.Second} }
+
+// ask sends in (nil for an empty payload) to a verb and reads the answer, which comes within AnswerTimeout and wait.
+func ask[T any](ctx context.Context, c *Client, verb events.Verb, tokens []string, in any, wait time.Duration) (reply T, err error) {
+	var payload []byte
+	if in != nil {
+		if payload, err = events.Marshal(in); err != nil {
+			return reply, fmt.Errorf("%s: %w", verb, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait+AnswerTimeout)
+	defer cancel()
+	subject := events.APISubject(verb, tokens...)
+	msg, err := c.nc.RequestWithContext(ctx, subject, payload)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return reply, fmt.Errorf("%w on %s", ErrNoService, subject)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return reply, fmt.Errorf("%w on %s: %w", ErrNoAnswer, subject, err)
+	case err != nil:
+		return reply, fmt.Errorf("%s: %w", verb, err)
+	case msg.Header.Get(micro.ErrorCodeHeader) != "" || msg.Header.Get(micro.ErrorHeader) != "":
+		return reply, refusal(msg)
+	}
+	if err := json.Unmarshal(msg.Data, &reply); err != nil {
+		return reply, fmt.Errorf("answer to %s: %w", verb, err)
+	}
+	return reply, nil
+}
+
+// refusal reads an error answer. One without a readable body speaks through its headers.
+func refusal(msg *nats.Msg) error {
+	code := msg.Header.Get(micro.ErrorCodeHeader)
+	var r events.ErrorReply
+	if err := json.Unmarshal(msg.Data, &r); err != nil || r.Error.Code == "" {
+		r.Error = events.Error{Code: code, Message: msg.Header.Get(micro.ErrorHeader)}
+	}
+	status, _ := strconv.Atoi(code) // a service of another kind may give none
+	return &Error{status, r.Error}
+}
+
+// one are the tokens of a task or batch.
+func one(k events.Key) []string { return []string{k.Project, k.ID} }
+
+// some are the tokens of a project, or none for all projects.
+func some(project string) []string {
+	if project == "" {
+		return nil
+	}
+	return []string{project}
+}
+
+// Submit hands in a request and returns the task as accepted. Give the request an id, so that asking again after ErrNoAnswer is
+// still one task. One that is wrong in itself fails with an events.FieldError before anything is sent.
+func (c *Client) Submit(ctx context.Context, project string, t events.TaskType, r events.Request) (events.Task, error) {
+	if err := r.Validate(); err != nil {
+		return events.Task{}, err
+	}
+	if payload, err := events.Marshal(r); err == nil && len(payload) > events.MaxRequestBytes {
+		return events.Task{}, events.NewFieldError("request", "%d bytes are over the limit of %d", len(payload), events.MaxRequestBytes)
+	}
+	reply, err := ask[events.TaskReply](ctx, c, events.VerbSubmit, []string{project, string(t)}, r, 0)
+	return reply.Task, err
+}
+
+// Get returns a task as it now is.
+func (c *Client) Get(ctx context.Context, k events.Key) (events.Task, error) {
+	reply, err := ask[events.TaskReply](ctx, c, events.VerbGet, one(k), nil, 0)
+	return reply.Task, err
+}
+
+// WaitFor returns a task when it has ended, or as it is after d, at most events.MaxWait.
+func (c *Client) WaitFor(ctx context.Context, k events.Key, d time.Duration) (events.Task, error) {
+	reply, err := ask[events.TaskReply](ctx, c, events.VerbWait, one(k), events.WaitRequest{Timeout: events.Duration(d)}, d)
+	return reply.Task, err
+}
+
+// List returns one page of tasks, newest first, of a project or, where it is empty, of all.
+func (c *Client) List(ctx context.Context, project string, r events.ListRequest) (events.ListReply, error) {
+	return ask[events.ListReply](ctx, c, events.VerbList, some(project), r, 0)
+}
+
+// Queue returns how busy a project is, or, where it is empty, everything.
+func (c *Client) Queue(ctx context.Context, project string) (events.QueueReply, error) {
+	return ask[events.QueueReply](ctx, c, events.VerbQueue, some(project), nil, 0)
+}
+
+// Timeline returns who decided what about a task, when.
+func (c *Client) Timeline(ctx context.Context, k events.Key) (events.TimelineReply, error) {
+	return ask[events.TimelineReply](ctx, c, events.VerbTimeline, one(k), nil, 0)
+}
+
+// Cancel asks for the end of a task and returns it when that is recorded. A paid request that is out may complete all the same.
+func (c *Client) Cancel(ctx context.Context, k events.Key, r events.Cancel) (events.Task, error) {
+	reply, err := ask[events.TaskReply](ctx, c, events.VerbCancel, one(k), r, 0)
+	return reply.Task, err
+}
+
+// Resolve decides about a task that is in doubt or parked and returns it when the doubt has ended.
+func (c *Client) Resolve(ctx context.Context, k events.Key, r events.Resolve) (events.Task, error) {
+	reply, err := ask[events.TaskReply](ctx, c, events.VerbResolve, one(k), r, 0)
+	return reply.Task, err
+}
+
+// Batch returns how far a batch is.
+func (c *Client) Batch(ctx context.Context, k events.Key) (events.Batch, error) {
+	return ask[events.Batch](ctx, c, events.VerbBatch, one(k), nil, 0)
+}
+
+// Spend returns what a project, or, where it is empty, everything has spent and holds, with the caps that count for it.
+func (c *Client) Spend(ctx context.Context, project string, r events.SpendRequest) (events.SpendReply, error) {
+	return ask[events.SpendReply](ctx, c, events.VerbSpend, some(project), r, 0)
+}

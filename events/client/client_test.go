@@ -1,0 +1,242 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/test/broker"
+)
+
+func TestMain(m *testing.M) { broker.Main(m) }
+
+// A bench is a broker, a place for services that answer as a test wants, and a client.
+type bench struct {
+	*broker.Broker
+	*Client
+	mu    sync.Mutex
+	asked []string
+}
+
+// on calls f with a new bench in a bubble.
+func on(t *testing.T, f func(b *bench)) {
+	broker.Run(t, func(b *broker.Broker) { f(&bench{Broker: b, Client: New(b.Connect())}) })
+}
+
+// heard returns what services were asked, as "<subject> <payload>".
+func (b *bench) heard() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked
+}
+
+// answer lets f answer a verb; it returns a reply, or an events.Error for a refusal. A nil reply is silence.
+func (b *bench) answer(v events.Verb, f func() any) {
+	b.Helper()
+	nc := b.Connect()
+	handle := func(m *nats.Msg) {
+		b.mu.Lock()
+		b.asked = append(b.asked, m.Subject+" "+string(m.Data))
+		b.mu.Unlock()
+		reply := f()
+		if reply == nil {
+			return
+		}
+		out := nats.NewMsg(m.Reply)
+		if refused, ok := reply.(events.Error); ok {
+			out.Header.Set(micro.ErrorHeader, refused.Message)
+			out.Header.Set(micro.ErrorCodeHeader, "404")
+			reply = events.ErrorReply{Error: refused}
+		}
+		var err error
+		out.Data, err = events.Marshal(reply)
+		b.OK(errors.Join(err, m.RespondMsg(out)))
+	}
+	for _, subject := range []string{events.APISubject(v), events.APISubject(v, ">")} {
+		_, err := nc.Subscribe(subject, handle)
+		b.OK(err)
+	}
+	b.OK(nc.Flush())
+}
+
+// aTask is a task in a phase.
+func aTask(version uint64, p events.Phase) events.Task {
+	t := events.Task{ID: "t1", Project: "demo", Status: events.StatusInProgress, Phase: p, Version: version}
+	if p == events.PhaseDone {
+		t.Status = events.StatusCompleted
+	}
+	return t
+}
+
+func event(t events.Task, kind events.EventType) events.Event {
+	return events.Event{Type: kind, Project: t.Project, TaskID: t.ID, Version: t.Version, Task: &t}
+}
+
+// TestWaitSurvivesTrouble gets two refusals, then the end.
+func TestWaitSurvivesTrouble(t *testing.T) {
+	on(t, func(b *bench) {
+		asked := 0
+		b.answer(events.VerbWait, func() any {
+			if asked++; asked <= 2 {
+				return events.Error{Code: events.CodeUnavailable, Message: "starting"}
+			}
+			return events.TaskReply{Task: aTask(2, events.PhaseDone)}
+		})
+		var trouble []string
+		task, err := b.Watch(b.Context(), aTask(1, events.PhaseWaiting), nil, Watcher{Trouble: func(err error) { trouble = append(trouble, err.Error()) }})
+		if err != nil || task.Status != events.StatusCompleted {
+			t.Errorf("got %v, %v", task.Status, err)
+		}
+		if len(trouble) != 1 || !strings.Contains(trouble[0], "starting") {
+			t.Errorf("trouble: %q", trouble)
+		}
+	})
+}
+
+// TestWaitForUnknownTask gives the read side time to see a task, but not for ever.
+func TestWaitForUnknownTask(t *testing.T) {
+	on(t, func(b *bench) {
+		b.answer(events.VerbWait, func() any { return events.Error{Code: events.CodeNotFound, Message: "no task"} })
+		_, err := b.Wait(b.Context(), events.Key{Project: "demo", ID: "t1"})
+		var refused *Error
+		if !errors.As(err, &refused) || refused.Status != 404 || !HasCode(err, events.CodeNotFound) {
+			t.Errorf("got %v", err)
+		}
+		if n := len(b.heard()); n != maxNotFound {
+			t.Errorf("asked %d times, want %d", n, maxNotFound)
+		}
+	})
+}
+
+// TestWatchNeverGoesBack hears of another task and of an older state, which must not be shown.
+func TestWatchNeverGoesBack(t *testing.T) {
+	on(t, func(b *bench) {
+		b.answer(events.VerbWait, func() any { return nil })
+		other := aTask(9, events.PhaseDone)
+		other.ID = "t2"
+		stream := make(chan events.Event, 4)
+		for _, e := range []events.Event{
+			event(aTask(3, events.PhaseRunning), events.EventProgress), event(aTask(1, events.PhaseWaiting), events.EventQueued),
+			event(other, events.EventCompleted), event(aTask(4, events.PhaseDone), events.EventCompleted),
+		} {
+			stream <- e
+		}
+		var heard, shown []string
+		task, err := b.Watch(b.Context(), events.Task{ID: "t1", Project: "demo"}, stream, Watcher{
+			Event: func(e events.Event) { heard = append(heard, e.TaskID+" "+string(e.Type)) },
+			Task:  func(t events.Task) { shown = append(shown, t.ID+" "+string(t.Phase)) },
+		})
+		if err != nil || task.Version != 4 {
+			t.Errorf("got version %d, %v", task.Version, err)
+		}
+		if got := strings.Join(heard, ", "); got != "t1 progress, t1 queued, t1 completed" {
+			t.Errorf("heard %s", got)
+		}
+		if got := strings.Join(shown, ", "); got != "t1 running, t1 done" {
+			t.Errorf("shown %s", got)
+		}
+	})
+}
+
+// TestNoAnswer tells silence from absence: after silence a paid request may have been taken.
+func TestNoAnswer(t *testing.T) {
+	on(t, func(b *bench) {
+		b.answer(events.VerbQueue, func() any { return nil })
+		begin := time.Now()
+		if _, err := b.Queue(b.Context(), ""); !errors.Is(err, ErrNoAnswer) || time.Since(begin) != AnswerTimeout {
+			t.Errorf("silence: %v after %v", err, time.Since(begin))
+		}
+		ctx, cancel := context.WithTimeout(b.Context(), time.Second)
+		defer cancel()
+		begin = time.Now()
+		if _, err := b.Queue(ctx, "demo"); !errors.Is(err, ErrNoAnswer) || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Second {
+			t.Errorf("a deadline of the caller: %v after %v", err, time.Since(begin))
+		}
+		if _, err := b.List(b.Context(), "", events.ListRequest{}); !errors.Is(err, ErrNoService) {
+			t.Errorf("nobody there: %v", err)
+		}
+	})
+}
+
+// TestRefusals: whatever a service says, its words and its number arrive.
+func TestRefusals(t *testing.T) {
+	for _, row := range []struct {
+		reason events.Error
+		want   string
+	}{
+		{events.Error{Code: events.CodeInvalidRequest, Field: "model", Message: "no such model"}, "model: no such model (invalid_request)"},
+		{events.Error{Code: events.CodeUnknownProvider, Field: "provider", Message: "provider: unknown"}, "provider: unknown (unknown_provider)"},
+	} {
+		if got := (&Error{400, row.reason}).Error(); got != row.want {
+			t.Errorf("%s, want %s", got, row.want)
+		}
+	}
+	m := nats.NewMsg("reply")
+	m.Header.Set(micro.ErrorCodeHeader, "500")
+	m.Header.Set(micro.ErrorHeader, "out of order")
+	if got, want := refusal(m).Error(), "out of order (500)"; got != want {
+		t.Errorf("a service of another kind: %s, want %s", got, want)
+	}
+}
+
+// TestSubmitChecks: a request that is wrong in itself is not sent.
+func TestSubmitChecks(t *testing.T) {
+	on(t, func(b *bench) {
+		b.answer(events.VerbSubmit, func() any { return events.TaskReply{Task: aTask(1, events.PhaseWaiting)} })
+		r := events.Request{ID: "t1", Provider: "fal", Model: "m", Input: []byte(`{}`)}
+		if _, err := b.Submit(b.Context(), "demo", events.Video, r); err != nil {
+			t.Error(err)
+		}
+		r.Priority = 1_000
+		if _, err := b.Submit(b.Context(), "demo", events.Video, r); !errors.Is(err, events.ErrInvalid) {
+			t.Errorf("a priority of 1000: %v", err)
+		}
+		r.Priority, r.Input = 0, []byte(`{"a":"`+strings.Repeat("x", events.MaxRequestBytes)+`"}`)
+		if _, err := b.Submit(b.Context(), "demo", events.Video, r); !errors.Is(err, events.ErrInvalid) {
+			t.Errorf("a large input: %v", err)
+		}
+		if n := len(b.heard()); n != 1 {
+			t.Errorf("%d requests were sent", n)
+		}
+	})
+}
+
+// TestFollow: an event is handled again until its handler has succeeded, across calls and processes of one durable.
+func TestFollow(t *testing.T) {
+	on(t, func(b *bench) {
+		on := b.Open(bus.Options{})
+		ctx, cancel := context.WithCancel(b.Context())
+		defer cancel()
+		follow := func(stopAt string, err error) (handled []string, got error) {
+			got = b.Follow(ctx, "archive", events.EventFilter(events.EventCompleted), func(_ context.Context, e events.Event) error {
+				handled = append(handled, e.TaskID)
+				if e.TaskID == stopAt {
+					return err
+				}
+				return nil
+			})
+			return handled, got
+		}
+		for _, id := range []string{"t1", "t2", "t3"} {
+			e := event(aTask(4, events.PhaseDone), events.EventCompleted)
+			e.TaskID, e.Task.ID = id, id
+			b.OK(on.Publish(ctx, e))
+		}
+		full := errors.New("the disk is full")
+		if handled, err := follow("t2", full); !errors.Is(err, full) || strings.Join(handled, " ") != "t1 t2" {
+			t.Errorf("handled %v, %v", handled, err)
+		}
+		time.AfterFunc(time.Minute, cancel)
+		if handled, err := follow("", nil); !errors.Is(err, context.Canceled) || strings.Join(handled, " ") != "t2 t3" {
+			t.Errorf("handled %v, %v after the failure", handled, err)
+		}
+	})
+}
