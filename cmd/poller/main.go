@@ -32,13 +32,9 @@ func main() {
 		if err != nil {
 			return err
 		}
-		accounts, err := account.Open(resolved, account.Options{Interval: s.PollInterval})
+		lanes, err := account.Open(resolved, account.Options{Interval: s.PollInterval})
 		if err != nil {
 			return err
-		}
-		var lanes []poller.Lane
-		for _, a := range accounts {
-			lanes = append(lanes, poller.Lane{Name: a.Lane, Driver: a.Driver, Interval: a.Interval, Horizon: a.Horizon})
 		}
 		nc, err := s.Connect("poller", log)
 		if err != nil {

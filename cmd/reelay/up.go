@@ -12,12 +12,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"reelay/internal/account"
 	"reelay/internal/allinone"
 	"reelay/internal/callbackurl"
 	"reelay/internal/config"
 	"reelay/internal/natsd"
 	"reelay/internal/proc"
+	"reelay/internal/provider"
 	"reelay/internal/storeguard"
 )
 
@@ -76,7 +76,7 @@ func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o allin
 		return err
 	}
 	if err := welcome.Execute(w, welcomeData{
-		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Hooks: s.CallbackURLs().Public, Sandbox: o.Providers.Sandbox, Accounts: s.Accounts(),
+		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Hooks: s.CallbackURLs().Public, Sandbox: o.Providers.Sandbox, Lanes: s.Lanes(),
 	}); err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o allin
 type welcomeData struct {
 	URL, Store, Ops, Hooks string
 	Sandbox                bool
-	Accounts               []account.Lane
+	Lanes                  []provider.Lane
 }
 
 var welcome = template.Must(template.New("welcome").Parse(`
@@ -100,7 +100,7 @@ reelay is up at {{.URL}}
 {{- else}}
   LIVE: requests are sent to real providers and cost money.
 {{- end}}
-  lanes  {{range $i, $a := .Accounts}}{{if $i}}, {{end}}{{$a.Lane}}{{if $a.Emulated}} (emulated){{end}}{{end}}
+  lanes  {{range $i, $a := .Lanes}}{{if $i}}, {{end}}{{$a.Name}}{{if $a.Emulated}} (emulated){{end}}{{end}}
   store  {{.Store}}
 {{- with .Hooks}}
   hooks  {{.}}/cb/... (callbacks of providers; see: reelay hooks ls)

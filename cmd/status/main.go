@@ -9,6 +9,7 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/config"
 	"reelay/internal/proc"
+	"reelay/internal/provider"
 	"reelay/services/status"
 )
 
@@ -35,7 +36,7 @@ func main() {
 			return err
 		}
 		svc, err := status.New(status.Options{
-			Bus: b, Lanes: []status.LaneInfo{{Name: "fal", Provider: "fal"}, {Name: "minimax", Provider: "minimax"}}, Log: log,
+			Bus: b, Lanes: []provider.Lane{{Name: "fal", Provider: "fal"}, {Name: "minimax", Provider: "minimax"}}, Log: log,
 			Registerer: p.Registerer("status"),
 		})
 		if err != nil {

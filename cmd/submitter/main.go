@@ -40,16 +40,9 @@ func main() {
 		if err != nil {
 			return err
 		}
-		accounts, err := account.Open(resolved, account.Options{Interval: s.PollInterval})
+		lanes, err := account.Open(resolved, account.Options{Interval: s.PollInterval})
 		if err != nil {
 			return err
-		}
-		var lanes []submitter.Lane
-		for _, a := range accounts {
-			lanes = append(lanes, submitter.Lane{
-				Name: a.Lane, Provider: a.Provider, Driver: a.Driver, Defaults: a.Limits, CrowdedCodes: a.CrowdedCodes,
-				Handshake: a.Handshake, NoCallback: a.NoCallback,
-			})
 		}
 		var urls submitter.Callback
 		if resolved.PublicURL != "" {

@@ -45,10 +45,7 @@ func main() {
 		if err != nil {
 			return err
 		}
-		o := webhook.Options{PublicURL: s.PublicURL, Keys: callbackurl.New(keys), Log: log, Registerer: p.Registerer("webhook")}
-		for _, l := range lanes {
-			o.Lanes = append(o.Lanes, webhook.Lane{Name: l.Lane, Provider: l.Provider, Verifier: l.Verifier, Handshake: l.Handshake})
-		}
+		o := webhook.Options{PublicURL: s.PublicURL, Keys: callbackurl.New(keys), Lanes: lanes, Log: log, Registerer: p.Registerer("webhook")}
 		if o.Proxies, err = s.Proxies(); err != nil {
 			return err
 		}

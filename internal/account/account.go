@@ -2,8 +2,6 @@
 package account
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -43,39 +41,6 @@ const (
 	minimaxHorizon = time.Hour
 )
 
-// A Driver is everything that the services need of a provider; it satisfies their own, smaller interfaces.
-type Driver interface {
-	Check(t events.TaskType, model string, input json.RawMessage) error
-	Ref(model, id string) (json.RawMessage, error)
-	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
-	Classify(model string, r provider.Reply) provider.Answer
-	Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
-	ReadCallback(model string, body []byte) (provider.Callback, error)
-	Features(model string) provider.Features
-	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error)
-	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
-}
-
-// An Lane is one lane.
-type Lane struct {
-	Lane     string
-	Provider string
-	Driver   Driver
-	// Emulated says that no money can be spent.
-	Emulated bool
-	// Interval is the time between two looks at a task, Horizon how long a submit in doubt is left unsettled.
-	Interval time.Duration
-	Horizon  func(events.Task) time.Duration
-	// Handshake says that the provider tries a callback URL before it accepts.
-	Handshake bool
-	// NoCallback says that the account is only looked at: its requests name no callback URL.
-	NoCallback bool
-	// Limits are what the provider grants by default, by family of models as in events.LaneLimits; CrowdedCodes its codes for refusals
-	// for the tasks in flight.
-	Limits       map[string]events.ModelLimits
-	CrowdedCodes []string
-}
-
 // Options configure Open.
 type Options struct {
 	// Interval is the time between two looks at a task of a real provider, SandboxInterval the same at an emulator: half a
@@ -89,7 +54,7 @@ type Options struct {
 // Open builds an account for each provider that has a key; in the sandbox one for each provider, at its emulator. A base
 // URL that is set replaces the provider's own; in the sandbox it must be a loopback address. It fails with ErrNone or with a
 // config.SettingError.
-func Open(r config.Resolved, o Options) ([]Lane, error) {
+func Open(r config.Resolved, o Options) ([]provider.Lane, error) {
 	interval, transport := o.Interval, o.Transport
 	falURL, falPlatformURL, minimaxURL := r.FalURL, r.FalPlatformURL, r.MinimaxURL
 	if r.Sandbox {
@@ -111,14 +76,14 @@ func Open(r config.Resolved, o Options) ([]Lane, error) {
 			return nil, err
 		}
 	}
-	var all []Lane
+	var all []provider.Lane
 	if !r.FalKey.Empty() {
 		d, err := fal.New(fal.Options{BaseURL: falURL, PlatformURL: falPlatformURL, Key: r.FalKey, Transport: transport})
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Lane{
-			Lane: Fal, Provider: Fal, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: falHorizon, Limits: falLimits(),
+		all = append(all, provider.Lane{
+			Name: Fal, Provider: Fal, Driver: d, Emulated: r.Sandbox, PollInterval: interval, Horizon: falHorizon, Limits: falLimits(),
 		})
 	}
 	if !r.MinimaxKey.Empty() {
@@ -126,16 +91,16 @@ func Open(r config.Resolved, o Options) ([]Lane, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Lane{
-			Lane: Minimax, Provider: Minimax, Handshake: true, Driver: d, Emulated: r.Sandbox, Interval: interval, Horizon: miniMaxHorizon,
-			Limits: minimaxLimits(), CrowdedCodes: minimaxCrowded(),
+		all = append(all, provider.Lane{
+			Name: Minimax, Provider: Minimax, Handshake: true, Driver: d, Emulated: r.Sandbox, PollInterval: interval, Horizon: miniMaxHorizon,
+			Limits: minimaxLimits(), ConcurrencyCodes: minimaxCrowded(),
 		})
 	}
 	if len(all) == 0 {
 		return nil, ErrNone
 	}
 	for i := range all {
-		all[i].NoCallback = slices.Contains(r.NoCallback, all[i].Lane)
+		all[i].NoCallback = slices.Contains(r.NoCallback, all[i].Name)
 	}
 	return all, nil
 }

@@ -43,8 +43,8 @@ func TestOpen(t *testing.T) {
 		}
 		var lanes []string
 		for _, a := range all {
-			lanes = append(lanes, a.Lane)
-			if a.Driver == nil || a.Emulated != row.emulated || a.Interval != row.interval || a.Horizon(events.Task{CreatedAt: time.Unix(0, 0), Deadline: time.Unix(1800, 0)}) < time.Hour || a.Provider != a.Lane {
+			lanes = append(lanes, a.Name)
+			if a.Driver == nil || a.Emulated != row.emulated || a.PollInterval != row.interval || a.Horizon(events.Task{CreatedAt: time.Unix(0, 0), Deadline: time.Unix(1800, 0)}) < time.Hour || a.Provider != a.Name {
 				t.Errorf("%s: %+v", row.name, a)
 			}
 			if !slices.Contains(account.Known(), a.Provider) {
@@ -111,7 +111,7 @@ func TestSandboxSendsNoKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := a.Driver.Poll(t.Context(), ref); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("%s: %v, want the tap's error", a.Lane, err)
+			t.Errorf("%s: %v, want the tap's error", a.Name, err)
 		}
 	}
 	if len(tap.seen) < len(all) {

@@ -27,6 +27,7 @@ import (
 	"reelay/internal/natsd"
 	"reelay/internal/paid"
 	"reelay/internal/proc"
+	"reelay/internal/provider"
 	"reelay/internal/spend/price"
 	"reelay/internal/storeguard"
 	"reelay/services/poller"
@@ -88,12 +89,12 @@ type Options struct {
 
 // A Stack is a running reelay.
 type Stack struct {
-	o        Options
-	proc     *proc.Process
-	broker   *natsd.Server
-	ledgers  map[string]*emulator.Ledger
-	accounts []account.Lane
-	running  map[string]running
+	o       Options
+	proc    *proc.Process
+	broker  *natsd.Server
+	ledgers map[string]*emulator.Ledger
+	lanes   []provider.Lane
+	running map[string]running
 }
 
 // running is a service under way.
@@ -124,7 +125,7 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 			return nil, err
 		}
 	}
-	s.accounts, err = account.Open(s.o.Providers, account.Options{
+	s.lanes, err = account.Open(s.o.Providers, account.Options{
 		Interval: o.Pipeline.PollInterval, SandboxInterval: o.SandboxInterval, Transport: o.Transport,
 	})
 	if err != nil {
@@ -246,7 +247,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		})
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Spending: g, Lanes: SubmitterLanes(s.accounts), Known: account.Known(), Prices: prices, Timeout: s.o.Pipeline.Timeout,
+			Bus: b, Journal: j, Spending: g, Lanes: s.lanes, Known: account.Known(), Prices: prices, Timeout: s.o.Pipeline.Timeout,
 			Dial: s.o.Dial, Log: s.o.Log, Registerer: p.Registerer(name), Callback: s.callback(),
 			LeaseTTL: s.o.LeaseTTL,
 		})
@@ -255,13 +256,13 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		}
 		p.Go(name, svc.Run, svc.Ready)
 	case Poller:
-		svc, err := poller.New(poller.Options{Bus: b, Lanes: PollerLanes(s.accounts), Log: s.o.Log, Registerer: p.Registerer(name)})
+		svc, err := poller.New(poller.Options{Bus: b, Lanes: s.lanes, Log: s.o.Log, Registerer: p.Registerer(name)})
 		if err != nil {
 			return err
 		}
 		p.Go(name, svc.Run, svc.Ready)
 	default:
-		svc, err := status.New(status.Options{Bus: b, Lanes: StatusLanes(s.accounts), Log: s.o.Log, Registerer: p.Registerer(name)})
+		svc, err := status.New(status.Options{Bus: b, Lanes: s.lanes, Log: s.o.Log, Registerer: p.Registerer(name)})
 		if err != nil {
 			return err
 		}
@@ -323,8 +324,8 @@ func (s *Stack) URL() string { return s.broker.URL() }
 // Connect connects a client in process.
 func (s *Stack) Connect(name string) (*nats.Conn, error) { return s.broker.Connect(name) }
 
-// Accounts returns the provider accounts.
-func (s *Stack) Accounts() []account.Lane { return s.accounts }
+// Lanes returns the lanes, opened.
+func (s *Stack) Lanes() []provider.Lane { return s.lanes }
 
 // Ledger returns the ledger of an emulator, nil outside the sandbox.
 func (s *Stack) Ledger(provider string) *emulator.Ledger { return s.ledgers[provider] }

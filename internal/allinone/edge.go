@@ -55,7 +55,7 @@ func (s *Stack) startEdge(p *proc.Process, nc *nats.Conn, name string) error {
 		return err
 	}
 	o := webhook.Options{
-		Keys: callbackurl.New(s.o.Providers.CallbackKeys), Lanes: WebhookLanes(lanes), Limits: webhook.Limits{Conns: e.HookConns},
+		Keys: callbackurl.New(s.o.Providers.CallbackKeys), Lanes: lanes, Limits: webhook.Limits{Conns: e.HookConns},
 		Log: s.o.Log, Registerer: p.Registerer(name),
 	}
 	if o.Publisher, err = bus.NewCallbackPublisher(nc); err != nil {

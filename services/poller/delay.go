@@ -16,8 +16,8 @@ const (
 	maxNet = 3 * time.Minute
 	// lateInterval is the least time between two looks at a task that was given up.
 	lateInterval = time.Minute
-	// defaultBudget is how many looks a second a lane gets from all pollers together.
-	defaultBudget = 50
+	// pollBudget is how many looks a second a lane gets from all pollers together.
+	pollBudget = 50
 	// recentGaps is about how many gaps the mean gap of a lane is of.
 	recentGaps = 100
 	// countEvery is how often the tasks under watch are counted, for the budget.
@@ -29,20 +29,20 @@ const (
 // out is looked at at the fixed interval.
 func (s *Service) nextLook(l *lane, t events.Task, now time.Time) time.Duration {
 	if t.Phase == events.PhaseDone {
-		return max(lateInterval, l.Interval)
+		return max(lateInterval, l.PollInterval)
 	}
-	gap := l.Interval
+	gap := l.PollInterval
 	if (t.Phase == events.PhaseProviderQueued || t.Phase == events.PhaseRunning) && t.Trouble == nil && t.Cancel == nil {
 		unheard := 1.0
 		if calledBack(t) {
 			unheard = l.unheard(now)
 		}
-		gap = s.almanac.Forecast(t).Next(t, now, forecast.Pacing{Interval: l.Interval}, unheard)
+		gap = s.almanac.Forecast(t).Next(t, now, forecast.Pacing{Interval: l.PollInterval}, unheard)
 		if unheard < 1 {
 			gap = min(gap, maxNet)
 		}
 	}
-	return l.pace.stretched(gap, l.Budget)
+	return l.pace.stretched(gap, pollBudget)
 }
 
 // firstLook says how long a task that was just submitted may be left alone, 0 to look at once.

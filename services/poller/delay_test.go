@@ -9,6 +9,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/forecast/learner"
+	"reelay/internal/provider"
 )
 
 func unlearned() *Service {
@@ -53,7 +54,7 @@ func TestNextLook(t *testing.T) {
 			Attempts: []events.Attempt{{N: 1, ProviderID: "r1", Callback: true, IntentAt: start}},
 		}
 		row.change(&task)
-		l := &lane{Lane: Lane{Interval: interval, Budget: defaultBudget}, health: row.health}
+		l := &lane{Lane: provider.Lane{PollInterval: interval}, health: row.health}
 		if got := unlearned().nextLook(l, task, start); got < row.least || got > row.most {
 			t.Errorf("%s: the next look in %v, want %v to %v", row.name, got, row.least, row.most)
 		}
@@ -67,8 +68,8 @@ func TestNextLook(t *testing.T) {
 // TestNextLookIsBounded: whatever is learned of callbacks, a look comes within the net and before a deadline that it can meet.
 func TestNextLookIsBounded(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		l := &lane{Lane: Lane{
-			Interval: time.Duration(rapid.Int64Range(int64(500*time.Millisecond), int64(30*time.Second)).Draw(rt, "interval")), Budget: defaultBudget,
+		l := &lane{Lane: provider.Lane{
+			PollInterval: time.Duration(rapid.Int64Range(int64(500*time.Millisecond), int64(30*time.Second)).Draw(rt, "interval")),
 		}}
 		l.health = health{}.afterEnds(rapid.SliceOfN(rapid.Bool(), 0, 20).Draw(rt, "ends")...)
 		now := noon.Add(time.Duration(rapid.Int64Range(0, int64(48*time.Hour)).Draw(rt, "now")))
@@ -78,7 +79,7 @@ func TestNextLookIsBounded(t *testing.T) {
 			Attempts: []events.Attempt{{N: 1, ProviderID: "r1", Callback: true, IntentAt: noon}},
 		}
 		wait, left := unlearned().nextLook(l, task, now), task.Deadline.Sub(now)
-		if wait <= 0 || wait > max(maxNet, 10*l.Interval) || left > 0 && wait > left {
+		if wait <= 0 || wait > max(maxNet, 10*l.PollInterval) || left > 0 && wait > left {
 			rt.Fatalf("the next look in %v, %v before the deadline", wait, left)
 		}
 	})

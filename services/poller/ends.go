@@ -44,7 +44,7 @@ func (s *Service) overtaken(l *lane, t events.Task) {
 	now := time.Now()
 	lag := now.Sub(*t.CompletedAt)
 	s.metrics.lag.WithLabelValues(l.Name).Observe(lag.Seconds())
-	s.learn(l, func(h health) health { return h.late(now, lag, l.Interval) })
+	s.learn(l, func(h health) health { return h.late(now, lag, l.PollInterval) })
 }
 
 func (s *Service) learn(l *lane, change func(health) health) {

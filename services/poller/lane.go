@@ -12,7 +12,7 @@ import (
 
 // lane is one provider account at work.
 type lane struct {
-	Lane
+	provider.Lane
 	pace  pace
 	looks failsafe.Executor[provider.Snapshot]
 

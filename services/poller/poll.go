@@ -98,7 +98,7 @@ func (s *Service) due(ctx context.Context, t events.Task) (events.Task, error) {
 	if l := s.lanes[t.Lane]; l != nil {
 		tr.Horizon = l.Horizon(t)
 		if l.Driver.Features(t.Model).List {
-			tr.Listings = l.Listings
+			tr.Listings = listings
 		}
 	}
 	c, err := s.book.Apply(ctx, t.Key(), tr)

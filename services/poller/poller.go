@@ -35,76 +35,26 @@ import (
 // name is what the poller signs transitions with.
 const name = "poller"
 
-// A Poller asks a provider where a task is. Its errors are *provider.Error and say nothing about the task.
-type Poller interface {
-	Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
-}
-
-// A Canceller asks a provider to cancel a task.
-type Canceller interface {
-	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
-}
-
-// A Lister shows what a provider has accepted since a time and what may be the one request that a task's input made. What speaks
-// against that is left out; Found.Exact is as its documentation says. complete says that a request that is not shown was
-// not accepted, as far as one listing can tell. Its errors are *provider.Error and say nothing about the task.
-type Lister interface {
-	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error)
-}
-
-// A CallbackReader reads the callbacks of a provider, whose sender was verified. It does no I/O.
-type CallbackReader interface {
-	// ReadCallback reads the body of a callback to a task of a model. Its error is a *provider.Error and says nothing about the task.
-	ReadCallback(model string, body []byte) (provider.Callback, error)
-}
-
 // A BatchPoller is a driver that can answer many looks by one call. ok is false where it cannot, and a look has to be taken. It tells
 // only of tasks that have not ended, as of some seconds ago.
 type BatchPoller interface {
 	PollBatched(ctx context.Context, ref json.RawMessage) (snap provider.Snapshot, ok bool)
 }
 
-// A Driver is what the poller needs of a provider. One that is a BatchPoller is asked by fewer calls.
-type Driver interface {
-	Poller
-	CallbackReader
-	Canceller
-	Lister
-	// Features tells whether the provider lists tasks of a model.
-	Features(model string) provider.Features
-	// Ref builds the handle of a provider id.
-	Ref(model, id string) (json.RawMessage, error)
-}
-
-// A Lane is one provider account.
-type Lane struct {
-	Name   string
-	Driver Driver
-	// Interval is the time between two looks at a task; 10 s if 0. Where something was learned, looks come as it wants, no later on
-	// the mean than by the interval.
-	Interval time.Duration
-	// Budget is how many looks a second all pollers together may take at the lane; 50 if 0. Beyond it all looks are rarer.
-	Budget float64
-	// InFlight is how many looks may be under way at once; 32 if 0.
-	InFlight int
-	// Horizon is how long after a submit in doubt the provider may stay silent about a task before the request's policy settles it.
-	Horizon func(events.Task) time.Duration
-	// Listings is how many complete listings without it that takes besides, where the provider lists tasks of the model; 3 if 0.
-	Listings int
-}
-
 // Options configure a Service.
 type Options struct {
 	Bus        *bus.Bus
-	Lanes      []Lane
+	Lanes      []provider.Lane
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
 const (
-	defaultInterval   = 10 * time.Second
-	defaultInFlight   = 32
-	defaultListings   = 3
+	defaultInterval = 10 * time.Second
+	// pollsInFlight is how many polls of a lane may be under way at once.
+	pollsInFlight = 32
+	// listings is how many complete listings without a task it takes, beside the horizon, to settle that it was not accepted.
+	listings          = 3
 	heartbeatInFlight = 32
 )
 
@@ -130,17 +80,8 @@ func New(o Options) (*Service, error) {
 	s.book = taskstore.New(o.Bus, s.log, o.Registerer)
 	s.almanac = learner.New(learner.Options{Store: o.Bus, Log: s.log, Registerer: o.Registerer})
 	for _, l := range o.Lanes {
-		if l.InFlight == 0 {
-			l.InFlight = defaultInFlight
-		}
-		if l.Interval == 0 {
-			l.Interval = defaultInterval
-		}
-		if l.Budget == 0 {
-			l.Budget = defaultBudget
-		}
-		if l.Listings == 0 {
-			l.Listings = defaultListings
+		if l.PollInterval == 0 {
+			l.PollInterval = defaultInterval
 		}
 		s.lanes[l.Name] = &lane{Lane: l, looks: s.policies(l.Name)}
 	}
@@ -159,7 +100,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var g run.Group
 	for _, l := range s.lanes {
 		g.Add(func() error {
-			return s.o.Bus.Consume(ctx, events.PollConsumer(l.Name), l.InFlight, s.watch)
+			return s.o.Bus.Consume(ctx, events.PollConsumer(l.Name), pollsInFlight, s.watch)
 		}, interrupt)
 	}
 	g.Add(func() error {

@@ -15,6 +15,7 @@ import (
 	"reelay/events"
 	"reelay/internal/forecast"
 	"reelay/internal/forecast/learner"
+	"reelay/internal/provider"
 )
 
 // teach lets another process learn that n tasks took so long.
@@ -31,7 +32,7 @@ func (l *lab) teach(n int, takes time.Duration) {
 }
 
 func TestForetell(t *testing.T) {
-	inLabAt(t, time.Now().Round(0), Options{Lanes: []LaneInfo{{"fal", "fal"}}}, func(t *testing.T, l *lab) {
+	inLabAt(t, time.Now().Round(0), Options{Lanes: []provider.Lane{{Name: "fal", Provider: "fal"}}}, func(t *testing.T, l *lab) {
 		l.teach(40, 10*time.Minute)
 		ago := func(d time.Duration) *time.Time { at := time.Now().Add(-d); return &at }
 		rows := []struct {

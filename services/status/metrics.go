@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/provider"
 )
 
 // otherLane is the label of every lane that is not configured.
@@ -90,7 +91,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(d.ready, ready)
 }
 
-func laneNames(lanes []LaneInfo) []string {
+func laneNames(lanes []provider.Lane) []string {
 	names := make([]string, len(lanes))
 	for i, l := range lanes {
 		names[i] = l.Name

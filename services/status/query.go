@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/provider"
 )
 
 // rateWindow is the time over which ended tasks are counted.
@@ -111,7 +112,7 @@ func (x *index) position(k events.Key) (int, bool) {
 }
 
 // queue counts the tasks of a project, or of all. Each of lanes is in the answer, busy or not.
-func (x *index) queue(project string, lanes []LaneInfo, now time.Time) events.QueueReply {
+func (x *index) queue(project string, lanes []provider.Lane, now time.Time) events.QueueReply {
 	r := events.QueueReply{ByStatus: map[events.Status]int{}, Lanes: []events.LaneQueue{}}
 	byName := map[string]*events.LaneQueue{}
 	lane := func(name, provider string) *events.LaneQueue {

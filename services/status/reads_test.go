@@ -18,6 +18,7 @@ import (
 	"reelay/events"
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
+	"reelay/internal/provider"
 )
 
 func TestGet(t *testing.T) {
@@ -268,7 +269,7 @@ func TestListBytes(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
-	lanes := []LaneInfo{{"fal", "fal"}, {"idle", "fal"}}
+	lanes := []provider.Lane{{Name: "fal", Provider: "fal"}, {Name: "idle", Provider: "fal"}}
 	inLab(t, Options{Lanes: lanes}, func(t *testing.T, l *lab) {
 		seen := waiting("b", "seen", 0)
 		seen.Lane, seen.Provider = "mm-2", "minimax"
@@ -538,7 +539,7 @@ func TestPanic(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	inLab(t, Options{Lanes: []LaneInfo{{"fal", "fal"}}}, func(t *testing.T, l *lab) {
+	inLab(t, Options{Lanes: []provider.Lane{{Name: "fal", Provider: "fal"}}}, func(t *testing.T, l *lab) {
 		strange, stranger := waiting("a", "x", -90), in(waiting("a", "y", 0), events.PhaseRunning, events.StatusInProgress)
 		strange.Lane, stranger.Lane = "lane-1", "lane-2"
 		l.put(waiting("a", "w", -30), strange, stranger)

@@ -14,6 +14,7 @@ import (
 
 	"reelay/internal/bus"
 	"reelay/internal/forecast/learner"
+	"reelay/internal/provider"
 )
 
 // name is the service's name in logs and errors.
@@ -30,17 +31,11 @@ const (
 	drainTick = 50 * time.Millisecond
 )
 
-// A LaneInfo names one configured provider account.
-type LaneInfo struct {
-	Name     string
-	Provider string
-}
-
 // Options configure a Service.
 type Options struct {
 	Bus *bus.Bus
 	// Lanes are shown by queue even when they are empty, and are the only lane names in metrics; all others count as "other".
-	Lanes []LaneInfo
+	Lanes []provider.Lane
 	// SubmitWait is how long submit, cancel and resolve wait for their effect; 10 s if 0.
 	SubmitWait time.Duration
 	Log        *slog.Logger

@@ -34,17 +34,17 @@ func TestCallbackURL(t *testing.T) {
 	const url = "https://h/fal/demo.a/3"
 	for i, row := range []struct {
 		o    Options
-		lane Lane
+		lane provider.Lane
 		task events.Task
 		want string
 	}{
-		{Options{}, Lane{Name: "fal"}, events.Task{}, ""},
-		{Options{Callback: fixedURL{}}, Lane{Name: "fal"}, events.Task{}, url},
-		{Options{Callback: fixedURL{}}, Lane{Name: "fal", NoCallback: true}, events.Task{}, ""},
-		{Options{Callback: fixedURL{}}, Lane{Name: "fal", Handshake: true}, refused(true, events.KindInvalid), ""},
-		{Options{Callback: fixedURL{}}, Lane{Name: "fal", Handshake: true}, refused(true, events.KindRateLimited), url},
-		{Options{Callback: fixedURL{}}, Lane{Name: "fal", Handshake: true}, refused(false, events.KindInvalid), url},
-		{Options{Callback: fixedURL{}}, Lane{Name: "fal"}, refused(true, events.KindInvalid), url},
+		{Options{}, provider.Lane{Name: "fal"}, events.Task{}, ""},
+		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal"}, events.Task{}, url},
+		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", NoCallback: true}, events.Task{}, ""},
+		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", Handshake: true}, refused(true, events.KindInvalid), ""},
+		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", Handshake: true}, refused(true, events.KindRateLimited), url},
+		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", Handshake: true}, refused(false, events.KindInvalid), url},
+		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal"}, refused(true, events.KindInvalid), url},
 	} {
 		s := Service{o: row.o}
 		if got := s.callbackURL(&lane{Lane: row.lane}, row.task, e); got != row.want {
@@ -82,7 +82,7 @@ func TestSilence(t *testing.T) {
 		}
 	}
 	now := time.Now()
-	s, l := Service{o: Options{Callback: fixedURL{}}}, &lane{Lane: Lane{Name: "fal", Handshake: true}}
+	s, l := Service{o: Options{Callback: fixedURL{}}}, &lane{Lane: provider.Lane{Name: "fal", Handshake: true}}
 	for i, row := range []struct {
 		after time.Duration
 		tells bool

@@ -12,12 +12,13 @@ import (
 	"reelay/events"
 	"reelay/internal/bus"
 	"reelay/internal/dispatch"
+	"reelay/internal/provider"
 )
 
 // lane is one provider account: a cache of its records as far as they matter to what is sent next, rebuilt from KV at every start
 // and kept by every submitter, so that whoever takes the lane over knows it.
 type lane struct {
-	Lane
+	provider.Lane
 	breaker
 	slots chan struct{}
 	wake  chan struct{}
@@ -45,9 +46,9 @@ type lane struct {
 	takes time.Duration
 }
 
-func newLane(l Lane, log *slog.Logger) *lane {
+func newLane(l provider.Lane, slots int, log *slog.Logger) *lane {
 	n := &lane{
-		Lane: l, slots: make(chan struct{}, l.InFlight), wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		Lane: l, slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		tasks: map[events.Key]*standing{},
 	}
 	n.breaker = newBreaker(l.Name, log, func() { nudge(n.news) })
@@ -74,7 +75,7 @@ func nudge(c chan struct{}) {
 func (l *lane) limit(set events.LaneLimits, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.limits = set.Over(l.Defaults)
+	l.limits = set.Over(l.Limits)
 	old := l.families
 	l.families = map[string]*family{}
 	for name, limits := range l.limits.Models {

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/provider"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-func emptyLane() *lane { return newLane(Lane{Name: "fal", InFlight: 1}, slog.New(slog.DiscardHandler)) }
+func emptyLane() *lane { return newLane(provider.Lane{Name: "fal"}, 1, slog.New(slog.DiscardHandler)) }
 
 // put puts a waiting task in line: created and held back to so many seconds after noon, hold 0 for not held back.
 func put(l *lane, id string, priority, created, hold int) {
@@ -182,7 +183,7 @@ func TestLaneForgetsProjects(t *testing.T) {
 
 // TestLaneWakesForRoom: a task whose record is gone while it is sent leaves its place in flight, and whoever waits for that is woken.
 func TestLaneWakesForRoom(t *testing.T) {
-	l := newLane(Lane{Name: "fal", InFlight: 2, Defaults: map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}}, slog.New(slog.DiscardHandler))
+	l := newLane(provider.Lane{Name: "fal", Limits: map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}}, 2, slog.New(slog.DiscardHandler))
 	put(l, "a", 0, 0, 0)
 	put(l, "b", 0, 1, 0)
 	k, ok, _ := l.next(noon)
@@ -243,9 +244,9 @@ func TestLaneReach(t *testing.T) {
 // TestSome: a look at who may be told a place is at a bounded number of tasks, whatever the number of families, and at none of a
 // line so short that its tasks go soon.
 func TestSome(t *testing.T) {
-	l := newLane(Lane{Name: "fal", InFlight: 10, Defaults: map[string]events.ModelLimits{
+	l := newLane(provider.Lane{Name: "fal", Limits: map[string]events.ModelLimits{
 		events.AnyModel: {Requests: 1}, "a": {Requests: 1}, "b": {Requests: 1}, "short": {Requests: 1},
-	}}, slog.New(slog.DiscardHandler))
+	}}, 10, slog.New(slog.DiscardHandler))
 	for model, n := range map[string]int{"a": 300, "b": 300, "short": 20} {
 		for i := range n {
 			k := events.Key{Project: "p", ID: fmt.Sprint(model, i)}

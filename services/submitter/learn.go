@@ -63,7 +63,7 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 func (s *Service) holdBack(ctx context.Context, l *lane, t events.Task, begun time.Time, e *provider.Error) time.Duration {
 	switch e.Kind {
 	case events.KindRateLimited:
-		wait := l.refuse(t.Key(), begun, slices.Contains(l.CrowdedCodes, e.Code), e.RetryAfter)
+		wait := l.refuse(t.Key(), begun, slices.Contains(l.ConcurrencyCodes, e.Code), e.RetryAfter)
 		s.metrics.held.WithLabelValues(l.Name, string(e.Kind)).Inc()
 		s.log.Warn("the provider wants fewer requests", "lane", l.Name, "task", t.Key(), "code", e.Code, "reason", e.Message, "wait", wait)
 		s.endPause(ctx, l)

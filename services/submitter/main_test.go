@@ -137,7 +137,7 @@ func (r *replica) restart() {
 	r.w.ok(err)
 	s, err := submitter.New(submitter.Options{
 		Bus: b, Journal: r.journal, Log: r.w.log, Registerer: prometheus.NewRegistry(),
-		Lanes: []submitter.Lane{{Name: "acme", Provider: "acme", Driver: driver{}, Defaults: r.w.limits, CrowdedCodes: []string{"crowded"}}},
+		Lanes: []provider.Lane{{Name: "acme", Provider: "acme", Driver: driver{}, Limits: r.w.limits, ConcurrencyCodes: []string{"crowded"}}},
 		Dial: func(context.Context, string, string) (net.Conn, error) {
 			r.reached(&r.dial)
 			time.Sleep(r.pause())
@@ -436,7 +436,7 @@ func (c *closing) Close() error {
 }
 
 // driver speaks to acme.
-type driver struct{}
+type driver struct{ provider.Driver }
 
 func (driver) Check(events.TaskType, string, json.RawMessage) error { return nil }
 

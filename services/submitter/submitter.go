@@ -12,7 +12,6 @@ package submitter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -35,44 +34,6 @@ import (
 // name is what the submitter signs transitions with.
 const name = "submitter"
 
-// A Checker tells whether a provider can serve a request, and makes handles from provider ids. Neither does I/O.
-type Checker interface {
-	// Check returns an *events.FieldError if the provider cannot serve the model with that task type and input.
-	Check(t events.TaskType, model string, input json.RawMessage) error
-	// Ref returns the handle of the task that the provider knows as id.
-	Ref(model, id string) (json.RawMessage, error)
-}
-
-// A Wire renders the paid request and reads its answer. Neither does I/O.
-type Wire interface {
-	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
-	Classify(model string, r provider.Reply) provider.Answer
-}
-
-// A Driver is what the submitter needs of a provider.
-type Driver interface {
-	Checker
-	Wire
-}
-
-// A Lane is one provider account.
-type Lane struct {
-	// Name is the lane's, usually the provider's own.
-	Name     string
-	Provider string
-	Driver   Driver
-	// InFlight is how many paid requests may be under way at once; 4 if 0.
-	InFlight int
-	// Defaults are the provider's limits by family of models, as in events.LaneLimits; what is set in KV goes before them.
-	Defaults map[string]events.ModelLimits
-	// CrowdedCodes are the provider's codes for refusals for the tasks in flight, not for the rate of requests.
-	CrowdedCodes []string
-	// Handshake says that the provider tries a callback URL before it accepts, and refuses one that does not answer.
-	Handshake bool
-	// NoCallback keeps the requests of the lane from naming a callback URL.
-	NoCallback bool
-}
-
 // A Callback makes the URLs at which providers call back.
 type Callback interface {
 	// CallbackURL names lane, task and paid attempt, from 1. The last segment of its path is unguessable and kept secret: whoever
@@ -83,7 +44,7 @@ type Callback interface {
 // Options configure a Service.
 type Options struct {
 	Bus   *bus.Bus
-	Lanes []Lane
+	Lanes []provider.Lane
 	// Known lists the providers of this build; a request for one without a lane is refused as not configured.
 	Known []string
 	// Journal is this process's own memory of its paid requests.
@@ -105,9 +66,10 @@ type Options struct {
 }
 
 const (
-	defaultTimeout  = 30 * time.Minute
-	defaultInFlight = 4
-	intakeInFlight  = 64
+	defaultTimeout = 30 * time.Minute
+	intakeInFlight = 64
+	// sendsInFlight is how many paid requests of a lane may be under way at once.
+	sendsInFlight = 4
 )
 
 // A Service is one submitter.
@@ -147,10 +109,7 @@ func New(o Options) (*Service, error) {
 	s.almanac = learner.New(learner.Options{Store: o.Bus, Log: s.log}) // it learns nothing here
 	s.budget = spend.New(o.Bus, s.log, o.Registerer)
 	for _, l := range o.Lanes {
-		if l.InFlight == 0 {
-			l.InFlight = defaultInFlight
-		}
-		s.lanes[l.Name] = newLane(l, s.log)
+		s.lanes[l.Name] = newLane(l, sendsInFlight, s.log)
 	}
 	return s, nil
 }

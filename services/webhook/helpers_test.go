@@ -22,6 +22,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/callbackurl"
+	"reelay/internal/provider"
 	"reelay/internal/provider/fal"
 	"reelay/internal/provider/minimax"
 	"reelay/internal/secret"
@@ -123,7 +124,7 @@ func start(t *testing.T, change ...func(*webhook.Options)) *edge {
 	}
 	o := webhook.Options{
 		Keys: e.keys, Publisher: e.kept, Log: slog.New(slog.NewTextHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: e.registry,
-		Lanes: []webhook.Lane{
+		Lanes: []provider.CallbackLane{
 			{Name: "fal", Provider: "fal", Verifier: verifier},
 			{Name: "minimax", Provider: "minimax", Handshake: minimax.Handshake},
 		},

@@ -69,7 +69,7 @@ func (r result) status() int {
 type outcome struct {
 	result result
 	// lane and target are known from the check of the URL on.
-	lane   Lane
+	lane   provider.CallbackLane
 	target callbackurl.Target
 	// answer is that of a handshake.
 	answer []byte
@@ -149,7 +149,7 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request) ([]byte, result, 
 }
 
 // judge checks a body, or answers it if it is a handshake. A result other than "" is the end of it.
-func (s *Service) judge(r *http.Request, lane Lane, body []byte, arrived time.Time) ([]byte, result, error) {
+func (s *Service) judge(r *http.Request, lane provider.CallbackLane, body []byte, arrived time.Time) ([]byte, result, error) {
 	if lane.Verifier != nil {
 		if err := lane.Verifier.Verify(r.Context(), r.Header, body, arrived); err != nil {
 			return nil, refusal(err), err

@@ -29,6 +29,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/callbackurl"
+	"reelay/internal/provider"
 )
 
 const (
@@ -56,24 +57,6 @@ var ErrNoKey = errors.New("no callback key")
 // A Publisher stores a callback for the pipeline. It returns when that is certain, and reports whether it was stored before.
 type Publisher interface {
 	Publish(ctx context.Context, h events.Callback) (duplicate bool, err error)
-}
-
-// A Verifier tells a provider's own callbacks from others by its signature. It fails with one of provider's ErrHook errors.
-type Verifier interface {
-	Verify(ctx context.Context, header http.Header, body []byte, arrived time.Time) error
-}
-
-// A Handshake answers a provider that asks whether a URL is wanted; nil for a body that does not ask. Its error refuses the body.
-type Handshake func(body []byte) (answer []byte, err error)
-
-// A Lane is a provider account whose callbacks are taken.
-type Lane struct {
-	Name     string
-	Provider string
-	// Verifier is nil for a provider that signs nothing.
-	Verifier Verifier
-	// Handshake is nil for a provider that has none.
-	Handshake Handshake
 }
 
 // Limits are what strangers can use up. A field that is 0 means DefaultLimits'.
@@ -107,7 +90,7 @@ type Options struct {
 	// proxies do that and some do not.
 	PublicURL string
 	Keys      callbackurl.Keys
-	Lanes     []Lane
+	Lanes     []provider.CallbackLane
 	Publisher Publisher
 	// Proxies are the addresses whose X-Forwarded-For is believed.
 	Proxies    []netip.Prefix
@@ -120,7 +103,7 @@ type Options struct {
 type Service struct {
 	o       Options
 	base    string
-	lanes   map[string]Lane
+	lanes   map[string]provider.CallbackLane
 	log     *slog.Logger
 	metrics metrics
 
@@ -143,7 +126,7 @@ func New(o Options) (*Service, error) {
 	}
 	o.Limits = o.Limits.orDefault()
 	s := &Service{
-		o: o, base: base, lanes: map[string]Lane{}, log: o.Log.With("component", "webhook"), metrics: newMetrics(),
+		o: o, base: base, lanes: map[string]provider.CallbackLane{}, log: o.Log.With("component", "webhook"), metrics: newMetrics(),
 		refusals:   newBuckets[netip.Addr](o.Limits.RefusedPerSecond, o.Limits.RefusedBurst),
 		calls:      newBuckets[callbackurl.Target](o.Limits.CallsPerSecond, o.Limits.CallsBurst),
 		reading:    make(chan struct{}, maxReading),

@@ -15,6 +15,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/callbackurl"
+	"reelay/internal/provider"
 	"reelay/internal/provider/fal"
 	"reelay/services/webhook"
 )
@@ -248,7 +249,9 @@ func TestNoKeysOfFal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := start(t, func(o *webhook.Options) { o.Lanes = []webhook.Lane{{Name: "fal", Provider: "fal", Verifier: verifier}} })
+	e := start(t, func(o *webhook.Options) {
+		o.Lanes = []provider.CallbackLane{{Name: "fal", Provider: "fal", Verifier: verifier}}
+	})
 	status, _ := e.post(e.path("fal", 1), newSigner().headers(userID, time.Now(), okBody), okBody)
 	if status != 503 || e.counted("fal", "unavailable") != 1 || e.kept.count() != 0 {
 		t.Errorf("%d, %d published", status, e.kept.count())
@@ -379,7 +382,7 @@ func TestNewRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no key", func(o *webhook.Options) { o.Keys = callbackurl.Keys{} }, "no callback key"},
-		{"bad lane", func(o *webhook.Options) { o.Lanes = []webhook.Lane{{Name: "a b"}} }, `lane "a b" is not 1 to 64 characters of A-Z a-z 0-9 _ -`},
+		{"bad lane", func(o *webhook.Options) { o.Lanes = []provider.CallbackLane{{Name: "a b"}} }, `lane "a b" is not 1 to 64 characters of A-Z a-z 0-9 _ -`},
 		{"bad public URL", func(o *webhook.Options) { o.PublicURL = "example.test" }, `public URL: "example.test" is not an absolute URL`},
 	} {
 		o := good

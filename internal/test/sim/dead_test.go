@@ -26,7 +26,7 @@ import (
 )
 
 // poisoned is a driver that cannot bear some inputs and ids.
-type poisoned struct{ submitter.Driver }
+type poisoned struct{ provider.Driver }
 
 func (p poisoned) Check(t events.TaskType, model string, input json.RawMessage) error {
 	if bytes.Contains(input, []byte("poison")) {
@@ -110,7 +110,7 @@ func TestPoisonRequests(t *testing.T) {
 				return nil, err
 			}
 			t.Cleanup(func() { _ = j.Close() })
-			lanes := allinone.SubmitterLanes(w.Stack.Accounts())
+			lanes := slices.Clone(w.Stack.Lanes())
 			for i := range lanes {
 				lanes[i].Driver = poisoned{lanes[i].Driver}
 			}
@@ -210,7 +210,7 @@ func TestPoisonRequests(t *testing.T) {
 
 // blind is a driver that cannot bear to look at some tasks.
 type blind struct {
-	poller.Driver
+	provider.Driver
 	at *atomic.Value
 }
 
@@ -230,7 +230,7 @@ func TestPoisonousLooks(t *testing.T) {
 		}
 		var at atomic.Value
 		stop := replaced(t, w, func(b *bus.Bus, log *slog.Logger) (service, error) {
-			lanes := allinone.PollerLanes(w.Stack.Accounts())
+			lanes := slices.Clone(w.Stack.Lanes())
 			for i := range lanes {
 				lanes[i].Driver = blind{lanes[i].Driver, &at}
 			}
