@@ -57,7 +57,7 @@ func fullTask() events.Task {
 			Outcome: events.AttemptAccepted, OutcomeAt: new(at(2)), Ref: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c",
 			Charge: events.ChargeConfirmed, CostUSD: new(0.4), Callback: true, Error: fullError(),
 			Searches: 2, Listings: 1, SearchedAt: new(at(2)),
-			Evidence: []events.Evidence{{At: at(2), Source: "reply", Note: "200 with a request id"}},
+			Evidence: []events.Evidence{{At: at(2), Source: events.SourceReply, ProviderID: "019c", Note: "200 with a request id"}},
 		}},
 		ProviderRef: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c", ProviderWord: "IN_PROGRESS",
 		CreatedAt: at(0), SubmittedAt: new(at(2)), StartedAt: new(at(5)), CompletedAt: new(at(55)), NotBefore: new(at(3)),
@@ -83,7 +83,7 @@ func fullTask() events.Task {
 		Unannounced: true, Version: 1 << 60,
 		Transitions: []events.Transition{{
 			Version: 3, At: at(2), Name: "accepted", From: events.PhaseSubmitting, To: events.PhaseProviderQueued, By: "submitter",
-			Note: "fal gave request 019c", Event: events.EventSubmitted, Attempt: 1,
+			Reason: events.BlockedCap, Cap: &events.CapReached{Scope: "project.demo", DailyUSD: 20}, Note: "fal gave request 019c", Event: events.EventSubmitted, Attempt: 1,
 		}},
 	}
 }

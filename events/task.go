@@ -241,11 +241,26 @@ type Attempt struct {
 	Evidence []Evidence `json:"evidence,omitempty"`
 }
 
+// EvidenceSource is who or what brought a piece of evidence.
+type EvidenceSource string
+
+// The sources of evidence.
+const (
+	SourceReply    EvidenceSource = "reply"    // the provider's answer to the paid request, as its sender or the sender's journal has it
+	SourceCallback EvidenceSource = "callback" // a callback from the provider
+	SourceList     EvidenceSource = "list"     // the provider's list of requests
+	SourcePerson   EvidenceSource = "person"   // a resolve
+	SourceTimer    EvidenceSource = "timer"    // nobody reported in time
+)
+
 // Evidence is one thing somebody found out about an attempt.
 type Evidence struct {
-	At     time.Time `json:"at"`
-	Source string    `json:"source"` // reply, hook, poll, list, journal, person, timer
-	Note   string    `json:"note"`
+	At     time.Time      `json:"at"`
+	Source EvidenceSource `json:"source"`
+	// ProviderID is the provider's id that it gives the attempt; empty if it gives none.
+	ProviderID string `json:"provider_id,omitempty"`
+	// Note says it in words, for people.
+	Note string `json:"note"`
 }
 
 // CancelState is how far a cancel has come.
@@ -322,13 +337,25 @@ type Transition struct {
 	Name string `json:"name"`
 	From Phase  `json:"from,omitempty"`
 	To   Phase  `json:"to"`
-	// By is the service, or callback for what a provider's callback has brought, Note the reason in words.
-	By   string `json:"by"`
+	// By is the service, or callback for what a provider's callback has brought.
+	By string `json:"by"`
+	// Reason is what keeps the task from being sent after a step that left it waiting: cap, or retry for an attempt that bought nothing.
+	Reason BlockedReason `json:"reason,omitempty"`
+	// Cap is the cap that is used up, where Reason is cap.
+	Cap *CapReached `json:"cap,omitempty"`
+	// Note says why in words, for people.
 	Note string `json:"note,omitempty"`
 	// Event is the event that derives from this step, if any.
 	Event EventType `json:"event,omitempty"`
 	// Attempt is the paid attempt it speaks of, from 1.
 	Attempt int `json:"attempt,omitempty"`
+}
+
+// A CapReached is a cap on spending that is used up for the day (UTC).
+type CapReached struct {
+	// Scope is what the cap counts for, as SpendCap has it.
+	Scope    string  `json:"scope"`
+	DailyUSD float64 `json:"daily_usd"`
 }
 
 // DecodeTask reads a record. Unknown fields are kept out, so that an older build can read a newer record; a newer

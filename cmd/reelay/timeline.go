@@ -92,7 +92,7 @@ func printAttempt(w io.Writer, a events.Attempt, zone *time.Location) {
 		fmt.Fprintf(w, "  sent      body with SHA-256 %s\n", a.BodySHA256)
 	}
 	for _, e := range a.Evidence {
-		fmt.Fprintf(w, "  %s  %s: %s\n", at(e.At), clean(e.Source), clean(e.Note))
+		fmt.Fprintf(w, "  %s  %s: %s\n", at(e.At), clean(string(e.Source)), clean(e.Note))
 	}
 	if a.Error != nil {
 		fmt.Fprintf(w, "  error     %s\n", clean(a.Error.Error()))

@@ -167,6 +167,15 @@ func (s *step) move(name, note string) {
 	s.written = true
 }
 
+// because says on the step that was just taken what keeps the task from being sent.
+func (s *step) because(r events.BlockedReason, c *events.CapReached) {
+	if s.err != nil {
+		return
+	}
+	last := &s.t.Transitions[len(s.t.Transitions)-1]
+	last.Reason, last.Cap = r, c
+}
+
 // statusOf derives the status from the phase, and for an ended task from the arrow that ended it.
 func statusOf(t events.Task, arrow string) events.Status {
 	switch t.Phase {
@@ -270,21 +279,22 @@ func (s *step) owned(owner string) *events.Attempt {
 }
 
 // settle records what became of an attempt.
-func (s *step) settle(a *events.Attempt, o events.AttemptOutcome, c events.Charge, e *events.Error, source, note string) {
+func (s *step) settle(a *events.Attempt, o events.AttemptOutcome, c events.Charge, e *events.Error, found events.Evidence) {
 	at := s.m.At
 	a.Outcome, a.OutcomeAt, a.Error = o, &at, e
 	s.charge(a, c)
-	s.evidence(a, source, note)
+	s.evidence(a, found)
 }
 
 // evidence adds to what is known of an attempt. When there is no more room the last but newest goes: how it began and how it
 // stands now matter most.
-func (s *step) evidence(a *events.Attempt, source, note string) {
+func (s *step) evidence(a *events.Attempt, found events.Evidence) {
 	all := slices.Clone(a.Evidence)
 	if len(all) >= maxEvidence {
 		all = all[:maxEvidence-1]
 	}
-	a.Evidence = append(all, events.Evidence{At: s.m.At, Source: source, Note: provider.Clip(note, events.MaxMessageBytes)})
+	found.At, found.Note = s.m.At, provider.Clip(found.Note, events.MaxMessageBytes)
+	a.Evidence = append(all, found)
 }
 
 func (s *step) release(tr Release) {
@@ -292,7 +302,7 @@ func (s *step) release(tr Release) {
 	if a == nil {
 		return
 	}
-	s.settle(a, events.AttemptReleased, events.ChargeNone, nil, "reply", "not sent: "+tr.Reason)
+	s.settle(a, events.AttemptReleased, events.ChargeNone, nil, events.Evidence{Source: events.SourceReply, Note: "not sent: " + tr.Reason})
 	if s.adoptEarlier() {
 		return
 	}
@@ -306,7 +316,7 @@ func (s *step) refused(tr Refused) {
 	}
 	e := tr.Err.Event()
 	e.Charge = events.ChargeNone
-	s.settle(a, events.AttemptRefused, events.ChargeNone, e, "reply", "refused: "+e.Message)
+	s.settle(a, events.AttemptRefused, events.ChargeNone, e, events.Evidence{Source: events.SourceReply, Note: "refused: " + e.Message})
 	if s.adoptEarlier() {
 		return
 	}
@@ -341,6 +351,9 @@ func (s *step) backToWaiting(arrow, note string, wait time.Duration) {
 		s.t.NotBefore = &at
 	}
 	s.move(arrow, note)
+	if wait > 0 {
+		s.because(events.BlockedRetry, nil)
+	}
 }
 
 func (s *step) doubt(tr Doubt) {
@@ -350,7 +363,7 @@ func (s *step) doubt(tr Doubt) {
 	}
 	e := tr.Err.Event()
 	e.Kind, e.Charge = events.KindAmbiguous, events.ChargePossible
-	s.settle(a, events.AttemptInDoubt, events.ChargePossible, e, "reply", e.Message)
+	s.settle(a, events.AttemptInDoubt, events.ChargePossible, e, events.Evidence{Source: events.SourceReply, Note: e.Message})
 	if !s.adoptEarlier() {
 		s.move(arrowDoubt, e.Message)
 	}
@@ -373,10 +386,12 @@ func (s *step) accepted(tr Accepted) {
 	known := len(a.Ref) > 0
 	switch {
 	case !known:
-		s.settle(a, events.AttemptAccepted, events.ChargeConfirmed, nil, tr.Source, firstOf(tr.Note, "accepted as "+tr.ID))
+		s.settle(a, events.AttemptAccepted, events.ChargeConfirmed, nil, events.Evidence{
+			Source: tr.Source, ProviderID: tr.ID, Note: firstOf(tr.Note, "accepted as "+tr.ID),
+		})
 		a.Ref, a.ProviderID = tr.Ref, tr.ID
 	case !bytes.Equal(a.Ref, tr.Ref) && !hasEvidence(a, tr.ID):
-		s.evidence(a, tr.Source, "second id for one attempt: "+tr.ID)
+		s.evidence(a, events.Evidence{Source: tr.Source, ProviderID: tr.ID, Note: "second id for one attempt: " + tr.ID})
 		s.move(arrowDoubleAccept, "attempt "+fmt.Sprint(a.N)+" has a second provider id "+tr.ID)
 		return
 	}
@@ -509,20 +524,20 @@ func (s *step) resolve(tr Resolve) {
 		return
 	case tr.Action == events.ResolveAdopt:
 		s.accepted(Accepted{
-			Meta: s.m, Attempt: doubtful.N, Ref: tr.Ref, ID: tr.ID, Source: "person",
+			Meta: s.m, Attempt: doubtful.N, Ref: tr.Ref, ID: tr.ID, Source: events.SourcePerson,
 			Note: "adopted as " + tr.ID + suffix(tr.Reason),
 		})
 	case tr.Action == events.ResolveResubmit && !Affordable(s.t, expected(s.t)):
 		s.err = fmt.Errorf("%w: another paid attempt could cost more than the request's max_cost_usd of %v", ErrNotApplicable, *s.t.Cost.MaxUSD)
 		return
 	case tr.Action == events.ResolveResubmit:
-		s.evidence(doubtful, "person", "resubmit"+suffix(tr.Reason))
+		s.evidence(doubtful, events.Evidence{Source: events.SourcePerson, Note: "resubmit" + suffix(tr.Reason)})
 		s.t.MaxPaidAttempts = max(s.t.MaxPaidAttempts, possiblyPaid(s.t)+1)
 		s.t.Cancel = nil // a person who buys again does not want it cancelled
 		s.notCounted(doubtful)
 		s.backToWaiting(arrowResubmit, "a person allowed another paid attempt"+suffix(tr.Reason), 0)
 	default:
-		s.evidence(doubtful, "person", "written off"+suffix(tr.Reason))
+		s.evidence(doubtful, events.Evidence{Source: events.SourcePerson, Note: "written off" + suffix(tr.Reason)})
 		s.finish(arrowWriteOff, "written off by a person"+suffix(tr.Reason), &events.Error{
 			Code: events.CodeWrittenOff, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
 			Message: "written off by a person; the provider may have charged for it" + suffix(tr.Reason),
@@ -564,10 +579,9 @@ func isUnknown(p events.Phase) bool {
 	return p == events.PhaseSubmitting || p == events.PhaseInDoubt || p == events.PhaseParked
 }
 
+// hasEvidence reports whether it is known of an attempt that the provider gave it this id.
 func hasEvidence(a *events.Attempt, id string) bool {
-	return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool {
-		return e.Note == "second id for one attempt: "+id
-	})
+	return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.ProviderID == id })
 }
 
 func firstOf(a, b string) string {

@@ -3,6 +3,7 @@ package task
 import (
 	"bytes"
 	"math"
+	"time"
 
 	"reelay/events"
 	"reelay/internal/provider"
@@ -148,26 +149,31 @@ func (s *step) total() {
 	s.t.Cost = &c
 }
 
-// held keeps a waiting task back that may not be paid for now. Repeating the reason writes nothing.
+// held keeps a waiting task back that may not be paid for now. Repeating the cap on the same day writes nothing.
 func (s *step) held(tr Held) {
 	if s.t.Phase != events.PhaseWaiting {
 		return
 	}
-	if last := s.t.Transitions[len(s.t.Transitions)-1]; last.Name == arrowHeld && last.Note == tr.Reason {
+	last := s.t.Transitions[len(s.t.Transitions)-1]
+	if last.Cap != nil && *last.Cap == tr.Cap && day(last.At).Equal(day(s.m.At)) {
 		return
 	}
 	until := tr.Until
 	s.t.NotBefore = &until
 	s.noEstimate()
-	s.move(arrowHeld, tr.Reason)
+	s.move(arrowHeld, tr.Note)
+	s.because(events.BlockedCap, &tr.Cap)
 }
+
+// day is when the day of at began (UTC): the caps count by it.
+func day(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour) }
 
 // HeldBy returns the step by which Held has told last why a waiting task may not be paid for; false if it has not since the task came to
 // wait.
 func HeldBy(t *events.Task) (held events.Transition, ok bool) {
 	for i := len(t.Transitions) - 1; i >= 0 && t.Phase == events.PhaseWaiting; i-- {
 		switch step := t.Transitions[i]; {
-		case step.Name == arrowHeld:
+		case step.Reason == events.BlockedCap:
 			return step, true
 		case step.From != events.PhaseWaiting:
 			return held, false

@@ -162,7 +162,7 @@ func TestMaxCost(t *testing.T) {
 // TestHeld: a task that may not be paid for waits and says why, once for each reason, and ends at its deadline like any other.
 func TestHeld(t *testing.T) {
 	held := func(d time.Duration, why string) task.Held {
-		return task.Held{Meta: at(d), Reason: why, Until: t0.Add(d + time.Minute)}
+		return task.Held{Meta: at(d), Cap: events.CapReached{Scope: why, DailyUSD: 5}, Until: t0.Add(d + time.Minute), Note: why}
 	}
 	waiting := story(t, request(), held(time.Second, "broke"))
 	if waiting.Phase != events.PhaseWaiting || waiting.NotBefore == nil || !waiting.NotBefore.Equal(t0.Add(time.Minute+time.Second)) {

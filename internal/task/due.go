@@ -19,7 +19,7 @@ func (s *step) due(tr Due) {
 			s.settle(a, events.AttemptInDoubt, events.ChargePossible, &events.Error{
 				Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
 				Message: "nobody reported what became of the paid request",
-			}, "timer", "no report by "+a.NotAfter.UTC().Format(time.RFC3339))
+			}, events.Evidence{Source: events.SourceTimer, Note: "no report by " + a.NotAfter.UTC().Format(time.RFC3339)})
 			if !s.adoptEarlier() {
 				s.move(arrowOverdue, "nobody reported what became of the paid request")
 			}
@@ -149,7 +149,7 @@ func (s *step) horizon(tr Due) {
 	silent := a.Listings >= tr.Listings
 	switch {
 	case silent && s.t.OnInDoubt == events.InDoubtFail:
-		s.evidence(a, "timer", note)
+		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note})
 		s.t.Unannounced = true
 		s.finish(arrowWriteOff, note, &events.Error{
 			Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
@@ -157,11 +157,11 @@ func (s *step) horizon(tr Due) {
 		})
 	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts && s.t.Cancel == nil &&
 		Affordable(s.t, expected(s.t)):
-		s.evidence(a, "timer", note+"; resubmitted by policy")
+		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note + "; resubmitted by policy"})
 		s.notCounted(a)
 		s.backToWaiting(arrowResubmit, note+"; another paid attempt is allowed by the request", 0)
 	default:
-		s.evidence(a, "timer", note+"; held for a person")
+		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note + "; held for a person"})
 		s.move(arrowPark, note+"; a person decides by resolve")
 	}
 }
@@ -181,7 +181,7 @@ func (s *step) searched(tr Searched) {
 	if tr.Complete {
 		a.Listings++
 	}
-	s.evidence(a, "list", tr.Note)
+	s.evidence(a, events.Evidence{Source: events.SourceList, Note: tr.Note})
 	s.move(arrowSearched, tr.Note)
 }
 

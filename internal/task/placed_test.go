@@ -1,7 +1,6 @@
 package task_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -74,7 +73,7 @@ func TestPlaced(t *testing.T) {
 // TestPlacedIsForgotten: what a task was told while it waited is not told of it any more once that has changed.
 func TestPlacedIsForgotten(t *testing.T) {
 	told := []task.Trigger{place(time.Second, 12, 10*time.Minute)}
-	held := task.Held{Meta: at(2 * time.Second), Reason: "no money", Until: t0.Add(time.Minute)}
+	held := task.Held{Meta: at(2 * time.Second), Note: "no money", Until: t0.Add(time.Minute)}
 	began := intentAt(2*time.Second, "me")
 	foretold := task.Accepted{
 		Meta: at(3 * time.Second), Attempt: 1, Ref: ref, ID: "r1", Source: "reply",
@@ -144,7 +143,7 @@ func TestPlacesGoFirst(t *testing.T) {
 	}
 	for n := range events.MaxTransitions - 1 {
 		d := time.Duration(n) * time.Minute
-		now = after(t, now, place(d, 1+n%2*9), task.Held{Meta: at(d + time.Second), Reason: fmt.Sprint("reason ", n), Until: t0.Add(d + 2*time.Second)})
+		now = after(t, now, place(d, 1+n%2*9), task.Held{Meta: at(d + time.Second), Cap: events.CapReached{DailyUSD: float64(n)}, Until: t0.Add(d + 2*time.Second)})
 		if placed, decided := count(); decided != n+2 || placed > events.MaxTransitions-decided {
 			t.Fatalf("after %d steps and as many places %d steps and %d places are kept", n+1, decided, placed)
 		}

@@ -48,6 +48,7 @@ func (w *world) apply(tr task.Trigger) task.Change {
 	if _, placed := tr.(task.Placed); !placed {
 		w.compare(tr, c, err)
 	}
+	w.compareNotes(tr, c, err)
 	if errors.Is(err, task.ErrNotApplicable) {
 		return c
 	}
@@ -87,6 +88,39 @@ func (w *world) compare(tr task.Trigger, told task.Change, toldErr error) {
 	if err == nil {
 		w.untold = &untold.Task
 	}
+}
+
+// compareNotes takes the step of a record that has other notes, and fails the test if that makes a difference.
+func (w *world) compareNotes(tr task.Trigger, want task.Change, wantErr error) {
+	if w.record == nil {
+		return
+	}
+	other := withNotes(*w.record, "other words")
+	got, err := task.Apply(&other, tr)
+	if fmt.Sprint(err) != fmt.Sprint(wantErr) || got.Written != want.Written || got.Effects != want.Effects || got.Announced != want.Announced ||
+		!slices.Equal(types(got.Events), types(want.Events)) {
+		w.t.Fatalf("%T on a task with other notes: written %t, events %v, %v; else %t, %v, %v",
+			tr, got.Written, types(got.Events), err, want.Written, types(want.Events), wantErr)
+	}
+	if a, b := withNotes(got.Task, ""), withNotes(want.Task, ""); !reflect.DeepEqual(a, b) {
+		w.t.Fatalf("%T on a task with other notes: %+v; else %+v", tr, a, b)
+	}
+}
+
+// withNotes is a record in which every note is the given one.
+func withNotes(t events.Task, note string) events.Task {
+	t.Transitions, t.Attempts = slices.Clone(t.Transitions), slices.Clone(t.Attempts)
+	for i := range t.Transitions {
+		t.Transitions[i].Note = note
+	}
+	for i := range t.Attempts {
+		all := slices.Clone(t.Attempts[i].Evidence)
+		for j := range all {
+			all[j].Note = note
+		}
+		t.Attempts[i].Evidence = all
+	}
+	return t
 }
 
 // withoutPlace is a record without all that a step that tells a place may leave in it.
@@ -223,7 +257,7 @@ func TestAnyOrder(t *testing.T) {
 				id := "r" + p.owner
 				truth := []task.Trigger{lost, task.Accepted{
 					Meta: w.meta(), Attempt: p.attempt, ID: id, Ref: json.RawMessage(`"` + id + `"`),
-					Source: rapid.SampledFrom([]string{"reply", "hook", "list"}).Draw(rt, "source"),
+					Source: rapid.SampledFrom([]events.EvidenceSource{"reply", "callback", "list"}).Draw(rt, "source"),
 				}}
 				if !p.accepted {
 					kind := rapid.SampledFrom([]events.Kind{events.KindInvalid, events.KindQuota, events.KindRateLimited}).Draw(rt, "kind")
@@ -237,6 +271,30 @@ func TestAnyOrder(t *testing.T) {
 				w.apply(tr)
 				if c := w.apply(tr); c.Written {
 					rt.Fatalf("the same report took effect twice: %T", tr)
+				}
+			},
+			"second id": func(rt *rapid.T) {
+				if w.record.ProviderRef == nil {
+					rt.Skip("there is no first one")
+				}
+				a := w.record.Attempts[0]
+				id := rapid.SampledFrom([]string{"second", "third"}).Draw(rt, "id")
+				tr := task.Accepted{Meta: w.meta(), Attempt: a.N, ID: id, Ref: json.RawMessage(`"` + id + `"`), Source: events.SourceCallback}
+				if len(a.Ref) == 0 || len(a.Evidence) > 6 {
+					rt.Skip("it would be the first one, or its evidence be forgotten")
+				}
+				w.apply(tr)
+				if c := w.apply(tr); c.Written {
+					rt.Fatalf("the same second id was told twice")
+				}
+			},
+			"cap reached": func(rt *rapid.T) {
+				tr := task.Held{Meta: w.meta(), Until: w.now.Add(time.Minute), Note: "no money", Cap: events.CapReached{
+					Scope: rapid.SampledFrom([]string{"all", "lane.fal"}).Draw(rt, "scope"), DailyUSD: 5,
+				}}
+				w.apply(tr)
+				if c := w.apply(tr); c.Written {
+					rt.Fatalf("the same cap was told twice")
 				}
 			},
 			"look": func(rt *rapid.T) {

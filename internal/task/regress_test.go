@@ -97,7 +97,7 @@ func TestResolveRedeliveredChangesNothing(t *testing.T) {
 		}},
 		{"write off", events.ResolveWriteOff, nil},
 		{"write off, then it turned out to be accepted", events.ResolveWriteOff, []task.Trigger{
-			task.Accepted{Meta: at(time.Minute), Attempt: 1, Ref: ref, ID: "r1", Source: "hook"},
+			task.Accepted{Meta: at(time.Minute), Attempt: 1, Ref: ref, ID: "r1", Source: "callback"},
 		}},
 	}
 	for _, row := range rows {
@@ -134,7 +134,7 @@ func twoOut(tb testing.TB) events.Task {
 	tb.Helper()
 	t := after(tb, story(tb, request(), inDoubt...),
 		resolve(10*time.Second, 1, events.ResolveResubmit), intentAt(20*time.Second, "you"),
-		task.Accepted{Meta: at(21 * time.Second), Attempt: 1, Ref: ref, ID: "r1", Source: "hook"})
+		task.Accepted{Meta: at(21 * time.Second), Attempt: 1, Ref: ref, ID: "r1", Source: "callback"})
 	if t.Phase != events.PhaseSubmitting || len(t.ProviderRef) != 0 {
 		tb.Fatalf("%s with %s", t.Phase, t.ProviderRef)
 	}
@@ -249,7 +249,7 @@ func TestCancelInDoubtIsNotResubmitted(t *testing.T) {
 		t.Error("another attempt was granted")
 	}
 	// When it turns up after all, the cancel goes to the provider.
-	now = after(t, now, task.Accepted{Meta: at(4 * horizon), Attempt: 1, Ref: ref, ID: "r1", Source: "hook"})
+	now = after(t, now, task.Accepted{Meta: at(4 * horizon), Attempt: 1, Ref: ref, ID: "r1", Source: "callback"})
 	if !task.AskCancelNow(now, t0.Add(4*horizon)) {
 		t.Errorf("the provider is not asked to cancel: %s", now.Phase)
 	}

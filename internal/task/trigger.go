@@ -43,8 +43,10 @@ type Intent struct {
 // Held says that a waiting task may not be paid for now, and is not tried again before Until.
 type Held struct {
 	Meta
-	Reason string
-	Until  time.Time
+	// Cap is what is used up.
+	Cap   events.CapReached
+	Until time.Time
+	Note  string
 }
 
 // Placed says where a waiting task stands in line. It is for people: it changes what they are told, and only if that has moved (see
@@ -74,8 +76,8 @@ type Accepted struct {
 	Owner string
 	Ref   json.RawMessage
 	ID    string
-	// Source is where the evidence comes from: reply, hook, list, journal or person.
-	Source string
+	// Source is where the evidence comes from.
+	Source events.EvidenceSource
 	Note   string
 	// Estimate is when the task will end, learned from others like it; nil where nothing is known.
 	Estimate *events.Estimate

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"reelay/events"
@@ -55,11 +54,8 @@ const (
 	hookUnlisted = "contradicts"   // the attempt was given another id from the provider's list
 )
 
-// sourceHook is what evidence from a callback is called, byCallback who signs the steps that it has brought.
-const (
-	sourceHook = "hook"
-	byCallback = "callback"
-)
+// byCallback signs the steps that a callback has brought.
+const byCallback = "callback"
 
 // A cause is what makes us look at a task: the poll clock, or a callback received at that time.
 type cause struct{ received time.Time }
@@ -144,7 +140,7 @@ func (v visit) take(ctx context.Context) (saying, error) {
 		return said, err
 	}
 	c, err := v.book.Apply(ctx, t.Key(), task.Accepted{
-		Meta: v.why.meta(), Attempt: a.N, Ref: cb.Ref, ID: cb.ID, Source: sourceHook, Note: "the provider has called back about " + cb.ID,
+		Meta: v.why.meta(), Attempt: a.N, Ref: cb.Ref, ID: cb.ID, Source: events.SourceCallback, Note: "the provider has called back about " + cb.ID,
 	})
 	if err != nil {
 		return saying{}, err
@@ -283,6 +279,6 @@ func (v visit) soon() saying { return saying{again: time.Duration(v.delivered) *
 // listed reports whether the provider's list has given an attempt its id.
 func listed(a events.Attempt) bool {
 	return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool {
-		return e.Source == sourceList && strings.HasPrefix(e.Note, foundAs+a.ProviderID)
+		return e.Source == events.SourceList && e.ProviderID == a.ProviderID
 	})
 }

@@ -50,12 +50,6 @@ const (
 	maxNamed = 10
 )
 
-const (
-	sourceList = "list"
-	// foundAs begins the note of an id from the list.
-	foundAs = "found in the provider's list as "
-)
-
 // The results of a search, as the metric has them.
 const (
 	adopted   = "adopted"
@@ -92,7 +86,7 @@ func (s *Service) resolve(ctx context.Context, t events.Task) (events.Task, erro
 	attempt := t.Attempt().N
 	var tr task.Trigger = task.Searched{Meta: s.meta(), Attempt: attempt, Complete: f.complete, Note: f.note}
 	if f.result == adopted {
-		tr = task.Accepted{Meta: s.meta(), Attempt: attempt, Ref: f.ref, ID: f.id, Source: sourceList, Note: f.note}
+		tr = task.Accepted{Meta: s.meta(), Attempt: attempt, Ref: f.ref, ID: f.id, Source: events.SourceList, Note: f.note}
 	}
 	s.metrics.resolutions.WithLabelValues(l.Name, f.result).Inc()
 	s.log.Info("searched for a submit in doubt", "task", t.Key(), "attempt", attempt, "result", f.result, "complete", f.complete, "note", f.note)
@@ -140,7 +134,7 @@ func (s *Service) search(ctx context.Context, l *lane, t events.Task) (finding, 
 			return finding{}, err
 		}
 		if holder == mine.String() {
-			return finding{result: adopted, id: f.ID, ref: ref, note: foundAs + f.ID + ": " + why}, nil
+			return finding{result: adopted, id: f.ID, ref: ref, note: "found in the provider's list as " + f.ID + ": " + why}, nil
 		}
 	}
 	switch {
@@ -200,7 +194,7 @@ func (a attempt) mayAnswer(now time.Time) bool {
 	if a.Outcome == events.AttemptOpen {
 		return true
 	}
-	reported := slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == "reply" })
+	reported := slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == events.SourceReply })
 	return !reported && now.Sub(a.IntentAt) < reportGrace
 }
 

@@ -109,7 +109,7 @@ func TestMayAnswer(t *testing.T) {
 	begin := time.Now()
 	for _, row := range []struct {
 		outcome events.AttemptOutcome
-		source  string
+		source  events.EvidenceSource
 		after   time.Duration
 		want    bool
 	}{

@@ -94,8 +94,8 @@ func (s *Service) reserve(ctx context.Context, l *lane, t *events.Task, at time.
 	s.log.Warn("the budget is used up; the task waits", "task", key, "lane", l.Name, "scope", over.Scope.String(),
 		"cap_usd", over.Cap.DailyUSD, "taken_usd", over.TakenUSD, "wanted_usd", over.WantedUSD, "until", until)
 	c, err := s.book.Apply(ctx, key, task.Held{
-		Meta: s.meta(), Until: until,
-		Reason: fmt.Sprintf("the budget of %s is used up: %.6g US dollars on %s; it goes on when the cap is raised or the next day begins (UTC)",
+		Meta: s.meta(), Until: until, Cap: events.CapReached{Scope: string(over.Scope), DailyUSD: over.Cap.DailyUSD},
+		Note: fmt.Sprintf("the budget of %s is used up: %.6g US dollars on %s; it goes on when the cap is raised or the next day begins (UTC)",
 			over.Scope, over.Cap.DailyUSD, at.UTC().Format(time.DateOnly)),
 	})
 	if err == nil {

@@ -63,7 +63,7 @@ func (s *Service) recover(ctx context.Context) {
 func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
 	switch a.Outcome {
 	case string(provider.Accepted):
-		return task.Accepted{Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID, Source: "reply"}
+		return task.Accepted{Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID, Source: events.SourceReply}
 	case string(provider.Refused):
 		return task.Refused{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error), Wait: a.Wait, WithoutCallback: a.WithoutCallback}
 	case journal.NotSent:

@@ -195,24 +195,24 @@ func TestSleepersAreOpenInALongRun(t *testing.T) {
 // What a callback has brought is told from what others have found, and doubts from replies that were overtaken.
 func TestRinging(t *testing.T) {
 	t.Parallel()
-	accepted := func(source string) func(*events.Task) {
+	accepted := func(source events.EvidenceSource) func(*events.Task) {
 		return func(t *events.Task) {
 			t.ProviderID = "j1"
 			t.Attempts[0].OutcomeAt = &now
 			t.Attempts[0].Evidence = []events.Evidence{
 				{At: now.Add(-time.Second), Source: "reply", Note: "timeout"},
 				{At: now, Source: source, Note: "j1"},
-				{At: now.Add(time.Second), Source: "hook", Note: "second id for one attempt: j2"},
+				{At: now.Add(time.Second), Source: "callback", Note: "second id for one attempt: j2"},
 			}
 		}
 	}
 	for _, row := range []struct {
-		source                    string
+		source                    events.EvidenceSource
 		doubted                   bool
 		brought, overtook, healed int
 	}{
-		{"hook", true, 1, 0, 1},
-		{"hook", false, 1, 1, 0},
+		{"callback", true, 1, 0, 1},
+		{"callback", false, 1, 1, 0},
 		{"list", true, 0, 0, 1},
 		{"reply", false, 0, 0, 0},
 	} {

@@ -11,9 +11,6 @@ import (
 	"reelay/internal/emulator"
 )
 
-// sourceHook is what the evidence of an attempt calls a callback; the others are reply, which the journal keeps, list and person.
-const sourceHook = "hook"
-
 // A Ringing is what became of the webhooks of a run, by the ledgers and the records.
 type Ringing struct {
 	// Posted counts the tries, Accepted those that were answered with 2xx, the handed-over handshakes not among them.
@@ -27,8 +24,8 @@ type Ringing struct {
 	// Brought counts the tasks whose provider id a callback has brought, Overtook those among them that never were in doubt: the
 	// callback was there before the reply.
 	Brought, Overtook int
-	// Healed counts by source the tasks that were in doubt and whose provider id was found: hook, list, reply, person.
-	Healed map[string]int
+	// Healed counts by source the tasks that were in doubt and whose provider id was found: callback, list, reply, person.
+	Healed map[events.EvidenceSource]int
 	// Deaf counts the tasks that MiniMax refused because their callback URL did not answer its challenge.
 	Deaf int
 }
@@ -42,7 +39,7 @@ func (r Ringing) String() string {
 
 // Ringing counts.
 func (e Evidence) Ringing() Ringing {
-	r := Ringing{Ended: map[string]int{}, Met: map[emulator.Fault]int{}, Healed: map[string]int{}}
+	r := Ringing{Ended: map[string]int{}, Met: map[emulator.Fault]int{}, Healed: map[events.EvidenceSource]int{}}
 	paid := e.paid()
 	for _, j := range e.Jobs {
 		for _, d := range j.Deliveries {
@@ -77,10 +74,10 @@ func (e Evidence) Ringing() Ringing {
 		switch {
 		case doubted && source != "":
 			r.Healed[source]++
-		case source == sourceHook:
+		case source == events.SourceCallback:
 			r.Overtook++
 		}
-		if source == sourceHook {
+		if source == events.SourceCallback {
 			r.Brought++
 		}
 	}
@@ -88,7 +85,7 @@ func (e Evidence) Ringing() Ringing {
 }
 
 // foundBy returns the source of the evidence that gave a task its provider id; empty if it has none.
-func foundBy(t events.Task) string {
+func foundBy(t events.Task) events.EvidenceSource {
 	for _, a := range t.Attempts {
 		if a.Outcome != events.AttemptAccepted || a.ProviderID != t.ProviderID || a.OutcomeAt == nil {
 			continue

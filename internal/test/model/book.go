@@ -330,7 +330,7 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kReleaseWait:
 		return task.Release{Meta: meta, Owner: owner, Reason: "m", Wait: heldBack}
 	case kAccepted:
-		a := task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.attempt), ID: idOf(t.attempt), Source: "hook"}
+		a := task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.attempt), ID: idOf(t.attempt), Source: "callback"}
 		if t.owner != 0 {
 			a.Owner, a.Source = owner, "reply"
 		}
@@ -382,7 +382,7 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kHookCancelled:
 		return hook(provider.Snapshot{State: provider.Cancelled})
 	case kHookForeign: // the callback of an attempt names the request of another
-		return task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.owner), ID: idOf(t.owner), Source: "hook"}
+		return task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.owner), ID: idOf(t.owner), Source: "callback"}
 	case kSearched, kSearchedPart:
 		return task.Searched{Meta: meta, Attempt: int(t.attempt), Complete: t.kind == kSearched, Note: "m"}
 	}

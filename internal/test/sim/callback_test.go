@@ -55,7 +55,7 @@ func hasStep(t events.Task, name string) bool {
 }
 
 // bySource reports whether evidence of that source is on an attempt.
-func bySource(a events.Attempt, source string) bool {
+func bySource(a events.Attempt, source events.EvidenceSource) bool {
 	return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == source })
 }
 
@@ -132,7 +132,7 @@ func TestCallbackDisorders(t *testing.T) {
 			w.Settle(time.Second)
 			w.CallBack("fal", "demo", "a", 1, falDone(lastJob(w, "fal")))
 			w.Settle(10 * time.Second)
-			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || !bySource(task.Attempts[0], "hook") || wasInDoubt(task) {
+			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || !bySource(task.Attempts[0], events.SourceCallback) || wasInDoubt(task) {
 				t.Errorf("%s %s: %+v", task.Status, task.Phase, task.Attempts)
 			}
 			w.Settle(10 * time.Minute) // the submitter's own report of doubt comes too late to count
@@ -164,7 +164,7 @@ func TestCallbackDisorders(t *testing.T) {
 			w.CallBack("minimax", "demo", "a", 1, v1Hook(lastJob(w, "minimax"), "success"))
 			w.Settle(10 * time.Second)
 			// Its own first look may be faster than the callback's.
-			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || !bySource(task.Attempts[0], "hook") {
+			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || !bySource(task.Attempts[0], events.SourceCallback) {
 				t.Errorf("%s %s: %+v", task.Status, task.Phase, task.Attempts)
 			}
 		}},

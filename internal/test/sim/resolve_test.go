@@ -104,7 +104,7 @@ func byList(t events.Task) bool {
 	return slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool {
 		return a.ProviderID != "" && a.ProviderID == t.ProviderID &&
 			slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool {
-				return e.Source == "list" && strings.Contains(e.Note, "found in the provider's list as "+a.ProviderID)
+				return e.Source == events.SourceList && e.ProviderID == a.ProviderID && strings.Contains(e.Note, "found in the provider's list as "+a.ProviderID)
 			})
 	})
 }
@@ -113,7 +113,7 @@ func byList(t events.Task) bool {
 func evidence(t events.Task) string {
 	var notes []string
 	for _, e := range t.Attempt().Evidence {
-		notes = append(notes, e.Source+": "+e.Note)
+		notes = append(notes, string(e.Source)+": "+e.Note)
 	}
 	return strings.Join(notes, "\n")
 }

@@ -253,7 +253,7 @@ func (s *scene) end(id string) {
 // calledBack reports whether a callback has told that an attempt was accepted.
 func calledBack(t events.Task) bool {
 	return slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool {
-		return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == "hook" })
+		return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == events.SourceCallback })
 	})
 }
 
