@@ -10,8 +10,8 @@ const (
 	firstTime = 0.05
 	gridRatio = 1.04
 	gridCells = 416
-	// leastLog bounds the logarithm of a share: nothing is impossible.
-	leastLog = -690.0
+	// minLog bounds the logarithm of a share, so that no duration is impossible.
+	minLog = -690.0
 )
 
 var (
@@ -19,14 +19,14 @@ var (
 	times    = grid() // of all curves; never changed
 )
 
-// A Curve says which share of tasks takes longer than a time. Between its points the risk of an end is even. It is not changed
-// once made.
+// A Curve is a survival function: the share of tasks that take longer than a time. Between its points the hazard is
+// constant. It is not changed once made.
 type Curve struct {
-	logs   []float64 // of the share that takes longer than times[i]
-	spread float64
+	logs  []float64 // of the share that takes longer than times[i]
+	sigma float64
 }
 
-// newCurve makes a curve of the mass of each cell; the sum of the masses need not be 1, but positive.
+// newCurve makes a curve from the mass of each cell. The sum of the masses has to be positive, but need not be 1.
 func newCurve(mass []float64) *Curve {
 	c := &Curve{logs: make([]float64, gridCells+1)}
 	total, tail := 0.0, 0.0
@@ -39,11 +39,11 @@ func newCurve(mass []float64) *Curve {
 		mean += m / total * x
 		square += m / total * x * x
 	}
-	c.spread = math.Sqrt(max(0, square-mean*mean))
-	c.logs[gridCells] = leastLog
+	c.sigma = math.Sqrt(max(0, square-mean*mean))
+	c.logs[gridCells] = minLog
 	for i := gridCells - 1; i > 0; i-- { // from the end, so that small shares are exact
 		tail += mass[i]
-		c.logs[i] = max(leastLog, math.Log(min(1, tail/total)))
+		c.logs[i] = max(minLog, math.Log(min(1, tail/total)))
 	}
 	return c
 }
@@ -68,7 +68,7 @@ func (c *Curve) mass(cell int) float64 {
 	return math.Exp(c.logs[cell]) - math.Exp(c.logs[cell+1])
 }
 
-// density returns how likely an end at t seconds is, for a step of one in the logarithm of time.
+// density returns the probability density of an end at t seconds, over the logarithm of time.
 func (c *Curve) density(t float64) float64 { return c.mass(cellOf(t)) / logRatio }
 
 // logLonger returns the logarithm of the share that takes longer than t seconds.
@@ -80,11 +80,11 @@ func (c *Curve) logLonger(t float64) float64 {
 		return c.logs[0]
 	}
 	i := cellOf(t)
-	return c.logs[i] - c.risk(i)*(t-times[i])
+	return c.logs[i] - c.hazard(i)*(t-times[i])
 }
 
-// risk returns the risk of an end, per second, within a cell.
-func (c *Curve) risk(cell int) float64 {
+// hazard returns the probability of an end per second within a cell.
+func (c *Curve) hazard(cell int) float64 {
 	return (c.logs[cell] - c.logs[cell+1]) / (times[cell+1] - times[cell])
 }
 
@@ -94,7 +94,7 @@ func (c *Curve) Longer(d time.Duration) float64 { return math.Exp(c.logLonger(d.
 // Remaining returns the time after which a task that has taken elapsed so far will have ended with probability p, between 0 and
 // 1.
 func (c *Curve) Remaining(elapsed time.Duration, p float64) time.Duration {
-	return span(c.remaining(elapsed.Seconds(), p))
+	return toDuration(c.remaining(elapsed.Seconds(), p))
 }
 
 func (c *Curve) remaining(elapsed, p float64) float64 {
@@ -111,14 +111,14 @@ func (c *Curve) remaining(elapsed, p float64) float64 {
 		return max(0, times[0]-elapsed)
 	}
 	cell := min(low, gridCells) - 1
-	risk := c.risk(cell)
-	if risk <= 0 {
+	hazard := c.hazard(cell)
+	if hazard <= 0 {
 		return max(0, times[low]-elapsed)
 	}
-	return max(0, times[cell]+(c.logs[cell]-want)/risk-elapsed)
+	return max(0, times[cell]+(c.logs[cell]-want)/hazard-elapsed)
 }
 
-// mix returns the curve of a share of tasks of each kind. The shares sum to 1; a nil curve has none.
+// mix returns the curve of a mixture. The shares sum to 1; a nil curve has none.
 func mix(curves []*Curve, shares []float64) *Curve {
 	mass := make([]float64, gridCells)
 	for k, c := range curves {
@@ -132,8 +132,9 @@ func mix(curves []*Curve, shares []float64) *Curve {
 	return newCurve(mass)
 }
 
-// addBell spreads weight over the cells as a bell around the logarithm of t seconds, cut off at five widths.
-func addBell(mass []float64, t, weight, width float64) {
+// addKernel spreads weight over the cells as a normal kernel around the logarithm of t seconds, cut off at five
+// widths.
+func addKernel(mass []float64, t, weight, width float64) {
 	at := math.Log(t / firstTime)
 	first := max(0, int((at-5*width)/logRatio))
 	last := min(gridCells-1, int((at+5*width)/logRatio))
@@ -156,12 +157,12 @@ func normalBelow(z float64) float64 { return math.Erfc(-z/math.Sqrt2) / 2 }
 // lognormal returns the curve of a median in seconds and the standard deviation of the logarithm.
 func lognormal(median, sigma float64) *Curve {
 	mass := make([]float64, gridCells)
-	addBell(mass, median, 1, sigma)
+	addKernel(mass, median, 1, sigma)
 	return newCurve(mass)
 }
 
-// span makes a Duration of seconds, however many.
-func span(seconds float64) time.Duration {
+// toDuration makes a Duration of seconds, however many.
+func toDuration(seconds float64) time.Duration {
 	if !(seconds < 1e9) {
 		return math.MaxInt64
 	}

@@ -11,15 +11,15 @@ import (
 	"reelay/internal/forecast"
 )
 
-// learned draws a forecast that has learned some spans, of any size.
+// learned draws a forecast that has learned some durations, of any size.
 func learned(t *rapid.T, tb testing.TB) *forecast.Forecast {
-	s := newSchool(tb)
+	s := newFixture(tb)
 	n := rapid.IntRange(0, 12).Draw(t, "samples")
 	for range n {
-		s.pending = append(s.pending, forecast.Sample{Class: class, At: epoch, Whole: seconds(math.Exp(rapid.Float64Range(-3, 14).Draw(t, "log span")))})
+		s.pending = append(s.pending, forecast.Sample{Class: class, At: epoch, Whole: seconds(math.Exp(rapid.Float64Range(-3, 14).Draw(t, "log duration")))})
 	}
 	s.flush()
-	return s.atlas.Forecast(class)
+	return s.model.Forecast(class)
 }
 
 // TestCurve: more time, more certainty; and what remains is measured from now.
@@ -44,13 +44,13 @@ func TestCurve(t *testing.T) {
 
 // TestSketch: the quantiles of what was learned are those of what was drawn.
 func TestSketch(t *testing.T) {
-	s, r := newSchool(t), rand.New(rand.NewPCG(1, 1))
-	draw := bell(4, 8, 1)
+	s, r := newFixture(t), rand.New(rand.NewPCG(1, 1))
+	draw := lognormal(4, 8, 1)
 	for range 400 {
 		s.pending = append(s.pending, forecast.Sample{Class: class, At: epoch, Whole: seconds(draw(r))})
 	}
 	s.flush()
-	c, all := s.atlas.Forecast(class).Curve(forecast.Whole), draws(draw, 4000, r)
+	c, all := s.model.Forecast(class).Curve(forecast.Whole), draws(draw, 4000, r)
 	for _, p := range []float64{0.1, 0.5, 0.9} {
 		if got, want := c.Remaining(0, p).Seconds(), quantile(all, p); math.Abs(math.Log(got/want)) > 0.06 {
 			t.Errorf("quantile %v: %.0f s, want about %.0f", p, got, want)

@@ -10,10 +10,10 @@ import (
 	"reelay/internal/forecast"
 )
 
-// queued is a school of a provider that has a queue: a wait of about a minute, a run of about five.
-func queued(t *testing.T, r *rand.Rand) (s *school, draw func() (wait, run float64)) {
-	draw = func() (wait, run float64) { return 60 * math.Exp(0.9*r.NormFloat64()), bell(4, 6, 1)(r) }
-	s = newSchool(t)
+// queued is a fixture of a provider that has a queue: a wait of about a minute, a run of about five.
+func queued(t *testing.T, r *rand.Rand) (s *fixture, draw func() (wait, run float64)) {
+	draw = func() (wait, run float64) { return 60 * math.Exp(0.9*r.NormFloat64()), lognormal(4, 6, 1)(r) }
+	s = newFixture(t)
 	for i := range 200 {
 		wait, run := draw()
 		s.pending = append(s.pending, forecast.Sample{Class: class, At: s.now, Wait: seconds(wait), Run: seconds(run), Whole: seconds(wait + run)})
@@ -29,7 +29,7 @@ func queued(t *testing.T, r *rand.Rand) (s *school, draw func() (wait, run float
 func TestEstimateByStage(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	s, draw := queued(t, r)
-	f := s.atlas.Forecast(class)
+	f := s.model.Forecast(class)
 	inside, asked := map[events.Phase]int{}, map[events.Phase]int{}
 	for range 1500 {
 		wait, run := draw()
@@ -60,7 +60,7 @@ func TestEstimateByStage(t *testing.T) {
 
 func TestEstimate(t *testing.T) {
 	s, _ := queued(t, rand.New(rand.NewPCG(4, 4)))
-	f := s.atlas.Forecast(class)
+	f := s.model.Forecast(class)
 	start := epoch.Add(-100 * time.Second)
 	rows := []struct {
 		phase events.Phase
@@ -107,17 +107,17 @@ func TestEstimate(t *testing.T) {
 
 func TestPace(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
-	steady := taught(t, bell(4, 8, 1), 150, r)
-	busy := taught(t, bell(4, 8, 1), 150, r)
+	steady := taught(t, lognormal(4, 8, 1), 150, r)
+	busy := taught(t, lognormal(4, 8, 1), 150, r)
 	for range 10 {
-		busy.live(bell(4, 8, 2)(r))
+		busy.pollUntilEnd(lognormal(4, 8, 2)(r))
 	}
 	busy.flush()
-	quiet := taught(t, bell(4, 8, 1), 150, r)
+	quiet := taught(t, lognormal(4, 8, 1), 150, r)
 	quiet.now = quiet.now.Add(time.Hour) // nothing has ended since
 	rows := []struct {
 		name    string
-		at      *school
+		at      *fixture
 		elapsed time.Duration
 		want    events.Pace
 	}{
@@ -129,11 +129,11 @@ func TestPace(t *testing.T) {
 		{"slow, like all of late", busy, 10 * time.Minute, events.PaceCongested},
 		{"slower than all, like all of late", busy, 20 * time.Minute, events.PaceCongested},
 		{"early, others slow", busy, time.Minute, events.PaceNormal},
-		{"of what nothing is known", newSchool(t), 5 * time.Minute, events.PaceNormal},
-		{"of what nothing is known, very long", newSchool(t), 40 * time.Minute, events.PaceSlow},
+		{"of what nothing is known", newFixture(t), 5 * time.Minute, events.PaceNormal},
+		{"of what nothing is known, very long", newFixture(t), 40 * time.Minute, events.PaceSlow},
 	}
 	for _, row := range rows {
-		if got := row.at.atlas.Forecast(class).Pace(row.elapsed, row.at.now.Add(-row.elapsed)); got != row.want {
+		if got := row.at.model.Forecast(class).Pace(row.elapsed, row.at.now.Add(-row.elapsed)); got != row.want {
 			t.Errorf("%s: %s, want %s", row.name, got, row.want)
 		}
 	}

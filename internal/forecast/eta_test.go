@@ -22,10 +22,10 @@ func TestETATable(t *testing.T) {
 	t.Logf("%-22s %10s %14s %14s %8s", "provider", "covered", "learned err s", "static err s", "share")
 	var mine, static []float64
 	hit, asked := 0, 0
-	for _, w := range worlds() {
+	for _, w := range providers() {
 		r := rand.New(rand.NewPCG(7, 13))
 		s := taught(t, w.draw, 200, r)
-		f := s.atlas.Forecast(class)
+		f := s.model.Forecast(class)
 		inside, n := 0, 0
 		var errs, others []float64
 		for _, takes := range draws(w.draw, 800, r) {
@@ -66,13 +66,13 @@ func TestFewSamples(t *testing.T) {
 		for seed := range uint64(providers) {
 			r := rand.New(rand.NewPCG(seed, 17))
 			median, sigma := 180*math.Exp(0.8*r.NormFloat64()), 0.12+0.3*r.Float64()
-			s := newSchool(t)
+			s := newFixture(t)
 			one := func() float64 { return median * math.Exp(sigma*r.NormFloat64()) }
 			for range n {
 				s.pending = append(s.pending, forecast.Sample{Class: class, At: s.now, Whole: seconds(one())})
 			}
 			s.flush()
-			e, _ := s.atlas.Forecast(class).Estimate(s.running(0), s.now, events.Position{})
+			e, _ := s.model.Forecast(class).Estimate(s.running(0), s.now, events.Position{})
 			if takes := seconds(one()); e.Earliest <= takes && takes <= e.Latest {
 				inside++
 			}

@@ -7,14 +7,14 @@ import (
 	"reelay/events"
 )
 
-// fewSamples is at how many samples a level is known by half.
-const fewSamples = 3
+// halfLearnedSamples is the number of samples at which half of a level's forecast counts as learned.
+const halfLearnedSamples = 3
 
 // A Forecast is what is known about a class. It is safe for concurrent use and not changed once made.
 type Forecast struct {
-	broad  [stages]*Curve
-	stages [stages]outlook
-	// samples counts those ever learned on this level, updated is the end of the last.
+	prior  [stages]*Curve
+	stages [stages]stageForecast
+	// samples counts all that this level ever learned, updated is the end of the last one.
 	samples int
 	updated time.Time
 
@@ -22,37 +22,38 @@ type Forecast struct {
 	schedules map[scheduleKey]*Schedule
 }
 
-// An outlook is what is known about one stage.
-type outlook struct {
-	believed *Curve
-	// usual is what the long memory holds, whatever has happened of late.
-	usual *Curve
-	// lately is the share of usual that the middle one of the last samples exceeds.
-	lately float64
-	// known is the share of believed that was learned, from 0 to 1.
-	known float64
+// A stageForecast is what is known about the duration of one stage.
+type stageForecast struct {
+	posterior *Curve
+	// longTerm is the curve of the long-term predictor alone, whatever happened lately.
+	longTerm *Curve
+	// recentQuantile is the share of longTerm that the middle one of the last samples exceeds.
+	recentQuantile float64
+	// learnedShare is the share of posterior that was learned, from 0 to 1.
+	learnedShare float64
 }
 
-// unknown is the forecast of a task type.
+// unknown is the forecast of a task type nothing was learned about: its prior.
 func unknown(t events.TaskType) *Forecast {
-	f := &Forecast{broad: priorOf(t).curves()}
-	for i, c := range f.broad {
-		f.stages[i] = outlook{believed: c, usual: c, lately: 0.5}
+	f := &Forecast{prior: priorOf(t).curves()}
+	for i, c := range f.prior {
+		f.stages[i] = stageForecast{posterior: c, longTerm: c, recentQuantile: 0.5}
 	}
 	return f
 }
 
-func derive(l *level, over *Forecast) *Forecast {
-	f := &Forecast{broad: over.broad, samples: l.Samples, updated: l.Updated}
+func derive(l *level, parent *Forecast) *Forecast {
+	f := &Forecast{prior: parent.prior, samples: l.Samples, updated: l.Updated}
 	for i := range l.Stages {
-		h, o := &l.Stages[i], over.stages[i]
-		if n := h.Long.weight(); n > 0 {
-			own := 1 - h.Odds[levelAbove]
-			o = outlook{
-				believed: h.believed(o.believed), usual: h.Long.curve(), known: own*n/(n+fewSamples) + h.Odds[levelAbove]*o.known, lately: 0.5,
+		m, o := &l.Stages[i], parent.stages[i]
+		if n := m.Long.weight(); n > 0 {
+			own := 1 - m.Odds[parentLevel]
+			o = stageForecast{
+				posterior: m.posterior(o.posterior), longTerm: m.Long.curve(), recentQuantile: 0.5,
+				learnedShare: own*n/(n+halfLearnedSamples) + m.Odds[parentLevel]*o.learnedShare,
 			}
-			if last, err := h.Short.sketch.GetValueAtQuantile(0.5); err == nil {
-				o.lately = 1 - o.usual.Longer(span(last))
+			if last, err := m.Short.dd.GetValueAtQuantile(0.5); err == nil {
+				o.recentQuantile = 1 - o.longTerm.Longer(toDuration(last))
 			}
 		}
 		f.stages[i] = o
@@ -63,16 +64,16 @@ func derive(l *level, over *Forecast) *Forecast {
 func (f *Forecast) curves() [stages]*Curve {
 	var c [stages]*Curve
 	for i := range f.stages {
-		c[i] = f.stages[i].believed
+		c[i] = f.stages[i].posterior
 	}
 	return c
 }
 
-// Curve returns what is believed about a stage.
-func (f *Forecast) Curve(s Stage) *Curve { return f.stages[s].believed }
+// Curve returns the posterior of a stage.
+func (f *Forecast) Curve(s Stage) *Curve { return f.stages[s].posterior }
 
 // Learned reports whether anything was learned about a stage.
-func (f *Forecast) Learned(s Stage) bool { return f.stages[s].known > 0 }
+func (f *Forecast) Learned(s Stage) bool { return f.stages[s].learnedShare > 0 }
 
-// Samples returns how many tasks this level has learned from; 0 if the forecast is but that of the task type.
+// Samples returns how many tasks this level has learned from; 0 if the forecast is only the prior of the task type.
 func (f *Forecast) Samples() int { return f.samples }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A Stage is a span of a task's life at the provider.
+// A Stage is a part of a task's time at the provider.
 type Stage int
 
 // The stages.
@@ -19,29 +19,29 @@ const (
 )
 
 const (
-	// levelVersion is that of the stored form. Another one is forgotten: only learning is lost.
+	// levelVersion is that of the stored form. A level of another version is dropped: only learning is lost.
 	levelVersion = 1
-	// MaxLevelBytes is the largest stored form of what is known under one key.
+	// MaxLevelBytes is the largest stored form of one level.
 	MaxLevelBytes = 16 << 10
 )
 
-// ErrLevel says that a stored value is not what this build has learned.
+// ErrLevel says that a stored value is not a level of this build.
 var ErrLevel = errors.New("not a forecast of this build")
 
-// A level is what is known under one key.
+// A level is what was learned about one key of the hierarchy.
 type level struct {
 	Version int `json:"version"`
-	// Samples counts those ever learned, Updated is the end of the last one.
+	// Samples counts all that were ever learned, Updated is the end of the last one.
 	Samples int             `json:"samples"`
 	Updated time.Time       `json:"updated"`
-	Stages  [stages]history `json:"stages"` // wait, run, whole
+	Stages  [stages]mixture `json:"stages"` // wait, run, whole
 }
 
 func newLevel() (*level, error) {
 	l := &level{Version: levelVersion}
 	for i := range l.Stages {
 		var err error
-		if l.Stages[i], err = newHistory(); err != nil {
+		if l.Stages[i], err = newMixture(); err != nil {
 			return nil, err
 		}
 	}
@@ -52,7 +52,7 @@ func newLevel() (*level, error) {
 func decodeLevel(data []byte) (*level, error) {
 	var l level
 	if len(data) > MaxLevelBytes {
-		return nil, fmt.Errorf("%w: %d bytes are over the limit of %d", ErrLevel, len(data), MaxLevelBytes)
+		return nil, fmt.Errorf("%w: %d bytes are parent the limit of %d", ErrLevel, len(data), MaxLevelBytes)
 	}
 	if err := json.Unmarshal(data, &l); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrLevel, err)
@@ -68,13 +68,13 @@ func decodeLevel(data []byte) (*level, error) {
 	return &l, nil
 }
 
-// learn takes in a sample; over are the curves of the level above.
-func (l *level) learn(s Sample, over [stages]*Curve) error {
-	for i, d := range s.spans() {
+// learn adds a sample; parent holds the curves of the parent level.
+func (l *level) learn(s Sample, parent [stages]*Curve) error {
+	for i, d := range s.durations() {
 		if d <= 0 {
 			continue
 		}
-		if err := l.Stages[i].learn(d.Seconds(), over[i]); err != nil {
+		if err := l.Stages[i].learn(d.Seconds(), parent[i]); err != nil {
 			return err
 		}
 	}
@@ -88,7 +88,7 @@ func (l *level) learn(s Sample, over [stages]*Curve) error {
 func (l *level) encode() ([]byte, error) {
 	data, err := json.Marshal(l)
 	if err == nil && len(data) > MaxLevelBytes {
-		err = fmt.Errorf("%w: %d bytes are over the limit of %d", ErrLevel, len(data), MaxLevelBytes)
+		err = fmt.Errorf("%w: %d bytes are parent the limit of %d", ErrLevel, len(data), MaxLevelBytes)
 	}
 	return data, err
 }

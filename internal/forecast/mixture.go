@@ -1,76 +1,77 @@
 package forecast
 
 const (
-	// shortHalfLife and longHalfLife are after how many samples what was learned counts half, in the two memories.
+	// shortHalfLife and longHalfLife are the samples after which a sample counts half, in the two sketches.
 	shortHalfLife = 6
 	longHalfLife  = 150
-	// openness is the share of the odds that is dealt anew at each sample, so that who was wrong for long can come back.
-	openness = 0.01
-	// leastDensity is granted to every prophet: nothing is impossible.
-	leastDensity = 1e-9
+	// shareRate is the share of the odds that is redistributed at each sample (fixed share), so that a predictor that
+	// was wrong can recover.
+	shareRate = 0.01
+	// minDensity is granted to every predictor, so that no odds become zero.
+	minDensity = 1e-9
 )
 
-// The prophets of a history, by whose success a curve is mixed.
+// The predictors of a mixture.
 const (
-	shortMemory = iota
-	longMemory
-	levelAbove
-	prophets
+	shortTerm = iota
+	longTerm
+	parentLevel
+	predictors
 )
 
-// A history is what one level has learned of one span.
-type history struct {
-	Short memory            `json:"short"`
-	Long  memory            `json:"long"`
-	Odds  [prophets]float64 `json:"odds"`
+// A mixture is what one level has learned about one duration: its predictors and their odds.
+type mixture struct {
+	Short sketch              `json:"short"`
+	Long  sketch              `json:"long"`
+	Odds  [predictors]float64 `json:"odds"`
 }
 
-func newHistory() (history, error) {
-	h := history{Odds: [prophets]float64{0.25, 0.25, 0.5}}
+func newMixture() (mixture, error) {
+	m := mixture{Odds: [predictors]float64{0.25, 0.25, 0.5}}
 	var err error
-	if h.Short, err = newMemory(); err == nil {
-		h.Long, err = newMemory()
+	if m.Short, err = newSketch(); err == nil {
+		m.Long, err = newSketch()
 	}
-	return h, err
+	return m, err
 }
 
-// believed mixes the prophets by their odds.
-func (h *history) believed(over *Curve) *Curve {
-	if h.Long.sketch.IsEmpty() {
-		return over
+// posterior mixes the predictors by their odds.
+func (m *mixture) posterior(parent *Curve) *Curve {
+	if m.Long.dd.IsEmpty() {
+		return parent
 	}
-	return mix([]*Curve{shortMemory: h.Short.curve(), longMemory: h.Long.curve(), levelAbove: over}, h.Odds[:])
+	return mix([]*Curve{shortTerm: m.Short.curve(), longTerm: m.Long.curve(), parentLevel: parent}, m.Odds[:])
 }
 
-// learn weighs the prophets by how likely they held the span, then takes it in.
-func (h *history) learn(seconds float64, over *Curve) error {
-	if !h.Long.sketch.IsEmpty() {
-		likely := [prophets]float64{
-			shortMemory: h.Short.density(seconds), longMemory: h.Long.density(seconds), levelAbove: over.density(seconds),
+// learn updates the odds by how likely each predictor held the duration, then adds it to the sketches.
+func (m *mixture) learn(seconds float64, parent *Curve) error {
+	if !m.Long.dd.IsEmpty() {
+		likely := [predictors]float64{
+			shortTerm: m.Short.density(seconds), longTerm: m.Long.density(seconds), parentLevel: parent.density(seconds),
 		}
 		total := 0.0
-		for i := range h.Odds {
-			h.Odds[i] *= likely[i] + leastDensity
-			total += h.Odds[i]
+		for i := range m.Odds {
+			m.Odds[i] *= likely[i] + minDensity
+			total += m.Odds[i]
 		}
-		for i := range h.Odds {
-			h.Odds[i] = (1-openness)*h.Odds[i]/total + openness/prophets
+		for i := range m.Odds {
+			m.Odds[i] = (1-shareRate)*m.Odds[i]/total + shareRate/predictors
 		}
 	}
-	if err := h.Short.add(seconds, shortHalfLife); err != nil {
+	if err := m.Short.observe(seconds, shortHalfLife); err != nil {
 		return err
 	}
-	return h.Long.add(seconds, longHalfLife)
+	return m.Long.observe(seconds, longHalfLife)
 }
 
-// valid reports whether what was stored can be used.
-func (h *history) valid() bool {
+// valid reports whether a stored mixture can be used.
+func (m *mixture) valid() bool {
 	sum := 0.0
-	for _, o := range h.Odds {
+	for _, o := range m.Odds {
 		if !(o >= 0) {
 			return false
 		}
 		sum += o
 	}
-	return h.Short.sketch != nil && h.Long.sketch != nil && h.Short.sketch.IsEmpty() == h.Long.sketch.IsEmpty() && sum > 0.99 && sum < 1.01
+	return m.Short.dd != nil && m.Long.dd != nil && m.Short.dd.IsEmpty() == m.Long.dd.IsEmpty() && sum > 0.99 && sum < 1.01
 }

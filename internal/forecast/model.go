@@ -9,111 +9,112 @@ import (
 	"reelay/events"
 )
 
-// MaxKeys is how many keys an atlas holds, and so how many are learned; a class beyond it goes by the level above.
+// MaxKeys is how many keys a model holds, and so how many are learned; a class beyond it uses its parent level.
 const MaxKeys = 2048
 
 // ErrFull says that there are MaxKeys keys already.
 var ErrFull = errors.New("too many classes of tasks")
 
-// An Atlas holds what is known of all classes. It is a copy of stored values, safe for concurrent use.
-type Atlas struct {
+// A Model holds the levels of all classes. It is a copy of stored values, safe for concurrent use.
+type Model struct {
 	mu     sync.Mutex
 	levels map[string]*level
-	// forecasts are derived when they are asked for. The key of one that nothing is known about is its task type.
+	// forecasts are derived on demand. The key of one about which nothing was learned is its task type.
 	forecasts map[string]*Forecast
 }
 
-// NewAtlas returns an empty atlas: one that knows the task types only.
-func NewAtlas() *Atlas {
-	return &Atlas{levels: map[string]*level{}, forecasts: map[string]*Forecast{}}
+// NewModel returns a model without levels: it knows only the priors of the task types.
+func NewModel() *Model {
+	return &Model{levels: map[string]*level{}, forecasts: map[string]*Forecast{}}
 }
 
-// Put takes in the stored value of a key; nil forgets it. Its errors match ErrLevel or ErrFull; the key is then unknown.
-func (a *Atlas) Put(key string, value []byte) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for known := range a.forecasts {
+// Put replaces the stored value of a key; nil removes it. Its errors match ErrLevel or ErrFull; the key is then
+// unknown.
+func (m *Model) Put(key string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for known := range m.forecasts {
 		if known == key || strings.HasPrefix(known, key+".") || !strings.Contains(known, ".") {
-			delete(a.forecasts, known)
+			delete(m.forecasts, known)
 		}
 	}
-	delete(a.levels, key)
+	delete(m.levels, key)
 	if value == nil {
 		return nil
 	}
-	if len(a.levels) >= MaxKeys {
+	if len(m.levels) >= MaxKeys {
 		return fmt.Errorf("%w: %d keys are the limit", ErrFull, MaxKeys)
 	}
 	l, err := decodeLevel(value)
 	if err != nil {
 		return fmt.Errorf("forecast %s: %w", key, err)
 	}
-	a.levels[key] = l
+	m.levels[key] = l
 	return nil
 }
 
-// Learn adds samples to the stored value of a key, nil if there is none, and returns the value to store. One that cannot be
-// read is begun anew. Samples are taken in one after the other, so two writers that store one after the other lose nothing. The
-// atlas itself changes by Put alone. It fails with ErrFull, for a new key.
-func (a *Atlas) Learn(key string, stored []byte, samples []Sample) ([]byte, error) {
+// Learn adds samples to the stored value of a key, nil if there is none, and returns the value to store. One that
+// cannot be read is begun anew. Samples are added one after the other, so two writers that store one after the other
+// lose nothing. The model itself changes by Put alone. It fails with ErrFull, for a new key.
+func (m *Model) Learn(key string, stored []byte, samples []Sample) ([]byte, error) {
 	l, err := decodeLevel(stored)
 	if err != nil {
 		if l, err = newLevel(); err != nil {
 			return nil, err
 		}
 	}
-	a.mu.Lock()
-	full := a.levels[key] == nil && len(a.levels) >= MaxKeys
-	over := a.forecast(above(key)).curves()
-	a.mu.Unlock()
+	m.mu.Lock()
+	full := m.levels[key] == nil && len(m.levels) >= MaxKeys
+	parent := m.forecast(parentKey(key)).curves()
+	m.mu.Unlock()
 	if full {
 		return nil, fmt.Errorf("%w: %d keys are the limit", ErrFull, MaxKeys)
 	}
 	for _, s := range samples {
-		if err := l.learn(s, over); err != nil {
+		if err := l.learn(s, parent); err != nil {
 			return nil, fmt.Errorf("forecast %s: %w", key, err)
 		}
 	}
 	return l.encode()
 }
 
-// Forecast returns what is known about a class: its own, or the nearest level above that knows something.
-func (a *Atlas) Forecast(c Class) *Forecast {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// Forecast returns what is known about a class: by its own level, or the nearest level above that was learned.
+func (m *Model) Forecast(c Class) *Forecast {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	keys := c.Keys()
 	for i := len(keys) - 1; i >= 0; i-- {
-		if a.levels[keys[i]] != nil {
-			return a.forecast(keys[i])
+		if m.levels[keys[i]] != nil {
+			return m.forecast(keys[i])
 		}
 	}
-	return a.forecast(string(c.TaskType))
+	return m.forecast(string(c.TaskType))
 }
 
-// forecast derives the forecast of a key from its level and the ones above. The lock is held.
-func (a *Atlas) forecast(key string) *Forecast {
-	if f := a.forecasts[key]; f != nil {
+// forecast derives the forecast of a key from its level and the levels above. The lock is held.
+func (m *Model) forecast(key string) *Forecast {
+	if f := m.forecasts[key]; f != nil {
 		return f
 	}
-	over := above(key)
+	parent := parentKey(key)
 	var f *Forecast
-	switch l := a.levels[key]; {
-	case over == "":
+	switch l := m.levels[key]; {
+	case parent == "":
 		f = unknown(events.TaskType(key))
 	case l == nil:
-		return a.forecast(over)
+		return m.forecast(parent)
 	default:
-		f = derive(l, a.forecast(over))
+		f = derive(l, m.forecast(parent))
 	}
-	a.forecasts[key] = f
+	m.forecasts[key] = f
 	return f
 }
 
-// above returns the key of the level above: for the first one the task type, for that nothing.
-func above(key string) string {
-	over, last, _ := cutLast(key)
-	if strings.Contains(over, ".") || over == "" {
-		return over
+// parentKey returns the key of the parent level: for the first level its task type, for a task type nothing.
+func parentKey(key string) string {
+	parent, last, _ := cutLast(key)
+	if strings.Contains(parent, ".") || parent == "" {
+		return parent
 	}
 	return last
 }

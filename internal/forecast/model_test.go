@@ -15,7 +15,7 @@ import (
 
 // TestLevels: what is not known of a size is taken from its model, and what is not of a model from its provider.
 func TestLevels(t *testing.T) {
-	s := newSchool(t)
+	s := newFixture(t)
 	for range 30 {
 		s.pending = append(s.pending, forecast.Sample{Class: class, At: epoch, Whole: 1000 * time.Second})
 	}
@@ -35,17 +35,17 @@ func TestLevels(t *testing.T) {
 		{"another provider", with(func(c *forecast.Class) { c.Provider = "fal" }), 0, 180},
 	}
 	for _, row := range rows {
-		f := s.atlas.Forecast(row.class)
+		f := s.model.Forecast(row.class)
 		if median := f.Curve(forecast.Whole).Remaining(0, 0.5).Seconds(); f.Samples() != row.know || math.Abs(math.Log(median/row.about)) > 0.1 {
 			t.Errorf("%s: %d samples, median %.0f s; want %d, about %.0f", row.name, f.Samples(), median, row.know, row.about)
 		}
 	}
 	keys := class.Keys()
 	for i := len(keys) - 1; i >= 0; i-- { // forgotten from the special to the general
-		if err := s.atlas.Put(keys[i], nil); err != nil {
+		if err := s.model.Put(keys[i], nil); err != nil {
 			t.Fatal(err)
 		}
-		if n := s.atlas.Forecast(class).Samples(); n != 30 && i > 0 || n != 0 && i == 0 {
+		if n := s.model.Forecast(class).Samples(); n != 30 && i > 0 || n != 0 && i == 0 {
 			t.Errorf("without %s: %d samples", keys[i], n)
 		}
 	}
@@ -53,8 +53,8 @@ func TestLevels(t *testing.T) {
 
 // TestLevelsAbove: a size that knows little changes its mind with its model.
 func TestLevelsAbove(t *testing.T) {
-	s := newSchool(t)
-	late := func() time.Duration { return s.atlas.Forecast(class).Curve(forecast.Whole).Remaining(0, 0.9) }
+	s := newFixture(t)
+	late := func() time.Duration { return s.model.Forecast(class).Curve(forecast.Whole).Remaining(0, 0.9) }
 	s.teach(forecast.Sample{Class: class, At: epoch, Whole: 100 * time.Second})
 	before := late()
 	s.class.Size = "s12"
@@ -69,7 +69,7 @@ func TestLevelsAbove(t *testing.T) {
 
 // TestStoredSize: no history, however odd, is stored in more than the limit, and none grows without end.
 func TestStoredSize(t *testing.T) {
-	s, r := newSchool(t), rand.New(rand.NewPCG(8, 8))
+	s, r := newFixture(t), rand.New(rand.NewPCG(8, 8))
 	wide := func() time.Duration { return seconds(math.Exp(16*r.Float64() - 3)) }
 	for range 40 {
 		for range 50 {
@@ -87,7 +87,7 @@ func TestStoredSize(t *testing.T) {
 
 // TestMaxKeys: a class beyond the limit is not learned, and goes by the level above.
 func TestMaxKeys(t *testing.T) {
-	a := forecast.NewAtlas()
+	a := forecast.NewModel()
 	one := forecast.Sample{Class: class, At: epoch, Whole: time.Minute}
 	value, err := a.Learn("fal.video", nil, []forecast.Sample{one})
 	if err != nil {
@@ -123,7 +123,7 @@ func TestPutErrors(t *testing.T) {
 		{"too many bins", strings.Replace(good, `"short":[`, `"short":[`+strings.Repeat(`[80,1],`, 200), 1)},
 		{"too large", good + strings.Repeat(" ", forecast.MaxLevelBytes)},
 	}
-	a := forecast.NewAtlas()
+	a := forecast.NewModel()
 	for _, row := range rows {
 		if err := a.Put("fal.video", []byte(row.value)); !errors.Is(err, forecast.ErrLevel) {
 			t.Errorf("%s: %v", row.name, err)
@@ -139,19 +139,19 @@ func TestPutErrors(t *testing.T) {
 
 // newGood is a stored value.
 func newGood(tb testing.TB) []byte {
-	s := newSchool(tb)
+	s := newFixture(tb)
 	for range 3 {
 		s.teach(forecast.Sample{Class: class, At: epoch, Wait: time.Second, Run: time.Minute, Whole: time.Minute + time.Second})
 	}
 	return s.stored[class.Keys()[2]]
 }
 
-// FuzzPut: no stored value makes an atlas panic, or tell nonsense.
+// FuzzPut: no stored value makes a model panic, or tell nonsense.
 func FuzzPut(f *testing.F) {
 	f.Add(newGood(f))
 	f.Add([]byte(`{"version":1,"stages":[{},{},{}]}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
-		a := forecast.NewAtlas()
+		a := forecast.NewModel()
 		key := class.Keys()[2]
 		if a.Put(key, value) != nil {
 			return

@@ -2,8 +2,9 @@ package forecast
 
 import "reelay/events"
 
-// prior is what is expected of a task type nothing is known about: a lognormal, in seconds, right within an order of magnitude.
-// MiniMax's guide has 2 to 10 minutes for a video, by resolution and model; images and speech come in seconds.
+// prior is what is expected of a task type before anything was learned: a lognormal, in seconds, right within an
+// order of magnitude. MiniMax's guide has 2 to 10 minutes for a video, by resolution and model; images and speech
+// come in seconds.
 type prior struct{ median, sigma float64 }
 
 func priorOf(t events.TaskType) prior {
@@ -19,7 +20,7 @@ func priorOf(t events.TaskType) prior {
 	}
 }
 
-// curves are those of a prior; the provider's wait may be nothing or most of it.
+// curves returns the curve of each stage; the provider's wait may be nothing or most of the whole.
 func (p prior) curves() [stages]*Curve {
 	whole := lognormal(p.median, p.sigma)
 	return [stages]*Curve{Wait: lognormal(p.median/10, 2), Run: whole, Whole: whole}

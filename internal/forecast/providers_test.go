@@ -11,19 +11,19 @@ import (
 	"reelay/internal/forecast"
 )
 
-// A world is how long a provider takes, in seconds.
-type world struct {
+// A provider is how long a provider takes, in seconds.
+type provider struct {
 	name string
 	// static is the middle of the polling guide's range for it, in seconds.
 	static float64
 	draw   func(r *rand.Rand) float64
-	// fewer is by how many times fewer looks must do at equal lag. Two humps as wide as the guide's rows leave less to gain: even
+	// fewer is by how many times fewer polls must do at equal lag. Two modes as wide as the guide's rows leave less to gain: even
 	// who knows them exactly saves 1.8 times.
 	fewer float64
 }
 
 // bell draws lognormal times of which nine in ten lie between low and high minutes.
-func bell(low, high, times float64) func(*rand.Rand) float64 {
+func lognormal(low, high, times float64) func(*rand.Rand) float64 {
 	median, sigma := times*60*math.Sqrt(low*high), math.Log(high/low)/(2*1.645)
 	return func(r *rand.Rand) float64 { return median * math.Exp(sigma*r.NormFloat64()) }
 }
@@ -37,17 +37,17 @@ func either(share float64, a, b func(*rand.Rand) float64) func(*rand.Rand) float
 	}
 }
 
-// worlds are the three rows of the polling guide, a provider twice as fast and twice as slow as it says, and ones with two humps.
-func worlds() []world {
+// worlds are the three rows of the polling guide, a provider twice as fast and twice as slow as it says, and ones with two modes.
+func providers() []provider {
 	const target = 2.2
-	return []world{
-		{"480p turbo", 180, bell(2, 4, 1), target},
-		{"720p standard", 360, bell(4, 8, 1), target},
-		{"1080p HD", 480, bell(6, 10, 1), target},
-		{"720p, twice as fast", 360, bell(4, 8, 0.5), target},
-		{"720p, twice as slow", 360, bell(4, 8, 2), target},
-		{"720p, cold or warm", 360, either(0.7, bell(2.7, 3.7, 1), bell(7, 9, 1)), target},
-		{"480p or 1080p", 360, either(0.7, bell(2, 4, 1), bell(6, 10, 1)), 1.6},
+	return []provider{
+		{"480p turbo", 180, lognormal(2, 4, 1), target},
+		{"720p standard", 360, lognormal(4, 8, 1), target},
+		{"1080p HD", 480, lognormal(6, 10, 1), target},
+		{"720p, twice as fast", 360, lognormal(4, 8, 0.5), target},
+		{"720p, twice as slow", 360, lognormal(4, 8, 2), target},
+		{"720p, cold or warm", 360, either(0.7, lognormal(2.7, 3.7, 1), lognormal(7, 9, 1)), target},
+		{"480p or 1080p", 360, either(0.7, lognormal(2, 4, 1), lognormal(6, 10, 1)), 1.6},
 	}
 }
 
@@ -57,10 +57,10 @@ var (
 	every = forecast.Pacing{Interval: 10 * time.Second}
 )
 
-// A school is an atlas that learns as a poller would: from what its own looks have noticed.
-type school struct {
+// A fixture is a model that learns as a poller would: from what its own polls have noticed.
+type fixture struct {
 	testing.TB
-	atlas  *forecast.Atlas
+	model  *forecast.Model
 	stored map[string][]byte
 	class  forecast.Class
 	now    time.Time
@@ -68,18 +68,18 @@ type school struct {
 	pending []forecast.Sample
 }
 
-func newSchool(tb testing.TB) *school {
-	return &school{TB: tb, atlas: forecast.NewAtlas(), stored: map[string][]byte{}, class: class, now: epoch}
+func newFixture(tb testing.TB) *fixture {
+	return &fixture{TB: tb, model: forecast.NewModel(), stored: map[string][]byte{}, class: class, now: epoch}
 }
 
 // teach takes samples in.
-func (s *school) teach(samples ...forecast.Sample) {
+func (s *fixture) teach(samples ...forecast.Sample) {
 	s.Helper()
 	for _, key := range s.class.Keys() {
-		value, err := s.atlas.Learn(key, s.stored[key], samples)
+		value, err := s.model.Learn(key, s.stored[key], samples)
 		if err == nil {
 			s.stored[key] = value
-			err = s.atlas.Put(key, value)
+			err = s.model.Put(key, value)
 		}
 		if err != nil {
 			s.Fatal(err)
@@ -87,7 +87,7 @@ func (s *school) teach(samples ...forecast.Sample) {
 	}
 }
 
-func (s *school) flush() {
+func (s *fixture) flush() {
 	s.Helper()
 	if len(s.pending) > 0 {
 		s.teach(s.pending...)
@@ -95,8 +95,8 @@ func (s *school) flush() {
 	s.pending = nil
 }
 
-// running is a task of the school's class, submitted elapsed seconds before the school's now.
-func (s *school) running(elapsed float64) events.Task {
+// running is a task of the fixture's class, submitted elapsed seconds before the fixture's now.
+func (s *fixture) running(elapsed float64) events.Task {
 	submitted := s.now.Add(-seconds(elapsed))
 	return events.Task{
 		Provider: s.class.Provider, TaskType: s.class.TaskType, Model: s.class.Model, Phase: events.PhaseProviderQueued,
@@ -104,26 +104,26 @@ func (s *school) running(elapsed float64) events.Task {
 	}
 }
 
-// live looks at a task that takes the given seconds until a look finds it ended, and keeps what was seen for flush.
-func (s *school) live(takes float64) (lag float64, looks int) {
+// pollUntilEnd polls a task that takes the given seconds until a poll finds it ended, and keeps what was seen for flush.
+func (s *fixture) pollUntilEnd(duration float64) (lag float64, polls int) {
 	s.Helper()
-	f := s.atlas.Forecast(s.class)
+	f := s.model.Forecast(s.class)
 	at := 0.0
-	for ; at < takes; looks++ {
+	for ; at < duration; polls++ {
 		at += f.Schedule(forecast.Whole, every).Gap(seconds(at), 1).Seconds()
 	}
 	s.now = s.now.Add(seconds(at))
-	unseen := f.Unseen(s.running(at), s.now, every)
-	s.pending = append(s.pending, forecast.Sample{Class: s.class, At: s.now, Whole: seconds(at) - unseen})
-	return at - takes, looks
+	unnoticed := f.DetectionLag(s.running(at), s.now, every)
+	s.pending = append(s.pending, forecast.Sample{Class: s.class, At: s.now, Whole: seconds(at) - unnoticed})
+	return at - duration, polls
 }
 
-// taught is a school after n tasks of a world. As with a busy poller, most samples are stored a few at a time.
-func taught(tb testing.TB, draw func(*rand.Rand) float64, n int, r *rand.Rand) *school {
+// taught is a fixture after n tasks of a provider. As with a busy poller, most samples are stored a few at a time.
+func taught(tb testing.TB, draw func(*rand.Rand) float64, n int, r *rand.Rand) *fixture {
 	tb.Helper()
-	s := newSchool(tb)
+	s := newFixture(tb)
 	for i := range n {
-		s.live(draw(r))
+		s.pollUntilEnd(draw(r))
 		if i < 10 || i%10 == 9 {
 			s.flush()
 		}
@@ -134,8 +134,8 @@ func taught(tb testing.TB, draw func(*rand.Rand) float64, n int, r *rand.Rand) *
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// looks returns when the looks of a schedule come, in seconds.
-func looksOf(s *forecast.Schedule) []float64 {
+// pollsOf returns when the polls of a schedule come, in seconds.
+func pollsOf(s *forecast.Schedule) []float64 {
 	var all []float64
 	for at := 0.0; at < 3*3600; all = append(all, at) {
 		at += s.Gap(seconds(at), 1).Seconds()
@@ -143,11 +143,11 @@ func looksOf(s *forecast.Schedule) []float64 {
 	return all
 }
 
-// judge returns the mean lag and number of looks with which tasks are noticed.
-func judge(looks, tasks []float64) (lag, polls float64) {
+// judge returns the mean lag and number of polls with which tasks are noticed.
+func judge(pollTimes, tasks []float64) (lag, polls float64) {
 	for _, takes := range tasks {
-		i := sort.SearchFloat64s(looks, takes)
-		lag += looks[i] - takes
+		i := sort.SearchFloat64s(pollTimes, takes)
+		lag += pollTimes[i] - takes
 		polls += float64(i + 1)
 	}
 	n := float64(len(tasks))

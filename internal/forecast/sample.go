@@ -7,7 +7,7 @@ import (
 	"reelay/events"
 )
 
-// A Sample is what one completed task teaches. A span of 0 is not known.
+// A Sample is what one completed task teaches. A duration of 0 is not known.
 type Sample struct {
 	Class Class
 	// At is when the task ended.
@@ -15,27 +15,31 @@ type Sample struct {
 	Wait, Run, Whole time.Duration
 }
 
-func (s Sample) spans() [stages]time.Duration { return [stages]time.Duration{s.Wait, s.Run, s.Whole} }
+func (s Sample) durations() [stages]time.Duration {
+	return [stages]time.Duration{s.Wait, s.Run, s.Whole}
+}
 
-// SampleOf tells what a task teaches. Only a completed one does: a failure comes sooner or later than the work takes. unseen is
-// the time between the end and its being noticed, as far as it is known; half the gap between two looks is the best guess. Wait
-// and run are known only where the task was seen running before it was seen ended: a callback may bring the end of one that nobody
-// has looked at, and a look may find it finished with its result not yet there.
-func SampleOf(t events.Task, unseen time.Duration) (Sample, bool) {
+// SampleOf returns what a task teaches. Only a completed one does: a failure comes sooner or later than the work
+// takes. detectionLag is the time between the end and its detection, as far as it is known; half the gap between two
+// polls is the best guess. Wait and run are known only where a poll found the task running before one found it ended:
+// a callback may report the end of a task that was never polled, and a poll may find it finished with its result not
+// yet there.
+func SampleOf(t events.Task, detectionLag time.Duration) (Sample, bool) {
 	if t.Status != events.StatusCompleted || t.SubmittedAt == nil || t.CompletedAt == nil || t.Result == nil || t.Result.Late {
 		return Sample{}, false
 	}
-	end := t.CompletedAt.Add(-max(0, unseen))
-	s := Sample{Class: ClassOf(t), At: *t.CompletedAt, Whole: max(end.Sub(*t.SubmittedAt), time.Millisecond)}
-	if seenRunning(t) {
+	endedAt := t.CompletedAt.Add(-max(0, detectionLag))
+	s := Sample{Class: ClassOf(t), At: *t.CompletedAt, Whole: max(endedAt.Sub(*t.SubmittedAt), time.Millisecond)}
+	if polledRunning(t) {
 		s.Wait = t.StartedAt.Sub(*t.SubmittedAt)
-		s.Run = max(end.Sub(*t.StartedAt), time.Millisecond)
+		s.Run = max(endedAt.Sub(*t.StartedAt), time.Millisecond)
 	}
 	return s, true
 }
 
-// seenRunning reports whether a task was seen at work: what is first seen once it has ended gives the time of that as its start.
-func seenRunning(t events.Task) bool {
+// polledRunning reports whether a poll found the task at work. A task that had ended at its first poll has the time
+// of that poll as its start.
+func polledRunning(t events.Task) bool {
 	if t.StartedAt == nil || !t.StartedAt.After(*t.SubmittedAt) || !t.StartedAt.Before(*t.CompletedAt) {
 		return false
 	}

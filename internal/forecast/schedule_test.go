@@ -26,22 +26,22 @@ func TestGapBounds(t *testing.T) {
 	})
 }
 
-// TestUnknownPace: of what nothing is known, looks come no rarer than at the fixed interval.
+// TestUnknownPace: of what nothing is known, polls come no rarer than at the fixed interval.
 func TestUnknownPace(t *testing.T) {
-	s := forecast.NewAtlas().Forecast(class).Schedule(forecast.Whole, every)
+	s := forecast.NewModel().Forecast(class).Schedule(forecast.Whole, every)
 	for at := time.Duration(0); at < time.Hour; at += 7 * time.Second {
 		if gap := s.Gap(at, 1); gap > every.Interval {
-			t.Fatalf("after %v the next look comes in %v", at, gap)
+			t.Fatalf("after %v the next poll comes in %v", at, gap)
 		}
 	}
 }
 
 // TestShortInterval: an interval that is nothing beside the tasks, or is nothing, gives a schedule all the same.
 func TestShortInterval(t *testing.T) {
-	s := newSchool(t)
+	s := newFixture(t)
 	s.teach(forecast.Sample{Class: class, At: epoch, Whole: 100 * time.Hour})
 	for _, interval := range []time.Duration{-time.Second, 0, time.Microsecond, 500 * time.Millisecond} {
-		gap := s.atlas.Forecast(class).Schedule(forecast.Whole, forecast.Pacing{Interval: interval}).Gap(time.Hour, 1)
+		gap := s.model.Forecast(class).Schedule(forecast.Whole, forecast.Pacing{Interval: interval}).Gap(time.Hour, 1)
 		if gap <= 0 || gap > max(9*interval, time.Second) {
 			t.Errorf("every %v: %v", interval, gap)
 		}
@@ -49,19 +49,19 @@ func TestShortInterval(t *testing.T) {
 }
 
 func TestNext(t *testing.T) {
-	s := newSchool(t)
+	s := newFixture(t)
 	for range 60 {
 		s.pending = append(s.pending, forecast.Sample{
 			Class: class, At: epoch, Wait: 20 * time.Second, Run: 280 * time.Second, Whole: 300 * time.Second,
 		})
 	}
 	s.flush()
-	f := s.atlas.Forecast(class)
+	f := s.model.Forecast(class)
 	in := func(d time.Duration) *time.Time { at := epoch.Add(d); return &at }
 	rows := []struct {
 		name     string
 		phase    events.Phase
-		ago      time.Duration // of the submit
+		ago      time.Duration // remainingOf the submit
 		started  *time.Time
 		deadline time.Duration
 		start    *time.Time
@@ -92,23 +92,23 @@ func TestNext(t *testing.T) {
 }
 
 func BenchmarkNext(b *testing.B) {
-	s := newSchool(b)
+	s := newFixture(b)
 	for range 60 {
 		s.pending = append(s.pending, forecast.Sample{Class: class, At: epoch, Whole: 300 * time.Second})
 	}
 	s.flush()
 	task := s.running(200)
 	for b.Loop() {
-		s.atlas.Forecast(class).Next(task, epoch, every, 1)
+		s.model.Forecast(class).Next(task, epoch, every, 1)
 	}
 }
 
 // BenchmarkUpdate is one sample on each of three levels, and the schedule that follows from it.
 func BenchmarkUpdate(b *testing.B) {
-	s, i := newSchool(b), 0
+	s, i := newFixture(b), 0
 	for b.Loop() {
 		i++
 		s.teach(forecast.Sample{Class: class, At: epoch, Whole: seconds(300 + float64(i%50))})
-		s.atlas.Forecast(class).Schedule(forecast.Whole, every)
+		s.model.Forecast(class).Schedule(forecast.Whole, every)
 	}
 }

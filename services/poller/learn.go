@@ -15,7 +15,7 @@ func (s *Service) study(l *lane, t events.Task, why cause) {
 	}
 	var unseen time.Duration // a callback comes at once
 	if !why.isHook() {
-		unseen = s.almanac.Forecast(t).Unseen(t, *t.CompletedAt, forecast.Pacing{Interval: l.PollInterval})
+		unseen = s.almanac.Forecast(t).DetectionLag(t, *t.CompletedAt, forecast.Pacing{Interval: l.PollInterval})
 	}
 	if sample, ok := l.sample(t, unseen, time.Now()); ok {
 		s.almanac.Learn(sample)

@@ -1,8 +1,9 @@
-// Package learner keeps the forecasts of one process: it follows what all processes have learned and adds what this one learns.
+// Package learner learns and provides the forecasts of one process: it follows what all processes have learned and
+// adds the samples of this one.
 //
-// Samples are stored some seconds after they come, together, by compare-and-set on each key, so that any number of processes learn
-// at the same time. It is a memory, not a record: samples that cannot be stored are dropped, ones whose store was not answered may
-// count for nothing, and a bucket that is lost is learned anew.
+// Samples are stored together, some seconds after they come, by compare-and-set on each key, so that any number of
+// processes learn at the same time. Forecasts are not records: samples that cannot be stored are dropped, samples
+// whose write was not acknowledged may be lost, and a bucket that is lost is learned anew.
 package learner
 
 import (
@@ -19,12 +20,12 @@ import (
 )
 
 const (
-	// flushEvery and flushAt bound how long samples wait to be stored together, and how many.
+	// flushEvery is how long samples wait to be stored together, flushAt how many wait at most.
 	flushEvery = 5 * time.Second
 	flushAt    = 20
-	// maxPending bounds the samples that wait. Beyond it the oldest are dropped.
+	// maxPending bounds the samples that wait for the broker. Beyond it the oldest are dropped.
 	maxPending = 1_000
-	// lastWait bounds the store of what is left at the end.
+	// lastWait bounds the last write when the process stops.
 	lastWait = 2 * time.Second
 )
 
@@ -40,96 +41,97 @@ type Store interface {
 type Options struct {
 	Store Store
 	Log   *slog.Logger
-	// Registerer takes the almanac's metrics; nil for none.
+	// Registerer takes the learner's metrics; nil for none.
 	Registerer prometheus.Registerer
 }
 
-// An Learner is safe for concurrent use. Without Run it knows the task types only, and learns nothing.
+// A Learner is safe for concurrent use. Until Run is called it knows only the priors of the task types, and learns
+// nothing.
 type Learner struct {
 	store Store
 	log   *slog.Logger
-	atlas *forecast.Atlas
+	model *forecast.Model
 
 	mu      sync.Mutex
 	pending []forecast.Sample
-	// some tells that there are samples, enough that there are many.
-	some, enough chan struct{}
-	samples      *prometheus.CounterVec
+	// hasSamples signals that a sample waits, hasBatch that flushAt do.
+	hasSamples, hasBatch chan struct{}
+	samples              *prometheus.CounterVec
 }
 
-// New returns an almanac. It registers its metrics.
+// New returns a learner. It registers its metrics.
 func New(o Options) *Learner {
-	a := &Learner{
-		store: o.Store, log: o.Log.With("component", "almanac"), atlas: forecast.NewAtlas(),
-		some: make(chan struct{}, 1), enough: make(chan struct{}, 1),
+	l := &Learner{
+		store: o.Store, log: o.Log.With("component", "learner"), model: forecast.NewModel(),
+		hasSamples: make(chan struct{}, 1), hasBatch: make(chan struct{}, 1),
 		samples: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_forecast_samples_total", Help: "Finished tasks learned from: stored, failed, or dropped because too many waited.",
+			Name: "reelay_forecast_samples_total", Help: "Samples of finished tasks by result: stored, failed, or dropped because too many waited.",
 		}, []string{"result"}),
 	}
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(a.samples)
+		o.Registerer.MustRegister(l.samples)
 	}
-	return a
+	return l
 }
 
-// Forecast returns what is known about tasks like t.
-func (a *Learner) Forecast(t events.Task) *forecast.Forecast { return a.Of(forecast.ClassOf(t)) }
+// Forecast returns the forecast for tasks like t.
+func (l *Learner) Forecast(t events.Task) *forecast.Forecast { return l.Of(forecast.ClassOf(t)) }
 
-// Of returns what is known about a class of tasks.
-func (a *Learner) Of(c forecast.Class) *forecast.Forecast { return a.atlas.Forecast(c) }
+// Of returns the forecast for a class of tasks.
+func (l *Learner) Of(c forecast.Class) *forecast.Forecast { return l.model.Forecast(c) }
 
-// Learn takes in what a finished task teaches. It does not wait for anything.
-func (a *Learner) Learn(s forecast.Sample) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.pending) == maxPending {
-		a.pending = a.pending[1:]
-		a.samples.WithLabelValues("dropped").Inc()
+// Learn adds what a finished task teaches. It does not block.
+func (l *Learner) Learn(s forecast.Sample) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.pending) == maxPending {
+		l.pending = l.pending[1:]
+		l.samples.WithLabelValues("dropped").Inc()
 	}
-	a.pending = append(a.pending, s)
-	tell(a.some)
-	if len(a.pending) >= flushAt {
-		tell(a.enough)
+	l.pending = append(l.pending, s)
+	signal(l.hasSamples)
+	if len(l.pending) >= flushAt {
+		signal(l.hasBatch)
 	}
 }
 
-func tell(c chan struct{}) {
+func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
-	default: // it was told and has yet to listen
+	default: // a signal is pending already
 	}
 }
 
 // Run follows and stores until ctx ends, then stores what is left, for at most 2 s. Its error is nil.
-func (a *Learner) Run(ctx context.Context) error {
+func (l *Learner) Run(ctx context.Context) error {
 	var follower sync.WaitGroup
-	follower.Go(func() { a.follow(ctx) })
+	follower.Go(func() { l.followForecasts(ctx) })
 	defer follower.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
 			defer cancel()
-			a.flush(last)
+			l.flush(last)
 			return nil
-		case <-a.some:
+		case <-l.hasSamples:
 		}
 		select {
 		case <-ctx.Done():
-		case <-a.enough:
-			a.flush(ctx)
+		case <-l.hasBatch:
+			l.flush(ctx)
 		case <-time.After(flushEvery):
-			a.flush(ctx)
+			l.flush(ctx)
 		}
 	}
 }
 
 // flush stores the samples that wait, each key once.
-func (a *Learner) flush(ctx context.Context) {
-	a.mu.Lock()
-	pending := a.pending
-	a.pending = nil
-	a.mu.Unlock()
+func (l *Learner) flush(ctx context.Context) {
+	l.mu.Lock()
+	pending := l.pending
+	l.pending = nil
+	l.mu.Unlock()
 	var keys []string // the general before the special, as they come
 	byKey := map[string][]forecast.Sample{}
 	for _, s := range pending {
@@ -142,24 +144,24 @@ func (a *Learner) flush(ctx context.Context) {
 	}
 	result := "stored"
 	for _, key := range keys {
-		err := a.store.ChangeForecast(ctx, key, func(stored []byte) ([]byte, error) { return a.atlas.Learn(key, stored, byKey[key]) })
+		err := l.store.ChangeForecast(ctx, key, func(stored []byte) ([]byte, error) { return l.model.Learn(key, stored, byKey[key]) })
 		if err != nil {
 			result = "failed"
-			a.log.Warn("samples are not stored", "key", key, "samples", len(byKey[key]), "error", err)
+			l.log.Warn("samples of a forecast could not be stored", "key", key, "samples", len(byKey[key]), "error", err)
 			if ctx.Err() != nil {
 				break
 			}
 		}
 	}
-	a.samples.WithLabelValues(result).Add(float64(len(pending)))
+	l.samples.WithLabelValues(result).Add(float64(len(pending)))
 }
 
-// follow keeps the atlas up to date until ctx ends.
-func (a *Learner) follow(ctx context.Context) {
-	bus.KeepFollowing(ctx, a.log, "watch of the forecasts interrupted", func(ctx context.Context) error {
-		return a.store.FollowForecasts(ctx, func(key string, value []byte) {
-			if err := a.atlas.Put(key, value); err != nil {
-				a.log.Warn("forecast left out", "key", key, "error", err)
+// followForecasts keeps the model up to date until ctx ends.
+func (l *Learner) followForecasts(ctx context.Context) {
+	bus.KeepFollowing(ctx, l.log, "watch of the forecasts was interrupted", func(ctx context.Context) error {
+		return l.store.FollowForecasts(ctx, func(key string, value []byte) {
+			if err := l.model.Put(key, value); err != nil {
+				l.log.Warn("stored forecast was ignored", "key", key, "error", err)
 			}
 		})
 	})

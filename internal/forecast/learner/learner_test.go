@@ -22,7 +22,7 @@ func bubble(t *testing.T, f func(b *fixture)) {
 	broker.Run(t, func(b *broker.Broker) { f(&fixture{b}) })
 }
 
-// run runs an almanac until stop is called.
+// run runs a learner until stop is called.
 func (b *fixture) run() (a *learner.Learner, stop func() error) {
 	b.Helper()
 	a = learner.New(learner.Options{Store: b.Open(bus.Options{}), Log: b.Logger})
@@ -120,7 +120,7 @@ func TestForeign(t *testing.T) {
 	})
 }
 
-// TestOutage: without a broker an almanac drops samples and goes on, and what it knew it still knows.
+// TestOutage: without a broker a learner drops samples and goes on, and what it knew it still knows.
 func TestOutage(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
