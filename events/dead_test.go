@@ -32,7 +32,7 @@ func TestDeadLetterRoundTrip(t *testing.T) {
 		"no headers": aLetter(func(l *events.DeadLetter) { l.Header = nil }),
 		"hostile": aLetter(func(l *events.DeadLetter) {
 			l.Header = map[string][]string{
-				"Reelay-Dead-Subject": {"reelay.announce.x"}, "reelay-dead-stream": {"X"}, "Reelay-Dead-Kept-Nats-Rollup": {"all"}, "nats-rollup": {"sub"},
+				"Reelay-Dead-Subject": {"reelay.event.x"}, "reelay-dead-stream": {"X"}, "Reelay-Dead-Kept-Nats-Rollup": {"all"}, "nats-rollup": {"sub"},
 			}
 		}),
 	} {
@@ -141,7 +141,7 @@ func TestReplay(t *testing.T) {
 		{"watch", on("reelay.poll.fal.demo.t1"), nil, "heartbeat of its task makes"},
 		{"heartbeat", on("reelay.heartbeat.demo.t1"), nil, "next heartbeat"},
 		{"record", on("$KV.reelay_tasks.demo.t1"), nil, "no subject of requests"},
-		{"event", on("reelay.announce.demo.t1.completed"), nil, "no subject of requests"},
+		{"event", on("reelay.event.demo.t1.completed"), nil, "no subject of requests"},
 		{"gone", on(""), nil, "gone before it could be copied"},
 		{"cut", func(l *events.DeadLetter) { l.CutFrom = 99 }, nil, "only 13 of its about 99 bytes"},
 	} {

@@ -16,12 +16,15 @@
 //
 // # Duplicates
 //
-// Events are published on reelay.announce.> and stored as reelay.event.>, and a subscriber hears only what was stored. An
-// event that happens once is the only message of its subject for ever, so it is neither stored nor heard twice, however
-// often a crash has it published again. A progress event carries a message id and is stored once per ten minutes. A
-// core subscriber is told the place in the stream by the Nats-Sequence header, and can go on from there. When a cluster loses
-// the leader of the stream, a core subscriber may hear an event twice, with the same Nats-Sequence, or miss it; the stream has it
-// once. The task inside an event is the record when the event was published: as of that step, or later if its publisher had to be restarted.
+// Events are published, stored and heard on one subject, so every client library finds REELAY_EVENTS by it. The stream stores each
+// exactly once: an event that happens once is the only message of its subject for ever; any other (progress, a rejection, a lane that
+// pauses) carries a message id, which the stream recognises for ten minutes. A JetStream consumer is handed each event once and in order.
+//
+// A core subscriber hears what is published. It may hear an event twice, when two services did not know of each other or a crash
+// had it published again; and it may hear one whose storing failed, which is repeated later as long as it still says what is so. Both carry
+// the same id in the ce-id header. It misses what is published while it is not connected.
+//
+// The task inside an event is the record when the event was published: as of that step, or later if its publisher had to be restarted.
 //
 // # Batches and lanes
 //

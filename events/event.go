@@ -91,6 +91,8 @@ type Event struct {
 
 	// Once is how the event is stored: alone on its subject for ever, else by message id.
 	Once bool `json:"-"`
+	// Repair says that an earlier step may have published the event: its publisher first asks whether it is stored.
+	Repair bool `json:"-"`
 	// Traceparent is the W3C trace context of the request, carried in a header.
 	Traceparent string `json:"-"`
 }
@@ -107,7 +109,7 @@ func (e Event) Key() Key {
 	return Key{Project: e.Project, ID: id}
 }
 
-// Subject returns the subject the event is stored and heard on.
+// Subject returns the subject on which the event is published, stored and heard.
 func (e Event) Subject() string { return EventSubject(e.Key(), e.Type) }
 
 // ID identifies the event: <project>/<task, batch or lane>/<version>/<type>, and for a rejection the digest of what was rejected.

@@ -27,10 +27,6 @@ type Stream struct {
 	// DiscardNew refuses a publish over a limit instead of dropping the oldest message; with a per-subject limit
 	// it makes a subject create-only.
 	DiscardNew bool
-	// StoredAs, where set, is the subject prefix under which messages are stored whose Subjects begin with another: the
-	// last token ">" of Subjects stands for the same tokens in both. Each stored message, and nothing else, is heard by core
-	// subscribers of that prefix, with its place in the stream in the Nats-Sequence header.
-	StoredAs string
 	// CopiedTo, where set, is the subject prefix under which each stored message is published once more, for another stream.
 	CopiedTo string
 	// MaxMsgs and MaxBytes bound a stream when it is created; later they are the operator's. 0 is no bound.
@@ -128,9 +124,8 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamEvents, Description: "what happened to every task",
-			// Published apart from where they are heard: a repeated event that the stream refuses must not reach a subscriber.
-			Subjects: []string{announcePrefix + ">"}, StoredAs: eventPrefix + ">",
-			Retention: Limits, MaxAge: EventAge, Duplicates: EventDuplicates,
+			// The stream stores the subject on which events are heard, so that every client library finds the stream by it.
+			Subjects: []string{eventPrefix + ">"}, Retention: Limits, MaxAge: EventAge, Duplicates: EventDuplicates,
 		},
 		{
 			Name: StreamClaims, Description: "which attempt in doubt took which provider id: one message per id, for good",

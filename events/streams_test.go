@@ -60,14 +60,6 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
-// subjectsOf is all that a stream has to do with: what it takes in and what it stores it as.
-func subjectsOf(s events.Stream) []string {
-	if s.StoredAs == "" {
-		return s.Subjects
-	}
-	return append(slices.Clone(s.Subjects), s.StoredAs)
-}
-
 func TestStreams(t *testing.T) {
 	all := events.Streams()
 	names := map[string]bool{}
@@ -86,28 +78,18 @@ func TestStreams(t *testing.T) {
 			t.Errorf("%s: work would be lost by age or by a limit", s.Name)
 		}
 		for _, other := range all[i+1:] {
-			for _, a := range subjectsOf(s) {
-				for _, b := range subjectsOf(other) {
+			for _, a := range s.Subjects {
+				for _, b := range other.Subjects {
 					if overlap(a, b) {
 						t.Errorf("%s of %s overlaps %s of %s", a, s.Name, b, other.Name)
 					}
 				}
 			}
 		}
-		for _, a := range subjectsOf(s) {
+		for _, a := range s.Subjects {
 			// A question must not be stored, and the server acknowledges a request on a stream's subject in place of the service.
 			if overlap(a, "reelay.api.>") {
 				t.Errorf("%s of %s takes in the API", a, s.Name)
-			}
-		}
-		if s.StoredAs != "" {
-			for _, a := range s.Subjects {
-				if overlap(a, s.StoredAs) {
-					t.Errorf("%s: %s overlaps what it is stored as", s.Name, a)
-				}
-				if !strings.HasSuffix(a, ".>") || !strings.HasSuffix(s.StoredAs, ".>") {
-					t.Errorf("%s: %s as %s: the tokens behind the prefix would not be kept", s.Name, a, s.StoredAs)
-				}
 			}
 		}
 	}
@@ -126,7 +108,7 @@ func TestSubjectsBelongToStreams(t *testing.T) {
 		events.HeartbeatSubject(k):                            events.StreamTasks,
 		events.PollSubject("fal", k):                          events.StreamPolls,
 		events.CallbackSubject("fal", k):                      events.StreamCallbacks,
-		events.AnnounceSubject(k, events.EventQueued):         events.StreamEvents,
+		events.EventSubject(k, events.EventQueued):            events.StreamEvents,
 		events.DeadSubject(events.StreamPolls, "poller-fal"):  events.StreamDead,
 		events.APISubject(events.VerbGet, k.Project, k.ID):    "",
 		events.APISubject(events.VerbSubmit, "demo", "video"): "",
@@ -139,20 +121,6 @@ func TestSubjectsBelongToStreams(t *testing.T) {
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s is taken in by %v, want %q", subject, got, want)
-		}
-	}
-}
-
-// An event is heard where it says, once the stream has put its own prefix before the same tokens.
-func TestEventsAreStoredUnderTheirSubject(t *testing.T) {
-	i := slices.IndexFunc(events.Streams(), func(s events.Stream) bool { return s.Name == events.StreamEvents })
-	s := events.Streams()[i]
-	from, to := strings.TrimSuffix(s.Subjects[0], ">"), strings.TrimSuffix(s.StoredAs, ">")
-	for _, et := range events.EventTypes() {
-		e := anEvent(et)
-		rest, ok := strings.CutPrefix(events.AnnounceSubject(e.Key(), et), from)
-		if !ok || to+rest != e.Subject() {
-			t.Errorf("%s is stored as %s, want %s", events.AnnounceSubject(e.Key(), et), to+rest, e.Subject())
 		}
 	}
 }

@@ -17,7 +17,6 @@ const (
 	callbackPrefix  = "reelay.callback."
 	deliveryPrefix  = "reelay.delivery."
 	claimPrefix     = "reelay.claim."
-	announcePrefix  = "reelay.announce."
 	eventPrefix     = "reelay.event."
 	apiPrefix       = "reelay.api."
 	deadPrefix      = "reelay.dead."
@@ -107,13 +106,7 @@ func ClaimSubject(lane, providerID string) string {
 	return claimPrefix + lane + "." + providerID
 }
 
-// AnnounceSubject is where reelay publishes an event of a task: reelay.announce.<project>.<task>.<event>. The stream stores it
-// as EventSubject, once, and only then is it heard there.
-func AnnounceSubject(k Key, t EventType) string {
-	return announcePrefix + k.String() + "." + string(t)
-}
-
-// EventSubject is where an event of a task is stored and heard: reelay.event.<project>.<task>.<event>.
+// EventSubject is where an event of a task is published, stored and heard: reelay.event.<project>.<task>.<event>.
 func EventSubject(k Key, t EventType) string {
 	return eventPrefix + k.String() + "." + string(t)
 }

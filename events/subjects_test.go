@@ -209,7 +209,7 @@ func TestMalformedSubjects(t *testing.T) {
 		{"hook", "reelay.poll.l.p.t", events.ErrSubject, `not a reelay subject: "reelay.poll.l.p.t" is not reelay.callback.<lane>.<project>.<task>`},
 		{"hook", "reelay.callback.l.p.t.u", events.ErrSubject, `not a reelay subject: key "p.t.u" is not <project>.<task>`},
 		{"event", "reelay.event.completed", events.ErrSubject, `not a reelay subject: "reelay.event.completed" is not an event subject`},
-		{"event", "reelay.announce.p.t.completed", events.ErrSubject, `not a reelay subject: "reelay.announce.p.t.completed" is not an event subject`},
+		{"event", "reelay.events.p.t.completed", events.ErrSubject, `not a reelay subject: "reelay.events.p.t.completed" is not an event subject`},
 		{"event", "reelay.event.p.completed", events.ErrSubject, `not a reelay subject: key "p" is not <project>.<task>`},
 		{"event", "reelay.event.p.t.throttled", events.ErrUnknownType, `unknown event type: "reelay.event.p.t.throttled"`},
 		{"event", "reelay.event.p.t.*", events.ErrUnknownType, `unknown event type: "reelay.event.p.t.*"`},

@@ -141,7 +141,6 @@ func (b *bench) publish(e events.Event) {
 		}
 		return
 	}
-	m.Subject = events.AnnounceSubject(e.Key(), e.Type)
 	if _, err := b.js.PublishMsg(b.tb.Context(), m); err != nil {
 		b.tb.Fatal(err)
 	}

@@ -214,10 +214,6 @@ func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig
 		c.Discard = jetstream.DiscardNew
 		c.DiscardNewPerSubject = s.MaxMsgsPerSubject > 0
 	}
-	if s.StoredAs != "" {
-		c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: s.Subjects[0], Destination: s.StoredAs}
-		c.RePublish = &jetstream.RePublish{Source: s.StoredAs, Destination: s.StoredAs}
-	}
 	if s.CopiedTo != "" {
 		c.RePublish = &jetstream.RePublish{Source: s.Subjects[0], Destination: s.CopiedTo}
 	}

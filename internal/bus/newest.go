@@ -28,6 +28,9 @@ const (
 type cell struct {
 	value    []byte
 	revision uint64
+	header   nats.Header
+	// at is when it was stored.
+	at time.Time
 	// gone says that the message only marks that the key was deleted.
 	gone bool
 }
@@ -76,9 +79,10 @@ func (b *Bus) newest(ctx context.Context, stream, subject string) (cell, error) 
 	var reply struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message struct {
-			Sequence uint64 `json:"seq"`
-			Header   []byte `json:"hdrs"`
-			Data     []byte `json:"data"`
+			Sequence uint64    `json:"seq"`
+			Time     time.Time `json:"time"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
 		} `json:"message"`
 	}
 	err = insist(ctx, func(ctx context.Context) error {
@@ -98,15 +102,15 @@ func (b *Bus) newest(ctx context.Context, stream, subject string) (cell, error) 
 	if err != nil || reply.Error != nil {
 		return cell{}, err
 	}
-	c := cell{value: reply.Message.Data, revision: reply.Message.Sequence}
+	c := cell{value: reply.Message.Data, revision: reply.Message.Sequence, at: reply.Message.Time}
 	if len(reply.Message.Header) == 0 {
 		return c, nil
 	}
-	header, err := nats.DecodeHeadersMsg(reply.Message.Header)
+	c.header, err = nats.DecodeHeadersMsg(reply.Message.Header)
 	if err != nil {
 		return cell{}, fmt.Errorf("%w: message %d of %s: %w", ErrUnreadable, c.revision, stream, err)
 	}
-	c.gone = header.Get(headerOperation) != "" || header.Get(jetstream.MarkerReasonHeader) != ""
+	c.gone = c.header.Get(headerOperation) != "" || c.header.Get(jetstream.MarkerReasonHeader) != ""
 	return c, nil
 }
 

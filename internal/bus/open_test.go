@@ -65,7 +65,7 @@ func TestOpenMakesTheTable(t *testing.T) {
 			if c.AllowRollup != s.KeyValue || c.AllowMsgTTL != s.KeyValue || c.AllowMsgSchedules != s.KeyValue {
 				b.Errorf("%s: rollup %v, TTL %v, schedules %v", s.Name, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules)
 			}
-			if (c.RePublish != nil) != (s.StoredAs+s.CopiedTo != "") {
+			if (c.RePublish != nil) != (s.CopiedTo != "") {
 				b.Errorf("%s: republish %+v", s.Name, c.RePublish)
 			}
 		}

@@ -62,7 +62,7 @@ func TestFollowRejections(t *testing.T) {
 		some, stop2 := b.following(on)
 		b.wantHeard("they are there", some, "a", "b", "|")
 		b.OK(on.Conn().PublishMsg(&nats.Msg{
-			Subject: events.AnnounceSubject(key, events.EventRejected), Header: nats.Header{events.HeaderType: {"reelay.task.rejected.v9"}}, Data: []byte("{}"),
+			Subject: events.EventSubject(key, events.EventRejected), Header: nats.Header{events.HeaderType: {"reelay.task.rejected.v9"}}, Data: []byte("{}"),
 		}))
 		time.Sleep(3 * time.Hour)
 		b.reject(on, "c")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,8 @@ const (
 	codeStoreFailed    = 10077
 	textPerSubjectFull = "maximum messages per subject"
 
-	// twinWait is when an event is published again whose twin is on its way.
-	twinWait = 20 * time.Millisecond
+	// storeWait is the pause before an event is asked for that was refused because a duplicate of it is in flight.
+	storeWait = 20 * time.Millisecond
 )
 
 // Get reads a record and its revision, as the leader of the stream has it. It fails with ErrNotFound or ErrUnreadable. The answer
@@ -99,35 +100,6 @@ func isConflict(err error) bool {
 		(api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSequenceConstant)
 }
 
-// store publishes an event until it is stored. A cluster refuses one that is stored once (10164) also while a twin is on its way, of a
-// poller who has seen the same; but a leader that is lost now takes the twin along.
-func (b *Bus) store(ctx context.Context, e events.Event) error {
-	msg, opts, err := eventMessage(e)
-	if err != nil {
-		return err
-	}
-	for {
-		_, err := b.js.PublishMsg(ctx, msg, opts...)
-		switch {
-		case err == nil || isStored(err):
-			return nil
-		case !isConflict(err):
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(twinWait):
-		}
-	}
-}
-
-// isStored reports whether an event that is stored once was refused because it stands there.
-func isStored(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence
-}
-
 // An Update is one change of a record as Follow sees it.
 type Update struct {
 	Key      events.Key
@@ -183,23 +155,94 @@ func (b *Bus) LastChange(ctx context.Context) (uint64, error) {
 	return last.revision, nil
 }
 
-// Publish stores events in order. An event that is stored already counts as stored.
+// Publish stores the events of one task, lane or batch in order, each only when those before it are stored. Core subscribers hear
+// whatever is published, also what the stream refuses as stored; so what an earlier step may have published (Repair) is asked for first,
+// and only what is missing is published. After an error any number of the events, from the first on, may be stored.
 func (b *Bus) Publish(ctx context.Context, all ...events.Event) error {
 	if len(all) == 0 {
 		return nil
 	}
-	return b.faults.Do(ctx, "publish/"+string(all[len(all)-1].Type), func() error { return b.publish(ctx, all) })
+	return b.faults.Do(ctx, "publish/"+string(all[len(all)-1].Type), func() error {
+		ctx, cancel := context.WithTimeout(ctx, writeWait)
+		defer cancel()
+		missing, err := b.missing(ctx, all)
+		if err != nil {
+			return err
+		}
+		for _, e := range missing {
+			if err := b.store(ctx, e); err != nil {
+				return fmt.Errorf("event %s: %w", e.Subject(), err)
+			}
+		}
+		return nil
+	})
 }
 
-func (b *Bus) publish(ctx context.Context, all []events.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, writeWait)
-	defer cancel()
-	for _, e := range all { // each only when those before it are stored, whatever becomes of the connection and the leader
-		if err := b.store(ctx, e); err != nil {
-			return fmt.Errorf("event %s: %w", e.Subject(), err)
+// missing returns the events from the first on that may not be stored: one that is stored vouches for those before it.
+func (b *Bus) missing(ctx context.Context, all []events.Event) ([]events.Event, error) {
+	for i, e := range slices.Backward(all) {
+		if !e.Repair {
+			continue
+		}
+		stored, err := b.isStored(ctx, e)
+		if err != nil {
+			return nil, fmt.Errorf("read of event %s: %w", e.Subject(), err)
+		}
+		if stored {
+			return all[i+1:], nil
 		}
 	}
-	return nil
+	return all, nil
+}
+
+// isStored reports whether the stream would refuse an event as stored, as its leader knows it.
+func (b *Bus) isStored(ctx context.Context, e events.Event) (bool, error) {
+	last, err := b.newest(ctx, events.StreamEvents, e.Subject())
+	if err != nil || last.revision == 0 {
+		return false, err
+	}
+	return e.Once || last.header.Get(events.HeaderID) == e.ID() && time.Since(last.at) < events.EventDuplicates, nil
+}
+
+// store publishes an event until it is stored. A cluster refuses one that is stored once (10164) also while a duplicate is in flight, of
+// a poller that has seen the same; but a leader that is lost now takes that duplicate along.
+func (b *Bus) store(ctx context.Context, e events.Event) error {
+	msg, opts, err := eventMessage(e)
+	if err != nil {
+		return err
+	}
+	for {
+		err := b.publish(ctx, msg, opts)
+		switch {
+		case err == nil || isRefusedAsStored(err):
+			return nil
+		case !isConflict(err):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(storeWait):
+		}
+		if stored, err := b.isStored(ctx, e); stored || err != nil {
+			return err
+		}
+	}
+}
+
+// publish waits no longer than for an answer: while a leader is elected none comes, and where a core subscriber listens the server does
+// not say that nobody else does.
+func (b *Bus) publish(ctx context.Context, msg *nats.Msg, opts []jetstream.PublishOpt) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	_, err := b.js.PublishMsg(ctx, msg, opts...)
+	return err
+}
+
+// isRefusedAsStored reports whether an event that is stored once was refused because it stands there.
+func isRefusedAsStored(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence
 }
 
 func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
@@ -207,7 +250,7 @@ func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("event %s: %w", e.Subject(), err)
 	}
-	msg := &nats.Msg{Subject: events.AnnounceSubject(e.Key(), e.Type), Data: data, Header: nats.Header{}}
+	msg := &nats.Msg{Subject: e.Subject(), Data: data, Header: nats.Header{}}
 	for k, v := range e.Header() {
 		msg.Header.Set(k, v)
 	}

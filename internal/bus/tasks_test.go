@@ -262,7 +262,15 @@ func types(all []events.Event) []events.EventType {
 	return t
 }
 
-// TestPublish stores events in order and each once, and a subscriber hears what is stored and nothing else.
+// repairs marks events as such that an earlier step may have published.
+func repairs(all ...events.Event) []events.Event {
+	for i := range all {
+		all[i].Repair = true
+	}
+	return all
+}
+
+// TestPublish stores events in order and each once. A subscriber hears each once too, unless two publishers did not know of each other.
 func TestPublish(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
@@ -274,11 +282,14 @@ func TestPublish(t *testing.T) {
 
 		queued, submitted, done := event(events.EventQueued, 1, true), event(events.EventSubmitted, 3, true), event(events.EventCompleted, 9, true)
 		p4, p5 := event(events.EventProgress, 4, false), event(events.EventProgress, 5, false)
-		b.OK(on.Publish(b.Context(), queued, submitted, p4))
-		b.OK(on.Publish(b.Context(), queued, submitted, p4, p5)) // a crash has repeated it
+		b.OK(on.Publish(b.Context(), repairs(queued)...))
+		b.OK(on.Publish(b.Context(), append(repairs(queued), submitted, p4)...))
+		b.OK(on.Publish(b.Context(), append(repairs(queued, submitted, p4), p5)...)) // a crash has repeated it
+		b.OK(on.Publish(b.Context(), repairs(queued, submitted, p5)...))
 		late := queued
 		late.Version, late.Message = 77, "a later one"
-		b.OK(on.Publish(b.Context(), late, done))
+		b.OK(on.Publish(b.Context(), append(repairs(late), done)...))
+		b.OK(on.Publish(b.Context(), repairs(queued, submitted, done)...))
 		b.OK(on.Publish(b.Context()))
 		got := b.story(on)
 		want := []events.EventType{
@@ -294,13 +305,77 @@ func TestPublish(t *testing.T) {
 		if len(heard) != len(want) {
 			b.Errorf("%d events were heard, want %d", len(heard), len(want))
 		}
+		for len(heard) > 0 {
+			<-heard
+		}
+
+		// A publisher that stalled before its first attempt: the stream refuses what it brings, and a subscriber hears it twice.
+		b.OK(on.Publish(b.Context(), p5, done))
+		synctest.Wait()
+		if got := types(b.story(on)); !slices.Equal(got, want) || len(heard) != 2 {
+			b.Errorf("%v, %d events were heard", got, len(heard))
+		}
+		if m := <-heard; m.Header.Get(events.HeaderID) != p5.ID() {
+			b.Errorf("heard again as %s, want %s", m.Header.Get(events.HeaderID), p5.ID())
+		}
 
 		// Past the window a message id is forgotten; a subject is not.
 		time.Sleep(events.EventDuplicates + time.Minute)
-		b.OK(on.Publish(b.Context(), queued, p5, done))
+		b.OK(on.Publish(b.Context(), repairs(queued, p5)...))
+		b.OK(on.Publish(b.Context(), repairs(done)...))
 		if got := types(b.story(on)); !slices.Equal(got, append(want, events.EventProgress)) {
 			b.Errorf("after the window: %v", got)
 		}
+	})
+}
+
+// TestPublishFillsGaps: the next publisher stores what an earlier one left out, before its own, and nothing twice.
+func TestPublishFillsGaps(t *testing.T) {
+	story := []events.EventType{events.EventQueued, events.EventInDoubt, events.EventSubmitted, events.EventCompleted}
+	for stored := range len(story) {
+		bubble(t, func(b *fixture) {
+			on := b.Open(bus.Options{})
+			heard := make(chan *nats.Msg, 100)
+			nc := b.Connect()
+			_, err := nc.ChanSubscribe("reelay.event.>", heard)
+			b.OK(err)
+			b.OK(nc.FlushWithContext(ctx(b)))
+			var all []events.Event
+			for i, of := range story {
+				all = append(all, event(of, uint64(i+1), true))
+			}
+			b.OK(on.Publish(b.Context(), all[:stored]...))
+			last := len(all) - 1
+			b.OK(on.Publish(b.Context(), append(repairs(slices.Clone(all[:last])...), all[last])...))
+			synctest.Wait()
+			if got := types(b.story(on)); !slices.Equal(got, story) || len(heard) != len(story) {
+				b.Errorf("%d were stored: now %v, and %d were heard", stored, got, len(heard))
+			}
+		})
+	}
+}
+
+// TestEventsAreFound: client libraries find the stream by the subject on which events are heard, and replay from it.
+func TestEventsAreFound(t *testing.T) {
+	bubble(t, func(b *fixture) {
+		on := b.Open(bus.Options{})
+		b.OK(on.Publish(b.Context(), event(events.EventQueued, 1, true)))
+		const subject = "reelay.event.demo.>"
+		for _, subject := range []string{subject, "reelay.event.*.*.completed", event(events.EventQueued, 1, true).Subject()} {
+			if name, err := on.JetStream().StreamNameBySubject(b.Context(), subject); name != events.StreamEvents {
+				b.Errorf("%s is in %q, %v", subject, name, err)
+			}
+		}
+		nc := b.Connect()
+		js, err := nc.JetStream()
+		b.OK(err)
+		heard := make(chan *nats.Msg, 1)
+		sub, err := js.ChanSubscribe(subject, heard, nats.OrderedConsumer()) // as `nats sub --all` does
+		b.OK(err)
+		if m := <-heard; m.Header.Get(events.HeaderID) != "demo/t1/1/queued" {
+			b.Errorf("replayed %v", m.Header)
+		}
+		b.OK(sub.Unsubscribe())
 	})
 }
 

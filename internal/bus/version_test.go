@@ -73,7 +73,7 @@ func TestRefusals(t *testing.T) {
 		{nil, false, false},
 	}
 	for _, row := range rows {
-		if got := isStored(row.err); got != row.stored {
+		if got := isRefusedAsStored(row.err); got != row.stored {
 			t.Errorf("%v: stored %v, want %v", row.err, got, row.stored)
 		}
 		if got := isTaken(row.err); got != row.taken {

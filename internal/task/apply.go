@@ -43,7 +43,7 @@ type Change struct {
 	Task events.Task
 	// Written says that it differs from the one given and must be stored before anything below is done.
 	Written bool
-	// Events are to be published, in order; those that are stored already are refused there as duplicates.
+	// Events are to be published, in order, but for those marked as Repair that are stored already.
 	Events []events.Event
 	// Announced says that the step is that they were published: it must come after them.
 	Announced bool

@@ -283,8 +283,7 @@ func written(t events.Task) time.Time {
 }
 
 // publish derives the events of a change: the new ones, and before them those of earlier steps that happen once, so that
-// whoever publishes next keeps the story whole and in order, however long the publisher of an earlier step stands still. What is
-// stored already is refused by the stream.
+// the next publisher fills any gap left by one that stalled or crashed. Those of earlier steps are marked as Repair.
 func (s *step) publish(c Change) []events.Event {
 	if s.reject != nil {
 		return []events.Event{*s.reject}
@@ -301,7 +300,7 @@ func (s *step) publish(c Change) []events.Event {
 		isNew := s.written && tr.Version == c.Task.Version
 		e := events.Event{
 			Type: tr.Event, Project: c.Task.Project, TaskID: c.Task.ID, Version: tr.Version, Time: tr.At, Message: tr.Note,
-			Task: &c.Task, Traceparent: c.Task.Traceparent, Once: tr.Event != events.EventProgress && !seen[tr.Event],
+			Task: &c.Task, Traceparent: c.Task.Traceparent, Once: tr.Event != events.EventProgress && !seen[tr.Event], Repair: !isNew,
 		}
 		seen[tr.Event] = true
 		if tr.Event == events.EventFailed {

@@ -106,7 +106,7 @@ func TestCutOff(t *testing.T) {
 	}
 	for _, row := range rows {
 		subjects := map[string]string{
-			"record": events.RecordSubject(key), "event": events.AnnounceSubject(key, row.event),
+			"record": events.RecordSubject(key), "event": events.EventSubject(key, row.event),
 		}
 		if row.watch {
 			subjects["watch"] = events.PollSubject("fal", key)

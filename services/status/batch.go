@@ -161,27 +161,24 @@ func (x *index) doneBatches(now time.Time) []events.Event {
 		}
 		b := t.batch(k)
 		all = append(all, events.Event{
-			Type: events.EventBatchDone, Project: k.Project, Time: time.Unix(0, t.lastEnd).UTC(), Batch: &b, Once: true,
+			Type: events.EventBatchDone, Project: k.Project, Time: time.Unix(0, t.lastEnd).UTC(), Batch: &b, Once: true, Repair: true,
 			Message: "as many tasks of the batch as were announced have ended or were rejected",
 		})
 	}
 	return all
 }
 
-// toldBatches marks batches whose events are stored.
-func (x *index) toldBatches(all []events.Event) {
+// toldBatch marks a batch whose event is stored.
+func (x *index) toldBatch(k events.Key) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, e := range all {
-		delete(x.batches.ripe, e.Key())
-		if t := x.batches.all[e.Key()]; t != nil {
-			t.told = true
-		}
+	delete(x.batches.ripe, k)
+	if t := x.batches.all[k]; t != nil {
+		t.told = true
 	}
 }
 
-// announceBatches publishes batch_done of every batch that is done: by every replica, and once more by one that starts. The
-// stream stores the first and refuses the others.
+// announceBatches publishes batch_done of every batch that is done and of which it is not stored. Every replica does so.
 func (s *Service) announceBatches(ctx context.Context) {
 	wait := announceWait
 	forget := time.NewTicker(forgetEvery)
@@ -200,9 +197,8 @@ func (s *Service) announceBatches(ctx context.Context) {
 			if len(all) == 0 {
 				break
 			}
-			err := s.o.Bus.Publish(ctx, all...)
+			err := s.publishBatches(ctx, all)
 			if err == nil {
-				s.index.toldBatches(all)
 				wait = announceWait
 				continue
 			}
@@ -215,6 +211,16 @@ func (s *Service) announceBatches(ctx context.Context) {
 			wait = min(2*wait, maxAnnounceWait)
 		}
 	}
+}
+
+func (s *Service) publishBatches(ctx context.Context, all []events.Event) error {
+	for _, e := range all {
+		if err := s.o.Bus.Publish(ctx, e); err != nil {
+			return err
+		}
+		s.index.toldBatch(e.Key())
+	}
+	return nil
 }
 
 // batch answers how far a batch is.

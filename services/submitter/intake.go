@@ -80,6 +80,7 @@ func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error
 	return s.o.Bus.Publish(ctx, events.Event{
 		Type: events.EventRejected, Project: r.key.Project, TaskID: r.key.ID, Time: m.Time, Message: r.err.Message, Error: r.err,
 		RequestDigest: r.digest, BatchID: r.batch, BatchSize: r.batchSize, Traceparent: m.Get(events.HeaderTraceparent),
+		Repair: m.Delivered > 1,
 	})
 }
 

@@ -202,7 +202,7 @@ func (s *Service) announce(ctx context.Context, l *lane, m *memory) error {
 	e := events.Event{
 		// The breaker is no key and has no revision; what is told later has the higher one all the same.
 		Type: events.EventResumed, Project: events.LanesProject, Lane: l.Name, Version: max(version, m.Version+1), Time: now.UTC(),
-		Message: "the lane sends again",
+		Message: "the lane sends again", Repair: true,
 	}
 	if why != nil {
 		e.Type, e.Blocked, e.Message = events.EventPaused, why, why.Message

@@ -26,7 +26,7 @@ const (
 
 // gather reads all evidence, past the faulty network.
 func (c *cluster) gather(ctx context.Context, asks []Ask) (e Evidence, err error) {
-	e = Evidence{Asks: asks, Now: time.Now(), Records: map[events.Key]events.Task{}, Stories: map[events.Key][]events.Event{}, Stored: map[uint64]string{}}
+	e = Evidence{Asks: asks, Now: time.Now(), Records: map[events.Key]events.Task{}, Stories: map[events.Key][]events.Event{}, Stored: map[string]string{}}
 	// Messages first: one that is made while the rest is read belongs to a record that has changed as well.
 	for _, name := range []string{events.StreamRequests, events.StreamPolls, events.StreamCallbacks, events.StreamDead} {
 		if err := c.each(ctx, name, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, func(m jetstream.Msg) error {
@@ -50,9 +50,7 @@ func (c *cluster) gather(ctx context.Context, asks []Ask) (e Evidence, err error
 		ev, err := events.DecodeEvent(m.Headers().Get(events.HeaderType), m.Data())
 		if err == nil {
 			e.Stories[ev.Key()] = append(e.Stories[ev.Key()], ev)
-		}
-		if meta, err := m.Metadata(); err == nil {
-			e.Stored[meta.Sequence.Stream] = m.Subject()
+			e.Stored[ev.ID()] = m.Subject()
 		}
 		return err
 	}); err != nil {

@@ -23,8 +23,8 @@ type Evidence struct {
 	Records map[events.Key]events.Task
 	// Stories are the stored events by task, in the order of the stream.
 	Stories map[events.Key][]events.Event
-	// Stored are the subjects of the stored events by sequence.
-	Stored map[uint64]string
+	// Stored are the subjects of the stored events by id.
+	Stored map[string]string
 	// Left are the subjects of the messages that still wait in REELAY_REQUESTS, REELAY_POLLS and REELAY_CALLBACKS, and those in
 	// REELAY_DEAD.
 	Left []string

@@ -187,7 +187,7 @@ func Run(t testing.TB, o Options) {
 	watching.Wait()
 
 	found := append(Judge(e, o.Short), w.breaches...)
-	wrong, heard, missed := ears.judge(e.Stored, o.Nodes)
+	wrong, heard, missed := ears.judge(e.Stored)
 	found, f.Heard, f.Missed, f.HeardTwice = append(found, wrong...), heard, missed, ears.twice
 	found = append(found, c.unwanted()...)
 	f.judge(e, p, w, o)
