@@ -1,5 +1,5 @@
 // Package dispatch says which task of a lane is sent next, and when: the order of the waiting tasks, and what a provider grants.
-// It is pure: time comes in as a parameter, and nothing here has a clock, a lock, a log or a broker.
+// It is pure: time comes in as a parameter, and nothing here has a clock, a log or a broker.
 //
 // A Queue is fair between projects, and inside a project goes by priority and age. Between projects it is stride scheduling. Each
 // project has a pass, the turn at which it is next; the least goes first, and each task taken moves its project on by a stride that

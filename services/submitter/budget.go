@@ -80,11 +80,11 @@ func (s *Service) reserve(ctx context.Context, l *lane, t *events.Task, at time.
 	}
 	l.unsent()
 	key := t.Key()
-	l.giveBack(key)
+	l.queue.GiveBack(key)
 	var over *spend.OverError
 	if !errors.As(err, &over) {
 		s.log.Warn("no money could be set aside", "task", key, "lane", l.Name, "error", err)
-		l.holdProject(key, at.Add(uncountedWait)) // it is the same for all of them
+		l.queue.BackoffProject(key, at.Add(uncountedWait)) // it is the same for all of them
 		return nil, at.Add(uncountedWait)
 	}
 	until := at.Add(budgetWait + rand.N(budgetWait))

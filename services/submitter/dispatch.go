@@ -64,7 +64,7 @@ func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) err
 	case err != nil:
 		return err
 	}
-	l.recall(m.Models, time.Now())
+	l.queue.Restore(m.Models, time.Now())
 	if err := s.catchUp(term); err != nil {
 		return err
 	}
@@ -122,10 +122,10 @@ func (s *Service) catchUp(ctx context.Context) error {
 func (s *Service) await(ctx context.Context, l *lane) (events.Key, bool) {
 	for {
 		wait := stoppedWait
-		if s.leave(l) == nil && (!s.switches.probing(l.Name) || !l.busy()) {
+		if s.leave(l) == nil && (!s.switches.probing(l.Name) || !l.queue.Busy()) {
 			var ok bool
 			var key events.Key
-			if key, ok, wait = l.next(time.Now()); ok {
+			if key, ok, wait = l.queue.Next(time.Now()); ok {
 				return key, true
 			}
 		}
@@ -160,7 +160,7 @@ func (s *Service) send(ctx context.Context, l *lane, lease *bus.Lease, key event
 	}
 	if wait := l.brake(); wait > 0 {
 		s.metrics.submits.WithLabelValues(l.Name, "braked").Inc()
-		l.hold(time.Now().Add(wait))
+		l.queue.Backoff(time.Now().Add(wait))
 		return &t, time.Time{}
 	}
 	input, err := s.input(ctx, t)
@@ -222,7 +222,7 @@ func (s *Service) send(ctx context.Context, l *lane, lease *bus.Lease, key event
 		return s.gate(postCtx, ctx, l, lease, key, owner)
 	})
 	reply, err = withoutURL(reply, err, callbackURL)
-	if l.reach(reached || err == nil, begun) == 1 {
+	if l.queue.Reached(reached || err == nil, begun, time.Now()) == 1 {
 		log.Warn("the provider cannot be reached; it is tried now and then", "error", err)
 	}
 	answer := s.classify(ctx, l, intended, begun, reply, err)

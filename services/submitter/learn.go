@@ -45,7 +45,7 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 	}
 	switch answer.Outcome {
 	case provider.Accepted:
-		l.accept(t.Key())
+		l.accepted(t.Key())
 		if l.Handshake && provesURL(t) && l.silence(time.Now()) {
 			s.log.Warn("the provider does not take our callback URL: is the webhook edge reachable, with the same REELAY_CALLBACK_KEY?",
 				"lane", l.Name, "task", t.Key(), "without_for", muteWait)
@@ -63,7 +63,7 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 func (s *Service) holdBack(ctx context.Context, l *lane, t events.Task, begun time.Time, e *provider.Error) time.Duration {
 	switch e.Kind {
 	case events.KindRateLimited:
-		wait := l.refuse(t.Key(), begun, slices.Contains(l.ConcurrencyCodes, e.Code), e.RetryAfter)
+		wait := l.refused(t.Key(), begun, slices.Contains(l.ConcurrencyCodes, e.Code), e.RetryAfter)
 		s.metrics.held.WithLabelValues(l.Name, string(e.Kind)).Inc()
 		s.log.Warn("the provider wants fewer requests", "lane", l.Name, "task", t.Key(), "code", e.Code, "reason", e.Message, "wait", wait)
 		s.endPause(ctx, l)
@@ -136,7 +136,7 @@ func (s *Service) setSwitch(ctx context.Context, l *lane, w bus.LaneSwitch, revi
 		// Nobody else knows of it, but this process sends nothing for a while.
 		s.log.Error("switch of a lane", "lane", l.Name, "error", err)
 		if w.Paused {
-			l.hold(w.Until)
+			l.queue.Backoff(w.Until)
 		}
 		return
 	}

@@ -19,17 +19,17 @@ func (s *Service) answerPlaces(l *lane) (stop func(), err error) {
 		}
 		now := time.Now()
 		keeps := s.keeps(l, now)
-		reply := events.PositionsReply{Positions: map[string]events.Position{}, Blocked: l.holds(now)}
+		reply := events.PositionsReply{Positions: map[string]events.Position{}, Blocked: l.queue.Holds(now)}
 		if keeps != nil {
 			reply.Blocked = append([]events.Blocked{*keeps}, reply.Blocked...)
 		}
-		o := l.outlook(keeps, now)
+		o := l.queue.Outlook(keeps, now)
 		for _, text := range r.Tasks {
 			k, err := events.ParseKey(text)
 			if err != nil {
 				continue
 			}
-			if place, ok := o.place(k); ok {
+			if place, ok := o.Place(k); ok {
 				reply.Positions[text] = place
 			}
 		}

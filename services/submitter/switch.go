@@ -137,7 +137,7 @@ func (s *Service) seeSwitch(u bus.LaneUpdate) {
 		s.log.Error("limits of a lane; it is paused", "lane", u.Lane, "error", u.Err)
 	case u.Limits != nil && l != nil:
 		s.log.Warn("limits of a lane", "lane", u.Lane, "reason", u.Limits.Reason, "by", u.Limits.By)
-		l.limit(*u.Limits, time.Now())
+		l.setLimits(*u.Limits, time.Now())
 	}
 	for _, l := range s.lanes {
 		if news && (u.Lane == l.Name || u.Lane == bus.AllLanes) && resumed(*u.Switch) {
@@ -165,7 +165,7 @@ func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m memory)
 	for {
 		err := s.announce(ctx, l, &m)
 		if err == nil {
-			m.Models = l.learnt()
+			m.Models = l.queue.Grants()
 			err = lease.Remember(ctx, m)
 		}
 		if err != nil && ctx.Err() == nil {

@@ -40,7 +40,7 @@ func TestImports(t *testing.T) {
 		},
 		{[]string{"reelay/internal/task"}, []string{eventsPkg, valuesPkg}, "the machine is a pure function: no broker, no network, no log"},
 		{
-			[]string{"reelay/internal/dispatch"}, []string{eventsPkg},
+			[]string{"reelay/internal/dispatch"}, []string{eventsPkg, "reelay/internal/forecast", "reelay/internal/task"},
 			"what is sent next follows from records and limits: no broker, no clock, no log, no breaker",
 		},
 		{[]string{valuesPkg}, []string{eventsPkg}, "values know of nobody"},

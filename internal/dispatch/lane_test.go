@@ -1,37 +1,34 @@
-package submitter
+package dispatch
 
 import (
 	"cmp"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"reelay/events"
-	"reelay/internal/provider"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-func emptyLane() *lane { return newLane(provider.Lane{Name: "fal"}, 1, slog.New(slog.DiscardHandler)) }
+func emptyLane() *Lane { return NewLane("fal", 1, nil, noon) }
 
 // put puts a waiting task in line: created and held back to so many seconds after noon, hold 0 for not held back.
-func put(l *lane, id string, priority, created, hold int) {
+func put(l *Lane, id string, priority, created, hold int) (news bool) {
 	t := &events.Task{ID: id, Project: "p", Version: 1, Phase: events.PhaseWaiting, Priority: priority, CreatedAt: noon.Add(time.Duration(created) * time.Second)}
 	if hold > 0 {
 		until := noon.Add(time.Duration(hold) * time.Second)
 		t.NotBefore = &until
 	}
-	l.see(t.Key(), t, 0, noon)
+	return l.See(t.Key(), t, 0, noon)
 }
 
 // drain takes whatever may be sent so many seconds after noon, and returns when to look again.
-func drain(l *lane, at int) (ids []string, wait time.Duration) {
+func drain(l *Lane, at int) (ids []string, wait time.Duration) {
 	for {
-		k, ok, wait := l.next(noon.Add(time.Duration(at) * time.Second))
+		k, ok, wait := l.Next(noon.Add(time.Duration(at) * time.Second))
 		if !ok {
 			return ids, wait
 		}
@@ -42,25 +39,25 @@ func drain(l *lane, at int) (ids []string, wait time.Duration) {
 func TestLaneOrder(t *testing.T) {
 	rows := []struct {
 		name string
-		fill func(l *lane)
+		fill func(l *Lane)
 		want []string
 	}{
-		{"oldest first", func(l *lane) { put(l, "c", 0, 3, 0); put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0) }, []string{"a", "b", "c"}},
-		{"priority before age", func(l *lane) { put(l, "old", 0, 1, 0); put(l, "urgent", 5, 9, 0); put(l, "idle", -5, 0, 0) }, []string{"urgent", "old", "idle"}},
-		{"by name at last", func(l *lane) { put(l, "b", 0, 1, 0); put(l, "a", 0, 1, 0) }, []string{"a", "b"}},
-		{"each once", func(l *lane) { put(l, "a", 0, 1, 0); put(l, "a", 0, 1, 0) }, []string{"a"}},
-		{"a new priority moves", func(l *lane) { put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0); put(l, "b", 1, 2, 0) }, []string{"b", "a"}},
-		{"no longer waiting", func(l *lane) {
+		{"oldest first", func(l *Lane) { put(l, "c", 0, 3, 0); put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0) }, []string{"a", "b", "c"}},
+		{"priority before age", func(l *Lane) { put(l, "old", 0, 1, 0); put(l, "urgent", 5, 9, 0); put(l, "idle", -5, 0, 0) }, []string{"urgent", "old", "idle"}},
+		{"by name at last", func(l *Lane) { put(l, "b", 0, 1, 0); put(l, "a", 0, 1, 0) }, []string{"a", "b"}},
+		{"each once", func(l *Lane) { put(l, "a", 0, 1, 0); put(l, "a", 0, 1, 0) }, []string{"a"}},
+		{"a new priority moves", func(l *Lane) { put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0); put(l, "b", 1, 2, 0) }, []string{"b", "a"}},
+		{"no longer waiting", func(l *Lane) {
 			put(l, "a", 0, 1, 0)
 			put(l, "b", 0, 2, 0)
-			l.see(events.Key{Project: "p", ID: "a"}, &events.Task{Project: "p", ID: "a", Version: 2, Phase: events.PhaseSubmitting}, 0, noon)
+			l.See(events.Key{Project: "p", ID: "a"}, &events.Task{Project: "p", ID: "a", Version: 2, Phase: events.PhaseSubmitting}, 0, noon)
 		}, []string{"b"}},
-		{"gone", func(l *lane) {
+		{"gone", func(l *Lane) {
 			put(l, "a", 0, 1, 0)
-			l.see(events.Key{Project: "p", ID: "a"}, nil, 0, noon)
-			l.see(events.Key{Project: "p", ID: "never there"}, nil, 0, noon)
+			l.See(events.Key{Project: "p", ID: "a"}, nil, 0, noon)
+			l.See(events.Key{Project: "p", ID: "never there"}, nil, 0, noon)
 		}, nil},
-		{"held back in the past", func(l *lane) { put(l, "a", 0, 2, 1); put(l, "b", 0, 1, 0) }, []string{"b", "a"}},
+		{"held back in the past", func(l *Lane) { put(l, "a", 0, 2, 1); put(l, "b", 0, 1, 0) }, []string{"b", "a"}},
 	}
 	for _, row := range rows {
 		l := emptyLane()
@@ -102,8 +99,8 @@ func TestLaneHoldsBack(t *testing.T) {
 func TestLaneHeld(t *testing.T) {
 	l := emptyLane()
 	put(l, "a", 0, 0, 0)
-	l.hold(noon.Add(time.Minute))
-	l.hold(noon.Add(time.Second))
+	l.Backoff(noon.Add(time.Minute))
+	l.Backoff(noon.Add(time.Second))
 	if got, wait := drain(l, 10); got != nil || wait != 50*time.Second {
 		t.Errorf("%v and %v, want nothing and 50s", got, wait)
 	}
@@ -112,21 +109,14 @@ func TestLaneHeld(t *testing.T) {
 	}
 }
 
-// TestLaneWakes: whoever waits for work is woken by each new task, also when nobody waited yet.
+// TestLaneWakes: a new task is news for whoever waits for work, one that is gone is not.
 func TestLaneWakes(t *testing.T) {
 	l := emptyLane()
-	put(l, "a", 0, 0, 0)
-	put(l, "b", 0, 0, 0) // must not block
-	select {
-	case <-l.wake:
-	default:
+	if !put(l, "a", 0, 0, 0) || !put(l, "b", 0, 0, 0) {
 		t.Error("a new task wakes nobody")
 	}
-	l.see(events.Key{Project: "p", ID: "a"}, nil, 0, noon)
-	select {
-	case <-l.wake:
+	if l.See(events.Key{Project: "p", ID: "a"}, nil, 0, noon) {
 		t.Error("woken for a task that is gone")
-	default:
 	}
 }
 
@@ -139,7 +129,7 @@ func TestLaneAgainstModel(t *testing.T) {
 		for range 300 {
 			id := fmt.Sprint("t", r.IntN(40))
 			if r.IntN(4) == 0 {
-				l.see(events.Key{Project: "p", ID: id}, nil, 0, noon)
+				l.See(events.Key{Project: "p", ID: id}, nil, 0, noon)
 				delete(model, id)
 				continue
 			}
@@ -171,8 +161,8 @@ func TestLaneForgetsProjects(t *testing.T) {
 	l := emptyLane()
 	for n := range 100 {
 		k := events.Key{Project: fmt.Sprint("p", n), ID: "t"}
-		l.see(k, &events.Task{ID: k.ID, Project: k.Project, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon}, 0, noon)
-		l.see(k, nil, 0, noon)
+		l.See(k, &events.Task{ID: k.ID, Project: k.Project, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon}, 0, noon)
+		l.See(k, nil, 0, noon)
 	}
 	for name, f := range l.families {
 		if n := len(f.projects); n > 0 {
@@ -183,25 +173,18 @@ func TestLaneForgetsProjects(t *testing.T) {
 
 // TestLaneWakesForRoom: a task whose record is gone while it is sent leaves its place in flight, and whoever waits for that is woken.
 func TestLaneWakesForRoom(t *testing.T) {
-	l := newLane(provider.Lane{Name: "fal", Limits: map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}}, 2, slog.New(slog.DiscardHandler))
+	l := NewLane("fal", 2, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, noon)
 	put(l, "a", 0, 0, 0)
 	put(l, "b", 0, 1, 0)
-	k, ok, _ := l.next(noon)
+	k, ok, _ := l.Next(noon)
 	if !ok || k.ID != "a" {
 		t.Fatalf("%v, %v", k, ok)
 	}
-	l.see(k, nil, 0, noon)
+	l.See(k, nil, 0, noon)
 	if got, wait := drain(l, 1); got != nil || wait != 0 {
 		t.Fatalf("%v and %v although one is in flight", got, wait)
 	}
-	select {
-	case <-l.wake:
-	default:
-	}
-	l.finish(k, nil, noon, noon)
-	select {
-	case <-l.wake:
-	default:
+	if !l.Finish(k, nil, noon, noon) {
 		t.Error("nobody is woken")
 	}
 	if got, _ := drain(l, 2); !slices.Equal(got, []string{"b"}) {
@@ -212,63 +195,61 @@ func TestLaneWakesForRoom(t *testing.T) {
 // TestLaneReach: a lane waits longer each time that its provider cannot be reached, once for all that were on their way together, and
 // one that comes late changes nothing after another got through.
 func TestLaneReach(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := emptyLane()
-		waits := func(want time.Duration) {
-			t.Helper()
-			if got := max(time.Until(l.held), 0); got != want {
-				t.Errorf("waits %v, want %v", got, want)
+	l := emptyLane()
+	now := noon
+	waits := func(want time.Duration) {
+		t.Helper()
+		if got := max(l.held.Sub(now), 0); got != want {
+			t.Errorf("waits %v, want %v", got, want)
+		}
+	}
+	begun := now
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		begun = now.Add(time.Minute)
+		now = begun.Add(time.Second)
+		for i := range 4 { // one of those that were under way together tells something new
+			if away := l.Reached(false, begun, now); (away > 0) != (i == 0) {
+				t.Errorf("number %d was out of reach for the time %d", i, away)
 			}
 		}
-		begun := time.Now()
-		for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
-			time.Sleep(time.Minute)
-			begun = time.Now()
-			time.Sleep(time.Second)
-			for i := range 4 { // one of those that were under way together tells something new
-				if away := l.reach(false, begun); (away > 0) != (i == 0) {
-					t.Errorf("number %d was out of reach for the time %d", i, away)
-				}
-			}
-			waits(want * time.Second)
-		}
-		time.Sleep(time.Minute)
-		l.reach(true, time.Now())
-		l.reach(false, begun)
-		waits(0)
-		l.reach(false, time.Now())
-		waits(time.Second)
-	})
+		waits(want * time.Second)
+	}
+	now = now.Add(time.Minute)
+	l.Reached(true, now, now)
+	l.Reached(false, begun, now)
+	waits(0)
+	l.Reached(false, now, now)
+	waits(time.Second)
 }
 
 // TestSome: a look at who may be told a place is at a bounded number of tasks, whatever the number of families, and at none of a
 // line so short that its tasks go soon.
 func TestSome(t *testing.T) {
-	l := newLane(provider.Lane{Name: "fal", Limits: map[string]events.ModelLimits{
+	l := NewLane("fal", 10, map[string]events.ModelLimits{
 		events.AnyModel: {Requests: 1}, "a": {Requests: 1}, "b": {Requests: 1}, "short": {Requests: 1},
-	}}, 10, slog.New(slog.DiscardHandler))
+	}, noon)
 	for model, n := range map[string]int{"a": 300, "b": 300, "short": 20} {
 		for i := range n {
 			k := events.Key{Project: "p", ID: fmt.Sprint(model, i)}
-			l.see(k, &events.Task{ID: k.ID, Project: k.Project, Model: model, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon}, 0, noon)
+			l.See(k, &events.Task{ID: k.ID, Project: k.Project, Model: model, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon}, 0, noon)
 		}
 	}
-	if n := l.leastTold(); n != 20 {
+	if n := l.LeastTold(); n != 20 {
 		t.Errorf("places from %d on are told, with 10 slots", n)
 	}
-	if n := emptyLane().leastTold(); n != 8 {
+	if n := emptyLane().LeastTold(); n != 8 {
 		t.Errorf("places from %d on are told, with 1 slot", n)
 	}
 	seen := map[events.Key]bool{}
 	for range 200 {
-		some := l.some(noon)
+		some := l.Some(noon)
 		if len(some) != maxLooks {
 			t.Fatalf("%d tasks are looked at", len(some))
 		}
 		for _, s := range some {
-			seen[s.key] = true
-			if s.model == "short" {
-				t.Fatalf("%s goes soon", s.key)
+			seen[s.Key] = true
+			if l.tasks[s.Key].model == "short" {
+				t.Fatalf("%s goes soon", s.Key)
 			}
 		}
 	}

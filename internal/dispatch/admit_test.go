@@ -1,4 +1,4 @@
-package submitter
+package dispatch
 
 import (
 	"testing"
@@ -33,20 +33,20 @@ func TestBudgetOver(t *testing.T) {
 			ID: "held", Project: "p", Version: 2, Phase: events.PhaseWaiting, CreatedAt: noon, NotBefore: &until,
 			Transitions: []events.Transition{{Name: "held", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
 		}
-		l.see(held.Key(), held, 0, row.now)
+		l.See(held.Key(), held, 0, row.now)
 		if row.sent != 0 {
 			at := minutes(row.sent)
 			other := &events.Task{
 				ID: "other", Project: row.of, Version: 3, Phase: events.PhaseRunning, CreatedAt: noon,
 				Attempts: []events.Attempt{{N: 1, Outcome: events.AttemptAccepted, NotAfter: at.Add(time.Hour), OutcomeAt: &at}},
 			}
-			l.see(other.Key(), other, 0, row.now)
+			l.See(other.Key(), other, 0, row.now)
 		}
-		p, ok := l.outlook(nil, row.now).place(held.Key())
+		p, ok := l.Outlook(nil, row.now).Place(held.Key())
 		if own := p.Blocked != nil && p.Blocked.Reason == events.BlockedCap; !ok || own != row.own {
 			t.Errorf("%s: %+v, held by %+v", row.name, p, p.Blocked)
 		}
-		if holds := l.holds(row.now); (len(holds) == 1) != row.lane {
+		if holds := l.Holds(row.now); (len(holds) == 1) != row.lane {
 			t.Errorf("%s: the lane is kept by %+v", row.name, holds)
 		}
 	}

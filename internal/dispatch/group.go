@@ -1,10 +1,9 @@
-package submitter
+package dispatch
 
 import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/dispatch"
 )
 
 const (
@@ -20,26 +19,26 @@ type family struct {
 	limits events.ModelLimits
 	shares map[string]events.ProjectShare
 
-	queue dispatch.Queue
-	later dispatch.Line // held back after a refusal: soonest first
+	queue Queue
+	later Line // held back after a refusal: soonest first
 	// heldBack are those in later.
 	heldBack map[events.Key]*standing
 	// requests are those that the provider may still count, taken those of them that it has accepted.
-	requests, taken dispatch.Window[slot]
+	requests, taken Window[slot]
 	inFlight        map[events.Key]bool
-	flow            dispatch.Flow // of those in flight
+	flow            Flow // of those in flight
 	projects        map[string]*project
 	// budgets counts the tasks that a cap on spending holds.
 	budgets map[capped]heldBy
 	// rate and crowd are what the provider was seen to grant of requests and of tasks in flight.
-	rate, crowd dispatch.Learned
+	rate, crowd Learned
 	// held: nothing is sent before. refused: when the last refusal was taken in. sent: when the last request was begun, or had been answered if another process sent it.
 	held, refused, sent time.Time
 }
 
 // A project is what one project uses of a family.
 type project struct {
-	requests dispatch.Window[slot]
+	requests Window[slot]
 	// tasks counts those that are known, inFlight those of them that take a place.
 	tasks, inFlight int
 	// held: nothing of it is sent before. sent: when the last of its requests is known to have been answered.
@@ -74,7 +73,7 @@ func (f *family) add(s *standing, now time.Time) {
 	p.tasks++
 	if s.waiting && !s.reserved {
 		if s.notBefore.After(now) {
-			f.later.Put(dispatch.Task{Key: s.key, Since: s.notBefore})
+			f.later.Put(Task{Key: s.key, Since: s.notBefore})
 			f.heldBack[s.key] = s
 		} else {
 			f.queue.Put(s.task())
@@ -204,7 +203,7 @@ func (f *family) next(now time.Time) (k events.Key, ok bool, wait time.Duration)
 }
 
 // until says how long it is until a window counts one request less; 0 if that is not known.
-func until(w *dispatch.Window[slot], now time.Time) time.Duration {
+func until(w *Window[slot], now time.Time) time.Duration {
 	at, ok := w.Next()
 	if !ok {
 		return 0
@@ -257,8 +256,8 @@ func (f *family) accept(now time.Time) {
 }
 
 // task is a waiting task as the queue takes it.
-func (s *standing) task() dispatch.Task {
-	return dispatch.Task{Key: s.key, Priority: s.priority, Since: s.created}
+func (s *standing) task() Task {
+	return Task{Key: s.key, Priority: s.priority, Since: s.created}
 }
 
 // place returns how many tasks are sent before one that waits. Those that are held back come last.

@@ -1,17 +1,16 @@
-package submitter
+package dispatch
 
 import (
 	"math"
 	"time"
 
 	"reelay/events"
-	"reelay/internal/dispatch"
 )
 
-// An outlook is where the waiting tasks of a lane stand and how soon they are sent, as far as its limits tell. It holds for the moment
+// An Outlook is where the waiting tasks of a lane stand and how soon they are sent, as far as its limits tell. It holds for the moment
 // it was made, and is not safe for concurrent use.
-type outlook struct {
-	lane *lane
+type Outlook struct {
+	lane *Lane
 	now  time.Time
 	// keeps is what keeps the whole lane.
 	keeps    *events.Blocked
@@ -21,7 +20,7 @@ type outlook struct {
 // A vista is the outlook of a family.
 type vista struct {
 	keeps    *events.Blocked
-	turns    dispatch.Turns
+	turns    Turns
 	inFlight room
 	projects map[string]projectVista
 }
@@ -29,7 +28,7 @@ type vista struct {
 // A projectVista is that of a project within a family.
 type projectVista struct {
 	keeps    *events.Blocked
-	turns    dispatch.Turns
+	turns    Turns
 	inFlight room
 }
 
@@ -47,13 +46,13 @@ func (r room) behind(n int) int {
 // rounds is how often as many as may be in flight must end for that.
 func (r room) rounds(n int) float64 { return float64(r.behind(n)) / float64(max(r.most, 1)) }
 
-// outlook returns that of a lane; keeps is what keeps all of it.
-func (l *lane) outlook(keeps *events.Blocked, now time.Time) *outlook {
-	return &outlook{lane: l, now: now, keeps: keeps, families: map[*family]*vista{}}
+// Outlook returns that of a lane; keeps is what keeps all of it.
+func (l *Lane) Outlook(keeps *events.Blocked, now time.Time) *Outlook {
+	return &Outlook{lane: l, now: now, keeps: keeps, families: map[*family]*vista{}}
 }
 
-// place tells where a task stands; false if it does not wait.
-func (o *outlook) place(k events.Key) (events.Position, bool) {
+// Place tells where a task stands; false if it does not wait.
+func (o *Outlook) Place(k events.Key) (events.Position, bool) {
 	l := o.lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +76,7 @@ func (o *outlook) place(k events.Key) (events.Position, bool) {
 	p := v.project(f, k.Project, o.now)
 	at := latest(
 		v.turns.At(ahead+1), p.turns.At(own+1), s.notBefore, f.held,
-		f.sent.Add(dispatch.Times(ahead+1, f.spacing())), o.now.Add(dispatch.Times(ahead, l.takes)/time.Duration(cap(l.slots))),
+		f.sent.Add(Times(ahead+1, f.spacing())), o.now.Add(Times(ahead, l.takes)/time.Duration(l.slots)),
 	)
 	place := events.Position{Ahead: ahead, WaitS: math.Round(at.Sub(o.now).Seconds()*10) / 10, Blocked: worst(o.keeps, v.keeps, p.keeps, f.keepsTask(s, o.now))}
 	place.WaitS = max(place.WaitS, 0)
@@ -92,7 +91,7 @@ func (o *outlook) place(k events.Key) (events.Position, bool) {
 }
 
 // vista returns that of a family by its name. The lock is held.
-func (o *outlook) vista(f *family, name string) *vista {
+func (o *Outlook) vista(f *family, name string) *vista {
 	v := o.families[f]
 	if v == nil {
 		v = &vista{

@@ -1,4 +1,4 @@
-package submitter
+package dispatch
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 
 // crowd is a lane with as many waiting tasks of as many projects, and as many more that are held back; sent requests are counted
 // against its limit.
-func crowd(waiting, projects, later, sent int) *lane {
+func crowd(waiting, projects, later, sent int) *Lane {
 	l := emptyLane()
-	l.limit(events.LaneLimits{Models: map[string]events.ModelLimits{events.AnyModel: {Requests: 1_000_000}}}, noon)
+	l.SetLimits(events.LaneLimits{Models: map[string]events.ModelLimits{events.AnyModel: {Requests: 1_000_000}}}, noon)
 	for i := range waiting + later {
 		t := &events.Task{
 			ID: fmt.Sprintf("t%06d", i), Project: fmt.Sprintf("p%d", i%projects), Version: 1, Phase: events.PhaseWaiting,
@@ -22,20 +22,20 @@ func crowd(waiting, projects, later, sent int) *lane {
 			until := noon.Add(time.Hour + time.Duration(i)*time.Millisecond)
 			t.NotBefore = &until
 		}
-		l.see(t.Key(), t, 0, noon)
+		l.See(t.Key(), t, 0, noon)
 	}
 	for i := range sent {
 		t := &events.Task{
 			ID: fmt.Sprintf("s%06d", i), Project: fmt.Sprintf("p%d", i%projects), Version: 1, Phase: events.PhaseRunning, CreatedAt: noon,
 			Attempts: []events.Attempt{{N: 1, Outcome: events.AttemptAccepted, NotAfter: noon}},
 		}
-		l.see(t.Key(), t, 0, noon)
+		l.See(t.Key(), t, 0, noon)
 	}
 	return l
 }
 
 // keys are so many of the lane's waiting tasks: those in line, or those that are held back.
-func (l *lane) keys(n int, heldBack bool) (keys []events.Key) {
+func (l *Lane) keys(n int, heldBack bool) (keys []events.Key) {
 	for k, s := range l.tasks {
 		if len(keys) < n && s.waiting && s.notBefore.IsZero() != heldBack {
 			keys = append(keys, k)
@@ -54,10 +54,10 @@ func BenchmarkPlaces(b *testing.B) {
 			keys := l.keys(events.MaxPositions, row.later > 0)
 			longest := time.Duration(0)
 			for b.Loop() {
-				o := l.outlook(nil, noon)
+				o := l.Outlook(nil, noon)
 				for _, k := range keys {
 					begun := time.Now()
-					if _, ok := o.place(k); !ok {
+					if _, ok := o.Place(k); !ok {
 						b.Fatal(k)
 					}
 					longest = max(longest, time.Since(begun))
@@ -79,10 +79,10 @@ func BenchmarkHolds(b *testing.B) {
 					ID: "t", Project: fmt.Sprintf("p%d", i), Version: 2, Phase: events.PhaseWaiting, CreatedAt: noon, NotBefore: &until,
 					Transitions: []events.Transition{{Name: "held", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
 				}
-				l.see(t.Key(), t, 0, noon)
+				l.See(t.Key(), t, 0, noon)
 			}
 			for b.Loop() {
-				if n := len(l.holds(noon)); n != maxHolds {
+				if n := len(l.Holds(noon)); n != maxHolds {
 					b.Fatal(n)
 				}
 			}
@@ -94,7 +94,7 @@ func BenchmarkHolds(b *testing.B) {
 func BenchmarkSome(b *testing.B) {
 	l := crowd(100_000, 1_000, 0, 0)
 	for b.Loop() {
-		if n := len(l.some(noon)); n != maxLooks {
+		if n := len(l.Some(noon)); n != maxLooks {
 			b.Fatal(n)
 		}
 	}

@@ -1,8 +1,7 @@
-package submitter
+package dispatch
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,45 +14,8 @@ import (
 // maxHolds bounds the holds that a lane tells.
 const maxHolds = 50
 
-// keeps says what keeps a whole lane from being sent; nil if nothing does.
-func (s *Service) keeps(l *lane, now time.Time) *events.Blocked {
-	if s.o.Spending != nil {
-		if err := s.o.Spending.Allowed(); err != nil {
-			return &events.Blocked{Reason: events.BlockedSpendingStopped, Message: err.Error()}
-		}
-	}
-	if err := s.switches.check(l.Name); errors.Is(err, errSwitchesUnknown) {
-		return &events.Blocked{Reason: events.BlockedPaused, Message: err.Error()}
-	}
-	if h, _ := s.stopped(l, now); h != nil {
-		return h
-	}
-	return l.keeps(now)
-}
-
-// stopped says why a lane sends nothing, or one task now and then, for a reason that is told by an event, and the revision of the newest
-// key that counts for it; nil if there is none.
-func (s *Service) stopped(l *lane, now time.Time) (h *events.Blocked, version uint64) {
-	paused, version := s.switches.state(l.Name)
-	why, until := l.open(now)
-	switch {
-	case paused != nil && paused.Switch.Until.IsZero():
-		return &events.Blocked{Reason: events.BlockedPaused, Message: paused.Error()}, version
-	case paused != nil:
-		h, until = &events.Blocked{Reason: events.BlockedAccount, Message: paused.Error()}, paused.Switch.Until
-	case why != "":
-		h = &events.Blocked{Reason: events.BlockedBreaker, Message: why}
-	default:
-		return nil, version
-	}
-	if until.After(now) { // else one is being tried
-		h.Until = &until
-	}
-	return h, version
-}
-
-// keeps says whether the lane waits for its provider to be there; nil if not.
-func (l *lane) keeps(now time.Time) *events.Blocked {
+// Keeps says whether the lane waits for its provider to be there; nil if not.
+func (l *Lane) Keeps(now time.Time) *events.Blocked {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.held.After(now) {
@@ -128,9 +90,8 @@ func worst(holds ...*events.Blocked) (w *events.Blocked) {
 	return w
 }
 
-// holds are what keeps tasks in line from being sent: the families, their projects, and the budgets that tasks are held by. The lock is
-// not held.
-func (l *lane) holds(now time.Time) []events.Blocked {
+// Holds are what keeps tasks in line from being sent: the families, their projects, and the budgets that tasks are held by.
+func (l *Lane) Holds(now time.Time) []events.Blocked {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []events.Blocked

@@ -1,0 +1,142 @@
+package submitter
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/dispatch"
+	"reelay/internal/provider"
+)
+
+// lane is one provider account as this process sends for it.
+type lane struct {
+	provider.Lane
+	breaker
+	queue *dispatch.Lane
+	slots chan struct{}
+	wake  chan struct{}
+	// news says that something is to be remembered, or told by an event.
+	news chan struct{}
+	// running are the tasks that are being sent.
+	running sync.WaitGroup
+	swept   time.Time
+
+	mu sync.Mutex
+	// mute is until when no request names a callback URL.
+	mute time.Time
+}
+
+func newLane(l provider.Lane, slots int, log *slog.Logger) *lane {
+	n := &lane{
+		Lane: l, queue: dispatch.NewLane(l.Name, slots, l.Limits, time.Now()),
+		slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+	}
+	n.breaker = newBreaker(l.Name, log, func() { nudge(n.news) })
+	return n
+}
+
+// nudge makes sure that whoever waits on a channel looks again.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// setLimits puts limits in force, over the provider's own.
+func (l *lane) setLimits(set events.LaneLimits, now time.Time) {
+	l.queue.SetLimits(set, now)
+	nudge(l.wake)
+}
+
+// see takes in a record, as dispatch.Lane does.
+func (l *lane) see(k events.Key, t *events.Task, generation uint64, now time.Time) {
+	if l.queue.See(k, t, generation, now) {
+		nudge(l.wake)
+	}
+}
+
+// sweep forgets what matters no more, as dispatch.Lane does.
+func (l *lane) sweep(generation uint64, now time.Time) {
+	l.swept = now
+	if l.queue.Sweep(generation, now) {
+		nudge(l.wake)
+	}
+}
+
+// finish ends the sending of a task, as dispatch.Lane does.
+func (l *lane) finish(k events.Key, t *events.Task, notBefore, now time.Time) {
+	if l.queue.Finish(k, t, notBefore, now) {
+		nudge(l.wake)
+	}
+}
+
+// resume lets the lane send at once, whatever it waits for that is no limit: a person says so.
+func (l *lane) resume() {
+	l.breaker.close()
+	l.queue.Resume()
+}
+
+// refused takes in a refusal, as dispatch.Lane does.
+func (l *lane) refused(k events.Key, begun time.Time, crowded bool, retryAfter time.Duration) time.Duration {
+	defer nudge(l.news)
+	return l.queue.Refused(k, begun, crowded, retryAfter, time.Now())
+}
+
+// accepted takes in that the provider has taken a request.
+func (l *lane) accepted(k events.Key) {
+	if l.queue.Accepted(k, time.Now()) {
+		nudge(l.news)
+	}
+}
+
+// A memory is what the next dispatcher of a lane should know and no record tells.
+type memory struct {
+	Models map[string]dispatch.Grants `json:"models,omitempty"`
+	// Paused is the state that was told last by an event, Version the revision that had made it so.
+	Paused  bool   `json:"paused,omitempty"`
+	Version uint64 `json:"version,omitempty"`
+}
+
+// follow keeps what the lanes know as the records are.
+func (s *Service) follow(ctx context.Context) error {
+	select {
+	case <-s.switches.known: // the limits say for how long a request matters
+	case <-ctx.Done():
+		return nil
+	}
+	generation := uint64(0)
+	bus.KeepFollowing(ctx, s.log, "record watch interrupted", func(ctx context.Context) error {
+		generation++
+		return s.o.Bus.Follow(ctx, func(u bus.Update) { s.see(u, generation) })
+	})
+	return nil
+}
+
+// sweepEvery is how often a lane forgets what matters no more.
+const sweepEvery = 10 * time.Minute
+
+func (s *Service) see(u bus.Update, generation uint64) {
+	now := time.Now()
+	for _, l := range s.lanes {
+		switch {
+		case u.Ready:
+			l.sweep(generation, now)
+		case u.Key == (events.Key{}):
+		case u.Task == nil || u.Task.Lane == l.Name:
+			l.see(u.Key, u.Task, generation, now)
+		}
+		if now.Sub(l.swept) > sweepEvery {
+			l.sweep(0, now)
+		}
+	}
+	if u.Ready {
+		s.ready.Store(true)
+		return
+	}
+	s.followed.Store(u.Revision)
+}
