@@ -19,7 +19,7 @@ import (
 func (c *cluster) leaked(ctx context.Context, macs map[string]bool) []string {
 	var found []string
 	marked := false
-	look := func(where string, text []byte, err error) {
+	search := func(where string, text []byte, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // a running broker removes files
 			return
@@ -40,16 +40,16 @@ func (c *cluster) leaked(ctx context.Context, macs map[string]bool) []string {
 	}
 	for _, url := range c.metrics {
 		body, err := read(ctx, url)
-		look(url, body, err)
+		search(url, body, err)
 	}
 	if err := filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			var text []byte
 			text, err = os.ReadFile(path)
-			look(path, text, err)
+			search(path, text, err)
 			return nil
 		}
-		look(path, nil, err)
+		search(path, nil, err)
 		return nil
 	}); err != nil {
 		found = append(found, "secret: "+err.Error())

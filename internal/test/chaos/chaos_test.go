@@ -12,15 +12,15 @@ import (
 )
 
 var (
-	seed  = flag.Uint64("chaos.seed", 0, "seed of the run; 0 draws one")
-	tasks = flag.Int("chaos.tasks", 84, "tasks to hand in")
-	kills = flag.Int("chaos.kills", 25, "processes to kill")
-	nodes = flag.Int("chaos.nodes", 1, "brokers: 1, or 3 for a cluster")
-	fells = flag.Int("chaos.fells", 9, "blows at the nodes of a cluster")
-	sync  = flag.String("chaos.sync", "interval", "how the broker syncs: always or interval")
-	bin   = flag.String("chaos.bin", "", "directory of programs that are built already; empty builds them")
-	keys  = flag.Bool("chaos.keys", true, "run with canary keys, which must turn up nowhere, instead of in the sandbox")
-	drain = flag.Duration("chaos.drain", 0, "bound of the time in peace at the end; 0 chooses one")
+	seed      = flag.Uint64("chaos.seed", 0, "seed of the run; 0 draws one")
+	tasks     = flag.Int("chaos.tasks", 84, "tasks to hand in")
+	kills     = flag.Int("chaos.kills", 25, "processes to kill")
+	nodes     = flag.Int("chaos.nodes", 1, "brokers: 1, or 3 for a cluster")
+	nodeKills = flag.Int("chaos.node-kills", 9, "faults of the nodes of a cluster")
+	sync      = flag.String("chaos.sync", "interval", "how the broker syncs: always or interval")
+	bin       = flag.String("chaos.bin", "", "directory of programs that are built already; empty builds them")
+	keys      = flag.Bool("chaos.keys", true, "run with canary keys, which must turn up nowhere, instead of in the sandbox")
+	drain     = flag.Duration("chaos.drain", 0, "bound of the time in peace at the end; 0 chooses one")
 )
 
 // smokeKills is up to how many kills a run is a short one: it does not wait two minutes for the tasks whose submitter was
@@ -28,7 +28,7 @@ var (
 const smokeKills = 50
 
 func options() chaos.Options {
-	o := chaos.Options{Seed: *seed, Tasks: *tasks, Kills: *kills, Nodes: *nodes, Fells: *fells, Sync: *sync, Programs: *bin, Keys: *keys, Drain: *drain, Short: *kills <= smokeKills}
+	o := chaos.Options{Seed: *seed, Tasks: *tasks, Kills: *kills, Nodes: *nodes, NodeKills: *nodeKills, Sync: *sync, Programs: *bin, Keys: *keys, Drain: *drain, Short: *kills <= smokeKills}
 	for o.Seed == 0 {
 		o.Seed = rand.Uint64N(1_000_000)
 	}

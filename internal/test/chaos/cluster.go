@@ -51,9 +51,9 @@ const (
 	maxStart = time.Minute
 	// laneRequests in a minute are what each lane lets through, laneInFlight at once what that of MiniMax does; so does the emulator.
 	laneRequests, laneInFlight = 900, 300
-	// hookShares are the faults that befall webhooks at random; the others are asked for by the tasks. In a short run so many are lost
+	// callbackFaults are the faults that befall webhooks at random; the others are asked for by the tasks. In a short run so many are lost
 	// that pollers do not rely on them: it has no time for the looks at tasks whose webhook is lost, which are rare otherwise.
-	hookShares, shortHookShares = "drop=0.1,duplicate=0.1", "drop=0.5,duplicate=0.2"
+	callbackFaults, shortCallbackFaults = "drop=0.1,duplicate=0.1", "drop=0.5,duplicate=0.2"
 )
 
 // The keys that a run without the sandbox gives to the services. They must turn up nowhere.
@@ -93,7 +93,7 @@ func build(t testing.TB, o Options) string {
 	}
 	dir := t.TempDir()
 	root := moduleRoot(t)
-	visit(t, root)
+	statSources(t, root)
 	args := []string{"build", "-o", dir}
 	for _, name := range []string{"natsd", "emulator", "submitter", "poller", "status", "webhook"} {
 		args = append(args, "./cmd/"+name)
@@ -118,9 +118,9 @@ func moduleRoot(t testing.TB) string {
 	return root
 }
 
-// visit looks at every source file. The go command keeps a test's result only as long as the files that the test itself
+// statSources looks at every source file. The go command keeps a test's result only as long as the files that the test itself
 // has looked at are the same; without this it would repeat a verdict over programs that have changed.
-func visit(t testing.TB, root string) {
+func statSources(t testing.TB, root string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -156,10 +156,10 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		}
 	})
 	falAt, minimaxAt := freeAddress(t), freeAddress(t)
-	edgeAt := map[string]string{"-a": freeAddress(t), "-b": freeAddress(t)}
-	c.links["fal"] = OpenLink(t, providerQuiet, newDeck(o.Seed, 12, providerFaults()).draw, falAt)
-	c.links["minimax"] = OpenLink(t, providerQuiet, newDeck(o.Seed, 13, providerFaults()).draw, minimaxAt)
-	c.links["edge"] = OpenLink(t, providerQuiet, newDeck(o.Seed, 14, providerFaults()).draw, edgeAt["-a"], edgeAt["-b"])
+	webhookAt := map[string]string{"-a": freeAddress(t), "-b": freeAddress(t)}
+	c.links["fal"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 12, providerFaults()).draw, falAt)
+	c.links["minimax"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 13, providerFaults()).draw, minimaxAt)
+	c.links["edge"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 14, providerFaults()).draw, webhookAt["-a"], webhookAt["-b"])
 
 	environment := []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	run := func(name, command string, env []string, args ...string) {
@@ -182,16 +182,16 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		}
 	} else {
 		brokers = []string{freeAddress(t)}
-		c.links["nats"] = OpenLink(t, 0, newDeck(o.Seed, 11, brokerFaults()).draw, brokers[0])
+		c.links["nats"] = OpenLink(t, 0, newShuffleBag(o.Seed, 11, brokerFaults()).draw, brokers[0])
 		run(broker, "natsd", nil, "--listen="+brokers[0], "--store-dir="+filepath.Join(dir, "broker"), "--sync="+o.Sync)
 	}
 	var linked []string
 	for _, name := range c.natsLinks() {
 		linked = append(linked, c.links[name].Address())
 	}
-	shares := hookShares
+	shares := callbackFaults
 	if o.Short {
-		shares = shortHookShares
+		shares = shortCallbackFaults
 	}
 	run(emulators, "emulator", nil, "--fal-listen="+falAt, "--minimax-listen="+minimaxAt, "--store-dir="+filepath.Join(dir, ledgers),
 		fmt.Sprintf("--minimax-rpm=%d", laneRequests), fmt.Sprintf("--in-flight=%d", laneInFlight),
@@ -212,9 +212,9 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	} else {
 		providers = sandbox
 	}
-	looking := providers
+	polling := providers
 	if o.Short { // twice a second, not every five: a task whose webhook is lost is soon found
-		looking = sandbox
+		polling = sandbox
 	}
 	// Two submitters of one machine share the directory of their journals, so that one settles what the other left.
 	spending := []string{"--store-dir=" + filepath.Join(dir, "journals")}
@@ -223,21 +223,21 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	}
 	for _, replica := range []string{"-a", "-b"} {
 		run("submitter"+replica, "submitter", keys, slices.Concat(providers, spending)...)
-		run("poller"+replica, "poller", keys, looking...)
+		run("poller"+replica, "poller", keys, polling...)
 		run("status"+replica, "status", nil, server)
-		run("webhook"+replica, "webhook", callbacks, server, public, "--hook-listen="+edgeAt[replica], "--fal-user-id="+fal.DefaultUserID,
+		run("webhook"+replica, "webhook", callbacks, server, public, "--hook-listen="+webhookAt[replica], "--fal-user-id="+fal.DefaultUserID,
 			"--fal-jwks-url=http://"+c.links["fal"].Address()+"/.well-known/jwks.json")
 	}
 	c.direct, c.js = connect(t, brokers)
 	c.client, c.clientJS = connect(t, linked)
-	c.widen()
+	c.raiseLimits()
 	return c
 }
 
-// widen sets limits of the lanes, as "reelay lanes set" does, that a run does not come to. Those of a real MiniMax account would
+// raiseLimits sets limits of the lanes, as "reelay lanes set" does, that a run does not come to. Those of a real MiniMax account would
 // stretch it to hours; its emulator has the same ones as are set here. fal has none, but a lane without any that is refused while
 // nothing else is counted goes on with one request a minute: here a task is refused that asks for it, and not for what the lane did.
-func (c *cluster) widen() {
+func (c *cluster) raiseLimits() {
 	c.t.Helper()
 	wide := events.ModelLimits{Requests: laneRequests}
 	c.limit(account.Fal, map[string]events.ModelLimits{events.AnyModel: wide})
@@ -293,7 +293,7 @@ func brokerFaults() []Fault {
 		Fault{Kind: Reset, Up: true, After: 5_000}, Fault{Kind: Reset, After: 3_000}, Fault{Kind: Reset, After: 90_000},
 		Fault{Kind: HalfClose, Up: true, After: 4_000}, Fault{Kind: HalfClose, After: 10_000},
 		Fault{Kind: Delay, After: 1_000, For: 40 * time.Millisecond}, Fault{Kind: Delay, Up: true, After: 1_000, For: 40 * time.Millisecond},
-		Fault{Kind: Hold, After: 6_000, For: 1500 * time.Millisecond}, Fault{Kind: Hold, Up: true, After: 6_000, For: 2500 * time.Millisecond},
+		Fault{Kind: Stall, After: 6_000, For: 1500 * time.Millisecond}, Fault{Kind: Stall, Up: true, After: 6_000, For: 2500 * time.Millisecond},
 	)
 }
 
@@ -306,7 +306,7 @@ func providerFaults() []Fault {
 		Fault{Kind: Reset, Up: true, After: 100}, Fault{Kind: Reset, After: 0}, Fault{Kind: Reset, After: 60},
 		Fault{Kind: HalfClose, Up: true, After: 200}, Fault{Kind: HalfClose, After: 30},
 		Fault{Kind: Delay, After: 0, For: 150 * time.Millisecond}, Fault{Kind: Delay, Up: true, After: 0, For: 150 * time.Millisecond},
-		Fault{Kind: Hold, After: 0, For: 1200 * time.Millisecond}, Fault{Kind: Hold, Up: true, After: 50, For: 1200 * time.Millisecond},
+		Fault{Kind: Stall, After: 0, For: 1200 * time.Millisecond}, Fault{Kind: Stall, Up: true, After: 50, For: 1200 * time.Millisecond},
 	)
 }
 

@@ -7,7 +7,7 @@
 //
 //	go test ./internal/test/chaos                                              a short run
 //	go test ./internal/test/chaos -v -timeout 40m -chaos.tasks=2000 -chaos.kills=500 -run TestChaos
-//	go test ./internal/test/chaos -v -timeout 40m -chaos.nodes=3 -chaos.fells=60 -chaos.tasks=2000 -chaos.kills=150 -chaos.sync=always -run TestChaos
+//	go test ./internal/test/chaos -v -timeout 40m -chaos.nodes=3 -chaos.node-kills=60 -chaos.tasks=2000 -chaos.kills=150 -chaos.sync=always -run TestChaos
 //	go test ./internal/test/chaos -v -chaos.seed=7                             the same schedule again
 //
 // A seed repeats the tasks, the victims, the faults and their order, not the instants at which they meet: a failure is met
@@ -19,7 +19,7 @@
 // With -chaos.nodes=3 the broker is a cluster of three nats-servers of the version in go.mod, and everything is kept three times.
 // Beside all else, and at their own pace, its nodes are felled (any of them, the leader of the task records, that of the cluster),
 // two at once, so that for some seconds nothing can be written, stopped for ten seconds, and restarted one after the other. The next
-// blow falls when every replica of every stream knows everything again, and that may take a minute at most. The routes between
+// processFault falls when every replica of every stream knows everything again, and that may take a minute at most. The routes between
 // the nodes are not cut.
 //
 // Only processes that the run itself has started are signalled, through their handles; everything listens on loopback.

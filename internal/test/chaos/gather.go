@@ -36,8 +36,8 @@ func (c *cluster) gather(ctx context.Context, asks []Ask) (e Evidence, err error
 			return e, err
 		}
 	}
-	newest := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: events.RecordSubject(events.Key{Project: project, ID: "*"})}
-	if err := c.each(ctx, events.StreamTasks, newest, func(m jetstream.Msg) error {
+	lastPerSubject := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: events.RecordSubject(events.Key{Project: project, ID: "*"})}
+	if err := c.each(ctx, events.StreamTasks, lastPerSubject, func(m jetstream.Msg) error {
 		t, err := events.DecodeTask(m.Data())
 		if err == nil {
 			e.Records[t.Key()] = t

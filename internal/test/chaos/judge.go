@@ -72,12 +72,12 @@ func (e Evidence) Open(sleepers bool) []string {
 		}
 	}
 	for _, subject := range e.Left {
-		_, watched, notWatch := events.ParsePollSubject(subject)
-		_, called, notHook := events.ParseCallbackSubject(subject)
+		_, polled, notPoll := events.ParsePollSubject(subject)
+		_, called, notCallback := events.ParseCallbackSubject(subject)
 		switch {
-		case sleepers && notWatch == nil && e.Records[watched].Status.Terminal():
-		case sleepers && notHook == nil && e.Records[called].Status.Terminal():
-		case notWatch == nil && e.Records[watched].Status.Terminal() && task.Wants(e.Records[watched]).Watch: // for a late result
+		case sleepers && notPoll == nil && e.Records[polled].Status.Terminal():
+		case sleepers && notCallback == nil && e.Records[called].Status.Terminal():
+		case notPoll == nil && e.Records[polled].Status.Terminal() && task.Wants(e.Records[polled]).Watch: // for a late result
 		default:
 			open = append(open, "left in its stream: "+subject)
 		}

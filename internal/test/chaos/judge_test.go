@@ -193,7 +193,7 @@ func TestSleepersAreOpenInALongRun(t *testing.T) {
 }
 
 // What a callback has brought is told from what others have found, and doubts from replies that were overtaken.
-func TestRinging(t *testing.T) {
+func TestWebhookFigures(t *testing.T) {
 	t.Parallel()
 	accepted := func(source events.EvidenceSource) func(*events.Task) {
 		return func(t *events.Task) {
@@ -221,8 +221,8 @@ func TestRinging(t *testing.T) {
 		if row.doubted {
 			e.Stories[kite] = story(events.EventQueued, events.EventInDoubt, events.EventSubmitted, events.EventCompleted)
 		}
-		r := e.Ringing()
-		if r.Brought != row.brought || r.Overtook != row.overtook || r.Healed[row.source] != row.healed {
+		r := e.WebhookFigures()
+		if r.FoundByCallback != row.brought || r.BeforeReply != row.overtook || r.ResolvedBy[row.source] != row.healed {
 			t.Errorf("%s, in doubt %v: %+v", row.source, row.doubted, r)
 		}
 	}

@@ -17,7 +17,7 @@ type Fault struct {
 	Up bool
 	// After is how many bytes pass first.
 	After int
-	// For is how long a Delay or a Hold takes.
+	// For is how long a Delay or a Stall takes.
 	For time.Duration
 }
 
@@ -31,12 +31,12 @@ const (
 	Reset     FaultKind = "reset"      // both halves are reset
 	HalfClose FaultKind = "half_close" // the receiver sees the end, its own bytes still pass
 	Delay     FaultKind = "delay"      // every further piece comes late
-	Hold      FaultKind = "hold"       // nothing passes for a while, then everything
+	Stall     FaultKind = "stall"      // nothing passes for a while, then everything
 	// Quiet is a connection closed because nothing has passed for the link's quiet time, as middleboxes do.
 	Quiet FaultKind = "quiet"
-	// CutAll and Freeze are done to all connections of a link at once.
-	CutAll FaultKind = "cut_all"
-	Freeze FaultKind = "freeze"
+	// CutAll and StallAll are done to all connections of a link at once.
+	CutAll   FaultKind = "cut_all"
+	StallAll FaultKind = "stall_all"
 )
 
 // maxDial bounds the connection to a target.
@@ -51,12 +51,12 @@ type Link struct {
 	running  sync.WaitGroup
 	closed   chan struct{}
 
-	mu     sync.Mutex
-	dials  int
-	conns  map[*pair]struct{}
-	frozen time.Time
-	healed bool
-	fired  map[FaultKind]int
+	mu      sync.Mutex
+	dials   int
+	conns   map[*pair]struct{}
+	stalled time.Time
+	healed  bool
+	fired   map[FaultKind]int
 }
 
 // OpenLink starts a proxy for targets, "host:port" each: replicas, of which each connection goes to the next that listens. plan is
@@ -93,19 +93,19 @@ func (l *Link) CutAll() {
 	}
 }
 
-// Freeze holds everything back for d, new connections included.
-func (l *Link) Freeze(d time.Duration) {
-	l.count(Freeze)
+// StallAll holds everything back for d, new connections included.
+func (l *Link) StallAll(d time.Duration) {
+	l.count(StallAll)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.frozen = time.Now().Add(d)
+	l.stalled = time.Now().Add(d)
 }
 
 // Heal ends all faults: connections under way are reset, so that nothing that was held back arrives later, and new ones are
 // left alone but for their quiet time.
 func (l *Link) Heal() {
 	l.mu.Lock()
-	l.healed, l.frozen = true, time.Time{}
+	l.healed, l.stalled = true, time.Time{}
 	l.mu.Unlock()
 	l.each((*pair).reset)
 }
@@ -210,11 +210,11 @@ func (l *Link) pump(p *pair, dst, src *net.TCPConn, up bool) {
 			case HalfClose:
 				_ = dst.CloseWrite()
 				return
-			case Hold:
+			case Stall:
 				faulty = false
 				fallthrough
 			default:
-				p.wait(l, p.fault.For)
+				p.sleep(l, p.fault.For)
 			}
 		}
 		passed += n
@@ -253,9 +253,9 @@ func (l *Link) read(p *pair, src *net.TCPConn, buffer []byte) (int, error) {
 // pass waits while the link is frozen; false when the connection has ended.
 func (l *Link) pass(p *pair) bool {
 	l.mu.Lock()
-	left := time.Until(l.frozen)
+	left := time.Until(l.stalled)
 	l.mu.Unlock()
-	return p.wait(l, left)
+	return p.sleep(l, left)
 }
 
 // A pair is one proxied connection.
@@ -296,8 +296,8 @@ func (p *pair) reset() {
 	})
 }
 
-// wait lets d pass; false when the connection or the link ends first.
-func (p *pair) wait(l *Link, d time.Duration) bool {
+// sleep lets d pass; false when the connection or the link ends first.
+func (p *pair) sleep(l *Link, d time.Duration) bool {
 	if d <= 0 {
 		select {
 		case <-p.done:

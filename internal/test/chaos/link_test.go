@@ -85,7 +85,7 @@ func TestLinkFaults(t *testing.T) {
 		{"half close the request", chaos.Fault{Kind: chaos.HalfClose, Up: true, After: 9}, 9, 0, false, 0},
 		{"half close the answer", chaos.Fault{Kind: chaos.HalfClose, After: 999}, 10, 999, false, 0},
 		{"delay", chaos.Fault{Kind: chaos.Delay, For: 60 * time.Millisecond}, 10, 1000, false, 60 * time.Millisecond},
-		{"hold", chaos.Fault{Kind: chaos.Hold, Up: true, After: 5, For: 80 * time.Millisecond}, 10, 1000, false, 80 * time.Millisecond},
+		{"hold", chaos.Fault{Kind: chaos.Stall, Up: true, After: 5, For: 80 * time.Millisecond}, 10, 1000, false, 80 * time.Millisecond},
 		{"a fault that is never reached", chaos.Fault{Kind: chaos.Reset, After: 1000}, 10, 1000, false, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestLinkAllAtOnce(t *testing.T) {
 	target, seen := server(t)
 	l := chaos.OpenLink(t, 0, func() chaos.Fault { return chaos.Fault{Kind: chaos.Cut, After: 10} }, target)
 	begin := time.Now()
-	l.Freeze(100 * time.Millisecond)
+	l.StallAll(100 * time.Millisecond)
 	got, _, _ := exchange(t, l.Address())
 	if took := time.Since(begin); len(got) != 10 || took < 100*time.Millisecond {
 		t.Errorf("frozen: %d bytes after %v, want the fault's 10 after 100ms", len(got), took)
@@ -163,7 +163,7 @@ func TestLinkAllAtOnce(t *testing.T) {
 		t.Errorf("healed: %d bytes, %v, want all", len(got), err)
 	}
 	l.CutAll()
-	if n := l.Fired(); n[chaos.Freeze] != 1 {
+	if n := l.Fired(); n[chaos.StallAll] != 1 {
 		t.Errorf("fired %v, want one freeze", n)
 	}
 }

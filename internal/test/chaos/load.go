@@ -68,13 +68,13 @@ func minimaxFaults() []emulator.Fault {
 	}
 }
 
-// hookFaults are the cards of a run: the webhooks of one task in two are sound but for what befalls them at random.
-func hookFaults(faults []emulator.Fault) []emulator.Fault {
+// halfFaulty are the cards of a run: the webhooks of one task in two are sound but for what befalls them at random.
+func halfFaulty(faults []emulator.Fault) []emulator.Fault {
 	return append(faults, make([]emulator.Fault, len(faults))...)
 }
 
-// hookDelay is how long delayed webhooks are held back.
-const hookDelay = 4 * time.Second
+// callbackDelay is how long delayed webhooks are held back.
+const callbackDelay = 4 * time.Second
 
 // maxRateRefusals is how many tasks of a run are refused for the account's rate, a short run having fewer.
 const maxRateRefusals = 4
@@ -103,9 +103,9 @@ type Ask struct {
 	Type   events.TaskType
 	API    API
 	Script Script
-	// Hook is what befalls the task's webhooks, empty for nothing.
-	Hook emulator.Fault
-	Body []byte
+	// CallbackFault is what befalls the task's webhooks, empty for nothing.
+	CallbackFault emulator.Fault
+	Body          []byte
 }
 
 func (a *Ask) fal() bool { return a.API == FalVideo || a.API == FalImage }
@@ -113,8 +113,8 @@ func (a *Ask) fal() bool { return a.API == FalVideo || a.API == FalImage }
 // plan makes the tasks of a run.
 func plan(t testing.TB, seed uint64, n int) []Ask {
 	t.Helper()
-	scriptOf, apiOf := newDeck(seed, 1, scripts()), newDeck(seed, 2, apis())
-	falHook, minimaxHook := newDeck(seed, 4, hookFaults(falFaults())), newDeck(seed, 5, hookFaults(minimaxFaults()))
+	scriptOf, apiOf := newShuffleBag(seed, 1, scripts()), newShuffleBag(seed, 2, apis())
+	falCallback, minimaxCallback := newShuffleBag(seed, 4, halfFaulty(falFaults())), newShuffleBag(seed, 5, halfFaulty(minimaxFaults()))
 	rng := rand.New(rand.NewPCG(seed, 3))
 	asks := make([]Ask, n)
 	// Spread over the run, so that one hold of an account does not meet the next.
@@ -126,9 +126,9 @@ func plan(t testing.TB, seed uint64, n int) []Ask {
 			refused++
 		}
 		if a.fal() {
-			a.Hook = falHook.draw()
+			a.CallbackFault = falCallback.draw()
 		} else {
-			a.Hook = minimaxHook.draw()
+			a.CallbackFault = minimaxCallback.draw()
 		}
 		a.Body = a.request(t, rng)
 		asks[i] = a
@@ -178,7 +178,7 @@ func (a *Ask) request(t testing.TB, rng *rand.Rand) []byte {
 func (a *Ask) script(rng *rand.Rand) emulator.Script {
 	queue, run, position := 200+rng.IntN(800), 200+rng.IntN(1300), rng.IntN(4)
 	s := emulator.Script{
-		QueueMS: &queue, RunMS: &run, Position: &position, Hook: string(a.Hook), HookDelayMS: int(hookDelay.Milliseconds()),
+		QueueMS: &queue, RunMS: &run, Position: &position, Hook: string(a.CallbackFault), HookDelayMS: int(callbackDelay.Milliseconds()),
 	}
 	choose := func(ofFal, ofMinimax string) string {
 		if a.fal() {

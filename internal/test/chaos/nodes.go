@@ -22,35 +22,35 @@ const server = "nats-server"
 
 const (
 	// A node is struck again that long after the cluster is whole.
-	minNodePause, maxNodePause = 2 * time.Second, 6 * time.Second
-	// A node that is felled stays down for up to maxDown; two at once for minDark to maxDark, in which nothing can be written.
-	maxDown          = 4 * time.Second
-	minDark, maxDark = 3 * time.Second, 8 * time.Second
-	// standstill is longer than an election needs, and shorter than the services' patience with a connection.
-	standstill = 10 * time.Second
-	// maxWhole is how long a cluster may take to be whole again: it is the longest pause of writes that a run allows.
-	maxWhole  = time.Minute
-	wholeTick = 250 * time.Millisecond
-	// nodeTime is about what one blow at a node takes, and its consequences.
-	nodeTime = 16 * time.Second
+	minNodeFaultGap, maxNodeFaultGap = 2 * time.Second, 6 * time.Second
+	// A node that is felled stays down for up to maxDown; two at once for minQuorumLoss to maxQuorumLoss, in which nothing can be written.
+	maxDown                      = 4 * time.Second
+	minQuorumLoss, maxQuorumLoss = 3 * time.Second, 8 * time.Second
+	// nodePause is longer than an election needs, and shorter than the services' patience with a connection.
+	nodePause = 10 * time.Second
+	// maxRecovery is how long a cluster may take to be whole again: it is the longest pause of writes that a run allows.
+	maxRecovery = time.Minute
+	healthTick  = 250 * time.Millisecond
+	// nodeFaultTime is about what one blow at a node takes, and its consequences.
+	nodeFaultTime = 16 * time.Second
 )
 
-// A nodeBlow is what is done to the nodes of a cluster of brokers at one time.
-type nodeBlow string
+// A nodeFault is what is done to the nodes of a cluster of brokers at one time.
+type nodeFault string
 
 const (
-	fellOne    nodeBlow = "fell_one"
-	fellLeader nodeBlow = "fell_leader" // of the task records
-	fellMeta   nodeBlow = "fell_meta"   // the leader of the cluster
-	fellTwo    nodeBlow = "fell_two"    // nothing can be written
-	haltOne    nodeBlow = "halt_one"
-	haltLeader nodeBlow = "halt_leader"
-	rollNodes  nodeBlow = "roll" // each in turn, as an upgrade does
+	killOne        nodeFault = "kill_one"
+	killLeader     nodeFault = "kill_leader"      // of the task records
+	killMetaLeader nodeFault = "kill_meta_leader" // the leader of the cluster
+	killTwo        nodeFault = "kill_two"         // nothing can be written
+	pauseOne       nodeFault = "pause_one"
+	pauseLeader    nodeFault = "pause_leader"
+	rollingRestart nodeFault = "rolling_restart" // each in turn, as an upgrade does
 )
 
-// nodeBlows are the cards of a run.
-func nodeBlows() []nodeBlow {
-	return []nodeBlow{fellOne, fellOne, fellLeader, fellLeader, fellMeta, fellTwo, haltOne, haltLeader, rollNodes}
+// nodeFaults are the cards of a run.
+func nodeFaults() []nodeFault {
+	return []nodeFault{killOne, killOne, killLeader, killLeader, killMetaLeader, killTwo, pauseOne, pauseLeader, rollingRestart}
 }
 
 // nodeName is that of the nth node, from 1.
@@ -84,94 +84,94 @@ func (c *cluster) startNodes(run func(name, command string, args ...string)) {
 			c.t.Fatal(err)
 		}
 		run(name, server, "-c", path)
-		c.links[name] = OpenLink(c.t, 0, newDeck(c.o.Seed, 40+uint64(i), brokerFaults()).draw, n.client)
+		c.links[name] = OpenLink(c.t, 0, newShuffleBag(c.o.Seed, 40+uint64(i), brokerFaults()).draw, n.client)
 	}
 }
 
-// strikeNodes deals blows to the nodes, one after the other, each when the cluster is whole, until there were enough or ctx ends.
-func (c *cluster) strikeNodes(ctx context.Context, f *Figures) {
-	next := newDeck(c.o.Seed, 51, nodeBlows())
-	rng := newDeck(c.o.Seed, 52, []struct{}{{}}).rng
-	for range c.o.Fells {
+// injectNodeFaults deals blows to the nodes, one after the other, each when the cluster is whole, until there were enough or ctx ends.
+func (c *cluster) injectNodeFaults(ctx context.Context, f *Figures) {
+	next := newShuffleBag(c.o.Seed, 51, nodeFaults())
+	rng := newShuffleBag(c.o.Seed, 52, []struct{}{{}}).rng
+	for range c.o.NodeKills {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(between(rng, minNodePause, maxNodePause)):
+		case <-time.After(between(rng, minNodeFaultGap, maxNodeFaultGap)):
 		}
 		begin := time.Now()
 		b := next.draw()
-		done := c.strikeNode(ctx, b, rng)
-		f.NodeBlows[b]++
-		err := c.awaitWhole(ctx)
+		done := c.injectNodeFault(ctx, b, rng)
+		f.NodeFaults[b]++
+		err := c.awaitHealthy(ctx)
 		took := time.Since(begin)
 		c.t.Logf("%s: %s; whole after %.1f s", b, done, took.Seconds())
 		if err != nil && ctx.Err() == nil {
-			c.t.Errorf("nodes: after %s the cluster was not whole again within %v: %v", b, maxWhole, err)
+			c.t.Errorf("nodes: after %s the cluster was not whole again within %v: %v", b, maxRecovery, err)
 			return
 		}
-		f.Unwhole = max(f.Unwhole, took)
+		f.LongestRecovery = max(f.LongestRecovery, took)
 	}
 }
 
-// strikeNode deals one blow, and returns when its own time is over.
-func (c *cluster) strikeNode(ctx context.Context, b nodeBlow, rng *rand.Rand) (done string) {
+// injectNodeFault deals one blow, and returns when its own time is over.
+func (c *cluster) injectNodeFault(ctx context.Context, b nodeFault, rng *rand.Rand) (done string) {
 	n := len(c.nodes)
 	first := rng.IntN(n)
 	victim := nodeName(first + 1)
 	switch b {
-	case fellLeader, haltLeader:
+	case killLeader, pauseLeader:
 		if s, err := c.js.Stream(ctx, events.StreamTasks); err == nil && s.CachedInfo().Cluster != nil && s.CachedInfo().Cluster.Leader != "" {
 			victim = s.CachedInfo().Cluster.Leader
 		}
-	case fellMeta:
+	case killMetaLeader:
 		if name := c.metaLeader(ctx); name != "" {
 			victim = name
 		}
 	}
 	switch b {
-	case haltOne, haltLeader:
-		c.programs[victim].pause(standstill)
-		sleep(ctx, standstill)
-	case fellTwo:
-		down := between(rng, minDark, maxDark)
-		c.programs[victim].fell(down)
+	case pauseOne, pauseLeader:
+		c.programs[victim].pause(nodePause)
+		sleep(ctx, nodePause)
+	case killTwo:
+		down := between(rng, minQuorumLoss, maxQuorumLoss)
+		c.programs[victim].killFor(down)
 		second := nodeName((first+1)%n + 1)
-		c.programs[second].fell(down + between(rng, 0, time.Second))
+		c.programs[second].killFor(down + between(rng, 0, time.Second))
 		sleep(ctx, down)
 		return victim + " and " + second
-	case rollNodes:
+	case rollingRestart:
 		for i := range n {
 			c.programs[nodeName(i+1)].terminate()
 			sleep(ctx, 2*time.Second)
-			if c.awaitWhole(ctx) != nil {
+			if c.awaitHealthy(ctx) != nil {
 				break
 			}
 		}
 		return "all"
 	default:
 		down := between(rng, 0, maxDown)
-		c.programs[victim].fell(down)
+		c.programs[victim].killFor(down)
 		sleep(ctx, down)
 	}
 	return victim
 }
 
-// awaitWhole waits until every replica of every stream is there and knows everything.
-func (c *cluster) awaitWhole(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, maxWhole)
+// awaitHealthy waits until every replica of every stream is there and knows everything.
+func (c *cluster) awaitHealthy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, maxRecovery)
 	defer cancel()
 	for {
-		err := within(ctx, publishWait, c.whole)
+		err := within(ctx, publishWait, c.healthy)
 		if err == nil {
 			return nil
 		}
-		if !sleep(ctx, wholeTick) {
+		if !sleep(ctx, healthTick) {
 			return err
 		}
 	}
 }
 
-func (c *cluster) whole(ctx context.Context) error {
+func (c *cluster) healthy(ctx context.Context) error {
 	streams := c.js.ListStreams(ctx)
 	count := 0
 	for info := range streams.Info() {
@@ -226,12 +226,12 @@ func (f Figures) missedNodes(o Options) []string {
 		return nil
 	}
 	var missing []string
-	if n := sum(f.NodeBlows); n < o.Fells {
-		missing = append(missing, fmt.Sprintf("void: %d blows at nodes, want %d", n, o.Fells))
+	if n := sum(f.NodeFaults); n < o.NodeKills {
+		missing = append(missing, fmt.Sprintf("void: %d blows at nodes, want %d", n, o.NodeKills))
 	}
-	if o.Fells >= len(nodeBlows()) {
-		for _, b := range nodeBlows() {
-			if f.NodeBlows[b] == 0 {
+	if o.NodeKills >= len(nodeFaults()) {
+		for _, b := range nodeFaults() {
+			if f.NodeFaults[b] == 0 {
 				missing = append(missing, "void: no node met "+string(b))
 			}
 		}
@@ -241,10 +241,10 @@ func (f Figures) missedNodes(o Options) []string {
 
 // lineOfNodes tells what became of the nodes; "" of a single broker.
 func (f Figures) lineOfNodes() string {
-	if len(f.NodeBlows) == 0 {
+	if len(f.NodeFaults) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("blows at nodes %d %v, whole again after %.1f s at most", sum(f.NodeBlows), f.NodeBlows, f.Unwhole.Seconds())
+	return fmt.Sprintf("blows at nodes %d %v, whole again after %.1f s at most", sum(f.NodeFaults), f.NodeFaults, f.LongestRecovery.Seconds())
 }
 
 // brokerURLs are the servers that a client is given, by their addresses.

@@ -142,8 +142,8 @@ func (p *program) signal(sig syscall.Signal) bool {
 // kill ends the process at once; it is started again.
 func (p *program) kill() bool { return p.signal(syscall.SIGKILL) }
 
-// fell ends the process at once; it is started again after d.
-func (p *program) fell(d time.Duration) bool {
+// killFor ends the process at once; it is started again after d.
+func (p *program) killFor(d time.Duration) bool {
 	p.mu.Lock()
 	p.down = time.Now().Add(d)
 	p.mu.Unlock()

@@ -29,8 +29,8 @@ type Options struct {
 	Tasks int
 	Kills int
 	// Nodes are how many brokers there are: 1, or 3 for a cluster of nats-servers that keeps everything three times. They are not
-	// among those that Kills counts; Fells is how many blows are dealt to them.
-	Nodes, Fells int
+	// among those that Kills counts; NodeKills is how many blows are dealt to them.
+	Nodes, NodeKills int
 	// Sync is the broker's: "always" or "interval".
 	Sync string
 	// Programs is a directory of programs that are built already, such as those of an older version; empty builds them.
@@ -46,14 +46,14 @@ type Options struct {
 
 const (
 	// A blow falls every 100 to 500 ms.
-	minBlowPause, maxBlowPause = 100 * time.Millisecond, 500 * time.Millisecond
-	minPause, maxPause         = 200 * time.Millisecond, 3 * time.Second
-	minFreeze, maxFreeze       = 300 * time.Millisecond, 2 * time.Second
-	publishWait                = 2 * time.Second
-	decidePause                = 500 * time.Millisecond
+	minFaultGap, maxFaultGap = 100 * time.Millisecond, 500 * time.Millisecond
+	minPause, maxPause       = 200 * time.Millisecond, 3 * time.Second
+	minStall, maxStall       = 300 * time.Millisecond, 2 * time.Second
+	publishWait              = 2 * time.Second
+	decidePause              = 500 * time.Millisecond
 	// maxMissed is how many kinds of fault a short run may miss.
-	maxMissed = 6
-	sayPause  = 5 * time.Second
+	maxMissed   = 6
+	logInterval = 5 * time.Second
 	// doubtPatience is how long a person leaves a task in doubt to reelay: its callback, or the provider's list, may settle it.
 	doubtPatience = 5 * time.Second
 	// decideAgain is when a decision that shows no effect is published again.
@@ -63,19 +63,19 @@ const (
 )
 
 // A blow is what is done to the cluster at one time.
-type blow string
+type processFault string
 
 const (
-	kill      blow = "kill"
-	pause     blow = "pause"
-	terminate blow = "terminate"
-	cutAll    blow = "cut_all"
-	freeze    blow = "freeze"
+	kill      processFault = "kill"
+	pause     processFault = "pause"
+	terminate processFault = "terminate"
+	cutAll    processFault = "cut_all"
+	stall     processFault = "stall"
 )
 
-// blows are the cards of a run.
-func blows() []blow {
-	return append(append(repeat(14, kill), repeat(3, pause)...), terminate, cutAll, freeze)
+// processFaults are the cards of a run.
+func processFaults() []processFault {
+	return append(append(repeat(14, kill), repeat(3, pause)...), terminate, cutAll, stall)
 }
 
 // victims are the cards of those who are killed.
@@ -84,7 +84,7 @@ func (o Options) victims() []string {
 		emulators, submitterA, submitterA, submitterB, submitterB, pollerA, pollerA, pollerB, pollerB, statusA, statusB,
 		webhookA, webhookB,
 	}
-	if o.Nodes > 1 { // the nodes are struck apart, see strikeNodes
+	if o.Nodes > 1 { // the nodes are struck apart, see injectNodeFaults
 		return all
 	}
 	return append([]string{broker}, all...)
@@ -94,13 +94,13 @@ func (o Options) victims() []string {
 type Figures struct {
 	Tasks, Acceptances, Completed, Failed, Cancelled, Asleep int
 	InDoubt, Adopted, WrittenOff, Rejected, Duplicates, Lost int
-	Stuck, AnswersRead, Heard, HeardTwice, Missed            int
+	Stuck, AnswersRead, Received, ReceivedTwice, Missed      int
 	Kills, Pauses, Stops                                     map[string]int
 	Faults                                                   map[FaultKind]int
 	Scripts                                                  map[Script]int
-	Hooks                                                    Ringing
-	NodeBlows                                                map[nodeBlow]int
-	Unwhole                                                  time.Duration
+	Webhooks                                                 WebhookFigures
+	NodeFaults                                               map[nodeFault]int
+	LongestRecovery                                          time.Duration
 	ChaosTime, DrainTime                                     time.Duration
 }
 
@@ -112,14 +112,14 @@ func (f Figures) String() string {
 	line("acceptances %d, duplicates %d, lost %d, stuck %d", f.Acceptances, f.Duplicates, f.Lost, f.Stuck)
 	line("in doubt %d: adopted %d, written off %d; commands and repeated requests refused %d; answers of status %d",
 		f.InDoubt, f.Adopted, f.WrittenOff, f.Rejected, f.AnswersRead)
-	line("events heard by a core subscriber %d, of these twice %d, missed %d", f.Heard, f.HeardTwice, f.Missed)
+	line("events heard by a core subscriber %d, of these twice %d, missed %d", f.Received, f.ReceivedTwice, f.Missed)
 	line("kills %d %v, pauses %d %v, stops %d %v", sum(f.Kills), f.Kills, sum(f.Pauses), f.Pauses, sum(f.Stops), f.Stops)
 	if nodes := f.lineOfNodes(); nodes != "" {
 		line("%s", nodes)
 	}
 	line("faults of connections %d %v", sum(f.Faults), f.Faults)
 	line("scripts met %v", f.Scripts)
-	line("%v", f.Hooks)
+	line("%v", f.Webhooks)
 	line("seconds of chaos %.0f, of peace %.0f", f.ChaosTime.Seconds(), f.DrainTime.Seconds())
 	return b.String()
 }
@@ -140,39 +140,39 @@ func Run(t testing.TB, o Options) {
 	c := start(t, build(t, o), o)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	f := Figures{Tasks: o.Tasks, Kills: map[string]int{}, Pauses: map[string]int{}, Stops: map[string]int{}, NodeBlows: map[nodeBlow]int{}}
-	p := &person{c: c, asks: asks, decided: map[events.Key]time.Time{}, adopted: map[events.Key]bool{}, writtenOff: map[events.Key]bool{}}
-	w := &witness{c: c, asks: asks, ended: map[events.Key]events.Status{}}
+	f := Figures{Tasks: o.Tasks, Kills: map[string]int{}, Pauses: map[string]int{}, Stops: map[string]int{}, NodeFaults: map[nodeFault]int{}}
+	p := &operator{c: c, asks: asks, decided: map[events.Key]time.Time{}, adopted: map[events.Key]bool{}, writtenOff: map[events.Key]bool{}}
+	w := &statusWatcher{c: c, asks: asks, ended: map[events.Key]events.Status{}}
 
-	ears, err := listen(c.direct, events.EventSubject(events.Key{Project: "*", ID: "*"}, "*"))
+	subscribed, err := subscribe(c.direct, events.EventSubject(events.Key{Project: "*", ID: "*"}, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	begin := time.Now()
-	var watching, adopting, striking sync.WaitGroup
+	var watching, adopting, injecting sync.WaitGroup
 	watching.Go(func() { w.watch(ctx) })
 	chaotic, calm := context.WithCancel(ctx)
-	adopting.Go(func() { p.adoptNow(chaotic) })
-	felled := make(chan struct{})
-	striking.Go(func() {
-		defer close(felled)
+	adopting.Go(func() { p.adoptDuringFaults(chaotic) })
+	nodesDone := make(chan struct{})
+	injecting.Go(func() {
+		defer close(nodesDone)
 		if o.Nodes <= 1 {
 			return
 		}
-		if err := c.awaitWhole(ctx); err != nil {
-			t.Errorf("nodes: the cluster was not whole within %v of its start: %v", maxWhole, err)
+		if err := c.awaitHealthy(ctx); err != nil {
+			t.Errorf("nodes: the cluster was not whole within %v of its start: %v", maxRecovery, err)
 			return
 		}
-		c.strikeNodes(ctx, &f)
+		c.injectNodeFaults(ctx, &f)
 	})
 	published := make(chan struct{})
 	go func() {
 		defer close(published)
 		c.publish(ctx, asks)
 	}()
-	c.strike(ctx, &f, published, felled)
-	striking.Wait()
+	c.injectFaults(ctx, &f, published, nodesDone)
+	injecting.Wait()
 	f.ChaosTime = time.Since(begin)
 	calm()
 	adopting.Wait()
@@ -187,11 +187,11 @@ func Run(t testing.TB, o Options) {
 	watching.Wait()
 
 	found := append(Judge(e, o.Short), w.breaches...)
-	wrong, heard, missed := ears.judge(e.Stored)
-	found, f.Heard, f.Missed, f.HeardTwice = append(found, wrong...), heard, missed, ears.twice
+	wrong, received, missed := subscribed.judge(e.Stored)
+	found, f.Received, f.Missed, f.ReceivedTwice = append(found, wrong...), received, missed, subscribed.twice
 	found = append(found, c.unwanted()...)
 	f.judge(e, p, w, o)
-	f.Faults, f.Scripts, f.Hooks = c.fired(), e.Met(), e.Ringing()
+	f.Faults, f.Scripts, f.Webhooks = c.fired(), e.Met(), e.WebhookFigures()
 	t.Logf("%v", f)
 	if o.Keys {
 		found = append(found, c.leaked(t.Context(), e.macs())...)
@@ -214,21 +214,21 @@ func Run(t testing.TB, o Options) {
 	}
 }
 
-// strike deals the blows until as many processes were killed as wanted and every task is handed in.
-func (c *cluster) strike(ctx context.Context, f *Figures, published, felled <-chan struct{}) {
-	next, victim := newDeck(c.o.Seed, 21, blows()), newDeck(c.o.Seed, 22, c.o.victims())
-	sufferer, leaver := newDeck(c.o.Seed, 23, c.o.victims()), newDeck(c.o.Seed, 24, c.o.victims())
+// injectFaults deals the blows until as many processes were killed as wanted and every task is handed in.
+func (c *cluster) injectFaults(ctx context.Context, f *Figures, published, nodesDone <-chan struct{}) {
+	next, victim := newShuffleBag(c.o.Seed, 21, processFaults()), newShuffleBag(c.o.Seed, 22, c.o.victims())
+	pauseVictim, stopVictim := newShuffleBag(c.o.Seed, 23, c.o.victims()), newShuffleBag(c.o.Seed, 24, c.o.victims())
 	links := append(c.natsLinks(), "fal", "minimax", "edge")
 	if len(c.nodes) == 0 {
 		links = append(links, "nats")
 	}
-	link := newDeck(c.o.Seed, 25, links)
-	rng := newDeck(c.o.Seed, 26, []struct{}{{}}).rng
-	for sum(f.Kills) < c.o.Kills || !isClosed(published) || !isClosed(felled) {
+	link := newShuffleBag(c.o.Seed, 25, links)
+	rng := newShuffleBag(c.o.Seed, 26, []struct{}{{}}).rng
+	for sum(f.Kills) < c.o.Kills || !isClosed(published) || !isClosed(nodesDone) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Duration(c.slowness() * float64(between(rng, minBlowPause, maxBlowPause)))):
+		case <-time.After(time.Duration(c.slowness() * float64(between(rng, minFaultGap, maxFaultGap)))):
 		}
 		switch next.draw() {
 		case kill:
@@ -236,17 +236,17 @@ func (c *cluster) strike(ctx context.Context, f *Figures, published, felled <-ch
 				f.Kills[name]++
 			}
 		case pause:
-			if name := sufferer.draw(); c.programs[name].pause(between(rng, minPause, maxPause)) {
+			if name := pauseVictim.draw(); c.programs[name].pause(between(rng, minPause, maxPause)) {
 				f.Pauses[name]++
 			}
 		case terminate:
-			if name := leaver.draw(); c.programs[name].terminate() {
+			if name := stopVictim.draw(); c.programs[name].terminate() {
 				f.Stops[name]++
 			}
 		case cutAll:
 			c.links[link.draw()].CutAll()
-		case freeze:
-			c.links[link.draw()].Freeze(between(rng, minFreeze, maxFreeze))
+		case stall:
+			c.links[link.draw()].StallAll(between(rng, minStall, maxStall))
 		}
 	}
 }
@@ -260,20 +260,20 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// perKill is what passes between two kills, and nodeTime as long between two blows at nodes.
-const perKill = (minBlowPause + maxBlowPause) / 2 * 20 / 14
+// killInterval is what passes between two kills, and nodeFaultTime as long between two blows at nodes.
+const killInterval = (minFaultGap + maxFaultGap) / 2 * 20 / 14
 
 // slowness stretches the pauses between blows where nodes are struck as well, so that both take the same time.
 func (c *cluster) slowness() float64 {
 	if c.o.Nodes <= 1 {
 		return 1
 	}
-	return max(1, float64(time.Duration(c.o.Fells)*nodeTime)/float64(time.Duration(max(1, c.o.Kills))*perKill))
+	return max(1, float64(time.Duration(c.o.NodeKills)*nodeFaultTime)/float64(time.Duration(max(1, c.o.Kills))*killInterval))
 }
 
 // publish hands the tasks in, evenly over the time that the blows will take, each until the stream has acknowledged it.
 func (c *cluster) publish(ctx context.Context, asks []Ask) {
-	whole := time.Duration(c.slowness() * float64(time.Duration(c.o.Kills)*perKill))
+	whole := time.Duration(c.slowness() * float64(time.Duration(c.o.Kills)*killInterval))
 	tick := time.NewTicker(max(time.Millisecond, whole*8/10/time.Duration(len(asks))))
 	defer tick.Stop()
 	for _, a := range asks {
@@ -282,18 +282,18 @@ func (c *cluster) publish(ctx context.Context, asks []Ask) {
 			return
 		case <-tick.C:
 		}
-		c.insist(ctx, events.RequestSubject(project, a.Type), a.Body)
+		c.publishUntilAcked(ctx, events.RequestSubject(project, a.Type), a.Body)
 		switch a.Script {
 		case Twice:
-			c.insist(ctx, events.RequestSubject(project, a.Type), a.Body)
+			c.publishUntilAcked(ctx, events.RequestSubject(project, a.Type), a.Body)
 		case Cancelled:
-			c.insist(ctx, events.CommandSubject(a.Key, events.CommandCancel), nil)
+			c.publishUntilAcked(ctx, events.CommandSubject(a.Key, events.CommandCancel), nil)
 		}
 	}
 }
 
-// insist publishes until it is acknowledged, as a careful client does: the id in the request makes that safe.
-func (c *cluster) insist(ctx context.Context, subject string, body []byte) {
+// publishUntilAcked publishes until it is acknowledged, as a careful client does: the id in the request makes that safe.
+func (c *cluster) publishUntilAcked(ctx context.Context, subject string, body []byte) {
 	for ctx.Err() == nil {
 		err := within(ctx, publishWait, func(ctx context.Context) error {
 			_, err := c.clientJS.Publish(ctx, subject, body, jetstream.WithRetryAttempts(0))
@@ -310,7 +310,7 @@ func (c *cluster) insist(ctx context.Context, subject string, body []byte) {
 }
 
 // A person decides about tasks in doubt by what the providers' ledgers say.
-type person struct {
+type operator struct {
 	c       *cluster
 	asks    []Ask
 	decided map[events.Key]time.Time
@@ -318,9 +318,9 @@ type person struct {
 	adopted, writtenOff map[events.Key]bool
 }
 
-// adoptNow adopts during the chaos what is in doubt and was accepted. Nothing is written off there: an acceptance may still
+// adoptDuringFaults adopts during the chaos what is in doubt and was accepted. Nothing is written off there: an acceptance may still
 // be on its way.
-func (p *person) adoptNow(ctx context.Context) {
+func (p *operator) adoptDuringFaults(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -333,7 +333,7 @@ func (p *person) adoptNow(ctx context.Context) {
 	}
 }
 
-func (p *person) decide(ctx context.Context, e Evidence, final bool) {
+func (p *operator) decide(ctx context.Context, e Evidence, final bool) {
 	paid := e.paid()
 	for _, a := range p.asks {
 		t, ok := e.Records[a.Key]
@@ -358,14 +358,14 @@ func (p *person) decide(ctx context.Context, e Evidence, final bool) {
 			return
 		}
 		p.decided[a.Key] = time.Now()
-		p.c.insist(ctx, events.CommandSubject(a.Key, events.CommandResolve), body)
+		p.c.publishUntilAcked(ctx, events.CommandSubject(a.Key, events.CommandResolve), body)
 	}
 }
 
 // drain waits, deciding, until nothing is open any more or the time is up. Now and then it says what it waits for.
-func (p *person) drain(ctx context.Context, o Options) Evidence {
+func (p *operator) drain(ctx context.Context, o Options) Evidence {
 	begin := time.Now()
-	said := begin.Add(-sayPause)
+	said := begin.Add(-logInterval)
 	for {
 		e, err := p.c.gather(ctx, p.asks)
 		open := e.Open(o.Short)
@@ -381,7 +381,7 @@ func (p *person) drain(ctx context.Context, o Options) Evidence {
 			}
 			return e
 		}
-		if time.Since(said) > sayPause {
+		if time.Since(said) > logInterval {
 			said = time.Now()
 			// One task in seven loses its answer, so that the brake on doubts, which holds a lane for a minute, is on most of the
 			// time. It ends with its process, as a rate refusal's hold does, and its own tests tell of it.
@@ -394,7 +394,7 @@ func (p *person) drain(ctx context.Context, o Options) Evidence {
 }
 
 // A witness asks the status service all the time: a task that was said to have ended has ended.
-type witness struct {
+type statusWatcher struct {
 	c        *cluster
 	asks     []Ask
 	answers  int
@@ -402,7 +402,7 @@ type witness struct {
 	breaches []string
 }
 
-func (w *witness) watch(ctx context.Context) {
+func (w *statusWatcher) watch(ctx context.Context) {
 	rng := rand.New(rand.NewPCG(w.c.o.Seed, 31))
 	for ctx.Err() == nil {
 		a := w.asks[rng.IntN(len(w.asks))]
@@ -417,7 +417,7 @@ func (w *witness) watch(ctx context.Context) {
 }
 
 // ask returns what is wrong with an answer; none at all is not.
-func (w *witness) ask(ctx context.Context, k events.Key) error {
+func (w *statusWatcher) ask(ctx context.Context, k events.Key) error {
 	m, err := w.c.client.RequestWithContext(ctx, events.APISubject(events.VerbGet, k.Project, k.ID), nil)
 	if err != nil || m.Header.Get("Nats-Service-Error") != "" {
 		was, ended := w.ended[k]
@@ -460,7 +460,7 @@ func (c *cluster) unwanted() []string {
 }
 
 // judge counts what the evidence shows.
-func (f *Figures) judge(e Evidence, p *person, w *witness, o Options) {
+func (f *Figures) judge(e Evidence, p *operator, w *statusWatcher, o Options) {
 	f.Acceptances, f.Adopted, f.WrittenOff, f.AnswersRead = len(e.Jobs), len(p.adopted), len(p.writtenOff), w.answers
 	for _, jobs := range e.paid() {
 		f.Duplicates += len(jobs) - 1
@@ -494,7 +494,7 @@ func (f *Figures) judge(e Evidence, p *person, w *witness, o Options) {
 // void returns which of the faults that were enabled have not been met: of those the run proves nothing.
 func (f Figures) void(o Options) []string {
 	var missing []string
-	for _, k := range []FaultKind{Cut, Reset, HalfClose, Delay, Hold, Quiet, CutAll, Freeze} {
+	for _, k := range []FaultKind{Cut, Reset, HalfClose, Delay, Stall, Quiet, CutAll, StallAll} {
 		if f.Faults[k] == 0 {
 			missing = append(missing, "void: no connection met "+string(k))
 		}
@@ -504,7 +504,7 @@ func (f Figures) void(o Options) []string {
 			missing = append(missing, "void: no task met "+string(s))
 		}
 	}
-	missing = append(append(missing, f.Hooks.missed()...), f.missedNodes(o)...)
+	missing = append(append(missing, f.Webhooks.missed()...), f.missedNodes(o)...)
 	for _, name := range o.victims() {
 		if f.Kills[name] == 0 {
 			missing = append(missing, "void: "+name+" was never killed")

@@ -10,35 +10,35 @@ import (
 
 // A deck hands out its cards in random order, all of them before any comes again: what is rare is still met in a short run.
 // It is safe for concurrent use.
-type deck[T any] struct {
+type shuffleBag[T any] struct {
 	mu    sync.Mutex
 	rng   *rand.Rand
-	cards []T
+	items []T
 	left  []T
 }
 
-// newDeck returns a deck whose order depends on the seed and its own number only, whatever is drawn elsewhere.
-func newDeck[T any](seed, number uint64, cards []T) *deck[T] {
-	return &deck[T]{rng: rand.New(rand.NewPCG(seed, number)), cards: cards}
+// newShuffleBag returns a deck whose order depends on the seed and its own number only, whatever is drawn elsewhere.
+func newShuffleBag[T any](seed, number uint64, items []T) *shuffleBag[T] {
+	return &shuffleBag[T]{rng: rand.New(rand.NewPCG(seed, number)), items: items}
 }
 
-func (d *deck[T]) draw() T {
+func (d *shuffleBag[T]) draw() T {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.left) == 0 {
-		d.left = append(d.left, d.cards...)
+		d.left = append(d.left, d.items...)
 		d.rng.Shuffle(len(d.left), func(i, j int) { d.left[i], d.left[j] = d.left[j], d.left[i] })
 	}
-	card := d.left[len(d.left)-1]
+	item := d.left[len(d.left)-1]
 	d.left = d.left[:len(d.left)-1]
-	return card
+	return item
 }
 
 // repeat returns n times card.
-func repeat[T any](n int, card T) []T {
+func repeat[T any](n int, item T) []T {
 	all := make([]T, n)
 	for i := range all {
-		all[i] = card
+		all[i] = item
 	}
 	return all
 }

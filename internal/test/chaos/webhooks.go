@@ -11,42 +11,42 @@ import (
 	"reelay/internal/emulator"
 )
 
-// A Ringing is what became of the webhooks of a run, by the ledgers and the records.
-type Ringing struct {
+// WebhookFigures are what became of the webhooks of a run, by the ledgers and the records.
+type WebhookFigures struct {
 	// Posted counts the tries, Accepted those that were answered with 2xx, the handed-over handshakes not among them.
 	Posted, Accepted int
 	// Ended counts how the webhooks have ended; those that are still tried are not among them.
 	Ended map[string]int
-	// Lies counts the forgeries that were posted, Fooled those that were accepted although no signature covered them.
-	Lies, Fooled int
+	// Forged counts the forgeries that were posted, ForgedAccepted those that were accepted although no signature covered them.
+	Forged, ForgedAccepted int
 	// Met counts the tasks, or for what comes at random the webhooks, that have met a fault.
 	Met map[emulator.Fault]int
-	// Brought counts the tasks whose provider id a callback has brought, Overtook those among them that never were in doubt: the
+	// FoundByCallback counts the tasks whose provider id a callback has brought, BeforeReply those among them that never were in doubt: the
 	// callback was there before the reply.
-	Brought, Overtook int
-	// Healed counts by source the tasks that were in doubt and whose provider id was found: callback, list, reply, person.
-	Healed map[events.EvidenceSource]int
-	// Deaf counts the tasks that MiniMax refused because their callback URL did not answer its challenge.
-	Deaf int
+	FoundByCallback, BeforeReply int
+	// ResolvedBy counts by source the tasks that were in doubt and whose provider id was found: callback, list, reply, person.
+	ResolvedBy map[events.EvidenceSource]int
+	// ChallengeFailed counts the tasks that MiniMax refused because their callback URL did not answer its challenge.
+	ChallengeFailed int
 }
 
 // String tells it in two lines.
-func (r Ringing) String() string {
+func (r WebhookFigures) String() string {
 	return fmt.Sprintf("webhooks posted %d, accepted %d, ended %v; forgeries %d, believed %d; met %v\n"+
 		"ids brought by callback %d, of these before any doubt %d; in doubt and found by %v; refused for an edge that did not answer %d",
-		r.Posted, r.Accepted, r.Ended, r.Lies, r.Fooled, r.Met, r.Brought, r.Overtook, r.Healed, r.Deaf)
+		r.Posted, r.Accepted, r.Ended, r.Forged, r.ForgedAccepted, r.Met, r.FoundByCallback, r.BeforeReply, r.ResolvedBy, r.ChallengeFailed)
 }
 
-// Ringing counts.
-func (e Evidence) Ringing() Ringing {
-	r := Ringing{Ended: map[string]int{}, Met: map[emulator.Fault]int{}, Healed: map[events.EvidenceSource]int{}}
+// WebhookFigures counts.
+func (e Evidence) WebhookFigures() WebhookFigures {
+	r := WebhookFigures{Ended: map[string]int{}, Met: map[emulator.Fault]int{}, ResolvedBy: map[events.EvidenceSource]int{}}
 	paid := e.paid()
 	for _, j := range e.Jobs {
 		for _, d := range j.Deliveries {
 			r.Posted += d.Tries
 			r.Accepted += d.Accepted
-			r.Lies += d.Forged
-			r.Fooled += d.Fooled
+			r.Forged += d.Forged
+			r.ForgedAccepted += d.Fooled
 			if d.Ended != "" {
 				r.Ended[d.Ended]++
 			}
@@ -62,23 +62,23 @@ func (e Evidence) Ringing() Ringing {
 		tried := func(j emulator.Job) bool {
 			return slices.ContainsFunc(j.Deliveries, func(d emulator.Delivery) bool { return d.Tries > 0 })
 		}
-		if a.Hook != "" && slices.ContainsFunc(paid[a.Key.ID], tried) {
-			r.Met[a.Hook]++
+		if a.CallbackFault != "" && slices.ContainsFunc(paid[a.Key.ID], tried) {
+			r.Met[a.CallbackFault]++
 		}
 		t := e.Records[a.Key]
 		if t.Error != nil && strings.Contains(t.Error.Message, "callback_url") {
-			r.Deaf++
+			r.ChallengeFailed++
 		}
 		doubted := slices.ContainsFunc(e.Stories[a.Key], func(ev events.Event) bool { return ev.Type == events.EventInDoubt })
 		source := foundBy(t)
 		switch {
 		case doubted && source != "":
-			r.Healed[source]++
+			r.ResolvedBy[source]++
 		case source == events.SourceCallback:
-			r.Overtook++
+			r.BeforeReply++
 		}
 		if source == events.SourceCallback {
-			r.Brought++
+			r.FoundByCallback++
 		}
 	}
 	return r
@@ -100,7 +100,7 @@ func foundBy(t events.Task) events.EvidenceSource {
 }
 
 // missed returns the faults of webhooks that no task has met.
-func (r Ringing) missed() []string {
+func (r WebhookFigures) missed() []string {
 	var missing []string
 	want := append(append(falFaults(), minimaxFaults()...), emulator.Drop, emulator.Duplicate)
 	slices.Sort(want)
@@ -109,7 +109,7 @@ func (r Ringing) missed() []string {
 			missing = append(missing, "void: no webhook met "+string(f))
 		}
 	}
-	if r.Brought == 0 {
+	if r.FoundByCallback == 0 {
 		missing = append(missing, "void: no callback has brought an id")
 	}
 	return missing

@@ -30,11 +30,11 @@ func falBroke(id string) string {
 		id + `", "status": "ERROR"}`
 }
 
-func v1Hook(id, word string) string {
+func v1Callback(id, word string) string {
 	return `{"task_id":"` + id + `","status":"` + word + `","base_resp":{"status_code":0,"status_msg":"success"}}`
 }
 
-const strangeFal = "019e1951-c778-7120-9c82-16efcf40ec82"
+const unknownFalID = "019e1951-c778-7120-9c82-16efcf40ec82"
 
 // lastJob returns the id of the newest job at a provider.
 func lastJob(w *sim.World, provider string) string {
@@ -115,7 +115,7 @@ func TestCallbackDisorders(t *testing.T) {
 			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || task.Version != versionOfEnd(task) {
 				t.Errorf("%s, written again after its end: %+v", task.Status, task.Transitions)
 			}
-			if n := w.Counted("reelay_hooks_total", "fal", "repeated"); n != 2 {
+			if n := w.MetricSum("reelay_hooks_total", "fal", "repeated"); n != 2 {
 				t.Errorf("%v repetitions are counted, want 2", n)
 			}
 		}},
@@ -140,7 +140,7 @@ func TestCallbackDisorders(t *testing.T) {
 		{"early, a doorbell", v1Request("a", `{"submit":"accept_then_hang"}`), "adopted", func(t *testing.T, w *sim.World) {
 			w.Await("demo", "a", phase(events.PhaseSubmitting))
 			w.Settle(time.Second)
-			w.CallBack("minimax", "demo", "a", 1, v1Hook(lastJob(w, "minimax"), "processing"))
+			w.CallBack("minimax", "demo", "a", 1, v1Callback(lastJob(w, "minimax"), "processing"))
 			w.Settle(10 * time.Second)
 			task := w.Get("demo", "a")
 			if task.ProviderID != lastJob(w, "minimax") || wasInDoubt(task) {
@@ -161,7 +161,7 @@ func TestCallbackDisorders(t *testing.T) {
 		}},
 		{"parked", v1Request("a", `{"submit":"accept_then_500"}`), "adopted", func(t *testing.T, w *sim.World) {
 			w.Await("demo", "a", isParked)
-			w.CallBack("minimax", "demo", "a", 1, v1Hook(lastJob(w, "minimax"), "success"))
+			w.CallBack("minimax", "demo", "a", 1, v1Callback(lastJob(w, "minimax"), "success"))
 			w.Settle(10 * time.Second)
 			// Its own first look may be faster than the callback's.
 			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || !bySource(task.Attempts[0], events.SourceCallback) {
@@ -171,8 +171,8 @@ func TestCallbackDisorders(t *testing.T) {
 		{"reordered", v1Request("a", `{"queue_ms":1000,"run_ms":20000}`), "looked", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "minimax")
 			w.Settle(25 * time.Second)
-			w.CallBack("minimax", "demo", "a", 1, v1Hook(id, "success"))
-			w.CallBack("minimax", "demo", "a", 1, v1Hook(id, "processing"))
+			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "success"))
+			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "processing"))
 			w.Settle(time.Second)
 			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || endedBy(task) != "callback" || task.Version != versionOfEnd(task) {
 				t.Errorf("%s by %q: %+v", task.Status, endedBy(task), task.Transitions)
@@ -181,7 +181,7 @@ func TestCallbackDisorders(t *testing.T) {
 		{"before the provider's own query knows", v1Request("a", `{"queue_ms":1000,"run_ms":20000}`), "looked", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "minimax")
 			w.Settle(18 * time.Second)
-			w.CallBack("minimax", "demo", "a", 1, v1Hook(id, "success"))
+			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "success"))
 			w.Settle(20 * time.Second)
 			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || endedBy(task) != "callback" {
 				t.Errorf("%s by %q", task.Status, endedBy(task))
@@ -207,7 +207,7 @@ func TestCallbackDisorders(t *testing.T) {
 		{"contradicts a poll, a doorbell", v1Request("a", `{"queue_ms":1000,"run_ms":1200000}`), "looked", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "minimax")
 			w.Settle(time.Minute)
-			w.CallBack("minimax", "demo", "a", 1, v1Hook(id, "failed"))
+			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "failed"))
 			w.Settle(2 * time.Minute)
 			if task := w.Get("demo", "a"); task.Status.Terminal() {
 				t.Errorf("a doorbell has ended the task: %s", task.Status)
@@ -267,7 +267,7 @@ func TestCallbackDisorders(t *testing.T) {
 		}},
 		{"signed, with an id that the provider does not show", falRequest("a", running), "unproven", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "fal")
-			w.CallBack("fal", "demo", "a", 1, falDone(strangeFal))
+			w.CallBack("fal", "demo", "a", 1, falDone(unknownFalID))
 			w.Settle(2 * time.Minute)
 			if task := w.Get("demo", "a"); task.Status.Terminal() || hasStep(task, "double_accept") {
 				t.Errorf("%s with %s: %+v", task.Status, task.ProviderID, task.Transitions)
@@ -278,7 +278,7 @@ func TestCallbackDisorders(t *testing.T) {
 			other := atProvider(w, "minimax")
 			w.Publish(video, v1Request("b", `{"submit":"reset_before"}`))
 			w.Await("demo", "b", phase(events.PhaseInDoubt))
-			w.CallBack("minimax", "demo", "b", 1, v1Hook(other, "success"))
+			w.CallBack("minimax", "demo", "b", 1, v1Callback(other, "success"))
 			w.Settle(time.Minute)
 			if task := w.Get("demo", "b"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
 				t.Errorf("%s took %q", task.Phase, task.ProviderID)
@@ -286,7 +286,7 @@ func TestCallbackDisorders(t *testing.T) {
 		}},
 		{"an id that the provider does not show", v1Request("a", `{"submit":"reset_before"}`), "unproven", func(t *testing.T, w *sim.World) {
 			w.Await("demo", "a", phase(events.PhaseInDoubt))
-			w.CallBack("minimax", "demo", "a", 1, v1Hook("999999999999999", "success"))
+			w.CallBack("minimax", "demo", "a", 1, v1Callback("999999999999999", "success"))
 			w.Settle(10 * time.Minute)
 			if task := w.Get("demo", "a"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
 				t.Errorf("%s took %q", task.Phase, task.ProviderID)
@@ -309,7 +309,7 @@ func TestCallbackDisorders(t *testing.T) {
 			if !byList(found) {
 				t.Fatalf("%+v", found.Attempts)
 			}
-			w.CallBack("fal", "demo", "a", 1, falDone(strangeFal))
+			w.CallBack("fal", "demo", "a", 1, falDone(unknownFalID))
 			w.Settle(time.Second)
 			if task := w.Get("demo", "a"); task.ProviderID != found.ProviderID || hasStep(task, "double_accept") {
 				t.Errorf("%s with %s: %+v", task.Status, task.ProviderID, task.Transitions)
@@ -330,7 +330,7 @@ func TestCallbackDisorders(t *testing.T) {
 			}
 		}},
 		{"unknown task", "", "unknown", func(t *testing.T, w *sim.World) {
-			w.CallBack("fal", "demo", "nobody", 1, falDone(strangeFal))
+			w.CallBack("fal", "demo", "nobody", 1, falDone(unknownFalID))
 			w.Settle(time.Minute)
 			if all := w.Tasks(); len(all) != 0 {
 				t.Errorf("%d tasks", len(all))
@@ -338,7 +338,7 @@ func TestCallbackDisorders(t *testing.T) {
 		}},
 		{"a task of another lane", falRequest("a", running), "unknown", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "fal")
-			w.CallBack("minimax", "demo", "a", 1, v1Hook(lastJob(w, "fal"), "success"))
+			w.CallBack("minimax", "demo", "a", 1, v1Callback(lastJob(w, "fal"), "success"))
 			w.Settle(time.Minute)
 			if task := w.Get("demo", "a"); task.Status.Terminal() || hasStep(task, "double_accept") {
 				t.Errorf("%s: %+v", task.Status, task.Transitions)
@@ -354,7 +354,7 @@ func TestCallbackDisorders(t *testing.T) {
 				}
 				row.f(t, w)
 				w.Settle(time.Second)
-				if w.Counted("reelay_hooks_total", row.result) == 0 {
+				if w.MetricSum("reelay_hooks_total", row.result) == 0 {
 					t.Errorf("no callback is counted as %s", row.result)
 				}
 			})
@@ -386,7 +386,7 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 		lane, request string
 		broke, done   func(id string) string
 	}{
-		{"minimax", v1Request("a", long, `,"timeout":"20h","max_paid_attempts":2`), func(id string) string { return v1Hook(id, "failed") }, func(id string) string { return v1Hook(id, "success") }},
+		{"minimax", v1Request("a", long, `,"timeout":"20h","max_paid_attempts":2`), func(id string) string { return v1Callback(id, "failed") }, func(id string) string { return v1Callback(id, "success") }},
 		{"fal", falRequest("a", long, `,"timeout":"20h","max_paid_attempts":2`), falBroke, falDone},
 	} {
 		t.Run(row.lane, func(t *testing.T) {
@@ -394,7 +394,7 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 				w.Publish(video, row.request)
 				w.Await("demo", "a", phase(events.PhaseInDoubt))
 				first := lastJob(w, row.lane)
-				person(w, "a", `{"action":"resubmit"}`)
+				resolve(w, "a", `{"action":"resubmit"}`)
 				task := w.Await("demo", "a", func(t events.Task) bool { return t.ProviderID != "" })
 				if len(task.Attempts) != 2 || task.ProviderID == first {
 					t.Fatalf("%+v", task.Attempts)
@@ -411,7 +411,7 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 					t.Errorf("%s with %s: %+v", now.Status, now.ProviderID, now.Attempts)
 				}
 				for _, result := range []string{"adopted", "other_attempt", "conflict"} {
-					if n := w.Counted("reelay_hooks_total", row.lane, result); n != 1 {
+					if n := w.MetricSum("reelay_hooks_total", row.lane, result); n != 1 {
 						t.Errorf("%v callbacks are counted as %s, want one", n, result)
 					}
 				}
@@ -424,7 +424,7 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 }
 
 // TestForeignHooks: what is no callback, or one of a lane that nobody has, is kept as a dead letter and delays nobody.
-func TestForeignHooks(t *testing.T) {
+func TestForeignCallbacks(t *testing.T) {
 	sim.Run(t, sim.Options{Callback: sim.URLs{}}, func(t *testing.T, w *sim.World) {
 		w.CallBack("sora", "demo", "a", 1, "{}")
 		bad := &nats.Msg{Subject: events.CallbackSubject("fal", events.Key{Project: "demo", ID: "a"}), Data: []byte("{}"), Header: nats.Header{}}
@@ -473,15 +473,15 @@ func TestCallbackURL(t *testing.T) {
 
 // TestLooksThinOut: with callbacks a task is looked at hardly ever; without the callbacks that were asked for, looks come back within
 // a few tasks, and every task ends.
-func TestLooksThinOut(t *testing.T) {
+func TestPollsThinOut(t *testing.T) {
 	o := sim.Options{
 		Callback: sim.URLs{}, Quiet: true, Pace: emulator.Pace{Queue: 30 * time.Second, Run: 270 * time.Second},
 		Pipeline: config.Pipeline{PollInterval: 10 * time.Second},
 	}
 	sim.Run(t, o, func(t *testing.T, w *sim.World) {
-		looks := func() float64 { return w.Counted("reelay_looks_total", "fal") }
-		one := func(i int, calls bool) (looked float64, late time.Duration) {
-			id, before := fmt.Sprintf("t%d", i), looks()
+		polls := func() float64 { return w.MetricSum("reelay_looks_total", "fal") }
+		one := func(i int, calls bool) (polled float64, late time.Duration) {
+			id, before := fmt.Sprintf("t%d", i), polls()
 			w.Publish(video, falRequest(id, ""))
 			w.Await("demo", id, func(t events.Task) bool { return t.ProviderID != "" })
 			job, _ := w.Stack.Ledger("fal").Job(lastJob(w, "fal"))
@@ -491,16 +491,16 @@ func TestLooksThinOut(t *testing.T) {
 				w.CallBack("fal", "demo", id, 1, falDone(job.ID))
 			}
 			task := w.AwaitEnd("demo", id)
-			return looks() - before, task.CompletedAt.Sub(end)
+			return polls() - before, task.CompletedAt.Sub(end)
 		}
 		n := 0
-		round := func(calls bool, count int) (looked, last float64, lastLate time.Duration) {
+		round := func(calls bool, count int) (polled, last float64, lastLate time.Duration) {
 			for range count {
 				n++
 				l, late := one(n, calls)
-				looked, last, lastLate = looked+l, l, late
+				polled, last, lastLate = polled+l, l, late
 			}
-			return looked / float64(count), last, lastLate
+			return polled / float64(count), last, lastLate
 		}
 		mean, last, late := round(true, 6)
 		t.Logf("callbacks come: %.1f looks a task, the last %v and %v after its end", mean, last, late)
@@ -535,7 +535,7 @@ func TestLooksThinOut(t *testing.T) {
 
 // TestDeadlinesWhileLooksAreRare: that nobody looks for minutes is held against no task. One that has begun in time is not cancelled
 // for its start deadline, and a cancel is seen to the end soon.
-func TestDeadlinesWhileLooksAreRare(t *testing.T) {
+func TestDeadlinesWhilePollsAreRare(t *testing.T) {
 	o := sim.Options{Callback: sim.URLs{}, Pace: emulator.Pace{Queue: 30 * time.Second, Run: 10 * time.Minute}}
 	sim.Run(t, o, func(t *testing.T, w *sim.World) {
 		w.Publish(video, falRequest("start", "", `,"start_timeout":"60s"`))
@@ -581,6 +581,6 @@ func TestCallbackStoresWhatACrashLeftOut(t *testing.T) {
 		if got := sim.Types(w.Story("demo", "a")); !slices.Equal(got, want) {
 			t.Errorf("story %v, want %v", got, want)
 		}
-		d.bury(w, time.Second)
+		d.restart(w, time.Second)
 	})
 }

@@ -35,8 +35,8 @@ func (w *World) CallBack(lane, project, id string, attempt int, body string) {
 	}
 }
 
-// Counted sums the counters and gauges of a name that have all these label values.
-func (w *World) Counted(name string, values ...string) float64 {
+// MetricSum sums the counters and gauges of a name that have all these label values.
+func (w *World) MetricSum(name string, values ...string) float64 {
 	w.T.Helper()
 	families, err := w.proc.Gather()
 	if err != nil {

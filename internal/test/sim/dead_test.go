@@ -74,7 +74,7 @@ func replaced(t *testing.T, w *sim.World, build func(*bus.Bus, *slog.Logger) (se
 }
 
 // letters returns what is in REELAY_DEAD.
-func letters(t *testing.T, w *sim.World) []events.DeadLetter {
+func deadLetters(t *testing.T, w *sim.World) []events.DeadLetter {
 	t.Helper()
 	s, err := w.JS.Stream(t.Context(), events.StreamDead)
 	if err != nil {
@@ -169,7 +169,7 @@ func TestPoisonRequests(t *testing.T) {
 		if err := w.Stack.StartService(t.Context(), allinone.Submitter); err != nil {
 			t.Fatal(err)
 		}
-		all := letters(t, w)
+		all := deadLetters(t, w)
 		if len(all) != tasks-good+1 {
 			t.Fatalf("%d letters, want %d requests and a command", len(all), tasks-good)
 		}
@@ -208,13 +208,13 @@ func TestPoisonRequests(t *testing.T) {
 	})
 }
 
-// blind is a driver that cannot bear to look at some tasks.
-type blind struct {
+// pollPanics is a driver that panics when it polls one task.
+type pollPanics struct {
 	provider.Driver
 	at *atomic.Value
 }
 
-func (d blind) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
+func (d pollPanics) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
 	if id, _ := d.at.Load().(string); id != "" && bytes.Contains(ref, []byte(id)) {
 		panic("cannot bear it")
 	}
@@ -223,7 +223,7 @@ func (d blind) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot
 
 // TestPoisonousLooks: a task at which every look panics ends by its deadline, because its heartbeat goes on. Others do not
 // notice.
-func TestPoisonousLooks(t *testing.T) {
+func TestPoisonousPolls(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		if err := w.Stack.StopService(allinone.Poller); err != nil {
 			t.Fatal(err)
@@ -232,7 +232,7 @@ func TestPoisonousLooks(t *testing.T) {
 		stop := replaced(t, w, func(b *bus.Bus, log *slog.Logger) (service, error) {
 			lanes := slices.Clone(w.Stack.Lanes())
 			for i := range lanes {
-				lanes[i].Driver = blind{lanes[i].Driver, &at}
+				lanes[i].Driver = pollPanics{lanes[i].Driver, &at}
 			}
 			return poller.New(poller.Options{Bus: b, Lanes: lanes, Log: log, Registerer: prometheus.NewRegistry()})
 		})
@@ -255,7 +255,7 @@ func TestPoisonousLooks(t *testing.T) {
 		if late := task.CompletedAt.Sub(task.Deadline); late < 0 || late > 6*time.Minute {
 			t.Errorf("ended %v after its deadline", late)
 		}
-		all := letters(t, w)
+		all := deadLetters(t, w)
 		for _, l := range all {
 			if l.Stream != events.StreamPolls || l.Consumer != "poller-fal" || l.Subject != "reelay.poll.fal.demo.a" || !strings.Contains(l.Reason, "cannot bear it") {
 				t.Errorf("%+v", l)

@@ -20,32 +20,32 @@ func Replicas() []string {
 }
 
 const (
-	// A misfortune comes every minPeace to maxPeace.
-	minPeace, maxPeace = 10 * time.Second, 3 * time.Minute
-	// maxAbsence is how long what was killed, or the broker, may be away, maxFreeze how long a service
+	// A misfortune comes every minFaultGap to maxFaultGap.
+	minFaultGap, maxFaultGap = 10 * time.Second, 3 * time.Minute
+	// maxDowntime is how long what was killed, or the broker, may be away, maxStall how long a service
 	// stands still.
-	maxAbsence = time.Minute
-	maxFreeze  = 5 * time.Minute
+	maxDowntime = time.Minute
+	maxStall    = 5 * time.Minute
 	// maxStorm is how long the providers refuse nearly everything for its rate.
 	maxStorm = 4 * time.Minute
 )
 
-// Torment lets one misfortune follow the other: a service is killed, stands still, or the broker is stopped and started on its
+// Disrupt lets one misfortune follow the other: a service is killed, stands still, or the broker is stopped and started on its
 // store. heal ends that, and all other faults of writes. What dies at an Aim is started again until end, which returns when
 // everything runs.
-func (c *Chaos) Torment(w *World) (heal, end func()) {
+func (c *Chaos) Disrupt(w *World) (heal, end func()) {
 	calm, stop, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	healed := calm
 	go func() {
 		defer close(done)
-		next := time.After(c.Between(minPeace, maxPeace))
+		next := time.After(c.Between(minFaultGap, maxFaultGap))
 		for {
 			select {
 			case name := <-c.dead:
 				c.revive(w, name)
 			case <-next:
-				c.strike(w)
-				next = time.After(c.Between(minPeace, maxPeace))
+				c.disruptOnce(w)
+				next = time.After(c.Between(minFaultGap, maxFaultGap))
 			case <-healed:
 				healed, next = nil, nil
 			case <-stop:
@@ -67,19 +67,19 @@ func (c *Chaos) Torment(w *World) (heal, end func()) {
 	return heal, end
 }
 
-// strike deals one misfortune.
-func (c *Chaos) strike(w *World) {
+// disruptOnce deals one misfortune.
+func (c *Chaos) disruptOnce(w *World) {
 	name := c.Pick(append(Replicas(), allinone.Webhook)...)
 	switch n := c.Intn(6); {
 	case n == 0 && c.Restarts:
 		c.Count("broker stopped and started")
 		w.Stack.HaltBroker()
-		time.Sleep(c.Between(0, maxAbsence))
+		time.Sleep(c.Between(0, maxDowntime))
 		if err := w.Stack.ResumeBroker(); err != nil {
 			w.T.Errorf("restart of the broker: %v", err)
 		}
-	case n <= 2 && c.Freezes:
-		c.Freeze(name, c.Between(time.Second, maxFreeze))
+	case n <= 2 && c.Stalls:
+		c.Stall(name, c.Between(time.Second, maxStall))
 	case n == 3:
 		c.Count("storm of refusals")
 		w.limit(1)
@@ -95,7 +95,7 @@ func (c *Chaos) strike(w *World) {
 // revive starts a dead service again after a while.
 func (c *Chaos) revive(w *World, name string) {
 	w.Stack.CrashService(name)
-	time.Sleep(c.Between(0, maxAbsence))
+	time.Sleep(c.Between(0, maxDowntime))
 	for begin := time.Now(); ; time.Sleep(time.Second) { // its connection may not be there yet
 		err := w.Stack.StartService(w.T.Context(), name)
 		if err == nil {

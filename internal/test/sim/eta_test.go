@@ -28,29 +28,29 @@ func TestWaitingETA(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			draw, r := emulator.Video720P(), rand.New(rand.NewPCG(7, 7))
 			sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
-				setSwitch(t, w, bus.LimitsKey("minimax"), row.limits)
+				setLane(t, w, bus.LimitsKey("minimax"), row.limits)
 				const tasks = 210
 				for i := range tasks {
 					takes := fmt.Sprintf(`{"queue_ms":0,"run_ms":%d}`, draw(r).Milliseconds())
 					w.Publish(video, v1Request(fmt.Sprint("t", i), takes, `,"timeout":"10h"`))
 				}
 				w.Settle(row.after)
-				told := map[string]events.Task{}
+				published := map[string]events.Task{}
 				now := time.Now()
 				for i := range tasks {
 					if task := w.Get("demo", fmt.Sprint("t", i)); task.Phase == events.PhaseWaiting {
 						if task.ETA == nil {
 							t.Fatalf("%s waits behind %+v and is told no end", task.ID, task.QueuePosition)
 						}
-						told[task.ID] = task
+						published[task.ID] = task
 					}
 				}
-				if len(told) < 50 {
-					t.Fatalf("%d wait", len(told))
+				if len(published) < 50 {
+					t.Fatalf("%d wait", len(published))
 				}
 				inside := 0
 				var off []float64
-				for id, task := range told {
+				for id, task := range published {
 					end := *w.AwaitEnd("demo", id).CompletedAt
 					if !end.Before(*task.ETAEarliest) && !end.After(*task.ETALatest) {
 						inside++
@@ -58,8 +58,8 @@ func TestWaitingETA(t *testing.T) {
 					off = append(off, end.Sub(*task.ETA).Abs().Seconds()/end.Sub(now).Seconds())
 				}
 				slices.Sort(off)
-				covered := float64(inside) / float64(len(told))
-				t.Logf("%d waiting tasks: the range covers %.0f %%, the middle is off by %.0f %% of the time left", len(told), 100*covered, 100*off[len(off)/2])
+				covered := float64(inside) / float64(len(published))
+				t.Logf("%d waiting tasks: the range covers %.0f %%, the middle is off by %.0f %% of the time left", len(published), 100*covered, 100*off[len(off)/2])
 				if covered < 0.7 || off[len(off)/2] > row.off {
 					t.Error("what they were told does not hold")
 				}

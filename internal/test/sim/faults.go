@@ -21,17 +21,17 @@ import (
 //
 // Not every seed has every kind of fault: what happens only while something else does not would never be met.
 type Chaos struct {
-	// Restarts, Freezes and Doubles say whether the broker is stopped and started in this seed, services stand still, and
+	// Restarts, Stalls and Doubles say whether the broker is stopped and started in this seed, services stand still, and
 	// writes and deliveries happen twice. Set them before the first service starts.
-	Restarts, Freezes, Doubles bool
+	Restarts, Stalls, Doubles bool
 
-	mu    sync.Mutex
-	rand  *rand.Rand
-	off   bool
-	lives map[string]*life
-	aims  map[string]*Aim
-	dead  chan string
-	hits  map[string]int
+	mu      sync.Mutex
+	rand    *rand.Rand
+	off     bool
+	running map[string]*incarnation
+	aims    map[string]*Aim
+	dead    chan string
+	hits    map[string]int
 }
 
 // An Aim is a crash at a named failpoint: when it is reached for the nth time the service dies there, before the write or
@@ -42,22 +42,22 @@ type Aim struct {
 	After bool
 }
 
-// life is a service from one start to its end.
-type life struct {
+// incarnation is a service from one start to its end.
+type incarnation struct {
 	service string
 	dead    bool
-	gate    gate
+	stall   barrier
 }
 
 // NewChaos returns the faults of a seed.
 func NewChaos(seed uint64, aims ...Aim) *Chaos {
 	c := &Chaos{
-		rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), lives: map[string]*life{}, aims: map[string]*Aim{}, hits: map[string]int{},
+		rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), running: map[string]*incarnation{}, aims: map[string]*Aim{}, hits: map[string]int{},
 	}
 	for _, a := range aims {
 		c.aims[a.Point] = &a
 	}
-	c.Restarts, c.Freezes, c.Doubles = c.rand.IntN(3) == 0, c.rand.IntN(3) == 0, c.rand.IntN(3) > 0
+	c.Restarts, c.Stalls, c.Doubles = c.rand.IntN(3) == 0, c.rand.IntN(3) == 0, c.rand.IntN(3) > 0
 	return c
 }
 
@@ -97,16 +97,16 @@ func (c *Chaos) Between(low, high time.Duration) time.Duration {
 // Pick draws one of several words.
 func (c *Chaos) Pick(words ...string) string { return words[c.Intn(len(words))] }
 
-// write draws a named fault of a write, one time in n, and counts it.
-func (c *Chaos) write(n int, name string) bool {
+// writeFault draws a named fault of a write, one time in n, and counts it.
+func (c *Chaos) writeFault(n int, name string) bool {
 	c.mu.Lock()
 	off := c.off
 	c.mu.Unlock()
-	return !off && c.one(n, name)
+	return !off && c.fault(n, name)
 }
 
-// one draws a named fault, one time in n, and counts it.
-func (c *Chaos) one(n int, name string) bool {
+// fault draws a named fault, one time in n, and counts it.
+func (c *Chaos) fault(n int, name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.rand.IntN(n) != 0 {
@@ -120,54 +120,54 @@ func (c *Chaos) one(n int, name string) bool {
 func (c *Chaos) Kill(service string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l := c.lives[service]; l != nil {
+	if l := c.running[service]; l != nil {
 		l.dead = true
 	}
 }
 
-// Freeze keeps a service from the broker and from its own journal for d, as a stopped process or one whose machine sleeps.
+// Stall keeps a service from the broker and from its own journal for d, as a stopped process or one whose machine sleeps.
 // Then it goes on with what it knew.
-func (c *Chaos) Freeze(service string, d time.Duration) {
+func (c *Chaos) Stall(service string, d time.Duration) {
 	c.mu.Lock()
-	l := c.lives[service]
+	l := c.running[service]
 	c.mu.Unlock()
 	if l != nil {
 		c.Count("frozen " + service)
-		l.gate.shut(d)
+		l.stall.close(d)
 	}
 }
 
 // Plan begins a life of a service and returns its failpoints: one write in twenty is lost, one in twenty answered by silence,
-// one in forty done twice, one in a hundred late.
+// fault in forty done twice, one in a hundred late.
 func (c *Chaos) Plan(service string) failpoint.Plan {
-	l := &life{service: service}
+	l := &incarnation{service: service}
 	c.mu.Lock()
-	c.lives[service] = l
+	c.running[service] = l
 	if c.dead == nil { // made in the bubble, which stands still while it waits for a channel from outside
 		c.dead = make(chan string, len(c.aims))
 	}
 	c.mu.Unlock()
 	return func(point string) failpoint.Outcome {
-		if o, died := c.fate(l, point); died {
+		if o, died := c.crashes(l, point); died {
 			return o
 		}
-		frozen := l.gate.left()
+		stalled := l.stall.left()
 		switch {
-		case c.write(20, "lost "+point):
-			return failpoint.Outcome{Pause: frozen, Lose: true}
-		case c.write(20, "answer lost "+point):
-			return failpoint.Outcome{Pause: frozen, LoseAnswer: true}
-		case c.Doubles && c.write(40, "twice "+point):
-			return failpoint.Outcome{Pause: frozen, Twice: true}
-		case c.write(100, "late "+point):
-			return failpoint.Outcome{Pause: frozen + c.Between(time.Second, 3*time.Minute)}
+		case c.writeFault(20, "lost "+point):
+			return failpoint.Outcome{Pause: stalled, Lose: true}
+		case c.writeFault(20, "answer lost "+point):
+			return failpoint.Outcome{Pause: stalled, LoseAnswer: true}
+		case c.Doubles && c.writeFault(40, "twice "+point):
+			return failpoint.Outcome{Pause: stalled, Twice: true}
+		case c.writeFault(100, "late "+point):
+			return failpoint.Outcome{Pause: stalled + c.Between(time.Second, 3*time.Minute)}
 		}
-		return failpoint.Outcome{Pause: frozen}
+		return failpoint.Outcome{Pause: stalled}
 	}
 }
 
-// fate counts a life's arrival at a point, and says whether it is dead or dies there.
-func (c *Chaos) fate(l *life, point string) (failpoint.Outcome, bool) {
+// crashes counts a life's arrival at a point, and says whether it is dead or dies there.
+func (c *Chaos) crashes(l *incarnation, point string) (failpoint.Outcome, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l.dead {
@@ -191,25 +191,25 @@ func (c *Chaos) fate(l *life, point string) (failpoint.Outcome, bool) {
 // Broker stands between a service and the broker, and holds its traffic back while it is frozen.
 func (c *Chaos) Broker(service string, conn net.Conn) net.Conn {
 	c.mu.Lock()
-	l := c.lives[service]
+	l := c.running[service]
 	c.mu.Unlock()
-	if l == nil || !c.Freezes {
+	if l == nil || !c.Stalls {
 		return conn
 	}
-	return newHeldConn(conn, &l.gate)
+	return newStalledConn(conn, &l.stall)
 }
 
 // Conn is a connection of a paid request that may break at any byte, in either direction, or fall silent.
 func (c *Chaos) Conn(conn net.Conn) net.Conn {
 	c.Count("call submit")
 	switch {
-	case c.one(12, "submit cut while sending"):
+	case c.fault(12, "submit cut while sending"):
 		return &writeCut{Conn: conn, left: c.Intn(600)}
-	case c.one(12, "submit answer cut"):
+	case c.fault(12, "submit answer cut"):
 		return &readCut{Conn: conn, left: 1 + c.Intn(400)}
-	case c.one(25, "submit answer lost"):
+	case c.fault(25, "submit answer lost"):
 		return &readCut{Conn: conn}
-	case c.one(40, "submit answer late"):
+	case c.fault(40, "submit answer late"):
 		return &slowConn{Conn: conn, delay: c.Between(30*time.Second, 3*time.Minute)}
 	}
 	return conn
@@ -270,13 +270,13 @@ func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		c.Count("call look")
 		switch {
-		case c.one(11, "look reset before"):
+		case c.fault(11, "look reset before"):
 			return nil, errBroken
-		case c.one(11, "look 502 page"):
+		case c.fault(11, "look 502 page"):
 			return answer(r, http.StatusBadGateway, "text/html", "<html>502 Bad Gateway nginx</html>"), nil
-		case c.one(20, "look 429"):
+		case c.fault(20, "look 429"):
 			return answer(r, http.StatusTooManyRequests, "application/json", `{"detail":"slow down"}`), nil
-		case c.one(40, "look late"):
+		case c.fault(40, "look late"):
 			time.Sleep(c.Between(time.Second, 40*time.Second))
 		}
 		res, err := next.RoundTrip(r)
@@ -284,10 +284,10 @@ func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 			return nil, err
 		}
 		switch {
-		case c.one(11, "look reset after"):
+		case c.fault(11, "look reset after"):
 			_ = res.Body.Close()
 			return nil, errBroken
-		case c.one(11, "look cut short"):
+		case c.fault(11, "look cut short"):
 			body, _ := io.ReadAll(res.Body)
 			_ = res.Body.Close()
 			res.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), errReader{}))
@@ -296,14 +296,14 @@ func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// Hooks stands between the providers and the edge: one callback in five breaks on its way there or back.
-func (c *Chaos) Hooks(next http.RoundTripper) http.RoundTripper {
+// Callbacks stands between the providers and the edge: one callback in five breaks on its way there or back.
+func (c *Chaos) Callbacks(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if c.one(10, "hook reset before") {
+		if c.fault(10, "hook reset before") {
 			return nil, errBroken
 		}
 		res, err := next.RoundTrip(r)
-		if err == nil && c.one(10, "hook reset after") {
+		if err == nil && c.fault(10, "hook reset after") {
 			_ = res.Body.Close()
 			return nil, errBroken
 		}

@@ -68,7 +68,7 @@ func TestLaneLimit(t *testing.T) {
 
 // TestPlacesUnderFaults: that waiting tasks are told their places costs none of them anything, when writes and events of it are lost
 // or stored twice and the one that tells dies: each is paid for once, and few need a second try.
-func TestPlacesUnderFaults(t *testing.T) {
+func TestPositionsUnderFaults(t *testing.T) {
 	var writes atomic.Int64
 	faults := func(service string) failpoint.Plan {
 		if !strings.HasPrefix(service, allinone.Submitter) {
@@ -94,9 +94,9 @@ func TestPlacesUnderFaults(t *testing.T) {
 		if err := w.Stack.StartService(t.Context(), allinone.Submitter+"-2"); err != nil {
 			t.Fatal(err)
 		}
-		setSwitch(t, w, bus.LimitsKey("minimax"), `{"models":{"MiniMax-Hailuo":{"requests":12}}}`)
+		setLane(t, w, bus.LimitsKey("minimax"), `{"models":{"MiniMax-Hailuo":{"requests":12}}}`)
 		for i := range tasks {
-			w.Insist(video, v1Request(fmt.Sprint("t", i), "", `,"timeout":"6h"`))
+			w.PublishUntilAcked(video, v1Request(fmt.Sprint("t", i), "", `,"timeout":"6h"`))
 		}
 		for minute := range minutes {
 			w.Settle(time.Minute)
@@ -106,7 +106,7 @@ func TestPlacesUnderFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		told, again := 0, 0
+		published, again := 0, 0
 		for i := range tasks {
 			id := fmt.Sprint("t", i)
 			task := w.AwaitEnd("demo", id)
@@ -117,14 +117,14 @@ func TestPlacesUnderFaults(t *testing.T) {
 			if slices.ContainsFunc(w.Story("demo", id), func(e events.Event) bool {
 				return e.Type == events.EventProgress && e.Task.QueuePosition != nil && e.Task.QueuePosition.Ours != nil
 			}) {
-				told++
+				published++
 			}
 		}
 		if jobs := len(w.Stack.Ledger("minimax").Jobs()); jobs != tasks {
 			t.Errorf("%d tasks were paid for %d times", tasks, jobs)
 		}
-		t.Logf("%d of %d were told, %d second tries", told, tasks, again)
-		if told < tasks/2 || again > tasks/10 {
+		t.Logf("%d of %d were told, %d second tries", published, tasks, again)
+		if published < tasks/2 || again > tasks/10 {
 			t.Error("too few were told, or too many had to be tried again")
 		}
 	})

@@ -51,7 +51,7 @@ func cents(usd float64) float64 { return math.Round(usd*1e6) / 1e6 }
 // checkMoney compares what the records say with the providers' ledgers, and the sum of them with what spend answers.
 func checkMoney(t *testing.T, w *sim.World, ids []string) {
 	t.Helper()
-	spent, held := 0.0, 0.0
+	spent, reserved := 0.0, 0.0
 	for _, id := range ids {
 		task := w.Get("demo", id)
 		bill := 0.0
@@ -72,7 +72,7 @@ func checkMoney(t *testing.T, w *sim.World, ids []string) {
 			case a.Outcome == events.AttemptAccepted:
 				spent += *a.CostUSD
 			case a.Charge != events.ChargeNone:
-				held += *a.CostUSD
+				reserved += *a.CostUSD
 			}
 		}
 		if known && cents(*task.Cost.ActualUSD) != cents(bill) {
@@ -86,8 +86,8 @@ func checkMoney(t *testing.T, w *sim.World, ids []string) {
 	if e := w.Ask(&r, events.VerbSpend, "", "demo"); e != nil {
 		t.Fatal(e)
 	}
-	if cents(r.Total.SpentUSD) != cents(spent) || cents(r.Total.ReservedUSD) != cents(held) {
-		t.Errorf("spend answers %+v, the records say %v spent and %v held", r.Total, cents(spent), cents(held))
+	if cents(r.Total.SpentUSD) != cents(spent) || cents(r.Total.ReservedUSD) != cents(reserved) {
+		t.Errorf("spend answers %+v, the records say %v spent and %v held", r.Total, cents(spent), cents(reserved))
 	}
 }
 
@@ -221,32 +221,32 @@ func TestCap(t *testing.T) {
 		if n := jobs(); n != 6 {
 			t.Errorf("%d clips were paid for, want 5 of the project with the cap and one of the other", n)
 		}
-		held := 0
+		blocked := 0
 		for i := range many {
 			task := w.Get("demo", fmt.Sprint("t", i))
 			if task.Status == events.StatusCompleted {
 				continue
 			}
-			held++
+			blocked++
 			if task.Phase != events.PhaseWaiting || len(task.Attempts) != 0 {
 				t.Errorf("%s is %s with %d attempts", task.ID, task.Phase, len(task.Attempts))
 			}
-			told := 0
+			published := 0
 			for _, e := range w.Story("demo", task.ID) {
 				if e.Type == events.EventProgress && strings.Contains(e.Message, "the budget of project demo is used up: 1.5 US dollars") {
-					told++
+					published++
 				}
 			}
-			if told != 1 {
-				t.Errorf("%s: told %d times that it is held", task.ID, told)
+			if published != 1 {
+				t.Errorf("%s: told %d times that it is held", task.ID, published)
 			}
 			var r events.TaskReply
 			if e := w.Ask(&r, events.VerbGet, "", "demo", task.ID); e != nil || r.Task.Blocked == nil || r.Task.Blocked.Reason != events.BlockedCap || r.Task.Blocked.Until == nil || r.Task.ETA != nil {
 				t.Errorf("%s: %v, held by %+v, ends at %v", task.ID, e, r.Task.Blocked, r.Task.ETA)
 			}
 		}
-		if held != many-4 {
-			t.Errorf("%d are held, want %d", held, many-4)
+		if blocked != many-4 {
+			t.Errorf("%d are held, want %d", blocked, many-4)
 		}
 		var q events.QueueReply
 		if e := w.Ask(&q, events.VerbQueue, ""); e != nil || !slices.ContainsFunc(q.Lanes, func(l events.LaneQueue) bool {
@@ -270,10 +270,10 @@ func TestCap(t *testing.T) {
 }
 
 // TestDoubtStaysTaken: what may have been paid for is not given back to a cap, also while nobody counts the records into it.
-func TestDoubtStaysTaken(t *testing.T) {
+func TestDoubtStaysReserved(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		early(w)
-		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
+		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":0.3}`) // fault clip
 		if err := w.Stack.StopService(allinone.Status); err != nil {
 			t.Fatal(err)
 		}
@@ -346,11 +346,11 @@ func TestCapUnderFaults(t *testing.T) {
 					if paid == 0 {
 						t.Error("nothing was bought: the test shows nothing")
 					}
-					may := 0.0
+					reserved := 0.0
 					for _, id := range ids {
 						for _, a := range w.Get("demo", id).Attempts {
 							if a.Charge != events.ChargeNone {
-								may += *a.CostUSD
+								reserved += *a.CostUSD
 							}
 						}
 					}
@@ -359,11 +359,11 @@ func TestCapUnderFaults(t *testing.T) {
 						t.Fatalf("%+v, %v", r, e)
 					}
 					for _, c := range r.Caps {
-						if cents(c.ReservedUSD) != cents(may) || c.ReservedUSD > limit {
-							t.Errorf("%s: %v are taken, the records say %v", c.Scope, c.ReservedUSD, cents(may))
+						if cents(c.ReservedUSD) != cents(reserved) || c.ReservedUSD > limit {
+							t.Errorf("%s: %v are taken, the records say %v", c.Scope, c.ReservedUSD, cents(reserved))
 						}
 					}
-					t.Logf("bought for %.2f, held %.2f of %.2f", paid, may, limit)
+					t.Logf("bought for %.2f, held %.2f of %.2f", paid, reserved, limit)
 				})
 		})
 	}

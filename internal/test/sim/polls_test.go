@@ -10,23 +10,23 @@ import (
 )
 
 // TestLookLimits: how often tasks are looked at is set while they run, and counts at once.
-func TestLookLimits(t *testing.T) {
+func TestPollLimits(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		kv, err := w.JS.KeyValue(t.Context(), bus.LaneBucket)
 		if err != nil {
 			t.Fatal(err)
 		}
-		looks := func() float64 { return w.Counted("reelay_looks_total", "fal") }
+		polls := func() float64 { return w.MetricSum("reelay_looks_total", "fal") }
 		w.Publish(video, falRequest("a", `{"run_ms":1200000}`))
 		w.Settle(3 * time.Minute)
-		before := looks()
-		if _, err := kv.PutString(t.Context(), bus.LimitsKey("fal"), `{"looks":{"spacing":"1m"}}`); err != nil {
+		before := polls()
+		if _, err := kv.PutString(t.Context(), bus.LimitsKey("fal"), `{"polls":{"spacing":"1m"}}`); err != nil {
 			t.Fatal(err)
 		}
-		w.Settle(time.Minute) // one look is on its way
-		at := looks()
+		w.Settle(time.Minute) // fault look is on its way
+		at := polls()
 		w.Settle(10 * time.Minute)
-		if n := looks() - at; before < 12 || n < 8 || n > 11 {
+		if n := polls() - at; before < 12 || n < 8 || n > 11 {
 			t.Errorf("%v looks in 3 minutes without a limit, %v in 10 with one a minute", before, n)
 		}
 		if task := w.AwaitEnd("demo", "a"); task.Status != events.StatusCompleted {

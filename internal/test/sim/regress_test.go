@@ -42,7 +42,7 @@ func (d *death) plan(service string) failpoint.Plan {
 }
 
 // bury waits for the death, ends what is left of the service, lets time pass and starts it again.
-func (d *death) bury(w *sim.World, pause time.Duration) {
+func (d *death) restart(w *sim.World, pause time.Duration) {
 	w.T.Helper()
 	for range 600 {
 		if d.dead.Load() {
@@ -64,10 +64,10 @@ func (d *death) bury(w *sim.World, pause time.Duration) {
 
 // TestExpiredWhileNobodyLooks: a heartbeat ends a waiting task, its event is lost, and the poller stays away for longer than a
 // fired heartbeat is kept.
-func TestExpiredWhileNobodyLooks(t *testing.T) {
+func TestExpiredWhileNobodyPolls(t *testing.T) {
 	d := &death{service: allinone.Poller, point: "publish/failed", outcome: failpoint.Outcome{Lose: true}}
 	sim.Run(t, sim.Options{Faults: d.plan}, func(t *testing.T, w *sim.World) {
-		setSwitch(t, w, "fal", `{"paused":true}`) // so it waits, and the submitter leaves it alone
+		setLane(t, w, "fal", `{"paused":true}`) // so it waits, and the submitter leaves it alone
 		w.Publish(video, falRequest("a", "", `,"timeout":"3m"`))
 		for !d.dead.Load() {
 			time.Sleep(time.Second)
@@ -75,7 +75,7 @@ func TestExpiredWhileNobodyLooks(t *testing.T) {
 		if got := sim.Types(w.Story("demo", "a")); slices.Contains(got, events.EventFailed) {
 			t.Fatalf("the event was not lost: %v", got)
 		}
-		d.bury(w, 20*time.Minute)
+		d.restart(w, 20*time.Minute)
 		w.Settle(10 * time.Minute)
 		want := []events.EventType{events.EventQueued, events.EventFailed}
 		if got := sim.Types(w.Story("demo", "a")); !slices.Equal(got, want) {
@@ -112,7 +112,7 @@ func TestSubmitterDies(t *testing.T) {
 			d := &death{service: allinone.Submitter, point: row.point, outcome: row.outcome}
 			sim.Run(t, sim.Options{Faults: d.plan}, func(t *testing.T, w *sim.World) {
 				w.Publish(video, falRequest("a", "", `,"timeout":"20m"`))
-				d.bury(w, 10*time.Second)
+				d.restart(w, 10*time.Second)
 				if n := len(w.Stack.Ledger("fal").Jobs()); n != row.jobs {
 					t.Errorf("paid for %d times at its death, want %d", n, row.jobs)
 				}
@@ -208,7 +208,7 @@ func TestOrphanStaysInTheJournal(t *testing.T) {
 		if err := records.Purge(t.Context(), jetstream.WithPurgeSubject(subject)); err != nil {
 			t.Fatal(err)
 		}
-		d.bury(w, 10*time.Second)
+		d.restart(w, 10*time.Second)
 		for range 3 {
 			w.Settle(time.Hour)
 			restart()

@@ -119,7 +119,7 @@ func evidence(t events.Task) string {
 }
 
 // person settles by the emulator's own book what is parked, so that the world adds up at its end.
-func person(w *sim.World, id, resolve string) {
+func resolve(w *sim.World, id, resolve string) {
 	w.T.Helper()
 	var reply events.TaskReply
 	if e := w.Ask(&reply, events.VerbResolve, resolve, "demo", id); e != nil {
@@ -177,7 +177,7 @@ func TestInputGone(t *testing.T) {
 		if took := time.Since(begin); took < 8*time.Hour || task.Attempt().Listings != 0 || !strings.Contains(evidence(task), "input could not be read") {
 			t.Errorf("parked after %v with %d listings\n%s", took, task.Attempt().Listings, evidence(task))
 		}
-		person(w, "a", adopts(w.Stack.Ledger("fal").Jobs()[0].ID))
+		resolve(w, "a", adopts(w.Stack.Ledger("fal").Jobs()[0].ID))
 		w.Settle(10 * time.Minute)
 	})
 }
@@ -215,7 +215,7 @@ func TestNotAccepted(t *testing.T) {
 				if searches < 3 || searches != a.Searches {
 					t.Errorf("%d searches in the timeline, %d in the record", searches, a.Searches)
 				}
-				person(w, "a", `{"action":"write_off"}`)
+				resolve(w, "a", `{"action":"write_off"}`)
 			})
 		})
 	}
@@ -259,7 +259,7 @@ func TestIdenticalInputs(t *testing.T) {
 					task := w.Await("demo", id, func(t events.Task) bool { return isParked(t) || t.Status.Terminal() })
 					if isParked(task) {
 						left++
-						person(w, id, `{"action":"write_off"}`)
+						resolve(w, id, `{"action":"write_off"}`)
 						continue
 					}
 					ended++
@@ -424,7 +424,7 @@ func TestListDown(t *testing.T) {
 		if record, err := json.Marshal(task); err != nil || strings.Contains(string(record), "Key sandbox") {
 			t.Errorf("the key is in the record: %s, %v", record, err)
 		}
-		person(w, "a", adopts(w.Stack.Ledger("fal").Jobs()[0].ID))
+		resolve(w, "a", adopts(w.Stack.Ledger("fal").Jobs()[0].ID))
 	})
 }
 
@@ -542,7 +542,7 @@ func settle(w *sim.World, prompts map[string]string) {
 				break
 			}
 		}
-		person(w, id, decision)
+		resolve(w, id, decision)
 	}
 	w.Settle(10 * time.Minute)
 }

@@ -53,13 +53,13 @@ func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 	}
 	sim.Run(t, sim.Options{
 		Quiet: quiet, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan, WrapBroker: chaos.Broker,
-		Webhooks: true, WrapHooks: chaos.Hooks, HookFaults: hookFaults(chaos, seed),
+		Webhooks: true, WrapCallbacks: chaos.Callbacks, CallbackFaults: callbackFaults(chaos, seed),
 		Pipeline: config.Pipeline{Timeout: 12 * time.Minute},
 		Pace:     emulator.Pace{Queue: chaos.Between(0, time.Minute), Run: chaos.Between(10*time.Second, 3*time.Minute), Position: 3},
 	}, func(t *testing.T, w *sim.World) {
 		s.t, s.w = t, w
 		begin := time.Now()
-		s.live(seed, tasks)
+		s.run(seed, tasks)
 		s.Minutes += int(time.Since(begin).Minutes())
 	})
 	for name, n := range chaos.Hits() {
@@ -69,7 +69,7 @@ func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 }
 
 // hookFaults lets a seed's webhooks come as they should, with every disorder, or not at all.
-func hookFaults(chaos *sim.Chaos, seed uint64) emulator.Faults {
+func callbackFaults(chaos *sim.Chaos, seed uint64) emulator.Faults {
 	f := emulator.Faults{Seed: seed, DelayMS: int(chaos.Between(time.Second, 5*time.Minute).Milliseconds())}
 	switch chaos.Intn(5) {
 	case 0:
@@ -97,7 +97,7 @@ type scene struct {
 	longest  string
 }
 
-func (s *scene) live(seed uint64, tasks int) {
+func (s *scene) run(seed uint64, tasks int) {
 	for _, name := range sim.Replicas() {
 		if strings.HasSuffix(name, "-2") {
 			if err := s.w.Stack.StartService(s.t.Context(), name); err != nil {
@@ -105,26 +105,26 @@ func (s *scene) live(seed uint64, tasks int) {
 			}
 		}
 	}
-	heal, end := s.chaos.Torment(s.w)
+	heal, end := s.chaos.Disrupt(s.w)
 	stop := s.chaos.Intn(2 * tasks) // the task before which a person pauses a lane, if there are so many
 	lane := s.chaos.Pick("fal", "minimax", bus.AllLanes)
 	for i := range tasks {
 		if i == stop {
-			s.flip(lane, true)
+			s.pauseLane(lane, true)
 		}
 		id := fmt.Sprintf("s%d-%d", seed, i)
 		s.ids = append(s.ids, id)
 		s.request(id)
 		s.w.Settle(s.chaos.Between(0, time.Minute))
 		if s.chaos.Intn(5) == 0 {
-			s.w.Insist("reelay.command.demo."+s.ids[s.chaos.Intn(i+1)]+".cancel", "")
+			s.w.PublishUntilAcked("reelay.command.demo."+s.ids[s.chaos.Intn(i+1)]+".cancel", "")
 		}
 	}
 	if stop < tasks {
-		s.flip(lane, false)
+		s.pauseLane(lane, false)
 	}
 	if s.chaos.Intn(2) == 0 {
-		s.trash(seed)
+		s.publishGarbage(seed)
 	}
 	s.w.Settle(s.chaos.Between(time.Minute, 10*time.Minute))
 	heal()
@@ -139,8 +139,8 @@ func (s *scene) live(seed uint64, tasks int) {
 }
 
 // flip pauses a lane, or lets it go on, as a person does.
-func (s *scene) flip(lane string, paused bool) {
-	s.w.Insist("$KV."+bus.LaneBucket+"."+lane, fmt.Sprintf(`{"paused":%t,"reason":"a person says so","by":"ann"}`, paused))
+func (s *scene) pauseLane(lane string, paused bool) {
+	s.w.PublishUntilAcked("$KV."+bus.LaneBucket+"."+lane, fmt.Sprintf(`{"paused":%t,"reason":"a person says so","by":"ann"}`, paused))
 }
 
 // request hands a task in, by the API or by the subject, once or twice.
@@ -154,22 +154,22 @@ func (s *scene) request(id string) {
 		}
 	}
 	for range 1 + s.chaos.Intn(4)/3 {
-		s.w.Insist(video, body)
+		s.w.PublishUntilAcked(video, body)
 	}
 }
 
 // trash publishes what nobody can use: requests to reject, and messages to give up.
-func (s *scene) trash(seed uint64) {
-	s.w.Insist(video, fmt.Sprintf(`{"id":"r%d","provider":"nobody","model":"m","input":{}}`, seed))
+func (s *scene) publishGarbage(seed uint64) {
+	s.w.PublishUntilAcked(video, fmt.Sprintf(`{"id":"r%d","provider":"nobody","model":"m","input":{}}`, seed))
 	for _, subject := range []string{
 		"reelay.poll.fal.demo.b@d", "reelay.poll.minimax.demo.b@d", "reelay.heartbeat.demo.b@d", events.DeadSubject(events.StreamRequests, "y"),
 		events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamPolls, "y"),
 	} {
-		s.w.Insist(subject, "trash")
+		s.w.PublishUntilAcked(subject, "trash")
 	}
-	s.w.Insist("reelay.callback.nobody.demo.x", "trash")
-	nobodys := s.w.Insist("reelay.poll.nobody.demo.x", "trash")
-	s.w.Insist(events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamPolls, "y"), fmt.Sprintf(`{"stream_seq":%d,"deliveries":3}`, nobodys))
+	s.w.PublishUntilAcked("reelay.callback.nobody.demo.x", "trash")
+	unknownLane := s.w.PublishUntilAcked("reelay.poll.nobody.demo.x", "trash")
+	s.w.PublishUntilAcked(events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamPolls, "y"), fmt.Sprintf(`{"stream_seq":%d,"deliveries":3}`, unknownLane))
 }
 
 // randomRequest draws a provider, an emulator script and a policy. The prompt carries the task's id, so that the ledger can be
@@ -235,7 +235,7 @@ func (s *scene) end(id string) {
 			if jobs := jobsOf(s.w, id); len(jobs) > 0 {
 				action = `{"action":"adopt","provider_id":"` + jobs[len(jobs)-1] + `"}`
 			}
-			s.w.Insist("reelay.command.demo."+id+".resolve", action)
+			s.w.PublishUntilAcked("reelay.command.demo."+id+".resolve", action)
 		}
 		s.w.Settle(15 * time.Second)
 	}
@@ -244,14 +244,14 @@ func (s *scene) end(id string) {
 		if decided.IsZero() {
 			s.ByItself++
 		}
-		if calledBack(t) {
-			s.ByHook++
+		if acceptedByCallback(t) {
+			s.ByCallback++
 		}
 	}
 }
 
 // calledBack reports whether a callback has told that an attempt was accepted.
-func calledBack(t events.Task) bool {
+func acceptedByCallback(t events.Task) bool {
 	return slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool {
 		return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == events.SourceCallback })
 	})
@@ -348,17 +348,17 @@ func (s *scene) messages(stream string) []*jetstream.RawStreamMsg {
 type tally struct {
 	Seeds, Lives, Minutes int
 	// InDoubt counts the submits that were in doubt, ByItself those settled without a person, ByHook those that a callback told of.
-	InDoubt, ByItself, ByHook int
-	Jobs                      int
-	Hits                      map[string]int
-	Status                    map[events.Status]int
+	InDoubt, ByItself, ByCallback int
+	Jobs                          int
+	Hits                          map[string]int
+	Status                        map[events.Status]int
 }
 
 func newTally() *tally { return &tally{Hits: map[string]int{}, Status: map[events.Status]int{}} }
 
 func (a *tally) add(b *tally) {
 	a.Seeds, a.Lives, a.Minutes, a.Jobs = a.Seeds+b.Seeds, a.Lives+b.Lives, a.Minutes+b.Minutes, a.Jobs+b.Jobs
-	a.InDoubt, a.ByItself, a.ByHook = a.InDoubt+b.InDoubt, a.ByItself+b.ByItself, a.ByHook+b.ByHook
+	a.InDoubt, a.ByItself, a.ByCallback = a.InDoubt+b.InDoubt, a.ByItself+b.ByItself, a.ByCallback+b.ByCallback
 	for k, n := range b.Hits {
 		a.Hits[k] += n
 	}

@@ -27,7 +27,7 @@ var (
 
 const (
 	// perProcess seeds run in one process, so that its memory is bounded whatever the campaign's length.
-	perProcess = 15
+	seedsPerProcess = 15
 	// coverageSeeds is from how many seeds on every failpoint must have been crashed at.
 	coverageSeeds = 100
 	// failingShare is the least share of the calls to the providers that fail, in percent.
@@ -54,7 +54,7 @@ func TestSeeds(t *testing.T) {
 		}
 		return
 	}
-	sum.tell(t, time.Since(begin))
+	sum.log(t, time.Since(begin))
 	alive, unknown := missing(sum.Hits)
 	if len(unknown) > 0 {
 		t.Errorf("failpoints that the table of points does not have: %q", unknown)
@@ -89,14 +89,14 @@ func parallel(t *testing.T) *tally {
 	parts := make(chan part)
 	go func() {
 		defer close(parts)
-		for done := uint64(0); done < uint64(*seeds) && !t.Failed(); done += perProcess {
-			parts <- part{*firstSeed + done, min(perProcess, uint64(*seeds)-done)}
+		for done := uint64(0); done < uint64(*seeds) && !t.Failed(); done += seedsPerProcess {
+			parts <- part{*firstSeed + done, min(seedsPerProcess, uint64(*seeds)-done)}
 		}
 	}()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	sum, dir := newTally(), t.TempDir()
-	for range min(*workers, (*seeds+perProcess-1)/perProcess) {
+	for range min(*workers, (*seeds+seedsPerProcess-1)/seedsPerProcess) {
 		wg.Go(func() {
 			for p := range parts {
 				got, err := process(t, dir, p.first, p.n)
@@ -151,9 +151,9 @@ func (a *tally) failing() int {
 	return failed * 100 / max(1, calls)
 }
 
-func (a *tally) tell(t *testing.T, took time.Duration) {
+func (a *tally) log(t *testing.T, took time.Duration) {
 	t.Logf("%d seeds, %d task lives, %d hours of broker time in %v: %v; %d paid jobs; %d submits in doubt, %d of them settled without a person, %d told by a callback; "+
-		"%d %% of the calls to the providers failed", a.Seeds, a.Lives, a.Minutes/60, took.Round(time.Second), a.Status, a.Jobs, a.InDoubt, a.ByItself, a.ByHook, a.failing())
+		"%d %% of the calls to the providers failed", a.Seeds, a.Lives, a.Minutes/60, took.Round(time.Second), a.Status, a.Jobs, a.InDoubt, a.ByItself, a.ByCallback, a.failing())
 	died, fired := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(a.Hits)) {
 		switch {

@@ -13,7 +13,7 @@ import (
 	"reelay/internal/test/sim"
 )
 
-func setSwitch(t *testing.T, w *sim.World, key, value string) {
+func setLane(t *testing.T, w *sim.World, key, value string) {
 	t.Helper()
 	kv, err := w.JS.KeyValue(t.Context(), bus.LaneBucket)
 	if err != nil {
@@ -36,7 +36,7 @@ func TestPause(t *testing.T) {
 					w.Publish(video, falRequest(fmt.Sprint("before", i), "", `,"timeout":"6h"`))
 				}
 				w.Settle(10 * time.Second)
-				setSwitch(t, w, key, paused)
+				setLane(t, w, key, paused)
 				for i := range during {
 					w.Publish(video, falRequest(fmt.Sprint("during", i), "", `,"timeout":"6h"`))
 				}
@@ -74,7 +74,7 @@ func TestPause(t *testing.T) {
 				if n := len(w.Stack.Ledger("fal").Jobs()); n != before {
 					t.Errorf("a restart has forgotten the pause: %d tasks were paid for", n)
 				}
-				setSwitch(t, w, key, on)
+				setLane(t, w, key, on)
 				w.Settle(2 * time.Second)
 				if n := len(w.Stack.Ledger("fal").Jobs()); n != before+during {
 					t.Errorf("%d tasks were paid for two seconds after the resume, want %d", n, before+during)
@@ -106,7 +106,7 @@ func TestPauseOnTheWay(t *testing.T) {
 	var w *sim.World
 	var once atomic.Bool
 	wrap := func(c net.Conn) net.Conn {
-		return onFirstByte{c, &once, func() { setSwitch(w.T, w, "fal", `{"paused":true}`) }}
+		return onFirstByte{c, &once, func() { setLane(w.T, w, "fal", `{"paused":true}`) }}
 	}
 	sim.Run(t, sim.Options{WrapConn: wrap}, func(t *testing.T, world *sim.World) {
 		w = world
@@ -118,7 +118,7 @@ func TestPauseOnTheWay(t *testing.T) {
 		if n := len(w.Stack.Ledger("fal").Jobs()); n != 0 {
 			t.Errorf("paid for %d times after the pause", n)
 		}
-		setSwitch(t, w, "fal", `{"paused":false}`)
+		setLane(t, w, "fal", `{"paused":false}`)
 		if task := w.AwaitEnd("demo", "a"); task.Status != events.StatusCompleted {
 			t.Errorf("ended as %s: %+v", task.Status, task.Error)
 		}

@@ -6,44 +6,44 @@ import (
 	"time"
 )
 
-// gate is shut until a time.
-type gate struct {
+// barrier is shut until a time.
+type barrier struct {
 	mu    sync.Mutex
 	until time.Time
 }
 
-func (g *gate) shut(d time.Duration) {
+func (g *barrier) close(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.until = time.Now().Add(d)
 }
 
 // left is how long it stays shut.
-func (g *gate) left() time.Duration {
+func (g *barrier) left() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return max(0, time.Until(g.until))
 }
 
 // wait returns when the gate is open.
-func (g *gate) wait() {
+func (g *barrier) wait() {
 	for d := g.left(); d > 0; d = g.left() {
 		time.Sleep(d)
 	}
 }
 
-// heldConn is a connection whose bytes wait, in both directions, while a gate is shut. Nobody is held up by that: the client
+// stalledConn is a connection whose bytes wait, in both directions, while a gate is shut. Nobody is held up by that: the client
 // library writes with a lock in its hand, which would stop the bubble's clock, and the server would drop a slow reader.
-type heldConn struct {
+type stalledConn struct {
 	net.Conn
-	gate     *gate
+	barrier  *barrier
 	up, down *backlog
 }
 
-func newHeldConn(conn net.Conn, g *gate) *heldConn {
-	c := &heldConn{Conn: conn, gate: g, up: newBacklog(), down: newBacklog()}
+func newStalledConn(conn net.Conn, g *barrier) *stalledConn {
+	c := &stalledConn{Conn: conn, barrier: g, up: newBacklog(), down: newBacklog()}
 	go func() {
-		p := make([]byte, maxHeldBytes)
+		p := make([]byte, maxChunkBytes)
 		for {
 			n, err := c.up.Read(p)
 			if err != nil {
@@ -57,7 +57,7 @@ func newHeldConn(conn net.Conn, g *gate) *heldConn {
 		}
 	}()
 	go func() {
-		p := make([]byte, maxHeldBytes)
+		p := make([]byte, maxChunkBytes)
 		for {
 			n, err := conn.Read(p)
 			_, _ = c.down.Write(p[:n]) // it fails after Close only
@@ -70,18 +70,18 @@ func newHeldConn(conn net.Conn, g *gate) *heldConn {
 	return c
 }
 
-// maxHeldBytes is what is moved at a time.
-const maxHeldBytes = 32 << 10
+// maxChunkBytes is what is moved at a time.
+const maxChunkBytes = 32 << 10
 
-func (c *heldConn) Write(p []byte) (int, error) { return c.up.Write(p) }
+func (c *stalledConn) Write(p []byte) (int, error) { return c.up.Write(p) }
 
-func (c *heldConn) Read(p []byte) (int, error) {
+func (c *stalledConn) Read(p []byte) (int, error) {
 	n, err := c.down.Read(p)
-	c.gate.wait()
+	c.barrier.wait()
 	return n, err
 }
 
-func (c *heldConn) Close() error {
+func (c *stalledConn) Close() error {
 	c.up.end(net.ErrClosed)
 	c.down.end(net.ErrClosed)
 	return c.Conn.Close()

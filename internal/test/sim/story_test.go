@@ -37,7 +37,7 @@ func orEmpty(script string) string {
 
 const video = "reelay.request.demo.video"
 
-func TestProgressIsToldOnce(t *testing.T) {
+func TestProgressIsPublishedOnce(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		w.Publish(video, falRequest("p", ""))
 		task := w.AwaitEnd("demo", "p")
@@ -83,8 +83,8 @@ func TestProgressIsToldOnce(t *testing.T) {
 // TestSubscribersHearOnce: a core subscriber hears every stored event once, however often the request comes again.
 func TestSubscribersHearOnce(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
-		heard := map[string]int{}
-		sub, err := w.NC.Subscribe("reelay.event.demo.>", func(m *nats.Msg) { heard[m.Subject]++ })
+		received := map[string]int{}
+		sub, err := w.NC.Subscribe("reelay.event.demo.>", func(m *nats.Msg) { received[m.Subject]++ })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestSubscribersHearOnce(t *testing.T) {
 		}
 		w.Settle(time.Second)
 		for _, e := range []string{"queued", "submitted", "completed"} {
-			if n := heard["reelay.event.demo.h."+e]; n != 1 {
+			if n := received["reelay.event.demo.h."+e]; n != 1 {
 				t.Errorf("%s heard %d times", e, n)
 			}
 		}
@@ -232,7 +232,7 @@ func TestProviderFailures(t *testing.T) {
 }
 
 // TestFailingLooksFailNothing: whatever the first looks meet, the task completes, and the trouble is in its timeline.
-func TestFailingLooksFailNothing(t *testing.T) {
+func TestFailingPollsFailNothing(t *testing.T) {
 	rows := []struct{ name, body, arrow string }{
 		{"fal 500", falRequest("a", `{"polls":"500","poll_faults":12}`), "look_failed"},
 		{"fal 502 page", falRequest("a", `{"polls":"502_html","poll_faults":12}`), "look_failed"},
@@ -284,14 +284,14 @@ func TestCancel(t *testing.T) {
 	isPhase := func(p events.Phase) func(events.Task) bool {
 		return func(t events.Task) bool { return t.Phase == p }
 	}
-	held := func(t events.Task) bool { return t.Phase == events.PhaseWaiting && t.NotBefore != nil }
+	delayed := func(t events.Task) bool { return t.Phase == events.PhaseWaiting && t.NotBefore != nil }
 	rows := []struct {
 		name, body string
 		when       func(events.Task) bool
 		status     events.Status
 		jobs       int
 	}{
-		{"before it is sent", falRequest("a", `{"submit":"refuse_429"}`), held, events.StatusCancelled, 0},
+		{"before it is sent", falRequest("a", `{"submit":"refuse_429"}`), delayed, events.StatusCancelled, 0},
 		{"in fal's queue", falRequest("a", ""), isPhase(events.PhaseProviderQueued), events.StatusCancelled, 1},
 		{"while fal runs it", falRequest("a", ""), isPhase(events.PhaseRunning), events.StatusCancelled, 1},
 		{"ignored by fal", falRequest("a", `{"cancel":"ignored"}`), isPhase(events.PhaseRunning), events.StatusCompleted, 1},

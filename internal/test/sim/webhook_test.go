@@ -31,12 +31,12 @@ func TestWebhookFirst(t *testing.T) {
 			w.Publish(video, falRequest(fmt.Sprint("g", i), "", ""))
 			w.AwaitEnd("demo", fmt.Sprint("g", i))
 		}
-		before := w.Counted("reelay_looks_total", "fal")
+		before := w.MetricSum("reelay_looks_total", "fal")
 		for i := range 10 {
 			w.Publish(video, falRequest(fmt.Sprint("h", i), "", ""))
 			w.AwaitEnd("demo", fmt.Sprint("h", i))
 		}
-		if n := (w.Counted("reelay_looks_total", "fal") - before) / 10; n > 1.5 {
+		if n := (w.MetricSum("reelay_looks_total", "fal") - before) / 10; n > 1.5 {
 			t.Errorf("%v looks a task, want at most 1.5", n)
 		}
 	})
@@ -45,7 +45,7 @@ func TestWebhookFirst(t *testing.T) {
 // TestWebhooksAllLost: without a single callback tasks end all the same, by looks.
 func TestWebhooksAllLost(t *testing.T) {
 	lost := emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Drop: 1}}
-	sim.Run(t, sim.Options{Webhooks: true, HookFaults: lost}, func(t *testing.T, w *sim.World) {
+	sim.Run(t, sim.Options{Webhooks: true, CallbackFaults: lost}, func(t *testing.T, w *sim.World) {
 		for _, body := range []string{falRequest("f", "", ""), v1Request("m", "", ""), v2Request("n", "", "")} {
 			w.Publish(video, body)
 		}
@@ -60,7 +60,7 @@ func TestWebhooksAllLost(t *testing.T) {
 
 // TestEdgeAway: a provider that tries the callback URL before it accepts, and finds nobody there, gets the task without one, and so it
 // does the next ones for a while, at the first try.
-func TestEdgeAway(t *testing.T) {
+func TestWebhookUnreachable(t *testing.T) {
 	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
 		if err := w.Stack.StopService(allinone.Webhook); err != nil {
 			t.Fatal(err)

@@ -69,10 +69,10 @@ type Options struct {
 	WrapBroker func(service string, conn net.Conn) net.Conn
 	// Callback makes the callback URLs of the submitters; nil for none.
 	Callback submitter.Callback
-	// Webhooks runs the edge, to which the emulators call back through WrapHooks and under HookFaults.
-	Webhooks   bool
-	WrapHooks  func(http.RoundTripper) http.RoundTripper
-	HookFaults emulator.Faults
+	// Webhooks runs the edge, to which the emulators call back through WrapCallbacks and under CallbackFaults.
+	Webhooks       bool
+	WrapCallbacks  func(http.RoundTripper) http.RoundTripper
+	CallbackFaults emulator.Faults
 	// LeaseTTL is the lifetime of the lanes' leases; half a minute if 0, as renewing them is what hours of virtual time cost most.
 	LeaseTTL time.Duration
 	// Quiet leaves the services' logs out.
@@ -133,9 +133,9 @@ func (w *World) Start() {
 	if w.o.WrapTransport != nil {
 		transport = w.o.WrapTransport(transport)
 	}
-	var hooks http.RoundTripper = w.transport
-	if w.o.WrapHooks != nil {
-		hooks = w.o.WrapHooks(hooks)
+	var callbacks http.RoundTripper = w.transport
+	if w.o.WrapCallbacks != nil {
+		callbacks = w.o.WrapCallbacks(callbacks)
 	}
 	providers := config.Resolved{Sandbox: true}
 	if w.o.Webhooks {
@@ -147,7 +147,7 @@ func (w *World) Start() {
 		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: providers, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
 		SandboxInterval: 10 * time.Second, LeaseTTL: cmp.Or(w.o.LeaseTTL, 30*time.Second),
 		ListenEmulator: w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, WrapBroker: w.o.WrapBroker,
-		Log: log, Callback: w.o.Callback, ListenEdge: w.Network.Listen, HookTransport: hooks, HookFaults: w.o.HookFaults,
+		Log: log, Callback: w.o.Callback, ListenEdge: w.Network.Listen, HookTransport: callbacks, HookFaults: w.o.CallbackFaults,
 	})
 	if err != nil {
 		w.T.Fatal(err)
@@ -181,9 +181,9 @@ func (w *World) Publish(subject string, body string) {
 	}
 }
 
-// Insist publishes until the stream has acknowledged it, as a careful client does, and returns its sequence. What is published
+// PublishUntilAcked publishes until the stream has acknowledged it, as a careful client does, and returns its sequence. What is published
 // may be stored twice.
-func (w *World) Insist(subject string, body string) uint64 {
+func (w *World) PublishUntilAcked(subject string, body string) uint64 {
 	w.T.Helper()
 	for begin := time.Now(); ; time.Sleep(time.Second) {
 		ack, err := w.JS.Publish(w.T.Context(), subject, []byte(body))
