@@ -15,268 +15,274 @@ import (
 
 // What a callback is worth
 //
-// The edge has verified it: the MAC in its path names task and attempt, and where the provider signs, the signature is the
-// provider's. It is positive evidence, and may come twice, late, before the reply to its submit, in any order, or never.
+// The webhook service has verified it: the MAC in its path names task and attempt, and where the provider signs, the
+// signature is the provider's. A callback is positive evidence. It may come twice, late, before the reply to its
+// submit, in any order, or never.
 //
-//   - One that is signed and whole is believed: its id, and how the task has ended. Any other is a doorbell: a look tells.
-//   - An id that the attempt does not have yet is adopted only if our own key can see it, no other attempt has it, and this one can
-//     claim it.
-//   - What it says counts for the task only if the task lives by that very id. One of another attempt ends nothing.
-//   - One that cannot be read, or speaks of nothing known, changes nothing. Its copy stays in REELAY_DELIVERIES.
+//   - A callback that is signed and complete is trusted: its id, and how the task has ended. Any other only leads to
+//     a poll.
+//   - An id that the attempt does not have yet is adopted only if our own key can see it, no other attempt has it,
+//     and this one can claim it.
+//   - Its content counts for the task only if the task's provider id is that very id. A callback to another attempt
+//     ends nothing.
+//   - A callback that cannot be read, or names an unknown task, changes nothing. Its copy stays stored.
 
 const (
-	hooksInFlight = 32
-	// replyTries and replyWait are how long a callback waits for the reply to its submit, which it may overtake by moments.
-	replyTries = 3
-	replyWait  = time.Second
-	// hookTries is how often a callback is delivered for a look that failed, or that does not show yet what it announces; after 2, 4,
-	// 6 ... seconds. After that the task's own looks go on.
-	hookTries = 6
-	hookWait  = 2 * time.Second
-	// proveTries is how often an id is asked for at a provider that does not answer, at last every maxProveWait: an hour. It may be all
-	// that will ever tell of something paid.
-	proveTries   = 70
-	maxProveWait = time.Minute
+	callbacksInFlight = 32
+	// A callback waits replyTries times replyRetryDelay for the reply to its submit, which it may precede by moments.
+	replyTries      = 3
+	replyRetryDelay = time.Second
+	// callbackTries is how often a callback is delivered while its poll fails, or does not show yet what the callback
+	// reports; after 2, 4, 6 ... seconds. After that the task's own polls go on.
+	callbackTries      = 6
+	callbackRetryDelay = 2 * time.Second
+	// ownershipTries is how often a provider that does not answer is asked for an id, in the end every
+	// maxOwnershipDelay: about an hour. The callback may be the only trace of a request that was paid for.
+	ownershipTries    = 70
+	maxOwnershipDelay = time.Minute
 )
 
 // The results of a callback, as the metric has them.
 const (
-	hookApplied  = "applied"       // it has told how the task is
-	hookLooked   = "looked"        // it has led to a look
-	hookAdopted  = "adopted"       // it has brought the provider id of its attempt
-	hookRepeated = "repeated"      // the task had ended before
-	hookOther    = "other_attempt" // the task lives by another attempt
-	hookDouble   = "double_accept" // it has brought a second id for its attempt
-	hookConflict = "conflict"      // its id belongs to another attempt
-	hookUnproven = "unproven"      // the provider does not show its id to our key
-	hookUnread   = "unreadable"    // it could not be read
-	hookUnknown  = "unknown"       // no such task or attempt in this lane
-	hookUnlisted = "contradicts"   // the attempt was given another id from the provider's list
+	callbackApplied     = "applied"       // its snapshot was recorded
+	callbackPolled      = "polled"        // it led to a poll
+	callbackAdopted     = "adopted"       // it gave its attempt a provider id
+	callbackRepeated    = "repeated"      // the task had ended before
+	callbackOther       = "other_attempt" // the task lives by another attempt
+	callbackDouble      = "double_accept" // it named a second id for its attempt
+	callbackConflict    = "conflict"      // its id belongs to another attempt
+	callbackUnproven    = "unproven"      // the provider does not show its id to our key
+	callbackUnread      = "unreadable"    // it could not be read
+	callbackUnknown     = "unknown"       // no such task or attempt in this lane
+	callbackContradicts = "contradicts"   // the provider's list gave the attempt another id
 )
 
-// byCallback signs the steps that a callback has brought.
+// byCallback signs the steps that a callback caused.
 const byCallback = "callback"
 
-// A cause is what makes us look at a task: the poll clock, or a callback received at that time.
+// A cause is why a task is polled: its ticket is due, or a callback was received at that time.
 type cause struct{ received time.Time }
 
-// byClock is a look because it is time.
+// byClock is the cause of a poll whose ticket is due.
 var byClock = cause{}
 
-func (c cause) isHook() bool { return !c.received.IsZero() }
+func (c cause) isCallback() bool { return !c.received.IsZero() }
 
-// meta signs steps. What a callback has brought says so.
+// meta signs steps with their cause.
 func (c cause) meta() task.Meta {
 	m := task.Meta{At: time.Now().UTC(), By: name}
-	if c.isHook() {
+	if c.isCallback() {
 		m.By = byCallback
 	}
 	return m
 }
 
-// hook takes in one callback.
-func (s *Service) hook(ctx context.Context, m bus.Message) bus.Verdict {
-	h, err := events.ParseCallback(m.Subject, m.Get, m.Data)
+// handleCallback handles one delivery of a callback.
+func (s *Service) handleCallback(ctx context.Context, m bus.Message) bus.Verdict {
+	cb, err := events.ParseCallback(m.Subject, m.Get, m.Data)
 	if err != nil {
 		return bus.Drop(err.Error())
 	}
-	l, ok := s.lanes[h.Lane]
+	l, ok := s.lanes[cb.Lane]
 	if !ok {
-		return bus.Drop("no such lane here")
+		return bus.Drop("no such lane in this poller")
 	}
-	v := visit{Service: s, lane: l, hook: h, why: cause{h.Received}, delivered: m.Delivered}
-	said, err := v.take(ctx)
+	d := delivery{Service: s, lane: l, callback: cb, why: cause{cb.Received}, delivered: m.Delivered}
+	o, err := d.handle(ctx)
 	switch {
 	case err != nil:
-		return s.later(h.Task, err)
-	case said.again > 0:
-		return bus.Again(said.again)
+		return s.retryStore(cb.Task, err)
+	case o.retryAfter > 0:
+		return bus.Again(o.retryAfter)
 	}
-	s.metrics.hooks.WithLabelValues(l.Name, said.result).Inc()
+	s.metrics.callbacks.WithLabelValues(l.Name, o.result).Inc()
 	return bus.Done()
 }
 
-// A visit is one delivery of a callback.
-type visit struct {
+// A delivery is one delivery of a callback by the broker.
+type delivery struct {
 	*Service
 	why       cause
 	lane      *lane
-	hook      events.Callback
+	callback  events.Callback
 	delivered uint64
 }
 
-// A saying is what became of a delivery: a result, or the time after which it has to be tried again.
-type saying struct {
-	result string
-	again  time.Duration
+// outcome is the result of handling one callback, or the delay before it is redelivered.
+type outcome struct {
+	result     string
+	retryAfter time.Duration
 }
 
-// take does what the callback asks for.
-func (v visit) take(ctx context.Context) (saying, error) {
-	h := v.hook
-	t, err := v.book.Get(ctx, h.Task)
-	if errors.Is(err, bus.ErrNotFound) || err == nil && t.Lane != h.Lane {
-		return v.odd(hookUnknown, "callback for a task that is not known", nil), nil
+// handle records what the callback proves, or polls the task.
+func (d delivery) handle(ctx context.Context) (outcome, error) {
+	msg := d.callback
+	t, err := d.store.Get(ctx, msg.Task)
+	if errors.Is(err, bus.ErrNotFound) || err == nil && t.Lane != msg.Lane {
+		return d.reject(callbackUnknown, "callback for a task that is not known", nil), nil
 	}
 	if err != nil {
-		return saying{}, err
+		return outcome{}, err
 	}
-	i := slices.IndexFunc(t.Attempts, func(a events.Attempt) bool { return a.N == h.Attempt })
+	i := slices.IndexFunc(t.Attempts, func(a events.Attempt) bool { return a.N == msg.Attempt })
 	switch {
-	case i < 0 && h.Attempt >= task.NextAttempt(t) && v.patient():
-		return v.soon(), nil // the record that was read may be from before the intent
+	case i < 0 && msg.Attempt >= task.NextAttempt(t) && d.mayRetry():
+		return d.retryLater(), nil // the record that was read may be older than the intent
 	case i < 0:
-		return v.odd(hookUnknown, "callback for an attempt that is not known", nil), nil
+		return d.reject(callbackUnknown, "callback for an attempt that is not known", nil), nil
 	}
 	a := t.Attempts[i]
-	cb, err := v.lane.Driver.ReadCallback(t.Model, h.Body)
+	cb, err := d.lane.Driver.ReadCallback(t.Model, msg.Body)
 	if err != nil {
-		return v.unread(ctx, t, a, err)
+		return d.pollInstead(ctx, t, a, err)
 	}
 	if a.ProviderID == cb.ID {
-		return v.bring(ctx, t, cb)
+		return d.apply(ctx, t, cb)
 	}
-	if said, err := v.mayAdopt(ctx, t, a, cb); err != nil || said != (saying{}) {
-		return said, err
+	if o, err := d.claim(ctx, t, a, cb); err != nil || o != (outcome{}) {
+		return o, err
 	}
-	c, err := v.book.Apply(ctx, t.Key(), task.Accepted{
-		Meta: v.why.meta(), Attempt: a.N, Ref: cb.Ref, ID: cb.ID, Source: events.SourceCallback, Note: "the provider has called back about " + cb.ID,
+	c, err := d.store.Apply(ctx, t.Key(), task.Accepted{
+		Meta: d.why.meta(), Attempt: a.N, Ref: cb.Ref, ID: cb.ID, Source: events.SourceCallback, Note: "the provider has called back about " + cb.ID,
 	})
 	if err != nil {
-		return saying{}, err
+		return outcome{}, err
 	}
-	said, err := v.bring(ctx, c.Task, cb)
+	o, err := d.apply(ctx, c.Task, cb)
 	switch {
-	case err != nil || said.again > 0:
-		return said, err
+	case err != nil || o.retryAfter > 0:
+		return o, err
 	case a.ProviderID != "":
-		return saying{result: hookDouble}, nil
+		return outcome{result: callbackDouble}, nil
 	}
-	return saying{result: hookAdopted}, nil
+	return outcome{result: callbackAdopted}, nil
 }
 
-// unread makes do with a callback that cannot be read: something has happened, so it is time to look.
-func (v visit) unread(ctx context.Context, t events.Task, a events.Attempt, reason error) (saying, error) {
+// pollInstead handles a callback that cannot be read: something has happened, so the task is polled.
+func (d delivery) pollInstead(ctx context.Context, t events.Task, a events.Attempt, reason error) (outcome, error) {
 	if a.ProviderID != "" && a.ProviderID == t.ProviderID {
-		now, answered, err := v.look(ctx, v.lane, t, v.why)
+		now, answered, err := d.poll(ctx, d.lane, t, d.why)
 		if err != nil {
-			return saying{}, err
+			return outcome{}, err
 		}
-		if !answered && task.Wants(now).Watch && v.patient() {
-			return v.soon(), nil
+		if !answered && task.Wants(now).Watch && d.mayRetry() {
+			return d.retryLater(), nil
 		}
 	}
-	return v.odd(hookUnread, "callback cannot be read", reason), nil
+	return d.reject(callbackUnread, "callback cannot be read", reason), nil
 }
 
-// bring takes in what the callback says of its request, if the task lives by that one.
-func (v visit) bring(ctx context.Context, t events.Task, cb provider.Callback) (saying, error) {
+// apply records what the callback says about its request, if the task lives by that request.
+func (d delivery) apply(ctx context.Context, t events.Task, cb provider.Callback) (outcome, error) {
 	switch {
 	case t.ProviderID != cb.ID:
-		return saying{result: hookOther}, nil
+		return outcome{result: callbackOther}, nil
 	case t.Phase == events.PhaseDone && !task.Wants(t).Watch:
 		if cb.Ended {
-			v.overtaken(v.lane, t)
+			d.recordLate(d.lane, t)
 		}
-		_, err := v.due(ctx, t) // stores the events that a crash may have left out
-		return saying{result: hookRepeated}, err
+		_, err := d.applyHeartbeat(ctx, t) // stores the events that a crash may have left out
+		return outcome{result: callbackRepeated}, err
 	case cb.Snapshot != nil:
-		return v.believe(ctx, t, cb)
+		return d.trust(ctx, t, cb)
 	}
-	t, answered, err := v.look(ctx, v.lane, t, v.why)
+	t, answered, err := d.poll(ctx, d.lane, t, d.why)
 	if err != nil {
-		return saying{}, err
+		return outcome{}, err
 	}
-	if task.Wants(t).Watch && (!answered || cb.Ended && !t.Status.Terminal()) && v.patient() {
-		return v.soon(), nil
+	if task.Wants(t).Watch && (!answered || cb.Ended && !t.Status.Terminal()) && d.mayRetry() {
+		return d.retryLater(), nil
 	}
 	if cb.Ended {
-		v.overtaken(v.lane, t)
+		d.recordLate(d.lane, t)
 	}
-	return saying{result: hookLooked}, nil
+	return outcome{result: callbackPolled}, nil
 }
 
-// believe records how the provider says that its request has ended.
-func (v visit) believe(ctx context.Context, t events.Task, cb provider.Callback) (saying, error) {
-	tr, err := v.observed(ctx, v.why, cb.ID, *cb.Snapshot)
+// trust records the end that a signed callback reports.
+func (d delivery) trust(ctx context.Context, t events.Task, cb provider.Callback) (outcome, error) {
+	tr, err := d.observed(ctx, d.why, cb.ID, *cb.Snapshot)
 	if err != nil {
-		return saying{}, err
+		return outcome{}, err
 	}
-	c, err := v.book.Apply(ctx, t.Key(), tr)
+	c, err := d.store.Apply(ctx, t.Key(), tr)
 	if err != nil {
-		return saying{}, err
+		return outcome{}, err
 	}
-	v.ended(v.lane, c, v.why)
+	d.recordEnd(d.lane, c, d.why)
 	if !c.Written {
-		v.overtaken(v.lane, c.Task)
-		return saying{result: hookRepeated}, nil
+		d.recordLate(d.lane, c.Task)
+		return outcome{result: callbackRepeated}, nil
 	}
-	return saying{result: hookApplied}, nil
+	return outcome{result: callbackApplied}, nil
 }
 
-// mayAdopt says why an attempt may not have the id that the callback brings, or nothing: then the id is claimed for it.
-func (v visit) mayAdopt(ctx context.Context, t events.Task, a events.Attempt, cb provider.Callback) (saying, error) {
+// claim claims the id that the callback names for its attempt, or returns the outcome that forbids it.
+func (d delivery) claim(ctx context.Context, t events.Task, a events.Attempt, cb provider.Callback) (outcome, error) {
 	mine := attempt{key: t.Key(), digest: t.InputDigest, Attempt: a}
 	if a.ProviderID != "" && listed(a) {
-		// Two requests of one input were told apart by nobody when the list was read: they have each other's id, and that is as good.
-		return v.odd(hookUnlisted, "callback names another id than the provider's list gave its attempt", nil), nil
+		// Requests of the same input were indistinguishable when the list was read: each has the other's id, which is
+		// as good.
+		return d.reject(callbackContradicts, "callback names another id than the provider's list gave its attempt", nil), nil
 	}
 	if slices.ContainsFunc(t.Attempts, func(other events.Attempt) bool { return other.ProviderID == cb.ID }) {
-		return v.odd(hookConflict, "callback names the id of another attempt", nil), nil
+		return d.reject(callbackConflict, "callback names the id of another attempt", nil), nil
 	}
-	if a.Outcome == events.AttemptOpen && v.delivered <= replyTries {
-		return saying{again: replyWait}, nil
+	if a.Outcome == events.AttemptOpen && d.delivered <= replyTries {
+		return outcome{retryAfter: replyRetryDelay}, nil
 	}
-	if said, err := v.prove(ctx, t, mine, cb); err != nil || said != (saying{}) {
-		return said, err
+	if o, err := d.verifyOwnership(ctx, t, mine, cb); err != nil || o != (outcome{}) {
+		return o, err
 	}
-	holder, err := v.o.Bus.Claim(ctx, v.lane.Name, cb.ID, mine.String())
+	holder, err := d.o.Bus.Claim(ctx, d.lane.Name, cb.ID, mine.String())
 	if err == nil && holder != mine.String() {
-		return v.odd(hookConflict, "callback names an id that "+holder+" has claimed", nil), nil
+		return d.reject(callbackConflict, "callback names an id that another attempt has claimed", errors.New("claimed by "+holder)), nil
 	}
-	return saying{}, err
+	return outcome{}, err
 }
 
-// prove asks the provider for the id of a callback, with our own key, and the records whether it is somebody else's: a signature
-// tells who speaks, not whose task it is. It says nothing if the id may be ours.
-func (v visit) prove(ctx context.Context, t events.Task, mine attempt, cb provider.Callback) (saying, error) {
-	_, err := v.ask(ctx, v.lane, cb.Ref)
+// verifyOwnership asks the provider for the id with our own key, and searches the records for another owner: a
+// signature proves the sender, not whose task it is. Its outcome is empty if the id may be ours.
+func (d delivery) verifyOwnership(ctx context.Context, t events.Task, mine attempt, cb provider.Callback) (outcome, error) {
+	_, err := d.pollProvider(ctx, d.lane, cb.Ref)
 	switch {
 	case ctx.Err() != nil:
-		return saying{}, ctx.Err()
-	case err != nil && (v.patient() || v.delivered < proveTries && provider.AsError(err).Kind != events.KindNotFound):
-		return saying{again: min(v.soon().again, maxProveWait)}, nil
+		return outcome{}, ctx.Err()
+	case err != nil && (d.mayRetry() || d.delivered < ownershipTries && provider.AsError(err).Kind != events.KindNotFound):
+		return outcome{retryAfter: min(d.retryLater().retryAfter, maxOwnershipDelay)}, nil
 	case err != nil:
-		return v.odd(hookUnproven, "callback names an id that the provider does not show", err), nil
+		return d.reject(callbackUnproven, "callback names an id that the provider does not show", err), nil
 	}
-	r, err := v.scan(ctx, v.lane, t, mine)
+	r, err := d.readRecords(ctx, d.lane, t, mine)
 	switch {
 	case err != nil:
-		return saying{}, fmt.Errorf("records could not be read: %w", err)
-	case r.taken[cb.ID] && v.patient():
-		return v.soon(), nil // the reply may have brought it to this very attempt
+		return outcome{}, fmt.Errorf("records could not be read: %w", err)
+	case r.taken[cb.ID] && d.mayRetry():
+		return d.retryLater(), nil // the reply may have given it to this very attempt
 	case r.taken[cb.ID]:
-		return v.odd(hookConflict, "callback names an id that another task has", nil), nil
+		return d.reject(callbackConflict, "callback names an id that another task has", nil), nil
 	}
-	return saying{}, nil
+	return outcome{}, nil
 }
 
-// odd logs a callback that leads nowhere. Its body is not told: it may hold what is the user's alone.
-func (v visit) odd(result, what string, reason error) saying {
-	args := []any{"task", v.hook.Task, "lane", v.hook.Lane, "attempt", v.hook.Attempt, "bytes", len(v.hook.Body)}
+// reject logs a callback that changes nothing. The log never holds its body, which may be the user's alone.
+func (d delivery) reject(result, what string, reason error) outcome {
+	args := []any{"task", d.callback.Task, "lane", d.callback.Lane, "attempt", d.callback.Attempt, "bytes", len(d.callback.Body)}
 	if reason != nil {
 		args = append(args, "reason", reason)
 	}
-	v.log.Warn(what, args...)
-	return saying{result: result}
+	d.log.Warn(what, args...)
+	return outcome{result: result}
 }
 
-// patient reports whether the callback may be tried again, soon when.
-func (v visit) patient() bool { return v.delivered < hookTries }
+// mayRetry reports whether the callback may be redelivered.
+func (d delivery) mayRetry() bool { return d.delivered < callbackTries }
 
-func (v visit) soon() saying { return saying{again: time.Duration(v.delivered) * hookWait} }
+func (d delivery) retryLater() outcome {
+	return outcome{retryAfter: time.Duration(d.delivered) * callbackRetryDelay}
+}
 
-// listed reports whether the provider's list has given an attempt its id.
+// listed reports whether the id of an attempt came from the provider's list.
 func listed(a events.Attempt) bool {
 	return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool {
 		return e.Source == events.SourceList && e.ProviderID == a.ProviderID

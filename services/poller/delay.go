@@ -12,96 +12,99 @@ import (
 )
 
 const (
-	// maxNet is the longest time between two looks at a task whose provider calls back.
-	maxNet = 3 * time.Minute
-	// lateInterval is the least time between two looks at a task that was given up.
-	lateInterval = time.Minute
-	// pollBudget is how many looks a second a lane gets from all pollers together.
-	pollBudget = 50
-	// recentGaps is about how many gaps the mean gap of a lane is of.
+	// maxCallbackGap is the longest time between two polls of a task whose provider calls back.
+	maxCallbackGap = 3 * time.Minute
+	// givenUpInterval is the least time between two polls of a task that was given up.
+	givenUpInterval = time.Minute
+	// defaultPollRate is the budget of a lane, in polls a second of all pollers together.
+	defaultPollRate = 50
+	// recentGaps is the number of gaps over which the mean gap of a lane is averaged.
 	recentGaps = 100
-	// countEvery is how often the tasks under watch are counted, for the budget.
+	// countEvery is the time between two counts of the poll tickets, for the budget.
 	countEvery = 15 * time.Second
 )
 
-// nextLook says how long after a look at now a task is looked at again, as learned from those that ended: see package forecast.
-// While the provider's callbacks prove to come, looks are a net: rare, at most maxNet apart. A task in trouble or on its way
-// out is looked at at the fixed interval.
-func (s *Service) nextLook(l *lane, t events.Task, now time.Time) time.Duration {
+// nextDelay returns the time from a poll at now to the next poll of the task. It follows the forecast of similar
+// tasks: see forecast.Forecast.Next. While callbacks arrive, polling slows down, to at most maxCallbackGap. A task in
+// trouble, or one that is being cancelled or fetched, is polled at the fixed interval.
+func (s *Service) nextDelay(l *lane, t events.Task, now time.Time) time.Duration {
 	if t.Phase == events.PhaseDone {
-		return max(lateInterval, l.PollInterval)
+		return max(givenUpInterval, l.PollInterval)
 	}
 	gap := l.PollInterval
 	if (t.Phase == events.PhaseProviderQueued || t.Phase == events.PhaseRunning) && t.Trouble == nil && t.Cancel == nil {
-		unheard := 1.0
-		if calledBack(t) {
-			unheard = l.unheard(now)
+		missRate := 1.0
+		if callbackRequested(t) {
+			missRate = l.assumedMissRate(now)
 		}
-		gap = s.almanac.Forecast(t).Next(t, now, forecast.Pacing{Interval: l.PollInterval}, unheard)
-		if unheard < 1 {
-			gap = min(gap, maxNet)
+		gap = s.learner.Forecast(t).Next(t, now, forecast.Pacing{Interval: l.PollInterval}, missRate)
+		if missRate < 1 {
+			gap = min(gap, maxCallbackGap)
 		}
 	}
-	return l.pace.stretched(gap, pollBudget)
+	return l.budget.stretch(gap)
 }
 
-// firstLook says how long a task that was just submitted may be left alone, 0 to look at once.
-func (s *Service) firstLook(l *lane, t events.Task, now time.Time) time.Duration {
-	if t.SubmittedAt == nil || !calledBack(t) || l.unheard(now) == 1 || t.Phase != events.PhaseProviderQueued && t.Phase != events.PhaseRunning {
+// firstDelay returns the time for which a task that was just submitted needs no poll; 0 to poll at once.
+func (s *Service) firstDelay(l *lane, t events.Task, now time.Time) time.Duration {
+	if t.SubmittedAt == nil || !callbackRequested(t) || l.assumedMissRate(now) == 1 || t.Phase != events.PhaseProviderQueued && t.Phase != events.PhaseRunning {
 		return 0
 	}
-	// From the intent: one that was adopted long after that may have ended meanwhile, and its callback be lost.
-	return livesBy(t).IntentAt.Add(s.nextLook(l, t, now)).Sub(now)
+	// It counts from the intent: a task that was adopted long after that may have ended meanwhile, and its callback be
+	// lost.
+	return liveAttempt(t).IntentAt.Add(s.nextDelay(l, t, now)).Sub(now)
 }
 
-// jittered spreads looks by up to a tenth, so that tasks submitted together are not looked at together for ever.
+// jittered varies a delay by up to a tenth, so that tasks that were submitted together are not polled together for
+// ever.
 func jittered(d time.Duration) time.Duration {
 	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d))
 }
 
-// A pace is how fast the looks of a lane follow each other. The zero pace stretches nothing.
-type pace struct {
-	mu   sync.Mutex
-	mean time.Duration
-	// watched counts the tasks under watch, in all pollers.
-	watched int
-	// limits are those that are set for the lane.
+// A pollBudget stretches the gaps between the polls of a lane to its limits. The zero budget stretches nothing.
+type pollBudget struct {
+	mu      sync.Mutex
+	meanGap time.Duration
+	// tickets counts the tasks with a poll ticket, in all pollers.
+	tickets int
+	// limits are the operator's limits of the lane.
 	limits events.PollLimits
 }
 
-// limit takes in what is set for the lane.
-func (p *pace) limit(l events.PollLimits) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.limits = l
+// setLimits replaces the operator's limits.
+func (b *pollBudget) setLimits(l events.PollLimits) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limits = l
 }
 
-// stretched takes a gap in and returns it as long as the budget, of looks a second, and the limits of the lane want it.
-func (p *pace) stretched(gap time.Duration, budget float64) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.mean == 0 {
-		p.mean = gap
+// stretch returns the gap, longer where the budget or the limits of the lane require it.
+func (b *pollBudget) stretch(gap time.Duration) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.meanGap == 0 {
+		b.meanGap = gap
 	}
-	p.mean += (gap - p.mean) / recentGaps
-	if p.limits.PerSecond > 0 {
-		budget = float64(p.limits.PerSecond)
+	b.meanGap += (gap - b.meanGap) / recentGaps
+	rate := float64(defaultPollRate)
+	if b.limits.PerSecond > 0 {
+		rate = float64(b.limits.PerSecond)
 	}
-	return max(time.Duration(float64(gap)*forecast.Stretch(p.watched, p.mean, budget)), time.Duration(p.limits.Spacing))
+	return max(time.Duration(float64(gap)*forecast.Stretch(b.tickets, b.meanGap, rate)), time.Duration(b.limits.Spacing))
 }
 
-// count counts the tasks under watch until ctx ends. Its error is nil: without a count the last one holds.
-func (s *Service) count(ctx context.Context) error {
+// countTickets counts the poll tickets until ctx ends. Its error is nil: without a new count the last one holds.
+func (s *Service) countTickets(ctx context.Context) error {
 	for {
 		for _, l := range s.lanes {
 			n, err := s.o.Bus.Backlog(ctx, events.PollConsumer(l.Name))
 			if err != nil {
-				s.log.Debug("tasks under watch", "lane", l.Name, "error", err)
+				s.log.Debug("poll tickets could not be counted", "lane", l.Name, "error", err)
 				continue
 			}
-			l.pace.mu.Lock()
-			l.pace.watched = n
-			l.pace.mu.Unlock()
+			l.budget.mu.Lock()
+			l.budget.tickets = n
+			l.budget.mu.Unlock()
 		}
 		select {
 		case <-ctx.Done():
@@ -111,8 +114,8 @@ func (s *Service) count(ctx context.Context) error {
 	}
 }
 
-// livesBy returns the attempt whose provider id the task has, or nil.
-func livesBy(t events.Task) *events.Attempt {
+// liveAttempt returns the attempt whose provider id the task has, or nil.
+func liveAttempt(t events.Task) *events.Attempt {
 	i := slices.IndexFunc(t.Attempts, func(a events.Attempt) bool { return a.ProviderID != "" && a.ProviderID == t.ProviderID })
 	if i < 0 {
 		return nil
@@ -120,8 +123,8 @@ func livesBy(t events.Task) *events.Attempt {
 	return &t.Attempts[i]
 }
 
-// calledBack reports whether the provider was asked to call when the task ends.
-func calledBack(t events.Task) bool {
-	a := livesBy(t)
+// callbackRequested reports whether the provider was asked to call when the task ends.
+func callbackRequested(t events.Task) bool {
+	a := liveAttempt(t)
 	return a != nil && a.Callback
 }

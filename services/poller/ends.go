@@ -9,51 +9,53 @@ import (
 	"reelay/internal/task"
 )
 
-// tellWait is how often others are told how well callbacks arrive, if that has changed.
-const tellWait = 10 * time.Second
+// publishEvery is the time between two reports of the callback reliability, if it has changed.
+const publishEvery = 10 * time.Second
 
-// ended counts a task that a look or a callback has just ended, and learns from it how well callbacks arrive.
-func (s *Service) ended(l *lane, c task.Change, why cause) {
+// recordEnd counts a task that a poll or a callback has just ended, and learns its duration and the reliability of
+// callbacks.
+func (s *Service) recordEnd(l *lane, c task.Change, why cause) {
 	t := c.Task
 	if !c.Written || !t.Status.Terminal() || !t.CompletedAt.Equal(lastStep(t)) {
 		return
 	}
 	s.metrics.ended.WithLabelValues(l.Name, string(t.Status)).Inc()
-	s.log.Info("ended", "task", t.Key(), "status", t.Status, "after", t.CompletedAt.Sub(t.CreatedAt), "by_callback", why.isHook())
-	s.study(l, t, why)
-	// What providers call back about a task that was cancelled is theirs to know; one that we lost says nothing of callbacks.
-	if !calledBack(t) || t.Cancel != nil || t.Error != nil && t.Error.Code == events.CodeTaskLost {
+	s.log.Info("task ended", "task", t.Key(), "status", t.Status, "after", t.CompletedAt.Sub(t.CreatedAt), "by_callback", why.isCallback())
+	s.learnDuration(l, t, why)
+	// Providers differ in what they call back about cancelled tasks, and a task that the provider lost is no evidence
+	// on callbacks.
+	if !callbackRequested(t) || t.Cancel != nil || t.Error != nil && t.Error.Code == events.CodeTaskLost {
 		return
 	}
 	now := time.Now()
-	if !why.isHook() {
-		s.learn(l, func(h health) health { return h.missed(now) })
+	if !why.isCallback() {
+		s.learnReliability(l, func(h reliability) reliability { return h.afterMiss(now) })
 		return
 	}
-	lag := max(0, now.Sub(why.received)) // the edge has a clock of its own
+	lag := max(0, now.Sub(why.received)) // the webhook service has a clock of its own
 	s.metrics.lag.WithLabelValues(l.Name).Observe(lag.Seconds())
-	s.learn(l, func(h health) health { return h.brought(now, lag) })
+	s.learnReliability(l, func(h reliability) reliability { return h.afterArrival(now, lag) })
 }
 
-// overtaken learns from the callback of an end, if a look had found that end before.
-func (s *Service) overtaken(l *lane, t events.Task) {
+// recordLate learns from the callback of a task whose end a poll had found before.
+func (s *Service) recordLate(l *lane, t events.Task) {
 	i := slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.To == events.PhaseDone })
 	if i < 0 || t.Transitions[i].By != name || t.Cancel != nil || t.CompletedAt == nil {
-		return // a callback had brought it, and this is another of the same
+		return // an earlier callback ended the task, and this is a repetition
 	}
 	now := time.Now()
 	lag := now.Sub(*t.CompletedAt)
 	s.metrics.lag.WithLabelValues(l.Name).Observe(lag.Seconds())
-	s.learn(l, func(h health) health { return h.late(now, lag, l.PollInterval) })
+	s.learnReliability(l, func(h reliability) reliability { return h.afterLate(now, lag, l.PollInterval) })
 }
 
-func (s *Service) learn(l *lane, change func(health) health) {
-	s.metrics.misses.WithLabelValues(l.Name).Set(l.learn(change).missRate())
+func (s *Service) learnReliability(l *lane, change func(reliability) reliability) {
+	s.metrics.misses.WithLabelValues(l.Name).Set(l.updateReliability(change).missRate())
 }
 
-// tellHealth tells others, now and then, how well callbacks arrive. Nothing depends on it.
-func (s *Service) tellHealth(ctx context.Context) error {
-	tick := time.NewTicker(tellWait)
+// publishReliability publishes how reliably callbacks arrive, until ctx ends. Nothing depends on it.
+func (s *Service) publishReliability(ctx context.Context) error {
+	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -62,15 +64,15 @@ func (s *Service) tellHealth(ctx context.Context) error {
 		case <-tick.C:
 		}
 		for _, l := range s.lanes {
-			figures, fresh := l.news()
+			figures, fresh := l.unpublished()
 			if !fresh {
 				continue
 			}
 			if err := s.o.Bus.PutCallbackHealth(ctx, l.Name, s.replica, figures); err != nil {
-				s.log.Debug("health of the callbacks is not told", "lane", l.Name, "error", err)
+				s.log.Debug("callback reliability could not be published", "lane", l.Name, "error", err)
 				continue
 			}
-			l.tell(figures)
+			l.setPublished(figures)
 		}
 	}
 }

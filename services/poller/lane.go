@@ -13,39 +13,39 @@ import (
 // lane is one provider account at work.
 type lane struct {
 	provider.Lane
-	pace  pace
-	looks failsafe.Executor[provider.Snapshot]
+	budget pollBudget
+	polls  failsafe.Executor[provider.Snapshot]
 
-	mu     sync.Mutex
-	health health
-	// told is what others were told last.
-	told events.CallbackHealth
+	mu          sync.Mutex
+	reliability reliability
+	// published holds the figures that were published last.
+	published events.CallbackHealth
 }
 
-// learn changes what is known of the callbacks, and returns it.
-func (l *lane) learn(change func(health) health) health {
+// updateReliability applies a change to the callback reliability, and returns the new value.
+func (l *lane) updateReliability(change func(reliability) reliability) reliability {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.health = change(l.health)
-	return l.health
+	l.reliability = change(l.reliability)
+	return l.reliability
 }
 
-func (l *lane) unheard(now time.Time) float64 {
+func (l *lane) assumedMissRate(now time.Time) float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.health.unheard(now)
+	return l.reliability.assumedMissRate(now)
 }
 
-// news returns the figures if others do not know them yet.
-func (l *lane) news() (figures events.CallbackHealth, fresh bool) {
+// unpublished returns the current figures, and whether they differ from the published ones.
+func (l *lane) unpublished() (figures events.CallbackHealth, fresh bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	figures = l.health.figures()
-	return figures, figures != l.told
+	figures = l.reliability.figures()
+	return figures, figures != l.published
 }
 
-func (l *lane) tell(figures events.CallbackHealth) {
+func (l *lane) setPublished(figures events.CallbackHealth) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.told = figures
+	l.published = figures
 }

@@ -7,22 +7,22 @@ import (
 	"reelay/events"
 )
 
-// TestSample: when a task began is not learned where looks were too rare to tell.
+// TestSample: when a task began is not learned where polls were too rare to tell.
 func TestSample(t *testing.T) {
-	good, bad := health{}.afterEnds(repeated(true, 8)...), health{}.afterEnds(repeated(false, 8)...)
-	start := good.at
+	good, bad := reliability{}.afterEnds(repeated(true, 8)...), reliability{}.afterEnds(repeated(false, 8)...)
+	start := good.updatedAt
 	at := func(seconds int) *time.Time { v := start.Add(time.Duration(seconds) * time.Second); return &v }
 	for _, row := range []struct {
-		name     string
-		health   health
-		callback bool
-		run      time.Duration
+		name        string
+		reliability reliability
+		callback    bool
+		run         time.Duration
 	}{
 		{"callbacks come", good, true, 0},
 		{"callbacks are lost", bad, true, 70 * time.Second},
 		{"none was asked for", good, false, 70 * time.Second},
 	} {
-		l := &lane{health: row.health}
+		l := &lane{reliability: row.reliability}
 		task := events.Task{
 			Status: events.StatusCompleted, SubmittedAt: at(0), StartedAt: at(30), CompletedAt: at(100), Result: &events.Result{}, ProviderID: "r1",
 			Attempts: []events.Attempt{{N: 1, ProviderID: "r1", Callback: row.callback}},

@@ -3,28 +3,28 @@ package poller
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	looks       *prometheus.CounterVec
+	polls       *prometheus.CounterVec
 	retries     *prometheus.CounterVec
 	ended       *prometheus.CounterVec
 	resolutions *prometheus.CounterVec
 	heartbeats  prometheus.Counter
 	duration    *prometheus.HistogramVec
-	hooks       *prometheus.CounterVec
+	callbacks   *prometheus.CounterVec
 	misses      *prometheus.GaugeVec
 	lag         *prometheus.HistogramVec
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
 	m := metrics{
-		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_looks_total",
-			Help: "Looks at tasks by result: ok, glance if a list has answered, skipped by the breaker, or the kind of failure.",
+		polls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reelay_polls_total",
+			Help: "Polls of tasks by result: ok, batched if a list has answered, skipped by the breaker, or the kind of failure.",
 		}, []string{"lane", "result"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_look_retries_total", Help: "Looks that were tried again at once.",
+			Name: "reelay_poll_retries_total", Help: "Polls that were retried at once.",
 		}, []string{"lane"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_tasks_ended_total", Help: "Tasks that a look has ended, by status.",
+			Name: "reelay_tasks_ended_total", Help: "Tasks that a poll or a callback has ended, by status.",
 		}, []string{"lane", "status"}),
 		resolutions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_resolutions_total",
@@ -34,23 +34,23 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Name: "reelay_heartbeats_total", Help: "Heartbeats of task records handled.",
 		}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "reelay_look_duration_seconds", Help: "Time of a look, retries included.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14),
+			Name: "reelay_poll_duration_seconds", Help: "Duration of a poll, retries included.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14),
 		}, []string{"lane"}),
-		hooks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_hooks_total",
-			Help: "Provider callbacks by result: applied, looked, adopted, repeated, other_attempt, double_accept, conflict, " +
+		callbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "reelay_webhook_callbacks_total",
+			Help: "Callbacks handled, by result: applied, polled, adopted, repeated, other_attempt, double_accept, conflict, " +
 				"contradicts, unproven, unreadable or unknown.",
 		}, []string{"lane", "result"}),
 		misses: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "reelay_hook_miss_ratio",
-			Help: "Share of the newest ends that a look had to find although a callback was asked for.",
+			Name: "reelay_webhook_miss_ratio",
+			Help: "Share of the last ends that a poll had to find although a callback was requested.",
 		}, []string{"lane"}),
 		lag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "reelay_hook_lag_seconds",
-			Help:    "How far callbacks of an end are behind: from their receipt to the record, or from the end that a look had found before.",
+			Name:    "reelay_webhook_lag_seconds",
+			Help:    "Delay of the callback of an end: from its receipt to the record, or since a poll had found the end.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 4, 10),
 		}, []string{"lane"}),
 	}
-	reg.MustRegister(m.looks, m.retries, m.ended, m.resolutions, m.heartbeats, m.duration, m.hooks, m.misses, m.lag)
+	reg.MustRegister(m.polls, m.retries, m.ended, m.resolutions, m.heartbeats, m.duration, m.callbacks, m.misses, m.lag)
 	return m
 }

@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// A look is retried after 1, 2 and 4 seconds.
+	// A poll is retried after 1, 2 and 4 seconds.
 	firstRetry = time.Second
 	lastRetry  = 4 * time.Second
 	retries    = 3
-	// lookWait bounds one try.
-	lookWait = 25 * time.Second
-	// A lane whose looks fail this often in a row is left alone for breakerWait, then asked by one look.
+	// pollTimeout bounds one try.
+	pollTimeout = 25 * time.Second
+	// A lane whose polls fail this often in a row is not polled for breakerWait, then by a single poll.
 	breakerFailures = 20
 	breakerWait     = 15 * time.Second
 )
 
-// policies is what stands between a look and the provider: breaker outside, then retries, then the bound of one try.
+// policies wraps a poll from the outside in: breaker, then retries, then the timeout of one try.
 func (s *Service) policies(lane string) failsafe.Executor[provider.Snapshot] {
 	transient := func(_ provider.Snapshot, err error) bool {
 		if err == nil {
@@ -49,8 +49,8 @@ func (s *Service) policies(lane string) failsafe.Executor[provider.Snapshot] {
 		WithFailureThreshold(breakerFailures).
 		WithDelay(breakerWait).
 		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
-			s.log.Warn("breaker of the looks", "lane", lane, "from", e.OldState.String(), "to", e.NewState.String())
+			s.log.Warn("poll breaker of the lane changed its state", "lane", lane, "from", e.OldState.String(), "to", e.NewState.String())
 		}).
 		Build()
-	return failsafe.With[provider.Snapshot](breaker, retry, timeout.New[provider.Snapshot](lookWait))
+	return failsafe.With[provider.Snapshot](breaker, retry, timeout.New[provider.Snapshot](pollTimeout))
 }

@@ -16,51 +16,53 @@ import (
 )
 
 const (
-	// storeWait is when a message is tried again whose effect could not be stored.
-	storeWait = 2 * time.Second
-	// headerMarker is set on the marker that an expired due message leaves behind. It is a heartbeat that nobody heard in time.
+	// storeRetryDelay is the time until a message is redelivered whose effect could not be stored.
+	storeRetryDelay = 2 * time.Second
+	// headerMarker is set on the marker that an expired heartbeat message leaves behind. It counts as a heartbeat that
+	// no poller received in time.
 	headerMarker = "Nats-Marker-Reason"
 	// maxCancelWait bounds one call of a provider's cancel.
 	maxCancelWait = 30 * time.Second
 )
 
-// watch is one tick of a task's poll clock.
-func (s *Service) watch(ctx context.Context, m bus.Message) bus.Verdict {
+// handleTicket handles one delivery of a poll ticket: it polls the task and hands the ticket back with the delay
+// until the next poll.
+func (s *Service) handleTicket(ctx context.Context, m bus.Message) bus.Verdict {
 	laneName, key, err := events.ParsePollSubject(m.Subject)
 	if err != nil {
 		return bus.Drop(err.Error())
 	}
 	l, ok := s.lanes[laneName]
 	if !ok {
-		return bus.Drop("no such lane here")
+		return bus.Drop("no such lane in this poller")
 	}
-	t, err := s.book.Get(ctx, key)
+	t, err := s.store.Get(ctx, key)
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
 		return bus.Done() // the record has expired
 	case err != nil:
-		return s.later(key, err)
+		return s.retryStore(key, err)
 	}
-	if wait := s.firstLook(l, t, time.Now()); m.Delivered == 1 && wait > 0 {
+	if wait := s.firstDelay(l, t, time.Now()); m.Delivered == 1 && wait > 0 {
 		return bus.Again(jittered(wait))
 	}
-	t, _, err = s.look(ctx, l, t, byClock)
+	t, _, err = s.poll(ctx, l, t, byClock)
 	switch {
 	case err != nil:
-		return s.later(key, err)
+		return s.retryStore(key, err)
 	case !task.Wants(t).Watch:
 		return bus.Done()
 	}
-	return bus.Again(jittered(s.nextLook(l, t, time.Now())))
+	return bus.Again(jittered(s.nextDelay(l, t, time.Now())))
 }
 
-// heartbeat acts on what is overdue.
-func (s *Service) heartbeat(ctx context.Context, m bus.Message) bus.Verdict {
+// handleHeartbeat acts on what is overdue in a record.
+func (s *Service) handleHeartbeat(ctx context.Context, m bus.Message) bus.Verdict {
 	key, err := events.ParseHeartbeatSubject(m.Subject)
 	if err != nil {
 		return bus.Drop(err.Error())
 	}
-	t, err := s.book.Get(ctx, key)
+	t, err := s.store.Get(ctx, key)
 	if errors.Is(err, bus.ErrNotFound) {
 		return bus.Done()
 	}
@@ -72,28 +74,28 @@ func (s *Service) heartbeat(ctx context.Context, m bus.Message) bus.Verdict {
 		t, err = s.resolve(ctx, t)
 	}
 	if err == nil {
-		t, err = s.due(ctx, t) // after the search: what it has just shown counts
+		t, err = s.applyHeartbeat(ctx, t) // after the search, whose result counts
 	}
 	if l := s.lanes[t.Lane]; err == nil && l != nil {
-		if t.Phase == events.PhaseCancelling && calledBack(t) {
-			_, _, err = s.look(ctx, l, t, byClock) // its next look by the clock may be minutes away
+		if t.Phase == events.PhaseCancelling && callbackRequested(t) {
+			_, _, err = s.poll(ctx, l, t, byClock) // the delivery of its ticket may be minutes away
 		} else {
 			_, err = s.askCancel(ctx, l, t)
 		}
 	}
 	if err != nil {
-		return s.later(key, err)
+		return s.retryStore(key, err)
 	}
 	return bus.Done()
 }
 
-func (s *Service) later(key events.Key, err error) bus.Verdict {
-	s.log.Warn("step is not stored yet", "task", key, "error", err)
-	return bus.Again(storeWait)
+func (s *Service) retryStore(key events.Key, err error) bus.Verdict {
+	s.log.Warn("step could not be stored yet; its message is redelivered", "task", key, "error", err)
+	return bus.Again(storeRetryDelay)
 }
 
-// due applies a heartbeat and returns the record as it then is.
-func (s *Service) due(ctx context.Context, t events.Task) (events.Task, error) {
+// applyHeartbeat applies a heartbeat and returns the record as it then is.
+func (s *Service) applyHeartbeat(ctx context.Context, t events.Task) (events.Task, error) {
 	tr := task.Due{Meta: s.meta()}
 	if l := s.lanes[t.Lane]; l != nil {
 		tr.Horizon = l.Horizon(t)
@@ -101,16 +103,16 @@ func (s *Service) due(ctx context.Context, t events.Task) (events.Task, error) {
 			tr.Listings = listings
 		}
 	}
-	c, err := s.book.Apply(ctx, t.Key(), tr)
+	c, err := s.store.Apply(ctx, t.Key(), tr)
 	return c.Task, err
 }
 
-// look asks the provider about one task and records what is new. It returns the record as it then is, and whether the provider
-// has answered.
-func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (now events.Task, answered bool, err error) {
+// poll asks the provider about one task and records what is new. It returns the record as it then is, and whether the
+// provider answered.
+func (s *Service) poll(ctx context.Context, l *lane, t events.Task, why cause) (now events.Task, answered bool, err error) {
 	if t.Phase == events.PhaseDone && !task.Wants(t).Watch || task.Overdue(t, time.Now()) {
 		// On an ended task this stores the events that a crash may have left out.
-		if t, err = s.due(ctx, t); err != nil {
+		if t, err = s.applyHeartbeat(ctx, t); err != nil {
 			return t, false, err
 		}
 	}
@@ -122,17 +124,17 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (
 	}
 	var snap provider.Snapshot
 	seen := false
-	if mayGlance(t, why) {
-		snap, seen = s.glance(ctx, l, t.ProviderRef)
+	if mayPollBatched(t, why) {
+		snap, seen = s.pollBatched(ctx, l, t.ProviderRef)
 	}
 	if !seen {
-		snap, err = s.ask(ctx, l, t.ProviderRef)
+		snap, err = s.pollProvider(ctx, l, t.ProviderRef)
 	}
 	if errors.Is(err, circuitbreaker.ErrOpen) {
 		return t, false, nil
 	}
 	if ctx.Err() != nil {
-		return t, false, ctx.Err() // we are stopping: the look says nothing
+		return t, false, ctx.Err() // the service is stopping: the poll says nothing
 	}
 	var tr task.Trigger
 	if answered = err == nil; answered {
@@ -144,52 +146,52 @@ func (s *Service) look(ctx context.Context, l *lane, t events.Task, why cause) (
 		tr = o
 	} else {
 		e := provider.AsError(err)
-		s.log.Info("look failed", "task", t.Key(), "kind", e.Kind, "code", e.Code, "reason", e.Message)
+		s.log.Info("poll failed", "task", t.Key(), "kind", e.Kind, "code", e.Code, "reason", e.Message)
 		tr = task.PollFailed{Meta: why.meta(), Err: e}
 	}
-	c, err := s.book.Apply(ctx, t.Key(), tr)
+	c, err := s.store.Apply(ctx, t.Key(), tr)
 	if err == nil {
-		s.ended(l, c, why)
+		s.recordEnd(l, c, why)
 	}
 	return c.Task, answered, err
 }
 
-// mayGlance reports whether what was true of a task some seconds ago will do. It will not where a callback says that it has ended, or
-// a cancel is under way.
-func mayGlance(t events.Task, why cause) bool {
-	return !why.isHook() && t.Phase == events.PhaseRunning && t.Trouble == nil
+// mayPollBatched reports whether an answer that is some seconds old will do. It will not where a callback has
+// reported an end, or a cancel is under way.
+func mayPollBatched(t events.Task, why cause) bool {
+	return !why.isCallback() && t.Phase == events.PhaseRunning && t.Trouble == nil
 }
 
-// glance answers a look at a running task without a call of its own, where the driver can.
-func (s *Service) glance(ctx context.Context, l *lane, ref json.RawMessage) (provider.Snapshot, bool) {
+// pollBatched polls a running task from the driver's last list, without a call of its own, where the driver can.
+func (s *Service) pollBatched(ctx context.Context, l *lane, ref json.RawMessage) (provider.Snapshot, bool) {
 	g, ok := l.Driver.(BatchPoller)
 	if !ok {
 		return provider.Snapshot{}, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookWait)
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	snap, ok := g.PollBatched(ctx, ref)
 	if ok {
-		s.metrics.looks.WithLabelValues(l.Name, "glance").Inc()
+		s.metrics.polls.WithLabelValues(l.Name, "batched").Inc()
 	}
 	return snap, ok
 }
 
-// ask makes the calls of one look.
-func (s *Service) ask(ctx context.Context, l *lane, ref json.RawMessage) (provider.Snapshot, error) {
+// pollProvider makes the calls of one poll.
+func (s *Service) pollProvider(ctx context.Context, l *lane, ref json.RawMessage) (provider.Snapshot, error) {
 	begin := time.Now()
-	snap, err := l.looks.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[provider.Snapshot]) (provider.Snapshot, error) {
+	snap, err := l.polls.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[provider.Snapshot]) (provider.Snapshot, error) {
 		return l.Driver.Poll(e.Context(), ref)
 	})
 	s.metrics.duration.WithLabelValues(l.Name).Observe(time.Since(begin).Seconds())
 	switch {
 	case errors.Is(err, circuitbreaker.ErrOpen):
-		s.metrics.looks.WithLabelValues(l.Name, "skipped").Inc()
+		s.metrics.polls.WithLabelValues(l.Name, "skipped").Inc()
 	case ctx.Err() != nil:
 	case err != nil:
-		s.metrics.looks.WithLabelValues(l.Name, string(provider.AsError(err).Kind)).Inc()
+		s.metrics.polls.WithLabelValues(l.Name, string(provider.AsError(err).Kind)).Inc()
 	default:
-		s.metrics.looks.WithLabelValues(l.Name, "ok").Inc()
+		s.metrics.polls.WithLabelValues(l.Name, "ok").Inc()
 	}
 	return snap, err
 }
@@ -209,8 +211,8 @@ func (s *Service) askCancel(ctx context.Context, l *lane, t events.Task) (events
 	if err != nil {
 		tr.Err = provider.AsError(err)
 	}
-	s.log.Info("cancel asked", "task", t.Key(), "outcome", outcome, "error", err)
-	c, err := s.book.Apply(ctx, t.Key(), tr)
+	s.log.Info("provider was asked to cancel", "task", t.Key(), "outcome", outcome, "error", err)
+	c, err := s.store.Apply(ctx, t.Key(), tr)
 	return c.Task, err
 }
 

@@ -1,16 +1,18 @@
-// Package poller asks the providers where the tasks are.
+// Package poller polls the providers for the state of their tasks.
 //
-// The poll clock is a message: each task at a provider has one in the stream REELAY_POLLS, which every poller of the lane
-// shares; after a look it is handed back with the delay until the next, and nothing is written unless something changed. The
-// heartbeat of each record is the net under it: it acts on what is overdue and makes a missing watch message again.
+// The poll clock is a message: each task at a provider has a poll ticket in the stream REELAY_POLLS, which every
+// poller of the lane shares. After a poll the ticket is handed back with the delay until the next one, which delay.go
+// computes. A poll that finds nothing new writes nothing. The heartbeat of each record is the safety net: it acts on
+// what is overdue and replaces a lost ticket.
 //
-// A provider that calls back is heard as well: see hook.go. Callback and look are one mechanism: whichever comes first is
-// recorded, the other finds it done. While the callbacks of a lane prove to come, looks are rare: see health.go and schedule.go.
+// Callbacks of the providers are handled in callback.go. Callback and poll are one mechanism: whichever comes first
+// is recorded, the other finds it done. While callbacks arrive, polling slows down: see reliability.go.
 //
-// A submit in doubt is searched for in the provider's own list, where there is one, on the beats of its record: see resolve.go.
+// A submit in doubt is searched for in the provider's own list, where there is one, on the heartbeats of its record:
+// see resolve.go.
 //
-// A look that fails is tried again after 1, 2 and 4 seconds where that can help, and else simply comes again. It never
-// fails a task. The poller never submits.
+// A poll that fails is retried after 1, 2 and 4 seconds where that can help; otherwise the next poll comes as usual.
+// A failed poll never fails a task. The poller never submits.
 package poller
 
 import (
@@ -35,8 +37,8 @@ import (
 // name is what the poller signs transitions with.
 const name = "poller"
 
-// A BatchPoller is a driver that can answer many looks by one call. ok is false where it cannot, and a look has to be taken. It tells
-// only of tasks that have not ended, as of some seconds ago.
+// A BatchPoller is a driver that can poll many tasks by one call. ok is false where it cannot tell, and a single poll
+// has to follow. It answers only for tasks that have not ended, as of some seconds ago.
 type BatchPoller interface {
 	PollBatched(ctx context.Context, ref json.RawMessage) (snap provider.Snapshot, ok bool)
 }
@@ -62,11 +64,11 @@ const (
 type Service struct {
 	o       Options
 	log     *slog.Logger
-	book    *taskstore.Store
+	store   *taskstore.Store
 	lanes   map[string]*lane
-	almanac *learner.Learner
+	learner *learner.Learner
 	metrics metrics
-	// replica tells this poller from others.
+	// replica identifies this process among the pollers.
 	replica string
 	ready   atomic.Bool
 }
@@ -77,21 +79,21 @@ func New(o Options) (*Service, error) {
 		return nil, errors.New("poller: no lane is configured")
 	}
 	s := &Service{o: o, log: o.Log.With("service", name), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer), replica: nuid.Next()}
-	s.book = taskstore.New(o.Bus, s.log, o.Registerer)
-	s.almanac = learner.New(learner.Options{Store: o.Bus, Log: s.log, Registerer: o.Registerer})
+	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
+	s.learner = learner.New(learner.Options{Store: o.Bus, Log: s.log, Registerer: o.Registerer})
 	for _, l := range o.Lanes {
 		if l.PollInterval == 0 {
 			l.PollInterval = defaultInterval
 		}
-		s.lanes[l.Name] = &lane{Lane: l, looks: s.policies(l.Name)}
+		s.lanes[l.Name] = &lane{Lane: l, polls: s.policies(l.Name)}
 	}
 	return s, nil
 }
 
-// Ready reports whether the poller listens for watch messages and heartbeats.
+// Ready reports whether the poller consumes tickets, heartbeats and callbacks.
 func (s *Service) Ready() bool { return s.ready.Load() && s.o.Bus.Connected() }
 
-// Run works until ctx ends, then finishes the looks under way.
+// Run works until ctx ends, then finishes the polls under way.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.ready.Store(false)
 	ctx, cancel := context.WithCancel(ctx)
@@ -100,18 +102,18 @@ func (s *Service) Run(ctx context.Context) error {
 	var g run.Group
 	for _, l := range s.lanes {
 		g.Add(func() error {
-			return s.o.Bus.Consume(ctx, events.PollConsumer(l.Name), pollsInFlight, s.watch)
+			return s.o.Bus.Consume(ctx, events.PollConsumer(l.Name), pollsInFlight, s.handleTicket)
 		}, interrupt)
 	}
 	g.Add(func() error {
-		return s.o.Bus.Consume(ctx, events.HeartbeatConsumer(), heartbeatInFlight, s.heartbeat)
+		return s.o.Bus.Consume(ctx, events.HeartbeatConsumer(), heartbeatInFlight, s.handleHeartbeat)
 	}, interrupt)
 	g.Add(func() error {
-		return s.o.Bus.Consume(ctx, events.CallbackConsumer(), hooksInFlight, s.hook)
+		return s.o.Bus.Consume(ctx, events.CallbackConsumer(), callbacksInFlight, s.handleCallback)
 	}, interrupt)
-	g.Add(func() error { return s.tellHealth(ctx) }, interrupt)
-	g.Add(func() error { return s.almanac.Run(ctx) }, interrupt)
-	g.Add(func() error { return s.count(ctx) }, interrupt)
+	g.Add(func() error { return s.publishReliability(ctx) }, interrupt)
+	g.Add(func() error { return s.learner.Run(ctx) }, interrupt)
+	g.Add(func() error { return s.countTickets(ctx) }, interrupt)
 	g.Add(func() error { return s.followLimits(ctx) }, interrupt)
 	s.ready.Store(true)
 	return g.Run()

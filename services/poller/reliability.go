@@ -8,95 +8,99 @@ import (
 )
 
 const (
-	// decay is what an end leaves of the weight of those before it: about the last four count.
-	decay = 0.75
-	// fade is the time in which what was seen loses half its weight. A provider that was silent yesterday gets another chance.
-	fade = time.Hour
-	// hope is how often callbacks are taken to come before anything is known, hopeWeight how many ends that counts for.
-	hope       = 0.7
-	hopeWeight = 1
-	// Below mistrusted looks are as frequent as without callbacks, from trusted on as rare as they get.
-	mistrusted = 0.5
-	trusted    = 0.9
+	// endDecay is the factor by which each end reduces the weight of those before it: about the last four count.
+	endDecay = 0.75
+	// halfLife is the time in which an observation loses half its weight. A provider that was silent yesterday gets
+	// another chance.
+	halfLife = time.Hour
+	// priorRate is the arrival rate assumed before any end was seen, priorWeight the number of ends that it counts
+	// for.
+	priorRate   = 0.7
+	priorWeight = 1
+	// Below an arrival rate of distrustBelow polls are as frequent as without callbacks, from trustFrom on as rare as
+	// they get.
+	distrustBelow = 0.5
+	trustFrom     = 0.9
 )
 
-// health is how well the callbacks of a lane arrive, learned from the ends of tasks that had asked for one. It is a plain value and
-// has no clock.
-type health struct {
-	// came and missing are the weights of the ends that a callback brought, and of those that a look had to find, as of at.
-	came, missing float64
-	at            time.Time
-	// lag is the decayed mean, in seconds, of how far behind callbacks were; lags is its weight.
-	lag, lags float64
-	// ends counts all that was seen.
+// reliability is how reliably the callbacks of a lane arrive, learned from the ends of tasks that had asked for one.
+// It is a plain value and has no clock.
+type reliability struct {
+	// arrived and missed are the weights of the ends that a callback reported, and of those that a poll had to find,
+	// as of updatedAt.
+	arrived, missed float64
+	updatedAt       time.Time
+	// lag is the decayed mean delay of callbacks, in seconds; lagWeight is its weight.
+	lag, lagWeight float64
+	// ends counts all ends seen.
 	ends int
 }
 
-// brought takes in an end that a callback has brought, with the time from its receipt to the record.
-func (h health) brought(now time.Time, lag time.Duration) health {
-	h = h.older(now)
-	h.came++
-	h.ends++
-	return h.behind(lag)
+// afterArrival adds an end that a callback reported, with the time from its receipt to the record.
+func (r reliability) afterArrival(now time.Time, lag time.Duration) reliability {
+	r = r.decayed(now)
+	r.arrived++
+	r.ends++
+	return r.withLag(lag)
 }
 
-// missed takes in an end that a look has found although a callback was asked for.
-func (h health) missed(now time.Time) health {
-	h = h.older(now)
-	h.missing++
-	h.ends++
-	return h
+// afterMiss adds an end that a poll found although a callback was requested.
+func (r reliability) afterMiss(now time.Time) reliability {
+	r = r.decayed(now)
+	r.missed++
+	r.ends++
+	return r
 }
 
-// late takes in the callback of an end that a look had found before. One no later than grace takes the miss back: the look was
-// only faster.
-func (h health) late(now time.Time, lag, grace time.Duration) health {
+// afterLate adds the callback of an end that a poll had found before. If it is no later than grace, the miss is taken
+// back: the poll was only faster.
+func (r reliability) afterLate(now time.Time, lag, grace time.Duration) reliability {
 	if lag <= grace {
-		back := min(h.missing, 1)
-		h.missing -= back
-		h.came += back
+		back := min(r.missed, 1)
+		r.missed -= back
+		r.arrived += back
 	}
-	return h.behind(lag)
+	return r.withLag(lag)
 }
 
-// older takes weight from what was seen, for one more end and the time since the last.
-func (h health) older(now time.Time) health {
-	left := decay * h.left(now)
-	h.came, h.missing, h.at = left*h.came, left*h.missing, now
-	return h
+// decayed reduces the weights by one more end and the time since the last.
+func (r reliability) decayed(now time.Time) reliability {
+	left := endDecay * r.decay(now)
+	r.arrived, r.missed, r.updatedAt = left*r.arrived, left*r.missed, now
+	return r
 }
 
-// left is how much of the weights time has left.
-func (h health) left(now time.Time) float64 {
-	return math.Exp2(-max(0, now.Sub(h.at).Seconds()) / fade.Seconds())
+// decay is the share of the weights that is left at now.
+func (r reliability) decay(now time.Time) float64 {
+	return math.Exp2(-max(0, now.Sub(r.updatedAt).Seconds()) / halfLife.Seconds())
 }
 
-func (h health) behind(lag time.Duration) health {
-	h.lags = decay*h.lags + 1
-	h.lag += (max(0, lag.Seconds()) - h.lag) / h.lags
-	return h
+func (r reliability) withLag(lag time.Duration) reliability {
+	r.lagWeight = endDecay*r.lagWeight + 1
+	r.lag += (max(0, lag.Seconds()) - r.lag) / r.lagWeight
+	return r
 }
 
-// trust is the share of callbacks that may be expected to come, 0 to 1.
-func (h health) trust(now time.Time) float64 {
-	left := h.left(now)
-	return (left*h.came + hope*hopeWeight) / (left*(h.came+h.missing) + hopeWeight)
+// arrivalRate is the share of callbacks that are expected to arrive, 0 to 1.
+func (r reliability) arrivalRate(now time.Time) float64 {
+	left := r.decay(now)
+	return (left*r.arrived + priorRate*priorWeight) / (left*(r.arrived+r.missed) + priorWeight)
 }
 
-// unheard is the share of ends that looks have to find, 0 to 1.
-func (h health) unheard(now time.Time) float64 {
-	return 1 - min(max((h.trust(now)-mistrusted)/(trusted-mistrusted), 0), 1)
+// assumedMissRate is the share of ends that polls have to find, 0 to 1.
+func (r reliability) assumedMissRate(now time.Time) float64 {
+	return 1 - min(max((r.arrivalRate(now)-distrustBelow)/(trustFrom-distrustBelow), 0), 1)
 }
 
-// missRate is the share of callbacks that did not come, 0 to 1; 0 before anything was seen.
-func (h health) missRate() float64 {
-	if h.missing == 0 {
+// missRate is the share of callbacks that did not arrive, 0 to 1; 0 before any end was seen.
+func (r reliability) missRate() float64 {
+	if r.missed == 0 {
 		return 0
 	}
-	return h.missing / (h.came + h.missing)
+	return r.missed / (r.arrived + r.missed)
 }
 
-// figures is h for people.
-func (h health) figures() events.CallbackHealth {
-	return events.CallbackHealth{MissRate: h.missRate(), LagS: h.lag, Seen: h.ends}
+// figures returns r as it is published.
+func (r reliability) figures() events.CallbackHealth {
+	return events.CallbackHealth{MissRate: r.missRate(), LagS: r.lag, Seen: r.ends}
 }

@@ -21,30 +21,32 @@ import (
 // one attempt and each attempt to one id, and never by a guess:
 //
 //   - An id that some record has already, or that another attempt has claimed, is taken.
-//   - Requests of the same input are interchangeable: an attempt takes any free one, once nobody may still come with a reply that
-//     names it. The id is claimed first, so that two attempts cannot take one.
-//   - Where the list shows no input, an id is taken only if it is the only free one of that shape, was made in the very seconds of
-//     the submit, and no other attempt of the lane may own it. Else a person decides, with the ids in the record.
+//   - Requests of the same input are interchangeable: an attempt takes any free one, once no owner may still report a
+//     reply that names it. The id is claimed first, so that two attempts cannot take one.
+//   - Where the list shows no input, an id is taken only if it is the only free one of that shape, was made in the
+//     very seconds of the submit, and no other attempt of the lane may own it. Else a person decides, with the ids in
+//     the record.
 //
 // The list comes first because it then shows no request whose intent the records do not show.
 //
-// What this cannot tell: a request that another program has made with the same account. One of the same input is as good as ours;
-// one of the same shape, within the same seconds, while ours was not accepted, would be taken for ours.
+// Limits: a request that another program made with the same account cannot be told apart. One of the same input is as
+// good as ours; one of the same shape, within the same seconds, while ours was not accepted, would be taken for ours.
 
 const (
-	// A provider's clock may be this much behind ours, and a request may reach it this long after its intent (a minute for the
-	// request, the rest for the clock).
+	// A provider's clock may be clockBehind behind ours, and a request may reach it clockAhead after its intent (a
+	// minute for the request, the rest for the clock).
 	clockBehind = time.Minute
 	clockAhead  = 3 * time.Minute
-	// closeBy is how exactly the clocks must agree for a match that rests on the time alone.
-	closeBy = 10 * time.Second
-	// reportGrace is how long after its intent an attempt, whose owner has not reported, may still be settled by its journal.
-	reportGrace = 10 * time.Minute
+	// clockTolerance is how exactly the clocks must agree for a match by time alone.
+	clockTolerance = 10 * time.Second
+	// journalGrace is the time after its intent in which an attempt without a report may still be settled by its
+	// owner's journal.
+	journalGrace = 10 * time.Minute
 
 	// maxListWait bounds one reading of a list, maxScanWait one of all records.
 	maxListWait = 2 * time.Minute
 	maxScanWait = time.Minute
-	// maxCandidates bounds the ids that are looked at for one attempt; with more, a person decides.
+	// maxCandidates bounds the ids considered for one attempt; with more, a person decides.
 	maxCandidates = 100
 	// maxNamed bounds the ids that a note names.
 	maxNamed = 10
@@ -58,8 +60,8 @@ const (
 	failed    = "error"
 )
 
-// A finding is what one search has shown.
-type finding struct {
+// A searchResult is what one search has shown.
+type searchResult struct {
 	result string
 	// id is the request to adopt, ref its handle.
 	id  string
@@ -69,8 +71,8 @@ type finding struct {
 	note     string
 }
 
-// resolve searches for the attempt in doubt of t, if it is time to, and records what that has shown, so that the schedule moves
-// on whatever happens. It returns the record as it then is.
+// resolve searches for the attempt in doubt of t, if it is time to, and records the result, so that the schedule
+// moves on in any case. It returns the record as it then is.
 func (s *Service) resolve(ctx context.Context, t events.Task) (events.Task, error) {
 	l := s.lanes[t.Lane]
 	if l == nil || !l.Driver.Features(t.Model).List || !task.SearchDue(t, time.Now()) {
@@ -78,10 +80,10 @@ func (s *Service) resolve(ctx context.Context, t events.Task) (events.Task, erro
 	}
 	f, err := s.search(ctx, l, t)
 	if ctx.Err() != nil {
-		return t, ctx.Err() // we are stopping: the search says nothing
+		return t, ctx.Err() // the service is stopping: the search says nothing
 	}
 	if err != nil {
-		f = finding{result: failed, note: err.Error()}
+		f = searchResult{result: failed, note: err.Error()}
 	}
 	attempt := t.Attempt().N
 	var tr task.Trigger = task.Searched{Meta: s.meta(), Attempt: attempt, Complete: f.complete, Note: f.note}
@@ -90,62 +92,62 @@ func (s *Service) resolve(ctx context.Context, t events.Task) (events.Task, erro
 	}
 	s.metrics.resolutions.WithLabelValues(l.Name, f.result).Inc()
 	s.log.Info("searched for a submit in doubt", "task", t.Key(), "attempt", attempt, "result", f.result, "complete", f.complete, "note", f.note)
-	c, err := s.book.Apply(ctx, t.Key(), tr)
+	c, err := s.store.Apply(ctx, t.Key(), tr)
 	return c.Task, err
 }
 
 // search reads the provider's list and the records, and claims what is ours.
-func (s *Service) search(ctx context.Context, l *lane, t events.Task) (finding, error) {
+func (s *Service) search(ctx context.Context, l *lane, t events.Task) (searchResult, error) {
 	input := t.Input
 	if t.InputRef != "" {
 		var err error
 		if input, err = s.o.Bus.GetObject(ctx, t.InputRef); err != nil {
-			return finding{}, fmt.Errorf("input could not be read: %w", err)
+			return searchResult{}, fmt.Errorf("input could not be read: %w", err)
 		}
 	}
 	mine := attempt{key: t.Key(), digest: t.InputDigest, Attempt: *t.Attempt()}
 	from, to := mine.window()
 	found, complete, err := list(ctx, l, t, input, from)
 	if err != nil {
-		return finding{}, fmt.Errorf("list could not be read: %w", err)
+		return searchResult{}, fmt.Errorf("list could not be read: %w", err)
 	}
 	found = slices.DeleteFunc(found, func(f provider.Found) bool { return f.CreatedAt.After(to) })
-	r, err := s.scan(ctx, l, t, mine)
+	r, err := s.readRecords(ctx, l, t, mine)
 	if err != nil {
-		return finding{}, fmt.Errorf("records could not be read: %w", err)
+		return searchResult{}, fmt.Errorf("records could not be read: %w", err)
 	}
 	free := slices.DeleteFunc(slices.Clone(found), func(f provider.Found) bool { return r.taken[f.ID] })
 	if len(free) > maxCandidates {
-		return finding{result: ambiguous, note: named("too many candidates", free)}, nil
+		return searchResult{result: ambiguous, note: named("too many candidates", free)}, nil
 	}
 	seen := fmt.Sprintf("%d candidates in the list, %d of them free", len(found), len(free))
 	if free, err = s.unclaimed(ctx, l, mine, free); err != nil {
-		return finding{}, err
+		return searchResult{}, err
 	}
 	seen += fmt.Sprintf(", %d unclaimed", len(free))
 	pool, why := r.choose(mine, free, complete)
 	for _, f := range pool {
 		ref, err := l.Driver.Ref(t.Model, f.ID)
 		if err != nil {
-			return finding{}, err
+			return searchResult{}, err
 		}
 		holder, err := s.o.Bus.Claim(ctx, l.Name, f.ID, mine.String())
 		if err != nil {
-			return finding{}, err
+			return searchResult{}, err
 		}
 		if holder == mine.String() {
-			return finding{result: adopted, id: f.ID, ref: ref, note: "found in the provider's list as " + f.ID + ": " + why}, nil
+			return searchResult{result: adopted, id: f.ID, ref: ref, note: "found in the provider's list as " + f.ID + ": " + why}, nil
 		}
 	}
 	switch {
 	case len(pool) > 0:
-		return finding{result: notListed, complete: complete, note: seen + ", and others have claimed those just now"}, nil
+		return searchResult{result: notListed, complete: complete, note: seen + ", and others have claimed those just now"}, nil
 	case len(free) > 0:
-		return finding{result: ambiguous, note: named(seen+"; "+why, free)}, nil
+		return searchResult{result: ambiguous, note: named(seen+"; "+why, free)}, nil
 	case !complete:
 		seen += "; the list does not tell everything yet"
 	}
-	return finding{result: notListed, complete: complete, note: "not in the provider's list: " + seen}, nil
+	return searchResult{result: notListed, complete: complete, note: "not in the provider's list: " + seen}, nil
 }
 
 func list(ctx context.Context, l *lane, t events.Task, input json.RawMessage, since time.Time) ([]provider.Found, bool, error) {
@@ -154,8 +156,8 @@ func list(ctx context.Context, l *lane, t events.Task, input json.RawMessage, si
 	return l.Driver.List(ctx, t, input, since)
 }
 
-// unclaimed leaves out what other attempts have claimed. If one of free is mine by an earlier claim, whose record was not
-// written, it returns that alone.
+// unclaimed leaves out what other attempts have claimed. If mine has claimed one of free before, but its record was
+// not written, it returns that alone.
 func (s *Service) unclaimed(ctx context.Context, l *lane, mine attempt, free []provider.Found) ([]provider.Found, error) {
 	var rest []provider.Found
 	for _, f := range free {
@@ -173,7 +175,7 @@ func (s *Service) unclaimed(ctx context.Context, l *lane, mine attempt, free []p
 	return rest, nil
 }
 
-// An attempt is one that may own what the list shows.
+// An attempt is one that may own an id of the list.
 type attempt struct {
 	key    events.Key
 	digest string
@@ -183,32 +185,32 @@ type attempt struct {
 // String names the attempt in claims.
 func (a attempt) String() string { return bus.ClaimHolder(a.key, a.N) }
 
-// window is when its request was made if it was, by the provider's clock.
+// window returns the times between which the provider's clock may have stood when the request was made.
 func (a attempt) window() (from, to time.Time) {
 	return a.IntentAt.Add(-clockBehind), a.IntentAt.Add(clockAhead)
 }
 
-// mayAnswer reports whether the owner of a may still come with a reply: it is under way, or has died and its journal, which is
-// settled at the next start, may hold one.
+// mayAnswer reports whether the owner of a may still report a reply: the request is under way, or its owner has died
+// and left a journal that is settled at the next start.
 func (a attempt) mayAnswer(now time.Time) bool {
 	if a.Outcome == events.AttemptOpen {
 		return true
 	}
 	reported := slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == events.SourceReply })
-	return !reported && now.Sub(a.IntentAt) < reportGrace
+	return !reported && now.Sub(a.IntentAt) < journalGrace
 }
 
-// The records as they bear on one attempt.
+// records are all stored records as they bear on one attempt.
 type records struct {
-	// taken are the provider ids that a record has.
+	// taken holds the provider ids that some record has.
 	taken map[string]bool
-	// rivals are the other attempts of the lane, of the same model and about the same time, whose outcome nobody knows.
+	// rivals are the other attempts of the lane, of the same model and about the same time, whose outcome is unknown.
 	rivals []attempt
 }
 
-// scan reads every record once. That costs as much as the start of a status service, and is done a few times for a submit in
-// doubt, which are rare and stop their lane when they are not.
-func (s *Service) scan(ctx context.Context, l *lane, t events.Task, mine attempt) (records, error) {
+// readRecords reads every record once. That costs as much as the start of a status service, but submits in doubt are
+// rare: where they are not, they stop their lane.
+func (s *Service) readRecords(ctx context.Context, l *lane, t events.Task, mine attempt) (records, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxScanWait, errors.New("the records could not be read in time"))
 	defer cancel()
 	r := records{taken: map[string]bool{}}
@@ -242,7 +244,7 @@ func (r *records) add(t events.Task, lane, model string, mine attempt) {
 	}
 }
 
-// choose returns which of the free requests mine may adopt, in order, and why, or none and why not.
+// choose returns the free requests that mine may adopt, in order, or none, and the reason.
 func (r records) choose(mine attempt, free []provider.Found, complete bool) (pool []provider.Found, why string) {
 	now := time.Now()
 	exact := slices.DeleteFunc(slices.Clone(free), func(f provider.Found) bool { return !f.Exact })
@@ -264,18 +266,18 @@ func (r records) choose(mine attempt, free []provider.Found, complete bool) (poo
 		return nil, "it may as well be of " + r.rivals[0].String()
 	case !complete:
 		return nil, "the list does not tell everything yet"
-	case !mine.sawMake(free[0].CreatedAt):
+	case !mine.inFlightAt(free[0].CreatedAt):
 		return nil, "its time does not agree to the second"
 	}
 	return free, "the only one of that model and shape in the seconds of the submit"
 }
 
-// sawMake reports whether at is within the time that the request was out.
-func (a attempt) sawMake(at time.Time) bool {
-	return a.OutcomeAt != nil && !at.Before(a.IntentAt.Add(-closeBy)) && !at.After(a.OutcomeAt.Add(closeBy))
+// inFlightAt reports whether the request was under way at a time.
+func (a attempt) inFlightAt(at time.Time) bool {
+	return a.OutcomeAt != nil && !at.Before(a.IntentAt.Add(-clockTolerance)) && !at.After(a.OutcomeAt.Add(clockTolerance))
 }
 
-// named lists candidates for a person.
+// named lists candidates for a person to read.
 func named(what string, all []provider.Found) string {
 	ids := make([]string, 0, maxNamed+1)
 	for i, f := range all {

@@ -10,7 +10,7 @@ import (
 	"reelay/internal/provider"
 )
 
-// TestChoose tells which of the free requests of a list an attempt may take. All rows are looked at fifteen minutes after the
+// TestChoose tells which of the free requests of a list an attempt may take. All rows are polled fifteen minutes after the
 // intent, unless they say otherwise.
 func TestChoose(t *testing.T) {
 	const (
@@ -115,8 +115,8 @@ func TestMayAnswer(t *testing.T) {
 	}{
 		{events.AttemptOpen, "", time.Second, true},
 		{events.AttemptOpen, "", time.Hour, true},
-		{events.AttemptInDoubt, "timer", reportGrace - 1, true},
-		{events.AttemptInDoubt, "timer", reportGrace, false},
+		{events.AttemptInDoubt, "timer", journalGrace - 1, true},
+		{events.AttemptInDoubt, "timer", journalGrace, false},
 		{events.AttemptInDoubt, "reply", time.Second, false},
 	} {
 		a := attempt{Attempt: events.Attempt{IntentAt: begin, Outcome: row.outcome}}

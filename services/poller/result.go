@@ -17,17 +17,18 @@ import (
 // maxURLBytes is the longest link kept in a record. A longer one is a data: URI: its bytes go to the object store.
 const maxURLBytes = 4 << 10
 
-// observed makes a trigger of a snapshot of the request with that id; what is too large for a record goes to the object store first.
+// observed makes a trigger of a snapshot of the request with that id; content that is too large for a record goes to
+// the object store first.
 func (s *Service) observed(ctx context.Context, c cause, id string, snap provider.Snapshot) (task.Observed, error) {
 	tr := task.Observed{Meta: c.meta(), ID: id, Snapshot: snap}
 	tr.Snapshot.Outputs = slices.Clone(snap.Outputs)
 	for i := range tr.Snapshot.Outputs {
-		if err := s.shrink(ctx, &tr.Snapshot.Outputs[i]); err != nil {
+		if err := s.offload(ctx, &tr.Snapshot.Outputs[i]); err != nil {
 			return tr, err
 		}
 	}
 	if len(snap.Raw) > events.MaxInlineBytes {
-		ref, err := s.store(ctx, "result-", snap.Raw)
+		ref, err := s.putObject(ctx, "result-", snap.Raw)
 		if err != nil {
 			return tr, err
 		}
@@ -36,8 +37,8 @@ func (s *Service) observed(ctx context.Context, c cause, id string, snap provide
 	return tr, nil
 }
 
-// shrink moves the content of a long data: URI to the object store.
-func (s *Service) shrink(ctx context.Context, o *events.Output) error {
+// offload moves the content of a long data: URI to the object store.
+func (s *Service) offload(ctx context.Context, o *events.Output) error {
 	if len(o.URL) <= maxURLBytes {
 		return nil
 	}
@@ -49,7 +50,7 @@ func (s *Service) shrink(ctx context.Context, o *events.Output) error {
 	} else if text, err := url.PathUnescape(data); ok && err == nil {
 		content = []byte(text)
 	}
-	ref, err := s.store(ctx, "output-", content)
+	ref, err := s.putObject(ctx, "output-", content)
 	if err != nil {
 		return err
 	}
@@ -57,8 +58,8 @@ func (s *Service) shrink(ctx context.Context, o *events.Output) error {
 	return nil
 }
 
-// store keeps a value under its digest and returns its name.
-func (s *Service) store(ctx context.Context, prefix string, value []byte) (string, error) {
+// putObject stores a value under its digest and returns its name.
+func (s *Service) putObject(ctx context.Context, prefix string, value []byte) (string, error) {
 	sum := sha256.Sum256(value)
 	ref := prefix + hex.EncodeToString(sum[:])
 	return ref, s.o.Bus.PutObject(ctx, ref, value)

@@ -115,7 +115,7 @@ func TestCallbackDisorders(t *testing.T) {
 			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || task.Version != versionOfEnd(task) {
 				t.Errorf("%s, written again after its end: %+v", task.Status, task.Transitions)
 			}
-			if n := w.MetricSum("reelay_hooks_total", "fal", "repeated"); n != 2 {
+			if n := w.MetricSum("reelay_webhook_callbacks_total", "fal", "repeated"); n != 2 {
 				t.Errorf("%v repetitions are counted, want 2", n)
 			}
 		}},
@@ -168,7 +168,7 @@ func TestCallbackDisorders(t *testing.T) {
 				t.Errorf("%s %s: %+v", task.Status, task.Phase, task.Attempts)
 			}
 		}},
-		{"reordered", v1Request("a", `{"queue_ms":1000,"run_ms":20000}`), "looked", func(t *testing.T, w *sim.World) {
+		{"reordered", v1Request("a", `{"queue_ms":1000,"run_ms":20000}`), "polled", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "minimax")
 			w.Settle(25 * time.Second)
 			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "success"))
@@ -178,7 +178,7 @@ func TestCallbackDisorders(t *testing.T) {
 				t.Errorf("%s by %q: %+v", task.Status, endedBy(task), task.Transitions)
 			}
 		}},
-		{"before the provider's own query knows", v1Request("a", `{"queue_ms":1000,"run_ms":20000}`), "looked", func(t *testing.T, w *sim.World) {
+		{"before the provider's own query knows", v1Request("a", `{"queue_ms":1000,"run_ms":20000}`), "polled", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "minimax")
 			w.Settle(18 * time.Second)
 			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "success"))
@@ -204,7 +204,7 @@ func TestCallbackDisorders(t *testing.T) {
 				t.Errorf("%s: %+v", task.Status, task.Error)
 			}
 		}},
-		{"contradicts a poll, a doorbell", v1Request("a", `{"queue_ms":1000,"run_ms":1200000}`), "looked", func(t *testing.T, w *sim.World) {
+		{"contradicts a poll, a doorbell", v1Request("a", `{"queue_ms":1000,"run_ms":1200000}`), "polled", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "minimax")
 			w.Settle(time.Minute)
 			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "failed"))
@@ -216,7 +216,7 @@ func TestCallbackDisorders(t *testing.T) {
 				t.Errorf("%s: %+v", task.Status, task.Error)
 			}
 		}},
-		{"no payload", falRequest("a", `{"queue_ms":1000,"run_ms":20000}`), "looked", func(t *testing.T, w *sim.World) {
+		{"no payload", falRequest("a", `{"queue_ms":1000,"run_ms":20000}`), "polled", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "fal")
 			w.Settle(25 * time.Second)
 			w.CallBack("fal", "demo", "a", 1, `{"request_id":"`+id+`","status":"OK","payload":null,"payload_error":"too large"}`)
@@ -354,7 +354,7 @@ func TestCallbackDisorders(t *testing.T) {
 				}
 				row.f(t, w)
 				w.Settle(time.Second)
-				if w.MetricSum("reelay_hooks_total", row.result) == 0 {
+				if w.MetricSum("reelay_webhook_callbacks_total", row.result) == 0 {
 					t.Errorf("no callback is counted as %s", row.result)
 				}
 			})
@@ -411,7 +411,7 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 					t.Errorf("%s with %s: %+v", now.Status, now.ProviderID, now.Attempts)
 				}
 				for _, result := range []string{"adopted", "other_attempt", "conflict"} {
-					if n := w.MetricSum("reelay_hooks_total", row.lane, result); n != 1 {
+					if n := w.MetricSum("reelay_webhook_callbacks_total", row.lane, result); n != 1 {
 						t.Errorf("%v callbacks are counted as %s, want one", n, result)
 					}
 				}
@@ -479,7 +479,7 @@ func TestPollsThinOut(t *testing.T) {
 		Pipeline: config.Pipeline{PollInterval: 10 * time.Second},
 	}
 	sim.Run(t, o, func(t *testing.T, w *sim.World) {
-		polls := func() float64 { return w.MetricSum("reelay_looks_total", "fal") }
+		polls := func() float64 { return w.MetricSum("reelay_polls_total", "fal") }
 		one := func(i int, calls bool) (polled float64, late time.Duration) {
 			id, before := fmt.Sprintf("t%d", i), polls()
 			w.Publish(video, falRequest(id, ""))

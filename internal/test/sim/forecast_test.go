@@ -111,8 +111,8 @@ func TestBatchedPolls(t *testing.T) {
 				t.Errorf("%s is noticed %v after its end", task.ID, lag)
 			}
 		}
-		calls, batched := w.Stack.Ledger("minimax").Calls(), w.MetricSum("reelay_looks_total", "minimax", "glance")
-		t.Logf("%d tasks: %v of %v looks by %d lists, %d calls for one task", tasks, batched, w.MetricSum("reelay_looks_total", "minimax"), calls["list"], calls["status"])
+		calls, batched := w.Stack.Ledger("minimax").Calls(), w.MetricSum("reelay_polls_total", "minimax", "batched")
+		t.Logf("%d tasks: %v of %v looks by %d lists, %d calls for one task", tasks, batched, w.MetricSum("reelay_polls_total", "minimax"), calls["list"], calls["status"])
 		if float64(calls["list"]) > batched/2 || batched < 10*tasks {
 			t.Errorf("%d lists answered %v looks, %d looks had their own call", calls["list"], batched, calls["status"])
 		}

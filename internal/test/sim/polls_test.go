@@ -16,7 +16,7 @@ func TestPollLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		polls := func() float64 { return w.MetricSum("reelay_looks_total", "fal") }
+		polls := func() float64 { return w.MetricSum("reelay_polls_total", "fal") }
 		w.Publish(video, falRequest("a", `{"run_ms":1200000}`))
 		w.Settle(3 * time.Minute)
 		before := polls()

@@ -31,12 +31,12 @@ func TestWebhookFirst(t *testing.T) {
 			w.Publish(video, falRequest(fmt.Sprint("g", i), "", ""))
 			w.AwaitEnd("demo", fmt.Sprint("g", i))
 		}
-		before := w.MetricSum("reelay_looks_total", "fal")
+		before := w.MetricSum("reelay_polls_total", "fal")
 		for i := range 10 {
 			w.Publish(video, falRequest(fmt.Sprint("h", i), "", ""))
 			w.AwaitEnd("demo", fmt.Sprint("h", i))
 		}
-		if n := (w.MetricSum("reelay_looks_total", "fal") - before) / 10; n > 1.5 {
+		if n := (w.MetricSum("reelay_polls_total", "fal") - before) / 10; n > 1.5 {
 			t.Errorf("%v looks a task, want at most 1.5", n)
 		}
 	})
