@@ -27,11 +27,6 @@ type Stream struct {
 	// DiscardNew refuses a publish over a limit instead of dropping the oldest message; with a per-subject limit
 	// it makes a subject create-only.
 	DiscardNew bool
-	// CopiedTo, where set, is the subject prefix under which each stored message is published once more, for another stream.
-	CopiedTo string
-	// MaxMsgs and MaxBytes bound a stream when it is created; later they are the operator's. 0 is no bound.
-	MaxMsgs  int64
-	MaxBytes int64
 	// KeyValue marks the hand-made KV stream: direct get, rollup, per-message TTL and schedules.
 	KeyValue bool
 }
@@ -50,14 +45,13 @@ type Consumer struct {
 
 // Stream names.
 const (
-	StreamRequests   = "REELAY_REQUESTS"
-	StreamTasks      = "KV_" + TaskBucket
-	StreamPolls      = "REELAY_POLLS"
-	StreamCallbacks  = "REELAY_CALLBACKS"
-	StreamDeliveries = "REELAY_DELIVERIES"
-	StreamEvents     = "REELAY_EVENTS"
-	StreamDead       = "REELAY_DEAD"
-	StreamClaims     = "REELAY_CLAIMS"
+	StreamRequests  = "REELAY_REQUESTS"
+	StreamTasks     = "KV_" + TaskBucket
+	StreamPolls     = "REELAY_POLLS"
+	StreamCallbacks = "REELAY_CALLBACKS"
+	StreamEvents    = "REELAY_EVENTS"
+	StreamDead      = "REELAY_DEAD"
+	StreamClaims    = "REELAY_CLAIMS"
 
 	StreamAdvisories = "REELAY_ADVISORIES"
 )
@@ -85,10 +79,6 @@ const (
 	// AdvisoryAge is how long advisories are kept for a service that runs again. It is as well the window in which REELAY_DEAD
 	// knows a message again, so that one which was kept when it died is not kept once more on account of its advisory.
 	AdvisoryAge = 7 * 24 * time.Hour
-	// DeliveryAge, MaxDeliveries and MaxDeliveryBytes bound the copies of provider callbacks that are kept for people.
-	DeliveryAge      = 7 * 24 * time.Hour
-	MaxDeliveries    = 10_000
-	MaxDeliveryBytes = 256 << 20
 	// MarkerAge is how long the delete marker of an expired record stays, for watchers to see it.
 	MarkerAge = time.Hour
 )
@@ -114,13 +104,10 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamCallbacks, Description: "verified raw provider callbacks",
-			Subjects: []string{callbackPrefix + ">"}, Retention: WorkQueue, DiscardNew: true, Duplicates: EventDuplicates,
-			CopiedTo: deliveryPrefix + ">",
-		},
-		{
-			Name: StreamDeliveries, Description: "copies of the newest provider callbacks, for people",
-			Subjects: []string{deliveryPrefix + ">"}, Retention: Limits, MaxAge: DeliveryAge,
-			MaxMsgs: MaxDeliveries, MaxBytes: MaxDeliveryBytes,
+			// The consumer callbacks is the queue; the stream keeps what it has done with, for people to look at and to replay. A bound by
+			// number or size would drop callbacks that are not handled yet, or reserve disk, so age is the only one: as for the events of
+			// their tasks, so that no poller can be away for so long. An operator's own bound refuses new callbacks, which providers repeat.
+			Subjects: []string{callbackPrefix + ">"}, Retention: Limits, MaxAge: EventAge, DiscardNew: true, Duplicates: EventDuplicates,
 		},
 		{
 			Name: StreamEvents, Description: "what happened to every task",

@@ -15,7 +15,6 @@ const (
 	heartbeatPrefix = "reelay.heartbeat."
 	pollPrefix      = "reelay.poll."
 	callbackPrefix  = "reelay.callback."
-	deliveryPrefix  = "reelay.delivery."
 	claimPrefix     = "reelay.claim."
 	eventPrefix     = "reelay.event."
 	apiPrefix       = "reelay.api."
@@ -175,14 +174,8 @@ func ParsePollSubject(subject string) (lane string, k Key, err error) {
 	return parseLaneAndKey(subject, pollPrefix)
 }
 
-// DeliveryFilter matches the kept copies of a lane's provider callbacks.
-func DeliveryFilter(lane string) string { return deliveryPrefix + lane + ".>" }
-
-// ParseCallbackSubject reads the lane and task of a provider callback, or of its kept copy.
+// ParseCallbackSubject reads the lane and task of a provider callback.
 func ParseCallbackSubject(subject string) (lane string, k Key, err error) {
-	if strings.HasPrefix(subject, deliveryPrefix) {
-		return parseLaneAndKey(subject, deliveryPrefix)
-	}
 	return parseLaneAndKey(subject, callbackPrefix)
 }
 

@@ -26,7 +26,7 @@ type hooksCmd struct {
 	Replay hooksReplayCmd `cmd:"" help:"Hand one to the pipeline again, as if the provider had sent it again."`
 }
 
-// A delivery is one message of REELAY_DELIVERIES.
+// A delivery is one message of REELAY_CALLBACKS.
 type delivery struct {
 	events.Callback
 	id     uint64
@@ -48,7 +48,7 @@ func (d delivery) says() string {
 // deliveries is how callbacks are read and shown.
 func deliveries() stored[delivery] {
 	return stored[delivery]{
-		stream: events.StreamDeliveries, noun: "callback", kind: "callback", list: "reelay hooks ls",
+		stream: events.StreamCallbacks, noun: "callback", kind: "callback", list: "reelay hooks ls",
 		decode: func(raw *jetstream.RawStreamMsg) (delivery, error) {
 			h, err := events.ParseCallback(raw.Subject, raw.Header.Get, raw.Data)
 			return delivery{Callback: h, id: raw.Sequence, header: raw.Header}, err

@@ -18,7 +18,7 @@ const (
 	minimaxHook = `{"task":{"id":"4","status":"succeeded","content":{"url":"https://cdn.example.test/4.mp4"}}}`
 )
 
-// deliver stores callbacks as the stream copies them from REELAY_CALLBACKS, the first as callback 1.
+// deliver stores callbacks, the first as callback 1.
 func (b *bench) deliver(bodies ...string) {
 	b.tb.Helper()
 	b.makeStreams()
@@ -27,7 +27,7 @@ func (b *bench) deliver(bodies ...string) {
 			Lane: []string{"fal", "minimax"}[i%2], Task: events.Key{Project: "demo", ID: fmt.Sprintf("t%d", i+1)}, Attempt: i + 1, Received: start,
 			Body: []byte(body),
 		}
-		msg := &nats.Msg{Subject: strings.Replace(h.Subject(), "reelay.callback.", "reelay.delivery.", 1), Header: nats.Header{}, Data: h.Body}
+		msg := &nats.Msg{Subject: h.Subject(), Header: nats.Header{}, Data: h.Body}
 		for name, value := range h.Header() {
 			msg.Header.Set(name, value)
 		}
@@ -40,14 +40,14 @@ func (b *bench) deliver(bodies ...string) {
 
 func TestHooksLs(t *testing.T) {
 	b := newBench(t)
-	b.reelay("hooks", "ls").check(t, exitUnreachable, "", "there is no stream REELAY_DELIVERIES")
+	b.reelay("hooks", "ls").check(t, exitUnreachable, "", "there is no stream REELAY_CALLBACKS")
 	b.deliver()
 	b.reelay("hooks", "ls").check(t, 0, "ID  RECEIVED", "")
 	b.deliver(falHook, minimaxHook, `{"status":"OK\u001b[2J"}`, `{"status":7}`)
-	if _, err := b.js.Publish(t.Context(), "reelay.delivery.fal.demo.t9", nil); err != nil { // without an attempt
+	if _, err := b.js.Publish(t.Context(), "reelay.callback.fal.demo.t9", nil); err != nil { // without an attempt
 		t.Fatal(err)
 	}
-	stream, err := b.js.Stream(t.Context(), events.StreamDeliveries)
+	stream, err := b.js.Stream(t.Context(), events.StreamCallbacks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,11 +162,11 @@ func TestHooksReplay(t *testing.T) {
 	}
 	answer("n\n", "1").check(t, 1, "", fmt.Sprintf("hand %d bytes about attempt 1 of demo.t1 to the pipeline again? [y/N] reelay: nothing was published", len(falHook)))
 	answer("", "7", "--yes").check(t, 1, "", "no callback 7")
-	if n, _ := hooks(); n != 0 {
-		t.Fatalf("%d messages were published", n)
+	if n, _ := hooks(); n != 1 {
+		t.Fatalf("%d messages are stored, want the first alone", n)
 	}
-	answer("y\n", "1").check(t, 0, "published again on reelay.callback.fal.demo.t1, now message 1 of REELAY_CALLBACKS\n", "reelay timeline demo.t1")
-	answer("", "1", "--yes").check(t, 0, "now message 2 of REELAY_CALLBACKS\n", "")
+	answer("y\n", "1").check(t, 0, "published again on reelay.callback.fal.demo.t1, now message 2 of REELAY_CALLBACKS\n", "reelay timeline demo.t1")
+	answer("", "1", "--yes").check(t, 0, "now message 3 of REELAY_CALLBACKS\n", "")
 	_, raw := hooks()
 	h, err := events.ParseCallback(raw.Subject, raw.Header.Get, raw.Data)
 	if err != nil || string(h.Body) != falHook || h.Attempt != 1 || raw.Header.Get("Nats-Msg-Id") != "" || time.Since(h.Received) > time.Minute {

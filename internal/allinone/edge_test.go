@@ -109,7 +109,7 @@ func TestEdgeInTheSandbox(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stream, err := js.Stream(t.Context(), events.StreamDeliveries)
+		stream, err := js.Stream(t.Context(), events.StreamCallbacks)
 		if err != nil {
 			t.Fatal(err)
 		}

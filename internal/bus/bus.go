@@ -181,7 +181,6 @@ func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) erro
 		// Several services may do this at once: creating the same stream twice is no error.
 		_, err = b.js.CreateStream(ctx, configure(jetstream.StreamConfig{
 			Name: s.Name, Description: s.Description, Storage: jetstream.FileStorage, Replicas: replicas,
-			MaxMsgs: s.MaxMsgs, MaxBytes: s.MaxBytes,
 		}, s))
 		return err
 	}
@@ -213,9 +212,6 @@ func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig
 	if s.DiscardNew {
 		c.Discard = jetstream.DiscardNew
 		c.DiscardNewPerSubject = s.MaxMsgsPerSubject > 0
-	}
-	if s.CopiedTo != "" {
-		c.RePublish = &jetstream.RePublish{Source: s.Subjects[0], Destination: s.CopiedTo}
 	}
 	if s.KeyValue {
 		c.AllowDirect, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules = true, true, true, true

@@ -40,7 +40,6 @@ func (p *CallbackPublisher) Publish(ctx context.Context, h events.Callback) (dup
 	for name, value := range h.Header() {
 		msg.Header.Set(name, value)
 	}
-	// Nothing is said of the stream that is expected: the copy for people would carry the same header, and be refused.
 	ack, err := p.js.PublishMsg(ctx, msg, jetstream.WithMsgID(hookID(h)))
 	if err != nil {
 		return false, fmt.Errorf("callback of %s at %s: %w", h.Task, h.Lane, err)

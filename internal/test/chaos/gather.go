@@ -28,13 +28,23 @@ const (
 func (c *cluster) gather(ctx context.Context, asks []Ask) (e Evidence, err error) {
 	e = Evidence{Asks: asks, Now: time.Now(), Records: map[events.Key]events.Task{}, Stories: map[events.Key][]events.Event{}, Stored: map[string]string{}}
 	// Messages first: one that is made while the rest is read belongs to a record that has changed as well.
-	for _, name := range []string{events.StreamRequests, events.StreamPolls, events.StreamCallbacks, events.StreamDead} {
+	for _, name := range []string{events.StreamRequests, events.StreamPolls, events.StreamDead} {
 		if err := c.each(ctx, name, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, func(m jetstream.Msg) error {
 			e.Left = append(e.Left, m.Subject())
 			return nil
 		}); err != nil {
 			return e, err
 		}
+	}
+	callbacks, err := c.unhandled(ctx, events.StreamCallbacks, events.ConsumerCallbacks)
+	if err != nil {
+		return e, err
+	}
+	if err := c.each(ctx, events.StreamCallbacks, callbacks, func(m jetstream.Msg) error {
+		e.Left = append(e.Left, m.Subject())
+		return nil
+	}); err != nil {
+		return e, err
 	}
 	lastPerSubject := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: events.RecordSubject(events.Key{Project: project, ID: "*"})}
 	if err := c.each(ctx, events.StreamTasks, lastPerSubject, func(m jetstream.Msg) error {
@@ -58,6 +68,20 @@ func (c *cluster) gather(ctx context.Context, asks []Ask) (e Evidence, err error
 	}
 	e.Jobs, err = c.jobs(ctx)
 	return e, err
+}
+
+// unhandled reads what a consumer has not done with yet, from the first such message on.
+func (c *cluster) unhandled(ctx context.Context, stream, durable string) (jetstream.ConsumerConfig, error) {
+	consumer, err := c.js.Consumer(ctx, stream, durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, nil
+	}
+	if err != nil {
+		return jetstream.ConsumerConfig{}, fmt.Errorf("consumer %s of %s: %w", durable, stream, err)
+	}
+	return jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: consumer.CachedInfo().AckFloor.Stream + 1,
+	}, nil
 }
 
 // each calls f with every message of a stream that a consumer configured so gets. For a work queue, which takes no second

@@ -440,11 +440,12 @@ func TestForeignCallbacks(t *testing.T) {
 		if n := stream.CachedInfo().State.Msgs; n != 2 {
 			t.Errorf("%d dead letters, want 2", n)
 		}
-		if stream, err = w.JS.Stream(t.Context(), events.StreamCallbacks); err != nil {
+		consumer, err := w.JS.Consumer(t.Context(), events.StreamCallbacks, events.ConsumerCallbacks)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if n := stream.CachedInfo().State.Msgs; n != 0 {
-			t.Errorf("%d callbacks are left", n)
+		if queue := consumer.CachedInfo(); queue.NumPending > 0 || queue.NumAckPending > 0 {
+			t.Errorf("%d callbacks are left, %d of them delivered", queue.NumPending, queue.NumAckPending)
 		}
 	})
 }
