@@ -12,18 +12,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"reelay/events"
 	"reelay/internal/bus"
-	"reelay/internal/dispatch"
 )
-
-// remembered is what the dispatchers of a lane have learned of its provider, by family of models.
-type remembered struct {
-	Models map[string]struct {
-		Rate  dispatch.Learned `json:"rate"`
-		Crowd dispatch.Learned `json:"crowd"`
-		Held  time.Time        `json:"held"`
-	} `json:"models"`
-}
 
 // printDispatchers says of each lane which process sends its tasks, if any, and what the provider was seen to grant.
 func (a *api) printDispatchers(ctx context.Context, w io.Writer, lanes []string) error {
@@ -41,13 +32,13 @@ func (a *api) printDispatchers(ctx context.Context, w io.Writer, lanes []string)
 	now := time.Now()
 	for _, lane := range lanes {
 		var holder bus.Holder
-		var memory remembered
-		for key, v := range map[string]any{lane: &holder, bus.MemoryKey(lane): &memory} {
+		var learned events.HandOver
+		for key, v := range map[string]any{lane: &holder, bus.MemoryKey(lane): &learned} {
 			if err := readJSON(ctx, kv, key, v); err != nil {
 				return fmt.Errorf("%s in %s: %w", key, bus.LeaseBucket, err)
 			}
 		}
-		for _, line := range describeDispatcher(holder, memory, now) {
+		for _, line := range describeDispatcher(holder, learned, now) {
 			fmt.Fprintf(w, "%s %s\n", lane, line)
 		}
 	}
@@ -67,19 +58,19 @@ func readJSON(ctx context.Context, kv jetstream.KeyValue, key string, v any) err
 }
 
 // describeDispatcher says who sends the tasks of a lane and what was learned, one line each.
-func describeDispatcher(h bus.Holder, m remembered, now time.Time) (lines []string) {
+func describeDispatcher(h bus.Holder, m events.HandOver, now time.Time) (lines []string) {
 	if h.Name != "" {
 		lines = append(lines, fmt.Sprintf("sent by %s for %s", clean(h.Name), short(max(0, now.Sub(h.Since)))))
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.Models)) {
-		l, of := m.Models[name], "learned for models "+clean(name)+": "
+	for _, name := range slices.Sorted(maps.Keys(m.Groups)) {
+		l, of := m.Groups[name], "learned for models "+clean(name)+": "
 		if l.Rate.Limit > 0 {
 			lines = append(lines, fmt.Sprintf("%s%d requests in a window", of, l.Rate.Limit))
 		}
-		if l.Crowd.Limit > 0 {
-			lines = append(lines, fmt.Sprintf("%s%d in flight", of, l.Crowd.Limit))
+		if l.Concurrency.Limit > 0 {
+			lines = append(lines, fmt.Sprintf("%s%d in flight", of, l.Concurrency.Limit))
 		}
-		if left := l.Held.Sub(now); left > 0 {
+		if left := l.PausedUntil.Sub(now); left > 0 {
 			lines = append(lines, of+"nothing is sent for "+short(left))
 		}
 	}

@@ -252,7 +252,7 @@ func TestLanesDispatcher(t *testing.T) {
 	}
 	b.reelay("lanes", "ls").check(t, 0, "fal", "") // nobody holds it
 	put("fal", `{"holder":"h1","since":"`+time.Now().Add(-time.Hour).Format(time.RFC3339)+`"}`)
-	put(bus.MemoryKey("fal"), `{"models":{"*":{"rate":{"limit":17},"crowd":{"limit":4},"held":"`+time.Now().Add(time.Minute).Format(time.RFC3339)+`"}}}`)
+	put(bus.MemoryKey("fal"), `{"groups":{"*":{"rate":{"limit":17},"concurrency":{"limit":4},"paused_until":"`+time.Now().Add(time.Minute).Format(time.RFC3339)+`"}}}`)
 	r := b.reelay("lanes", "ls")
 	for _, want := range []string{
 		"fal sent by h1 for 1h", "fal learned for models *: 17 requests in a window", "fal learned for models *: 4 in flight",

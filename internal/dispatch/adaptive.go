@@ -1,37 +1,28 @@
 package dispatch
 
+import "reelay/events"
+
 const (
-	// What was once refused is tried again when patientRequests were taken just below it, or as many as go into patientWindows of
+	// What was once refused is tried again when patientRequests were accepted just below it, or as many as go into patientWindows of
 	// time: the try costs a refusal, and one in a hundred is too many. Each try that fails doubles that, maxPatience times at most.
 	patientRequests, patientWindows = 200, 30
 	maxPatience                     = 4
-	// full is the share of a limit, in percent, that must be used for a request that is taken to say something about it.
+	// full is the share of a limit, in percent, that must be used for an accepted request to say something about it.
 	full = 90
 )
 
-// Learned follows a limit that the provider enforces: one that was not configured, or is lower than what was. It comes down at
-// once to what the provider was seen to take, goes back in growing steps while it stays below what was refused, and tries that
-// again after a long while only. The zero value has learned nothing. The fields are for storage.
-type Learned struct {
-	// Limit is what may be used; 0 for no limit but the configured one.
-	Limit int `json:"limit,omitempty"`
-	// Refused is what was seen to be too much; 0 if that is not known.
-	Refused int `json:"refused,omitempty"`
-	// Taken counts the requests taken since the last change while the limit was in full use.
-	Taken int `json:"taken,omitempty"`
-	// Step is by how much the limit is raised next, Patience how often as much as usual is waited before Refused is tried again.
-	Step     int `json:"step,omitempty"`
-	Patience int `json:"patience,omitempty"`
-	// Streak counts the refusals since something was taken.
-	Streak int `json:"streak,omitempty"`
-}
+// An AdaptiveLimit follows a limit that the provider enforces: one that was not configured, or is lower than what was. It comes down
+// at once to what the provider was seen to accept, goes back up in growing steps while it stays below what was refused, and tries that
+// again after a long while only: additive increase, multiplicative decrease, with a memory of the ceiling. The zero value has learned
+// nothing.
+type AdaptiveLimit events.AdaptiveLimit
 
-// maxLearned bounds what is believed of a stored figure.
+// maxLearned bounds what is trusted of a stored figure.
 const maxLearned = 1 << 30
 
 // Valid reports whether l can have been learned. One that was stored by something else is not to be used.
-func (l Learned) Valid() bool {
-	for _, n := range []int{l.Limit, l.Refused, l.Taken, l.Step, l.Patience, l.Streak} {
+func (l AdaptiveLimit) Valid() bool {
+	for _, n := range []int{l.Limit, l.Refused, l.Accepted, l.Step, l.Patience, l.Streak} {
 		if n < 0 || n > maxLearned {
 			return false
 		}
@@ -40,16 +31,16 @@ func (l Learned) Valid() bool {
 }
 
 // Cap returns the limit to keep: the lower of the configured one and what was learned; 0 for none.
-func (l *Learned) Cap(configured int) int {
+func (l *AdaptiveLimit) Cap(configured int) int {
 	if l.Limit == 0 || configured > 0 && configured < l.Limit {
 		return configured
 	}
 	return l.Limit
 }
 
-// Refuse takes in that the provider has refused a request while used others were counted that it had taken. One refusal lowers a
+// Decrease takes in that the provider has refused a request while used others were counted that it had accepted. One refusal lowers a
 // limit to half of it at most: it may be for another's use of the account.
-func (l *Learned) Refuse(configured, used int) {
+func (l *AdaptiveLimit) Decrease(configured, used int) {
 	was := l.Cap(configured)
 	if l.Streak == 0 { // what follows a refusal belongs to it
 		if trying := l.Refused == 0 && l.Patience > 0; trying {
@@ -59,7 +50,7 @@ func (l *Learned) Refuse(configured, used int) {
 		}
 	}
 	l.Streak++
-	l.Step, l.Taken = 1, 0
+	l.Step, l.Accepted = 1, 0
 	switch {
 	case was == 0 && used == 0: // it tells no number: it is for another's use of the account, or for one model's queue
 	case was == 0:
@@ -72,8 +63,9 @@ func (l *Learned) Refuse(configured, used int) {
 	}
 }
 
-// Take takes in that the provider has taken a request, with which used are counted.
-func (l *Learned) Take(configured, used int) {
+// Increase takes in that the provider has accepted a request, with which used are counted. The limit goes up once enough of them have
+// used it in full.
+func (l *AdaptiveLimit) Increase(configured, used int) {
 	if l.Limit == 0 {
 		l.Streak = 0
 		return
@@ -85,16 +77,16 @@ func (l *Learned) Take(configured, used int) {
 	if used*100 < l.Limit*full {
 		return
 	}
-	l.Taken++
+	l.Accepted++
 	below := l.Limit+1 < l.Refused
 	need := l.Limit
 	if !below && l.Refused > 0 {
 		need = l.Patience * min(patientRequests, patientWindows*l.Limit)
 	}
-	if l.Taken < need {
+	if l.Accepted < need {
 		return
 	}
-	l.Taken = 0
+	l.Accepted = 0
 	switch {
 	case below:
 		l.Limit = min(l.Limit+l.Step, l.Refused-1)
@@ -102,12 +94,12 @@ func (l *Learned) Take(configured, used int) {
 		l.Step = 1
 		l.Limit++
 		l.Refused = 0
-	default: // what was tried is taken
+	default: // what was tried is accepted
 		l.Limit += l.Step
 		l.Patience = 1
 	}
 	l.Step *= 2
 	if configured > 0 && l.Limit >= configured {
-		*l = Learned{Patience: l.Patience}
+		*l = AdaptiveLimit{Patience: l.Patience}
 	}
 }

@@ -1,168 +1,229 @@
 package dispatch
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"reelay/events"
 )
 
-// maxHolds bounds the holds that a lane tells.
-const maxHolds = 50
-
-// Keeps says whether the lane waits for its provider to be there; nil if not.
-func (l *Lane) Keeps(now time.Time) *events.Blocked {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.held.After(now) {
-		return nil
-	}
-	until := l.held
-	h := &events.Blocked{Reason: events.BlockedAccount, Message: "the provider refuses the account", Until: &until}
-	if l.away > 0 {
-		h.Reason, h.Message = events.BlockedUnreachable, fmt.Sprintf("the provider could not be reached, %d times in a row", l.away)
-	}
-	return h
+// Outside is what keeps a whole lane from sending and only the service knows: no money may be spent, a person or the provider's
+// refusal of the account pauses it, the breaker is open. The zero Outside is nothing.
+type Outside struct {
+	// Blocked says why; nil for nothing.
+	Blocked *events.Blocked
+	// Probe lets one task at a time be sent all the same, to see whether Blocked still holds.
+	Probe bool
 }
 
-// keeps says what of its limits keeps every task in line of a family from being sent; nil if nothing does. The name is that of the
-// family.
-func (f *family) keeps(name string, now time.Time) *events.Blocked {
-	if name == events.AnyModel {
-		name = ""
+// A check is one of the conditions under which a task is sent: a time that has to come, or a limit that has to have room. The checks of
+// a lane, of a limit group and of a project within it are the same for all their tasks.
+type check struct {
+	reason events.BlockedReason
+	// model and project say whose tasks it stops, where not all of the lane's.
+	model, project string
+	// told is what is told of it in place of what its numbers say.
+	told *events.Blocked
+	// from is when it lets the next task through, spacing how much later each one after that.
+	from    time.Time
+	spacing time.Duration
+	// used is how much is taken of limit; a limit of 0 is none.
+	used, limit int
+	// window counts what is used, each for countedFor; nil where it is freed at times that nobody knows.
+	window     *Window[attemptID]
+	countedFor time.Duration
+	// closed stops the next task until something changes.
+	closed bool
+}
+
+// full reports whether a limit has no room.
+func (c *check) full() bool { return c.limit > 0 && c.used >= c.limit }
+
+// stops reports whether the next task may not be sent now.
+func (c *check) stops(now time.Time) bool { return c.closed || c.full() || c.from.After(now) }
+
+// until returns when the next task is let through if nothing else changes; false if nobody knows.
+func (c *check) until() (time.Time, bool) {
+	switch {
+	case c.closed, c.full() && c.window == nil:
+		return time.Time{}, false
+	case c.full():
+		return c.window.Freed(c.used - c.limit + 1)
 	}
-	h := &events.Blocked{Model: name}
-	used := f.requests.Used(now)
-	switch requests, inFlight := f.rate.Cap(f.limits.Requests), f.crowd.Cap(f.limits.InFlight); {
-	case f.held.After(now):
-		until := f.held
-		h.Reason, h.Message, h.Until = events.BlockedRateLimited, "the provider wants fewer requests", &until
-	case requests > 0 && used >= requests:
-		h.Reason, h.Message = events.BlockedRequests, fmt.Sprintf("%d of %d requests in %v are used", used, requests, f.limits.EachWindow())
-		if at, ok := f.requests.Next(); ok {
-			h.Until = &at
+	return c.from, true
+}
+
+// blocked is what is told of a check that stops tasks.
+func (c *check) blocked() *events.Blocked {
+	if c.told != nil {
+		return c.told
+	}
+	b := &events.Blocked{Reason: c.reason, Model: c.model, Project: c.project, Message: c.message()}
+	if until, ok := c.until(); ok {
+		b.Until = &until
+	}
+	return b
+}
+
+func (c *check) message() string {
+	of := "of"
+	if c.project != "" {
+		of = "of its"
+	}
+	switch {
+	case c.reason == events.BlockedInFlight:
+		return fmt.Sprintf("%d %s %d tasks in flight", c.used, of, c.limit)
+	case c.window != nil:
+		return fmt.Sprintf("%d %s %d requests in %v are used", c.used, of, c.limit, c.countedFor-clockSkew)
+	case c.reason == events.BlockedRequests:
+		return fmt.Sprintf("requests are at least %v apart", c.spacing)
+	case c.reason == events.BlockedRateLimited:
+		return "the provider wants fewer requests"
+	}
+	return "no money could be set aside yet"
+}
+
+// A verdict is what some checks say together of the next of their tasks.
+type verdict struct {
+	now time.Time
+	// ok: it may be sent. Else until is when it may if nothing else changes, zero where unknown.
+	ok      bool
+	until   time.Time
+	unknown bool
+	// worst is the check that is told, if any is: the reason that hides the others.
+	worst check
+	told  bool
+}
+
+// admitted is the verdict of no checks.
+func admitted(now time.Time) verdict { return verdict{now: now, ok: true} }
+
+// and is the verdict of v's checks and these.
+func (v verdict) and(checks ...check) verdict {
+	for _, c := range checks {
+		stops := c.stops(v.now)
+		if stops {
+			v.ok = false
+			until, known := c.until()
+			v.unknown = v.unknown || !known
+			v.until = latest(v.until, until)
 		}
-	case inFlight > 0 && len(f.inFlight) >= inFlight:
-		h.Reason, h.Message = events.BlockedInFlight, fmt.Sprintf("%d of %d tasks in flight", len(f.inFlight), inFlight)
-	default:
-		return nil
+		if (stops || c.told != nil) && (!v.told || severity(c.reason) < severity(v.worst.reason)) {
+			v.worst, v.told = c, true
+		}
 	}
-	return h
+	return v
 }
 
-// keepsProject says what keeps every task of a project from being sent; nil if nothing of its own does.
-func (f *family) keepsProject(project string, now time.Time) *events.Blocked {
-	p, share := f.projects[project], f.shares[project]
+// severity orders reasons: the lower hides the higher.
+func severity(r events.BlockedReason) int { return slices.Index(events.BlockedReasons(), r) }
+
+// blocked is why the task is not sent; nil if nothing stops it. It is told of a task that may be sent, too, if that is sent to see whether what
+// stopped it still does.
+func (v verdict) blocked() *events.Blocked {
+	if !v.told {
+		return nil
+	}
+	return v.worst.blocked()
+}
+
+// wait is how soon it is worth to ask again; 0 for not before the next change.
+func (v verdict) wait() time.Duration {
+	if v.ok || v.unknown {
+		return 0
+	}
+	return max(v.until.Sub(v.now), 1)
+}
+
+// admit says whether a waiting task may be sent now if it is next, why not, and until when. Whatever decides, explains or predicts
+// asks these checks and has none of its own: Next asks them scope by scope, an Estimator also for the tasks further back. The lock is
+// held.
+func (l *Lane) admit(e *entry, now time.Time, outside Outside) verdict {
+	v := admitted(now)
+	for _, s := range l.scopes(e, now, outside) {
+		v = v.and(s...)
+	}
+	return v
+}
+
+// scopes are the checks that count for a task: those of its lane, its limit group, its project in that, and its own. The lock is held.
+func (l *Lane) scopes(e *entry, now time.Time, outside Outside) [4][]check {
+	g := l.group(e)
+	return [4][]check{l.checks(now, outside), g.checks(now), g.projectChecks(e.key.Project, now), {g.ownCheck(e, now)}}
+}
+
+// checks are those of all the lane's tasks. The lock is held.
+func (l *Lane) checks(now time.Time, outside Outside) []check {
+	all := make([]check, 0, 3)
+	if b := outside.Blocked; b != nil {
+		c := check{reason: b.Reason, told: b}
+		switch {
+		case outside.Probe:
+			c.closed = l.sending > 0
+		case b.Until != nil:
+			c.from = *b.Until
+		default:
+			c.closed = true
+		}
+		all = append(all, c)
+	}
+	if l.backoff.After(now) {
+		until := l.backoff
+		b := &events.Blocked{Reason: events.BlockedAccount, Message: "the provider refuses the account", Until: &until}
+		if l.failures > 0 {
+			b.Reason = events.BlockedUnreachable
+			b.Message = fmt.Sprintf("the provider could not be reached, %d times in a row", l.failures)
+		}
+		all = append(all, check{reason: b.Reason, told: b, from: until})
+	}
+	// Each slot sends one task after the other.
+	return append(all, check{from: now, spacing: l.sendTime / time.Duration(l.slots)})
+}
+
+// checks are those of all tasks of the group.
+func (g *group) checks(now time.Time) []check {
+	model, spacing := g.name, g.spacing()
+	if model == events.AnyModel {
+		model = ""
+	}
+	return []check{
+		{reason: events.BlockedRateLimited, model: model, from: g.backoff},
+		{
+			reason: events.BlockedRequests, model: model, used: g.requests.Used(now), limit: g.rate.Cap(g.limits.Requests),
+			window: &g.requests, countedFor: g.countedFor(),
+		},
+		{reason: events.BlockedInFlight, model: model, used: len(g.inFlight), limit: g.concurrency.Cap(g.limits.InFlight)},
+		{reason: events.BlockedRequests, model: model, from: g.lastSent.Add(spacing), spacing: spacing},
+	}
+}
+
+// projectChecks are those of all tasks of a project within the group.
+func (g *group) projectChecks(name string, now time.Time) []check {
+	p, share := g.projects[name], g.shares[name]
 	if p == nil {
 		return nil
 	}
-	h := &events.Blocked{Project: project}
-	switch {
-	case p.held.After(now):
-		until := p.held
-		h.Reason, h.Message, h.Until = events.BlockedRetry, "no money could be set aside yet", &until
-	case share.Requests > 0 && p.requests.Used(now) >= share.Requests:
-		h.Reason = events.BlockedRequests
-		h.Message = fmt.Sprintf("%d of its %d requests in %v are used", p.requests.Used(now), share.Requests, f.limits.EachWindow())
-		if at, ok := p.requests.Next(); ok {
-			h.Until = &at
-		}
-	case share.InFlight > 0 && p.inFlight >= share.InFlight:
-		h.Reason, h.Message = events.BlockedInFlight, fmt.Sprintf("%d of its %d tasks in flight", p.inFlight, share.InFlight)
-	default:
-		return nil
+	all := []check{
+		{reason: events.BlockedRetry, project: name, from: p.backoff},
+		{reason: events.BlockedInFlight, project: name, used: p.inFlight, limit: share.InFlight},
+		{reason: events.BlockedRequests, project: name, limit: share.Requests, window: &p.requests, countedFor: g.countedFor()},
 	}
-	return h
-}
-
-// worst returns the hold that hides the others; nil of none.
-func worst(holds ...*events.Blocked) (w *events.Blocked) {
-	order := events.BlockedReasons()
-	for _, h := range holds {
-		if h != nil && (w == nil || slices.Index(order, h.Reason) < slices.Index(order, w.Reason)) {
-			w = h
-		}
-	}
-	return w
-}
-
-// Holds are what keeps tasks in line from being sent: the families, their projects, and the budgets that tasks are held by.
-func (l *Lane) Holds(now time.Time) []events.Blocked {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var all []events.Blocked
-	add := func(h *events.Blocked) {
-		if h != nil && len(all) < maxHolds {
-			all = append(all, *h)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(l.families)) {
-		f := l.families[name]
-		if f.queue.Len() > 0 || f.later.Len() > 0 {
-			add(f.keeps(name, now))
-		}
-		for _, project := range slices.Sorted(maps.Keys(f.shares)) {
-			if f.queue.Busy(project) > 0 {
-				add(f.keepsProject(project, now))
-			}
-		}
-		for _, b := range slices.SortedFunc(maps.Keys(f.budgets), capped.compare) {
-			held := f.budgets[b]
-			if f.over(b.project, b.until, held.last, now) {
-				continue
-			}
-			until, wait := b.until, "1 task waits"
-			if held.tasks != 1 {
-				wait = fmt.Sprintf("%d tasks wait", held.tasks)
-			}
-			add(&events.Blocked{Reason: events.BlockedCap, Project: b.project, Message: wait + ": " + b.reason, Until: &until})
-		}
+	if share.Requests > 0 { // else they are not counted
+		all[2].used = p.requests.Used(now)
 	}
 	return all
 }
 
-// A capped is the cap that tasks of a project are held by.
-type capped struct {
-	project, reason string
-	until           time.Time
-}
-
-func (b capped) compare(c capped) int {
-	return cmp.Or(strings.Compare(b.project, c.project), strings.Compare(b.reason, c.reason), b.until.Compare(c.until))
-}
-
-// A heldBy counts the tasks that a cap holds; last is when one was held back by it last.
-type heldBy struct {
-	tasks int
-	last  time.Time
-}
-
-// over reports whether a cap that has held a task of a project since a time, until another, holds it no more as far as is known: its
-// day is over, or money was there for others of the project since.
-func (f *family) over(project string, until, since, now time.Time) bool {
-	return !until.After(now) || f.projects[project].sent.After(since)
-}
-
-// keepsTask says what of its own keeps a task from being sent; nil if nothing does. One whose turn may come again waits for no more
-// than that.
-func (f *family) keepsTask(s *standing, now time.Time) *events.Blocked {
-	if s.notBefore.After(now) {
-		return s.hold
+// ownCheck is that of one waiting task. One that a cap on spending has blocked is told so until money was there for others: it is
+// sent as soon as it is next, to see whether there is any.
+func (g *group) ownCheck(e *entry, now time.Time) check {
+	c := check{reason: events.BlockedRetry, from: e.notBefore}
+	if e.blocked != nil {
+		c.reason = e.blocked.Reason
 	}
-	if by, ok := s.cap(); ok && !f.over(by.project, by.until, s.heldAt, now) {
-		return s.hold
+	if by, ok := e.cap(); c.from.After(now) || ok && !g.lifted(by, e.cappedAt, now) {
+		c.told = e.blocked
 	}
-	return nil
-}
-
-// cap returns the cap that a task is held by; false for none.
-func (s *standing) cap() (capped, bool) {
-	if s.hold == nil || s.hold.Reason != events.BlockedCap || s.reserved {
-		return capped{}, false
-	}
-	return capped{s.key.Project, s.hold.Message, *s.hold.Until}, true
+	return c
 }

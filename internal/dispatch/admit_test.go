@@ -42,11 +42,11 @@ func TestBudgetOver(t *testing.T) {
 			}
 			l.See(other.Key(), other, 0, row.now)
 		}
-		p, ok := l.Outlook(nil, row.now).Place(held.Key())
+		p, ok := l.Estimator(row.now, Outside{}).Position(held.Key())
 		if own := p.Blocked != nil && p.Blocked.Reason == events.BlockedCap; !ok || own != row.own {
 			t.Errorf("%s: %+v, held by %+v", row.name, p, p.Blocked)
 		}
-		if holds := l.Holds(row.now); (len(holds) == 1) != row.lane {
+		if holds := l.Blocked(row.now, Outside{}); (len(holds) == 1) != row.lane {
 			t.Errorf("%s: the lane is kept by %+v", row.name, holds)
 		}
 	}

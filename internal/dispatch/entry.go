@@ -8,97 +8,97 @@ import (
 	"reelay/internal/task"
 )
 
-// skew is added to the time for which a request is counted: the clocks of two machines, and the provider's own, differ a little.
-const skew = 100 * time.Millisecond
+// clockSkew is added to the time for which a request is counted: the clocks of two machines, and the provider's own, differ a little.
+const clockSkew = 100 * time.Millisecond
 
-// A standing is what a lane knows of one task: as far as it matters to when it and others are sent.
-type standing struct {
+// An entry is what a lane knows of one task: as far as it matters to when it and others are sent.
+type entry struct {
 	key      events.Key
 	version  uint64
 	model    string
 	priority int
 	created  time.Time
-	// notBefore holds a waiting task back.
+	// waiting says that the task is still to be sent, notBefore until when it may not be.
+	waiting   bool
 	notBefore time.Time
-	// hold says why it waits if it waits for something of its own, heldAt since when if that is a budget.
-	hold    *events.Blocked
-	heldAt  time.Time
-	waiting bool
-	// atProvider says that the task is there or may be: it takes a place in flight.
+	// blocked says why it waits if that is a reason of its own, cappedAt since when if that is a cap on spending.
+	blocked  *events.Blocked
+	cappedAt time.Time
+	// atProvider says that the task is at the provider, or may be: it counts as in flight.
 	atProvider bool
-	// reserved is set while this process sends the task; whatever its record says, it takes a slot and a place in flight.
-	reserved bool
-	turn     turn // while reserved
+	// sending is set while this process sends the task; whatever its record says, it counts as a request and as in flight.
+	sending bool
+	start   sendStart // while sending
 	// requests are the attempts that the provider may still count.
 	requests []request
 	// generation is the watch that has seen the record last.
 	generation uint64
-	// told is what a waiting task was told last of its place, class by what its end is foretold.
-	told  task.Told
-	class forecast.Class
+	// announced is what was last published of a waiting task's position, class what its end is predicted by.
+	announced task.Told
+	class     forecast.Class
 }
 
-// A turn is when a task was taken out of line to be sent, and when another of its family had been before it.
-type turn struct{ at, before time.Time }
+// A sendStart is when a task was taken out of the queue to be sent, and when another of its limit group had been before it.
+type sendStart struct{ at, before time.Time }
 
 // A request is one paid attempt.
 type request struct {
-	slot slot
-	// seen is when the provider had seen it at the latest; taken says that it was accepted.
-	seen  time.Time
-	taken bool
+	id attemptID
+	// seenBy is when the provider had seen it at the latest; accepted says that it took it.
+	seenBy   time.Time
+	accepted bool
 }
 
-// A slot names a request in a window: the attempt of a task, 0 for one that is being sent.
-type slot struct {
+// An attemptID names a request in a window: the attempt of a task, 0 for one that is being sent.
+type attemptID struct {
 	key     events.Key
 	attempt int
 }
 
-// newStanding reads a record; nil of none.
-func newStanding(t *events.Task) *standing {
+// newEntry reads a record; nil of none.
+func newEntry(t *events.Task) *entry {
 	if t == nil {
 		return nil
 	}
-	s := &standing{
+	e := &entry{
 		key: t.Key(), version: t.Version, model: t.Model, priority: t.Priority, created: t.CreatedAt,
 		waiting: t.Phase == events.PhaseWaiting, atProvider: isInFlight(t),
 	}
-	if s.waiting {
-		s.told, s.class = task.ToldOf(*t), forecast.ClassOf(*t)
+	if e.waiting {
+		e.announced, e.class = task.ToldOf(*t), forecast.ClassOf(*t)
 	}
 	if t.NotBefore != nil {
-		s.notBefore = *t.NotBefore
+		e.notBefore = *t.NotBefore
 	}
-	s.hold, s.heldAt = ownHold(t)
+	e.blocked, e.cappedAt = ownBlocked(t)
 	for _, a := range t.Attempts {
 		if a.Outcome == events.AttemptReleased {
 			continue
 		}
-		// What nobody has answered has left before its attempt was given up, or never.
-		r := request{slot: slot{s.key, a.N}, seen: a.NotAfter, taken: a.Outcome == events.AttemptAccepted}
-		if a.OutcomeAt != nil && a.OutcomeAt.Before(r.seen) {
-			r.seen = *a.OutcomeAt
+		// A request that nobody has answered has left before its attempt was given up, or never.
+		r := request{id: attemptID{e.key, a.N}, seenBy: a.NotAfter, accepted: a.Outcome == events.AttemptAccepted}
+		if a.OutcomeAt != nil && a.OutcomeAt.Before(r.seenBy) {
+			r.seenBy = *a.OutcomeAt
 		}
-		s.requests = append(s.requests, r)
+		e.requests = append(e.requests, r)
 	}
-	return s
+	return e
 }
 
-// ownHold says why a record waits, and since when if that is a budget; nil if it is for nothing of its own.
-func ownHold(t *events.Task) (h *events.Blocked, since time.Time) {
+// ownBlocked says why a record waits if that is a reason of its own, nil if not, and since when if that is a cap on spending.
+func ownBlocked(t *events.Task) (b *events.Blocked, cappedAt time.Time) {
 	if t.Phase != events.PhaseWaiting || t.NotBefore == nil {
-		return nil, since
+		return nil, cappedAt
 	}
 	if held, ok := task.HeldBy(t); ok {
 		tomorrow := held.At.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
 		return &events.Blocked{Reason: events.BlockedCap, Message: held.Note, Until: &tomorrow}, held.At
 	}
-	h = &events.Blocked{Reason: events.BlockedRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
+	b = &events.Blocked{Reason: events.BlockedRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
 	if a := t.Attempt(); a != nil && a.Error != nil {
-		h.Message += ": " + a.Error.Message
+		b.Message += ": " + a.Error.Message
 	}
-	return h, since
+	return b, cappedAt
 }
 
 // isInFlight reports whether a task is, or may be, at the provider. One that is parked has been silent for so long that it has ended
@@ -113,13 +113,24 @@ func isInFlight(t *events.Task) bool {
 	return false
 }
 
+// rank is where a waiting task belongs in its queue.
+func (e *entry) rank() Rank { return Rank{Key: e.key, Priority: e.priority, Since: e.created} }
+
+// cap returns the cap on spending that blocks a task; false for none.
+func (e *entry) cap() (spendCap, bool) {
+	if e.blocked == nil || e.blocked.Reason != events.BlockedCap || e.sending {
+		return spendCap{}, false
+	}
+	return spendCap{e.key.Project, e.blocked.Message, *e.blocked.Until}, true
+}
+
 // forgettable reports whether nothing that is sent later depends on the task.
-func (s *standing) forgettable(before time.Time) bool {
-	if s.waiting || s.atProvider || s.reserved {
+func (e *entry) forgettable(before time.Time) bool {
+	if e.waiting || e.atProvider || e.sending {
 		return false
 	}
-	for _, r := range s.requests {
-		if !r.seen.Before(before) {
+	for _, r := range e.requests {
+		if !r.seenBy.Before(before) {
 			return false
 		}
 	}

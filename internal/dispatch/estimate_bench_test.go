@@ -36,8 +36,8 @@ func crowd(waiting, projects, later, sent int) *Lane {
 
 // keys are so many of the lane's waiting tasks: those in line, or those that are held back.
 func (l *Lane) keys(n int, heldBack bool) (keys []events.Key) {
-	for k, s := range l.tasks {
-		if len(keys) < n && s.waiting && s.notBefore.IsZero() != heldBack {
+	for k, e := range l.entries {
+		if len(keys) < n && e.waiting && e.notBefore.IsZero() != heldBack {
 			keys = append(keys, k)
 		}
 	}
@@ -54,10 +54,10 @@ func BenchmarkPlaces(b *testing.B) {
 			keys := l.keys(events.MaxPositions, row.later > 0)
 			longest := time.Duration(0)
 			for b.Loop() {
-				o := l.Outlook(nil, noon)
+				o := l.Estimator(noon, Outside{})
 				for _, k := range keys {
 					begun := time.Now()
-					if _, ok := o.Place(k); !ok {
+					if _, ok := o.Position(k); !ok {
 						b.Fatal(k)
 					}
 					longest = max(longest, time.Since(begun))
@@ -82,7 +82,7 @@ func BenchmarkHolds(b *testing.B) {
 				l.See(t.Key(), t, 0, noon)
 			}
 			for b.Loop() {
-				if n := len(l.Holds(noon)); n != maxHolds {
+				if n := len(l.Blocked(noon, Outside{})); n != maxBlocked {
 					b.Fatal(n)
 				}
 			}
@@ -94,7 +94,7 @@ func BenchmarkHolds(b *testing.B) {
 func BenchmarkSome(b *testing.B) {
 	l := crowd(100_000, 1_000, 0, 0)
 	for b.Loop() {
-		if n := len(l.Some(noon)); n != maxLooks {
+		if n := len(l.Scan(noon)); n != maxScan {
 			b.Fatal(n)
 		}
 	}

@@ -7,208 +7,191 @@ import (
 )
 
 const (
-	// refusedPause is how long nothing is sent after the provider has refused a request for its rate. It doubles with every further
+	// rateBackoff is how long nothing is sent after the provider has refused a request for its rate. It doubles with every further
 	// refusal, to a tenth of the window: much of it must pass before the provider takes one again.
-	refusedPause = time.Second
+	rateBackoff = time.Second
 	// maxRetryAfter bounds what a provider can ask for.
 	maxRetryAfter = 10 * time.Minute
+	// maxRetryDelay bounds how long a task waits that was refused for the rate of requests.
+	maxRetryDelay = time.Minute
 )
 
-// A family is the models of a lane that share limits: their waiting tasks in order, and what of the limits is used.
-type family struct {
+// A group is the models of a lane that share limits: their waiting tasks in order, and what of the limits is used.
+type group struct {
+	name   string
 	limits events.ModelLimits
 	shares map[string]events.ProjectShare
 
-	queue Queue
-	later Line // held back after a refusal: soonest first
-	// heldBack are those in later.
-	heldBack map[events.Key]*standing
-	// requests are those that the provider may still count, taken those of them that it has accepted.
-	requests, taken Window[slot]
-	inFlight        map[events.Key]bool
-	flow            Flow // of those in flight
-	projects        map[string]*project
-	// budgets counts the tasks that a cap on spending holds.
-	budgets map[capped]heldBy
-	// rate and crowd are what the provider was seen to grant of requests and of tasks in flight.
-	rate, crowd Learned
-	// held: nothing is sent before. refused: when the last refusal was taken in. sent: when the last request was begun, or had been answered if another process sent it.
-	held, refused, sent time.Time
+	// queue has the tasks that wait for their turn, later those that their own check stops, soonest first; delayed are the latter.
+	queue   Queue
+	later   Line
+	delayed map[events.Key]*entry
+	// requests are those that the provider may still count, accepted those of them that it took.
+	requests, accepted Window[attemptID]
+	inFlight           map[events.Key]bool
+	// inFlightTime is for how long a task is in flight.
+	inFlightTime ServiceTime
+	projects     map[string]*project
+	// capped are the tasks that caps on spending block.
+	capped map[spendCap]cappedTasks
+	// rate and concurrency are what the provider was seen to grant of requests and of tasks in flight.
+	rate, concurrency AdaptiveLimit
+	// backoff: nothing is sent before, since the provider has refused a request at refusedAt.
+	backoff, refusedAt time.Time
+	// lastSent is when the last request was begun, or had been answered if another process sent it.
+	lastSent time.Time
 }
 
-// A project is what one project uses of a family.
+// A project is what one project uses of a group.
 type project struct {
-	requests Window[slot]
-	// tasks counts those that are known, inFlight those of them that take a place.
+	requests Window[attemptID]
+	// tasks counts those that are known, inFlight those of them that are in flight.
 	tasks, inFlight int
-	// held: nothing of it is sent before. sent: when the last of its requests is known to have been answered.
-	held, sent time.Time
+	// backoff: nothing of the project is sent before. lastSent is when the last of its requests is known to have been answered.
+	backoff, lastSent time.Time
 }
 
-func newFamily(l events.ModelLimits, shares map[string]events.ProjectShare) *family {
-	f := &family{
-		limits: l, shares: shares, heldBack: map[events.Key]*standing{}, inFlight: map[events.Key]bool{}, projects: map[string]*project{},
-		budgets: map[capped]heldBy{},
+func newGroup(name string, l events.ModelLimits, shares map[string]events.ProjectShare) *group {
+	g := &group{
+		name: name, limits: l, shares: shares, delayed: map[events.Key]*entry{}, inFlight: map[events.Key]bool{},
+		projects: map[string]*project{}, capped: map[spendCap]cappedTasks{},
 	}
 	weights := map[string]int{}
 	for name, share := range shares {
 		weights[name] = share.Weight
 	}
-	f.queue.SetWeights(weights)
-	return f
+	g.queue.SetWeights(weights)
+	return g
 }
 
-func (f *family) project(name string) *project {
-	p := f.projects[name]
+func (g *group) project(name string) *project {
+	p := g.projects[name]
 	if p == nil {
 		p = &project{}
-		f.projects[name] = p
+		g.projects[name] = p
 	}
 	return p
 }
 
+// countedFor is how long a request is counted after its answer.
+func (g *group) countedFor() time.Duration { return g.limits.EachWindow() + clockSkew }
+
 // add takes in what is known of a task, drop takes it out again.
-func (f *family) add(s *standing, now time.Time) {
-	p := f.project(s.key.Project)
+func (g *group) add(e *entry, now time.Time) {
+	p := g.project(e.key.Project)
 	p.tasks++
-	if s.waiting && !s.reserved {
-		if s.notBefore.After(now) {
-			f.later.Put(Task{Key: s.key, Since: s.notBefore})
-			f.heldBack[s.key] = s
-		} else {
-			f.queue.Put(s.task())
-		}
+	if own := g.ownCheck(e, now); e.waiting && !e.sending && own.stops(now) {
+		g.later.Put(Rank{Key: e.key, Since: e.notBefore})
+		g.delayed[e.key] = e
+	} else if e.waiting && !e.sending {
+		g.queue.Put(e.rank())
 	}
-	if by, ok := s.cap(); ok {
-		held := f.budgets[by]
-		held.tasks++
-		if s.heldAt.After(held.last) {
-			held.last = s.heldAt
-		}
-		f.budgets[by] = held
+	if by, ok := e.cap(); ok {
+		tasks := g.capped[by]
+		tasks.count++
+		tasks.last = latest(tasks.last, e.cappedAt)
+		g.capped[by] = tasks
 	}
-	if s.atProvider || s.reserved {
-		f.inFlight[s.key] = true
+	if e.atProvider || e.sending {
+		g.inFlight[e.key] = true
 		p.inFlight++
 	}
-	capped := f.shares[s.key.Project].Requests > 0
-	if s.reserved {
-		f.requests.Hold(slot{key: s.key}, time.Time{})
-		if capped {
-			p.requests.Hold(slot{key: s.key}, time.Time{})
+	g.count(e, p, now)
+}
+
+// count counts the requests of a task as long as the provider may.
+func (g *group) count(e *entry, p *project, now time.Time) {
+	hold := func(id attemptID, until time.Time) {
+		g.requests.Hold(id, until)
+		if g.shares[e.key.Project].Requests > 0 {
+			p.requests.Hold(id, until)
 		}
 	}
-	for _, r := range s.requests {
-		if r.seen.After(f.sent) && !r.seen.After(now) {
-			f.sent = r.seen
+	if e.sending {
+		hold(attemptID{key: e.key}, time.Time{})
+	}
+	for _, r := range e.requests {
+		if !r.seenBy.After(now) {
+			g.lastSent, p.lastSent = latest(g.lastSent, r.seenBy), latest(p.lastSent, r.seenBy)
 		}
-		if r.seen.After(p.sent) && !r.seen.After(now) {
-			p.sent = r.seen
-		}
-		until := r.seen.Add(f.limits.EachWindow() + skew)
-		if !until.After(now) || s.reserved && r.seen.After(now) { // being sent: the reservation stands for it
+		until := r.seenBy.Add(g.countedFor())
+		if !until.After(now) || e.sending && r.seenBy.After(now) { // being sent: it is counted as such
 			continue
 		}
-		f.requests.Hold(r.slot, until)
-		if capped {
-			p.requests.Hold(r.slot, until)
-		}
-		if r.taken {
-			f.taken.Hold(r.slot, until)
+		hold(r.id, until)
+		if r.accepted {
+			g.accepted.Hold(r.id, until)
 		}
 	}
 }
 
-func (f *family) drop(s *standing) {
-	p := f.project(s.key.Project)
-	f.queue.Remove(s.key)
-	f.later.Remove(s.key)
-	delete(f.heldBack, s.key)
-	if by, ok := s.cap(); ok {
-		held := f.budgets[by]
-		held.tasks--
-		if f.budgets[by] = held; held.tasks == 0 {
-			delete(f.budgets, by)
+func (g *group) drop(e *entry) {
+	p := g.project(e.key.Project)
+	g.queue.Remove(e.key)
+	g.later.Remove(e.key)
+	delete(g.delayed, e.key)
+	if by, ok := e.cap(); ok {
+		tasks := g.capped[by]
+		tasks.count--
+		if g.capped[by] = tasks; tasks.count == 0 {
+			delete(g.capped, by)
 		}
 	}
-	if f.inFlight[s.key] {
-		delete(f.inFlight, s.key)
+	if g.inFlight[e.key] {
+		delete(g.inFlight, e.key)
 		p.inFlight--
 	}
-	f.requests.Free(slot{key: s.key})
-	p.requests.Free(slot{key: s.key})
-	for _, r := range s.requests {
-		f.requests.Free(r.slot)
-		p.requests.Free(r.slot)
-		f.taken.Free(r.slot)
+	g.requests.Free(attemptID{key: e.key})
+	p.requests.Free(attemptID{key: e.key})
+	for _, r := range e.requests {
+		g.requests.Free(r.id)
+		p.requests.Free(r.id)
+		g.accepted.Free(r.id)
 	}
 	if p.tasks--; p.tasks == 0 {
-		delete(f.projects, s.key.Project)
+		delete(g.projects, e.key.Project)
 	}
 }
 
-// next takes the task out of line whose turn it is, if one may be sent. Without one it says when to look again; 0 for not before
-// the next change.
-func (f *family) next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
-	for {
-		first, ok := f.later.First()
-		if !ok {
-			break
-		}
-		if wait = first.Since.Sub(now); wait > 0 {
-			break
-		}
-		wait = 0
-		f.queue.Put(f.heldBack[first.Key].task())
-		f.later.Remove(first.Key)
-		delete(f.heldBack, first.Key)
-	}
-	if f.queue.Len() == 0 {
+// next takes the task out of the queue that is sent next, if one may be; lane is the verdict of the lane's checks. Without one it says
+// how soon to ask again; 0 for not before the next change.
+func (g *group) next(lane verdict) (k events.Key, ok bool, wait time.Duration) {
+	wait = g.release(lane.now)
+	if g.queue.Len() == 0 {
 		return k, false, wait
 	}
-	if d := f.held.Sub(now); d > 0 {
-		return k, false, d
+	all := lane.and(g.checks(lane.now)...)
+	if !all.ok {
+		return k, false, all.wait()
 	}
-	if d := f.sent.Add(f.spacing()).Sub(now); d > 0 {
-		return k, false, d
-	}
-	used := f.requests.Used(now)
-	if most := f.rate.Cap(f.limits.Requests); most > 0 && used >= most {
-		return k, false, until(&f.requests, now)
-	}
-	if most := f.crowd.Cap(f.limits.InFlight); most > 0 && len(f.inFlight) >= most {
-		return k, false, 0
-	}
-	t, ok := f.queue.Take(func(name string) bool {
-		share := f.shares[name]
-		p := f.projects[name] // it has a task in line
-		if d := p.held.Sub(now); d > 0 {
-			wait = sooner(wait, d)
-			return false
+	r, ok := g.queue.Take(func(project string) bool {
+		of := all.and(g.projectChecks(project, all.now)...)
+		if !of.ok {
+			wait = sooner(wait, of.wait())
 		}
-		if share.InFlight > 0 && p.inFlight >= share.InFlight {
-			return false
-		}
-		if share.Requests > 0 && p.requests.Used(now) >= share.Requests {
-			wait = sooner(wait, until(&p.requests, now))
-			return false
-		}
-		return true
+		return of.ok
 	})
 	if !ok {
 		return k, false, wait
 	}
-	f.sent = now
-	return t.Key, true, 0
+	g.lastSent = all.now
+	return r.Key, true, 0
 }
 
-// until says how long it is until a window counts one request less; 0 if that is not known.
-func until(w *Window[slot], now time.Time) time.Duration {
-	at, ok := w.Next()
-	if !ok {
-		return 0
+// release moves the tasks into the queue that their own check stops no longer, and returns how long it stops the next one.
+func (g *group) release(now time.Time) time.Duration {
+	for {
+		first, ok := g.later.First()
+		if !ok {
+			return 0
+		}
+		if wait := first.Since.Sub(now); wait > 0 {
+			return wait
+		}
+		g.queue.Put(g.delayed[first.Key].rank())
+		g.later.Remove(first.Key)
+		delete(g.delayed, first.Key)
 	}
-	return max(at.Sub(now), 1)
 }
 
 // sooner returns the shorter of two waits, of which 0 is for ever.
@@ -221,50 +204,61 @@ func sooner(a, b time.Duration) time.Duration {
 
 // spacing is the least time between two requests. To a provider that has refused some they are spread over the window: it may count
 // in shorter ones, or mind how fast they come.
-func (f *family) spacing() time.Duration {
-	least := time.Duration(f.limits.Spacing)
-	if f.rate.Limit > 0 {
-		least = max(least, f.limits.EachWindow()*9/10/time.Duration(f.rate.Limit))
+func (g *group) spacing() time.Duration {
+	least := time.Duration(g.limits.Spacing)
+	if g.rate.Limit > 0 {
+		least = max(least, g.limits.EachWindow()*9/10/time.Duration(g.rate.Limit))
 	}
 	return least
 }
 
-// refuse takes in that the provider has refused a request for its rate, or for the tasks in flight if crowded, that was begun at a
-// time, and returns how long nothing is sent.
-func (f *family) refuse(now, begun time.Time, crowded bool, retryAfter time.Duration) time.Duration {
-	if !begun.After(f.refused) { // it was on its way already when another was refused
-		return max(f.held.Sub(now), 0)
+// refuse takes in that the provider has refused a request that was begun at a time, for its rate or for the tasks in flight, and
+// returns how long nothing is sent.
+func (g *group) refuse(now, begun time.Time, concurrency bool, retryAfter time.Duration) time.Duration {
+	if !begun.After(g.refusedAt) { // it was on its way already when another was refused
+		return max(g.backoff.Sub(now), 0)
 	}
-	f.refused = now
-	if others := len(f.inFlight) - 1; crowded && others > 0 {
-		f.crowd.Refuse(f.limits.InFlight, others)
+	g.refusedAt = now
+	if others := len(g.inFlight) - 1; concurrency && others > 0 {
+		g.concurrency.Decrease(g.limits.InFlight, others)
 	} else {
-		f.rate.Refuse(f.limits.Requests, f.taken.Used(now))
+		g.rate.Decrease(g.limits.Requests, g.accepted.Used(now))
 	}
-	wait := max(refusedPause, min(refusedPause<<min(f.rate.Streak+f.crowd.Streak-1, 16), f.limits.EachWindow()/10))
+	wait := max(rateBackoff, min(rateBackoff<<min(g.rate.Streak+g.concurrency.Streak-1, 16), g.limits.EachWindow()/10))
 	if retryAfter > 0 {
 		wait = max(wait, min(retryAfter, maxRetryAfter))
 	}
-	f.held = now.Add(wait)
+	g.backoff = now.Add(wait)
 	return wait
 }
 
 // accept takes in that the provider has taken a request.
-func (f *family) accept(now time.Time) {
-	f.rate.Take(f.limits.Requests, f.taken.Used(now)+1)
-	f.crowd.Take(f.limits.InFlight, len(f.inFlight))
+func (g *group) accept(now time.Time) {
+	g.rate.Increase(g.limits.Requests, g.accepted.Used(now)+1)
+	g.concurrency.Increase(g.limits.InFlight, len(g.inFlight))
 }
 
-// task is a waiting task as the queue takes it.
-func (s *standing) task() Task {
-	return Task{Key: s.key, Priority: s.priority, Since: s.created}
-}
-
-// place returns how many tasks are sent before one that waits. Those that are held back come last.
-func (f *family) place(k events.Key) (int, bool) {
-	if n, ok := f.queue.Place(k); ok {
-		return n, true
+// RetryDelay says how long a task waits whose limit group backs off for a time: others go before it, and the more of them the more
+// often it was refused in a row, for it may be itself what the provider does not take.
+func RetryDelay(t events.Task, backoff time.Duration) time.Duration {
+	backoff *= 2
+	for i := len(t.Attempts) - 1; i >= 0 && backoff < maxRetryDelay; i-- {
+		if a := t.Attempts[i]; a.Error != nil && a.Error.Kind == events.KindRateLimited {
+			backoff *= 2
+		} else if a.Outcome != events.AttemptOpen {
+			break
+		}
 	}
-	n, ok := f.later.Place(k)
-	return f.queue.Len() + n, ok
+	return min(backoff, maxRetryDelay)
+}
+
+// ahead returns how many tasks are sent before one that waits, and how many of its own project; false if it does not. Those that their
+// own check stops come last.
+func (g *group) ahead(k events.Key) (all, own int, ok bool) {
+	if all, ok = g.queue.Ahead(k); ok {
+		own, _ = g.queue.OwnAhead(k)
+		return all, own, true
+	}
+	n, ok := g.later.Ahead(k)
+	return g.queue.Len() + n, g.queue.Busy(k.Project), ok
 }

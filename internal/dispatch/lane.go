@@ -10,227 +10,172 @@ import (
 	"reelay/events"
 )
 
+const (
+	// recentSends is about how many sends are averaged to know how long one takes.
+	recentSends = 16
+	// maxUnreachableBackoff bounds the time between two tries to reach a provider that is unreachable.
+	maxUnreachableBackoff = 30 * time.Second
+)
+
 // A Lane is the tasks of one provider account as far as they matter to what is sent next: a cache of its records, rebuilt from KV
 // at every start and kept by every submitter, so that whoever takes the lane over knows it. It is safe for concurrent use.
 type Lane struct {
-	name     string
 	slots    int
 	defaults map[string]events.ModelLimits
 
-	mu       sync.Mutex
-	limits   events.LaneLimits // in force
-	families map[string]*family
-	order    []string // of families, those first whose turn it is
-	tasks    map[events.Key]*standing
-	// round are the tasks that are yet to be looked at, before all are again, for whether they should be told their place.
-	round   []events.Key
-	sending int
-	held    time.Time // nothing at all is sent before: the breaker is open, or the provider is away
-	// away counts the times in a row that the provider could not be reached, missed is when it was the last time.
-	away   int
-	missed time.Time
-	// takes is how long a task takes that is sent, on the mean of late.
-	takes time.Duration
+	mu      sync.Mutex
+	limits  events.LaneLimits // in force
+	groups  map[string]*group
+	order   []string // of groups, next first
+	entries map[events.Key]*entry
+	// scan are the tasks that are yet to be visited by Scan before all are again.
+	scan []events.Key
+	// sending counts the tasks that are being sent, sendTime is the moving average of how long one send occupies a slot.
+	sending  int
+	sendTime time.Duration
+	// backoff: nothing of the lane is sent before.
+	backoff time.Time
+	// failures counts the requests in a row that could not reach the provider, lastFailure is when the last of them failed.
+	failures    int
+	lastFailure time.Time
 }
 
-// NewLane returns a lane without tasks that sends so many at once, at least 1. The defaults are the provider's own limits by limit
-// group, for AnyModel at least none.
-func NewLane(name string, slots int, defaults map[string]events.ModelLimits, now time.Time) *Lane {
-	l := &Lane{name: name, slots: slots, defaults: defaults, tasks: map[events.Key]*standing{}}
+// NewLane returns a lane without tasks that sends at most as many at once as it has slots, at least 1. The defaults are the provider's
+// own limits by limit group.
+func NewLane(slots int, defaults map[string]events.ModelLimits, now time.Time) *Lane {
+	l := &Lane{slots: max(slots, 1), defaults: defaults, entries: map[events.Key]*entry{}}
 	l.SetLimits(events.LaneLimits{}, now)
 	return l
 }
 
-// recentSends is about how many sends the mean time of one is of.
-const recentSends = 16
-
-// maxAwayWait bounds the time between two tries to reach a provider that is away.
-const maxAwayWait = 30 * time.Second
-
-// SetLimits puts limits in force, over the provider's own. What is known of the tasks stays; what was learned of the provider does where the
-// limits are as they were: a person who changes one may know better.
+// SetLimits puts limits in force, over the provider's own. What is known of the tasks stays; what was learned of the provider does
+// where the limits are as they were: a person who changes one may know better.
 func (l *Lane) SetLimits(set events.LaneLimits, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.limits = set.Over(l.defaults)
-	old := l.families
-	l.families = map[string]*family{}
+	old := l.groups
+	l.groups = map[string]*group{}
 	for name, limits := range l.limits.Models {
-		f := newFamily(limits, l.limits.Projects)
+		g := newGroup(name, limits, l.limits.Projects)
 		if was := old[name]; was != nil {
-			f.sent, f.flow = was.sent, was.flow
+			g.lastSent, g.inFlightTime = was.lastSent, was.inFlightTime
 			if limits == was.limits {
-				f.rate, f.crowd, f.held, f.refused = was.rate, was.crowd, was.held, was.refused
+				g.rate, g.concurrency, g.backoff, g.refusedAt = was.rate, was.concurrency, was.backoff, was.refusedAt
 			}
 		}
-		l.families[name] = f
+		l.groups[name] = g
 	}
-	l.order = slices.Sorted(maps.Keys(l.families))
-	for _, s := range l.tasks {
-		l.family(s).add(s, now)
+	l.order = slices.Sorted(maps.Keys(l.groups))
+	for _, e := range l.entries {
+		l.group(e).add(e, now)
 	}
 }
 
-// family returns the family of a task. The lock is held.
-func (l *Lane) family(s *standing) *family { return l.families[l.limits.LimitGroup(s.model)] }
+// group returns the limit group of a task. The lock is held.
+func (l *Lane) group(e *entry) *group { return l.groups[l.limits.LimitGroup(e.model)] }
 
 // See takes in a record, nil if it is gone. One that is older than what is known changes nothing. The generation is the watch that
-// has shown it, 0 for none. It reports whether a task may be sent now that could not be before.
-func (l *Lane) See(k events.Key, t *events.Task, generation uint64, now time.Time) (news bool) {
-	s := newStanding(t) // it reads the input, for which nobody should wait
+// has shown it, 0 for none. It reports whether another task may be sent by that than before.
+func (l *Lane) See(k events.Key, t *events.Task, generation uint64, now time.Time) (changed bool) {
+	e := newEntry(t) // it reads the input, for which nobody should wait
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.put(k, s, generation, now)
+	return l.put(k, e, generation, now)
 }
 
 // put is See, of a record that was read. The lock is held.
-func (l *Lane) put(k events.Key, s *standing, generation uint64, now time.Time) (news bool) {
-	old := l.tasks[k]
+func (l *Lane) put(k events.Key, e *entry, generation uint64, now time.Time) (changed bool) {
+	old := l.entries[k]
 	switch {
-	case s != nil && old != nil && s.version < old.version:
+	case e != nil && old != nil && e.version < old.version:
 		old.generation = max(old.generation, generation)
 		return false
-	case s != nil:
-		s.generation = generation
+	case e != nil:
+		e.generation = generation
 		if old != nil {
-			s.reserved, s.turn = old.reserved, old.turn
-			s.generation = max(generation, old.generation)
+			e.sending, e.start = old.sending, old.start
+			e.generation = max(generation, old.generation)
 		}
-	case old != nil && old.reserved: // what is being sent takes its place until it is done
-		s = &standing{key: k, model: old.model, reserved: true, turn: old.turn}
+	case old != nil && old.sending: // it counts until Finish
+		e = &entry{key: k, model: old.model, sending: true, start: old.start}
 	}
-	return l.replace(k, old, s, now)
+	return l.replace(k, old, e, now)
 }
 
-// replace changes what is known of a task. The lock is held.
-func (l *Lane) replace(k events.Key, old, s *standing, now time.Time) (news bool) {
-	of := cmp.Or(s, old)
+// replace changes what is known of a task, and reports what See does. The lock is held.
+func (l *Lane) replace(k events.Key, old, e *entry, now time.Time) (changed bool) {
+	of := cmp.Or(e, old)
 	if of == nil {
 		return false
 	}
-	f := l.family(of)
-	taken, took := len(f.inFlight), f.inFlight[k]
+	g := l.group(of)
+	occupied, was := len(g.inFlight), g.inFlight[k]
 	if old != nil {
-		f.drop(old)
-		delete(l.tasks, k)
+		g.drop(old)
+		delete(l.entries, k)
 	}
-	if s != nil && !s.forgettable(l.past(now)) {
-		l.tasks[k] = s
-		f.add(s, now)
+	if e != nil && !e.forgettable(l.countedSince(now)) {
+		l.entries[k] = e
+		g.add(e, now)
 	}
-	turns := 0
-	switch takes := f.inFlight[k]; {
-	case takes && !took && old != nil: // else nobody knows when it was started
-		turns = 1
-	case took && !takes && s != nil && s.waiting: // it was not sent
-		turns = -1
-	case took && !takes:
-		turns = 1
+	turnovers := 0
+	switch is := g.inFlight[k]; {
+	case is && !was && old != nil: // else nobody knows when it was started
+		turnovers = 1
+	case was && !is && e != nil && e.waiting: // it was not sent
+		turnovers = -1
+	case was && !is:
+		turnovers = 1
 	}
-	f.flow.Pass(now, taken, turns)
-	return s != nil || old.atProvider || old.reserved
+	g.inFlightTime.Observe(now, occupied, turnovers)
+	return e != nil || old.atProvider || old.sending
 }
 
 // Sweep forgets the tasks of which nothing matters any more, and those that the watch of a generation has not shown. It reports what
 // See does.
-func (l *Lane) Sweep(generation uint64, now time.Time) (news bool) {
+func (l *Lane) Sweep(generation uint64, now time.Time) (changed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for k, s := range l.tasks {
-		if s.forgettable(l.past(now)) || s.generation < generation && !s.reserved {
-			news = l.replace(k, s, nil, now) || news
+	for k, e := range l.entries {
+		if e.forgettable(l.countedSince(now)) || e.generation < generation && !e.sending {
+			changed = l.replace(k, e, nil, now) || changed
 		}
 	}
-	return news
+	return changed
 }
 
-// past is the time before which no request is counted any more.
-func (l *Lane) past(now time.Time) time.Time {
+// countedSince is the time before which no request is counted any more.
+func (l *Lane) countedSince(now time.Time) time.Time {
 	longest := time.Duration(0)
 	for _, m := range l.limits.Models {
 		longest = max(longest, m.EachWindow())
 	}
-	return now.Add(-longest - skew)
+	return now.Add(-longest - clockSkew)
 }
 
-// Backoff keeps the lane from sending until then.
-func (l *Lane) Backoff(until time.Time) {
+// Next takes out the task that is sent next: it counts as being sent until Finish. Without one it says how soon to ask again; 0 for not
+// before the next change. The limit groups take turns.
+func (l *Lane) Next(now time.Time, outside Outside) (k events.Key, ok bool, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if until.After(l.held) {
-		l.held = until
-	}
-}
-
-// Resume lets the lane send at once, whatever it waits for that is no limit.
-func (l *Lane) Resume() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.held, l.away = time.Time{}, 0
-}
-
-// Reached takes in whether the provider could be reached by a request that was begun at a time. While it cannot be, requests are rare:
-// each leaves its trace in a record, and none gets anywhere. It returns how many times in a row the provider could not be reached
-// with this one, 0 if it could or this one tells nothing new.
-func (l *Lane) Reached(reached bool, begun, now time.Time) (away int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case reached:
-		l.away = 0
-	case begun.After(l.missed): // else it was on its way already when another did not get through
-		l.away, l.missed = l.away+1, now
-		if until := l.missed.Add(min(time.Second<<min(l.away-1, 16), maxAwayWait)); until.After(l.held) {
-			l.held = until
-		}
-		return l.away
-	}
-	return 0
-}
-
-// BackoffProject keeps the tasks of a project from being sent until then.
-func (l *Lane) BackoffProject(k events.Key, until time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if f := l.of(k); f != nil {
-		f.project(k.Project).held = until
-	}
-}
-
-// GiveBack gives back the turn of a task of which nothing was sent, so that the next need not keep its distance to it.
-func (l *Lane) GiveBack(k events.Key) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f := l.of(k)
-	if f == nil {
-		return
-	}
-	if s := l.tasks[k]; f.sent.Equal(s.turn.at) {
-		f.sent = s.turn.before
-	}
-}
-
-// Next reserves the task whose turn it is: what it takes is taken until Finish. Without one it says when to look again; 0 for not
-// before the next change. The families of models take turns.
-func (l *Lane) Next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if d := l.held.Sub(now); d > 0 {
-		return k, false, d
+	lane := admitted(now).and(l.checks(now, outside)...)
+	if !lane.ok {
+		return k, false, lane.wait()
 	}
 	for i, name := range l.order {
-		f := l.families[name]
-		before := f.sent
-		k, ok, d := f.next(now)
+		g := l.groups[name]
+		before := g.lastSent
+		k, ok, d := g.next(lane)
 		if !ok {
 			wait = sooner(wait, d)
 			continue
 		}
-		s := l.tasks[k]
-		f.flow.Pass(now, len(f.inFlight), 1)
-		f.drop(s)
-		s.reserved, s.turn = true, turn{now, before}
-		f.add(s, now)
+		e := l.entries[k]
+		g.inFlightTime.Observe(now, len(g.inFlight), 1)
+		g.drop(e)
+		e.sending, e.start = true, sendStart{now, before}
+		g.add(e, now)
 		l.sending++
 		l.order = append(slices.Delete(l.order, i, i+1), name)
 		return k, true, 0
@@ -238,108 +183,108 @@ func (l *Lane) Next(now time.Time) (k events.Key, ok bool, wait time.Duration) {
 	return k, false, wait
 }
 
-// Finish ends the reservation of a task. t is its record as far as it is known now, nil if it is not. One that still waits goes back
-// in line, held back to notBefore. It reports what See does.
-func (l *Lane) Finish(k events.Key, t *events.Task, notBefore, now time.Time) (news bool) {
-	fresh := newStanding(t)
+// Finish ends the sending of a task. t is its record as far as it is known now, nil if it is not. One that still waits goes back into
+// the queue, not to be sent before notBefore. It reports what See does.
+func (l *Lane) Finish(k events.Key, t *events.Task, notBefore, now time.Time) (changed bool) {
+	fresh := newEntry(t)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sending--
 	if fresh != nil {
-		news = l.put(k, fresh, 0, now)
+		changed = l.put(k, fresh, 0, now)
 	}
-	old := l.tasks[k]
+	old := l.entries[k]
 	if old == nil {
-		return news
+		return changed
 	}
-	l.takes += (now.Sub(old.turn.at) - l.takes) / recentSends
-	s := *old
-	s.reserved = false
-	if s.version == 0 { // its record is gone
-		return l.replace(k, old, nil, now) || news
+	l.sendTime += (now.Sub(old.start.at) - l.sendTime) / recentSends
+	e := *old
+	e.sending = false
+	if e.version == 0 { // its record is gone
+		return l.replace(k, old, nil, now) || changed
 	}
-	if notBefore.After(s.notBefore) {
-		s.notBefore = notBefore
-		if s.hold == nil {
-			s.hold = &events.Blocked{Reason: events.BlockedRetry, Message: "it could not be sent", Until: &notBefore}
+	if notBefore.After(e.notBefore) {
+		e.notBefore = notBefore
+		if e.blocked == nil {
+			e.blocked = &events.Blocked{Reason: events.BlockedRetry, Message: "it could not be sent", Until: &notBefore}
 		}
 	}
-	return l.replace(k, old, &s, now) || news
+	return l.replace(k, old, &e, now) || changed
 }
 
-// Busy reports whether a task is being sent.
-func (l *Lane) Busy() bool {
+// Unsent takes in that nothing was sent of a task that is being sent, so that the next need not keep its distance to it.
+func (l *Lane) Unsent(k events.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.sending > 0
-}
-
-// of returns the family of a task that is being sent. The lock is held.
-func (l *Lane) of(k events.Key) *family {
-	if s := l.tasks[k]; s != nil {
-		return l.family(s)
+	if e := l.entries[k]; e != nil {
+		if g := l.group(e); g.lastSent.Equal(e.start.at) {
+			g.lastSent = e.start.before
+		}
 	}
-	return nil
-}
-
-// Refused takes in a refusal for the rate of requests or, if crowded, for the tasks in flight, and returns how long none of the family
-// is sent.
-func (l *Lane) Refused(k events.Key, begun time.Time, crowded bool, retryAfter time.Duration, now time.Time) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f := l.of(k)
-	if f == nil {
-		return refusedPause
-	}
-	return f.refuse(now, begun, crowded, retryAfter)
 }
 
 // Accepted takes in that the provider has taken a request, and reports whether a limit has changed by that.
 func (l *Lane) Accepted(k events.Key, now time.Time) (changed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := l.of(k)
-	if f == nil {
+	e := l.entries[k]
+	if e == nil {
 		return false
 	}
-	rate, crowd := f.rate, f.crowd
-	f.accept(now)
-	return rate.Limit != f.rate.Limit || crowd.Limit != f.crowd.Limit
+	g := l.group(e)
+	rate, concurrency := g.rate.Limit, g.concurrency.Limit
+	g.accept(now)
+	return rate != g.rate.Limit || concurrency != g.concurrency.Limit
 }
 
-// Grants are what was learned of the provider for one family.
-type Grants struct {
-	Rate  Learned `json:"rate,omitzero"`
-	Crowd Learned `json:"crowd,omitzero"`
-	// Held: nothing is sent before.
-	Held time.Time `json:"held,omitzero"`
-}
-
-// Restore takes in what the dispatcher before has learned.
-func (l *Lane) Restore(models map[string]Grants, now time.Time) {
+// RateLimited takes in that the provider has refused a request, begun at a time, for the rate of requests or for the tasks in flight.
+// It pauses the limit group, and returns for how long.
+func (l *Lane) RateLimited(k events.Key, begun time.Time, concurrency bool, retryAfter time.Duration, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for name, f := range l.families {
-		m := models[name]
-		if !m.Rate.Valid() || !m.Crowd.Valid() {
-			m = Grants{}
-		}
-		if latest := now.Add(maxRetryAfter); m.Held.After(latest) { // by a clock that was ahead
-			m.Held = latest
-		}
-		f.rate, f.crowd, f.held = m.Rate, m.Crowd, m.Held
+	e := l.entries[k]
+	if e == nil {
+		return rateBackoff
+	}
+	return l.group(e).refuse(now, begun, concurrency, retryAfter)
+}
+
+// Reached takes in whether a request that was begun at a time has reached the provider. While the provider is unreachable, requests
+// are rare: each leaves its trace in a record, and none gets anywhere. It returns how many in a row have failed with this one, 0 if it
+// did not or tells nothing new.
+func (l *Lane) Reached(reached bool, begun, now time.Time) (failures int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case reached:
+		l.failures = 0
+	case begun.After(l.lastFailure): // else it was on its way already when another failed
+		l.failures, l.lastFailure = l.failures+1, now
+		l.backoff = latest(l.backoff, now.Add(min(time.Second<<min(l.failures-1, 16), maxUnreachableBackoff)))
+		return l.failures
+	}
+	return 0
+}
+
+// Backoff keeps the lane from sending until then.
+func (l *Lane) Backoff(until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.backoff = latest(l.backoff, until)
+}
+
+// BackoffProject keeps the other tasks of the project of one that is being sent from being sent until then.
+func (l *Lane) BackoffProject(k events.Key, until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.entries[k]; e != nil {
+		l.group(e).project(k.Project).backoff = until
 	}
 }
 
-// Grants returns what was learned, by family.
-func (l *Lane) Grants() map[string]Grants {
+// Resume ends whatever backoff the lane itself has; limits, and the backoff of its groups, stay.
+func (l *Lane) Resume() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := map[string]Grants{}
-	for name, f := range l.families {
-		if m := (Grants{f.rate, f.crowd, f.held}); m != (Grants{}) {
-			all[name] = m
-		}
-	}
-	return all
+	l.backoff, l.failures = time.Time{}, 0
 }

@@ -13,7 +13,7 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-func emptyLane() *Lane { return NewLane("fal", 1, nil, noon) }
+func emptyLane() *Lane { return NewLane(1, nil, noon) }
 
 // put puts a waiting task in line: created and held back to so many seconds after noon, hold 0 for not held back.
 func put(l *Lane, id string, priority, created, hold int) (news bool) {
@@ -28,7 +28,7 @@ func put(l *Lane, id string, priority, created, hold int) (news bool) {
 // drain takes whatever may be sent so many seconds after noon, and returns when to look again.
 func drain(l *Lane, at int) (ids []string, wait time.Duration) {
 	for {
-		k, ok, wait := l.Next(noon.Add(time.Duration(at) * time.Second))
+		k, ok, wait := l.Next(noon.Add(time.Duration(at)*time.Second), Outside{})
 		if !ok {
 			return ids, wait
 		}
@@ -164,19 +164,19 @@ func TestLaneForgetsProjects(t *testing.T) {
 		l.See(k, &events.Task{ID: k.ID, Project: k.Project, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon}, 0, noon)
 		l.See(k, nil, 0, noon)
 	}
-	for name, f := range l.families {
+	for name, f := range l.groups {
 		if n := len(f.projects); n > 0 {
-			t.Errorf("family %s knows %d projects", name, n)
+			t.Errorf("group %s knows %d projects", name, n)
 		}
 	}
 }
 
 // TestLaneWakesForRoom: a task whose record is gone while it is sent leaves its place in flight, and whoever waits for that is woken.
 func TestLaneWakesForRoom(t *testing.T) {
-	l := NewLane("fal", 2, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, noon)
+	l := NewLane(2, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, noon)
 	put(l, "a", 0, 0, 0)
 	put(l, "b", 0, 1, 0)
-	k, ok, _ := l.Next(noon)
+	k, ok, _ := l.Next(noon, Outside{})
 	if !ok || k.ID != "a" {
 		t.Fatalf("%v, %v", k, ok)
 	}
@@ -199,7 +199,7 @@ func TestLaneReach(t *testing.T) {
 	now := noon
 	waits := func(want time.Duration) {
 		t.Helper()
-		if got := max(l.held.Sub(now), 0); got != want {
+		if got := max(l.backoff.Sub(now), 0); got != want {
 			t.Errorf("waits %v, want %v", got, want)
 		}
 	}
@@ -225,7 +225,7 @@ func TestLaneReach(t *testing.T) {
 // TestSome: a look at who may be told a place is at a bounded number of tasks, whatever the number of families, and at none of a
 // line so short that its tasks go soon.
 func TestSome(t *testing.T) {
-	l := NewLane("fal", 10, map[string]events.ModelLimits{
+	l := NewLane(10, map[string]events.ModelLimits{
 		events.AnyModel: {Requests: 1}, "a": {Requests: 1}, "b": {Requests: 1}, "short": {Requests: 1},
 	}, noon)
 	for model, n := range map[string]int{"a": 300, "b": 300, "short": 20} {
@@ -234,21 +234,21 @@ func TestSome(t *testing.T) {
 			l.See(k, &events.Task{ID: k.ID, Project: k.Project, Model: model, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon}, 0, noon)
 		}
 	}
-	if n := l.LeastTold(); n != 20 {
+	if n := l.MinAnnounced(); n != 20 {
 		t.Errorf("places from %d on are told, with 10 slots", n)
 	}
-	if n := emptyLane().LeastTold(); n != 8 {
+	if n := emptyLane().MinAnnounced(); n != 8 {
 		t.Errorf("places from %d on are told, with 1 slot", n)
 	}
 	seen := map[events.Key]bool{}
 	for range 200 {
-		some := l.Some(noon)
-		if len(some) != maxLooks {
+		some := l.Scan(noon)
+		if len(some) != maxScan {
 			t.Fatalf("%d tasks are looked at", len(some))
 		}
 		for _, s := range some {
 			seen[s.Key] = true
-			if l.tasks[s.Key].model == "short" {
+			if l.entries[s.Key].model == "short" {
 				t.Fatalf("%s goes soon", s.Key)
 			}
 		}

@@ -46,7 +46,7 @@ func TestWindow(t *testing.T) {
 			if got := w.Used(at(now)); got != len(model) {
 				t.Fatalf("at %d: %d used, want %d", now, got, len(model))
 			}
-			next, ok := w.Next()
+			next, ok := w.Freed(1)
 			if ok != (len(ends) > 0) || ok && !next.Equal(at(slices.Min(ends))) {
 				t.Fatalf("at %d: next %v %v, want one of %v", now, next, ok, ends)
 			}
@@ -63,7 +63,7 @@ func TestTurns(t *testing.T) {
 			w.Hold(i, at(now+rapid.IntRange(1, each).Draw(t, "left")))
 		}
 		limit := rapid.IntRange(0, 20).Draw(t, "limit")
-		turns := w.Turns(at(now), limit, time.Duration(each)*time.Second)
+		turns := w.AdmissionTimes(at(now), limit, time.Duration(each)*time.Second)
 		for n := 1; n <= 100; n++ {
 			for limit > 0 && w.Used(at(now)) >= limit {
 				now++
@@ -82,10 +82,10 @@ func TestFlow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		places := rapid.IntRange(1, 40).Draw(t, "places")
 		r := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed")))
-		var f dispatch.Flow
+		var f dispatch.ServiceTime
 		left := make([]int, places) // seconds
 		draw := func(mean int) int { return mean/2 + r.IntN(mean+1) }
-		f.Pass(at(0), 0, places)
+		f.Observe(at(0), 0, places)
 		for i := range left {
 			left[i] = draw(200)
 		}
@@ -98,13 +98,13 @@ func TestFlow(t *testing.T) {
 					left[j] -= d
 				}
 				now += d
-				f.Pass(at(now), places, 2)
+				f.Observe(at(now), places, 2)
 				left[i] = draw(mean)
-				if got := f.Each().Seconds(); mean == 200 && ends > 40 && (got < 150 || got > 250) {
+				if got := f.Mean().Seconds(); mean == 200 && ends > 40 && (got < 150 || got > 250) {
 					t.Fatalf("after %d ends at %d places: %.0f s each, want about 200", ends, places, got)
 				}
 			}
-			if got := f.Each().Seconds(); got < 0.75*float64(mean) || got > 1.25*float64(mean) {
+			if got := f.Mean().Seconds(); got < 0.75*float64(mean) || got > 1.25*float64(mean) {
 				t.Fatalf("%.0f s each, want about %d", got, mean)
 			}
 		}
@@ -125,16 +125,16 @@ func TestFlowIsNotHasty(t *testing.T) {
 		{"most have ended", 20, 20, 300, 300},
 	}
 	for _, row := range rows {
-		var f dispatch.Flow
+		var f dispatch.ServiceTime
 		for n := range row.places {
-			f.Pass(at(0), n, 1)
+			f.Observe(at(0), n, 1)
 		}
 		for range row.fail {
-			f.Pass(at(row.after), row.places, 1)
-			f.Pass(at(row.after), row.places-1, 1)
+			f.Observe(at(row.after), row.places, 1)
+			f.Observe(at(row.after), row.places-1, 1)
 		}
-		f.Pass(at(row.after), row.places, 0)
-		if got := f.Each().Seconds(); got < row.want*0.6 || got > row.want*1.4 {
+		f.Observe(at(row.after), row.places, 0)
+		if got := f.Mean().Seconds(); got < row.want*0.6 || got > row.want*1.4 {
 			t.Errorf("%s: %.1f s each, want %.1f", row.name, got, row.want)
 		}
 	}
@@ -144,7 +144,7 @@ func TestFlowIsNotHasty(t *testing.T) {
 func TestTurnsHuge(t *testing.T) {
 	var w dispatch.Window[int]
 	w.Hold(1, at(60))
-	turns := w.Turns(at(0), 1, 24*time.Hour)
+	turns := w.AdmissionTimes(at(0), 1, 24*time.Hour)
 	for n, last := 1, at(0); n < 10_000_000; n *= 3 {
 		if got := turns.At(n); !got.After(last) && n < 100_000 || got.Before(last) {
 			t.Fatalf("number %d is let through at %v, the one before at %v", n, got, last)
@@ -156,10 +156,10 @@ func TestTurnsHuge(t *testing.T) {
 
 // TestFlowHuge: what has been taken for years is not less than nothing.
 func TestFlowHuge(t *testing.T) {
-	var f dispatch.Flow
-	f.Pass(at(0), 0, 20)
-	if f.Pass(at(6_000_000_000), 1, 2); f.Each() <= 0 {
-		t.Errorf("%v each", f.Each())
+	var f dispatch.ServiceTime
+	f.Observe(at(0), 0, 20)
+	if f.Observe(at(6_000_000_000), 1, 2); f.Mean() <= 0 {
+		t.Errorf("%v each", f.Mean())
 	}
 }
 
@@ -175,7 +175,7 @@ func (p *provider) used(now time.Time) int {
 }
 
 // run sends as much as is learned to a provider for some minutes, spread evenly, and returns what it took and refused.
-func run(l *dispatch.Learned, p *provider, configured int, from time.Time, minutes int) (taken, refused int) {
+func run(l *dispatch.AdaptiveLimit, p *provider, configured int, from time.Time, minutes int) (taken, refused int) {
 	rest := time.Duration(0)
 	for now, end := from, from.Add(time.Duration(minutes)*time.Minute); now.Before(end); {
 		used := p.used(now)
@@ -185,7 +185,7 @@ func run(l *dispatch.Learned, p *provider, configured int, from time.Time, minut
 			now = p.taken[0].Add(time.Minute)
 			continue
 		case used >= p.limit:
-			l.Refuse(configured, used)
+			l.Decrease(configured, used)
 			refused++
 			rest = min(max(2*rest, time.Second), 6*time.Second)
 			now = now.Add(rest)
@@ -193,7 +193,7 @@ func run(l *dispatch.Learned, p *provider, configured int, from time.Time, minut
 		}
 		p.taken = append(p.taken, now)
 		taken++
-		l.Take(configured, used+1)
+		l.Increase(configured, used+1)
 		rest = 0
 		now = now.Add(time.Minute / time.Duration(max(limit, 120)))
 	}
@@ -206,7 +206,7 @@ func TestFollows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits := rapid.SliceOfN(rapid.IntRange(7, 90), 1, 4).Draw(t, "limits")
 		configured := rapid.SampledFrom([]int{0, 60, 90}).Draw(t, "configured")
-		var l dispatch.Learned
+		var l dispatch.AdaptiveLimit
 		p := &provider{}
 		now := noon
 		for _, limit := range limits {
@@ -236,21 +236,21 @@ func TestFollows(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	rows := []struct {
 		name             string
-		learned          dispatch.Learned
+		learned          dispatch.AdaptiveLimit
 		configured, used int
 		want             int
 	}{
-		{"no limit is known", dispatch.Learned{}, 0, 20, 20},
-		{"no limit is known, and nothing was taken: no number either", dispatch.Learned{}, 0, 0, 0},
-		{"a little under the configured one", dispatch.Learned{}, 20, 18, 18},
-		{"at the configured one", dispatch.Learned{}, 20, 20, 20},
-		{"far below: another's use", dispatch.Learned{}, 20, 1, 10},
-		{"far below what was learned", dispatch.Learned{Limit: 8}, 20, 0, 4},
-		{"never nothing", dispatch.Learned{Limit: 1}, 20, 0, 1},
-		{"a configured one below what was learned", dispatch.Learned{Limit: 30}, 20, 19, 19},
+		{"no limit is known", dispatch.AdaptiveLimit{}, 0, 20, 20},
+		{"no limit is known, and nothing was taken: no number either", dispatch.AdaptiveLimit{}, 0, 0, 0},
+		{"a little under the configured one", dispatch.AdaptiveLimit{}, 20, 18, 18},
+		{"at the configured one", dispatch.AdaptiveLimit{}, 20, 20, 20},
+		{"far below: another's use", dispatch.AdaptiveLimit{}, 20, 1, 10},
+		{"far below what was learned", dispatch.AdaptiveLimit{Limit: 8}, 20, 0, 4},
+		{"never nothing", dispatch.AdaptiveLimit{Limit: 1}, 20, 0, 1},
+		{"a configured one below what was learned", dispatch.AdaptiveLimit{Limit: 30}, 20, 19, 19},
 	}
 	for _, row := range rows {
-		row.learned.Refuse(row.configured, row.used)
+		row.learned.Decrease(row.configured, row.used)
 		if got := row.learned.Cap(row.configured); got != row.want {
 			t.Errorf("%s: %d, want %d", row.name, got, row.want)
 		}

@@ -6,21 +6,21 @@ import (
 	"reelay/events"
 )
 
-// A Line is tasks in one order, whatever their projects: by Since, of which each point of priority is a Step. The zero Line is empty and
+// A Line is waiting tasks in the order of their ranks, whatever their projects. The zero Line is empty and
 // ready for use. It is not safe for concurrent use. Each call takes O(log n).
 type Line struct {
 	root  *node
-	tasks map[events.Key]Task
+	tasks map[events.Key]Rank
 }
 
 // Len returns how many tasks are in line.
 func (l *Line) Len() int { return len(l.tasks) }
 
 // Put puts a task in line, or moves it.
-func (l *Line) Put(t Task) {
+func (l *Line) Put(t Rank) {
 	l.Remove(t.Key)
 	if l.tasks == nil {
-		l.tasks = map[events.Key]Task{}
+		l.tasks = map[events.Key]Rank{}
 	}
 	l.tasks[t.Key] = t
 	l.root = l.root.insert(t)
@@ -35,26 +35,26 @@ func (l *Line) Remove(k events.Key) {
 }
 
 // First returns the first task; false of an empty line.
-func (l *Line) First() (Task, bool) {
+func (l *Line) First() (Rank, bool) {
 	if l.root == nil {
-		return Task{}, false
+		return Rank{}, false
 	}
 	return l.root.first(), true
 }
 
-// Place returns how many tasks are before one; false if it is not in line.
-func (l *Line) Place(k events.Key) (int, bool) {
+// Ahead returns how many tasks are before one; false if it is not in line.
+func (l *Line) Ahead(k events.Key) (int, bool) {
 	t, ok := l.tasks[k]
 	if !ok {
 		return 0, false
 	}
-	return l.root.rank(t), true
+	return l.root.ahead(t), true
 }
 
-// A node is a subtree of a line: a treap, balanced by chance, that knows its size and so the place of each task.
+// A node is a subtree of a line: a treap, balanced by chance, that knows its size and so how many are before each task.
 // A nil node is empty.
 type node struct {
-	task        Task
+	rank        Rank
 	weight      uint64
 	count       int
 	left, right *node
@@ -75,11 +75,11 @@ func (n *node) join(left, right *node) *node {
 }
 
 // split parts the line at a task: those before it, and the others.
-func (n *node) split(t Task) (before, rest *node) {
+func (n *node) split(t Rank) (before, rest *node) {
 	if n == nil {
 		return nil, nil
 	}
-	if n.task.before(t) {
+	if n.rank.Compare(t) < 0 {
 		before, rest = n.right.split(t)
 		return n.join(n.left, before), rest
 	}
@@ -101,35 +101,35 @@ func merge(a, b *node) *node {
 }
 
 // insert puts a task in its place. It must not be there.
-func (n *node) insert(t Task) *node {
+func (n *node) insert(t Rank) *node {
 	before, rest := n.split(t)
-	return merge(merge(before, &node{task: t, weight: rand.Uint64(), count: 1}), rest)
+	return merge(merge(before, &node{rank: t, weight: rand.Uint64(), count: 1}), rest)
 }
 
 // remove takes out a task that is there.
-func (n *node) remove(t Task) *node {
+func (n *node) remove(t Rank) *node {
 	switch {
-	case t.before(n.task):
+	case t.Compare(n.rank) < 0:
 		return n.join(n.left.remove(t), n.right)
-	case n.task.before(t):
+	case n.rank.Compare(t) < 0:
 		return n.join(n.left, n.right.remove(t))
 	}
 	return merge(n.left, n.right)
 }
 
 // first returns the first task of a line that is not empty.
-func (n *node) first() Task {
+func (n *node) first() Rank {
 	for n.left != nil {
 		n = n.left
 	}
-	return n.task
+	return n.rank
 }
 
-// rank returns how many tasks stand before t.
-func (n *node) rank(t Task) int {
+// ahead returns how many tasks are before t.
+func (n *node) ahead(t Rank) int {
 	before := 0
 	for n != nil {
-		if n.task.before(t) {
+		if n.rank.Compare(t) < 0 {
 			before += 1 + n.left.size()
 			n = n.right
 		} else {

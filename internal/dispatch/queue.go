@@ -1,9 +1,11 @@
 package dispatch
 
 import (
+	"cmp"
 	"container/heap"
 	"iter"
 	"maps"
+	"strings"
 	"time"
 
 	"reelay/events"
@@ -21,27 +23,22 @@ const (
 	maxIdle = 1_000
 )
 
-// A Task is one that waits.
-type Task struct {
+// A Rank is what decides which of two waiting tasks of a project, or of a line, comes first.
+type Rank struct {
 	Key      events.Key
 	Priority int
-	// Since is when it began to wait.
+	// Since is when the task began to wait.
 	Since time.Time
 }
 
-// rank is the time by which the tasks of a line are ordered, the earliest first.
-func (t Task) rank() time.Time { return t.Since.Add(-time.Duration(t.Priority) * Step) }
-
-// before orders the tasks of a line. No two are equal.
-func (t Task) before(u Task) bool {
-	if a, b := t.rank(), u.rank(); !a.Equal(b) {
-		return a.Before(b)
-	}
-	if t.Key.ID != u.Key.ID {
-		return t.Key.ID < u.Key.ID
-	}
-	return t.Key.Project < u.Key.Project
+// Compare orders ranks, first the task that is sent first: by Since, of which each point of priority takes a Step, then by key. No two
+// tasks are equal.
+func (r Rank) Compare(o Rank) int {
+	return cmp.Or(r.effective().Compare(o.effective()), strings.Compare(r.Key.ID, o.Key.ID), strings.Compare(r.Key.Project, o.Key.Project))
 }
+
+// effective is since when the task waits, with a Step for each point of priority.
+func (r Rank) effective() time.Time { return r.Since.Add(-time.Duration(r.Priority) * Step) }
 
 // A projectLine is the line of one project.
 type projectLine struct {
@@ -56,7 +53,7 @@ type projectLine struct {
 type Queue struct {
 	projects map[string]*projectLine
 	busy     busyProjects
-	tasks    map[events.Key]Task
+	tasks    map[events.Key]Rank
 	weights  map[string]int
 	// clock is the pass at which the last task was taken.
 	clock int64
@@ -82,10 +79,10 @@ func (q *Queue) stride(project string) int64 {
 }
 
 // Put puts a task in line, or moves it.
-func (q *Queue) Put(t Task) {
+func (q *Queue) Put(t Rank) {
 	q.Remove(t.Key)
 	if q.tasks == nil {
-		q.tasks, q.projects = map[events.Key]Task{}, map[string]*projectLine{}
+		q.tasks, q.projects = map[events.Key]Rank{}, map[string]*projectLine{}
 	}
 	p := q.projects[t.Key.Project]
 	if p == nil {
@@ -117,7 +114,7 @@ func (q *Queue) Remove(k events.Key) {
 
 // Take takes the next task out of line. Projects that may not have one now are passed over; they save up no more than the one. A nil may
 // lets all. Every project passed over costs as much as one taken.
-func (q *Queue) Take(may func(project string) bool) (Task, bool) {
+func (q *Queue) Take(may func(project string) bool) (Rank, bool) {
 	var over []*projectLine
 	defer func() {
 		for _, p := range over {
@@ -141,19 +138,19 @@ func (q *Queue) Take(may func(project string) bool) (Task, bool) {
 		}
 		return t, true
 	}
-	return Task{}, false
+	return Rank{}, false
 }
 
-// Place returns how many tasks are taken before a task if none comes and no project is passed over; false if it is not in line.
+// Ahead returns how many tasks are taken before a task if none comes and no project is passed over; false if it is not in line.
 // It takes O(log n) and the number of busy projects.
-func (q *Queue) Place(k events.Key) (int, bool) {
+func (q *Queue) Ahead(k events.Key) (int, bool) {
 	t, ok := q.tasks[k]
 	if !ok {
 		return 0, false
 	}
 	own := q.projects[k.Project]
-	place := own.line.rank(t)
-	at := own.pass + int64(place)*own.stride
+	ahead := own.line.ahead(t)
+	at := own.pass + int64(ahead)*own.stride
 	for _, p := range q.busy {
 		if p == own || p.pass > at {
 			continue
@@ -162,18 +159,18 @@ func (q *Queue) Place(k events.Key) (int, bool) {
 		if p.pass+turns*p.stride < at || p.name < own.name {
 			turns++ // the last of them comes before this one
 		}
-		place += int(min(turns, int64(p.line.size())))
+		ahead += int(min(turns, int64(p.line.size())))
 	}
-	return place, true
+	return ahead, true
 }
 
-// Own returns how many tasks of its own project are taken before a task; false if it is not in line. It takes O(log n).
-func (q *Queue) Own(k events.Key) (int, bool) {
+// OwnAhead returns how many tasks of its own project are taken before a task; false if it is not in line. It takes O(log n).
+func (q *Queue) OwnAhead(k events.Key) (int, bool) {
 	t, ok := q.tasks[k]
 	if !ok {
 		return 0, false
 	}
-	return q.projects[k.Project].line.rank(t), true
+	return q.projects[k.Project].line.ahead(t), true
 }
 
 // Busy returns how many tasks of a project wait.

@@ -16,12 +16,12 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-func task(project string, n, priority int) dispatch.Task {
-	return dispatch.Task{Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", n)}, Priority: priority, Since: noon.Add(time.Duration(n) * time.Second)}
+func task(project string, n, priority int) dispatch.Rank {
+	return dispatch.Rank{Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", n)}, Priority: priority, Since: noon.Add(time.Duration(n) * time.Second)}
 }
 
 // take takes n tasks, or fewer if there are no more.
-func take(q *dispatch.Queue, n int, may func(string) bool) (taken []dispatch.Task) {
+func take(q *dispatch.Queue, n int, may func(string) bool) (taken []dispatch.Rank) {
 	for range n {
 		t, ok := q.Take(may)
 		if !ok {
@@ -86,7 +86,7 @@ func TestWeights(t *testing.T) {
 func TestOrderInProject(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var q dispatch.Queue
-		all := map[events.Key]dispatch.Task{}
+		all := map[events.Key]dispatch.Rank{}
 		for n := range rapid.IntRange(1, 60).Draw(t, "tasks") {
 			one := task("p", n*rapid.IntRange(0, 30).Draw(t, "pause"), rapid.IntRange(-100, 100).Draw(t, "priority"))
 			q.Put(one)
@@ -96,7 +96,7 @@ func TestOrderInProject(t *testing.T) {
 		if len(taken) != len(all) {
 			t.Fatalf("%d taken of %d", len(taken), len(all))
 		}
-		points := func(one dispatch.Task) float64 {
+		points := func(one dispatch.Rank) float64 {
 			return float64(one.Priority) + float64(noon.Add(time.Hour).Sub(one.Since))/float64(dispatch.Step)
 		}
 		for i := range len(taken) - 1 {
@@ -110,11 +110,11 @@ func TestOrderInProject(t *testing.T) {
 // TestNothingStarves: however many tasks of the highest priority keep coming, one of the lowest is sent in the end.
 func TestNothingStarves(t *testing.T) {
 	var q dispatch.Queue
-	poor := dispatch.Task{Key: events.Key{Project: "p", ID: "poor"}, Priority: -100, Since: noon}
+	poor := dispatch.Rank{Key: events.Key{Project: "p", ID: "poor"}, Priority: -100, Since: noon}
 	q.Put(poor)
 	for minute := range 1_000 {
 		for i := range 2 {
-			q.Put(dispatch.Task{Key: events.Key{Project: "p", ID: fmt.Sprint(minute, "-", i)}, Priority: 100, Since: noon.Add(time.Duration(minute) * time.Minute)})
+			q.Put(dispatch.Rank{Key: events.Key{Project: "p", ID: fmt.Sprint(minute, "-", i)}, Priority: 100, Since: noon.Add(time.Duration(minute) * time.Minute)})
 		}
 		if one, _ := q.Take(nil); one == poor {
 			if minute < 200 {
@@ -154,7 +154,7 @@ func TestPlaces(t *testing.T) {
 		}
 		places := map[events.Key]int{}
 		for k := range in {
-			place, ok := q.Place(k)
+			place, ok := q.Ahead(k)
 			if !ok {
 				t.Fatalf("%v is not in line", k)
 			}
@@ -223,7 +223,7 @@ func BenchmarkQueue(b *testing.B) {
 	b.ResetTimer()
 	for n := range b.N {
 		one, _ := q.Take(nil)
-		q.Place(events.Key{Project: "p1", ID: "t50001"})
+		q.Ahead(events.Key{Project: "p1", ID: "t50001"})
 		one.Since = noon.Add(time.Duration(100_000+n) * time.Second)
 		q.Put(one)
 	}
@@ -242,7 +242,7 @@ func TestLine(t *testing.T) {
 				continue
 			}
 			want[k] = noon.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "at")) * time.Second)
-			l.Put(dispatch.Task{Key: k, Since: want[k]})
+			l.Put(dispatch.Rank{Key: k, Since: want[k]})
 		}
 		sorted := slices.SortedFunc(maps.Keys(want), func(a, b events.Key) int {
 			return cmp.Or(want[a].Compare(want[b]), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Project, b.Project))
@@ -254,11 +254,11 @@ func TestLine(t *testing.T) {
 			t.Fatalf("first is %v, %v, want that of %v", first.Key, ok, sorted)
 		}
 		for i, k := range sorted {
-			if n, ok := l.Place(k); !ok || n != i {
+			if n, ok := l.Ahead(k); !ok || n != i {
 				t.Fatalf("%v has place %d, %v, want %d", k, n, ok, i)
 			}
 		}
-		if n, ok := l.Place(events.Key{Project: "c", ID: "1"}); ok {
+		if n, ok := l.Ahead(events.Key{Project: "c", ID: "1"}); ok {
 			t.Fatalf("a stranger has place %d", n)
 		}
 	})

@@ -10,46 +10,46 @@ import (
 )
 
 const (
-	// leastPlace is how near the head tasks are not told any more, and neither are those nearer than two sends of each slot of the
-	// lane. They go soon; and a write then could take the compare-and-set from an intent, which would hold the task back.
-	leastPlace = 8
-	// maxLooks bounds how many tasks Some looks at, so that the lane is never locked for long.
-	maxLooks = 40
+	// minAnnounced is the position nearest to the head that is published, unless two sends of each slot of the lane are more. Tasks
+	// before that go soon; and a write then could take the compare-and-set from an intent, which would keep the task from being sent.
+	minAnnounced = 8
+	// maxScan bounds how many tasks Scan visits, so that the lane is never locked for long.
+	maxScan = 40
 )
 
-// A Waiting is a task that may be told its place.
+// A Waiting is a task whose position may be worth to be published.
 type Waiting struct {
 	Key events.Key
-	// Told is what it was told last, Class by what its end is foretold.
-	Told  task.Told
-	Class forecast.Class
+	// Announced is what was last published of its position, Class what its end is predicted by.
+	Announced task.Told
+	Class     forecast.Class
 }
 
-// LeastTold is the place nearest to the head that is told.
-func (l *Lane) LeastTold() int { return max(leastPlace, 2*l.slots) }
+// MinAnnounced returns the position nearest to the head that is published.
+func (l *Lane) MinAnnounced() int { return max(minAnnounced, 2*l.slots) }
 
-// Some looks at the next maxLooks tasks at most of the families in which there are places to tell, and returns those of which no project
-// is held back.
-func (l *Lane) Some(now time.Time) (some []Waiting) {
+// Scan visits the next waiting tasks, one after the other and then all again, of the limit groups in which there are positions to
+// publish. It returns those of which nothing stops the project for a while.
+func (l *Lane) Scan(now time.Time) (found []Waiting) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.round) == 0 {
-		for _, f := range l.families {
-			if f.queue.Len() > l.LeastTold() {
-				l.round = slices.AppendSeq(l.round, f.queue.Keys())
+	if len(l.scan) == 0 {
+		for _, g := range l.groups {
+			if g.queue.Len() > l.MinAnnounced() {
+				l.scan = slices.AppendSeq(l.scan, g.queue.Keys())
 			}
 		}
 	}
-	n := min(maxLooks, len(l.round))
-	for _, k := range l.round[:n] {
-		s := l.tasks[k]
-		if s == nil || !s.waiting || s.reserved { // it has gone since
+	n := min(maxScan, len(l.scan))
+	for _, k := range l.scan[:n] {
+		e := l.entries[k]
+		if e == nil || !e.waiting || e.sending { // it has gone since
 			continue
 		}
-		if p := l.family(s).projects[k.Project]; !p.held.After(now) {
-			some = append(some, Waiting{s.key, s.told, s.class})
+		if p := l.group(e).projects[k.Project]; !p.backoff.After(now) {
+			found = append(found, Waiting{k, e.announced, e.class})
 		}
 	}
-	l.round = l.round[n:]
-	return some
+	l.scan = l.scan[n:]
+	return found
 }

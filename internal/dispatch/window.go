@@ -28,22 +28,22 @@ func (w *Window[K]) Hold(k K, until time.Time) {
 	if w.counted == nil {
 		w.counted = map[K]*countedRequest[K]{}
 	}
-	s := &countedRequest[K]{key: k, until: until, index: -1}
-	w.counted[k] = s
+	r := &countedRequest[K]{key: k, until: until, index: -1}
+	w.counted[k] = r
 	if !until.IsZero() {
-		heap.Push(&w.ends, s)
+		heap.Push(&w.ends, r)
 	}
 }
 
 // Free no longer counts a request.
 func (w *Window[K]) Free(k K) {
-	s, ok := w.counted[k]
+	r, ok := w.counted[k]
 	if !ok {
 		return
 	}
 	delete(w.counted, k)
-	if s.index >= 0 {
-		heap.Remove(&w.ends, s.index)
+	if r.index >= 0 {
+		heap.Remove(&w.ends, r.index)
 	}
 }
 
@@ -55,16 +55,24 @@ func (w *Window[K]) Used(now time.Time) int {
 	return len(w.counted)
 }
 
-// Next returns when the next request is no longer counted; false if that is known of none.
-func (w *Window[K]) Next() (time.Time, bool) {
-	if len(w.ends) == 0 {
+// Freed returns when n of the requests are no longer counted, from 1; false if that is not known of so many.
+func (w *Window[K]) Freed(n int) (time.Time, bool) {
+	switch {
+	case n > len(w.ends):
 		return time.Time{}, false
+	case n == 1:
+		return w.ends[0].until, true
 	}
-	return w.ends[0].until, true
+	var ends []time.Time
+	for _, r := range w.ends {
+		ends = append(ends, r.until)
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	return ends[n-1], true
 }
 
-// Turns are the times at which a window lets further requests through.
-type Turns struct {
+// AdmissionTimes are the times at which a window admits further requests.
+type AdmissionTimes struct {
 	now time.Time
 	// ends are when the requests that are counted are no longer, in order.
 	ends  []time.Time
@@ -72,17 +80,17 @@ type Turns struct {
 	each  time.Duration
 }
 
-// Turns returns when further requests are let through, of which each is counted for a time and no more than limit at once; a limit of
-// 0 lets all through at once. It takes O(n log n) for n requests that are counted.
-func (w *Window[K]) Turns(now time.Time, limit int, each time.Duration) Turns {
-	t := Turns{now: now, limit: limit, each: each}
+// AdmissionTimes returns when further requests are admitted, of which each is counted for a time and no more than limit at once; a limit
+// of 0 admits all at once. It takes O(n log n) for n requests that are counted.
+func (w *Window[K]) AdmissionTimes(now time.Time, limit int, each time.Duration) AdmissionTimes {
+	t := AdmissionTimes{now: now, limit: limit, each: each}
 	if limit <= 0 {
 		return t
 	}
 	w.Used(now)
-	for _, s := range w.counted {
-		end := s.until
-		if s.index < 0 { // on its way: it is answered soon
+	for _, r := range w.counted {
+		end := r.until
+		if r.index < 0 { // it is under way, and answered soon
 			end = now.Add(each)
 		}
 		t.ends = append(t.ends, end)
@@ -91,8 +99,8 @@ func (w *Window[K]) Turns(now time.Time, limit int, each time.Duration) Turns {
 	return t
 }
 
-// At returns when the n-th request from now is let through, from 1, if each is sent as soon as it may be.
-func (t Turns) At(n int) time.Time {
+// At returns when the n-th request from now is admitted, from 1, if each is sent as soon as it may be.
+func (t AdmissionTimes) At(n int) time.Time {
 	if t.limit <= 0 {
 		return t.now
 	}
@@ -126,15 +134,15 @@ func (h ends[K]) Swap(i, j int) {
 }
 
 func (h *ends[K]) Push(x any) {
-	s := x.(*countedRequest[K])
-	s.index = len(*h)
-	*h = append(*h, s)
+	r := x.(*countedRequest[K])
+	r.index = len(*h)
+	*h = append(*h, r)
 }
 
 func (h *ends[K]) Pop() any {
 	old := *h
-	s := old[len(old)-1]
+	r := old[len(old)-1]
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
-	return s
+	return r
 }

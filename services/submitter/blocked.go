@@ -5,41 +5,41 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/dispatch"
 )
 
-// keeps says what keeps a whole lane from being sent; nil if nothing does.
-func (s *Service) keeps(l *lane, now time.Time) *events.Blocked {
+// outside is what keeps a lane from sending that its queue does not know.
+func (s *Service) outside(l *lane, now time.Time) dispatch.Outside {
 	if s.o.Spending != nil {
 		if err := s.o.Spending.Allowed(); err != nil {
-			return &events.Blocked{Reason: events.BlockedSpendingStopped, Message: err.Error()}
+			return dispatch.Outside{Blocked: &events.Blocked{Reason: events.BlockedSpendingStopped, Message: err.Error()}}
 		}
 	}
 	if err := s.switches.check(l.Name); errors.Is(err, errSwitchesUnknown) {
-		return &events.Blocked{Reason: events.BlockedPaused, Message: err.Error()}
+		return dispatch.Outside{Blocked: &events.Blocked{Reason: events.BlockedPaused, Message: err.Error()}}
 	}
-	if h, _ := s.stopped(l, now); h != nil {
-		return h
-	}
-	return l.queue.Keeps(now)
+	b, _ := s.stopped(l, now)
+	return dispatch.Outside{Blocked: b, Probe: b != nil && b.Reason != events.BlockedPaused && b.Until == nil}
 }
 
-// stopped says why a lane sends nothing, or one task now and then, for a reason that is told by an event, and the revision of the newest
-// key that counts for it; nil if there is none.
-func (s *Service) stopped(l *lane, now time.Time) (h *events.Blocked, version uint64) {
+// stopped says why a lane sends nothing, or one task now and then, for a reason that is published by an event, and the revision of the
+// last key that counts for it; nil if there is none. Where reelay itself has stopped the lane, a reason without an end says that one
+// task is tried.
+func (s *Service) stopped(l *lane, now time.Time) (b *events.Blocked, version uint64) {
 	paused, version := s.switches.state(l.Name)
 	why, until := l.open(now)
 	switch {
 	case paused != nil && paused.Switch.Until.IsZero():
 		return &events.Blocked{Reason: events.BlockedPaused, Message: paused.Error()}, version
-	case paused != nil:
-		h, until = &events.Blocked{Reason: events.BlockedAccount, Message: paused.Error()}, paused.Switch.Until
+	case paused != nil && (why == "" || paused.Switch.Until.After(now)):
+		b, until = &events.Blocked{Reason: events.BlockedAccount, Message: paused.Error()}, paused.Switch.Until
 	case why != "":
-		h = &events.Blocked{Reason: events.BlockedBreaker, Message: why}
+		b = &events.Blocked{Reason: events.BlockedBreaker, Message: why}
 	default:
 		return nil, version
 	}
-	if until.After(now) { // else one is being tried
-		h.Until = &until
+	if until.After(now) {
+		b.Until = &until
 	}
-	return h, version
+	return b, version
 }

@@ -80,7 +80,7 @@ func (s *Service) reserve(ctx context.Context, l *lane, t *events.Task, at time.
 	}
 	l.unsent()
 	key := t.Key()
-	l.queue.GiveBack(key)
+	l.queue.Unsent(key)
 	var over *spend.OverError
 	if !errors.As(err, &over) {
 		s.log.Warn("no money could be set aside", "task", key, "lane", l.Name, "error", err)

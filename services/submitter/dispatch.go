@@ -55,16 +55,16 @@ func (s *Service) dispatch(ctx context.Context, l *lane) error {
 
 // lead takes a lane over and sends its tasks until term ends. What it has begun goes on under ctx.
 func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) error {
-	var m memory
+	var m events.HandOver
 	err := s.o.Bus.Recall(term, l.Name, &m)
 	switch {
 	case errors.Is(err, bus.ErrUnreadable):
 		s.log.Error("what the dispatcher before has learned is lost", "lane", l.Name, "error", err)
-		m = memory{}
+		m = events.HandOver{}
 	case err != nil:
 		return err
 	}
-	l.queue.Restore(m.Models, time.Now())
+	l.queue.Restore(m.Groups, time.Now())
 	if err := s.catchUp(term); err != nil {
 		return err
 	}
@@ -121,13 +121,14 @@ func (s *Service) catchUp(ctx context.Context) error {
 // await returns the next task whose turn it is; false when ctx ends.
 func (s *Service) await(ctx context.Context, l *lane) (events.Key, bool) {
 	for {
-		wait := stoppedWait
-		if s.leave(l) == nil && (!s.switches.probing(l.Name) || !l.queue.Busy()) {
-			var ok bool
-			var key events.Key
-			if key, ok, wait = l.queue.Next(time.Now()); ok {
-				return key, true
-			}
+		now := time.Now()
+		outside := s.outside(l, now)
+		key, ok, wait := l.queue.Next(now, outside)
+		if ok {
+			return key, true
+		}
+		if outside.Blocked != nil && (wait == 0 || wait > stoppedWait) {
+			wait = stoppedWait
 		}
 		var timer <-chan time.Time
 		if wait > 0 {
@@ -267,8 +268,8 @@ func (s *Service) gate(ctx, service context.Context, l *lane, lease *bus.Lease, 
 	if l.tripped() {
 		return errors.New("the breaker of the lane has opened")
 	}
-	if err := s.leave(l); err != nil {
-		return err
+	if o := s.outside(l, time.Now()); o.Blocked != nil && !o.Probe {
+		return errors.New(o.Blocked.Message)
 	}
 	if err := lease.Check(); err != nil {
 		return err

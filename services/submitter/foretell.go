@@ -23,7 +23,7 @@ const (
 func (s *Service) foretell(ctx context.Context, l *lane) {
 	for wait := foretellEvery; ; wait = min(2*wait, foretellIdle) {
 		// While something keeps the whole lane no place moves, and nobody knows when it will.
-		if now := time.Now(); s.keeps(l, now) == nil && s.tellPlaces(ctx, l, l.queue.Some(now)) > 0 {
+		if now := time.Now(); l.queue.Stopped(now, s.outside(l, now)) == nil && s.tellPlaces(ctx, l, l.queue.Scan(now)) > 0 {
 			wait = foretellEvery
 		}
 		select {
@@ -48,16 +48,16 @@ func (s *Service) left(c forecast.Class, p events.Position, now time.Time) *even
 func (s *Service) tellPlaces(ctx context.Context, l *lane, some []dispatch.Waiting) (told int) {
 	ctx, cancel := context.WithTimeout(ctx, foretellEvery)
 	defer cancel()
-	o := l.queue.Outlook(nil, time.Now())
+	o := l.queue.Estimator(time.Now(), dispatch.Outside{})
 	for _, w := range some {
-		p, ok := o.Place(w.Key)
-		if !ok || p.Ahead < l.queue.LeastTold() || p.Blocked != nil && !p.Blocked.Reason.Ends() { // also if it is being sent: its place is 0
+		p, ok := o.Position(w.Key)
+		if !ok || p.Ahead < l.queue.MinAnnounced() || p.Blocked != nil && !p.Blocked.Reason.Ends() { // also if it is being sent: its place is 0
 			continue
 		}
 		tr := task.Placed{
 			Meta: s.meta(), Position: events.QueuePosition{Ours: &p.Ahead, Total: &p.Ahead}, Estimate: s.left(w.Class, p, time.Now()),
 		}
-		if !w.Told.Outdated(tr) {
+		if !w.Announced.Outdated(tr) {
 			continue
 		}
 		if _, err := s.book.Apply(ctx, w.Key, tr); err != nil {

@@ -32,7 +32,7 @@ type lane struct {
 
 func newLane(l provider.Lane, slots int, log *slog.Logger) *lane {
 	n := &lane{
-		Lane: l, queue: dispatch.NewLane(l.Name, slots, l.Limits, time.Now()),
+		Lane: l, queue: dispatch.NewLane(slots, l.Limits, time.Now()),
 		slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
 	}
 	n.breaker = newBreaker(l.Name, log, func() { nudge(n.news) })
@@ -84,7 +84,7 @@ func (l *lane) resume() {
 // refused takes in a refusal, as dispatch.Lane does.
 func (l *lane) refused(k events.Key, begun time.Time, crowded bool, retryAfter time.Duration) time.Duration {
 	defer nudge(l.news)
-	return l.queue.Refused(k, begun, crowded, retryAfter, time.Now())
+	return l.queue.RateLimited(k, begun, crowded, retryAfter, time.Now())
 }
 
 // accepted takes in that the provider has taken a request.
@@ -92,14 +92,6 @@ func (l *lane) accepted(k events.Key) {
 	if l.queue.Accepted(k, time.Now()) {
 		nudge(l.news)
 	}
-}
-
-// A memory is what the next dispatcher of a lane should know and no record tells.
-type memory struct {
-	Models map[string]dispatch.Grants `json:"models,omitempty"`
-	// Paused is the state that was told last by an event, Version the revision that had made it so.
-	Paused  bool   `json:"paused,omitempty"`
-	Version uint64 `json:"version,omitempty"`
 }
 
 // follow keeps what the lanes know as the records are.

@@ -8,6 +8,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/dispatch"
 	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
@@ -18,8 +19,6 @@ const (
 	// provider still does, up to maxAccountWait.
 	accountWait    = time.Minute
 	maxAccountWait = time.Hour
-	// maxAgain bounds how long a task waits that was refused for the rate of requests.
-	maxAgain = time.Minute
 )
 
 // classify turns what came back into an outcome, and lets the lane learn from it.
@@ -67,7 +66,7 @@ func (s *Service) holdBack(ctx context.Context, l *lane, t events.Task, begun ti
 		s.metrics.held.WithLabelValues(l.Name, string(e.Kind)).Inc()
 		s.log.Warn("the provider wants fewer requests", "lane", l.Name, "task", t.Key(), "code", e.Code, "reason", e.Message, "wait", wait)
 		s.endPause(ctx, l)
-		return againAfter(t, wait)
+		return dispatch.RetryDelay(t, wait)
 	case events.KindQuota, events.KindAuth:
 		s.metrics.held.WithLabelValues(l.Name, string(e.Kind)).Inc()
 		// Others go before it when the lane is tried again: it may be the only one that is refused.
@@ -77,20 +76,6 @@ func (s *Service) holdBack(ctx context.Context, l *lane, t events.Task, begun ti
 	}
 	s.endPause(ctx, l)
 	return 0
-}
-
-// againAfter says how long a task waits whose family waits for a time: others go before it, and the more of them the more often it was
-// refused in a row, for it may be itself what the provider does not take.
-func againAfter(t events.Task, wait time.Duration) time.Duration {
-	wait *= 2
-	for i := len(t.Attempts) - 1; i >= 0 && wait < maxAgain; i-- {
-		if a := t.Attempts[i]; a.Error != nil && a.Error.Kind == events.KindRateLimited {
-			wait *= 2
-		} else if a.Outcome != events.AttemptOpen {
-			break
-		}
-	}
-	return min(wait, maxAgain)
 }
 
 // pauseAccount pauses a lane whose account the provider refuses, and returns until when.

@@ -18,18 +18,15 @@ func (s *Service) answerPlaces(l *lane) (stop func(), err error) {
 			return // it is for services only, and they know
 		}
 		now := time.Now()
-		keeps := s.keeps(l, now)
-		reply := events.PositionsReply{Positions: map[string]events.Position{}, Blocked: l.queue.Holds(now)}
-		if keeps != nil {
-			reply.Blocked = append([]events.Blocked{*keeps}, reply.Blocked...)
-		}
-		o := l.queue.Outlook(keeps, now)
+		outside := s.outside(l, now)
+		reply := events.PositionsReply{Positions: map[string]events.Position{}, Blocked: l.queue.Blocked(now, outside)}
+		o := l.queue.Estimator(now, outside)
 		for _, text := range r.Tasks {
 			k, err := events.ParseKey(text)
 			if err != nil {
 				continue
 			}
-			if place, ok := o.Place(k); ok {
+			if place, ok := o.Position(k); ok {
 				reply.Positions[text] = place
 			}
 		}

@@ -75,12 +75,6 @@ func (w *switches) state(lane string) (paused *bus.PausedError, version uint64) 
 	return paused, version
 }
 
-// probing reports whether a lane may send one task at a time only.
-func (w *switches) probing(lane string) bool {
-	paused, _ := w.state(lane)
-	return paused != nil && paused.Switch.Probing(time.Now())
-}
-
 // of returns the switch of a lane itself and its revision.
 func (w *switches) of(lane string) (bus.LaneSwitch, uint64) {
 	w.mu.Lock()
@@ -107,16 +101,6 @@ func (w *switches) put(u bus.LaneUpdate) (news bool) {
 	}
 	w.set[u.Lane] = s
 	return news
-}
-
-// leave says whether a lane may spend money now.
-func (s *Service) leave(l *lane) error {
-	if s.o.Spending != nil {
-		if err := s.o.Spending.Allowed(); err != nil {
-			return err
-		}
-	}
-	return s.switches.check(l.Name)
 }
 
 // followSwitches keeps the switches and limits as they are set, and wakes the lanes.
@@ -160,12 +144,12 @@ func resumed(s bus.LaneSwitch) bool { return !s.Paused && s.By != bus.LaneWriter
 const tellAgain = 5 * time.Second
 
 // tell announces when the lane stops sending and when it goes on, and remembers what was learned, until ctx ends.
-func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m memory) {
+func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m events.HandOver) {
 	defer s.metrics.broken.WithLabelValues(l.Name).Set(0)
 	for {
 		err := s.announce(ctx, l, &m)
 		if err == nil {
-			m.Models = l.queue.Grants()
+			m.Groups = l.queue.Learned()
 			err = lease.Remember(ctx, m)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -187,7 +171,7 @@ func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m memory)
 }
 
 // announce publishes that a lane has stopped sending or goes on, if that is not what was told last.
-func (s *Service) announce(ctx context.Context, l *lane, m *memory) error {
+func (s *Service) announce(ctx context.Context, l *lane, m *events.HandOver) error {
 	now := time.Now()
 	broken, _ := l.open(now)
 	value := 0.0

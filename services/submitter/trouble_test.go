@@ -24,7 +24,7 @@ func (w *world) put(bucket, key, value string) {
 // TestUnreadableMemory: what the dispatcher before has learned is a help. Without it the lane is dispatched all the same.
 func TestUnreadableMemory(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.put(bus.LeaseBucket, "acme.memory", `{"models":`)
+		w.put(bus.LeaseBucket, "acme.memory", `{"groups":`)
 		w.ask("demo", 1, "")
 		w.start()
 		time.Sleep(minute)

@@ -1,0 +1,60 @@
+package events
+
+import "time"
+
+const (
+	// LeaseBucket is the KV bucket of who dispatches which lane: the key <lane> holds a Holder, with a lifetime of its own, and the key
+	// HandOverKey(lane) holds a HandOver.
+	LeaseBucket = "reelay_leases"
+	// LeaseTTL is how long a lease lives that nobody renews, unless it was configured otherwise.
+	LeaseTTL = 6 * time.Second
+	// leaseMarkerAge is how long the marker of a lease stays that has ended.
+	leaseMarkerAge = time.Minute
+
+	handOverSuffix = ".handover"
+)
+
+// HandOverKey is the key in LeaseBucket of what the dispatchers of a lane leave for each other.
+func HandOverKey(lane string) string { return lane + handOverSuffix }
+
+// A Holder is the value of a lease, as JSON.
+type Holder struct {
+	// Name tells one process from another, in each of its lives.
+	Name  string    `json:"holder"`
+	Since time.Time `json:"since"`
+}
+
+// A HandOver is what the next dispatcher of a lane should know and no record tells. Losing it costs refusals and an event that is
+// published again, nothing else.
+type HandOver struct {
+	// Groups is what was learned of the provider, by limit group.
+	Groups map[string]LearnedLimits `json:"groups,omitempty"`
+	// Paused is the state that the last paused or resumed event of the lane tells, Version the version of that event.
+	Paused  bool   `json:"paused,omitempty"`
+	Version uint64 `json:"version,omitempty"`
+}
+
+// LearnedLimits is what was learned of the provider for one limit group.
+type LearnedLimits struct {
+	// Rate limits the requests in a window, Concurrency the tasks in flight.
+	Rate        AdaptiveLimit `json:"rate,omitzero"`
+	Concurrency AdaptiveLimit `json:"concurrency,omitzero"`
+	// PausedUntil: no task of the group is sent before.
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+}
+
+// An AdaptiveLimit is the state of a limit that is learned from what the provider accepts and refuses. The zero value has learned
+// nothing.
+type AdaptiveLimit struct {
+	// Limit is what may be used; 0 for no limit but the configured one.
+	Limit int `json:"limit,omitempty"`
+	// Refused is what was seen to be too much; 0 if that is not known.
+	Refused int `json:"refused,omitempty"`
+	// Accepted counts the requests accepted since the last change while the limit was in full use.
+	Accepted int `json:"accepted,omitempty"`
+	// Step is by how much the limit is raised next, Patience how often as much as usual is waited before Refused is tried again.
+	Step     int `json:"step,omitempty"`
+	Patience int `json:"patience,omitempty"`
+	// Streak counts the refusals since the last acceptance.
+	Streak int `json:"streak,omitempty"`
+}
