@@ -6,9 +6,9 @@ import (
 	"context"
 	"os"
 
-	"reelay/internal/account"
 	"reelay/internal/bus"
 	"reelay/internal/config"
+	"reelay/internal/lanes"
 	"reelay/internal/proc"
 	"reelay/services/poller"
 )
@@ -21,7 +21,7 @@ type settings struct {
 }
 
 func main() {
-	var s settings
+	s := settings{Providers: config.NewProviders()}
 	if _, err := config.Parse(os.Args[1:], &s, "poller", "Asks the providers where the tasks are.",
 		config.OpsListen("127.0.0.1:9102")); err != nil {
 		os.Exit(config.Report(os.Stderr, "poller", err))
@@ -32,7 +32,7 @@ func main() {
 		if err != nil {
 			return err
 		}
-		lanes, err := account.Open(resolved, account.Options{Interval: s.PollInterval})
+		opened, err := lanes.Open(resolved, lanes.Options{PollInterval: s.PollInterval})
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func main() {
 		if err != nil {
 			return err
 		}
-		svc, err := poller.New(poller.Options{Bus: b, Lanes: lanes, Log: log, Registerer: p.Registerer("poller")})
+		svc, err := poller.New(poller.Options{Bus: b, Lanes: opened, Log: log, Registerer: p.Registerer("poller")})
 		if err != nil {
 			return err
 		}

@@ -19,8 +19,8 @@ import (
 	"reelay/events"
 	"reelay/events/client"
 	"reelay/internal/bus"
-	"reelay/internal/config"
 	"reelay/internal/disk"
+	"reelay/internal/provider/registry"
 	"reelay/internal/secret"
 )
 
@@ -387,7 +387,7 @@ func checkHolds(l events.LaneQueue, paused bool, zone *time.Location) (checks []
 // checkKeys says which keys this environment holds, never their value.
 func checkKeys() []check {
 	var checks []check
-	for _, name := range []string{config.EnvFalKey, config.EnvMinimaxKey} {
+	for _, name := range registry.KeyEnvs() {
 		key, err := secret.Lookup(name)
 		switch {
 		case err != nil:

@@ -80,7 +80,7 @@ func (d delivery) json() any {
 type hooksLsCmd struct {
 	connection `embed:""`
 
-	Lane  string `help:"Only of this lane, such as fal."`
+	Lane  string `help:"Only of this lane."`
 	Limit int    `help:"Callbacks to list, 1 to 1000." default:"50"`
 	JSON  bool   `name:"json" help:"Print JSON."`
 }

@@ -14,8 +14,8 @@ import (
 
 	"reelay/events"
 	"reelay/events/client"
-	"reelay/internal/account"
 	"reelay/internal/bus"
+	"reelay/internal/provider/registry"
 )
 
 // lanesCmd is the switch by which a person keeps lanes from spending, and their limits.
@@ -28,7 +28,7 @@ type lanesCmd struct {
 
 // laneArg names one lane or all.
 type laneArg struct {
-	Lane string `arg:"" optional:"" help:"Lane, such as fal."`
+	Lane string `arg:"" optional:"" help:"Lane, as lanes ls shows it."`
 	All  bool   `help:"Every lane, also those to come."`
 }
 
@@ -211,7 +211,7 @@ func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue, hol
 			fmt.Fprintf(e.stdout, "%s is paused: %s\n", lane, clean(err.Error()))
 			continue
 		}
-		for _, line := range describeLimits(l, account.Limits(providers[lane])) {
+		for _, line := range describeLimits(l, registry.Find(providers[lane]).Limits) {
 			fmt.Fprintf(e.stdout, "%s %s\n", lane, line)
 		}
 	}

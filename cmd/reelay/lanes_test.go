@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/account"
 	"reelay/internal/bus"
 	"reelay/internal/disk"
+	"reelay/internal/provider/registry"
 )
 
 func TestLanes(t *testing.T) {
@@ -229,7 +229,7 @@ func TestDescribeLimits(t *testing.T) {
 		}},
 		{"a provider that is not known", events.LaneLimits{}, "", nil},
 	} {
-		if got := describeLimits(row.set, account.Limits(row.provider)); !slices.Equal(got, row.want) {
+		if got := describeLimits(row.set, registry.Find(row.provider).Limits); !slices.Equal(got, row.want) {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 type lanesSetCmd struct {
 	connection `embed:""`
 
-	Lane    string `arg:"" help:"Lane, such as minimax."`
+	Lane    string `arg:"" help:"Lane, as lanes ls shows it."`
 	Model   string `help:"Family of models that it is about: what their names begin with, * for all others." placeholder:"PREFIX"`
 	Project string `help:"Project that it is about, in each family." placeholder:"NAME"`
 	Reset   bool   `help:"Back to the default."`

@@ -3,36 +3,24 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"reelay/events"
+	"reelay/internal/provider/registry"
 )
 
-// A textPart is a prompt as MiniMax V2 takes it.
+// A textPart is a prompt as one part of an input's content.
 type textPart struct {
 	Type string `json:"type"`
 	Text string `json:"text"`
 }
 
-// isMinimaxV2 reports whether a model belongs to MiniMax's second API, whose input is a list of content parts.
-func isMinimaxV2(model string) bool {
-	return strings.HasPrefix(strings.ToLower(model), "minimax-h3")
-}
-
-// promptInput returns the least input that holds a prompt: {"prompt": ...} for fal and MiniMax V1; MiniMax V2 needs the size and
-// length of the video as well, for which the smallest are taken.
+// promptInput returns the least input that holds a prompt.
 func promptInput(model, prompt string) ([]byte, error) {
-	if !isMinimaxV2(model) {
-		return events.Marshal(struct {
-			Prompt string `json:"prompt"`
-		}{prompt})
+	least := "{}"
+	if c, ok := registry.ContentInputOf(model); ok {
+		least = c.Least
 	}
-	return events.Marshal(struct {
-		Content    []textPart `json:"content"`
-		Resolution string     `json:"resolution"`
-		Duration   int        `json:"duration"`
-		Ratio      string     `json:"ratio"`
-	}{[]textPart{{"text", prompt}}, "768P", 5, "16:9"})
+	return addPrompt(model, []byte(least), prompt)
 }
 
 // addPrompt puts a prompt into an input that has none and leaves the rest as it is. Its error is a usageError.
@@ -41,7 +29,7 @@ func addPrompt(model string, input []byte, prompt string) ([]byte, error) {
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--input: %w", err)}
 	}
-	if !isMinimaxV2(model) {
+	if _, ok := registry.ContentInputOf(model); !ok {
 		if _, ok := object["prompt"]; ok {
 			return nil, usagef("--prompt: the input has a prompt of its own")
 		}

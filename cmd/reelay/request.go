@@ -14,7 +14,7 @@ import (
 // requestFlags is a task as it is asked for on the command line.
 type requestFlags struct {
 	TaskType        string            `arg:"" help:"What to make: video, image, audio or speech." enum:"video,image,audio,speech"`
-	Provider        string            `required:"" help:"Provider, or the lane of one of its accounts: fal, minimax, ..."`
+	Provider        string            `required:"" help:"Provider, or the lane of one of its accounts: ${providers}, ..."`
 	Model           string            `required:"" help:"The provider's own model or endpoint id."`
 	Prompt          string            `help:"What to make, in words. Put into the input where the provider expects it."`
 	Input           string            `help:"File with the input as a JSON object, sent as it is; - for standard input." placeholder:"FILE"`

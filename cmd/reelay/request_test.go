@@ -16,7 +16,7 @@ func TestInput(t *testing.T) {
 	for _, row := range []struct{ name, model, prompt, file, want, wrong string }{
 		{"fal prompt", "fal-ai/wan", `a "kite" <&>`, "", `{"prompt":"a \"kite\" <&>"}`, ""},
 		{"minimax v1 prompt", hailuo, "a kite", "", `{"prompt":"a kite"}`, ""},
-		{"minimax v2 prompt", h3, "a kite", "", `{"content":[{"type":"text","text":"a kite"}],"resolution":"768P","duration":5,"ratio":"16:9"}`, ""},
+		{"minimax v2 prompt", h3, "a kite", "", `{"content":[{"type":"text","text":"a kite"}],"duration":5,"ratio":"16:9","resolution":"768P"}`, ""},
 		{"file as it is", "m", "", `{"seed": 12345678901234567890.0001, "b":[ 1 ], "a":"<"}`, `{"seed": 12345678901234567890.0001, "b":[ 1 ], "a":"<"}`, ""},
 		{"prompt added", "m", "a kite", `{"seed":12345678901234567890}`, `{"prompt":"a kite","seed":12345678901234567890}`, ""},
 		{"prompt twice", "m", "a kite", `{"prompt":"a dog"}`, "", "--prompt: the input has a prompt"},

@@ -18,7 +18,7 @@ import (
 	"reelay/internal/natsd"
 	"reelay/internal/proc"
 	"reelay/internal/provider"
-	"reelay/internal/storeguard"
+	"reelay/internal/provider/registry"
 )
 
 // upCmd runs the whole stack in one process: the broker, every service and, in the sandbox, the emulated providers.
@@ -26,15 +26,15 @@ import (
 // Without any provider key it runs the sandbox. With a key it talks to the real provider, and spends money. Each of the two
 // has a store of its own below --store-dir, kept over a restart.
 //
-// The webhook edge runs in the sandbox, and otherwise with --public-url. Without REELAY_CALLBACK_KEY its key is made once and kept
+// The webhook service runs in the sandbox, and otherwise with --public-url. Without REELAY_CALLBACK_KEY its key is made once and kept
 // in the store.
 type upCmd struct {
-	Broker    config.Broker       `embed:""`
-	Providers config.Providers    `embed:""`
-	Pipeline  config.Pipeline     `embed:""`
-	Edge      config.Edge         `embed:""`
-	Guard     storeguard.Settings `embed:""`
-	Ops       config.Ops          `embed:""`
+	Broker    config.Broker    `embed:""`
+	Providers config.Providers `embed:""`
+	Pipeline  config.Pipeline  `embed:""`
+	Webhook   config.Webhook   `embed:""`
+	Guard     config.Guard     `embed:""`
+	Ops       config.Ops       `embed:""`
 }
 
 // Run runs the stack until ctx ends.
@@ -43,7 +43,7 @@ func (c *upCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if resolved.FalKey.Empty() && resolved.MinimaxKey.Empty() {
+	if len(resolved.Keys) == 0 {
 		resolved.Sandbox = true
 	}
 	store := filepath.Join(c.Broker.StoreDir, "live")
@@ -59,7 +59,7 @@ func (c *upCmd) Run(ctx context.Context, e *env) error {
 	p := proc.New(log)
 	err = c.serve(ctx, e.stdout, p, allinone.Options{
 		StoreDir: store, Listen: c.Broker.Listen, Sync: natsd.Sync(c.Broker.Sync), Providers: resolved, Pipeline: c.Pipeline,
-		Edge: c.Edge, Guard: c.Guard, Log: log,
+		Webhook: c.Webhook, Guard: c.Guard, Log: log,
 	})
 	return errors.Join(err, p.Stop())
 }
@@ -76,7 +76,7 @@ func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o allin
 		return err
 	}
 	if err := welcome.Execute(w, welcomeData{
-		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Hooks: s.CallbackURLs().Public, Sandbox: o.Providers.Sandbox, Lanes: s.Lanes(),
+		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Hooks: s.CallbackURLs().Public, Sandbox: o.Providers.Sandbox, Lanes: s.Lanes(), Example: registry.Find(s.Lanes()[0].Provider),
 	}); err != nil {
 		return err
 	}
@@ -91,6 +91,8 @@ type welcomeData struct {
 	URL, Store, Ops, Hooks string
 	Sandbox                bool
 	Lanes                  []provider.Lane
+	// Example is the provider of the example request.
+	Example registry.Provider
 }
 
 var welcome = template.Must(template.New("welcome").Parse(`
@@ -116,7 +118,7 @@ reelay is up at {{.URL}}
 
 Paste into another terminal:
   nats -s {{.URL}} sub 'reelay.event.demo.*.*'
-  nats -s {{.URL}} pub reelay.request.demo.video '{"id":"kite-1","provider":"fal","model":"fal-ai/kling-video/v3/pro/text-to-video","input":{"prompt":"a kite over dunes"}}'
+  nats -s {{.URL}} pub reelay.request.demo.video '{"id":"kite-1","provider":"{{.Example.Name}}","model":"{{.Example.ExampleModel}}","input":{"prompt":"a kite over dunes"}}'
   nats -s {{.URL}} req reelay.api.wait.demo.kite-1 '{"timeout":"60s"}' --timeout 90s
   nats -s {{.URL}} req reelay.api.queue ''
   nats -s {{.URL}} micro info reelay

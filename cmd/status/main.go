@@ -10,6 +10,7 @@ import (
 	"reelay/internal/config"
 	"reelay/internal/proc"
 	"reelay/internal/provider"
+	"reelay/internal/provider/registry"
 	"reelay/services/status"
 )
 
@@ -35,8 +36,12 @@ func main() {
 		if err != nil {
 			return err
 		}
+		var lanes []provider.Lane
+		for _, name := range registry.Names() {
+			lanes = append(lanes, provider.Lane{Name: name, Provider: name})
+		}
 		svc, err := status.New(status.Options{
-			Bus: b, Lanes: []provider.Lane{{Name: "fal", Provider: "fal"}, {Name: "minimax", Provider: "minimax"}}, Log: log,
+			Bus: b, Lanes: lanes, Log: log,
 			Registerer: p.Registerer("status"),
 		})
 		if err != nil {

@@ -8,12 +8,13 @@ import (
 	"os"
 	"path/filepath"
 
-	"reelay/internal/account"
 	"reelay/internal/bus"
 	"reelay/internal/callbackurl"
 	"reelay/internal/config"
 	"reelay/internal/journal"
+	"reelay/internal/lanes"
 	"reelay/internal/proc"
+	"reelay/internal/provider/registry"
 	"reelay/internal/spend/price"
 	"reelay/internal/storeguard"
 	"reelay/services/submitter"
@@ -24,12 +25,12 @@ type settings struct {
 	config.NATS
 	config.Providers
 	config.Pipeline
-	storeguard.Settings
+	config.Guard
 	config.Ops
 }
 
 func main() {
-	var s settings
+	s := settings{Providers: config.NewProviders()}
 	if _, err := config.Parse(os.Args[1:], &s, "submitter", "Takes requests in and sends tasks to their providers.",
 		config.OpsListen("127.0.0.1:9101")); err != nil {
 		os.Exit(config.Report(os.Stderr, "submitter", err))
@@ -40,7 +41,7 @@ func main() {
 		if err != nil {
 			return err
 		}
-		lanes, err := account.Open(resolved, account.Options{Interval: s.PollInterval})
+		opened, err := lanes.Open(resolved, lanes.Options{PollInterval: s.PollInterval})
 		if err != nil {
 			return err
 		}
@@ -71,12 +72,13 @@ func main() {
 		}
 		p.Defer("journal", j.Close)
 		g := storeguard.Open(ctx, storeguard.Options{
-			Bus: b, Dir: filepath.Join(s.StoreDir, "journal"), Paid: !s.Sandbox, Settings: s.Settings, Log: log,
+			Bus: b, Dir: filepath.Join(s.StoreDir, "journal"), Paid: !s.Sandbox, AcceptNewStore: s.AcceptNewStore,
+			AllowUnsyncedSpending: s.AllowUnsyncedSpending, Log: log,
 			Registerer: p.Registerer("submitter"),
 		})
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Spending: g, Lanes: lanes, Known: account.Known(), Prices: prices, Timeout: s.Timeout, Callback: urls, Log: log,
+			Bus: b, Journal: j, Spending: g, Lanes: opened, Known: registry.Names(), Prices: prices, Timeout: s.Timeout, Callback: urls, Log: log,
 			Registerer: p.Registerer("submitter"),
 		})
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -16,18 +17,18 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"reelay/internal/account"
 	"reelay/internal/bus"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
-	emufal "reelay/internal/emulator/fal"
-	emuminimax "reelay/internal/emulator/minimax"
+	"reelay/internal/emulator/all"
 	"reelay/internal/failpoint"
 	"reelay/internal/journal"
+	"reelay/internal/lanes"
 	"reelay/internal/natsd"
 	"reelay/internal/paid"
 	"reelay/internal/proc"
 	"reelay/internal/provider"
+	"reelay/internal/provider/registry"
 	"reelay/internal/spend/price"
 	"reelay/internal/storeguard"
 	"reelay/services/poller"
@@ -56,12 +57,12 @@ type Options struct {
 	// Listen is the broker's address; empty for connections in process only.
 	Listen string
 	Sync   natsd.Sync
-	Guard  storeguard.Settings
-	// Providers with CallbackKeys ask for the webhook edge, if they name a PublicURL as well or are the sandbox, whose PublicURL is
-	// the edge's own address.
+	Guard  config.Guard
+	// Providers with CallbackKeys ask for the webhook service, if they name a PublicURL as well or are the sandbox, whose PublicURL is
+	// the service's own address.
 	Providers config.Resolved
 	Pipeline  config.Pipeline
-	Edge      config.Edge
+	Webhook   config.Webhook
 	// Pace is how long the emulators' jobs take; the zero Pace is emulator.SandboxPace.
 	Pace emulator.Pace
 	// LeaseTTL is the lifetime of a lane's lease; 0 for the usual one.
@@ -70,16 +71,16 @@ type Options struct {
 	SandboxInterval time.Duration
 	// ListenEmulator opens an emulator's listener; nil takes its usual loopback address, or any free one.
 	ListenEmulator func(address string) (net.Listener, error)
-	// ListenEdge opens the edge's listener; nil takes TCP, in the sandbox any free port if that of Edge is taken.
-	ListenEdge func(address string) (net.Listener, error)
+	// ListenWebhook opens the webhook service's listener; nil takes TCP, in the sandbox any free port if that of Webhook is taken.
+	ListenWebhook func(address string) (net.Listener, error)
 	// Dial and Transport carry the calls to the providers; nil for TCP.
 	Dial      paid.Dialer
 	Transport http.RoundTripper
-	// Callback makes the callback URLs of the submitters; nil for those of the edge.
+	// Callback makes the callback URLs of the submitters; nil for those of the webhook service.
 	Callback submitter.Callback
-	// HookTransport carries the emulators' webhooks to the edge, without which there are none; nil for TCP. HookFaults befall them.
-	HookTransport http.RoundTripper
-	HookFaults    emulator.Faults
+	// WebhookTransport carries the emulators' webhooks to the webhook service, without which there are none; nil for TCP. WebhookFaults befall them.
+	WebhookTransport http.RoundTripper
+	WebhookFaults    emulator.Faults
 	// Faults gives each service its failpoints each time it starts, for simulations; nil for none.
 	Faults func(service string) failpoint.Plan
 	// WrapBroker stands between a service and the broker, for simulations; nil for nothing.
@@ -125,14 +126,14 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 			return nil, err
 		}
 	}
-	s.lanes, err = account.Open(s.o.Providers, account.Options{
-		Interval: o.Pipeline.PollInterval, SandboxInterval: o.SandboxInterval, Transport: o.Transport,
+	s.lanes, err = lanes.Open(s.o.Providers, lanes.Options{
+		PollInterval: o.Pipeline.PollInterval, SandboxInterval: o.SandboxInterval, Transport: o.Transport,
 	})
 	if err != nil {
 		return nil, err
 	}
 	names := Services()
-	if s.wantsEdge() {
+	if s.wantsWebhook() {
 		names = append([]string{Webhook}, names...) // its address is part of what the submitter sends
 	}
 	for _, name := range names {
@@ -145,54 +146,36 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 	return s, p.AwaitReady(ctx)
 }
 
-// hookScale makes seconds of the minutes after which fal's webhooks are tried again.
-const hookScale = 0.01
-
-// An emulated provider answers calls, and calls back while it runs.
-type emulated interface {
-	http.Handler
-	Run(ctx context.Context) error
-}
+// webhookScale makes seconds of the minutes after which webhooks are tried again.
+const webhookScale = 0.01
 
 // emulate starts an emulator of each provider and points the settings at them.
 func (s *Stack) emulate() error {
-	hooks := s.o.HookTransport
-	if !s.wantsEdge() {
-		hooks = nil
-	} else if hooks == nil {
-		t := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute} // no proxy: the edge is on this machine
+	transport := s.o.WebhookTransport
+	if !s.wantsWebhook() {
+		transport = nil
+	} else if transport == nil {
+		t := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute} // no proxy: the webhook service is on this machine
 		s.proc.Defer("webhook connections", func() error { t.CloseIdleConnections(); return nil })
-		hooks = t
+		transport = t
 	}
-	for _, e := range []struct {
-		name, address string
-		url           *string
-		open          func(*emulator.Ledger) emulated
-	}{
-		{account.Fal, config.FalEmulator, &s.o.Providers.FalURL, func(l *emulator.Ledger) emulated {
-			return emufal.New(emufal.Options{
-				Pace: s.o.Pace, Ledger: l, Log: s.o.Log, Transport: hooks, HookScale: hookScale, Faults: s.o.HookFaults,
-			})
-		}},
-		{account.Minimax, config.MinimaxEmulator, &s.o.Providers.MinimaxURL, func(l *emulator.Ledger) emulated {
-			return emuminimax.New(emuminimax.Options{Pace: s.o.Pace, Ledger: l, Log: s.o.Log, Transport: hooks, Faults: s.o.HookFaults})
-		}},
-	} {
-		ledger, err := emulator.OpenLedger(filepath.Join(s.o.StoreDir, e.name+".ledger"))
-		if err != nil {
-			return err
-		}
-		s.proc.Defer(e.name+" ledger", ledger.Close)
-		s.ledgers[e.name] = ledger
-		l, err := listen(s.o.ListenEmulator, e.address)
-		if err != nil {
-			return fmt.Errorf("%s emulator: %w", e.name, err)
-		}
-		*e.url = "http://" + l.Addr().String()
-		provider := e.open(ledger)
-		s.proc.Go(e.name+" webhooks", provider.Run, nil)
-		s.proc.Serve(e.name+" emulator", l, provider)
+	started, err := all.Start(s.proc, registry.Names(), s.o.StoreDir, func(name string) (net.Listener, error) {
+		return listen(s.o.ListenEmulator, registry.Find(name).Emulator)
+	}, all.Options{
+		Pace: s.o.Pace, Transport: transport, WebhookScale: webhookScale, WebhookFaults: s.o.WebhookFaults, Log: s.o.Log,
+	})
+	if err != nil {
+		return err
 	}
+	set := maps.Clone(s.o.Providers.Settings)
+	if set == nil {
+		set = map[string]string{}
+	}
+	for _, e := range started {
+		s.ledgers[e.Provider] = e.Ledger
+		set[registry.Find(e.Provider).BaseURL().Flag] = e.URL
+	}
+	s.o.Providers.Settings = set
 	return nil
 }
 
@@ -223,7 +206,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 	kind, _, _ := strings.Cut(name, "-")
 	if kind == Webhook {
 		s.running[name] = running{p, nc}
-		return s.startEdge(p, nc, name)
+		return s.startWebhook(p, nc, name)
 	}
 	b, err := bus.Open(ctx, nc, bus.Options{Replicas: s.o.Pipeline.Replicas, Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults})
 	if err != nil {
@@ -242,12 +225,12 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		}
 		p.Defer("journal", j.Close)
 		g := storeguard.Open(ctx, storeguard.Options{
-			Bus: b, Dir: filepath.Join(s.o.StoreDir, "journal"), Paid: !s.o.Providers.Sandbox, Sync: brokerSync(s.o.Sync), Settings: s.o.Guard,
+			Bus: b, Dir: filepath.Join(s.o.StoreDir, "journal"), Paid: !s.o.Providers.Sandbox, Sync: brokerSync(s.o.Sync), AcceptNewStore: s.o.Guard.AcceptNewStore, AllowUnsyncedSpending: s.o.Guard.AllowUnsyncedSpending,
 			Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults,
 		})
 		p.Go("guard", g.Run, nil)
 		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Spending: g, Lanes: s.lanes, Known: account.Known(), Prices: prices, Timeout: s.o.Pipeline.Timeout,
+			Bus: b, Journal: j, Spending: g, Lanes: s.lanes, Known: registry.Names(), Prices: prices, Timeout: s.o.Pipeline.Timeout,
 			Dial: s.o.Dial, Log: s.o.Log, Registerer: p.Registerer(name), Callback: s.callback(),
 			LeaseTTL: s.o.LeaseTTL,
 		})

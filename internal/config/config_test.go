@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,30 +25,47 @@ type everything struct {
 	Broker    Broker    `embed:""`
 	Providers Providers `embed:""`
 	Pipeline  Pipeline  `embed:""`
-	Edge      Edge      `embed:""`
+	Webhook   Webhook   `embed:""`
+	Guard     Guard     `embed:""`
 	Ops       Ops       `embed:""`
 }
 
 // clearEnv makes the test independent of the environment it runs in.
 func clearEnv(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{
-		"NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "REELAY_STORE_DIR", "REELAY_LISTEN", "REELAY_SYNC", "REELAY_SANDBOX",
-		"REELAY_FAL_URL", "REELAY_MINIMAX_URL", "REELAY_PUBLIC_URL", "REELAY_POLL_INTERVAL", "REELAY_TIMEOUT", "REELAY_REPLICAS", "REELAY_PRICES",
-		"REELAY_HOOK_LISTEN", "REELAY_HOOK_TLS_CERT", "REELAY_HOOK_TLS_KEY", "REELAY_HOOK_PROXIES", "REELAY_HOOK_CONNS", "REELAY_FAL_USER_ID",
-		"REELAY_FAL_JWKS_URL", "REELAY_OPS_LISTEN", "REELAY_LOG_LEVEL", "REELAY_LOG_FORMAT", EnvFalKey, EnvMinimaxKey, EnvCallbackKey,
-		EnvFalKey + "_FILE", EnvMinimaxKey + "_FILE", EnvCallbackKey + "_FILE",
-	} {
-		t.Setenv(name, "")
-		os.Unsetenv(name) // Setenv restores it
+	settings, err := Settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings {
+		for _, name := range []string{s.Env, s.Env + "_FILE"} {
+			t.Setenv(name, "")
+			os.Unsetenv(name) // Setenv restores it
+		}
 	}
 }
 
 func parse(t *testing.T, args ...string) (everything, error) {
 	t.Helper()
-	var c everything
+	c := everything{Providers: NewProviders(), Webhook: NewWebhook()}
 	_, err := Parse(args, &c, "test", "a test", OpsListen("127.0.0.1:9999"), kong.Writers(&bytes.Buffer{}, &bytes.Buffer{}))
 	return c, err
+}
+
+// wantSettings compares what was read with what is wanted, the flags of the providers by their values.
+func wantSettings(t *testing.T, got, want everything, calls, callbacks map[string]string) {
+	t.Helper()
+	r, err := got.Providers.Resolve()
+	if err != nil || !maps.Equal(r.Settings, calls) {
+		t.Errorf("for calls: got %v, %v, want %v", r.Settings, err, calls)
+	}
+	if set, err := got.Webhook.Settings(); err != nil || !maps.Equal(set, callbacks) {
+		t.Errorf("for callbacks: got %v, %v, want %v", set, err, callbacks)
+	}
+	got.Providers.Flags, got.Webhook.Flags = nil, nil
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
 }
 
 func TestDefaults(t *testing.T) {
@@ -61,12 +82,10 @@ func TestDefaults(t *testing.T) {
 			want := everything{
 				Broker:   Broker{StoreDir: ".reelay", Listen: "127.0.0.1:4222", Sync: "always"},
 				Pipeline: Pipeline{PollInterval: 10 * time.Second, Timeout: 30 * time.Minute, Replicas: 1},
-				Edge:     Edge{HookListen: "127.0.0.1:8090", HookConns: 1024},
+				Webhook:  Webhook{WebhookListen: "127.0.0.1:8090", WebhookConns: 1024},
 				Ops:      Ops{OpsListen: "127.0.0.1:9999", LogLevel: "info", LogFormat: "text"},
 			}
-			if got != want {
-				t.Errorf("got  %+v\nwant %+v", got, want)
-			}
+			wantSettings(t, got, want, nil, nil)
 			if got.NATS.Given() {
 				t.Error("NATS counts as given")
 			}
@@ -90,15 +109,19 @@ func TestFlagsAndVariables(t *testing.T) {
 		{"--fal-url", "REELAY_FAL_URL", "https://f"},
 		{"--minimax-url", "REELAY_MINIMAX_URL", "http://127.0.0.1:1"},
 		{"--public-url", "REELAY_PUBLIC_URL", "https://p/x"},
+		{"--no-callback", "REELAY_NO_CALLBACK", "fal"},
+		{"--fal-platform-url", "REELAY_FAL_PLATFORM_URL", "https://q/"},
+		{"--accept-new-store", "REELAY_ACCEPT_NEW_STORE", "true"},
+		{"--allow-unsynced-spending", "REELAY_ALLOW_UNSYNCED_SPENDING", "true"},
 		{"--poll-interval", "REELAY_POLL_INTERVAL", "30s"},
 		{"--timeout", "REELAY_TIMEOUT", "48h"},
 		{"--prices", "REELAY_PRICES", "/p"},
 		{"--replicas", "REELAY_REPLICAS", "5"},
-		{"--hook-listen", "REELAY_HOOK_LISTEN", ":80"},
-		{"--hook-tls-cert", "REELAY_HOOK_TLS_CERT", pem},
-		{"--hook-tls-key", "REELAY_HOOK_TLS_KEY", pem},
-		{"--hook-proxies", "REELAY_HOOK_PROXIES", "10.0.0.0/8, ::1"},
-		{"--hook-conns", "REELAY_HOOK_CONNS", "10"},
+		{"--webhook-listen", "REELAY_WEBHOOK_LISTEN", ":80"},
+		{"--webhook-tls-cert", "REELAY_WEBHOOK_TLS_CERT", pem},
+		{"--webhook-tls-key", "REELAY_WEBHOOK_TLS_KEY", pem},
+		{"--webhook-proxies", "REELAY_WEBHOOK_PROXIES", "10.0.0.0/8, ::1"},
+		{"--webhook-conns", "REELAY_WEBHOOK_CONNS", "10"},
 		{"--fal-user-id", "REELAY_FAL_USER_ID", "user_abc"},
 		{"--fal-jwks-url", "REELAY_FAL_JWKS_URL", "https://j"},
 		{"--ops-listen", "REELAY_OPS_LISTEN", ":0"},
@@ -108,23 +131,44 @@ func TestFlagsAndVariables(t *testing.T) {
 	want := everything{
 		NATS:      NATS{Server: "nats://a:1,tls://b:2", Context: "prod", Creds: "/c"},
 		Broker:    Broker{StoreDir: "/s", Listen: ":4333", Sync: "interval"},
-		Providers: Providers{Sandbox: true, FalURL: "https://f", MinimaxURL: "http://127.0.0.1:1", PublicURL: "https://p/x"},
+		Providers: Providers{Sandbox: true, PublicURL: "https://p/x", NoCallback: "fal"},
 		Pipeline:  Pipeline{PollInterval: 30 * time.Second, Timeout: 48 * time.Hour, Prices: "/p", Replicas: 5},
-		Edge: Edge{
-			HookListen: ":80", HookTLSCert: pem, HookTLSKey: pem, HookProxies: "10.0.0.0/8, ::1", HookConns: 10, FalUserID: "user_abc",
-			FalJWKSURL: "https://j",
+		Webhook: Webhook{
+			WebhookListen: ":80", WebhookTLSCert: pem, WebhookTLSKey: pem, WebhookProxies: "10.0.0.0/8, ::1", WebhookConns: 10,
 		},
-		Ops: Ops{OpsListen: ":0", LogLevel: "debug", LogFormat: "json"},
+		Guard: Guard{AcceptNewStore: true, AllowUnsyncedSpending: true},
+		Ops:   Ops{OpsListen: ":0", LogLevel: "debug", LogFormat: "json"},
 	}
+	calls := map[string]string{"fal-url": "https://f", "fal-platform-url": "https://q", "minimax-url": "http://127.0.0.1:1"}
+	callbacks := map[string]string{"fal-user-id": "user_abc", "fal-jwks-url": "https://j"}
+	t.Run("table", func(t *testing.T) { // the table of settings has these and no others
+		table, err := Settings()
+		if err != nil {
+			t.Fatal(err)
+		}
+		table = slices.DeleteFunc(table, func(s Setting) bool { return s.Flag == "" })
+		for _, s := range settings {
+			i := slices.IndexFunc(table, func(row Setting) bool { return row.Flag == s.flag && row.Env == s.env })
+			if i < 0 || table[i].Help == "" || table[i].Section == "" {
+				t.Fatalf("%s (%s) is not told as it should be: %+v", s.flag, s.env, table)
+			}
+			table = slices.Delete(table, i, i+1)
+		}
+		if len(table) > 0 {
+			t.Errorf("not tried here: %+v", table)
+		}
+	})
 	t.Run("flags", func(t *testing.T) {
 		clearEnv(t)
 		var args []string
 		for _, s := range settings {
 			args = append(args, s.flag+"="+s.value)
 		}
-		if got, err := parse(t, args...); err != nil || got != want {
-			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+		got, err := parse(t, args...)
+		if err != nil {
+			t.Fatal(err)
 		}
+		wantSettings(t, got, want, calls, callbacks)
 	})
 	t.Run("variables", func(t *testing.T) {
 		clearEnv(t)
@@ -132,9 +176,10 @@ func TestFlagsAndVariables(t *testing.T) {
 			t.Setenv(s.env, s.value)
 		}
 		got, err := parse(t)
-		if err != nil || got != want {
-			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+		if err != nil {
+			t.Fatal(err)
 		}
+		wantSettings(t, got, want, calls, callbacks)
 	})
 }
 
@@ -158,12 +203,12 @@ func TestWrongValuesNameTheSetting(t *testing.T) {
 		{"--replicas", "REELAY_REPLICAS", "0", "0 is not between 1 and 5"},
 		{"--replicas", "REELAY_REPLICAS", "6", "6 is not between 1 and 5"},
 		{"--replicas", "REELAY_REPLICAS", "two", "two"},
-		{"--hook-listen", "REELAY_HOOK_LISTEN", "8090", "is not host:port"},
-		{"--hook-tls-cert", "REELAY_HOOK_TLS_CERT", "/no/such/file", "certificate and key must be given together"},
-		{"--hook-proxies", "REELAY_HOOK_PROXIES", "10.0.0.0/8,proxy", `"proxy" is neither an address nor a prefix`},
-		{"--hook-proxies", "REELAY_HOOK_PROXIES", "10.0.0.0/33", `"10.0.0.0/33" is neither`},
-		{"--hook-proxies", "REELAY_HOOK_PROXIES", strings.Repeat("10.0.0.1,", 257), "more than 256"},
-		{"--hook-conns", "REELAY_HOOK_CONNS", "0", "0 is not between 1 and 100000"},
+		{"--webhook-listen", "REELAY_WEBHOOK_LISTEN", "8090", "is not host:port"},
+		{"--webhook-tls-cert", "REELAY_WEBHOOK_TLS_CERT", "/no/such/file", "certificate and key must be given together"},
+		{"--webhook-proxies", "REELAY_WEBHOOK_PROXIES", "10.0.0.0/8,proxy", `"proxy" is neither an address nor a prefix`},
+		{"--webhook-proxies", "REELAY_WEBHOOK_PROXIES", "10.0.0.0/33", `"10.0.0.0/33" is neither`},
+		{"--webhook-proxies", "REELAY_WEBHOOK_PROXIES", strings.Repeat("10.0.0.1,", 257), "more than 256"},
+		{"--webhook-conns", "REELAY_WEBHOOK_CONNS", "0", "0 is not between 1 and 100000"},
 		{"--fal-jwks-url", "REELAY_FAL_JWKS_URL", "http://j", "must be https"},
 		{"--ops-listen", "REELAY_OPS_LISTEN", "localhost", "is not host:port"},
 		{"--log-level", "REELAY_LOG_LEVEL", "loud", "must be one of"},
@@ -220,23 +265,26 @@ func TestKeys(t *testing.T) {
 	if err := os.WriteFile(file, []byte("mm-hush\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(EnvFalKey, "fal-hush")
-	t.Setenv(EnvMinimaxKey+"_FILE", file)
+	t.Setenv("FAL_KEY", "fal-hush")
+	t.Setenv("MINIMAX_API_KEY_FILE", file)
 	t.Setenv(EnvCallbackKey, "new:"+good+", old:"+good)
 
-	r, err := Providers{FalURL: "https://fal.example/"}.Resolve()
+	r, err := Providers{}.Resolve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.FalKey.Reveal() != "fal-hush" || r.MinimaxKey.Reveal() != "mm-hush" || r.FalURL != "https://fal.example" {
-		t.Errorf("got fal %q, minimax %q, URL %q", r.FalKey.Reveal(), r.MinimaxKey.Reveal(), r.FalURL)
+	if len(r.Keys) != 2 || r.Keys["fal"].Reveal() != "fal-hush" || r.Keys["minimax"].Reveal() != "mm-hush" {
+		t.Errorf("got %d keys, fal %q, minimax %q", len(r.Keys), r.Keys["fal"].Reveal(), r.Keys["minimax"].Reveal())
+	}
+	if text := fmt.Sprintf("%v %+v %#v", r, r, r); strings.Contains(text, "hush") {
+		t.Errorf("a key is printed: %s", text)
 	}
 	if len(r.CallbackKeys) != 2 || r.CallbackKeys[0].ID != "new" || r.CallbackKeys[1].ID != "old" || r.CallbackKeys[0].Secret.Reveal() != raw {
 		t.Errorf("got %d callback keys: %v", len(r.CallbackKeys), r.CallbackKeys)
 	}
 
 	r, err = Providers{Sandbox: true}.Resolve()
-	if err != nil || !r.FalKey.Empty() || !r.MinimaxKey.Empty() {
+	if err != nil || len(r.Keys) > 0 {
 		t.Errorf("the sandbox holds keys of paid accounts (%v)", err)
 	}
 }
@@ -250,8 +298,8 @@ func TestWrongKeysNameTheVariable(t *testing.T) {
 		{EnvCallbackKey, "a:" + good + ",b:" + good[:8] + "!", "REELAY_CALLBACK_KEY: key 2 is not base64"},
 		{EnvCallbackKey, "a:" + short, "REELAY_CALLBACK_KEY: key 1 has 4 bytes, not 32"},
 		{EnvCallbackKey, "a:" + good + ",a:" + good, "REELAY_CALLBACK_KEY: two keys have the same kid"},
-		{EnvFalKey + "_FILE", "/no/such/file", "FAL_KEY_FILE: "},
-		{EnvMinimaxKey + "_FILE", "/no/such/file", "MINIMAX_API_KEY_FILE: "},
+		{"FAL_KEY_FILE", "/no/such/file", "FAL_KEY_FILE: "},
+		{"MINIMAX_API_KEY_FILE", "/no/such/file", "MINIMAX_API_KEY_FILE: "},
 	} {
 		t.Run(row.env+" "+row.want, func(t *testing.T) {
 			clearEnv(t)

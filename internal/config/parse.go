@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"reelay/internal/provider/registry"
+
 	"github.com/alecthomas/kong"
 )
 
@@ -19,16 +21,14 @@ const ExitUsage = 2
 
 // Parse reads flags and environment into cli, a pointer to a struct for kong, and checks them. --help prints the usage
 // and gives ErrHelp. An error about a setting names its flag and its variable.
-func Parse(args []string, cli any, name, description string, options ...kong.Option) (*kong.Context, error) {
+func Parse(args []string, cli any, name, description string, own ...kong.Option) (*kong.Context, error) {
 	helped := false
-	options = append([]kong.Option{
+	parser, err := kong.New(cli, slices.Concat(options(), []kong.Option{
 		kong.Name(name), kong.Description(description),
-		kong.Vars{"nats_server": DefaultServer},
 		OpsListen(""),
 		kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	}, options...)
-	parser, err := kong.New(cli, options...)
+	}, own)...)
 	if err != nil {
 		return nil, fmt.Errorf("settings of %s: %w", name, err)
 	}
@@ -41,6 +41,11 @@ func Parse(args []string, cli any, name, description string, options ...kong.Opt
 		return nil, named(parser.Model.Node, err)
 	}
 	return ctx, nil
+}
+
+// options are what the tags of this package's structs refer to.
+func options() []kong.Option {
+	return []kong.Option{kong.Vars{"nats_server": DefaultServer, "webhook_listen": WebhookListen, "providers": strings.Join(registry.Names(), ", ")}}
 }
 
 // Report prints an error of Parse to w and returns the exit code: 0 for ErrHelp, else ExitUsage.

@@ -78,12 +78,6 @@ var (
 	errDiskSpace = errors.New("little room on the journal's disk")
 )
 
-// Settings are the flags of a process that spends.
-type Settings struct {
-	AcceptNewStore        bool `help:"Spend although the broker's store is another one than before, or has forgotten records. For one start only, after a look at what was paid." env:"REELAY_ACCEPT_NEW_STORE"`
-	AllowUnsyncedSpending bool `help:"Spend although a single broker acknowledges writes before they are on disk." env:"REELAY_ALLOW_UNSYNCED_SPENDING"`
-}
-
 // A Sync is what is known of when the broker syncs its writes to disk.
 type Sync string
 
@@ -103,9 +97,12 @@ type Options struct {
 	// Paid says that a provider is real. Without one the rule about syncing does not count.
 	Paid bool
 	Sync Sync
-	Settings
-	Log        *slog.Logger
-	Registerer prometheus.Registerer
+	// AcceptNewStore spends although the broker's store is another one than before, or has forgotten records.
+	AcceptNewStore bool
+	// AllowUnsyncedSpending spends although a single broker acknowledges writes before they are on disk.
+	AllowUnsyncedSpending bool
+	Log                   *slog.Logger
+	Registerer            prometheus.Registerer
 	// Faults is for simulations only.
 	Faults failpoint.Plan
 }

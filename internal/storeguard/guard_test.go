@@ -135,7 +135,7 @@ func TestNewStore(t *testing.T) {
 		stopped(b, g, ReasonStore, ErrNewStore)
 		stop()
 		stopped(b, b.open(Options{}), ReasonStore, ErrNewStore) // a restart does not help
-		stopped(b, b.open(Options{Settings: Settings{AcceptNewStore: true}}), "", nil)
+		stopped(b, b.open(Options{AcceptNewStore: true}), "", nil)
 		stopped(b, b.open(Options{}), "", nil) // it is remembered
 	})
 }
@@ -170,7 +170,7 @@ func TestRestoredStore(t *testing.T) {
 		stop()
 		stopped(b, g, ReasonStore, ErrForgetful)
 		stopped(b, b.open(Options{}), ReasonStore, ErrForgetful)
-		stopped(b, b.open(Options{Settings: Settings{AcceptNewStore: true}}), "", nil)
+		stopped(b, b.open(Options{AcceptNewStore: true}), "", nil)
 		stopped(b, b.open(Options{}), "", nil)
 	})
 }
@@ -179,7 +179,7 @@ func TestRestoredStore(t *testing.T) {
 func TestChangedBehindOurBack(t *testing.T) {
 	t.Run("deleted", func(t *testing.T) {
 		bubble(t, func(b *bench) {
-			g := b.open(Options{Settings: Settings{AcceptNewStore: true}}) // which counts for the start alone
+			g := b.open(Options{AcceptNewStore: true}) // which counts for the start alone
 			stop := b.run(g)
 			defer stop()
 			time.Sleep(10 * time.Minute)
@@ -230,7 +230,7 @@ func TestEpochFile(t *testing.T) {
 		for _, row := range rows {
 			b.ok(os.WriteFile(filepath.Join(b.dir, epochFile), []byte(row.text), 0o600))
 			stopped(b, b.open(Options{}), ReasonStore, row.want)
-			stopped(b, b.open(Options{Settings: Settings{AcceptNewStore: true}}), "", nil)
+			stopped(b, b.open(Options{AcceptNewStore: true}), "", nil)
 			stopped(b, b.open(Options{}), "", nil)
 		}
 		text, err := os.ReadFile(filepath.Join(b.dir, epochFile))
@@ -283,7 +283,7 @@ func TestUnsynced(t *testing.T) {
 		{"ours, synced", Options{Paid: true, Sync: SyncAlways}, "", false, ""},
 		{"ours, not synced", Options{Paid: true, Sync: SyncInterval}, "", false, ReasonUnsynced},
 		{"no money", Options{Sync: SyncInterval}, "", false, ""},
-		{"allowed by a person", Options{Paid: true, Sync: SyncInterval, Settings: Settings{AllowUnsyncedSpending: true}}, "", false, ""},
+		{"allowed by a person", Options{Paid: true, Sync: SyncInterval, AllowUnsyncedSpending: true}, "", false, ""},
 		{"not ours", Options{Paid: true}, "", false, ""},
 		{"ours elsewhere, synced", Options{Paid: true}, "always", false, ""},
 		{"ours elsewhere, not synced", Options{Paid: true}, "interval", false, ReasonUnsynced},

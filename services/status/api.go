@@ -61,13 +61,13 @@ func (s *Service) endpoints() []endpoint {
 		empty    = "empty"
 		task     = `{"task":{...}}`
 		listing  = `{"tasks":[{...}],"next_cursor":""}`
-		queueing = `{"total":3,"by_status":{"queued":1,"in_progress":1,"completed":1},"active_count":2,"lanes":[{"lane":"fal","provider":"fal",` +
+		queueing = `{"total":3,"by_status":{"queued":1,"in_progress":1,"completed":1},"active_count":2,"lanes":[{"lane":"...","provider":"...",` +
 			`"by_phase":{"waiting":1},"active":2,"at_provider":1,"completed_last_hour":1,"failed_last_hour":0,"oldest_waiting_s":4.2,"sent_per_minute":2.5,` +
 			`"typical":{"video":{"samples":120,"wait_s":12.5,"run_s":240,"whole_s":255.5,"late_s":400}}}]}`
 		filters = `empty or {"status":["queued"],"phase":["waiting"],"scene_id":"","provider":"","model":"","batch_id":"","since":"2026-01-02T15:04:05Z",` +
 			`"limit":50,"cursor":""}`
 		days     = `empty or {"since":"2026-01-01","until":"2026-01-31","by":["day","project","provider","lane","model"]}, days in UTC`
-		spending = `{"since":"...","until":"...","rows":[{"day":"2026-01-31","project":"...","provider":"fal","lane":"fal","model":"...","tasks":1,` +
+		spending = `{"since":"...","until":"...","rows":[{"day":"2026-01-31","project":"...","provider":"...","lane":"...","model":"...","tasks":1,` +
 			`"attempts":1,"spent_usd":0.84,"held_usd":0}],"total":{"tasks":1,"attempts":1,"spent_usd":0.84,"held_usd":0},` +
 			`"caps":[{"scope":"project.demo","daily_usd":20,"reserved_usd":0.84}]}`
 	)
@@ -79,7 +79,7 @@ func (s *Service) endpoints() []endpoint {
 		{
 			name: "submit", verb: events.VerbSubmit, tokens: []string{tokenProject, tokenTaskType},
 			about: "hand in a task and wait until it is accepted; the same id and body again is the same task",
-			request: `{"id":"optional","provider":"fal","model":"...","input":{...},"scene_id":"","priority":0,"timeout":"30m","start_timeout":"5m",` +
+			request: `{"id":"optional","provider":"...","model":"...","input":{...},"scene_id":"","priority":0,"timeout":"30m","start_timeout":"5m",` +
 				`"on_in_doubt":"hold|fail|resubmit","max_paid_attempts":1,"estimated_cost_usd":0,"max_cost_usd":0,"batch_id":"","batch_size":0,"metadata":{"k":"v"}}`,
 			answer: task, handle: s.submit,
 		},

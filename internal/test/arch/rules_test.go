@@ -8,20 +8,37 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"reelay/internal/provider/registry"
 )
 
 const (
-	eventsPkg  = "reelay/events"
-	clientPkg  = "reelay/events/client"
-	valuesPkg  = "reelay/internal/provider"
-	services   = "reelay/services/..."
-	emulators  = "reelay/internal/emulator/..."
-	emulator   = "reelay/internal/emulator"
-	natsServer = "github.com/nats-io/nats-server/v2/..."
-	failsafe   = "github.com/failsafe-go/failsafe-go"
+	eventsPkg    = "reelay/events"
+	clientPkg    = "reelay/events/client"
+	valuesPkg    = "reelay/internal/provider"
+	registryPkg  = "reelay/internal/provider/registry"
+	services     = "reelay/services/..."
+	emulators    = "reelay/internal/emulator/..."
+	lanesPkg     = "reelay/internal/lanes"
+	allEmulators = "reelay/internal/emulator/all"
+	emulator     = "reelay/internal/emulator"
+	natsServer   = "github.com/nats-io/nats-server/v2/..."
+	failsafe     = "github.com/failsafe-go/failsafe-go"
 )
 
-var drivers = []string{"reelay/internal/provider/fal", "reelay/internal/provider/minimax"}
+// drivers and emulated are the packages of the providers.
+var (
+	drivers  = each("reelay/internal/provider/")
+	emulated = each("reelay/internal/emulator/")
+)
+
+// each returns prefix and name of every provider.
+func each(prefix string) (all []string) {
+	for _, name := range registry.Names() {
+		all = append(all, prefix+name)
+	}
+	return all
+}
 
 // TestImports says of packages what alone they may import beside the standard library.
 func TestImports(t *testing.T) {
@@ -38,6 +55,7 @@ func TestImports(t *testing.T) {
 			[]string{eventsPkg, "reelay/internal/secret"},
 			"what a stranger's path is checked against is small enough to be read in one go",
 		},
+		{[]string{registryPkg}, []string{eventsPkg}, "facts link no driver, so that every package may ask for them"},
 		{[]string{"reelay/internal/task"}, []string{eventsPkg, valuesPkg}, "the machine is a pure function: no broker, no network, no log"},
 		{
 			[]string{"reelay/internal/dispatch"}, []string{eventsPkg, "reelay/internal/forecast", "reelay/internal/task"},
@@ -50,10 +68,11 @@ func TestImports(t *testing.T) {
 			"a driver reads one provider's wire format and decides nothing; it knows no service, no broker and no other driver",
 		},
 		{
-			[]string{emulator, emulators},
+			append([]string{emulator}, emulated...),
 			[]string{emulator},
 			"an emulator is an independent judge: what it shared with the pipeline it could not find wrong",
 		},
+		{[]string{allEmulators}, []string{emulators, emulator}, "what starts the emulators must not tie them to the pipeline"},
 		{[]string{"reelay/internal/paid"}, []string{valuesPkg}, "the only code that can spend money is small enough to be read in one go"},
 	}
 	for _, row := range rows {
@@ -77,7 +96,7 @@ func TestLinks(t *testing.T) {
 		{[]string{services}, []string{services}, "services meet in NATS alone, so that each can run without the others"},
 		{
 			[]string{services},
-			append([]string{emulator, emulators, "reelay/internal/allinone", "reelay/internal/account"}, drivers...),
+			append([]string{emulator, emulators, "reelay/internal/allinone", lanesPkg}, drivers...),
 			"a service works with whatever accounts its main gives it",
 		},
 		{[]string{services}, []string{"reelay/internal/natsd", natsServer}, "a service is a client of any NATS"},
@@ -86,7 +105,7 @@ func TestLinks(t *testing.T) {
 			[]string{"reelay/internal/natsd", natsServer, emulator, emulators, "reelay/internal/allinone"},
 			"a production binary carries no broker and nothing that plays a provider",
 		},
-		{[]string{"reelay/cmd/status"}, append([]string{"reelay/internal/account"}, drivers...), "the read side never calls a provider, and holds no key"},
+		{[]string{"reelay/cmd/status"}, append([]string{lanesPkg}, drivers...), "the read side never calls a provider, and holds no key"},
 		{
 			[]string{
 				"reelay/cmd/status", "reelay/cmd/poller", "reelay/cmd/webhook", "reelay/services/status", "reelay/services/poller",
@@ -142,7 +161,13 @@ func TestImporters(t *testing.T) {
 			[]string{"reelay/internal/taskstore", "reelay/services/submitter", "reelay/internal/allinone"},
 			"whoever can spend money is listed here",
 		},
-		{drivers, []string{"reelay/internal/account"}, "which providers there are is decided in one place"},
+		{drivers, []string{lanesPkg}, "the drivers are linked in one place"},
+		{
+			[]string{lanesPkg},
+			[]string{"reelay/cmd/submitter", "reelay/cmd/poller", "reelay/cmd/webhook", "reelay/internal/allinone"},
+			"lanes are opened by whoever starts a service",
+		},
+		{[]string{allEmulators}, []string{"reelay/cmd/emulator", "reelay/internal/allinone"}, "nothing that plays a provider is near real ones"},
 		{[]string{natsServer}, []string{"reelay/internal/natsd", "reelay/internal/test/broker"}, "there is one way to embed a broker, the one with the lock"},
 		{[]string{"reelay/internal/test/sim"}, nil, "simulation is for tests"},
 		{[]string{"reelay/internal/test/broker"}, []string{"reelay/internal/test/sim"}, "a broker in a bubble is for tests"},
@@ -205,7 +230,7 @@ func TestUses(t *testing.T) {
 func TestEdgeReadsNoKey(t *testing.T) {
 	for _, p := range find(t, "reelay/cmd/webhook", "reelay/services/webhook") {
 		found := uses(t, p, "reelay/internal/config")
-		for _, name := range []string{"Providers", "Resolved", "EnvFalKey", "EnvMinimaxKey"} {
+		for _, name := range []string{"Providers", "NewProviders", "Resolved"} {
 			if at, ok := found[name]; ok {
 				t.Errorf("%s uses config.%s, which has the providers' keys", at, name)
 			}

@@ -21,7 +21,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/account"
 	"reelay/internal/bus"
 	"reelay/internal/emulator/fal"
 )
@@ -195,7 +194,7 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	}
 	run(emulators, "emulator", nil, "--fal-listen="+falAt, "--minimax-listen="+minimaxAt, "--store-dir="+filepath.Join(dir, ledgers),
 		fmt.Sprintf("--minimax-rpm=%d", laneRequests), fmt.Sprintf("--in-flight=%d", laneInFlight),
-		fmt.Sprintf("--seed=%d", o.Seed), "--hook-faults="+shares)
+		fmt.Sprintf("--seed=%d", o.Seed), "--webhook-faults="+shares)
 	c.ledgers = []string{"http://" + falAt + "/_emulator/ledger", "http://" + minimaxAt + "/_emulator/ledger"}
 
 	server, public := "--server="+brokerURLs(linked), "--public-url=http://"+c.links["edge"].Address()
@@ -225,7 +224,7 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		run("submitter"+replica, "submitter", keys, slices.Concat(providers, spending)...)
 		run("poller"+replica, "poller", keys, polling...)
 		run("status"+replica, "status", nil, server)
-		run("webhook"+replica, "webhook", callbacks, server, public, "--hook-listen="+webhookAt[replica], "--fal-user-id="+fal.DefaultUserID,
+		run("webhook"+replica, "webhook", callbacks, server, public, "--webhook-listen="+webhookAt[replica], "--fal-user-id="+fal.DefaultUserID,
 			"--fal-jwks-url=http://"+c.links["fal"].Address()+"/.well-known/jwks.json")
 	}
 	c.direct, c.js = connect(t, brokers)
@@ -240,8 +239,8 @@ func start(t testing.TB, bin string, o Options) *cluster {
 func (c *cluster) raiseLimits() {
 	c.t.Helper()
 	wide := events.ModelLimits{Requests: laneRequests}
-	c.limit(account.Fal, map[string]events.ModelLimits{events.AnyModel: wide})
-	c.limit(account.Minimax, map[string]events.ModelLimits{
+	c.limit("fal", map[string]events.ModelLimits{events.AnyModel: wide})
+	c.limit("minimax", map[string]events.ModelLimits{
 		events.AnyModel: wide, modelV2: {Requests: laneRequests, InFlight: laneInFlight},
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/failpoint"
+	"reelay/internal/provider/registry"
 	"reelay/internal/test/sim"
 )
 
@@ -73,7 +74,7 @@ func endedBy(t events.Task) string {
 func strayJob(t *testing.T, w *sim.World) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DialContext: w.Network.Dial, DisableKeepAlives: true}}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+config.FalEmulator+"/"+falVideo, strings.NewReader(`{"prompt":"a stray","emulate":{"submit":"accept_then_500"}}`))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+registry.Find("fal").Emulator+"/"+falVideo, strings.NewReader(`{"prompt":"a stray","emulate":{"submit":"accept_then_500"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"reelay/internal/allinone"
-	"reelay/internal/config"
+	"reelay/internal/provider/registry"
 )
 
 // Replicas lists two of each service.
@@ -112,9 +112,9 @@ func (c *Chaos) revive(w *World, name string) {
 // limit lets the emulators take only so many submits a minute; 0 is no limit.
 func (w *World) limit(perMinute int) {
 	client := http.Client{Transport: w.transport}
-	for _, emulator := range []string{config.FalEmulator, config.MinimaxEmulator} {
+	for _, p := range registry.All() {
 		body := strings.NewReader(fmt.Sprintf(`{"requests_per_minute":%d}`, perMinute))
-		r, err := http.NewRequestWithContext(w.T.Context(), http.MethodPost, "http://"+emulator+"/_emulator/limits", body)
+		r, err := http.NewRequestWithContext(w.T.Context(), http.MethodPost, "http://"+p.Emulator+"/_emulator/limits", body)
 		if err != nil {
 			w.T.Error(err)
 			return
@@ -125,7 +125,7 @@ func (w *World) limit(perMinute int) {
 			return
 		}
 		if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusNoContent {
-			w.T.Errorf("limits of the emulator at %s: status %d, %v", emulator, res.StatusCode, err)
+			w.T.Errorf("limits of the emulator at %s: status %d, %v", p.Emulator, res.StatusCode, err)
 		}
 	}
 }

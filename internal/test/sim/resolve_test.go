@@ -22,6 +22,7 @@ import (
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/failpoint"
+	"reelay/internal/provider/registry"
 	"reelay/internal/test/sim"
 )
 
@@ -556,7 +557,7 @@ func foreignV2(t *testing.T, w *sim.World) {
 	// Its answer is lost as well, so that the world does not look for the task that it belongs to.
 	body := `{"model":"MiniMax-H3","content":[{"type":"text","text":"a foreign dog"}],"resolution":"768P","duration":5,"ratio":"16:9",` +
 		`"emulate":{"submit":"accept_then_500"}}`
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+config.MinimaxEmulator+"/v2/video_generation", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+registry.Find("minimax").Emulator+"/v2/video_generation", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func (w *World) Start() {
 		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: providers, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
 		SandboxInterval: 10 * time.Second, LeaseTTL: cmp.Or(w.o.LeaseTTL, 30*time.Second),
 		ListenEmulator: w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, WrapBroker: w.o.WrapBroker,
-		Log: log, Callback: w.o.Callback, ListenEdge: w.Network.Listen, HookTransport: callbacks, HookFaults: w.o.CallbackFaults,
+		Log: log, Callback: w.o.Callback, ListenWebhook: w.Network.Listen, WebhookTransport: callbacks, WebhookFaults: w.o.CallbackFaults,
 	})
 	if err != nil {
 		w.T.Fatal(err)

@@ -45,7 +45,7 @@ func start(t *testing.T, network *sim.Network, change func(*allinone.Options)) *
 	t.Cleanup(transport.CloseIdleConnections)
 	o := allinone.Options{
 		StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true, CallbackKeys: callbackKeys()},
-		Pipeline: config.Pipeline{PollInterval: 10 * time.Second, Timeout: time.Hour}, ListenEmulator: network.Listen, ListenEdge: network.Listen,
+		Pipeline: config.Pipeline{PollInterval: 10 * time.Second, Timeout: time.Hour}, ListenEmulator: network.Listen, ListenWebhook: network.Listen,
 		Dial: network.Dial, Transport: transport, Log: log,
 	}
 	change(&o)
@@ -61,8 +61,8 @@ func TestEdgeInTheSandbox(t *testing.T) {
 	broker.Bubble(t, func(t *testing.T) {
 		network, taken := &sim.Network{}, 0
 		s := start(t, network, func(o *allinone.Options) {
-			o.ListenEdge = func(address string) (net.Listener, error) {
-				if address == config.HookListen { // as if it were taken, each time by somebody else
+			o.ListenWebhook = func(address string) (net.Listener, error) {
+				if address == config.WebhookListen { // as if it were taken, each time by somebody else
 					taken++
 					address = fmt.Sprintf("127.0.0.1:%d", 40000+taken-1)
 				}
@@ -124,7 +124,7 @@ func TestNoEdge(t *testing.T) {
 	broker.Bubble(t, func(t *testing.T) {
 		s := start(t, &sim.Network{}, func(o *allinone.Options) {
 			o.Providers.CallbackKeys = nil
-			o.ListenEdge = func(string) (net.Listener, error) { t.Error("the edge listens"); return nil, context.Canceled }
+			o.ListenWebhook = func(string) (net.Listener, error) { t.Error("the edge listens"); return nil, context.Canceled }
 		})
 		if url := s.CallbackURLs().CallbackURL("fal", events.Key{Project: "demo", ID: "t1"}, 1); url != "" {
 			t.Errorf("callback URL %s", url)

@@ -1,0 +1,169 @@
+package registry
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"reelay/events"
+)
+
+// A Provider is what is known of one provider before anything is asked of it.
+type Provider struct {
+	// Name is the provider's in requests and records, and that of its lane.
+	Name string
+	// KeyEnv is the environment variable of its API key; <KeyEnv>_FILE names a file that holds it instead.
+	KeyEnv string
+	// Emulator is host and port at which its emulator listens, and at which the sandbox expects it.
+	Emulator string
+	// Settings are for whoever calls the provider. The first is its base URL, which is its emulator's in the sandbox.
+	Settings []Setting
+	// CallbackSettings are for whoever takes its callbacks.
+	CallbackSettings []Setting
+	// Handshake says that it tries a callback URL before it accepts a request.
+	Handshake bool
+	// Horizon is how long after a submit in doubt it may stay silent about a task that it has accepted.
+	Horizon func(events.Task) time.Duration
+	// Limits are what it grants an account by default, by limit group as in events.LaneLimits; nil if that is no limit, or nobody knows.
+	Limits map[string]events.ModelLimits
+	// ConcurrencyCodes are its codes for refusals for the tasks in flight, not for the rate of requests.
+	ConcurrencyCodes []string
+	// ExampleModel is a model that makes a video of a prompt, for examples.
+	ExampleModel string
+	// ContentInputs are its models whose prompt is not the input's field "prompt".
+	ContentInputs []ContentInput
+}
+
+// A Setting is something that a user may set of a provider, by flag or variable. Keys are none: flags are seen by others.
+type Setting struct {
+	// Flag has no dashes before it.
+	Flag string
+	Env  string
+	Kind Kind
+	// Help says in a sentence what it means.
+	Help string
+	// Default is what it is unless it is set; empty for what the driver says.
+	Default string
+	// Sandbox is what it is in the sandbox unless it is set; of a URL, the path below the emulator's base URL.
+	Sandbox string
+}
+
+// A Kind is what a setting holds, as its placeholder shows it.
+type Kind string
+
+// The kinds of settings. A URL is https, or plain http for loopback addresses.
+const (
+	URL     Kind = "URL"
+	ID      Kind = "ID"
+	Address Kind = "HOST:PORT"
+)
+
+// A ContentInput says how models take a prompt as one part of the list "content": {"type":"text","text":...}.
+type ContentInput struct {
+	// Prefix begins the names of the models, in lower case.
+	Prefix string
+	// Least is a JSON object: the fields that an input needs besides, for the least that the models make.
+	Least string
+}
+
+// All returns every provider of this build.
+func All() []Provider {
+	return []Provider{
+		{
+			Name: "fal", KeyEnv: "FAL_KEY", Emulator: "127.0.0.1:7101",
+			Settings: []Setting{
+				{Flag: "fal-url", Env: "REELAY_FAL_URL", Kind: URL, Help: "Base URL of fal's queue API."},
+				{
+					Flag: "fal-platform-url", Env: "REELAY_FAL_PLATFORM_URL", Kind: URL,
+					Help: "Base URL of fal's platform API; that of --fal-url if only it is set.",
+				},
+			},
+			CallbackSettings: []Setting{
+				{
+					Flag: "fal-user-id", Env: "REELAY_FAL_USER_ID", Kind: ID, Sandbox: "user_emulated",
+					Help: "User id of our fal account; without it webhooks that fal signed for other customers pass for ours.",
+				},
+				{
+					Flag: "fal-jwks-url", Env: "REELAY_FAL_JWKS_URL", Kind: URL, Sandbox: "/.well-known/jwks.json",
+					Help: "URL of the keys that sign fal's webhooks (default fal's own).",
+				},
+			},
+			Horizon:      falHorizon,
+			ExampleModel: "fal-ai/kling-video/v3/pro/text-to-video",
+			// fal documents no limit of requests for its queue, and never refuses what has to wait for one of the account's runners
+			// (https://fal.ai/docs/model-apis/concurrency-limits): nothing is kept back here unless fal says so.
+		},
+		{
+			Name: "minimax", KeyEnv: "MINIMAX_API_KEY", Emulator: "127.0.0.1:7102",
+			Settings:  []Setting{{Flag: "minimax-url", Env: "REELAY_MINIMAX_URL", Kind: URL, Help: "Base URL of the MiniMax API."}},
+			Handshake: true,
+			Horizon:   minimaxHorizon,
+			// Those of a paid account by https://platform.minimax.io/docs/guides/rate-limits, as read in October 2026; an account with a plan
+			// may have others. The API of MiniMax-H3 has its own, and a cap of tasks under way.
+			Limits: map[string]events.ModelLimits{events.AnyModel: {Requests: 20}, "MiniMax-H3": {Requests: 300, InFlight: 30}},
+			// The code for too many tasks under way (https://platform.minimax.io/docs/api-reference/errorcode).
+			ConcurrencyCodes: []string{"1041"},
+			ExampleModel:     "MiniMax-Hailuo-2.3",
+			ContentInputs:    []ContentInput{{Prefix: "minimax-h3", Least: `{"resolution":"768P","duration":5,"ratio":"16:9"}`}},
+		},
+	}
+}
+
+// falSilence is how long after the time by which it had to begin fal may stay silent about a submit in doubt: the longest run, two hours
+// of webhook retries, margin.
+const falSilence = 3*time.Hour + 30*time.Minute
+
+// falHorizon counts from the time by which fal had to begin, which each submit tells it.
+func falHorizon(t events.Task) time.Duration {
+	if t.StartDeadline != nil {
+		return falSilence + t.StartDeadline.Sub(t.CreatedAt)
+	}
+	return falSilence + t.Deadline.Sub(t.CreatedAt)
+}
+
+// minimaxHorizon: V2 lists its tasks. V1 lists nothing, so that its silence proves nothing: there the request's policy applies all the
+// same.
+func minimaxHorizon(events.Task) time.Duration { return time.Hour }
+
+// Names lists the names of all providers.
+func Names() []string {
+	var names []string
+	for _, p := range All() {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// Find returns the provider of that name; the zero Provider if there is none.
+func Find(name string) Provider {
+	all := All()
+	if i := slices.IndexFunc(all, func(p Provider) bool { return p.Name == name }); i >= 0 {
+		return all[i]
+	}
+	return Provider{}
+}
+
+// KeyEnvs lists the variables of the API keys of all providers.
+func KeyEnvs() []string {
+	var envs []string
+	for _, p := range All() {
+		envs = append(envs, p.KeyEnv)
+	}
+	return envs
+}
+
+// BaseURL is the setting of the provider's base URL.
+func (p Provider) BaseURL() Setting { return p.Settings[0] }
+
+// ContentInputOf returns how a model of any provider takes its prompt; ok is false if that is the input's field "prompt".
+func ContentInputOf(model string) (c ContentInput, ok bool) {
+	model = strings.ToLower(model)
+	for _, p := range All() {
+		for _, c := range p.ContentInputs {
+			if strings.HasPrefix(model, c.Prefix) {
+				return c, true
+			}
+		}
+	}
+	return ContentInput{}, false
+}

@@ -1,0 +1,104 @@
+package arch
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"reelay/internal/provider/registry"
+)
+
+// providerPlaces is where a provider is named: adding one touches these and no other. Of a folder, all files may name it.
+func providerPlaces(name string) []string {
+	return []string{
+		"internal/provider/" + name + "/",
+		"internal/emulator/" + name + "/",
+		"internal/provider/registry/registry.go",
+		"internal/lanes/open.go",
+		"internal/emulator/all/all.go",
+		"internal/spend/price/prices.json",
+		"README.md",
+	}
+}
+
+// knobs is what single providers have for tests by hand, and a new one need not.
+const knobs = "internal/emulator/all/settings.go"
+
+// TestProviderPlaces: the code of the product names a provider nowhere but in its places, and in all of them.
+func TestProviderPlaces(t *testing.T) {
+	for _, name := range registry.Names() {
+		for _, place := range providerPlaces(name) {
+			if strings.HasSuffix(place, "/") {
+				find(t, "reelay/"+strings.TrimSuffix(place, "/"))
+			} else if text, err := os.ReadFile(filepath.Join(root, place)); err != nil || !bytes.Contains(text, []byte(name)) {
+				t.Errorf("%s does not name %s: %v", place, name, err)
+			}
+		}
+	}
+	for _, p := range packages(t) {
+		if strings.HasPrefix(p.ImportPath, "reelay/internal/test/") {
+			continue
+		}
+		for _, file := range p.GoFiles {
+			path := strings.TrimPrefix(p.ImportPath, "reelay/") + "/" + file
+			for _, name := range registry.Names() {
+				named := func(place string) bool {
+					return path == place || strings.HasSuffix(place, "/") && strings.HasPrefix(path, place)
+				}
+				if path == knobs || slices.ContainsFunc(providerPlaces(name), named) {
+					continue
+				}
+				for _, at := range namings(t, filepath.Join(p.Dir, file), name) {
+					t.Errorf("%s:%d names %s: ask the registry, see its package comment", path, at.Line, name)
+				}
+			}
+		}
+	}
+}
+
+// namings returns where identifiers, strings or imports of a file have that word. Comments may say what they like.
+func namings(tb testing.TB, path, word string) (all []token.Position) {
+	tb.Helper()
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		text := ""
+		switch n := n.(type) {
+		case *ast.Ident:
+			text = n.Name
+		case *ast.BasicLit:
+			if n.Kind == token.STRING {
+				text = n.Value
+			}
+		}
+		if slices.Contains(words(text), word) {
+			all = append(all, files.Position(n.Pos()))
+		}
+		return true
+	})
+	return all
+}
+
+// words returns the words of a text or of a name such as falKey, in lower case.
+func words(text string) []string {
+	var b strings.Builder
+	lower := false
+	for _, r := range text {
+		if lower && unicode.IsUpper(r) {
+			b.WriteByte(' ')
+		}
+		lower = unicode.IsLower(r)
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return strings.FieldsFunc(b.String(), func(r rune) bool { return !unicode.IsLetter(r) })
+}
