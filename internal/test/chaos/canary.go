@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// leaked looks for secrets in every file of the run, logs, journals, streams, buckets and ledgers, and in the metrics: for the
+// leaked searches every file of the run, logs, journals, streams, buckets and ledgers, and the metrics for
 // keys, and for the MACs of callback URLs, which only the providers may know. The marker, which has to be in the streams, shows
 // that what is in a file can be found.
 func (c *cluster) leaked(ctx context.Context, macs map[string]bool) []string {
@@ -55,7 +55,7 @@ func (c *cluster) leaked(ctx context.Context, macs map[string]bool) []string {
 		found = append(found, "secret: "+err.Error())
 	}
 	if !marked || len(macs) == 0 {
-		found = append(found, "void: the streams could not be searched for secrets, or no callback URL was ever told")
+		found = append(found, "void: the streams could not be searched for secrets, or no provider ever got a callback URL")
 	}
 	return found
 }

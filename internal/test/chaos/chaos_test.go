@@ -20,7 +20,7 @@ var (
 	sync      = flag.String("chaos.sync", "interval", "how the broker syncs: always or interval")
 	bin       = flag.String("chaos.bin", "", "directory of programs that are built already; empty builds them")
 	keys      = flag.Bool("chaos.keys", true, "run with canary keys, which must turn up nowhere, instead of in the sandbox")
-	drain     = flag.Duration("chaos.drain", 0, "bound of the time in peace at the end; 0 chooses one")
+	drain     = flag.Duration("chaos.drain", 0, "bound of the time without faults at the end; 0 chooses one")
 )
 
 // smokeKills is up to how many kills a run is a short one: it does not wait two minutes for the tasks whose submitter was
@@ -33,7 +33,7 @@ func options() chaos.Options {
 		o.Seed = rand.Uint64N(1_000_000)
 	}
 	if o.Drain == 0 {
-		// The brake on doubts, which the lost replies put on, lets a lane send little more than that.
+		// The lost replies open the breaker, and a lane whose breaker is open sends little more than that.
 		o.Drain = 6*time.Minute + time.Duration(o.Tasks)*time.Second/4
 		if o.Short {
 			o.Drain = 3 * time.Minute

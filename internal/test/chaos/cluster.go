@@ -50,8 +50,8 @@ const (
 	maxStart = time.Minute
 	// laneRequests in a minute are what each lane lets through, laneInFlight at once what that of MiniMax does; so does the emulator.
 	laneRequests, laneInFlight = 900, 300
-	// callbackFaults are the faults that befall webhooks at random; the others are asked for by the tasks. In a short run so many are lost
-	// that pollers do not rely on them: it has no time for the looks at tasks whose webhook is lost, which are rare otherwise.
+	// callbackFaults are the shares of webhooks that meet a fault at random; tasks ask for the other faults. In a short run so many are lost
+	// that pollers do not rely on them: it has no time for the rare polls of tasks whose webhook is lost.
 	callbackFaults, shortCallbackFaults = "drop=0.1,duplicate=0.1", "drop=0.5,duplicate=0.2"
 )
 
@@ -117,8 +117,8 @@ func moduleRoot(t testing.TB) string {
 	return root
 }
 
-// statSources looks at every source file. The go command keeps a test's result only as long as the files that the test itself
-// has looked at are the same; without this it would repeat a verdict over programs that have changed.
+// statSources calls stat on every source file. The go command caches a test's result while the files that the test itself has read or
+// stat'ed are the same; without this it would repeat a verdict on programs that have changed.
 func statSources(t testing.TB, root string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -158,7 +158,7 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	webhookAt := map[string]string{"-a": freeAddress(t), "-b": freeAddress(t)}
 	c.links["fal"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 12, providerFaults()).draw, falAt)
 	c.links["minimax"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 13, providerFaults()).draw, minimaxAt)
-	c.links["edge"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 14, providerFaults()).draw, webhookAt["-a"], webhookAt["-b"])
+	c.links["webhook"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 14, providerFaults()).draw, webhookAt["-a"], webhookAt["-b"])
 
 	environment := []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	run := func(name, command string, env []string, args ...string) {
@@ -197,7 +197,7 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		fmt.Sprintf("--seed=%d", o.Seed), "--webhook-faults="+shares)
 	c.ledgers = []string{"http://" + falAt + "/_emulator/ledger", "http://" + minimaxAt + "/_emulator/ledger"}
 
-	server, public := "--server="+brokerURLs(linked), "--public-url=http://"+c.links["edge"].Address()
+	server, public := "--server="+brokerURLs(linked), "--public-url=http://"+c.links["webhook"].Address()
 	providers := []string{
 		server, "--fal-url=http://" + c.links["fal"].Address(), "--fal-platform-url=http://" + c.links["fal"].Address(),
 		"--minimax-url=http://" + c.links["minimax"].Address(), public,

@@ -53,7 +53,7 @@ func markerOf(j emulator.Job) string {
 
 // Open returns what has not come to its end yet, one line each. A task whose submitter was killed with its request out sleeps
 // until the NotAfter of its attempt, for two minutes; it is open unless sleepers may be left so. So are messages about a task that has
-// ended meanwhile: the one that is to wake a poller for the next look, in some minutes, and a callback that is tried again because
+// ended meanwhile: the poll ticket, whose next poll is due in some minutes, and a callback that is tried again because
 // the provider did not show yet what it said, for half a minute.
 func (e Evidence) Open(sleepers bool) []string {
 	var open []string
@@ -110,7 +110,7 @@ func Judge(e Evidence, sleepers bool) []string {
 	for _, j := range e.Jobs {
 		for _, d := range j.Deliveries {
 			if d.Fooled > 0 {
-				breach("hook: %s: %d webhooks about %s (%s) passed that its provider has not signed for us", markerOf(j), d.Fooled, j.ID, d.Notice)
+				breach("callback: %s: %d webhooks about %s (%s) passed that its provider has not signed for us", markerOf(j), d.Fooled, j.ID, d.Notice)
 			}
 		}
 	}

@@ -113,7 +113,7 @@ func TestJudge(t *testing.T) {
 			e.Stories[kite] = story(events.EventQueued, events.EventQueued, events.EventSubmitted, events.EventCompleted)
 		}, []string{"2 times queued"}},
 		{"out of order", func(e *chaos.Evidence) { e.Stories[kite][1].Version = 9 }, []string{"completed of version 4 after version 9"}},
-		{"accepted in silence", func(e *chaos.Evidence) { e.Stories[kite] = story(events.EventQueued, events.EventCompleted) }, []string{"was accepted and no event says so"}},
+		{"accepted without an event", func(e *chaos.Evidence) { e.Stories[kite] = story(events.EventQueued, events.EventCompleted) }, []string{"was accepted and no event says so"}},
 		{"a refused command says nothing of the task", func(e *chaos.Evidence) {
 			e.Stories[kite] = append(story(events.EventRejected), append(e.Stories[kite], story(events.EventRejected)...)...)
 		}, nil},
@@ -144,14 +144,14 @@ func TestJudge(t *testing.T) {
 			e.Stories[events.Key{Project: "_invalid", ID: "x"}] = story(events.EventRejected)
 		}, []string{"_invalid.x: [rejected]"}},
 		{"a request left", func(e *chaos.Evidence) { e.Left = []string{"reelay.request.chaos.video"} }, []string{"stuck: left in its stream: reelay.request.chaos.video"}},
-		{"a watch of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.poll.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.poll.fal.chaos.x"}},
-		{"a watch that wakes for nothing", func(e *chaos.Evidence) { e.Left = []string{"reelay.poll.fal.chaos.kite"} }, nil},
+		{"a poll ticket of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.poll.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.poll.fal.chaos.x"}},
+		{"a poll ticket that nobody needs", func(e *chaos.Evidence) { e.Left = []string{"reelay.poll.fal.chaos.kite"} }, nil},
 		{"a callback of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.callback.fal.chaos.x"}},
 		{"a callback that is tried again", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.kite"} }, nil},
-		{"a forged callback believed", func(e *chaos.Evidence) {
+		{"a forged callback accepted", func(e *chaos.Evidence) {
 			e.Jobs[0].Deliveries = []emulator.Delivery{{Notice: "COMPLETED", Tries: 1, Accepted: 1}, {Notice: "x", Forged: 1, Fooled: 1}}
-		}, []string{"hook: kite: 1 webhooks about j1 (x) passed"}},
-		{"a watch for a late result", func(e *chaos.Evidence) {
+		}, []string{"callback: kite: 1 webhooks about j1 (x) passed"}},
+		{"a poll ticket for a late result", func(e *chaos.Evidence) {
 			e.Left = []string{"reelay.poll.fal.chaos.kite"}
 			change(e, func(t *events.Task) { t.LateUntil = &now })
 		}, nil},
@@ -192,7 +192,7 @@ func TestSleepersAreOpenInALongRun(t *testing.T) {
 	}
 }
 
-// What a callback has brought is told from what others have found, and doubts from replies that were overtaken.
+// Ids found by a callback count apart from ids found by others, and those found before the reply apart from those in doubt.
 func TestWebhookFigures(t *testing.T) {
 	t.Parallel()
 	accepted := func(source events.EvidenceSource) func(*events.Task) {
@@ -207,9 +207,9 @@ func TestWebhookFigures(t *testing.T) {
 		}
 	}
 	for _, row := range []struct {
-		source                    events.EvidenceSource
-		doubted                   bool
-		brought, overtook, healed int
+		source                            events.EvidenceSource
+		doubted                           bool
+		byCallback, beforeReply, resolved int
 	}{
 		{"callback", true, 1, 0, 1},
 		{"callback", false, 1, 1, 0},
@@ -222,7 +222,7 @@ func TestWebhookFigures(t *testing.T) {
 			e.Stories[kite] = story(events.EventQueued, events.EventInDoubt, events.EventSubmitted, events.EventCompleted)
 		}
 		r := e.WebhookFigures()
-		if r.FoundByCallback != row.brought || r.BeforeReply != row.overtook || r.ResolvedBy[row.source] != row.healed {
+		if r.FoundByCallback != row.byCallback || r.BeforeReply != row.beforeReply || r.ResolvedBy[row.source] != row.resolved {
 			t.Errorf("%s, in doubt %v: %+v", row.source, row.doubted, r)
 		}
 	}

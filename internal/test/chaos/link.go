@@ -42,7 +42,7 @@ const (
 // maxDial bounds the connection to a target.
 const maxDial = 2 * time.Second
 
-// A Link is a TCP proxy on loopback in front of the listeners of one service that breaks connections as it is told.
+// A Link is a TCP proxy on loopback in front of the listeners of one service that breaks connections by a plan.
 type Link struct {
 	targets  []string
 	quiet    time.Duration
@@ -60,7 +60,7 @@ type Link struct {
 }
 
 // OpenLink starts a proxy for targets, "host:port" each: replicas, of which each connection goes to the next that listens. plan is
-// asked for the fault of each new connection; quiet is how long a connection may say nothing, 0 for any time. The link is closed
+// asked for the fault of each new connection; quiet is how long a connection may be idle, 0 for any time. The link is closed
 // at the end of the test.
 func OpenLink(t testing.TB, quiet time.Duration, plan func() Fault, targets ...string) *Link {
 	t.Helper()
@@ -93,7 +93,7 @@ func (l *Link) CutAll() {
 	}
 }
 
-// StallAll holds everything back for d, new connections included.
+// StallAll stops all traffic for d, new connections included.
 func (l *Link) StallAll(d time.Duration) {
 	l.count(StallAll)
 	l.mu.Lock()
@@ -250,7 +250,7 @@ func (l *Link) read(p *pair, src *net.TCPConn, buffer []byte) (int, error) {
 	}
 }
 
-// pass waits while the link is frozen; false when the connection has ended.
+// pass waits while the link is stalled; false when the connection has ended.
 func (l *Link) pass(p *pair) bool {
 	l.mu.Lock()
 	left := time.Until(l.stalled)

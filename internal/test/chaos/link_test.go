@@ -85,7 +85,7 @@ func TestLinkFaults(t *testing.T) {
 		{"half close the request", chaos.Fault{Kind: chaos.HalfClose, Up: true, After: 9}, 9, 0, false, 0},
 		{"half close the answer", chaos.Fault{Kind: chaos.HalfClose, After: 999}, 10, 999, false, 0},
 		{"delay", chaos.Fault{Kind: chaos.Delay, For: 60 * time.Millisecond}, 10, 1000, false, 60 * time.Millisecond},
-		{"hold", chaos.Fault{Kind: chaos.Stall, Up: true, After: 5, For: 80 * time.Millisecond}, 10, 1000, false, 80 * time.Millisecond},
+		{"stall", chaos.Fault{Kind: chaos.Stall, Up: true, After: 5, For: 80 * time.Millisecond}, 10, 1000, false, 80 * time.Millisecond},
 		{"a fault that is never reached", chaos.Fault{Kind: chaos.Reset, After: 1000}, 10, 1000, false, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestLinkAllAtOnce(t *testing.T) {
 	l.StallAll(100 * time.Millisecond)
 	got, _, _ := exchange(t, l.Address())
 	if took := time.Since(begin); len(got) != 10 || took < 100*time.Millisecond {
-		t.Errorf("frozen: %d bytes after %v, want the fault's 10 after 100ms", len(got), took)
+		t.Errorf("stalled: %d bytes after %v, want the fault's 10 after 100ms", len(got), took)
 	}
 	<-seen
 
@@ -164,7 +164,7 @@ func TestLinkAllAtOnce(t *testing.T) {
 	}
 	l.CutAll()
 	if n := l.Fired(); n[chaos.StallAll] != 1 {
-		t.Errorf("fired %v, want one freeze", n)
+		t.Errorf("fired %v, want one stall of all", n)
 	}
 }
 

@@ -20,8 +20,8 @@ const project = "chaos"
 // A Script is the fault that a task asks the emulator for.
 type Script string
 
-// The scripts. A clean one asks for none; a limited one is met by a few tasks of a run only, because it holds the whole
-// account back for a minute.
+// The scripts. A clean one asks for none; a limited one is met by a few tasks of a run only, because it pauses the whole
+// account for a minute.
 const (
 	Clean           Script = "clean"
 	Cancelled       Script = "cancelled" // a cancel is published right behind the request
@@ -41,7 +41,7 @@ const (
 	FailsAtProvider Script = "fail"
 )
 
-// scripts are the cards of a run: one in three asks for a fault, and each is there twice, because a kill can hide one.
+// scripts fill the shuffle bag of a run: one in three asks for a fault, and each is there twice, because a kill can hide one.
 func scripts() []Script {
 	faults := []Script{
 		Cancelled, Twice, AcceptReset, Accept500, Accept502HTML, AcceptHang, AcceptEmpty, ResetBefore, RefusedInput, PollsFail,
@@ -52,7 +52,7 @@ func scripts() []Script {
 }
 
 // falFaults and minimaxFaults are the faults of webhooks that tasks ask for. Forged is not for fal: what fal has signed for our
-// account, sent to a URL that only fal was told, is believed. MiniMax signs nothing, and what it says must show to our key; a
+// account, sent to a URL that only fal knows, is accepted. MiniMax signs nothing, and what it says must show to our key; a
 // stranger is to it what a forger is.
 func falFaults() []emulator.Fault {
 	return []emulator.Fault{
@@ -68,12 +68,12 @@ func minimaxFaults() []emulator.Fault {
 	}
 }
 
-// halfFaulty are the cards of a run: the webhooks of one task in two are sound but for what befalls them at random.
+// halfFaulty adds as many tasks without a fault to those with one: half of the tasks ask for no fault of their webhooks.
 func halfFaulty(faults []emulator.Fault) []emulator.Fault {
 	return append(faults, make([]emulator.Fault, len(faults))...)
 }
 
-// callbackDelay is how long delayed webhooks are held back.
+// callbackDelay is how late a delayed webhook is.
 const callbackDelay = 4 * time.Second
 
 // maxRateRefusals is how many tasks of a run are refused for the account's rate, a short run having fewer.
@@ -103,7 +103,7 @@ type Ask struct {
 	Type   events.TaskType
 	API    API
 	Script Script
-	// CallbackFault is what befalls the task's webhooks, empty for nothing.
+	// CallbackFault is the fault of the task's webhooks, empty for none.
 	CallbackFault emulator.Fault
 	Body          []byte
 }
@@ -117,7 +117,7 @@ func plan(t testing.TB, seed uint64, n int) []Ask {
 	falCallback, minimaxCallback := newShuffleBag(seed, 4, halfFaulty(falFaults())), newShuffleBag(seed, 5, halfFaulty(minimaxFaults()))
 	rng := rand.New(rand.NewPCG(seed, 3))
 	asks := make([]Ask, n)
-	// Spread over the run, so that one hold of an account does not meet the next.
+	// Spread over the run, so that one pause of a lane ends before the next begins.
 	refusals, refused := min(maxRateRefusals, 1+n/80), 0
 	for i := range asks {
 		a := Ask{Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", i)}, Type: events.Video, API: apiOf.draw(), Script: scriptOf.draw()}
@@ -193,7 +193,7 @@ func (a *Ask) script(rng *rand.Rand) emulator.Script {
 		s.Submit = choose("refuse_422", "refuse_2013")
 	case RefusedRate:
 		s.Submit = choose("refuse_429", "refuse_1002")
-	case PollsFail: // a look is tried four times before it counts as failed
+	case PollsFail: // a poll is tried four times before it counts as failed
 		s.Polls, s.PollFaults = "500", 4
 	case PollsUnknown:
 		s.Polls, s.PollFaults = "unknown", 2

@@ -21,17 +21,17 @@ import (
 const server = "nats-server"
 
 const (
-	// A node is struck again that long after the cluster is whole.
+	// The next fault of a node comes that long after the cluster is healthy.
 	minNodeFaultGap, maxNodeFaultGap = 2 * time.Second, 6 * time.Second
-	// A node that is felled stays down for up to maxDown; two at once for minQuorumLoss to maxQuorumLoss, in which nothing can be written.
+	// A killed node stays down for up to maxDown, two at once for minQuorumLoss to maxQuorumLoss: nothing can be written then.
 	maxDown                      = 4 * time.Second
 	minQuorumLoss, maxQuorumLoss = 3 * time.Second, 8 * time.Second
 	// nodePause is longer than an election needs, and shorter than the services' patience with a connection.
 	nodePause = 10 * time.Second
-	// maxRecovery is how long a cluster may take to be whole again: it is the longest pause of writes that a run allows.
+	// maxRecovery is how long a cluster may take to be healthy again, and so the longest pause of writes that a run allows.
 	maxRecovery = time.Minute
 	healthTick  = 250 * time.Millisecond
-	// nodeFaultTime is about what one blow at a node takes, and its consequences.
+	// nodeFaultTime is about how long one fault of a node takes, recovery included.
 	nodeFaultTime = 16 * time.Second
 )
 
@@ -48,7 +48,7 @@ const (
 	rollingRestart nodeFault = "rolling_restart" // each in turn, as an upgrade does
 )
 
-// nodeFaults are the cards of a run.
+// nodeFaults fill the shuffle bag of a run.
 func nodeFaults() []nodeFault {
 	return []nodeFault{killOne, killOne, killLeader, killLeader, killMetaLeader, killTwo, pauseOne, pauseLeader, rollingRestart}
 }
@@ -62,7 +62,7 @@ type node struct {
 	client, monitor string
 }
 
-// startNodes starts the brokers of a cluster, which tell nobody of each other: clients come through the faulty network.
+// startNodes starts the brokers of a cluster, which do not advertise each other: clients come through the faulty network.
 func (c *cluster) startNodes(run func(name, command string, args ...string)) {
 	c.t.Helper()
 	var routes []string
@@ -88,7 +88,7 @@ func (c *cluster) startNodes(run func(name, command string, args ...string)) {
 	}
 }
 
-// injectNodeFaults deals blows to the nodes, one after the other, each when the cluster is whole, until there were enough or ctx ends.
+// injectNodeFaults injects one fault after the other, each when the cluster is healthy, until there were enough or ctx ends.
 func (c *cluster) injectNodeFaults(ctx context.Context, f *Figures) {
 	next := newShuffleBag(c.o.Seed, 51, nodeFaults())
 	rng := newShuffleBag(c.o.Seed, 52, []struct{}{{}}).rng
@@ -104,16 +104,16 @@ func (c *cluster) injectNodeFaults(ctx context.Context, f *Figures) {
 		f.NodeFaults[b]++
 		err := c.awaitHealthy(ctx)
 		took := time.Since(begin)
-		c.t.Logf("%s: %s; whole after %.1f s", b, done, took.Seconds())
+		c.t.Logf("%s: %s; healthy after %.1f s", b, done, took.Seconds())
 		if err != nil && ctx.Err() == nil {
-			c.t.Errorf("nodes: after %s the cluster was not whole again within %v: %v", b, maxRecovery, err)
+			c.t.Errorf("nodes: after %s the cluster was not healthy again within %v: %v", b, maxRecovery, err)
 			return
 		}
 		f.LongestRecovery = max(f.LongestRecovery, took)
 	}
 }
 
-// injectNodeFault deals one blow, and returns when its own time is over.
+// injectNodeFault injects one fault and returns when its own time is over.
 func (c *cluster) injectNodeFault(ctx context.Context, b nodeFault, rng *rand.Rand) (done string) {
 	n := len(c.nodes)
 	first := rng.IntN(n)
@@ -156,7 +156,7 @@ func (c *cluster) injectNodeFault(ctx context.Context, b nodeFault, rng *rand.Ra
 	return victim
 }
 
-// awaitHealthy waits until every replica of every stream is there and knows everything.
+// awaitHealthy waits until every replica of every stream is online and current.
 func (c *cluster) awaitHealthy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, maxRecovery)
 	defer cancel()
@@ -194,7 +194,7 @@ func (c *cluster) healthy(ctx context.Context) error {
 	return streams.Err()
 }
 
-// metaLeader returns the node that leads the cluster; "" if nobody tells.
+// metaLeader returns the node that leads the cluster; "" if no node answers.
 func (c *cluster) metaLeader(ctx context.Context) string {
 	for _, n := range c.nodes {
 		body, err := read(ctx, "http://"+n.monitor+"/jsz")
@@ -220,14 +220,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// missedNodes returns which blows the nodes have not met.
+// missedNodes returns which faults the nodes have not met.
 func (f Figures) missedNodes(o Options) []string {
 	if o.Nodes <= 1 {
 		return nil
 	}
 	var missing []string
 	if n := sum(f.NodeFaults); n < o.NodeKills {
-		missing = append(missing, fmt.Sprintf("void: %d blows at nodes, want %d", n, o.NodeKills))
+		missing = append(missing, fmt.Sprintf("void: %d faults of nodes, want %d", n, o.NodeKills))
 	}
 	if o.NodeKills >= len(nodeFaults()) {
 		for _, b := range nodeFaults() {
@@ -239,12 +239,12 @@ func (f Figures) missedNodes(o Options) []string {
 	return missing
 }
 
-// lineOfNodes tells what became of the nodes; "" of a single broker.
+// lineOfNodes describes the faults of the nodes; "" for a single broker.
 func (f Figures) lineOfNodes() string {
 	if len(f.NodeFaults) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("blows at nodes %d %v, whole again after %.1f s at most", sum(f.NodeFaults), f.NodeFaults, f.LongestRecovery.Seconds())
+	return fmt.Sprintf("faults of nodes %d %v, healthy again after %.1f s at most", sum(f.NodeFaults), f.NodeFaults, f.LongestRecovery.Seconds())
 }
 
 // brokerURLs are the servers that a client is given, by their addresses.

@@ -20,7 +20,7 @@ const (
 	maxStop = 8 * time.Second
 	// restartPause keeps a process that ends by itself from being started in a tight loop.
 	restartPause = 200 * time.Millisecond
-	// maxTroubles is how many ends that nobody asked for are told.
+	// maxTroubles is how many unexpected exits are reported.
 	maxTroubles = 5
 	// tailBytes is how much of a log is shown.
 	tailBytes = 3 << 10
@@ -34,7 +34,7 @@ type program struct {
 	env  []string
 	log  *os.File
 	done chan struct{}
-	gone chan struct{} // closed when it shall not run again
+	gone chan struct{} // closed when it must not run again
 
 	mu      sync.Mutex
 	process *os.Process
@@ -43,7 +43,7 @@ type program struct {
 	stopped bool
 	// down is until when it is not started again.
 	down     time.Time
-	troubles []string // ends that nobody asked for
+	troubles []string // unexpected exits
 }
 
 // launch starts a program and keeps it running until the end of the test.
@@ -91,7 +91,7 @@ func (p *program) keep() {
 	}
 }
 
-// start starts the process once; os.ErrProcessDone says that it shall not run again.
+// start starts the process once; os.ErrProcessDone says that it must not run again.
 func (p *program) start() (ended func() error, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -29,23 +29,23 @@ type Options struct {
 	Tasks int
 	Kills int
 	// Nodes are how many brokers there are: 1, or 3 for a cluster of nats-servers that keeps everything three times. They are not
-	// among those that Kills counts; NodeKills is how many blows are dealt to them.
+	// among those that Kills counts; NodeKills is how many faults they get.
 	Nodes, NodeKills int
 	// Sync is the broker's: "always" or "interval".
 	Sync string
 	// Programs is a directory of programs that are built already, such as those of an older version; empty builds them.
 	Programs string
-	// Keys runs the services with canary keys instead of in the sandbox, and looks for them everywhere afterwards.
+	// Keys runs the services with canary keys instead of in the sandbox, and searches everything for them afterwards.
 	Keys bool
-	// Drain bounds the time in peace until everything has ended.
+	// Drain bounds the time without faults until everything has ended.
 	Drain time.Duration
 	// Short says that tasks may be left that only wait for the NotAfter of their attempt, and messages about tasks that have ended;
-	// that a few kinds of fault may not have been met, because another fault has hidden them; and that pollers look as in a sandbox.
+	// that a few kinds of fault may not have been met, because another fault has hidden them; and that pollers poll as in a sandbox.
 	Short bool
 }
 
 const (
-	// A blow falls every 100 to 500 ms.
+	// A fault of a process comes every 100 to 500 ms.
 	minFaultGap, maxFaultGap = 100 * time.Millisecond, 500 * time.Millisecond
 	minPause, maxPause       = 200 * time.Millisecond, 3 * time.Second
 	minStall, maxStall       = 300 * time.Millisecond, 2 * time.Second
@@ -58,11 +58,11 @@ const (
 	doubtPatience = 5 * time.Second
 	// decideAgain is when a decision that shows no effect is published again.
 	decideAgain = 20 * time.Second
-	// settle is how long the last word of a healed network may take.
+	// settle is how long the last message may take after the faults have ended.
 	settle = 2 * time.Second
 )
 
-// A blow is what is done to the cluster at one time.
+// A processFault is what happens to one process, or to all connections of one link, at one time.
 type processFault string
 
 const (
@@ -73,18 +73,18 @@ const (
 	stall     processFault = "stall"
 )
 
-// processFaults are the cards of a run.
+// processFaults fill the shuffle bag of a run.
 func processFaults() []processFault {
 	return append(append(repeat(14, kill), repeat(3, pause)...), terminate, cutAll, stall)
 }
 
-// victims are the cards of those who are killed.
+// victims are the programs that are killed, each as often as it is listed.
 func (o Options) victims() []string {
 	all := []string{
 		emulators, submitterA, submitterA, submitterB, submitterB, pollerA, pollerA, pollerB, pollerB, statusA, statusB,
 		webhookA, webhookB,
 	}
-	if o.Nodes > 1 { // the nodes are struck apart, see injectNodeFaults
+	if o.Nodes > 1 { // the nodes get faults of their own, see injectNodeFaults
 		return all
 	}
 	return append([]string{broker}, all...)
@@ -104,7 +104,7 @@ type Figures struct {
 	ChaosTime, DrainTime                                     time.Duration
 }
 
-// String tells the figures, one kind a line.
+// String returns the figures, one kind a line.
 func (f Figures) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -112,7 +112,7 @@ func (f Figures) String() string {
 	line("acceptances %d, duplicates %d, lost %d, stuck %d", f.Acceptances, f.Duplicates, f.Lost, f.Stuck)
 	line("in doubt %d: adopted %d, written off %d; commands and repeated requests refused %d; answers of status %d",
 		f.InDoubt, f.Adopted, f.WrittenOff, f.Rejected, f.AnswersRead)
-	line("events heard by a core subscriber %d, of these twice %d, missed %d", f.Received, f.ReceivedTwice, f.Missed)
+	line("events received by a core subscriber %d, of these twice %d, missed %d", f.Received, f.ReceivedTwice, f.Missed)
 	line("kills %d %v, pauses %d %v, stops %d %v", sum(f.Kills), f.Kills, sum(f.Pauses), f.Pauses, sum(f.Stops), f.Stops)
 	if nodes := f.lineOfNodes(); nodes != "" {
 		line("%s", nodes)
@@ -120,7 +120,7 @@ func (f Figures) String() string {
 	line("faults of connections %d %v", sum(f.Faults), f.Faults)
 	line("scripts met %v", f.Scripts)
 	line("%v", f.Webhooks)
-	line("seconds of chaos %.0f, of peace %.0f", f.ChaosTime.Seconds(), f.DrainTime.Seconds())
+	line("seconds with faults %.0f, without %.0f", f.ChaosTime.Seconds(), f.DrainTime.Seconds())
 	return b.String()
 }
 
@@ -161,7 +161,7 @@ func Run(t testing.TB, o Options) {
 			return
 		}
 		if err := c.awaitHealthy(ctx); err != nil {
-			t.Errorf("nodes: the cluster was not whole within %v of its start: %v", maxRecovery, err)
+			t.Errorf("nodes: the cluster was not healthy within %v of its start: %v", maxRecovery, err)
 			return
 		}
 		c.injectNodeFaults(ctx, &f)
@@ -214,11 +214,11 @@ func Run(t testing.TB, o Options) {
 	}
 }
 
-// injectFaults deals the blows until as many processes were killed as wanted and every task is handed in.
+// injectFaults injects faults until as many processes were killed as wanted and every task is handed in.
 func (c *cluster) injectFaults(ctx context.Context, f *Figures, published, nodesDone <-chan struct{}) {
 	next, victim := newShuffleBag(c.o.Seed, 21, processFaults()), newShuffleBag(c.o.Seed, 22, c.o.victims())
 	pauseVictim, stopVictim := newShuffleBag(c.o.Seed, 23, c.o.victims()), newShuffleBag(c.o.Seed, 24, c.o.victims())
-	links := append(c.natsLinks(), "fal", "minimax", "edge")
+	links := append(c.natsLinks(), "fal", "minimax", "webhook")
 	if len(c.nodes) == 0 {
 		links = append(links, "nats")
 	}
@@ -260,10 +260,10 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// killInterval is what passes between two kills, and nodeFaultTime as long between two blows at nodes.
+// killInterval is the mean time between two kills of processes.
 const killInterval = (minFaultGap + maxFaultGap) / 2 * 20 / 14
 
-// slowness stretches the pauses between blows where nodes are struck as well, so that both take the same time.
+// slowness stretches the time between faults of processes where nodes get faults as well, so that both take the same time.
 func (c *cluster) slowness() float64 {
 	if c.o.Nodes <= 1 {
 		return 1
@@ -271,7 +271,7 @@ func (c *cluster) slowness() float64 {
 	return max(1, float64(time.Duration(c.o.NodeKills)*nodeFaultTime)/float64(time.Duration(max(1, c.o.Kills))*killInterval))
 }
 
-// publish hands the tasks in, evenly over the time that the blows will take, each until the stream has acknowledged it.
+// publish hands the tasks in, evenly over the time that the faults will take, each until the stream has acknowledged it.
 func (c *cluster) publish(ctx context.Context, asks []Ask) {
 	whole := time.Duration(c.slowness() * float64(time.Duration(c.o.Kills)*killInterval))
 	tick := time.NewTicker(max(time.Millisecond, whole*8/10/time.Duration(len(asks))))
@@ -309,7 +309,7 @@ func (c *cluster) publishUntilAcked(ctx context.Context, subject string, body []
 	}
 }
 
-// A person decides about tasks in doubt by what the providers' ledgers say.
+// An operator decides about tasks in doubt by what the providers' ledgers say.
 type operator struct {
 	c       *cluster
 	asks    []Ask
@@ -362,10 +362,10 @@ func (p *operator) decide(ctx context.Context, e Evidence, final bool) {
 	}
 }
 
-// drain waits, deciding, until nothing is open any more or the time is up. Now and then it says what it waits for.
+// drain waits, deciding, until nothing is open any more or the time is up. Now and then it logs what it waits for.
 func (p *operator) drain(ctx context.Context, o Options) Evidence {
 	begin := time.Now()
-	said := begin.Add(-logInterval)
+	logged := begin.Add(-logInterval)
 	for {
 		e, err := p.c.gather(ctx, p.asks)
 		open := e.Open(o.Short)
@@ -381,19 +381,19 @@ func (p *operator) drain(ctx context.Context, o Options) Evidence {
 			}
 			return e
 		}
-		if time.Since(said) > logInterval {
-			said = time.Now()
-			// One task in seven loses its answer, so that the brake on doubts, which holds a lane for a minute, is on most of the
-			// time. It ends with its process, as a rate refusal's hold does, and its own tests tell of it.
+		if time.Since(logged) > logInterval {
+			logged = time.Now()
+			// One task in seven loses its answer, so the breaker, which pauses a lane for a minute, is open most of the time. It ends
+			// with its process, as a pause after a rate refusal does; both have tests of their own.
 			p.c.programs[submitterA].terminate()
 			p.c.programs[submitterB].terminate()
-			p.c.t.Logf("after %.0f s of peace open: %d, such as %q; error: %v", time.Since(begin).Seconds(), len(open), open[:min(len(open), 3)], err)
+			p.c.t.Logf("after %.0f s without faults open: %d, such as %q; error: %v", time.Since(begin).Seconds(), len(open), open[:min(len(open), 3)], err)
 		}
 		time.Sleep(decidePause)
 	}
 }
 
-// A witness asks the status service all the time: a task that was said to have ended has ended.
+// A statusWatcher asks the status service all the time: a task that it has reported as ended must stay ended.
 type statusWatcher struct {
 	c        *cluster
 	asks     []Ask

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A deck hands out its cards in random order, all of them before any comes again: what is rare is still met in a short run.
+// A shuffleBag hands out its items in random order, all of them before any comes again, so that a short run meets rare ones too.
 // It is safe for concurrent use.
 type shuffleBag[T any] struct {
 	mu    sync.Mutex
@@ -17,7 +17,7 @@ type shuffleBag[T any] struct {
 	left  []T
 }
 
-// newShuffleBag returns a deck whose order depends on the seed and its own number only, whatever is drawn elsewhere.
+// newShuffleBag returns a bag whose order depends on the seed and its own number only, whatever is drawn elsewhere.
 func newShuffleBag[T any](seed, number uint64, items []T) *shuffleBag[T] {
 	return &shuffleBag[T]{rng: rand.New(rand.NewPCG(seed, number)), items: items}
 }
@@ -34,7 +34,7 @@ func (d *shuffleBag[T]) draw() T {
 	return item
 }
 
-// repeat returns n times card.
+// repeat returns item n times.
 func repeat[T any](n int, item T) []T {
 	all := make([]T, n)
 	for i := range all {

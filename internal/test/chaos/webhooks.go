@@ -21,7 +21,7 @@ type WebhookFigures struct {
 	Forged, ForgedAccepted int
 	// Met counts the tasks, or for what comes at random the webhooks, that have met a fault.
 	Met map[emulator.Fault]int
-	// FoundByCallback counts the tasks whose provider id a callback has brought, BeforeReply those among them that never were in doubt: the
+	// FoundByCallback counts the tasks whose provider id a callback has given, BeforeReply those among them that never were in doubt: the
 	// callback was there before the reply.
 	FoundByCallback, BeforeReply int
 	// ResolvedBy counts by source the tasks that were in doubt and whose provider id was found: callback, list, reply, person.
@@ -30,10 +30,10 @@ type WebhookFigures struct {
 	ChallengeFailed int
 }
 
-// String tells it in two lines.
+// String returns the figures in two lines.
 func (r WebhookFigures) String() string {
-	return fmt.Sprintf("webhooks posted %d, accepted %d, ended %v; forgeries %d, believed %d; met %v\n"+
-		"ids brought by callback %d, of these before any doubt %d; in doubt and found by %v; refused for an edge that did not answer %d",
+	return fmt.Sprintf("webhooks posted %d, accepted %d, ended %v; forgeries %d, accepted %d; met %v\n"+
+		"ids found by callback %d, of these before any doubt %d; in doubt and found by %v; refused because the webhook service did not answer %d",
 		r.Posted, r.Accepted, r.Ended, r.Forged, r.ForgedAccepted, r.Met, r.FoundByCallback, r.BeforeReply, r.ResolvedBy, r.ChallengeFailed)
 }
 
@@ -110,12 +110,12 @@ func (r WebhookFigures) missed() []string {
 		}
 	}
 	if r.FoundByCallback == 0 {
-		missing = append(missing, "void: no callback has brought an id")
+		missing = append(missing, "void: no callback has given an id")
 	}
 	return missing
 }
 
-// macs returns the secrets of all callback URLs that the providers were told.
+// macs returns the secrets of all callback URLs that the providers know.
 func (e Evidence) macs() map[string]bool {
 	all := map[string]bool{}
 	for _, j := range e.Jobs {

@@ -30,10 +30,10 @@ func TestBatchWithRejected(t *testing.T) {
 		}
 		w.Settle(time.Second)
 		if b := done("film"); b == nil || b.Total != 2 || b.Ended != 2 || b.Rejected != 1 || b.ByStatus[events.StatusCompleted] != 2 {
-			t.Errorf("of a batch with one rejected was told %+v", b)
+			t.Errorf("of a batch with one rejected was published %+v", b)
 		}
 		if last := w.Story("demo", "f3"); len(last) != 1 || last[0].Type != events.EventRejected || last[0].BatchID != "film" {
-			t.Errorf("of the rejected was told %+v", last)
+			t.Errorf("of the rejected was published %+v", last)
 		}
 
 		// None of these ever becomes a task. The first two are one task's; the last is stored again, as if its acknowledgement was lost.
@@ -45,14 +45,14 @@ func TestBatchWithRejected(t *testing.T) {
 		last := `{"batch_size":5,"batch_id":"none","id":"n5","input":`
 		w.Settle(time.Minute)
 		if b := done("none"); b != nil {
-			t.Errorf("told too early of %+v", b)
+			t.Errorf("published too early: %+v", b)
 		}
 		w.Publish(video, last)
 		w.Settle(11 * time.Minute)
 		w.Publish(video, last)
 		w.Settle(time.Minute)
 		if b := done("none"); b == nil || b.Announced != 5 || b.Total != 0 || b.Rejected != 5 {
-			t.Errorf("of a batch of which all was rejected was told %+v", b)
+			t.Errorf("of a batch of which all was rejected was published %+v", b)
 		}
 
 		// The task that exists counts, not the request that wants its id, whatever is wrong with that.

@@ -138,7 +138,7 @@ func TestCallbackDisorders(t *testing.T) {
 			}
 			w.Settle(10 * time.Minute) // the submitter's own report of doubt comes too late to count
 		}},
-		{"early, a doorbell", v1Request("a", `{"submit":"accept_then_hang"}`), "adopted", func(t *testing.T, w *sim.World) {
+		{"early, unsigned", v1Request("a", `{"submit":"accept_then_hang"}`), "adopted", func(t *testing.T, w *sim.World) {
 			w.Await("demo", "a", phase(events.PhaseSubmitting))
 			w.Settle(time.Second)
 			w.CallBack("minimax", "demo", "a", 1, v1Callback(lastJob(w, "minimax"), "processing"))
@@ -164,7 +164,7 @@ func TestCallbackDisorders(t *testing.T) {
 			w.Await("demo", "a", isParked)
 			w.CallBack("minimax", "demo", "a", 1, v1Callback(lastJob(w, "minimax"), "success"))
 			w.Settle(10 * time.Second)
-			// Its own first look may be faster than the callback's.
+			// Its own first poll may be faster than the callback's.
 			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || !bySource(task.Attempts[0], events.SourceCallback) {
 				t.Errorf("%s %s: %+v", task.Status, task.Phase, task.Attempts)
 			}
@@ -198,20 +198,20 @@ func TestCallbackDisorders(t *testing.T) {
 		}},
 		{"contradicts a poll, signed", falRequest("a", running), "applied", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "fal")
-			w.Settle(5 * time.Minute) // by then looks have seen it running
+			w.Settle(5 * time.Minute) // by then polls have seen it running
 			w.CallBack("fal", "demo", "a", 1, falBroke(id))
 			w.Settle(time.Second)
 			if task := w.Get("demo", "a"); task.Status != events.StatusFailed || task.Error.Kind != events.KindInvalid || task.Error.Code != "missing" {
 				t.Errorf("%s: %+v", task.Status, task.Error)
 			}
 		}},
-		{"contradicts a poll, a doorbell", v1Request("a", `{"queue_ms":1000,"run_ms":1200000}`), "polled", func(t *testing.T, w *sim.World) {
+		{"contradicts a poll, unsigned", v1Request("a", `{"queue_ms":1000,"run_ms":1200000}`), "polled", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "minimax")
 			w.Settle(time.Minute)
 			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "failed"))
 			w.Settle(2 * time.Minute)
 			if task := w.Get("demo", "a"); task.Status.Terminal() {
-				t.Errorf("a doorbell has ended the task: %s", task.Status)
+				t.Errorf("an unsigned callback has ended the task: %s", task.Status)
 			}
 			if task := w.AwaitEnd("demo", "a"); task.Status != events.StatusCompleted {
 				t.Errorf("%s: %+v", task.Status, task.Error)
@@ -379,7 +379,7 @@ func versionOfEnd(t events.Task) uint64 {
 	return 0
 }
 
-// TestCallbackOfAnotherAttempt: attempt 1 is in doubt and bought, attempt 2 is what the task lives by. What is heard of attempt 1 must
+// TestCallbackOfAnotherAttempt: attempt 1 is in doubt and bought, attempt 2 is what the task lives by. What a callback says of attempt 1 must
 // not end the task, whatever it says, and must not be lost.
 func TestCallbackOfAnotherAttempt(t *testing.T) {
 	const long = `{"queue_ms":1000,"run_ms":36000000}`
@@ -424,7 +424,7 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 	}
 }
 
-// TestForeignHooks: what is no callback, or one of a lane that nobody has, is kept as a dead letter and delays nobody.
+// TestForeignCallbacks: what is no callback, or one of a lane that nobody has, is kept as a dead letter and delays nobody.
 func TestForeignCallbacks(t *testing.T) {
 	sim.Run(t, sim.Options{Callback: sim.URLs{}}, func(t *testing.T, w *sim.World) {
 		w.CallBack("sora", "demo", "a", 1, "{}")
@@ -467,13 +467,13 @@ func TestCallbackURL(t *testing.T) {
 			}
 			text := fmt.Sprintf("%+v", w.Story("demo", id)) + fmt.Sprintf("%+v", task)
 			if mac := url[strings.LastIndexByte(url, '/')+1:]; strings.Contains(text, mac) {
-				t.Errorf("%s: the secret of the URL is told", lane)
+				t.Errorf("%s: the secret of the URL is published", lane)
 			}
 		}
 	})
 }
 
-// TestLooksThinOut: with callbacks a task is looked at hardly ever; without the callbacks that were asked for, looks come back within
+// TestLooksThinOut: with callbacks a task is hardly ever polled; without the callbacks that were asked for, polls come back within
 // a few tasks, and every task ends.
 func TestPollsThinOut(t *testing.T) {
 	o := sim.Options{
@@ -505,14 +505,14 @@ func TestPollsThinOut(t *testing.T) {
 			return polled / float64(count), last, lastLate
 		}
 		mean, last, late := round(true, 6)
-		t.Logf("callbacks come: %.1f looks a task, the last %v and %v after its end", mean, last, late)
+		t.Logf("callbacks come: %.1f polls a task, the last %v and %v after its end", mean, last, late)
 		if mean > 4 || last > 1 || late > 100*time.Millisecond { // the first ones have to prove themselves
-			t.Errorf("callbacks come: %.1f looks a task, the last %v and %v after its end", mean, last, late)
+			t.Errorf("callbacks come: %.1f polls a task, the last %v and %v after its end", mean, last, late)
 		}
 		mean, last, late = round(false, 6)
-		t.Logf("callbacks are lost: %.1f looks a task, the last %v and %v after its end", mean, last, late)
-		if last < 4 || late > 12*time.Second { // by now looks know when to come
-			t.Errorf("callbacks are lost: the last task was looked at %v times and known %v after its end", last, late)
+		t.Logf("callbacks are lost: %.1f polls a task, the last %v and %v after its end", mean, last, late)
+		if last < 4 || late > 12*time.Second { // by now polls know when to come
+			t.Errorf("callbacks are lost: the last task was polled %v times and known %v after its end", last, late)
 		}
 		w.Settle(20 * time.Second)
 		var reply events.QueueReply
@@ -522,20 +522,20 @@ func TestPollsThinOut(t *testing.T) {
 		for _, l := range reply.Lanes {
 			switch {
 			case l.Lane == "fal" && (l.Callbacks == nil || l.Callbacks.Seen != 12 || l.Callbacks.MissRate < 0.7 || l.Callbacks.LagS > 1):
-				t.Errorf("queue tells %+v", l.Callbacks)
+				t.Errorf("queue answers %+v", l.Callbacks)
 			case l.Lane != "fal" && l.Callbacks != nil:
-				t.Errorf("queue tells %+v of %s", l.Callbacks, l.Lane)
+				t.Errorf("queue answers %+v of %s", l.Callbacks, l.Lane)
 			}
 		}
 		mean, last, late = round(true, 8)
-		t.Logf("callbacks come again: %.1f looks a task, the last %v and %v after its end", mean, last, late)
+		t.Logf("callbacks come again: %.1f polls a task, the last %v and %v after its end", mean, last, late)
 		if last > 3 || late > 100*time.Millisecond {
-			t.Errorf("callbacks come again: the last task was looked at %v times", last)
+			t.Errorf("callbacks come again: the last task was polled %v times", last)
 		}
 	})
 }
 
-// TestDeadlinesWhileLooksAreRare: that nobody looks for minutes is held against no task. One that has begun in time is not cancelled
+// TestDeadlinesWhileLooksAreRare: no task suffers because nobody polls for minutes. One that has begun in time is not cancelled
 // for its start deadline, and a cancel is seen to the end soon.
 func TestDeadlinesWhilePollsAreRare(t *testing.T) {
 	o := sim.Options{Callback: sim.URLs{}, Pace: emulator.Pace{Queue: 30 * time.Second, Run: 10 * time.Minute}}
@@ -556,7 +556,7 @@ func TestDeadlinesWhilePollsAreRare(t *testing.T) {
 	})
 }
 
-// TestCallbackStoresWhatACrashLeftOut: the submitter dies before it has made sure of the watch message, a callback ends the task, and its
+// TestCallbackStoresWhatACrashLeftOut: the submitter dies before it has made sure of the poll ticket, a callback ends the task, and its
 // event is lost. The callback is delivered again, and nobody else knows of it.
 func TestCallbackStoresWhatACrashLeftOut(t *testing.T) {
 	d := &death{service: allinone.Submitter, point: "watch", outcome: failpoint.Outcome{Lose: true}}

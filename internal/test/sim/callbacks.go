@@ -11,17 +11,17 @@ import (
 	"reelay/events"
 )
 
-// URLs makes callback URLs of the form that the edge serves. Nobody serves these: a test speaks for the provider by CallBack.
+// URLs makes callback URLs of the form that the webhook service serves. Nobody serves these: a test speaks for the provider by CallBack.
 type URLs struct{}
 
-// CallbackURL names lane, task and attempt, and ends in 32 characters that only this says.
+// CallbackURL names lane, task and attempt, and ends in 32 characters that nothing else contains.
 func (URLs) CallbackURL(lane string, k events.Key, attempt int) string {
-	place := lane + "/k1/" + k.String() + "." + strconv.Itoa(attempt)
-	sum := sha256.Sum256([]byte("a key " + place))
-	return "https://hooks.example.test/cb/" + place + "/" + hex.EncodeToString(sum[:16])
+	path := lane + "/k1/" + k.String() + "." + strconv.Itoa(attempt)
+	sum := sha256.Sum256([]byte("a key " + path))
+	return "https://webhooks.example.test/cb/" + path + "/" + hex.EncodeToString(sum[:16])
 }
 
-// CallBack publishes a callback as the edge would once it has verified it, received now.
+// CallBack publishes a callback as the webhook service would once it has verified it, received now.
 func (w *World) CallBack(lane, project, id string, attempt int, body string) {
 	w.T.Helper()
 	k := events.Key{Project: project, ID: id}

@@ -73,7 +73,7 @@ func replaced(t *testing.T, w *sim.World, build func(*bus.Bus, *slog.Logger) (se
 	}
 }
 
-// letters returns what is in REELAY_DEAD.
+// deadLetters returns what is in REELAY_DEAD.
 func deadLetters(t *testing.T, w *sim.World) []events.DeadLetter {
 	t.Helper()
 	s, err := w.JS.Stream(t.Context(), events.StreamDead)
@@ -96,7 +96,7 @@ func deadLetters(t *testing.T, w *sim.World) []events.DeadLetter {
 }
 
 // TestPoisonRequests: one request in fifty panics the submitter. The others complete; the poison is parked and its sender
-// is told; nobody pays for it. With the submitter repaired a replay of it completes as the task that its sender named.
+// gets a rejection; nobody pays for it. With the submitter repaired a replay of it completes as the task that its sender named.
 func TestPoisonRequests(t *testing.T) {
 	const tasks = 100
 	poison := func(i int) bool { return i%50 == 42 }
@@ -156,10 +156,10 @@ func TestPoisonRequests(t *testing.T) {
 		if i := slices.IndexFunc(w.Story("demo", "t0"), func(e events.Event) bool {
 			return e.Type == events.EventRejected && e.Error.Code == events.CodeInternal
 		}); i < 0 {
-			t.Error("the sender of the poisonous command was not told")
+			t.Error("the sender of the poisonous command got no rejection")
 		}
 		if story := w.Story("demo", "zoo"); len(story) != 1 || story[0].Batch.Ended != good || story[0].Batch.Rejected != tasks-good {
-			t.Errorf("of the batch was told %+v, want its end with %d rejected", story, tasks-good)
+			t.Errorf("of the batch was published %+v, want its end with %d rejected", story, tasks-good)
 		}
 		if jobs := w.Stack.Ledger("fal").Jobs(); len(jobs) != good {
 			t.Errorf("%d tasks were paid for %d times", good, len(jobs))
@@ -171,7 +171,7 @@ func TestPoisonRequests(t *testing.T) {
 		}
 		all := deadLetters(t, w)
 		if len(all) != tasks-good+1 {
-			t.Fatalf("%d letters, want %d requests and a command", len(all), tasks-good)
+			t.Fatalf("%d dead letters, want %d requests and a command", len(all), tasks-good)
 		}
 		for range 2 { // an impatient operator
 			for _, l := range all {
@@ -221,7 +221,7 @@ func (d pollPanics) Poll(ctx context.Context, ref json.RawMessage) (provider.Sna
 	return d.Driver.Poll(ctx, ref)
 }
 
-// TestPoisonousLooks: a task at which every look panics ends by its deadline, because its heartbeat goes on. Others do not
+// TestPoisonousLooks: a task of which every poll panics ends by its deadline, because its heartbeat goes on. Others do not
 // notice.
 func TestPoisonousPolls(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
@@ -262,7 +262,7 @@ func TestPoisonousPolls(t *testing.T) {
 			}
 		}
 		if len(all) < 2 {
-			t.Errorf("%d letters: its watch was not made again", len(all))
+			t.Errorf("%d dead letters: its poll ticket was not made again", len(all))
 		}
 		stop()
 		// The repaired poller finds what was made after all.
@@ -317,7 +317,7 @@ func TestDeadRequestsAreAnswered(t *testing.T) {
 					continue
 				}
 				if e.Type != events.EventRejected || e.Error.Code != events.CodeInternal || e.Error.Kind != events.KindInternal {
-					t.Errorf("%s: heard %+v", row.name, e)
+					t.Errorf("%s: received %+v", row.name, e)
 				}
 				got = append(got, e.Key().String())
 			}
@@ -339,7 +339,7 @@ func TestDeadRequestsAreAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		if info := c.CachedInfo(); info.NumPending != 0 || info.NumAckPending != 0 {
-			t.Errorf("%d letters are not answered", info.NumPending+uint64(info.NumAckPending))
+			t.Errorf("%d dead letters are not answered", info.NumPending+uint64(info.NumAckPending))
 		}
 	})
 }

@@ -20,17 +20,17 @@ func Replicas() []string {
 }
 
 const (
-	// A misfortune comes every minFaultGap to maxFaultGap.
+	// A disruption comes every minFaultGap to maxFaultGap.
 	minFaultGap, maxFaultGap = 10 * time.Second, 3 * time.Minute
-	// maxDowntime is how long what was killed, or the broker, may be away, maxStall how long a service
-	// stands still.
+	// maxDowntime bounds how long a killed service, or the broker, is down, maxStall how long a service
+	// is stalled.
 	maxDowntime = time.Minute
 	maxStall    = 5 * time.Minute
 	// maxStorm is how long the providers refuse nearly everything for its rate.
 	maxStorm = 4 * time.Minute
 )
 
-// Disrupt lets one misfortune follow the other: a service is killed, stands still, or the broker is stopped and started on its
+// Disrupt injects one disruption after the other: a service is killed or stalled, or the broker is stopped and started on its
 // store. heal ends that, and all other faults of writes. What dies at an Aim is started again until end, which returns when
 // everything runs.
 func (c *Chaos) Disrupt(w *World) (heal, end func()) {
@@ -67,7 +67,7 @@ func (c *Chaos) Disrupt(w *World) (heal, end func()) {
 	return heal, end
 }
 
-// disruptOnce deals one misfortune.
+// disruptOnce injects one disruption.
 func (c *Chaos) disruptOnce(w *World) {
 	name := c.Pick(append(Replicas(), allinone.Webhook)...)
 	switch n := c.Intn(6); {

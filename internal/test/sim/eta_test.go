@@ -13,8 +13,8 @@ import (
 	"reelay/internal/test/sim"
 )
 
-// TestWaitingETA: what a task in our own line is told of its end holds, whatever limit the line is behind: four of five end within the
-// range that they were told while most of the line was still before them.
+// TestWaitingETA: the published end of a task in our own queue holds, whatever limit the queue is behind: four of five end within the
+// range that was published while most of the queue was still before them.
 func TestWaitingETA(t *testing.T) {
 	rows := []struct {
 		name, limits string
@@ -40,7 +40,7 @@ func TestWaitingETA(t *testing.T) {
 				for i := range tasks {
 					if task := w.Get("demo", fmt.Sprint("t", i)); task.Phase == events.PhaseWaiting {
 						if task.ETA == nil {
-							t.Fatalf("%s waits behind %+v and is told no end", task.ID, task.QueuePosition)
+							t.Fatalf("%s waits behind %+v and has no estimate", task.ID, task.QueuePosition)
 						}
 						published[task.ID] = task
 					}
@@ -61,7 +61,7 @@ func TestWaitingETA(t *testing.T) {
 				covered := float64(inside) / float64(len(published))
 				t.Logf("%d waiting tasks: the range covers %.0f %%, the middle is off by %.0f %% of the time left", len(published), 100*covered, 100*off[len(off)/2])
 				if covered < 0.7 || off[len(off)/2] > row.off {
-					t.Error("what they were told does not hold")
+					t.Error("the estimates do not hold")
 				}
 			})
 		})

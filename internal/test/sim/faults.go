@@ -21,7 +21,7 @@ import (
 //
 // Not every seed has every kind of fault: what happens only while something else does not would never be met.
 type Chaos struct {
-	// Restarts, Stalls and Doubles say whether the broker is stopped and started in this seed, services stand still, and
+	// Restarts, Stalls and Doubles say whether the broker is stopped and started in this seed, services stall, and
 	// writes and deliveries happen twice. Set them before the first service starts.
 	Restarts, Stalls, Doubles bool
 
@@ -116,7 +116,7 @@ func (c *Chaos) fault(n int, name string) bool {
 	return true
 }
 
-// Kill has everything that the running life of a service writes from now on lost. It must be started again.
+// Kill loses everything that the running incarnation of a service writes from now on. The service must be started again.
 func (c *Chaos) Kill(service string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,25 +125,25 @@ func (c *Chaos) Kill(service string) {
 	}
 }
 
-// Stall keeps a service from the broker and from its own journal for d, as a stopped process or one whose machine sleeps.
-// Then it goes on with what it knew.
+// Stall cuts a service off from the broker and from its own journal for d, like a process that is stopped or whose machine sleeps.
+// Then the service goes on with what it knew.
 func (c *Chaos) Stall(service string, d time.Duration) {
 	c.mu.Lock()
 	l := c.running[service]
 	c.mu.Unlock()
 	if l != nil {
-		c.Count("frozen " + service)
+		c.Count("stalled " + service)
 		l.stall.close(d)
 	}
 }
 
-// Plan begins a life of a service and returns its failpoints: one write in twenty is lost, one in twenty answered by silence,
-// fault in forty done twice, one in a hundred late.
+// Plan begins an incarnation of a service and returns its failpoints: one write in twenty is lost, one in twenty answered by silence,
+// one in forty done twice, one in a hundred late.
 func (c *Chaos) Plan(service string) failpoint.Plan {
 	l := &incarnation{service: service}
 	c.mu.Lock()
 	c.running[service] = l
-	if c.dead == nil { // made in the bubble, which stands still while it waits for a channel from outside
+	if c.dead == nil { // made in the bubble, which stops while it waits for a channel from outside
 		c.dead = make(chan string, len(c.aims))
 	}
 	c.mu.Unlock()
@@ -166,7 +166,7 @@ func (c *Chaos) Plan(service string) failpoint.Plan {
 	}
 }
 
-// crashes counts a life's arrival at a point, and says whether it is dead or dies there.
+// crashes counts an incarnation's arrival at a point, and says whether it is dead or dies there.
 func (c *Chaos) crashes(l *incarnation, point string) (failpoint.Outcome, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,7 +188,7 @@ func (c *Chaos) crashes(l *incarnation, point string) (failpoint.Outcome, bool) 
 	return failpoint.Outcome{Lose: !a.After, LoseAnswer: a.After}, true
 }
 
-// Broker stands between a service and the broker, and holds its traffic back while it is frozen.
+// Broker stands between a service and the broker, and stops its traffic while the service is stalled.
 func (c *Chaos) Broker(service string, conn net.Conn) net.Conn {
 	c.mu.Lock()
 	l := c.running[service]
@@ -199,7 +199,7 @@ func (c *Chaos) Broker(service string, conn net.Conn) net.Conn {
 	return newStalledConn(conn, &l.stall)
 }
 
-// Conn is a connection of a paid request that may break at any byte, in either direction, or fall silent.
+// Conn is a connection of a paid request that may break at any byte, in either direction, or hang.
 func (c *Chaos) Conn(conn net.Conn) net.Conn {
 	c.Count("call submit")
 	switch {
@@ -250,7 +250,7 @@ func (c *readCut) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// slowConn holds the answer back.
+// slowConn delays the answer.
 type slowConn struct {
 	net.Conn
 	delay time.Duration
@@ -262,21 +262,21 @@ func (c *slowConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// errBroken is what a look meets.
+// errBroken is the error of a poll whose connection broke.
 var errBroken = errors.New("connection reset by chaos")
 
 // Transport stands between the pollers and the providers: about one call in three fails.
 func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		c.Count("call look")
+		c.Count("call poll")
 		switch {
-		case c.fault(11, "look reset before"):
+		case c.fault(11, "poll reset before"):
 			return nil, errBroken
-		case c.fault(11, "look 502 page"):
+		case c.fault(11, "poll 502 page"):
 			return answer(r, http.StatusBadGateway, "text/html", "<html>502 Bad Gateway nginx</html>"), nil
-		case c.fault(20, "look 429"):
+		case c.fault(20, "poll 429"):
 			return answer(r, http.StatusTooManyRequests, "application/json", `{"detail":"slow down"}`), nil
-		case c.fault(40, "look late"):
+		case c.fault(40, "poll late"):
 			time.Sleep(c.Between(time.Second, 40*time.Second))
 		}
 		res, err := next.RoundTrip(r)
@@ -284,10 +284,10 @@ func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 			return nil, err
 		}
 		switch {
-		case c.fault(11, "look reset after"):
+		case c.fault(11, "poll reset after"):
 			_ = res.Body.Close()
 			return nil, errBroken
-		case c.fault(11, "look cut short"):
+		case c.fault(11, "poll cut short"):
 			body, _ := io.ReadAll(res.Body)
 			_ = res.Body.Close()
 			res.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:len(body)/2]), errReader{}))
@@ -296,14 +296,14 @@ func (c *Chaos) Transport(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// Callbacks stands between the providers and the edge: one callback in five breaks on its way there or back.
+// Callbacks stands between the providers and the webhook service: one callback in five breaks on its way there or back.
 func (c *Chaos) Callbacks(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if c.fault(10, "hook reset before") {
+		if c.fault(10, "callback reset before") {
 			return nil, errBroken
 		}
 		res, err := next.RoundTrip(r)
-		if err == nil && c.fault(10, "hook reset after") {
+		if err == nil && c.fault(10, "callback reset after") {
 			_ = res.Body.Close()
 			return nil, errBroken
 		}

@@ -10,7 +10,7 @@ import (
 	"reelay/internal/test/sim"
 )
 
-// TestLearning: with every task that ends, looks become fewer and estimates better, and a restart forgets nothing.
+// TestLearning: with every task that ends, polls become fewer and estimates better, and a restart forgets nothing.
 func TestLearning(t *testing.T) {
 	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
 		polls := func() int { return w.Stack.Ledger("fal").Calls()["status"] }
@@ -40,7 +40,7 @@ func TestLearning(t *testing.T) {
 		w.AwaitEnd("demo", "asked")
 		for _, e := range w.Story("demo", "asked") {
 			if e.Type == events.EventProgress && (e.Task.ETA == nil || e.Task.ETALatest == nil || e.Task.ETA.Sub(end).Abs() > 30*time.Second) {
-				t.Errorf("the progress event %d tells that it ends at %v, latest %v; it ends at %v", e.Version, e.Task.ETA, e.Task.ETALatest, end)
+				t.Errorf("the progress event %d estimates its end at %v, latest %v; it ends at %v", e.Version, e.Task.ETA, e.Task.ETALatest, end)
 			}
 		}
 		if slow := w.Get("demo", "asked"); slow.Pace != "" || slow.ETALatest != nil {
@@ -55,14 +55,14 @@ func TestLearning(t *testing.T) {
 			t.Errorf("typical: %+v", typical)
 		}
 		last, lag := live("last")
-		t.Logf("%d looks at the first task, %d at the last, noticed %v after its end; typical %+v", first, last, lag, typical)
+		t.Logf("%d polls of the first task, %d of the last, noticed %v after its end; typical %+v", first, last, lag, typical)
 		if 2*last > first || lag > 12*time.Second {
-			t.Errorf("%d looks at the first task, %d at the last, noticed %v after its end", first, last, lag)
+			t.Errorf("%d polls of the first task, %d of the last, noticed %v after its end", first, last, lag)
 		}
 	})
 }
 
-// TestSlowTask: a task that takes longer than others is told of once for each pace.
+// TestSlowTask: a task that takes longer than others is reported once for each pace.
 func TestSlowTask(t *testing.T) {
 	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
 		for i := range 20 {
@@ -83,7 +83,7 @@ func TestSlowTask(t *testing.T) {
 			}
 		}
 		if len(paces) < 3 || paces[0] != events.PaceNormal || paces[1] != events.PaceSlow || paces[len(paces)-1] != events.PaceStuck {
-			t.Errorf("the paces told are %q", paces)
+			t.Errorf("the published paces are %q", paces)
 		}
 		noted := 0
 		for _, step := range w.Get("demo", "slow").Transitions {
@@ -92,12 +92,12 @@ func TestSlowTask(t *testing.T) {
 			}
 		}
 		if noted < 2 || noted > 3 {
-			t.Errorf("it is told of %d times: %q", noted, paces)
+			t.Errorf("it is reported %d times: %q", noted, paces)
 		}
 	})
 }
 
-// TestGlances: many tasks at MiniMax's V2 at the same time are looked at by fewer calls than there are looks, and no end is told late.
+// TestGlances: many tasks at MiniMax's V2 at the same time need fewer calls than polls, and no end is noticed late.
 func TestBatchedPolls(t *testing.T) {
 	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
 		const tasks = 25
@@ -112,9 +112,9 @@ func TestBatchedPolls(t *testing.T) {
 			}
 		}
 		calls, batched := w.Stack.Ledger("minimax").Calls(), w.MetricSum("reelay_polls_total", "minimax", "batched")
-		t.Logf("%d tasks: %v of %v looks by %d lists, %d calls for one task", tasks, batched, w.MetricSum("reelay_polls_total", "minimax"), calls["list"], calls["status"])
+		t.Logf("%d tasks: %v of %v polls by %d lists, %d calls for one task", tasks, batched, w.MetricSum("reelay_polls_total", "minimax"), calls["list"], calls["status"])
 		if float64(calls["list"]) > batched/2 || batched < 10*tasks {
-			t.Errorf("%d lists answered %v looks, %d looks had their own call", calls["list"], batched, calls["status"])
+			t.Errorf("%d lists answered %v polls, %d polls had their own call", calls["list"], batched, calls["status"])
 		}
 	})
 }

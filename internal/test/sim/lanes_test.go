@@ -16,7 +16,7 @@ import (
 )
 
 // TestLaneLimit: with four submitters MiniMax never sees more than its 20 requests in a minute, and hardly fewer, while the one that
-// dispatches crashes or stops again and again. The place that a waiting task is told goes down to nothing.
+// dispatches crashes or stops again and again. The published position of a waiting task falls to nothing.
 func TestLaneLimit(t *testing.T) {
 	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
 		const minutes, tasks = 10, 260
@@ -45,7 +45,7 @@ func TestLaneLimit(t *testing.T) {
 			}
 			if task := w.Get("demo", fmt.Sprint("t", tasks-1)); task.Phase == events.PhaseWaiting {
 				if p := task.QueuePosition; p == nil || *p.Ours > last {
-					t.Errorf("after place %d it is told %+v", last, p)
+					t.Errorf("after position %d comes %+v", last, p)
 				} else {
 					last = *p.Ours
 				}
@@ -66,8 +66,8 @@ func TestLaneLimit(t *testing.T) {
 	})
 }
 
-// TestPlacesUnderFaults: that waiting tasks are told their places costs none of them anything, when writes and events of it are lost
-// or stored twice and the one that tells dies: each is paid for once, and few need a second try.
+// TestPlacesUnderFaults: publishing the positions of waiting tasks costs none of them anything, when its writes and events are lost
+// or stored twice and the publisher dies: each task is paid for once, and few need a second try.
 func TestPositionsUnderFaults(t *testing.T) {
 	var writes atomic.Int64
 	faults := func(service string) failpoint.Plan {
@@ -123,9 +123,9 @@ func TestPositionsUnderFaults(t *testing.T) {
 		if jobs := len(w.Stack.Ledger("minimax").Jobs()); jobs != tasks {
 			t.Errorf("%d tasks were paid for %d times", tasks, jobs)
 		}
-		t.Logf("%d of %d were told, %d second tries", published, tasks, again)
+		t.Logf("positions of %d of %d were published, %d second tries", published, tasks, again)
 		if published < tasks/2 || again > tasks/10 {
-			t.Error("too few were told, or too many had to be tried again")
+			t.Error("too few positions were published, or too many tasks had to be tried again")
 		}
 	})
 }

@@ -87,7 +87,7 @@ func checkMoney(t *testing.T, w *sim.World, ids []string) {
 		t.Fatal(e)
 	}
 	if cents(r.Total.SpentUSD) != cents(spent) || cents(r.Total.ReservedUSD) != cents(reserved) {
-		t.Errorf("spend answers %+v, the records say %v spent and %v held", r.Total, cents(spent), cents(reserved))
+		t.Errorf("spend answers %+v, the records say %v spent and %v reserved", r.Total, cents(spent), cents(reserved))
 	}
 }
 
@@ -238,22 +238,22 @@ func TestCap(t *testing.T) {
 				}
 			}
 			if published != 1 {
-				t.Errorf("%s: told %d times that it is held", task.ID, published)
+				t.Errorf("%s: published %d times that it is blocked", task.ID, published)
 			}
 			var r events.TaskReply
 			if e := w.Ask(&r, events.VerbGet, "", "demo", task.ID); e != nil || r.Task.Blocked == nil || r.Task.Blocked.Reason != events.BlockedCap || r.Task.Blocked.Until == nil || r.Task.ETA != nil {
-				t.Errorf("%s: %v, held by %+v, ends at %v", task.ID, e, r.Task.Blocked, r.Task.ETA)
+				t.Errorf("%s: %v, blocked by %+v, ends at %v", task.ID, e, r.Task.Blocked, r.Task.ETA)
 			}
 		}
 		if blocked != many-4 {
-			t.Errorf("%d are held, want %d", blocked, many-4)
+			t.Errorf("%d are blocked, want %d", blocked, many-4)
 		}
 		var q events.QueueReply
 		if e := w.Ask(&q, events.VerbQueue, ""); e != nil || !slices.ContainsFunc(q.Lanes, func(l events.LaneQueue) bool {
 			return len(l.Blocked) == 1 && l.Blocked[0].Reason == events.BlockedCap && l.Blocked[0].Project == "demo" &&
 				strings.Contains(l.Blocked[0].Message, " tasks wait: the budget of project demo is used up: 1.5 US dollars")
 		}) {
-			t.Errorf("%v, the lanes are kept by %+v", e, q.Lanes)
+			t.Errorf("%v, the lanes are blocked by %+v", e, q.Lanes)
 		}
 		var r events.SpendReply
 		if e := w.Ask(&r, events.VerbSpend, "", "demo"); e != nil || len(r.Caps) != 1 || cents(r.Caps[0].ReservedUSD) != 1.4 || cents(r.Total.SpentUSD) != 1.4 {
@@ -273,7 +273,7 @@ func TestCap(t *testing.T) {
 func TestDoubtStaysReserved(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		early(w)
-		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":0.3}`) // fault clip
+		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
 		if err := w.Stack.StopService(allinone.Status); err != nil {
 			t.Fatal(err)
 		}
@@ -360,10 +360,10 @@ func TestCapUnderFaults(t *testing.T) {
 					}
 					for _, c := range r.Caps {
 						if cents(c.ReservedUSD) != cents(reserved) || c.ReservedUSD > limit {
-							t.Errorf("%s: %v are taken, the records say %v", c.Scope, c.ReservedUSD, cents(reserved))
+							t.Errorf("%s: %v are reserved, the records say %v", c.Scope, c.ReservedUSD, cents(reserved))
 						}
 					}
-					t.Logf("bought for %.2f, held %.2f of %.2f", paid, reserved, limit)
+					t.Logf("bought for %.2f, reserved %.2f of %.2f", paid, reserved, limit)
 				})
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	"reelay/events"
 )
 
-// points names every failpoint of every service, each of which a campaign has to crash at.
+// points names every failpoint of every service, each of which a run of many seeds has to crash at.
 func points() []string {
 	all := []string{
 		"send", "object", "claim", "watch", "epoch", "lease", "memory", "forecast", "health", "remove/" + events.StreamPolls,

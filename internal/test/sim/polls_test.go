@@ -9,7 +9,7 @@ import (
 	"reelay/internal/test/sim"
 )
 
-// TestLookLimits: how often tasks are looked at is set while they run, and counts at once.
+// TestLookLimits: a new limit on polls counts at once, also for tasks that run.
 func TestPollLimits(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		kv, err := w.JS.KeyValue(t.Context(), bus.LaneBucket)
@@ -23,11 +23,11 @@ func TestPollLimits(t *testing.T) {
 		if _, err := kv.PutString(t.Context(), bus.LimitsKey("fal"), `{"polls":{"spacing":"1m"}}`); err != nil {
 			t.Fatal(err)
 		}
-		w.Settle(time.Minute) // fault look is on its way
+		w.Settle(time.Minute) // one poll is on its way
 		at := polls()
 		w.Settle(10 * time.Minute)
 		if n := polls() - at; before < 12 || n < 8 || n > 11 {
-			t.Errorf("%v looks in 3 minutes without a limit, %v in 10 with one a minute", before, n)
+			t.Errorf("%v polls in 3 minutes without a limit, %v in 10 with one a minute", before, n)
 		}
 		if task := w.AwaitEnd("demo", "a"); task.Status != events.StatusCompleted {
 			t.Errorf("%s: %+v", task.Status, task.Error)

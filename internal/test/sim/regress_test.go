@@ -16,7 +16,7 @@ import (
 	"reelay/internal/test/sim"
 )
 
-// A death cuts one service off at a named point, for good: that write and all that follow are lost, until it is revived.
+// A death cuts one service off at a named point, for good: that write and all that follow are lost, until it is started again.
 type death struct {
 	service, point string
 	outcome        failpoint.Outcome // of the write at the point itself
@@ -41,7 +41,7 @@ func (d *death) plan(service string) failpoint.Plan {
 	}
 }
 
-// bury waits for the death, ends what is left of the service, lets time pass and starts it again.
+// restart waits for the death, ends what is left of the service, lets time pass and starts the service again.
 func (d *death) restart(w *sim.World, pause time.Duration) {
 	w.T.Helper()
 	for range 600 {
@@ -149,7 +149,7 @@ func TestLostOnce(t *testing.T) {
 		{"the record of a request", allinone.Submitter, "put/waiting", lose, 1},
 		{"an intent", allinone.Submitter, "put/submitting", lose, 1},
 		{"the answer to an intent", allinone.Submitter, "put/submitting", loseAnswer, 2},
-		{"what a look has seen", allinone.Poller, "put/done", lose, 1},
+		{"what a poll has seen", allinone.Poller, "put/done", lose, 1},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

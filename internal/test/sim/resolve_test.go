@@ -119,7 +119,7 @@ func evidence(t events.Task) string {
 	return strings.Join(notes, "\n")
 }
 
-// person settles by the emulator's own book what is parked, so that the world adds up at its end.
+// resolve settles by the emulator's own ledger what is parked, so that the world adds up at its end.
 func resolve(w *sim.World, id, resolve string) {
 	w.T.Helper()
 	var reply events.TaskReply
@@ -161,7 +161,7 @@ func TestLargeInputIsFoundAgain(t *testing.T) {
 	})
 }
 
-// TestInputGone: a search that cannot be made concludes nothing and does not hold the task up.
+// TestInputGone: a search that cannot be made concludes nothing and does not block the task.
 func TestInputGone(t *testing.T) {
 	doubtful(t, sim.Options{}, []fate{losesReply}, func(t *testing.T, w *sim.World) {
 		begin := time.Now()
@@ -340,7 +340,7 @@ func TestNeverAGuess(t *testing.T) {
 			settle(w, map[string]string{"a": "a kite"})
 		})
 	})
-	t.Run("once a person has told one, the other is found", func(t *testing.T) {
+	t.Run("once a person has settled one, the other is found", func(t *testing.T) {
 		doubtful(t, sim.Options{}, []fate{losesReply, losesReply}, func(t *testing.T, w *sim.World) {
 			w.Publish(video, v2Asked("a", "a kite", ""))
 			w.Publish(video, v2Asked("b", "a heron", ""))
@@ -431,7 +431,7 @@ func TestListDown(t *testing.T) {
 
 var shareTasks = flag.Int("sim.share", 0, "tasks of TestResolvedShare; 60 are enough to show something, 0 skips it")
 
-// TestResolvedShare lives some tasks through a bad day and tells how many of the submits in doubt found their way without a person.
+// TestResolvedShare runs some tasks through a bad day and logs how many of the submits in doubt found their way without a person.
 // Not one may find the wrong way.
 func TestResolvedShare(t *testing.T) {
 	tasks := *shareTasks

@@ -44,7 +44,7 @@ func aims(seed uint64) []sim.Aim {
 	return chosen
 }
 
-// oneSeed lives the lives of a few tasks under the faults of a seed, and compares all books at the end.
+// oneSeed runs a few tasks under the faults of a seed, and compares ledgers and records at the end.
 func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 	chaos := sim.NewChaos(seed, aims(seed)...)
 	s := &scene{chaos: chaos, tally: newTally(), patience: chaos.Between(2*time.Minute, 20*time.Minute), longest: "40m"}
@@ -68,7 +68,7 @@ func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 	return s.tally
 }
 
-// hookFaults lets a seed's webhooks come as they should, with every disorder, or not at all.
+// callbackFaults lets a seed's callbacks come as they should, with every disorder, or not at all.
 func callbackFaults(chaos *sim.Chaos, seed uint64) emulator.Faults {
 	f := emulator.Faults{Seed: seed, DelayMS: int(chaos.Between(time.Second, 5*time.Minute).Milliseconds())}
 	switch chaos.Intn(5) {
@@ -214,7 +214,7 @@ func jobsOf(w *sim.World, id string) []string {
 }
 
 // end waits for the end of a task. One that is parked, or in doubt for longer than a person's patience, is decided by one who has
-// seen the provider's books.
+// seen the provider's ledger.
 func (s *scene) end(id string) {
 	deadline := time.Now().Add(48 * time.Hour)
 	decided := time.Time{}
@@ -250,14 +250,14 @@ func (s *scene) end(id string) {
 	}
 }
 
-// calledBack reports whether a callback has told that an attempt was accepted.
+// calledBack reports whether a callback is evidence that an attempt was accepted.
 func acceptedByCallback(t events.Task) bool {
 	return slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool {
 		return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.Source == events.SourceCallback })
 	})
 }
 
-// compare compares each task with the jobs that carry its mark, and looks for messages that nobody will take.
+// compare compares each task with the jobs that carry its mark, and searches for messages that nobody will handle.
 func (s *scene) compare() {
 	t := s.t
 	for _, id := range s.ids {
@@ -283,9 +283,9 @@ func (s *scene) compare() {
 	for _, p := range []string{"fal", "minimax"} {
 		for _, j := range s.w.Stack.Ledger(p).Jobs() {
 			for _, d := range j.Deliveries {
-				s.Hits["hooks taken"] += d.Accepted
+				s.Hits["callbacks accepted"] += d.Accepted
 				if p == "fal" && d.Fooled > 0 { // MiniMax signs nothing
-					t.Errorf("the edge took %d callbacks about %s that its provider has not sent", d.Fooled, j.ID)
+					t.Errorf("the webhook service accepted %d callbacks about %s that its provider has not sent", d.Fooled, j.ID)
 				}
 			}
 		}
@@ -344,10 +344,10 @@ func (s *scene) messages(stream string) []*jetstream.RawStreamMsg {
 	return all
 }
 
-// tally is what a campaign has seen.
+// tally counts what the seeds have met.
 type tally struct {
 	Seeds, Lives, Minutes int
-	// InDoubt counts the submits that were in doubt, ByItself those settled without a person, ByHook those that a callback told of.
+	// InDoubt counts the submits that were in doubt, ByItself those settled without a person, ByCallback those that a callback reported.
 	InDoubt, ByItself, ByCallback int
 	Jobs                          int
 	Hits                          map[string]int

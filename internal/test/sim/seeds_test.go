@@ -22,11 +22,11 @@ var (
 	firstSeed = flag.Uint64("sim.seed", 1, "the first seed of TestSeeds; with -sim.seeds=1 it replays one, with its logs")
 	perSeed   = flag.Int("sim.tasks", 4, "tasks of each seed")
 	workers   = flag.Int("sim.workers", runtime.NumCPU(), "processes that run seeds at the same time; 0 runs them in this one")
-	report    = flag.String("sim.report", "", "file for the figures of a part of a campaign, as JSON")
+	report    = flag.String("sim.report", "", "file for the figures of a part of the seeds, as JSON")
 )
 
 const (
-	// perProcess seeds run in one process, so that its memory is bounded whatever the campaign's length.
+	// perProcess seeds run in one process, so that its memory is bounded however many seeds there are.
 	seedsPerProcess = 15
 	// coverageSeeds is from how many seeds on every failpoint must have been crashed at.
 	coverageSeeds = 100
@@ -34,9 +34,9 @@ const (
 	failingShare = 30
 )
 
-// TestSeeds lives many task lives under random faults: a third of the calls to the providers fail, services die at any write or
-// stand still, the broker is stopped and started, two replicas of each service compete. After each seed the world is compared
-// with the emulators' ledgers. Bubbles cannot run side by side, so a campaign is spread over processes.
+// TestSeeds runs many tasks under random faults: a third of the calls to the providers fail, services die at any write or
+// stall, the broker is stopped and started, two replicas of each service compete. After each seed the world is compared
+// with the emulators' ledgers. Bubbles cannot run side by side, so the seeds are spread over processes.
 func TestSeeds(t *testing.T) {
 	if testing.Short() {
 		*seeds = min(*seeds, 6)
@@ -144,7 +144,7 @@ func (a *tally) failing() int {
 		case strings.HasPrefix(name, "call "):
 			calls += n
 		case strings.HasSuffix(name, " late"):
-		case strings.HasPrefix(name, "look "), strings.HasPrefix(name, "submit "):
+		case strings.HasPrefix(name, "poll "), strings.HasPrefix(name, "submit "):
 			failed += n
 		}
 	}
@@ -152,7 +152,7 @@ func (a *tally) failing() int {
 }
 
 func (a *tally) log(t *testing.T, took time.Duration) {
-	t.Logf("%d seeds, %d task lives, %d hours of broker time in %v: %v; %d paid jobs; %d submits in doubt, %d of them settled without a person, %d told by a callback; "+
+	t.Logf("%d seeds, %d task lives, %d hours of broker time in %v: %v; %d paid jobs; %d submits in doubt, %d of them settled without a person, %d reported by a callback; "+
 		"%d %% of the calls to the providers failed", a.Seeds, a.Lives, a.Minutes/60, took.Round(time.Second), a.Status, a.Jobs, a.InDoubt, a.ByItself, a.ByCallback, a.failing())
 	died, fired := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(a.Hits)) {

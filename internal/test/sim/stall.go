@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// barrier is shut until a time.
+// barrier is closed until a time.
 type barrier struct {
 	mu    sync.Mutex
 	until time.Time
@@ -18,22 +18,22 @@ func (g *barrier) close(d time.Duration) {
 	g.until = time.Now().Add(d)
 }
 
-// left is how long it stays shut.
+// left is how long it stays closed.
 func (g *barrier) left() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return max(0, time.Until(g.until))
 }
 
-// wait returns when the gate is open.
+// wait returns when the barrier is open.
 func (g *barrier) wait() {
 	for d := g.left(); d > 0; d = g.left() {
 		time.Sleep(d)
 	}
 }
 
-// stalledConn is a connection whose bytes wait, in both directions, while a gate is shut. Nobody is held up by that: the client
-// library writes with a lock in its hand, which would stop the bubble's clock, and the server would drop a slow reader.
+// stalledConn is a connection whose bytes wait, in both directions, while a barrier is closed. Reads and writes of its users never
+// block on it: the client library writes under a lock, which would stop the bubble's clock, and the server would drop a slow reader.
 type stalledConn struct {
 	net.Conn
 	barrier  *barrier

@@ -65,14 +65,14 @@ func TestProgressIsPublishedOnce(t *testing.T) {
 			}
 		}
 		if len(positions) < 2 {
-			t.Errorf("places in the provider's queue told: %v, want several", positions)
+			t.Errorf("positions in the provider's queue published: %v, want several", positions)
 		}
 		if percents < 5 {
-			t.Errorf("%d steps of progress told, want at least 5", percents)
+			t.Errorf("%d steps of progress published, want at least 5", percents)
 		}
 		sorted := slices.Clone(lines)
 		if len(lines) < 5 || len(slices.Compact(slices.Sorted(slices.Values(sorted)))) != len(lines) {
-			t.Errorf("log lines told: %d, want each line once: %q", len(lines), lines)
+			t.Errorf("log lines published: %d, want each line once: %q", len(lines), lines)
 		}
 		if *task.ProgressPercentage != 100 || task.SubmittedAt == nil || task.StartedAt == nil {
 			t.Errorf("ended with %v %%, submitted %v, started %v", *task.ProgressPercentage, task.SubmittedAt, task.StartedAt)
@@ -80,7 +80,7 @@ func TestProgressIsPublishedOnce(t *testing.T) {
 	})
 }
 
-// TestSubscribersHearOnce: a core subscriber hears every stored event once, however often the request comes again.
+// TestSubscribersHearOnce: a core subscriber receives every stored event once, however often the request comes again.
 func TestSubscribersHearOnce(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		received := map[string]int{}
@@ -101,7 +101,7 @@ func TestSubscribersHearOnce(t *testing.T) {
 		w.Settle(time.Second)
 		for _, e := range []string{"queued", "submitted", "completed"} {
 			if n := received["reelay.event.demo.h."+e]; n != 1 {
-				t.Errorf("%s heard %d times", e, n)
+				t.Errorf("%s received %d times", e, n)
 			}
 		}
 		if jobs := w.Stack.Ledger("fal").Jobs(); len(jobs) != 1 {
@@ -141,7 +141,7 @@ func TestRejections(t *testing.T) {
 		{"not an object", video, `[]`, events.CodeInvalidRequest, "payload"},
 		{"unknown field", video, `{"provider":"fal","model":"a/b","input":{},"promt":"x"}`, events.CodeInvalidRequest, "promt"},
 		{"unknown provider", video, `{"provider":"acme","model":"a/b","input":{}}`, events.CodeUnknownProvider, "provider"},
-		{"unknown model family", video, `{"provider":"minimax","model":"acme-1","input":{}}`, events.CodeUnknownModel, "model"},
+		{"unknown model", video, `{"provider":"minimax","model":"acme-1","input":{}}`, events.CodeUnknownModel, "model"},
 		{"not an endpoint id", video, `{"provider":"fal","model":"nothing","input":{}}`, events.CodeUnknownModel, "model"},
 		{"missing input", video, `{"provider":"fal","model":"a/b"}`, events.CodeInvalidRequest, "input"},
 		{"oversized", video, big, events.CodePayloadTooLarge, "payload"},
@@ -159,7 +159,7 @@ func TestRejections(t *testing.T) {
 			w.Settle(time.Minute)
 			story := w.Story("*", "*")[before:]
 			if len(story) != 1 || story[0].Type != events.EventRejected {
-				t.Errorf("%s: heard %v, want one rejected", row.name, sim.Types(story))
+				t.Errorf("%s: received %v, want one rejected", row.name, sim.Types(story))
 				continue
 			}
 			if e := story[0].Error; e.Code != row.code || e.Field != row.field || e.Kind != events.KindInvalid {
@@ -231,7 +231,7 @@ func TestProviderFailures(t *testing.T) {
 	}
 }
 
-// TestFailingLooksFailNothing: whatever the first looks meet, the task completes, and the trouble is in its timeline.
+// TestFailingLooksFailNothing: whatever the first polls meet, the task completes, and the trouble is in its timeline.
 func TestFailingPollsFailNothing(t *testing.T) {
 	rows := []struct{ name, body, arrow string }{
 		{"fal 500", falRequest("a", `{"polls":"500","poll_faults":12}`), "look_failed"},
@@ -275,7 +275,7 @@ func TestLostByTheProvider(t *testing.T) {
 			t.Fatalf("ended as %s: %+v", task.Status, task.Error)
 		}
 		if took := task.CompletedAt.Sub(task.CreatedAt); took < 5*time.Minute {
-			t.Errorf("given up after %v, the provider is believed after five minutes", took)
+			t.Errorf("given up after %v, not found counts after five minutes", took)
 		}
 	})
 }
@@ -374,7 +374,7 @@ func TestInDoubt(t *testing.T) {
 	inDoubt := func(t events.Task) bool { return t.Phase == events.PhaseInDoubt }
 	parked := func(t events.Task) bool { return t.Phase == events.PhaseParked }
 
-	t.Run("held, then adopted by a person", func(t *testing.T) {
+	t.Run("parked, then adopted by a person", func(t *testing.T) {
 		sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 			w.Publish(video, v1Request("a", lost))
 			w.Await("demo", "a", inDoubt)

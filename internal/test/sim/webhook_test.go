@@ -11,7 +11,7 @@ import (
 	"reelay/internal/test/sim"
 )
 
-// TestWebhookFirst: with the edge up, the provider's callback ends a task in the moment in which it is done, and looks are few.
+// TestWebhookFirst: with the webhook service up, the provider's callback ends a task in the moment in which it is done, and polls are few.
 func TestWebhookFirst(t *testing.T) {
 	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
 		for _, body := range []string{falRequest("f", "", ""), v1Request("m", "", ""), v2Request("n", "", "")} {
@@ -37,12 +37,12 @@ func TestWebhookFirst(t *testing.T) {
 			w.AwaitEnd("demo", fmt.Sprint("h", i))
 		}
 		if n := (w.MetricSum("reelay_polls_total", "fal") - before) / 10; n > 1.5 {
-			t.Errorf("%v looks a task, want at most 1.5", n)
+			t.Errorf("%v polls a task, want at most 1.5", n)
 		}
 	})
 }
 
-// TestWebhooksAllLost: without a single callback tasks end all the same, by looks.
+// TestWebhooksAllLost: without a single callback tasks end all the same, by polls.
 func TestWebhooksAllLost(t *testing.T) {
 	lost := emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Drop: 1}}
 	sim.Run(t, sim.Options{Webhooks: true, CallbackFaults: lost}, func(t *testing.T, w *sim.World) {
@@ -58,8 +58,8 @@ func TestWebhooksAllLost(t *testing.T) {
 	})
 }
 
-// TestEdgeAway: a provider that tries the callback URL before it accepts, and finds nobody there, gets the task without one, and so it
-// does the next ones for a while, at the first try.
+// TestEdgeAway: a provider that tries the callback URL before it accepts and gets no answer is sent the task without one, and the
+// next tasks as well for a while, at the first try.
 func TestWebhookUnreachable(t *testing.T) {
 	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
 		if err := w.Stack.StopService(allinone.Webhook); err != nil {
@@ -86,7 +86,7 @@ func TestWebhookUnreachable(t *testing.T) {
 		w.Settle(10 * time.Minute)
 		w.Publish(video, v1Request("again", "", ""))
 		if task := w.AwaitEnd("demo", "again"); len(task.Attempts) != 1 || task.Transitions[len(task.Transitions)-1].By != "callback" {
-			t.Errorf("with the edge back: %+v", task.Transitions)
+			t.Errorf("with the webhook service back: %+v", task.Transitions)
 		}
 	})
 }

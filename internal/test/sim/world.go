@@ -69,7 +69,7 @@ type Options struct {
 	WrapBroker func(service string, conn net.Conn) net.Conn
 	// Callback makes the callback URLs of the submitters; nil for none.
 	Callback submitter.Callback
-	// Webhooks runs the edge, to which the emulators call back through WrapCallbacks and under CallbackFaults.
+	// Webhooks runs the webhook service, to which the emulators call back through WrapCallbacks and under CallbackFaults.
 	Webhooks       bool
 	WrapCallbacks  func(http.RoundTripper) http.RoundTripper
 	CallbackFaults emulator.Faults
@@ -255,7 +255,7 @@ func (w *World) AwaitEnd(project, id string) events.Task {
 	return events.Task{}
 }
 
-// Await looks at a task until it is as wanted, for two days at most: every second for ten minutes, then every minute.
+// Await reads a task until it is as wanted, for two days at most: every second for ten minutes, then every minute.
 func (w *World) Await(project, id string, wanted func(events.Task) bool) events.Task {
 	w.T.Helper()
 	deadline := time.Now().Add(maxAwait)
