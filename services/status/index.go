@@ -1,11 +1,9 @@
 package status
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +11,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/dispatch"
 )
 
 // An entry is what the index knows of a record. It is never changed, only replaced, so it may be used without the lock.
@@ -68,17 +67,18 @@ func (e *entry) inDoubt() bool {
 	return e.phase == events.PhaseInDoubt || e.phase == events.PhaseParked
 }
 
-// sooner orders the waiting tasks of a lane, next first.
-func sooner(a, b *entry) int {
-	return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.created, b.created),
-		strings.Compare(a.key.ID, b.key.ID), strings.Compare(a.key.Project, b.key.Project))
+// inSendingOrder orders the waiting tasks of a lane as its dispatcher does within a project, next first.
+func inSendingOrder(a, b *entry) int { return a.rank().Compare(b.rank()) }
+
+func (e *entry) rank() dispatch.Rank {
+	return dispatch.Rank{Key: e.key, Priority: e.priority, Since: time.Unix(0, e.created)}
 }
 
 // index holds an entry for every record.
 type index struct {
 	mu      sync.RWMutex
 	entries map[events.Key]*entry
-	// lines are the waiting tasks by lane, ordered by sooner.
+	// lines are the waiting tasks by lane, ordered by inSendingOrder.
 	lines map[string][]*entry
 	// sends are the submits of the last minute by lane.
 	sends map[string]sends
@@ -147,7 +147,7 @@ func (x *index) apply(u bus.Update) {
 func (x *index) set(k events.Key, e *entry) {
 	if old := x.entries[k]; old != nil && old.phase == events.PhaseWaiting {
 		line := x.lines[old.lane]
-		if i, ok := slices.BinarySearchFunc(line, old, sooner); ok {
+		if i, ok := slices.BinarySearchFunc(line, old, inSendingOrder); ok {
 			x.lines[old.lane] = slices.Delete(line, i, i+1)
 		}
 		if len(x.lines[old.lane]) == 0 {
@@ -164,7 +164,7 @@ func (x *index) set(k events.Key, e *entry) {
 		}
 		if e.phase == events.PhaseWaiting {
 			line := x.lines[e.lane]
-			i, _ := slices.BinarySearchFunc(line, e, sooner)
+			i, _ := slices.BinarySearchFunc(line, e, inSendingOrder)
 			x.lines[e.lane] = slices.Insert(line, i, e)
 		}
 	}

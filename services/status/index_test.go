@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/dispatch"
 )
 
 // filled returns an index of tasks.
@@ -96,6 +98,33 @@ func TestPages(t *testing.T) {
 	})
 }
 
+// TestListedAsSent: in each project the waiting tasks are listed in the order in which they are sent.
+func TestListedAsSent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x, now := newIndex(), time.Now()
+		l := dispatch.NewLane(1, nil, now)
+		for i := range rapid.IntRange(1, 40).Draw(t, "tasks") {
+			task := events.Task{
+				ID: fmt.Sprint("t", i), Project: rapid.SampledFrom([]string{"p", "q"}).Draw(t, "project"), Lane: "fal", Version: 1,
+				Phase: events.PhaseWaiting, Priority: rapid.IntRange(-3, 3).Draw(t, "priority"),
+				CreatedAt: now.Add(-time.Duration(rapid.IntRange(0, 300).Draw(t, "age")) * time.Second),
+			}
+			x.apply(bus.Update{Key: task.Key(), Task: &task})
+			l.See(task.Key(), &task, 0, now)
+		}
+		listed, sent := map[string][]string{}, map[string][]string{}
+		for _, e := range x.lines["fal"] {
+			listed[e.key.Project] = append(listed[e.key.Project], e.key.ID)
+		}
+		for k, ok, _ := l.Next(now, dispatch.Outside{}); ok; k, ok, _ = l.Next(now, dispatch.Outside{}) {
+			sent[k.Project] = append(sent[k.Project], k.ID)
+		}
+		if !maps.EqualFunc(listed, sent, slices.Equal) {
+			t.Fatalf("listed %v, sent %v", listed, sent)
+		}
+	})
+}
+
 // TestIndexModel: after any series of changes, lines and entries are what the last record of each task says.
 func TestIndexModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -123,7 +152,7 @@ func TestIndexModel(t *testing.T) {
 			t.Fatalf("%d entries in %d lines, want %d in %d", x.size(), len(x.lines), len(model), len(lines))
 		}
 		for _, line := range lines {
-			slices.SortFunc(line, sooner)
+			slices.SortFunc(line, inSendingOrder)
 			for i, e := range line {
 				if ours, ok := x.position(e.key); ours != i || !ok {
 					t.Fatalf("%v is %d (%v), want %d", e.key, ours, ok, i)

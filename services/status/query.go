@@ -108,7 +108,7 @@ func (x *index) position(k events.Key) (int, bool) {
 	if e == nil || e.phase != events.PhaseWaiting {
 		return 0, false
 	}
-	return slices.BinarySearchFunc(x.lines[e.lane], e, sooner)
+	return slices.BinarySearchFunc(x.lines[e.lane], e, inSendingOrder)
 }
 
 // queue counts the tasks of a project, or of all. Each of lanes is in the answer, busy or not.

@@ -168,6 +168,10 @@ func TestImporters(t *testing.T) {
 			"lanes are opened by whoever starts a service",
 		},
 		{[]string{allEmulators}, []string{"reelay/cmd/emulator", "reelay/internal/allinone"}, "nothing that plays a provider is near real ones"},
+		{
+			[]string{"reelay/internal/dispatch"}, []string{"reelay/services/submitter", "reelay/services/status"},
+			"one service decides what is sent next, one lists tasks in that order",
+		},
 		{[]string{natsServer}, []string{"reelay/internal/natsd", "reelay/internal/test/broker"}, "there is one way to embed a broker, the one with the lock"},
 		{[]string{"reelay/internal/test/sim"}, nil, "simulation is for tests"},
 		{[]string{"reelay/internal/test/broker"}, []string{"reelay/internal/test/sim"}, "a broker in a bubble is for tests"},
