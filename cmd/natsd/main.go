@@ -33,7 +33,7 @@ func main() {
 		}
 		p.Defer("broker", func() error { srv.Stop(); return nil })
 		p.Go("watchdog", srv.Watch, nil)
-		log.Info("nats server", "url", srv.URL(), "store", s.StoreDir, "sync", s.Sync)
+		log.Info("the broker serves", "url", srv.URL(), "store", s.StoreDir, "sync", s.Sync)
 		return nil
 	}))
 }

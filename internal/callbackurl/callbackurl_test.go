@@ -12,7 +12,7 @@ import (
 	"reelay/internal/secret"
 )
 
-const public = "https://hooks.example.test"
+const public = "https://webhooks.example.test"
 
 var task = events.Key{Project: "demo", ID: "shot-042"}
 

@@ -156,16 +156,16 @@ func redact(raw string) string {
 func reports(log *slog.Logger) []nats.Option {
 	at := func(nc *nats.Conn) slog.Attr { return slog.String("server", redact(nc.ConnectedUrl())) }
 	return []nats.Option{
-		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("nats connected", at(nc)) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("nats reconnected", at(nc)) }),
+		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", at(nc)) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", at(nc)) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // nil is our own close
-				log.Warn("nats disconnected", "error", err)
+				log.Warn("lost the connection to NATS", "error", err)
 			}
 		}),
 		nats.ClosedHandler(func(nc *nats.Conn) {
 			if err := nc.LastError(); err != nil {
-				log.Error("nats connection closed for good", "error", err)
+				log.Error("the connection to NATS is closed for good", "error", err)
 			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
@@ -173,7 +173,7 @@ func reports(log *slog.Logger) []nats.Option {
 			if sub != nil {
 				attrs = append(attrs, "subject", sub.Subject)
 			}
-			log.Warn("nats error", attrs...)
+			log.Warn("NATS reported an error", attrs...)
 		}),
 	}
 }

@@ -167,7 +167,7 @@ func TestConnectWaits(t *testing.T) {
 	await(t, changed, nats.CONNECTED)
 	nc.Close()
 	text := log.String()
-	for _, want := range []string{"nats connected", "nats disconnected", fmt.Sprintf("redacted@127.0.0.1:%d", port)} {
+	for _, want := range []string{"connected to NATS", "lost the connection to NATS", fmt.Sprintf("redacted@127.0.0.1:%d", port)} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the log lacks %q:\n%s", want, text)
 		}

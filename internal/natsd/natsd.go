@@ -243,16 +243,16 @@ type slogLogger struct {
 }
 
 func (l slogLogger) Noticef(f string, v ...any) {
-	l.log.Debug("nats server", "text", fmt.Sprintf(f, v...))
+	l.log.Debug("the broker reports", "text", fmt.Sprintf(f, v...))
 }
 
 func (l slogLogger) Warnf(f string, v ...any) {
-	l.log.Warn("nats server", "text", fmt.Sprintf(f, v...))
+	l.log.Warn("the broker warns", "text", fmt.Sprintf(f, v...))
 }
 
 func (l slogLogger) Fatalf(f string, v ...any) {
 	text := fmt.Sprintf(f, v...)
-	l.log.Error("nats server", "text", text)
+	l.log.Error("the broker cannot go on", "text", text)
 	select {
 	case l.fatal <- text:
 	default:
@@ -260,7 +260,7 @@ func (l slogLogger) Fatalf(f string, v ...any) {
 }
 
 func (l slogLogger) Errorf(f string, v ...any) {
-	l.log.Error("nats server", "text", fmt.Sprintf(f, v...))
+	l.log.Error("the broker reports an error", "text", fmt.Sprintf(f, v...))
 }
 func (l slogLogger) Debugf(f string, v ...any) {}
 func (l slogLogger) Tracef(f string, v ...any) {}

@@ -174,7 +174,7 @@ func (p *Process) Stop() error {
 }
 
 func (p *Process) stop(s stop) error {
-	p.log.Debug("stopping", "part", s.name)
+	p.log.Debug("stops a part", "part", s.name)
 	done := make(chan error, 1)
 	go func() { done <- s.fn() }()
 	timer := time.NewTimer(stopWait)
@@ -255,11 +255,11 @@ func Main(ctx context.Context, log *slog.Logger, opsListen string, setup func(co
 	err := g.Run()
 	code := 0
 	if err != nil && !errors.Is(err, run.ErrSignal) && !errors.Is(err, context.Canceled) {
-		log.Error("stopping", "error", err)
+		log.Error("a part of the process has failed", "error", err)
 		code = 1
 	}
 	if err := p.Stop(); err != nil {
-		log.Error("stopping", "error", err)
+		log.Error("the process did not stop cleanly", "error", err)
 		code = 1
 	}
 	return code

@@ -8,6 +8,8 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -131,4 +133,23 @@ func uses(tb testing.TB, p pkg, target string) map[string]token.Position {
 		})
 	}
 	return found
+}
+
+// repositoryFiles lists what is committed, or would be, by paths from the root.
+func repositoryFiles(tb testing.TB) []string {
+	tb.Helper()
+	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		tb.Skipf("not a git checkout: %v", err)
+	}
+	names := strings.Split(strings.TrimRight(string(out), "\x00"), "\x00")
+	if !slices.Contains(names, "go.mod") {
+		tb.Fatalf("the list of files is not that of the module: %d files", len(names))
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, err := os.Lstat(filepath.Join(root, name))
+		return errors.Is(err, fs.ErrNotExist) // removed, and not committed yet
+	})
 }

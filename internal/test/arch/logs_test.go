@@ -1,0 +1,95 @@
+package arch
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// logLevels are the methods of a logger, with the place of the message among the arguments.
+var logLevels = map[string]int{
+	"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "DebugContext": 1, "InfoContext": 1, "WarnContext": 1, "ErrorContext": 1,
+	"Log": 2, "LogAttrs": 2,
+}
+
+// logMessage returns the message of a call of a logger. Loggers are told by their names, log or logger, or slog itself.
+func logMessage(call *ast.CallExpr) (string, bool) {
+	method, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || !isLogger(method.X) {
+		return "", false
+	}
+	i, ok := logLevels[method.Sel.Name]
+	if !ok || i >= len(call.Args) {
+		return "", false
+	}
+	return literalText(call.Args[i])
+}
+
+func isLogger(x ast.Expr) bool {
+	switch x := x.(type) {
+	case *ast.Ident:
+		return slices.Contains([]string{"slog", "log", "logger"}, x.Name)
+	case *ast.SelectorExpr:
+		return slices.Contains([]string{"log", "Log", "logger"}, x.Sel.Name)
+	case *ast.CallExpr: // log.With(...).Warn
+		method, ok := x.Fun.(*ast.SelectorExpr)
+		return ok && (isLogger(method.X) || isLogger(method))
+	}
+	return false
+}
+
+// literalText returns the text of a literal, or of the literal that a sum begins with.
+func literalText(x ast.Expr) (string, bool) {
+	switch x := x.(type) {
+	case *ast.BasicLit:
+		text, err := strconv.Unquote(x.Value)
+		return text, err == nil && x.Kind == token.STRING
+	case *ast.BinaryExpr:
+		return literalText(x.X)
+	}
+	return "", false
+}
+
+// TestLogMessages: an operator searches the log for what happened, so a warning or an error is a sentence, without a variable part.
+func TestLogMessages(t *testing.T) {
+	for _, name := range repositoryFiles(t) {
+		if filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "internal/test/") || anyPrefix(noSentencesYet, name) {
+			continue
+		}
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, filepath.Join(root, name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			method, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || !isLogger(method.X) || !strings.HasPrefix(method.Sel.Name, "Warn") && !strings.HasPrefix(method.Sel.Name, "Error") {
+				return true
+			}
+			at := name + ":" + strconv.Itoa(files.Position(call.Pos()).Line)
+			message, ok := logMessage(call)
+			switch {
+			case !ok:
+				t.Errorf("%s: the message is no literal", at)
+			case len(strings.Fields(message)) < 3:
+				t.Errorf("%s: %q is no sentence: say what happened, in at least three words", at, message)
+			case unicode.IsUpper([]rune(message)[0]) && !unicode.IsUpper([]rune(message)[1]) || strings.HasSuffix(message, "."):
+				t.Errorf("%s: %q begins with a small letter and ends without a full stop", at, message)
+			}
+			return true
+		})
+	}
+}
+
+// noSentencesYet are the paths whose messages are not sentences yet.
+var noSentencesYet = []string{"cmd/reelay/", "internal/bus/", "internal/emulator/", "services/"}
