@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -105,10 +106,16 @@ func ClaimSubject(lane, providerID string) string {
 	return claimPrefix + lane + "." + providerID
 }
 
+// ClaimHolder names an attempt: the body of the message on a ClaimSubject.
+func ClaimHolder(k Key, attempt int) string { return k.String() + "." + strconv.Itoa(attempt) }
+
 // EventSubject is where an event of a task is published, stored and heard: reelay.event.<project>.<task>.<event>.
 func EventSubject(k Key, t EventType) string {
 	return eventPrefix + k.String() + "." + string(t)
 }
+
+// IsCommandSubject reports whether a subject is below reelay.command, well formed or not.
+func IsCommandSubject(subject string) bool { return strings.HasPrefix(subject, commandPrefix) }
 
 // EventFilter matches the events of a type, of every task.
 func EventFilter(t EventType) string { return eventPrefix + "*.*." + string(t) }

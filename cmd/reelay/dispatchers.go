@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/bus"
 )
 
 // printDispatchers says of each lane which process sends its tasks, if any, and what the provider was seen to grant.
@@ -22,20 +21,20 @@ func (a *api) printDispatchers(ctx context.Context, w io.Writer, lanes []string)
 	if err != nil {
 		return fmt.Errorf("jetstream: %w", err)
 	}
-	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, bus.LeaseBucket) })
+	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, events.LeaseBucket) })
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		return nil // no submitter has ever run here
 	}
 	if err != nil {
-		return fmt.Errorf("bucket %s: %w", bus.LeaseBucket, err)
+		return fmt.Errorf("bucket %s: %w", events.LeaseBucket, err)
 	}
 	now := time.Now()
 	for _, lane := range lanes {
-		var holder bus.Holder
+		var holder events.Holder
 		var learned events.HandOver
-		for key, v := range map[string]any{lane: &holder, bus.MemoryKey(lane): &learned} {
+		for key, v := range map[string]any{lane: &holder, events.HandOverKey(lane): &learned} {
 			if err := readJSON(ctx, kv, key, v); err != nil {
-				return fmt.Errorf("%s in %s: %w", key, bus.LeaseBucket, err)
+				return fmt.Errorf("%s in %s: %w", key, events.LeaseBucket, err)
 			}
 		}
 		for _, line := range describeDispatcher(holder, learned, now) {
@@ -58,7 +57,7 @@ func readJSON(ctx context.Context, kv jetstream.KeyValue, key string, v any) err
 }
 
 // describeDispatcher says who sends the tasks of a lane and what was learned, one line each.
-func describeDispatcher(h bus.Holder, m events.HandOver, now time.Time) (lines []string) {
+func describeDispatcher(h events.Holder, m events.HandOver, now time.Time) (lines []string) {
 	if h.Name != "" {
 		lines = append(lines, fmt.Sprintf("sent by %s for %s", clean(h.Name), short(max(0, now.Sub(h.Since)))))
 	}

@@ -18,8 +18,6 @@ import (
 
 	"reelay/events"
 	"reelay/events/client"
-	"reelay/internal/bus"
-	"reelay/internal/disk"
 	"reelay/internal/provider/registry"
 	"reelay/internal/secret"
 )
@@ -149,14 +147,14 @@ func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
 	if n := tasks.Config.Replicas; n > 1 {
 		return []check{{levelOK, about, fmt.Sprintf("the task records are kept by %d servers", n), ""}}
 	}
-	broker, err := info(disk.Stream)
-	if err != nil || time.Since(broker.State.LastTime) > disk.Fresh {
+	broker, err := info(events.StreamBroker)
+	if err != nil || time.Since(broker.State.LastTime) > events.BrokerFresh {
 		return []check{{
 			levelWarn, about, "the task records are kept by one server, and it cannot be asked whether it syncs each write",
 			"set sync_interval: always in the jetstream block of its configuration, or use three replicas",
 		}}
 	}
-	if sync := broker.Config.Metadata[disk.SyncKey]; sync != disk.SyncAlways {
+	if sync := broker.Config.Metadata[events.BrokerSyncKey]; sync != events.BrokerSyncAlways {
 		return []check{{
 			levelWarn, about, "one server, reelay's own, with --sync " + sync + ": a power cut forgets acknowledged writes",
 			"run it with --sync always; real providers are not paid otherwise unless --allow-unsynced-spending is given",
@@ -172,7 +170,7 @@ func (a *api) checkSwitches(ctx context.Context) (checks []check, paused map[str
 	if errors.Is(err, client.ErrNoService) {
 		return nil, nil // checkServices says so
 	}
-	var all map[string]bus.LaneSwitch
+	var all map[string]events.LanePause
 	if err == nil {
 		all, err = readSwitches(ctx, kv)
 	}
@@ -183,15 +181,15 @@ func (a *api) checkSwitches(ctx context.Context) (checks []check, paused map[str
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		if s := all[key]; s.Paused {
 			arg := key
-			if key == bus.AllLanes {
+			if key == events.AllLanes {
 				arg = "--all"
 			}
-			checks = append(checks, check{levelWarn, "lanes", (&bus.PausedError{Key: key, Switch: s}).Error(), "reelay lanes resume " + arg})
+			checks = append(checks, check{levelWarn, "lanes", (&events.PausedError{Key: key, Pause: s}).Error(), "reelay lanes resume " + arg})
 			paused[key] = true
 		}
 		switch _, _, err := readLimits(ctx, kv, key); {
 		case errors.Is(err, events.ErrInvalid):
-			todo := fmt.Sprintf("back to the defaults: nats kv del %s %s", bus.LaneBucket, bus.LimitsKey(key))
+			todo := fmt.Sprintf("back to the defaults: nats kv del %s %s", events.LaneBucket, events.LimitsKey(key))
 			checks = append(checks, check{levelWarn, "lanes", key + " is paused: " + err.Error(), todo})
 			paused[key] = true
 		case err != nil:
@@ -368,7 +366,7 @@ func (a *api) checkQueue(ctx context.Context, paused map[string]bool) []check {
 		if n := l.ByPhase[events.PhaseParked]; n > 0 {
 			c.level, c.todo = levelWarn, fmt.Sprintf("%d in doubt need a decision: reelay ls --phase parked --provider %s, then reelay resolve", n, l.Provider)
 		}
-		checks = append(append(checks, c), checkHolds(l, paused[l.Lane] || paused[bus.AllLanes], time.Local)...)
+		checks = append(append(checks, c), checkHolds(l, paused[l.Lane] || paused[events.AllLanes], time.Local)...)
 	}
 	return checks
 }

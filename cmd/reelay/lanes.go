@@ -14,7 +14,6 @@ import (
 
 	"reelay/events"
 	"reelay/events/client"
-	"reelay/internal/bus"
 	"reelay/internal/provider/registry"
 )
 
@@ -38,7 +37,7 @@ func (l laneArg) key() (string, error) {
 	case l.All == (l.Lane != ""):
 		return "", usagef("name one lane, or --all")
 	case l.All:
-		return bus.AllLanes, nil
+		return events.AllLanes, nil
 	case !events.ValidToken(l.Lane):
 		return "", usagef("%q is no lane: 1 to %d characters of A-Z a-z 0-9 _ -", l.Lane, events.MaxTokenBytes)
 	}
@@ -55,7 +54,7 @@ type lanesPauseCmd struct {
 
 // Run sets the switch. When it returns, no paid request of the lane is completed any more.
 func (c *lanesPauseCmd) Run(ctx context.Context, e *env) error {
-	return c.set(ctx, e, c.laneArg, bus.LaneSwitch{Paused: true, Reason: c.Reason})
+	return c.set(ctx, e, c.laneArg, events.LanePause{Paused: true, Reason: c.Reason})
 }
 
 // lanesResumeCmd resumes.
@@ -68,11 +67,11 @@ type lanesResumeCmd struct {
 
 // Run sets the switch. A lane goes on when neither its own switch nor that of all lanes pauses it.
 func (c *lanesResumeCmd) Run(ctx context.Context, e *env) error {
-	return c.set(ctx, e, c.laneArg, bus.LaneSwitch{Reason: c.Reason})
+	return c.set(ctx, e, c.laneArg, events.LanePause{Reason: c.Reason})
 }
 
 // set sets a switch and prints all that there are.
-func (c connection) set(ctx context.Context, e *env, l laneArg, s bus.LaneSwitch) error {
+func (c connection) set(ctx context.Context, e *env, l laneArg, s events.LanePause) error {
 	key, err := l.key()
 	if err != nil {
 		return err
@@ -122,28 +121,28 @@ func (a *api) switches(ctx context.Context) (jetstream.KeyValue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, bus.LaneBucket) })
+	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, events.LaneBucket) })
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", client.ErrNoService, bus.LaneBucket)
+		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", client.ErrNoService, events.LaneBucket)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", bus.LaneBucket, err)
+		return nil, fmt.Errorf("bucket %s: %w", events.LaneBucket, err)
 	}
 	return kv, nil
 }
 
 // readSwitches returns every switch by its key.
-func readSwitches(ctx context.Context, kv jetstream.KeyValue) (map[string]bus.LaneSwitch, error) {
+func readSwitches(ctx context.Context, kv jetstream.KeyValue) (map[string]events.LanePause, error) {
 	keys, err := bounded(ctx, func(ctx context.Context) ([]string, error) { return kv.Keys(ctx) })
 	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
-		return nil, fmt.Errorf("bucket %s: %w", bus.LaneBucket, err)
+		return nil, fmt.Errorf("bucket %s: %w", events.LaneBucket, err)
 	}
-	all := map[string]bus.LaneSwitch{}
+	all := map[string]events.LanePause{}
 	for _, key := range keys {
-		lane, isLimits := bus.LaneOfLimits(key)
+		lane, isLimits := events.LaneOfLimits(key)
 		if isLimits { // printed by themselves
 			if _, ok := all[lane]; !ok {
-				all[lane] = bus.LaneSwitch{}
+				all[lane] = events.LanePause{}
 			}
 			continue
 		}
@@ -154,7 +153,7 @@ func readSwitches(ctx context.Context, kv jetstream.KeyValue) (map[string]bus.La
 		if err != nil {
 			return nil, fmt.Errorf("switch of %s: %w", key, err)
 		}
-		all[key] = bus.DecodeLaneSwitch(entry.Value())
+		all[key] = events.DecodeLanePause(entry.Value())
 	}
 	return all, nil
 }
@@ -175,7 +174,7 @@ func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue, hol
 		for _, l := range r.Lanes {
 			providers[l.Lane] = l.Provider
 			if _, ok := all[l.Lane]; !ok {
-				all[l.Lane] = bus.LaneSwitch{}
+				all[l.Lane] = events.LanePause{}
 			}
 		}
 	}
@@ -222,7 +221,7 @@ func (a *api) printLanes(ctx context.Context, e *env, kv jetstream.KeyValue, hol
 // goes on.
 func unknownLanes(lanes []string, known []events.LaneQueue) []string {
 	return slices.DeleteFunc(lanes, func(lane string) bool {
-		return lane == bus.AllLanes || slices.ContainsFunc(known, func(l events.LaneQueue) bool { return l.Lane == lane })
+		return lane == events.AllLanes || slices.ContainsFunc(known, func(l events.LaneQueue) bool { return l.Lane == lane })
 	})
 }
 

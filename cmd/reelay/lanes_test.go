@@ -10,8 +10,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/bus"
-	"reelay/internal/disk"
 	"reelay/internal/provider/registry"
 )
 
@@ -20,11 +18,11 @@ func TestLanes(t *testing.T) {
 	b.reelay("lanes", "ls").check(t, 3, "", "bucket reelay_lanes is missing")
 	b.makeStreams()
 	b.serveAPI()
-	kv, err := b.js.KeyValue(t.Context(), bus.LaneBucket)
+	kv, err := b.js.KeyValue(t.Context(), events.LaneBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := func(key string) (s bus.LaneSwitch) {
+	read := func(key string) (s events.LanePause) {
 		t.Helper()
 		entry, err := kv.Get(t.Context(), key)
 		if err != nil {
@@ -60,14 +58,14 @@ func TestLanes(t *testing.T) {
 		t.Errorf("the lanes are\n%s", r.stdout)
 	}
 	b.reelay("lanes", "resume", "--all", "--reason", "put out").check(t, 0, "put out", "")
-	if read("fal").Paused || read(bus.AllLanes).Paused {
+	if read("fal").Paused || read(events.AllLanes).Paused {
 		t.Error("still paused")
 	}
 	if _, err := kv.Put(t.Context(), "minimax", []byte("stop!")); err != nil {
 		t.Fatal(err)
 	}
 	listed("minimax", "paused", "no readable JSON")
-	if _, err := kv.PutString(t.Context(), bus.LimitsKey("fal"), "?"); err != nil {
+	if _, err := kv.PutString(t.Context(), events.LimitsKey("fal"), "?"); err != nil {
 		t.Fatal(err)
 	}
 	r = b.reelay("doctor")
@@ -151,14 +149,14 @@ func TestDurability(t *testing.T) {
 	} {
 		b := newBench(t)
 		b.makeStreams()
-		c := jetstream.StreamConfig{Name: disk.Stream, Subjects: []string{disk.Subject}, Metadata: map[string]string{disk.SyncKey: sync}}
+		c := jetstream.StreamConfig{Name: events.StreamBroker, Subjects: []string{events.BrokerSubject}, Metadata: map[string]string{events.BrokerSyncKey: sync}}
 		if _, err := b.js.CreateStream(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 		if r := b.reelay("doctor"); lines(r.stdout, "warn", "durability", "cannot be asked") != 1 {
 			t.Errorf("what nobody has said lately is believed:\n%s", r.stdout)
 		}
-		if _, err := b.js.Publish(t.Context(), disk.Subject, nil); err != nil {
+		if _, err := b.js.Publish(t.Context(), events.BrokerSubject, nil); err != nil {
 			t.Fatal(err)
 		}
 		if r := b.reelay("doctor"); lines(r.stdout, append(want, "durability")...) != 1 {
@@ -171,7 +169,7 @@ func TestDurability(t *testing.T) {
 func TestLanesSet(t *testing.T) {
 	b := newBench(t)
 	b.makeStreams()
-	kv, err := b.js.KeyValue(t.Context(), bus.LaneBucket)
+	kv, err := b.js.KeyValue(t.Context(), events.LaneBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +200,7 @@ func TestLanesSet(t *testing.T) {
 	if lines(r.stdout, "models *") != 0 || lines(r.stdout, "minimax", "paused", "the bill") != 1 || lines(r.stdout, "project demo: weight 3") != 1 {
 		t.Errorf("the lanes are\n%s", r.stdout)
 	}
-	if _, err := kv.PutString(t.Context(), bus.LimitsKey("minimax"), `{"models":{"*":{"rpm":1}}}`); err != nil {
+	if _, err := kv.PutString(t.Context(), events.LimitsKey("minimax"), `{"models":{"*":{"rpm":1}}}`); err != nil {
 		t.Fatal(err)
 	}
 	b.reelay("lanes", "ls").check(t, 0, `minimax is paused: minimax.limits: limits: bad JSON: json: unknown field "rpm"`, "")
@@ -240,7 +238,7 @@ func TestLanesDispatcher(t *testing.T) {
 	b := newBench(t)
 	b.makeStreams()
 	b.serveAPI()
-	kv, err := b.js.KeyValue(t.Context(), bus.LeaseBucket)
+	kv, err := b.js.KeyValue(t.Context(), events.LeaseBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +250,7 @@ func TestLanesDispatcher(t *testing.T) {
 	}
 	b.reelay("lanes", "ls").check(t, 0, "fal", "") // nobody holds it
 	put("fal", `{"holder":"h1","since":"`+time.Now().Add(-time.Hour).Format(time.RFC3339)+`"}`)
-	put(bus.MemoryKey("fal"), `{"groups":{"*":{"rate":{"limit":17},"concurrency":{"limit":4},"paused_until":"`+time.Now().Add(time.Minute).Format(time.RFC3339)+`"}}}`)
+	put(events.HandOverKey("fal"), `{"groups":{"*":{"rate":{"limit":17},"concurrency":{"limit":4},"paused_until":"`+time.Now().Add(time.Minute).Format(time.RFC3339)+`"}}}`)
 	r := b.reelay("lanes", "ls")
 	for _, want := range []string{
 		"fal sent by h1 for 1h", "fal learned for models *: 17 requests in a window", "fal learned for models *: 4 in flight",

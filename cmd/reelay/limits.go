@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/bus"
 )
 
 // lanesSetCmd sets limits of a lane.
@@ -66,7 +65,7 @@ func (c *lanesSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	key := bus.LimitsKey(c.Lane)
+	key := events.LimitsKey(c.Lane)
 	_, err = bounded(ctx, func(ctx context.Context) (uint64, error) { return kv.Update(ctx, key, value, revision) })
 	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return fmt.Errorf("%s: somebody else has just changed it; look and try again", key)
@@ -144,7 +143,7 @@ func (c *lanesSetCmd) apply(l *events.LaneLimits) {
 // readLimits returns what is set for a lane and the revision of its key, 0 if nothing ever was. Limits that cannot be read are an
 // error: whoever wrote them wanted something.
 func readLimits(ctx context.Context, kv jetstream.KeyValue, lane string) (l events.LaneLimits, revision uint64, err error) {
-	key := bus.LimitsKey(lane)
+	key := events.LimitsKey(lane)
 	entry, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return l, 0, nil

@@ -15,7 +15,6 @@ import (
 
 	"reelay/events"
 	"reelay/events/client"
-	"reelay/internal/bus"
 )
 
 // spendCmd shows what was spent, and limits what is.
@@ -107,7 +106,7 @@ func printSpend(w io.Writer, r events.SpendReply, by []events.SpendGroup) error 
 	t = tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "CAP\tUSD A DAY\tTAKEN TODAY\tBY\tSINCE")
 	for _, c := range r.Caps {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", bus.Scope(c.Scope), usd(c.DailyUSD), usd(c.ReservedUSD), clean(c.By), c.Since.Format(time.RFC3339))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", events.Scope(c.Scope), usd(c.DailyUSD), usd(c.ReservedUSD), clean(c.By), c.Since.Format(time.RFC3339))
 	}
 	return t.Flush()
 }
@@ -142,11 +141,11 @@ func (c *spendCapCmd) Run(ctx context.Context, e *env) error {
 	}
 	limit, err := strconv.ParseFloat(c.USD, 64)
 	off := c.USD == "off"
-	if !off && (err != nil || !(limit >= 0) || limit > bus.MaxCapUSD) {
-		return usagef("%q is neither an amount of US dollars from 0 to %g nor off", c.USD, float64(bus.MaxCapUSD))
+	if !off && (err != nil || !(limit >= 0) || limit > events.MaxCapUSD) {
+		return usagef("%q is neither an amount of US dollars from 0 to %g nor off", c.USD, float64(events.MaxCapUSD))
 	}
-	if !(c.Unknown >= 0) || c.Unknown > bus.MaxCapUSD {
-		return usagef("--unknown: %v is not between 0 and %g", c.Unknown, float64(bus.MaxCapUSD))
+	if !(c.Unknown >= 0) || c.Unknown > events.MaxCapUSD {
+		return usagef("--unknown: %v is not between 0 and %g", c.Unknown, float64(events.MaxCapUSD))
 	}
 	a, closeConn, err := c.open(e)
 	if err != nil {
@@ -161,7 +160,7 @@ func (c *spendCapCmd) Run(ctx context.Context, e *env) error {
 		_, err = bounded(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, kv.Delete(ctx, string(scope)) })
 	} else {
 		var value []byte
-		if value, err = events.Marshal(bus.Cap{DailyUSD: limit, UnknownUSD: c.Unknown, By: person()}); err == nil {
+		if value, err = events.Marshal(events.Cap{DailyUSD: limit, UnknownUSD: c.Unknown, By: person()}); err == nil {
 			_, err = bounded(ctx, func(ctx context.Context) (uint64, error) { return kv.Put(ctx, string(scope), value) })
 		}
 	}
@@ -177,10 +176,10 @@ func (c *spendCapCmd) Run(ctx context.Context, e *env) error {
 }
 
 // parseScope reads what a cap counts for; a bare name is a project.
-func parseScope(s string) (bus.Scope, error) {
-	scope := bus.Scope(s)
-	if events.ValidToken(s) && scope != bus.AllScope {
-		scope = bus.ProjectScope(s)
+func parseScope(s string) (events.Scope, error) {
+	scope := events.Scope(s)
+	if events.ValidToken(s) && scope != events.AllScope {
+		scope = events.ProjectScope(s)
 	}
 	if !scope.Valid() {
 		return "", usagef("%q is no project, project.<project>, lane.<lane> or all", s)
@@ -194,12 +193,12 @@ func (a *api) caps(ctx context.Context) (jetstream.KeyValue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, bus.BudgetBucket) })
+	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, events.CapBucket) })
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", client.ErrNoService, bus.BudgetBucket)
+		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", client.ErrNoService, events.CapBucket)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", bus.BudgetBucket, err)
+		return nil, fmt.Errorf("bucket %s: %w", events.CapBucket, err)
 	}
 	return kv, nil
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/bus"
 )
 
 func TestSpend(t *testing.T) {
@@ -46,28 +45,28 @@ func TestSpend(t *testing.T) {
 
 func TestSpendCap(t *testing.T) {
 	b := newBench(t)
-	b.reelay("spend", "cap", "film", "5").check(t, 3, "", "bucket reelay_budgets is missing")
+	b.reelay("spend", "cap", "film", "5").check(t, 3, "", "bucket reelay_caps is missing")
 	b.makeStreams()
-	kv, err := b.js.KeyValue(t.Context(), bus.BudgetBucket)
+	kv, err := b.js.KeyValue(t.Context(), events.CapBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
 		args, key string
-		want      bus.Cap
+		want      events.Cap
 		says      string
 	}{
-		{"film 20", "project.film", bus.Cap{DailyUSD: 20, UnknownUSD: 1}, "project film: at most 20.00 US dollars a day"},
-		{"project.all 0", "project.all", bus.Cap{UnknownUSD: 1}, "project all: at most 0.00"},
-		{"lane.fal 7.5 --unknown 0.25", "lane.fal", bus.Cap{DailyUSD: 7.5, UnknownUSD: 0.25}, "lane fal: at most 7.50"},
-		{"all 100", "all", bus.Cap{DailyUSD: 100, UnknownUSD: 1}, "all: at most 100.00"},
+		{"film 20", "project.film", events.Cap{DailyUSD: 20, UnknownUSD: 1}, "project film: at most 20.00 US dollars a day"},
+		{"project.all 0", "project.all", events.Cap{UnknownUSD: 1}, "project all: at most 0.00"},
+		{"lane.fal 7.5 --unknown 0.25", "lane.fal", events.Cap{DailyUSD: 7.5, UnknownUSD: 0.25}, "lane fal: at most 7.50"},
+		{"all 100", "all", events.Cap{DailyUSD: 100, UnknownUSD: 1}, "all: at most 100.00"},
 	} {
 		b.reelay(append([]string{"spend", "cap"}, strings.Fields(row.args)...)...).check(t, 0, row.says, "")
 		entry, err := kv.Get(t.Context(), row.key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := bus.DecodeCap(entry.Value())
+		got := events.DecodeCap(entry.Value())
 		if row.want.By = person(); got != row.want {
 			t.Errorf("%s: the cap is %+v, want %+v", row.args, got, row.want)
 		}

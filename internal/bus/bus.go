@@ -53,12 +53,12 @@ type Bus struct {
 	health  jetstream.KeyValue
 	// forecasts is the bucket of what was learned.
 	forecasts jetstream.KeyValue
-	// budgets holds the caps, spend the counters under them.
-	budgets jetstream.KeyValue
-	spend   jetstream.KeyValue
-	log     *slog.Logger
-	faults  failpoint.Plan
-	dead    *prometheus.CounterVec
+	// caps holds the caps, spend the counters under them.
+	caps   jetstream.KeyValue
+	spend  jetstream.KeyValue
+	log    *slog.Logger
+	faults failpoint.Plan
+	dead   *prometheus.CounterVec
 }
 
 // Options configure Open.
@@ -105,22 +105,24 @@ func (b *Bus) lay(ctx context.Context, replicas int) error {
 	for _, s := range events.Streams() {
 		beds = append(beds, bed{"stream " + s.Name, func(ctx context.Context) error { return b.provision(ctx, s, replicas) }})
 	}
-	bucket := func(name string, to *jetstream.KeyValue, open func(context.Context, int) (jetstream.KeyValue, error)) {
-		beds = append(beds, bed{"bucket " + name, func(ctx context.Context) (err error) { *to, err = open(ctx, replicas); return err }})
-	}
-	bucket(events.TaskBucket, &b.kv, func(ctx context.Context, _ int) (jetstream.KeyValue, error) {
-		return b.js.KeyValue(ctx, events.TaskBucket)
-	})
-	beds = append(beds, bed{"bucket " + events.ObjectBucket, func(ctx context.Context) (err error) {
-		b.objects, err = b.openObjects(ctx, replicas)
+	beds = append(beds, bed{"bucket " + events.TaskBucket, func(ctx context.Context) (err error) {
+		b.kv, err = b.js.KeyValue(ctx, events.TaskBucket)
 		return err
 	}})
-	bucket(LaneBucket, &b.lanes, b.openLanes)
-	bucket(HealthBucket, &b.health, b.openHealth)
-	bucket(ForecastBucket, &b.forecasts, b.openForecasts)
-	bucket(BudgetBucket, &b.budgets, b.openBudgets)
-	bucket(SpendBucket, &b.spend, b.openSpend)
-	bucket(LeaseBucket, &b.leases, b.openLeases)
+	handles := map[string]*jetstream.KeyValue{
+		events.LaneBucket: &b.lanes, events.HealthBucket: &b.health, events.ForecastBucket: &b.forecasts, events.CapBucket: &b.caps,
+		events.SpendBucket: &b.spend, events.LeaseBucket: &b.leases,
+	}
+	for _, c := range events.Buckets() {
+		beds = append(beds, bed{"bucket " + c.Name, func(ctx context.Context) (err error) {
+			if c.Objects {
+				b.objects, err = b.openObjects(ctx, c, replicas)
+				return err
+			}
+			*handles[c.Name], err = b.openBucket(ctx, c, replicas)
+			return err
+		}})
+	}
 	for _, bed := range beds {
 		err := func() error {
 			ctx, cancel := context.WithTimeout(ctx, writeWait)
@@ -221,30 +223,32 @@ func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig
 }
 
 // openBucket binds to a KV bucket, making it if need be. The settings of one that exists are the operator's.
-func (b *Bus) openBucket(ctx context.Context, c jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
-	kv, err := b.js.KeyValue(ctx, c.Bucket)
+func (b *Bus) openBucket(ctx context.Context, c events.Bucket, replicas int) (jetstream.KeyValue, error) {
+	kv, err := b.js.KeyValue(ctx, c.Name)
 	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
 		return kv, err
 	}
-	c.Storage = jetstream.FileStorage
-	kv, err = b.js.CreateKeyValue(ctx, c)
+	kv, err = b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: c.Name, Description: c.Description, History: c.History, TTL: c.TTL, MaxValueSize: c.MaxValueBytes,
+		LimitMarkerTTL: c.MarkerAge, Storage: jetstream.FileStorage, Replicas: replicas,
+	})
 	if errors.Is(err, jetstream.ErrBucketExists) { // another service was faster
-		return b.js.KeyValue(ctx, c.Bucket)
+		return b.js.KeyValue(ctx, c.Name)
 	}
 	return kv, err
 }
 
-func (b *Bus) openObjects(ctx context.Context, replicas int) (jetstream.ObjectStore, error) {
-	store, err := b.js.ObjectStore(ctx, events.ObjectBucket)
+// openObjects is openBucket for an object store.
+func (b *Bus) openObjects(ctx context.Context, c events.Bucket, replicas int) (jetstream.ObjectStore, error) {
+	store, err := b.js.ObjectStore(ctx, c.Name)
 	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
 		return store, err
 	}
 	store, err = b.js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket: events.ObjectBucket, Description: "inputs and raw results too large for a record", TTL: events.RecordAge,
-		Storage: jetstream.FileStorage, Replicas: replicas,
+		Bucket: c.Name, Description: c.Description, TTL: c.TTL, Storage: jetstream.FileStorage, Replicas: replicas,
 	})
 	if errors.Is(err, jetstream.ErrBucketExists) { // another service was faster
-		return b.js.ObjectStore(ctx, events.ObjectBucket)
+		return b.js.ObjectStore(ctx, c.Name)
 	}
 	return store, err
 }

@@ -7,9 +7,6 @@ import (
 	"reelay/events"
 )
 
-// ClaimHolder names an attempt in claims.
-func ClaimHolder(k events.Key, attempt int) string { return fmt.Sprintf("%s.%d", k, attempt) }
-
 // Claim reserves a provider id of a lane for one attempt and returns who holds it: by, or whoever was first. It may be
 // repeated by the same attempt. After an error the claim may or may not have been made.
 //

@@ -4,23 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
-	// ForecastBucket is the KV bucket of what was learned about how long the providers take. Losing it loses nothing but that.
-	ForecastBucket = "reelay_forecasts"
-	// forecastAge is how long a forecast that nothing is added to is kept.
-	forecastAge = 90 * 24 * time.Hour
-	// maxForecastBytes is the largest value of the bucket.
-	maxForecastBytes = 16 << 10
-	// forecastTries is how often a change is tried that others are faster with.
-	forecastTries = 10
-)
+// forecastTries is how often a change is tried that others are faster with.
+const forecastTries = 10
 
-// ChangeForecast replaces the value of a key of ForecastBucket by compare-and-set: change is given the stored value, nil if there
+// ChangeForecast replaces the value of a key of events.ForecastBucket by compare-and-set: change is given the stored value, nil if there
 // is none, and is called again when somebody else was faster. It fails with ErrConflict when that goes on, with the error of
 // change, or with one of the broker, after which the value may have been written or not.
 func (b *Bus) ChangeForecast(ctx context.Context, key string, change func(stored []byte) ([]byte, error)) error {
@@ -69,12 +60,5 @@ func (b *Bus) FollowForecasts(ctx context.Context, handle func(key string, value
 		default:
 			handle(entry.Key(), nil)
 		}
-	})
-}
-
-func (b *Bus) openForecasts(ctx context.Context, replicas int) (jetstream.KeyValue, error) {
-	return b.openBucket(ctx, jetstream.KeyValueConfig{
-		Bucket: ForecastBucket, Description: "how long providers take, learned from finished tasks", History: 1, TTL: forecastAge,
-		MaxValueSize: maxForecastBytes, Replicas: replicas,
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"reelay/events"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/test/broker"
@@ -89,7 +90,7 @@ func TestFollowForecasts(t *testing.T) {
 		})
 		put("b", "2")
 		put("a", "3")
-		kv, err := on.JetStream().KeyValue(b.Context(), bus.ForecastBucket)
+		kv, err := on.JetStream().KeyValue(b.Context(), events.ForecastBucket)
 		b.OK(err)
 		b.OK(kv.Delete(b.Context(), "b"))
 		synctest.Wait()

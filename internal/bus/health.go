@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,15 +11,8 @@ import (
 	"reelay/events"
 )
 
-const (
-	// HealthBucket holds what each poller has learned about the callbacks of each lane, under <lane>.<replica>. It is for people:
-	// nothing is decided by it.
-	HealthBucket = "reelay_health"
-	// HealthAge is how long the figures of a poller stand that sees no more ends.
-	HealthAge = time.Hour
-	// healthWait bounds one reading of all figures.
-	healthWait = 2 * time.Second
-)
+// healthWait bounds one reading of all figures.
+const healthWait = 2 * time.Second
 
 // PutCallbackHealth stores the figures of one poller, named by a NATS token, in place of its former ones.
 func (b *Bus) PutCallbackHealth(ctx context.Context, lane, replica string, h events.CallbackHealth) error {
@@ -31,7 +23,7 @@ func (b *Bus) PutCallbackHealth(ctx context.Context, lane, replica string, h eve
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	err = b.faults.Do(ctx, "health", func() error {
-		_, err := b.health.Put(ctx, lane+"."+replica, value)
+		_, err := b.health.Put(ctx, events.HealthKey(lane, replica), value)
 		return err
 	})
 	if err != nil {
@@ -46,33 +38,26 @@ func (b *Bus) CallbackHealth(ctx context.Context) (map[string][]events.CallbackH
 	defer cancel()
 	w, err := b.health.WatchAll(ctx, jetstream.IgnoreDeletes())
 	if err != nil {
-		return nil, fmt.Errorf("watch of %s: %w", HealthBucket, err)
+		return nil, fmt.Errorf("watch of %s: %w", events.HealthBucket, err)
 	}
 	defer func() { _ = w.Stop() }() // it ends with ctx anyway
 	all := map[string][]events.CallbackHealth{}
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%s: %w", HealthBucket, context.Cause(ctx))
+			return nil, fmt.Errorf("%s: %w", events.HealthBucket, context.Cause(ctx))
 		case entry, ok := <-w.Updates():
 			if !ok {
-				return nil, fmt.Errorf("watch of %s ended", HealthBucket)
+				return nil, fmt.Errorf("watch of %s ended", events.HealthBucket)
 			}
 			if entry == nil {
 				return all, nil
 			}
-			lane, _, _ := strings.Cut(entry.Key(), ".")
+			lane := events.LaneOfHealth(entry.Key())
 			var h events.CallbackHealth
 			if json.Unmarshal(entry.Value(), &h) == nil {
 				all[lane] = append(all[lane], h)
 			}
 		}
 	}
-}
-
-func (b *Bus) openHealth(ctx context.Context, replicas int) (jetstream.KeyValue, error) {
-	return b.openBucket(ctx, jetstream.KeyValueConfig{
-		Bucket: HealthBucket, Description: "how well the callbacks of each lane arrive, by poller", TTL: HealthAge, History: 1,
-		Replicas: replicas,
-	})
 }

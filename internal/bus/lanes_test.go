@@ -21,7 +21,7 @@ func (b *fixture) switches() jetstream.KeyValue {
 	b.Helper()
 	js, err := jetstream.New(b.Connect())
 	b.OK(err)
-	kv, err := js.KeyValue(b.Context(), bus.LaneBucket)
+	kv, err := js.KeyValue(b.Context(), events.LaneBucket)
 	b.OK(err)
 	return kv
 }
@@ -38,9 +38,9 @@ func TestCheckLane(t *testing.T) {
 			{"", "", "", ""},
 			{"minimax", `{"paused":true}`, "", ""},
 			{"fal", `{"paused":true,"reason":"the bill","by":"ann","at":"2026-01-02T03:04:05Z"}`, "fal", "the lane is paused: fal: the bill (by ann)"},
-			{bus.AllLanes, `{"paused":true,"reason":"fire"}`, bus.AllLanes, "the lane is paused: _all: fire"},
-			{"fal", `{"paused":false}`, bus.AllLanes, "fire"},
-			{bus.AllLanes, `{"paused":false}`, "", ""},
+			{events.AllLanes, `{"paused":true,"reason":"fire"}`, events.AllLanes, "the lane is paused: _all: fire"},
+			{"fal", `{"paused":false}`, events.AllLanes, "fire"},
+			{events.AllLanes, `{"paused":false}`, "", ""},
 			{"fal", `stop!`, "fal", "no readable JSON"},
 			{"fal", `{}`, "", ""},
 			{"fal", `{"paused":true}`, "fal", "the lane is paused: fal"},
@@ -56,15 +56,15 @@ func TestCheckLane(t *testing.T) {
 				b.OK(err)
 			}
 			err := on.CheckLane(b.Context(), "fal")
-			var paused *bus.PausedError
+			var paused *events.PausedError
 			if row.paused == "" {
 				b.OK(err)
-			} else if !errors.Is(err, bus.ErrPaused) || !errors.As(err, &paused) || paused.Key != row.paused || !strings.Contains(err.Error(), row.text) {
+			} else if !errors.Is(err, events.ErrPaused) || !errors.As(err, &paused) || paused.Key != row.paused || !strings.Contains(err.Error(), row.text) {
 				b.Errorf("%s=%s: %v, want %s by %s", row.key, row.value, err, row.text, row.paused)
 			}
 		}
 		on.Conn().Close()
-		if err := on.CheckLane(b.Context(), "fal"); err == nil || errors.Is(err, bus.ErrPaused) {
+		if err := on.CheckLane(b.Context(), "fal"); err == nil || errors.Is(err, events.ErrPaused) {
 			b.Errorf("without a broker: %v, want an error that is not ErrPaused", err)
 		}
 	})
@@ -80,8 +80,8 @@ func TestFollowLanes(t *testing.T) {
 		stop := broker.Begin(b, func(ctx context.Context) error {
 			return on.FollowLanes(ctx, func(u bus.LaneUpdate) {
 				switch {
-				case u.Switch != nil:
-					story = append(story, fmt.Sprint(u.Lane, " ", u.Switch.Paused))
+				case u.Pause != nil:
+					story = append(story, fmt.Sprint(u.Lane, " ", u.Pause.Paused))
 				case u.Limits != nil:
 					story = append(story, fmt.Sprint(u.Lane, " limits of ", u.Limits.Models[events.AnyModel].Requests, ", wrong ", u.Err != nil))
 				default:
@@ -89,14 +89,14 @@ func TestFollowLanes(t *testing.T) {
 				}
 			})
 		})
-		_, err = kv.PutString(b.Context(), bus.AllLanes, `{"paused":true}`)
+		_, err = kv.PutString(b.Context(), events.AllLanes, `{"paused":true}`)
 		b.OK(err)
 		b.OK(kv.Delete(b.Context(), "fal"))
 		for _, limits := range []string{`{"models":{"*":{"requests":5}}}`, `{"models":{"*":{"request":5}}}`} {
-			_, err = kv.PutString(b.Context(), bus.LimitsKey("fal"), limits)
+			_, err = kv.PutString(b.Context(), events.LimitsKey("fal"), limits)
 			b.OK(err)
 		}
-		b.OK(kv.Delete(b.Context(), bus.LimitsKey("fal")))
+		b.OK(kv.Delete(b.Context(), events.LimitsKey("fal")))
 		synctest.Wait()
 		b.OK(stop())
 		if want := []string{

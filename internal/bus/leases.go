@@ -14,33 +14,12 @@ import (
 	"reelay/events"
 )
 
-const (
-	// LeaseBucket is the KV bucket of the leases of lanes, one key per lane with a lifetime of its own, and of what their holders
-	// have learned, <lane>.memory.
-	LeaseBucket = "reelay_leases"
-	// LeaseTTL is how long a lease lives that nobody renews.
-	LeaseTTL = 6 * time.Second
-
-	leaseMarkerAge = time.Minute
-	memorySuffix   = ".memory"
-)
-
-// MemoryKey is the key in LeaseBucket of what the holders of a lane remember for each other.
-func MemoryKey(lane string) string { return lane + memorySuffix }
-
 var (
 	// ErrLeaseHeld says that somebody else holds the lease.
 	ErrLeaseHeld = errors.New("somebody else holds the lease")
 	// ErrLeaseLost says that the lease has run out, or was taken by somebody else.
 	ErrLeaseLost = errors.New("the lease is lost")
 )
-
-// A Holder is the value of a lease.
-type Holder struct {
-	// Name tells one process from another, in each of its lives.
-	Name  string    `json:"holder"`
-	Since time.Time `json:"since"`
-}
 
 // A Lease is the right of one process to dispatch a lane. The broker ends it when it is not renewed for its TTL; the holder counts
 // itself out after two thirds of that, so that the two never overlap, however long the holder or its messages stood still.
@@ -51,7 +30,7 @@ type Lease struct {
 	bus    *Bus
 	lane   string
 	ttl    time.Duration
-	holder Holder
+	holder events.Holder
 
 	mu       sync.Mutex
 	revision uint64
@@ -61,10 +40,10 @@ type Lease struct {
 
 // Lead waits for the lease of a lane, calls lead with it and gives it back when lead returns; it renews the lease all the while.
 // The context of lead ends with ctx, or when the lease is lost. Then Lead begins anew, until ctx ends. ttl is in whole seconds, 3
-// at least; 0 is LeaseTTL.
+// at least; 0 is events.LeaseTTL.
 func (b *Bus) Lead(ctx context.Context, lane, holder string, ttl time.Duration, lead func(context.Context, *Lease)) {
 	if ttl == 0 {
-		ttl = LeaseTTL
+		ttl = events.LeaseTTL
 	}
 	for {
 		l, err := b.acquire(ctx, lane, holder, ttl)
@@ -88,11 +67,11 @@ func (b *Bus) Lead(ctx context.Context, lane, holder string, ttl time.Duration, 
 func (b *Bus) acquire(ctx context.Context, lane, holder string, ttl time.Duration) (*Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, ttl/3)
 	defer cancel()
-	l := &Lease{bus: b, lane: lane, ttl: ttl, holder: Holder{Name: holder, Since: time.Now().UTC()}}
-	entry, err := b.key(ctx, LeaseBucket, lane)
+	l := &Lease{bus: b, lane: lane, ttl: ttl, holder: events.Holder{Name: holder, Since: time.Now().UTC()}}
+	entry, err := b.key(ctx, events.LeaseBucket, lane)
 	switch {
 	case err == nil:
-		var h Holder
+		var h events.Holder
 		if err := json.Unmarshal(entry.Value(), &h); err != nil {
 			return nil, fmt.Errorf("%w: lease of %s, which nobody can take before it is deleted: %w", ErrUnreadable, lane, err)
 		}
@@ -180,14 +159,14 @@ func (l *Lease) renew(ctx context.Context) error {
 	var ack *jetstream.PubAck
 	err = l.bus.faults.Do(ctx, "lease", func() (err error) {
 		// Not by the KV interface: its Update takes the lifetime away.
-		ack, err = l.bus.js.PublishMsg(ctx, &nats.Msg{Subject: "$KV." + LeaseBucket + "." + l.lane, Data: value},
+		ack, err = l.bus.js.PublishMsg(ctx, &nats.Msg{Subject: events.KeySubject(events.LeaseBucket, l.lane), Data: value},
 			jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithMsgTTL(l.ttl))
 		return err
 	})
 	if isConflict(err) {
 		// Somebody else's, or our own whose answer was lost.
-		entry, getErr := l.bus.key(ctx, LeaseBucket, l.lane)
-		var h Holder
+		entry, getErr := l.bus.key(ctx, events.LeaseBucket, l.lane)
+		var h events.Holder
 		if getErr == nil && json.Unmarshal(entry.Value(), &h) == nil && h == l.holder && entry.Revision() > revision {
 			l.mu.Lock()
 			l.revision = entry.Revision()
@@ -226,16 +205,16 @@ func (l *Lease) release(ctx context.Context) {
 	}
 }
 
-// LaneHolder returns who holds the lease of a lane; the zero Holder if nobody does.
-func (b *Bus) LaneHolder(ctx context.Context, lane string) (Holder, error) {
-	var h Holder
+// LaneHolder returns who holds the lease of a lane; the zero events.Holder if nobody does.
+func (b *Bus) LaneHolder(ctx context.Context, lane string) (events.Holder, error) {
+	var h events.Holder
 	return h, b.readLease(ctx, lane, &h)
 }
 
 // Recall reads what the holder of a lane has remembered for the next one into v. What was never remembered changes nothing. It
 // fails with ErrUnreadable, or with an error of the broker.
 func (b *Bus) Recall(ctx context.Context, lane string, v any) error {
-	return b.readLease(ctx, MemoryKey(lane), v)
+	return b.readLease(ctx, events.HandOverKey(lane), v)
 }
 
 // Remember stores what the next holder of a lane should know. Only the holder may.
@@ -250,7 +229,7 @@ func (l *Lease) Remember(ctx context.Context, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	err = l.bus.faults.Do(ctx, "memory", func() error {
-		_, err := l.bus.leases.Put(ctx, MemoryKey(l.lane), value)
+		_, err := l.bus.leases.Put(ctx, events.HandOverKey(l.lane), value)
 		return err
 	})
 	if err != nil {
@@ -262,22 +241,15 @@ func (l *Lease) Remember(ctx context.Context, v any) error {
 func (b *Bus) readLease(ctx context.Context, key string, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	entry, err := b.key(ctx, LeaseBucket, key)
+	entry, err := b.key(ctx, events.LeaseBucket, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%s in %s: %w", key, LeaseBucket, err)
+		return fmt.Errorf("%s in %s: %w", key, events.LeaseBucket, err)
 	}
 	if err := json.Unmarshal(entry.Value(), v); err != nil {
-		return fmt.Errorf("%w: %s in %s: %w", ErrUnreadable, key, LeaseBucket, err)
+		return fmt.Errorf("%w: %s in %s: %w", ErrUnreadable, key, events.LeaseBucket, err)
 	}
 	return nil
-}
-
-func (b *Bus) openLeases(ctx context.Context, replicas int) (jetstream.KeyValue, error) {
-	return b.openBucket(ctx, jetstream.KeyValueConfig{
-		Bucket: LeaseBucket, Description: "who dispatches which lane, and what was learned of its provider", Replicas: replicas,
-		LimitMarkerTTL: leaseMarkerAge,
-	})
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"reelay/events"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 )
@@ -169,9 +170,9 @@ func TestSetLane(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		kv := b.switches()
-		revision, err := on.SetLane(b.Context(), "fal", bus.LaneSwitch{Paused: true, Until: time.Now().Add(time.Hour)}, 0)
+		revision, err := on.SetLane(b.Context(), "fal", events.LanePause{Paused: true, Until: time.Now().Add(time.Hour)}, 0)
 		b.OK(err)
-		if err := on.CheckLane(b.Context(), "fal"); !errors.Is(err, bus.ErrPaused) {
+		if err := on.CheckLane(b.Context(), "fal"); !errors.Is(err, events.ErrPaused) {
 			b.Errorf("paused until later: %v", err)
 		}
 		time.Sleep(time.Hour)
@@ -179,11 +180,11 @@ func TestSetLane(t *testing.T) {
 		later, err := kv.PutString(b.Context(), "fal", `{"paused":true}`)
 		b.OK(err)
 		for _, known := range []uint64{0, revision} {
-			if _, err := on.SetLane(b.Context(), "fal", bus.LaneSwitch{}, known); !errors.Is(err, bus.ErrConflict) {
+			if _, err := on.SetLane(b.Context(), "fal", events.LanePause{}, known); !errors.Is(err, bus.ErrConflict) {
 				b.Errorf("over another's: %v", err)
 			}
 		}
-		_, err = on.SetLane(b.Context(), "fal", bus.LaneSwitch{}, later)
+		_, err = on.SetLane(b.Context(), "fal", events.LanePause{}, later)
 		b.OK(err)
 		b.OK(on.CheckLane(b.Context(), "fal"))
 	})
@@ -222,7 +223,7 @@ func TestForeignLease(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		var told strings.Builder
 		on := b.Open(bus.Options{Log: slog.New(slog.NewTextHandler(&told, nil))})
-		kv, err := on.JetStream().KeyValue(b.Context(), bus.LeaseBucket)
+		kv, err := on.JetStream().KeyValue(b.Context(), events.LeaseBucket)
 		b.OK(err)
 		_, err = kv.PutString(b.Context(), "fal", "nonsense")
 		b.OK(err)

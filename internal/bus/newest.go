@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
 )
 
 const (
@@ -116,7 +118,7 @@ func (b *Bus) newest(ctx context.Context, stream, subject string) (cell, error) 
 
 // key is newest for a key of a bucket. It fails with jetstream.ErrKeyNotFound where there is none, or none any more.
 func (b *Bus) key(ctx context.Context, bucket, key string) (cell, error) {
-	c, err := b.newest(ctx, "KV_"+bucket, "$KV."+bucket+"."+key)
+	c, err := b.newest(ctx, events.BucketStream(bucket), events.KeySubject(bucket, key))
 	if err == nil && (c.revision == 0 || c.gone) {
 		err = jetstream.ErrKeyNotFound
 	}

@@ -113,7 +113,7 @@ func TestInsist(t *testing.T) {
 		{"read that nobody ever answers", get, "", 100, read, context.DeadlineExceeded, 16 * time.Second},
 		{"unanswered question for a stream", "$JS.API.STREAM.INFO.REELAY_POLLS", "", 1, nil, nil, 3 * time.Second},
 		{"unanswered creation of a stream", "$JS.API.STREAM.CREATE.REELAY_CLAIMS", "", 1, nil, nil, 3 * time.Second},
-		{"unanswered creation of a bucket", "$JS.API.STREAM.CREATE.KV_" + bus.LeaseBucket, "", 1, nil, nil, 3 * time.Second},
+		{"unanswered creation of a bucket", "$JS.API.STREAM.CREATE.KV_" + events.LeaseBucket, "", 1, nil, nil, 3 * time.Second},
 		{"no leader to create a stream", "$JS.API.STREAM.CREATE.REELAY_CLAIMS", noLeader, 20, nil, nil, 3 * time.Second},
 	}
 	for _, row := range rows {
@@ -161,7 +161,7 @@ func TestAsksTheLeader(t *testing.T) {
 		_, err = on.LaneHolder(b.Context(), "fal")
 		b.OK(err)
 		b.OK(on.Recall(b.Context(), "fal", new(int)))
-		_, err = on.Counter(b.Context(), bus.AllScope, "2026-11-22", new(int))
+		_, err = on.Counter(b.Context(), events.AllScope, "2026-11-22", new(int))
 		b.OK(err)
 		_, err = on.Claimant(b.Context(), "fal", "r1")
 		b.OK(err)
@@ -183,11 +183,11 @@ func TestAsksTheLeader(t *testing.T) {
 func TestDeletedKeys(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
-		kv, err := on.JetStream().KeyValue(b.Context(), bus.LaneBucket)
+		kv, err := on.JetStream().KeyValue(b.Context(), events.LaneBucket)
 		b.OK(err)
 		check := func(step string, paused bool) {
 			b.Helper()
-			if err := on.CheckLane(b.Context(), "fal"); errors.Is(err, bus.ErrPaused) != paused {
+			if err := on.CheckLane(b.Context(), "fal"); errors.Is(err, events.ErrPaused) != paused {
 				b.Errorf("%s: %v, paused %v", step, err, paused)
 			}
 		}
@@ -261,7 +261,7 @@ func TestRenewalOnItsWay(t *testing.T) {
 		var leading int
 		stop := b.lead(on, "first", &s, &leading)
 		time.Sleep(time.Minute)
-		w.keep(2, "$KV."+bus.LeaseBucket+".fal", onItsWay)
+		w.keep(2, "$KV."+events.LeaseBucket+".fal", onItsWay)
 		time.Sleep(time.Minute)
 		if s.String() != "+first" || w.rest() > 0 {
 			b.Errorf("%s, %d conflicts not met", &s, w.rest())

@@ -1,3 +1,4 @@
+// Package disk is what can be known of a directory's disk: how much room it has, and whether files can be written there.
 package disk
 
 import (

@@ -2,7 +2,6 @@ package forecast
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"regexp"
 	"strconv"
@@ -20,39 +19,8 @@ type Class struct {
 	Size string
 }
 
-// maxKeyModel is how many bytes of a model's name a key holds at most, escapes included: NATS subjects are short.
-const maxKeyModel = 3 * events.MaxModelBytes
-
-// Keys returns the keys under which a class is learned, the general first: provider and task type, model, size. Each is a
-// valid key of a KV bucket and no two classes share one, save that a name over the limit counts to the level above.
-func (c Class) Keys() []string {
-	key := escape(c.Provider) + "." + string(c.TaskType)
-	keys := []string{key}
-	model := escape(c.Model)
-	if model == "" || len(model) > maxKeyModel {
-		return keys
-	}
-	key += "." + model
-	keys = append(keys, key)
-	if c.Size != "" {
-		keys = append(keys, key+"."+c.Size)
-	}
-	return keys
-}
-
-// escape writes a name as one token of a KV key: what is not a letter, digit, slash, dash or underscore as =XX.
-func escape(name string) string {
-	var b strings.Builder
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '/', c == '-', c == '_':
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "=%02X", c)
-		}
-	}
-	return b.String()
-}
+// Keys returns the keys under which a class is learned, the general first.
+func (c Class) Keys() []string { return events.ForecastKeys(c.Provider, c.TaskType, c.Model, c.Size) }
 
 // ClassOf tells the class of a task from its record. An input that is not in the record tells no size.
 func ClassOf(t events.Task) Class {

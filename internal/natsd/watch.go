@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"reelay/events"
 	"reelay/internal/disk"
 )
 
@@ -117,12 +118,12 @@ func (w *watchdog) write(ctx context.Context) error {
 	defer cancel()
 	if !w.described {
 		if err := w.describe(ctx); err != nil {
-			return fmt.Errorf("stream %s: %w", disk.Stream, err)
+			return fmt.Errorf("stream %s: %w", events.StreamBroker, err)
 		}
 		w.described = true
 	}
-	if _, err := w.js.Publish(ctx, disk.Subject, make([]byte, canaryBytes)); err != nil {
-		return fmt.Errorf("write to %s: %w", disk.Stream, err)
+	if _, err := w.js.Publish(ctx, events.BrokerSubject, make([]byte, canaryBytes)); err != nil {
+		return fmt.Errorf("write to %s: %w", events.StreamBroker, err)
 	}
 	return nil
 }
@@ -134,8 +135,8 @@ func (w *watchdog) describe(ctx context.Context) error {
 		sync = SyncAlways
 	}
 	_, err := w.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: disk.Stream, Description: "the embedded broker's own: does its store take writes?", Subjects: []string{disk.Subject},
-		Storage: jetstream.FileStorage, MaxMsgs: 1, Metadata: map[string]string{disk.SyncKey: string(sync)},
+		Name: events.StreamBroker, Description: "the embedded broker's own: does its store take writes?", Subjects: []string{events.BrokerSubject},
+		Storage: jetstream.FileStorage, MaxMsgs: 1, Metadata: map[string]string{events.BrokerSyncKey: string(sync)},
 	})
 	return err
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"reelay/internal/disk"
+	"reelay/events"
 )
 
 // A fault makes a store refuse writes for a while.
@@ -294,14 +294,14 @@ func TestWatchTells(t *testing.T) {
 		}
 		var info *jetstream.StreamInfo
 		await(t, "message", func() bool {
-			stream, err := js.Stream(t.Context(), disk.Stream)
+			stream, err := js.Stream(t.Context(), events.StreamBroker)
 			if err != nil {
 				return false
 			}
 			info = stream.CachedInfo()
 			return info.State.Msgs == 1
 		})
-		if got := info.Config.Metadata[disk.SyncKey]; got != want {
+		if got := info.Config.Metadata[events.BrokerSyncKey]; got != want {
 			t.Errorf("sync %q is told as %q, want %q", sync, got, want)
 		}
 		stop()

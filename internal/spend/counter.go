@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"reelay/internal/bus"
+	"reelay/events"
 )
 
 // Horizon is how long a reservation counts before the records alone do.
@@ -40,8 +40,8 @@ func (c Counter) total() micros {
 }
 
 const (
-	// maxMicros bounds an amount, as bus.MaxCapUSD does a cap, and maxMinutes how many are told apart, so that no sum overflows.
-	maxMicros  = micros(bus.MaxCapUSD * 1e6)
+	// maxMicros bounds an amount, as events.MaxCapUSD does a cap, and maxMinutes how many are told apart, so that no sum overflows.
+	maxMicros  = micros(events.MaxCapUSD * 1e6)
 	maxMinutes = 2 * 24 * 60
 )
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"reelay/events"
 	"reelay/internal/bus"
 	"reelay/internal/spend"
 	"reelay/internal/test/broker"
@@ -33,29 +34,29 @@ func (l *lab) budget(b *bus.Bus) *spend.Reserver {
 }
 
 // cap sets a cap, or takes it away for a negative amount, and returns it as everybody then knows it.
-func (l *lab) cap(b *bus.Bus, s bus.Scope, usd float64) bus.Cap {
+func (l *lab) cap(b *bus.Bus, s events.Scope, usd float64) events.Cap {
 	l.Helper()
-	kv, err := b.JetStream().KeyValue(l.Context(), bus.BudgetBucket)
+	kv, err := b.JetStream().KeyValue(l.Context(), events.CapBucket)
 	l.OK(err)
 	if usd < 0 {
 		l.OK(kv.Delete(l.Context(), string(s)))
 		synctest.Wait()
-		return bus.Cap{}
+		return events.Cap{}
 	}
-	data, err := json.Marshal(bus.Cap{DailyUSD: usd})
+	data, err := json.Marshal(events.Cap{DailyUSD: usd})
 	l.OK(err)
 	revision, err := kv.Put(l.Context(), string(s), data)
 	l.OK(err)
 	synctest.Wait()
 	entry, err := kv.GetRevision(l.Context(), string(s), revision)
 	l.OK(err)
-	c := bus.DecodeCap(entry.Value())
+	c := events.DecodeCap(entry.Value())
 	c.Revision, c.SetAt = revision, entry.Created()
 	return c
 }
 
 // taken reads what is taken of a scope today.
-func (l *lab) taken(b *bus.Bus, s bus.Scope) float64 {
+func (l *lab) taken(b *bus.Bus, s events.Scope) float64 {
 	l.Helper()
 	var c spend.Counter
 	_, err := b.Counter(l.Context(), s, time.Now().UTC().Format(time.DateOnly), &c)

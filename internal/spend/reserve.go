@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"reelay/events"
 	"reelay/internal/bus"
 )
 
@@ -36,8 +37,8 @@ var (
 
 // An OverError says which cap keeps an attempt from being paid.
 type OverError struct {
-	Scope bus.Scope
-	Cap   bus.Cap
+	Scope events.Scope
+	Cap   events.Cap
 	// TakenUSD is what is taken of the cap already, WantedUSD what the attempt may cost.
 	TakenUSD, WantedUSD float64
 	// Until is when the next day begins.
@@ -61,13 +62,13 @@ type Reserver struct {
 	// known closes when the caps have been read.
 	known chan struct{}
 	mu    sync.Mutex
-	caps  map[bus.Scope]bus.Cap
+	caps  map[events.Scope]events.Cap
 }
 
 // New returns a Reserver whose metrics are registered with reg. It knows no caps before Follow has read them.
 func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Reserver {
 	k := &Reserver{
-		bus: b, log: log, caps: map[bus.Scope]bus.Cap{}, known: make(chan struct{}),
+		bus: b, log: log, caps: map[events.Scope]events.Cap{}, known: make(chan struct{}),
 		over: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_budget_over_total", Help: "Attempts that were not paid because a cap of the day was used up, by lane.",
 		}, []string{"lane"}),
@@ -82,7 +83,7 @@ func (b *Reserver) Follow(ctx context.Context) error {
 	return nil
 }
 
-func (b *Reserver) set(s bus.Scope, c *bus.Cap) {
+func (b *Reserver) set(s events.Scope, c *events.Cap) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -124,7 +125,7 @@ type Reservation struct {
 
 // part is what is taken of one cap.
 type part struct {
-	scope  bus.Scope
+	scope  events.Scope
 	amount micros
 }
 
@@ -141,12 +142,12 @@ func (h *Reservation) Fresh() error {
 }
 
 // scopes returns what an attempt counts for, the special before the general.
-func scopes(a Ask) []bus.Scope {
-	return []bus.Scope{bus.ProjectScope(a.Project), bus.LaneScope(a.Lane), bus.AllScope}
+func scopes(a Ask) []events.Scope {
+	return []events.Scope{events.ProjectScope(a.Project), events.LaneScope(a.Lane), events.AllScope}
 }
 
 // covering returns the caps that count for a.
-func (b *Reserver) covering(ctx context.Context, a Ask) (map[bus.Scope]bus.Cap, error) {
+func (b *Reserver) covering(ctx context.Context, a Ask) (map[events.Scope]events.Cap, error) {
 	select {
 	case <-b.known:
 	case <-ctx.Done():
@@ -156,7 +157,7 @@ func (b *Reserver) covering(ctx context.Context, a Ask) (map[bus.Scope]bus.Cap, 
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	caps := map[bus.Scope]bus.Cap{}
+	caps := map[events.Scope]events.Cap{}
 	for _, s := range scopes(a) {
 		if c, ok := b.caps[s]; ok {
 			caps[s] = c
@@ -194,7 +195,7 @@ func (b *Reserver) Reserve(ctx context.Context, a Ask) (*Reservation, error) {
 	return h, nil
 }
 
-func (b *Reserver) reserve(ctx context.Context, s bus.Scope, c bus.Cap, at time.Time, amount micros) error {
+func (b *Reserver) reserve(ctx context.Context, s events.Scope, c events.Cap, at time.Time, amount micros) error {
 	return change(ctx, b.bus, s, day(at), func(n *Counter, exists bool) (bool, error) {
 		switch {
 		case !exists && day(c.SetAt) < day(at):
@@ -228,7 +229,7 @@ func (b *Reserver) Return(ctx context.Context, h *Reservation) {
 }
 
 // Count replaces what is reserved by what the records say. It changes nothing where that is no news.
-func Count(ctx context.Context, b *bus.Bus, s bus.Scope, c bus.Cap, at time.Time, r *Records) (Counter, error) {
+func Count(ctx context.Context, b *bus.Bus, s events.Scope, c events.Cap, at time.Time, r *Records) (Counter, error) {
 	var last Counter
 	err := change(ctx, b, s, day(at), func(n *Counter, _ bool) (bool, error) {
 		news := n.count(c.Revision, r)
@@ -239,7 +240,7 @@ func Count(ctx context.Context, b *bus.Bus, s bus.Scope, c bus.Cap, at time.Time
 }
 
 // change reads, changes and writes a counter by compare-and-set. step says whether there is anything to write.
-func change(ctx context.Context, b *bus.Bus, s bus.Scope, day string, step func(n *Counter, exists bool) (bool, error)) error {
+func change(ctx context.Context, b *bus.Bus, s events.Scope, day string, step func(n *Counter, exists bool) (bool, error)) error {
 	for try := range maxTries {
 		var n Counter
 		revision, err := b.Counter(ctx, s, day, &n)

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"reelay/events"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/spend"
@@ -21,7 +22,7 @@ func ask(usd float64) spend.Ask {
 }
 
 // count counts records into a cap's counter, as the status service does.
-func (l *lab) count(b *bus.Bus, s bus.Scope, c bus.Cap, r *spend.Records) {
+func (l *lab) count(b *bus.Bus, s events.Scope, c events.Cap, r *spend.Records) {
 	l.Helper()
 	_, err := spend.Count(l.Context(), b, s, c, time.Now().UTC(), r)
 	l.OK(err)
@@ -43,11 +44,11 @@ func TestCapHolds(t *testing.T) {
 					return failpoint.Outcome{Lose: roll(6) == 0, LoseAnswer: roll(6) == 0}
 				}
 				setup := l.Open(bus.Options{})
-				limits := map[bus.Scope]float64{bus.ProjectScope("demo"): 7, bus.LaneScope("fal"): 5, bus.AllScope: 10}
+				limits := map[events.Scope]float64{events.ProjectScope("demo"): 7, events.LaneScope("fal"): 5, events.AllScope: 10}
 				for s, usd := range limits {
 					l.count(setup, s, l.cap(setup, s, usd), spend.NewRecords(time.Now()))
 				}
-				spent := map[bus.Scope]float64{}
+				spent := map[events.Scope]float64{}
 				var wg sync.WaitGroup
 				for i := range 3 {
 					k := l.budget(l.Open(bus.Options{Faults: faults}))
@@ -93,7 +94,7 @@ func TestCapHolds(t *testing.T) {
 						l.Errorf("%s: granted %.2f, but %.2f are taken and nothing was lost", s, spent[s], taken)
 					}
 				}
-				if taken := l.taken(setup, bus.LaneScope("fal")); taken < 4 {
+				if taken := l.taken(setup, events.LaneScope("fal")); taken < 4 {
 					l.Errorf("only %.2f of 5.00 are used: the test shows nothing", taken)
 				}
 			})
@@ -106,14 +107,14 @@ func TestNoCap(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
-		l.cap(b, bus.ProjectScope("other"), 1)
+		l.cap(b, events.ProjectScope("other"), 1)
 		for range 3 {
 			h, err := k.Reserve(l.Context(), ask(100))
 			l.OK(err)
 			l.OK(h.Fresh())
 			k.Return(l.Context(), h)
 		}
-		if n := l.writes(b, bus.SpendBucket); n != 0 {
+		if n := l.writes(b, events.SpendBucket); n != 0 {
 			l.Errorf("%d writes", n)
 		}
 	})
@@ -131,7 +132,7 @@ func TestCapLives(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Until(time.Now().UTC().Truncate(24 * time.Hour).Add(36 * time.Hour))) // noon
-		s := bus.ProjectScope("demo")
+		s := events.ProjectScope("demo")
 		want("no cap", 50, nil)
 		c := l.cap(b, s, 5)
 		want("a cap that is not counted", 1, spend.ErrUncounted)
@@ -170,8 +171,8 @@ func TestUnknownPrice(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
-		c := l.cap(b, bus.AllScope, 2.5)
-		l.count(b, bus.AllScope, c, spend.NewRecords(time.Now()))
+		c := l.cap(b, events.AllScope, 2.5)
+		l.count(b, events.AllScope, c, spend.NewRecords(time.Now()))
 		a := ask(0)
 		a.USD = nil
 		for i, target := range []error{nil, nil, spend.ErrOver} {
@@ -179,7 +180,7 @@ func TestUnknownPrice(t *testing.T) {
 				l.Errorf("attempt %d: got %v, want %v", i+1, err, target)
 			}
 		}
-		if got := l.taken(b, bus.AllScope); got != 2*bus.DefaultUnknownUSD {
+		if got := l.taken(b, events.AllScope); got != 2*events.DefaultUnknownUSD {
 			l.Errorf("%v are taken", got)
 		}
 	})
@@ -190,7 +191,7 @@ func TestFresh(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
-		l.count(b, bus.AllScope, l.cap(b, bus.AllScope, 5), spend.NewRecords(time.Now()))
+		l.count(b, events.AllScope, l.cap(b, events.AllScope, 5), spend.NewRecords(time.Now()))
 		h, err := k.Reserve(l.Context(), ask(1))
 		l.OK(err)
 		time.Sleep(spend.Horizon / 2)
@@ -221,9 +222,9 @@ func TestUnreadableCounter(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
-		c := l.cap(b, bus.AllScope, 10)
+		c := l.cap(b, events.AllScope, 10)
 		now := time.Now()
-		kv, err := b.JetStream().KeyValue(l.Context(), bus.SpendBucket)
+		kv, err := b.JetStream().KeyValue(l.Context(), events.SpendBucket)
 		l.OK(err)
 		_, err = kv.PutString(l.Context(), now.UTC().Format(time.DateOnly)+".all", `{"counted_micros":"none"}`)
 		l.OK(err)
@@ -233,7 +234,7 @@ func TestUnreadableCounter(t *testing.T) {
 		}
 		r := spend.NewRecords(now)
 		r.Add(now, 5)
-		_, err = spend.Count(l.Context(), b, bus.AllScope, c, now, r)
+		_, err = spend.Count(l.Context(), b, events.AllScope, c, now, r)
 		l.OK(err)
 		_, err = k.Reserve(l.Context(), ask)
 		l.OK(err)
@@ -252,9 +253,9 @@ func TestImpossibleCounter(t *testing.T) {
 		bubble(t, func(l *lab) {
 			b := l.Open(bus.Options{})
 			k := l.budget(b)
-			l.cap(b, bus.AllScope, 10)
+			l.cap(b, events.AllScope, 10)
 			now := time.Now()
-			kv, err := b.JetStream().KeyValue(l.Context(), bus.SpendBucket)
+			kv, err := b.JetStream().KeyValue(l.Context(), events.SpendBucket)
 			l.OK(err)
 			_, err = kv.PutString(l.Context(), now.UTC().Format(time.DateOnly)+".all", counter)
 			l.OK(err)

@@ -85,7 +85,7 @@ const (
 	// SyncUnknown asks the broker, which tells if it is reelay's own.
 	SyncUnknown Sync = ""
 	// SyncAlways acknowledges a write when it is on disk, SyncInterval before.
-	SyncAlways   Sync = disk.SyncAlways
+	SyncAlways   Sync = events.BrokerSyncAlways
 	SyncInterval Sync = "interval"
 )
 
@@ -297,11 +297,11 @@ func (g *Guard) unsynced(ctx context.Context, replicas int) error {
 
 // ask returns what the broker says of itself, which only reelay's own does.
 func (g *Guard) ask(ctx context.Context) Sync {
-	info, err := g.stream(ctx, disk.Stream)
-	if err != nil || time.Since(info.State.LastTime) > disk.Fresh {
+	info, err := g.stream(ctx, events.StreamBroker)
+	if err != nil || time.Since(info.State.LastTime) > events.BrokerFresh {
 		return SyncUnknown
 	}
-	return Sync(info.Config.Metadata[disk.SyncKey])
+	return Sync(info.Config.Metadata[events.BrokerSyncKey])
 }
 
 func (g *Guard) stream(ctx context.Context, name string) (*jetstream.StreamInfo, error) {

@@ -17,7 +17,6 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
-	"reelay/internal/disk"
 	"reelay/internal/natsd"
 	"reelay/internal/test/broker"
 )
@@ -294,14 +293,14 @@ func TestUnsynced(t *testing.T) {
 			bubble(t, func(b *bench) {
 				if row.says != "" {
 					_, err := b.bus.JetStream().CreateStream(b.Context(), jetstream.StreamConfig{
-						Name: disk.Stream, Subjects: []string{disk.Subject}, Metadata: map[string]string{disk.SyncKey: row.says},
+						Name: events.StreamBroker, Subjects: []string{events.BrokerSubject}, Metadata: map[string]string{events.BrokerSyncKey: row.says},
 					})
 					b.ok(err)
-					_, err = b.bus.JetStream().Publish(b.Context(), disk.Subject, nil)
+					_, err = b.bus.JetStream().Publish(b.Context(), events.BrokerSubject, nil)
 					b.ok(err)
 				}
 				if row.stale {
-					time.Sleep(2 * disk.Fresh)
+					time.Sleep(2 * events.BrokerFresh)
 				}
 				var is error
 				if row.want != "" {

@@ -183,7 +183,7 @@ type attempt struct {
 }
 
 // String names the attempt in claims.
-func (a attempt) String() string { return bus.ClaimHolder(a.key, a.N) }
+func (a attempt) String() string { return events.ClaimHolder(a.key, a.N) }
 
 // window returns the times between which the provider's clock may have stood when the request was made.
 func (a attempt) window() (from, to time.Time) {

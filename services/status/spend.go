@@ -185,24 +185,26 @@ func (s *Service) caps(ctx context.Context, project string) ([]events.SpendCap, 
 // A purse is the caps as they are set.
 type purse struct {
 	mu   sync.Mutex
-	caps map[bus.Scope]bus.Cap
+	caps map[events.Scope]events.Cap
 	// changed says that a cap was set: what was spent before has to be counted before anything is paid under it.
 	changed chan struct{}
 }
 
-func newPurse() *purse { return &purse{caps: map[bus.Scope]bus.Cap{}, changed: make(chan struct{}, 1)} }
+func newPurse() *purse {
+	return &purse{caps: map[events.Scope]events.Cap{}, changed: make(chan struct{}, 1)}
+}
 
-func (p *purse) all() map[bus.Scope]bus.Cap {
+func (p *purse) all() map[events.Scope]events.Cap {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make(map[bus.Scope]bus.Cap, len(p.caps))
+	all := make(map[events.Scope]events.Cap, len(p.caps))
 	for s, c := range p.caps {
 		all[s] = c
 	}
 	return all
 }
 
-func (p *purse) set(s bus.Scope, c *bus.Cap) {
+func (p *purse) set(s events.Scope, c *events.Cap) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -277,7 +279,7 @@ func (s *Service) caughtUp(ctx context.Context) bool {
 }
 
 // records adds up what the records say of a scope on the day of now.
-func (x *index) records(scope bus.Scope, c bus.Cap, now time.Time) *spend.Records {
+func (x *index) records(scope events.Scope, c events.Cap, now time.Time) *spend.Records {
 	r := spend.NewRecords(now)
 	from := now.Truncate(daySeconds * time.Second).Unix()
 	x.mu.RLock()

@@ -125,9 +125,9 @@ func TestSpendRowsBounded(t *testing.T) {
 }
 
 // setCap sets a cap as any client may.
-func (l *lab) setCap(s bus.Scope, value string) {
+func (l *lab) setCap(s events.Scope, value string) {
 	l.t.Helper()
-	kv, err := l.bus.JetStream().KeyValue(context.Background(), bus.BudgetBucket)
+	kv, err := l.bus.JetStream().KeyValue(context.Background(), events.CapBucket)
 	must(l.t, err)
 	if value == "" {
 		must(l.t, kv.Delete(context.Background(), string(s)))
@@ -151,7 +151,7 @@ func TestCapsAreCounted(t *testing.T) {
 			runs("early", attempt(1, now.Add(-5*time.Hour), 2)), runs("now", attempt(1, now, 0.25), free(attempt(2, now, 9))),
 			runs("odd", attempt(1, now.Add(-2*time.Hour), -1)), runs("yesterday", attempt(1, now.Add(-7*time.Hour), 50)),
 		)
-		taken := func(s bus.Scope) float64 {
+		taken := func(s events.Scope) float64 {
 			t.Helper()
 			for _, c := range into[events.SpendReply](t, l.ask(nil, events.VerbSpend)).Caps {
 				if c.Scope == string(s) {
@@ -161,7 +161,7 @@ func TestCapsAreCounted(t *testing.T) {
 			return -1
 		}
 		writes := func() uint64 {
-			s, err := l.bus.JetStream().Stream(context.Background(), "KV_"+bus.SpendBucket)
+			s, err := l.bus.JetStream().Stream(context.Background(), "KV_"+events.SpendBucket)
 			must(t, err)
 			return s.CachedInfo().State.LastSeq
 		}
@@ -169,12 +169,12 @@ func TestCapsAreCounted(t *testing.T) {
 		if n := writes(); n != 0 {
 			t.Errorf("%d writes without a cap", n)
 		}
-		l.setCap(bus.ProjectScope("a"), `{"daily_usd":10,"unknown_usd":0.5,"by":"ann"}`)
-		l.setCap(bus.LaneScope("fal"), `{"daily_usd":10}`)
-		l.setCap(bus.AllScope, `nonsense`)
-		l.setCap(bus.ProjectScope("b"), `{"daily_usd":1}`)
-		for s, want := range map[bus.Scope]float64{
-			bus.ProjectScope("a"): 2.75, bus.LaneScope("fal"): 3.25, bus.AllScope: 3.25, bus.ProjectScope("b"): 0, bus.LaneScope("none"): -1,
+		l.setCap(events.ProjectScope("a"), `{"daily_usd":10,"unknown_usd":0.5,"by":"ann"}`)
+		l.setCap(events.LaneScope("fal"), `{"daily_usd":10}`)
+		l.setCap(events.AllScope, `nonsense`)
+		l.setCap(events.ProjectScope("b"), `{"daily_usd":1}`)
+		for s, want := range map[events.Scope]float64{
+			events.ProjectScope("a"): 2.75, events.LaneScope("fal"): 3.25, events.AllScope: 3.25, events.ProjectScope("b"): 0, events.LaneScope("none"): -1,
 		} {
 			if got := taken(s); got != want {
 				t.Errorf("%s: %v are taken, want %v", s, got, want)
@@ -187,7 +187,7 @@ func TestCapsAreCounted(t *testing.T) {
 		}
 		l.put(runs("new", attempt(1, time.Now(), 1)), runs("odd", free(attempt(1, now.Add(-2*time.Hour), 0))))
 		time.Sleep(countEvery + time.Second)
-		if got := taken(bus.ProjectScope("a")); got != 3.25 {
+		if got := taken(events.ProjectScope("a")); got != 3.25 {
 			t.Errorf("%v are taken after the records changed", got)
 		}
 		// What was reserved and never recorded is forgotten, but not too soon.
@@ -199,7 +199,7 @@ func TestCapsAreCounted(t *testing.T) {
 		if !errors.Is(err, spend.ErrOver) {
 			t.Errorf("a cap that cannot be read allows: %v", err)
 		}
-		l.setCap(bus.AllScope, "")
+		l.setCap(events.AllScope, "")
 		_, err = k.Reserve(ctx, spend.Ask{Project: "b", Lane: "minimax", At: time.Now(), USD: new(0.5)})
 		must(t, err)
 		for _, step := range []struct {
@@ -207,7 +207,7 @@ func TestCapsAreCounted(t *testing.T) {
 			want float64
 		}{{spend.Horizon - time.Minute, 0.5}, {3 * time.Minute, 0}} {
 			time.Sleep(step.wait)
-			if got := taken(bus.ProjectScope("b")); got != step.want {
+			if got := taken(events.ProjectScope("b")); got != step.want {
 				t.Errorf("%v are taken after %v more, want %v", got, step.wait, step.want)
 			}
 		}
@@ -233,7 +233,7 @@ func TestCountsWhatWasRecorded(t *testing.T) {
 		l.stop()
 		err := <-l.done
 		l.done <- err
-		l.setCap(bus.AllScope, `{"daily_usd":10}`)
+		l.setCap(events.AllScope, `{"daily_usd":10}`)
 		s, err := New(Options{Bus: l.bus, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 		must(t, err)
 		s.index.apply(bus.Update{Ready: true})
@@ -244,7 +244,7 @@ func TestCountsWhatWasRecorded(t *testing.T) {
 		all.Go(func() { s.followCaps(ctx) })
 		all.Go(func() { s.countSpending(ctx) })
 		counter := func() (c spend.Counter, revision uint64) {
-			revision, err := l.bus.Counter(ctx, bus.AllScope, time.Now().UTC().Format(time.DateOnly), &c)
+			revision, err := l.bus.Counter(ctx, events.AllScope, time.Now().UTC().Format(time.DateOnly), &c)
 			must(t, err)
 			return c, revision
 		}

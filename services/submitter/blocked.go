@@ -29,10 +29,10 @@ func (s *Service) stopped(l *lane, now time.Time) (b *events.Blocked, version ui
 	paused, version := s.switches.state(l.Name)
 	why, until := l.open(now)
 	switch {
-	case paused != nil && paused.Switch.Until.IsZero():
+	case paused != nil && paused.Pause.Until.IsZero():
 		return &events.Blocked{Reason: events.BlockedPaused, Message: paused.Error()}, version
-	case paused != nil && (why == "" || paused.Switch.Until.After(now)):
-		b, until = &events.Blocked{Reason: events.BlockedAccount, Message: paused.Error()}, paused.Switch.Until
+	case paused != nil && (why == "" || paused.Pause.Until.After(now)):
+		b, until = &events.Blocked{Reason: events.BlockedAccount, Message: paused.Error()}, paused.Pause.Until
 	case why != "":
 		b = &events.Blocked{Reason: events.BlockedBreaker, Message: why}
 	default:

@@ -30,7 +30,7 @@ const (
 // intake handles one request or command.
 func (s *Service) intake(ctx context.Context, m bus.Message) bus.Verdict {
 	var err error
-	if strings.HasPrefix(m.Subject, "reelay.command.") {
+	if events.IsCommandSubject(m.Subject) {
 		err = s.command(ctx, m)
 	} else {
 		err = s.request(ctx, m)
@@ -312,7 +312,7 @@ func (s *Service) claim(ctx context.Context, k events.Key, r task.Resolve) (json
 	if i < 0 {
 		return r.Ref, nil
 	}
-	mine := bus.ClaimHolder(k, c.Task.Attempts[i].N)
+	mine := events.ClaimHolder(k, c.Task.Attempts[i].N)
 	holder, err := s.o.Bus.Claim(ctx, l.Name, r.ID, mine)
 	if err == nil && holder != mine {
 		err = refuse(k, "", events.CodeConflict, events.NewFieldError("provider_id", "%s belongs to attempt %s", r.ID, holder))

@@ -7,7 +7,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/bus"
 )
 
 // TestCancelBehindItsRequest: a command waits as long as the request before it cannot be stored, and is refused when there is none.
@@ -17,7 +16,7 @@ func TestCancelBehindItsRequest(t *testing.T) {
 		w.lose = func(point string) bool { // as without a leader
 			return point == "put/waiting" && time.Now().Before(healthy)
 		}
-		w.put(bus.LaneBucket, "acme", `{"paused":true}`) // so that the cancel is in time
+		w.put(events.LaneBucket, "acme", `{"paused":true}`) // so that the cancel is in time
 		w.start()
 		late := w.ask("demo", 1, "")
 		for _, k := range []events.Key{late, {Project: "demo", ID: "ghost"}} {

@@ -89,8 +89,8 @@ func (s *Service) pauseAccount(ctx context.Context, l *lane, begun time.Time, e 
 		return old.Until.Sub(now) // it was on its way already when another was refused
 	}
 	wait := max(min(accountWait<<min(old.Tries, 16), maxAccountWait), min(e.RetryAfter, maxAccountWait))
-	w := bus.LaneSwitch{
-		Paused: true, Reason: e.Error(), By: bus.LaneWriter, At: now.UTC().Truncate(time.Second),
+	w := events.LanePause{
+		Paused: true, Reason: e.Error(), By: events.LaneWriter, At: now.UTC().Truncate(time.Second),
 		Until: now.UTC().Add(wait), Tries: old.Tries + 1,
 	}
 	s.log.Error("the provider refuses the account; the lane is paused", "lane", l.Name, "kind", e.Kind, "code", e.Code, "reason", e.Message,
@@ -106,13 +106,13 @@ func (s *Service) endPause(ctx context.Context, l *lane) {
 		return
 	}
 	s.log.Warn("the provider accepts the account again; the lane goes on", "lane", l.Name)
-	s.setSwitch(ctx, l, bus.LaneSwitch{
-		Reason: "the provider accepts the account again", By: bus.LaneWriter, At: time.Now().UTC().Truncate(time.Second),
+	s.setSwitch(ctx, l, events.LanePause{
+		Reason: "the provider accepts the account again", By: events.LaneWriter, At: time.Now().UTC().Truncate(time.Second),
 	}, revision)
 }
 
 // setSwitch sets the switch of a lane in reelay's own name, unless a person has set it meanwhile.
-func (s *Service) setSwitch(ctx context.Context, l *lane, w bus.LaneSwitch, revision uint64) {
+func (s *Service) setSwitch(ctx context.Context, l *lane, w events.LanePause, revision uint64) {
 	revision, err := s.o.Bus.SetLane(context.WithoutCancel(ctx), l.Name, w, revision)
 	switch {
 	case errors.Is(err, bus.ErrConflict):
@@ -125,7 +125,7 @@ func (s *Service) setSwitch(ctx context.Context, l *lane, w bus.LaneSwitch, revi
 		}
 		return
 	}
-	s.switches.put(bus.LaneUpdate{Lane: l.Name, Revision: revision, Switch: &w})
+	s.switches.put(bus.LaneUpdate{Lane: l.Name, Revision: revision, Pause: &w})
 	nudge(l.wake)
 	nudge(l.news)
 }

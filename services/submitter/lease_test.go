@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/bus"
 	"reelay/internal/task"
 )
 
@@ -20,8 +19,8 @@ func TestTakeOver(t *testing.T) {
 		within time.Duration
 	}{
 		{"stopped", (*replica).stop, 2 * time.Second},
-		{"crashed", (*replica).crash, bus.LeaseTTL + 2*time.Second},
-		{"stands still", func(r *replica) { r.stand(time.Hour) }, bus.LeaseTTL + 2*time.Second},
+		{"crashed", (*replica).crash, events.LeaseTTL + 2*time.Second},
+		{"stands still", func(r *replica) { r.stand(time.Hour) }, events.LeaseTTL + 2*time.Second},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -153,7 +152,7 @@ func TestReleasedOnTheWay(t *testing.T) {
 // TestPlacesAreReal: the places that the dispatcher tells are those at which the tasks are then sent.
 func TestPlacesAreReal(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 4, Spacing: events.Duration(time.Second)}}, func(w *world) {
-		w.set(bus.LimitsKey("acme"), `{"projects":{"a":{"weight":2}}}`)
+		w.set(events.LimitsKey("acme"), `{"projects":{"a":{"weight":2}}}`)
 		var all []events.Key
 		for i := range 20 {
 			all = append(all, w.ask([]string{"a", "b", "c"}[i%3], 1, []string{"", `,"priority":3`}[i%2]))

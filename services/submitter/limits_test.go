@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/bus"
 )
 
 const minute = time.Minute
@@ -192,7 +191,7 @@ func TestOneBesideThousand(t *testing.T) {
 // TestShares: what is set for a lane counts at once: limits, weights, caps of projects, and limits that cannot be read pause.
 func TestShares(t *testing.T) {
 	inWorld(t, perMinute(60), func(w *world) {
-		w.set(bus.LimitsKey("acme"), `{"models":{"m":{"requests":40}},"projects":{"a":{"weight":3},"c":{"requests":2},"d":{"in_flight":3}}}`)
+		w.set(events.LimitsKey("acme"), `{"models":{"m":{"requests":40}},"projects":{"a":{"weight":3},"c":{"requests":2},"d":{"in_flight":3}}}`)
 		for _, p := range []string{"a", "b", "c", "d"} {
 			w.ask(p, 300, "")
 		}
@@ -216,12 +215,12 @@ func TestShares(t *testing.T) {
 		if r := float64(got["a"]) / float64(got["b"]); r < 2.8 || r > 3.2 {
 			w.Errorf("weights 3 and 1: %v", got)
 		}
-		w.set(bus.LimitsKey("acme"), `{"models":{"*":{"requests":5}}}`)
+		w.set(events.LimitsKey("acme"), `{"models":{"*":{"requests":5}}}`)
 		time.Sleep(minute)
 		if got := count(10 * minute); got["a"]+got["b"]+got["c"]+got["d"] != 50 || got["a"] > 15 || got["d"] < 10 {
 			w.Errorf("after the change: %v", got)
 		}
-		w.set(bus.LimitsKey("acme"), `{"models":{"*":{"request":5}}}`)
+		w.set(events.LimitsKey("acme"), `{"models":{"*":{"request":5}}}`)
 		synctest.Wait()
 		if got := count(10 * minute); len(got) > 0 {
 			w.Errorf("sent although nobody knows the limits: %v", got)

@@ -214,7 +214,7 @@ func (r *replica) pause() time.Duration {
 // set puts a value into the bucket of the lanes.
 func (w *world) set(key, value string) {
 	w.Helper()
-	kv, err := w.client.JetStream().KeyValue(w.Context(), bus.LaneBucket)
+	kv, err := w.client.JetStream().KeyValue(w.Context(), events.LaneBucket)
 	w.ok(err)
 	_, err = kv.PutString(w.Context(), key, value)
 	w.ok(err)

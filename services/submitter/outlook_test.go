@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/bus"
 )
 
 // keys are those of the tasks that were asked for after the first n.
@@ -202,7 +201,7 @@ func TestResumeByHand(t *testing.T) {
 func TestBudgetRaised(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 3}}, func(w *world) {
 		const day = 24 * time.Hour
-		w.put(bus.BudgetBucket, "project.demo", `{"daily_usd":0}`)
+		w.put(events.CapBucket, "project.demo", `{"daily_usd":0}`)
 		time.Sleep(time.Until(time.Now().UTC().Truncate(day).Add(2*day - 10*minute))) // it counts from the start of a day
 		w.ask("demo", 60, `,"estimated_cost_usd":1`)
 		w.start()
@@ -211,7 +210,7 @@ func TestBudgetRaised(t *testing.T) {
 		if p := told["t00060"]; p.Blocked == nil || p.Blocked.Reason != events.BlockedCap || len(lane) != 1 {
 			w.Errorf("without a budget: %+v, the lane is kept by %+v", p, lane)
 		}
-		w.put(bus.BudgetBucket, "project.demo", `{"daily_usd":1000}`)
+		w.put(events.CapBucket, "project.demo", `{"daily_usd":1000}`)
 		time.Sleep(time.Until(time.Now().UTC().Truncate(day).Add(day + 4*minute))) // it counts from the start of the next day
 		told, lane = w.stands(w.keys("demo", 0)...)
 		if p, ok := told["t00060"]; !ok || p.Blocked == nil || p.Blocked.Reason != events.BlockedRequests || p.WaitS < 600 {

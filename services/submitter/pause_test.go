@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/bus"
 )
 
 func (w *world) wantEvents(want ...events.EventType) {
@@ -19,9 +18,9 @@ func (w *world) wantEvents(want ...events.EventType) {
 }
 
 // laneSwitch reads the lane's switch.
-func (w *world) laneSwitch() (s bus.LaneSwitch) {
+func (w *world) laneSwitch() (s events.LanePause) {
 	w.Helper()
-	kv, err := w.client.JetStream().KeyValue(w.Context(), bus.LaneBucket)
+	kv, err := w.client.JetStream().KeyValue(w.Context(), events.LaneBucket)
 	w.ok(err)
 	entry, err := kv.Get(w.Context(), "acme")
 	w.ok(err)
@@ -38,7 +37,7 @@ func TestPausedOnce(t *testing.T) {
 		w.set("acme", `{"paused":true,"reason":"the bill"}`)
 		time.Sleep(time.Second)
 		w.set("acme", `{"paused":true,"reason":"the bill, again"}`)
-		w.set(bus.AllLanes, `{"paused":true,"reason":"fire"}`)
+		w.set(events.AllLanes, `{"paused":true,"reason":"fire"}`)
 		time.Sleep(time.Hour)
 		w.wantEvents(events.EventPaused)
 		r.crash()
@@ -50,7 +49,7 @@ func TestPausedOnce(t *testing.T) {
 		time.Sleep(minute)
 		w.wantEvents(events.EventPaused) // the switch of all lanes
 		r.stop()
-		w.set(bus.AllLanes, `{}`)
+		w.set(events.AllLanes, `{}`)
 		time.Sleep(minute)
 		r.restart()
 		time.Sleep(minute)
@@ -81,7 +80,7 @@ func TestRefusedAccount(t *testing.T) {
 					w.Fatalf("%d requests to an account that is refused", refused)
 				}
 				w.wantEvents(events.EventPaused)
-				if s := w.laneSwitch(); !s.Paused || s.By != bus.LaneWriter || s.Tries != 1 || s.Until.IsZero() {
+				if s := w.laneSwitch(); !s.Paused || s.By != events.LaneWriter || s.Tries != 1 || s.Until.IsZero() {
 					w.Errorf("the switch is %+v", s)
 				}
 				// After 1, 3 and 7 minutes, also by another process.

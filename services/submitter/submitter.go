@@ -59,7 +59,7 @@ type Options struct {
 	Timeout time.Duration
 	// Dial opens the connections of paid requests; nil dials TCP.
 	Dial paid.Dialer
-	// LeaseTTL is how long a lane's dispatcher may be silent before another takes over: whole seconds, 3 at least; bus.LeaseTTL if 0.
+	// LeaseTTL is how long a lane's dispatcher may be silent before another takes over: whole seconds, 3 at least; events.LeaseTTL if 0.
 	LeaseTTL   time.Duration
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

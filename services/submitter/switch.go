@@ -34,7 +34,7 @@ type switches struct {
 
 // A setting is the switch of a lane or of all, with its revision, and why the limits cannot be read.
 type setting struct {
-	bus.LaneSwitch
+	events.LanePause
 	revision uint64
 	wrong    error
 	// limits is the revision of the limits.
@@ -51,36 +51,36 @@ func (w *switches) check(lane string) error {
 		return errSwitchesUnknown
 	}
 	paused, _ := w.state(lane)
-	if paused == nil || !paused.Switch.Stops(time.Now()) {
+	if paused == nil || !paused.Pause.Stops(time.Now()) {
 		return nil
 	}
 	return paused
 }
 
 // state returns why a lane is paused, nil if it is not, and the revision of the newest key that counts for it.
-func (w *switches) state(lane string) (paused *bus.PausedError, version uint64) {
+func (w *switches) state(lane string) (paused *events.PausedError, version uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, key := range []string{bus.AllLanes, lane} {
+	for _, key := range []string{events.AllLanes, lane} {
 		s := w.set[key]
 		version = max(version, s.revision, s.limits)
 		switch {
-		case paused != nil && paused.Switch.Until.IsZero():
+		case paused != nil && paused.Pause.Until.IsZero():
 		case s.wrong != nil:
-			paused = &bus.PausedError{Key: bus.LimitsKey(key), Switch: bus.LaneSwitch{Paused: true, Reason: s.wrong.Error()}}
+			paused = &events.PausedError{Key: events.LimitsKey(key), Pause: events.LanePause{Paused: true, Reason: s.wrong.Error()}}
 		case s.Paused:
-			paused = &bus.PausedError{Key: key, Switch: s.LaneSwitch}
+			paused = &events.PausedError{Key: key, Pause: s.LanePause}
 		}
 	}
 	return paused, version
 }
 
 // of returns the switch of a lane itself and its revision.
-func (w *switches) of(lane string) (bus.LaneSwitch, uint64) {
+func (w *switches) of(lane string) (events.LanePause, uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.set[lane]
-	return s.LaneSwitch, s.revision
+	return s.LanePause, s.revision
 }
 
 // put takes an update in, and reports whether it is a switch that was not known. One that is older than what is known changes nothing.
@@ -93,9 +93,9 @@ func (w *switches) put(u bus.LaneUpdate) (news bool) {
 	defer w.mu.Unlock()
 	s := w.set[u.Lane]
 	switch {
-	case u.Switch != nil && u.Revision >= s.revision:
+	case u.Pause != nil && u.Revision >= s.revision:
 		news = u.Revision > s.revision
-		s.LaneSwitch, s.revision = *u.Switch, u.Revision
+		s.LanePause, s.revision = *u.Pause, u.Revision
 	case u.Limits != nil:
 		s.wrong, s.limits = u.Err, u.Revision
 	}
@@ -115,8 +115,8 @@ func (s *Service) seeSwitch(u bus.LaneUpdate) {
 	news := s.switches.put(u)
 	l := s.lanes[u.Lane]
 	switch {
-	case u.Switch != nil:
-		s.log.Warn("switch of a lane", "lane", u.Lane, "paused", u.Switch.Paused, "reason", u.Switch.Reason, "by", u.Switch.By)
+	case u.Pause != nil:
+		s.log.Warn("switch of a lane", "lane", u.Lane, "paused", u.Pause.Paused, "reason", u.Pause.Reason, "by", u.Pause.By)
 	case u.Err != nil:
 		s.log.Error("limits of a lane; it is paused", "lane", u.Lane, "error", u.Err)
 	case u.Limits != nil && l != nil:
@@ -124,7 +124,7 @@ func (s *Service) seeSwitch(u bus.LaneUpdate) {
 		l.setLimits(*u.Limits, time.Now())
 	}
 	for _, l := range s.lanes {
-		if news && (u.Lane == l.Name || u.Lane == bus.AllLanes) && resumed(*u.Switch) {
+		if news && (u.Lane == l.Name || u.Lane == events.AllLanes) && resumed(*u.Pause) {
 			l.resume()
 		}
 		value := 0.0
@@ -138,7 +138,7 @@ func (s *Service) seeSwitch(u bus.LaneUpdate) {
 }
 
 // resumed reports whether a person has made a lane go on.
-func resumed(s bus.LaneSwitch) bool { return !s.Paused && s.By != bus.LaneWriter }
+func resumed(s events.LanePause) bool { return !s.Paused && s.By != events.LaneWriter }
 
 // tellAgain is how soon an event or a memory is tried again that was not stored.
 const tellAgain = 5 * time.Second

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/bus"
 )
 
 // put puts a value into a bucket.
@@ -24,7 +23,7 @@ func (w *world) put(bucket, key, value string) {
 // TestUnreadableMemory: what the dispatcher before has learned is a help. Without it the lane is dispatched all the same.
 func TestUnreadableMemory(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.put(bus.LeaseBucket, "acme.memory", `{"groups":`)
+		w.put(events.LeaseBucket, "acme.memory", `{"groups":`)
 		w.ask("demo", 1, "")
 		w.start()
 		time.Sleep(minute)
@@ -65,7 +64,7 @@ func TestProviderAway(t *testing.T) {
 func TestHeldOnce(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		for _, key := range []string{"all", "project.demo", "lane.acme"} {
-			w.put(bus.BudgetBucket, key, `{"daily_usd":0}`)
+			w.put(events.CapBucket, key, `{"daily_usd":0}`)
 		}
 		time.Sleep(24 * time.Hour) // those caps count from the start of the day
 		k := w.ask("demo", 1, `,"estimated_cost_usd":1`)
@@ -86,7 +85,7 @@ func TestHeldOnce(t *testing.T) {
 // projects do not wait for them.
 func TestUncounted(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.put(bus.BudgetBucket, "project.capped", `{"daily_usd":100}`)
+		w.put(events.CapBucket, "project.capped", `{"daily_usd":100}`)
 		w.ask("capped", 500, "")
 		r := w.start()
 		time.Sleep(minute)
@@ -106,7 +105,7 @@ func TestUncounted(t *testing.T) {
 // TestHeldTakesNoTurn: a task that its budget keeps from being sent takes no time from others that may be sent only so often.
 func TestHeldTakesNoTurn(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Spacing: events.Duration(10 * time.Second)}}, func(w *world) {
-		w.put(bus.BudgetBucket, "project.capped", `{"daily_usd":0}`)
+		w.put(events.CapBucket, "project.capped", `{"daily_usd":0}`)
 		time.Sleep(24 * time.Hour)
 		w.ask("capped", 300, `,"estimated_cost_usd":1`)
 		w.ask("free", 60, "")
@@ -157,15 +156,15 @@ func TestUnreadableRecord(t *testing.T) {
 // refuses, and keep no lane from sending.
 func TestStrangeFigures(t *testing.T) {
 	rows := []struct{ name, memory, laneSwitch, code string }{
-		{"negative streak", `{"models":{"*":{"rate":{"limit":3,"streak":-5},"crowd":{"limit":-1}}}}`, `{}`, "rate"},
-		{"held for ever", `{"models":{"*":{"held":"2999-01-01T00:00:00Z"}}}`, `{}`, "rate"},
+		{"negative streak", `{"groups":{"*":{"rate":{"limit":3,"streak":-5},"concurrency":{"limit":-1}}}}`, `{}`, "rate"},
+		{"held for ever", `{"groups":{"*":{"paused_until":"2999-01-01T00:00:00Z"}}}`, `{}`, "rate"},
 		{"negative tries", `{}`, `{"paused":true,"until":"2020-01-01T00:00:00Z","tries":-9}`, "quota"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			inWorld(t, nil, func(w *world) {
 				var refused atomic.Bool
-				w.put(bus.LeaseBucket, "acme.memory", row.memory)
+				w.put(events.LeaseBucket, "acme.handover", row.memory)
 				w.set("acme", row.laneSwitch)
 				w.provider.rule(func(_ time.Time, taken []call) string {
 					if len(taken) == 0 && !refused.Swap(true) {

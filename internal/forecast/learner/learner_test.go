@@ -38,7 +38,7 @@ func sample(takes time.Duration) forecast.Sample {
 // versions counts the writes of the bucket.
 func (b *fixture) versions() uint64 {
 	b.Helper()
-	s, err := b.Open(bus.Options{}).JetStream().Stream(b.Context(), "KV_"+bus.ForecastBucket)
+	s, err := b.Open(bus.Options{}).JetStream().Stream(b.Context(), "KV_"+events.ForecastBucket)
 	if err != nil {
 		b.Fatal(err)
 	}

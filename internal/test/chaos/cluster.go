@@ -21,7 +21,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/bus"
 	"reelay/internal/emulator/fal"
 )
 
@@ -254,9 +253,9 @@ func (c *cluster) limit(lane string, models map[string]events.ModelLimits) {
 	}
 	for begin := time.Now(); ; time.Sleep(reconnectWait) {
 		err := within(c.t.Context(), publishWait, func(ctx context.Context) error {
-			kv, err := c.js.KeyValue(ctx, bus.LaneBucket)
+			kv, err := c.js.KeyValue(ctx, events.LaneBucket)
 			if err == nil {
-				_, err = kv.Create(ctx, bus.LimitsKey(lane), value)
+				_, err = kv.Create(ctx, events.LimitsKey(lane), value)
 			}
 			return err
 		})

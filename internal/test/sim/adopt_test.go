@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/bus"
 	"reelay/internal/test/sim"
 )
 
@@ -40,7 +39,7 @@ func TestAdoptClaims(t *testing.T) {
 			}
 		}
 		if len(refusals) != 2 || !strings.HasPrefix(refusals[0], events.CodeConflict+" provider_id ") ||
-			!strings.Contains(refusals[0], bus.ClaimHolder(events.Key{Project: "demo", ID: "a"}, 1)) {
+			!strings.Contains(refusals[0], events.ClaimHolder(events.Key{Project: "demo", ID: "a"}, 1)) {
 			t.Errorf("refusals %q", refusals)
 		}
 		resolve("b", adopts(second)) // which a's useless decision has not claimed

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/bus"
 	"reelay/internal/emulator"
 	"reelay/internal/test/sim"
 )
@@ -28,7 +27,7 @@ func TestWaitingETA(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			draw, r := emulator.Video720P(), rand.New(rand.NewPCG(7, 7))
 			sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
-				setLane(t, w, bus.LimitsKey("minimax"), row.limits)
+				setLane(t, w, events.LimitsKey("minimax"), row.limits)
 				const tasks = 210
 				for i := range tasks {
 					takes := fmt.Sprintf(`{"queue_ms":0,"run_ms":%d}`, draw(r).Milliseconds())

@@ -10,7 +10,6 @@ import (
 
 	"reelay/events"
 	"reelay/internal/allinone"
-	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/test/sim"
 )
@@ -94,7 +93,7 @@ func TestPositionsUnderFaults(t *testing.T) {
 		if err := w.Stack.StartService(t.Context(), allinone.Submitter+"-2"); err != nil {
 			t.Fatal(err)
 		}
-		setLane(t, w, bus.LimitsKey("minimax"), `{"models":{"MiniMax-Hailuo":{"requests":12}}}`)
+		setLane(t, w, events.LimitsKey("minimax"), `{"models":{"MiniMax-Hailuo":{"requests":12}}}`)
 		for i := range tasks {
 			w.PublishUntilAcked(video, v1Request(fmt.Sprint("t", i), "", `,"timeout":"6h"`))
 		}

@@ -12,7 +12,6 @@ import (
 
 	"reelay/events"
 	"reelay/internal/allinone"
-	"reelay/internal/bus"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/test/sim"
@@ -180,9 +179,9 @@ func TestEstimates(t *testing.T) {
 }
 
 // setCap sets a cap as any client may.
-func setCap(t *testing.T, w *sim.World, s bus.Scope, value string) {
+func setCap(t *testing.T, w *sim.World, s events.Scope, value string) {
 	t.Helper()
-	kv, err := w.JS.KeyValue(t.Context(), bus.BudgetBucket)
+	kv, err := w.JS.KeyValue(t.Context(), events.CapBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +209,7 @@ func TestCap(t *testing.T) {
 		jobs := func() int { return len(w.Stack.Ledger("minimax").Jobs()) }
 		w.Publish(video, v1Request("before", ""))
 		w.Settle(time.Second)
-		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":1.5}`) // five clips, one of them paid for already
+		setCap(t, w, events.ProjectScope("demo"), `{"daily_usd":1.5}`) // five clips, one of them paid for already
 		w.Publish(video, v1Request("refused", `{"submit":"refuse_2013"}`))
 		const many = 9
 		for i := range many {
@@ -259,7 +258,7 @@ func TestCap(t *testing.T) {
 		if e := w.Ask(&r, events.VerbSpend, "", "demo"); e != nil || len(r.Caps) != 1 || cents(r.Caps[0].ReservedUSD) != 1.4 || cents(r.Total.SpentUSD) != 1.4 {
 			t.Errorf("spend answers %+v, %v", r, e)
 		}
-		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":100}`)
+		setCap(t, w, events.ProjectScope("demo"), `{"daily_usd":100}`)
 		for i := range many {
 			w.AwaitEnd("demo", fmt.Sprint("t", i))
 		}
@@ -273,7 +272,7 @@ func TestCap(t *testing.T) {
 func TestDoubtStaysReserved(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		early(w)
-		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
+		setCap(t, w, events.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
 		if err := w.Stack.StopService(allinone.Status); err != nil {
 			t.Fatal(err)
 		}
@@ -291,7 +290,7 @@ func TestDoubtStaysReserved(t *testing.T) {
 		if a, b := w.Get("demo", "a"), w.Get("demo", "b"); a.Attempt().Outcome != events.AttemptInDoubt || b.Phase != events.PhaseWaiting {
 			t.Errorf("a is %s, b is %s", a.Attempt().Outcome, b.Phase)
 		}
-		setCap(t, w, bus.ProjectScope("demo"), `{"daily_usd":1}`)
+		setCap(t, w, events.ProjectScope("demo"), `{"daily_usd":1}`)
 		w.AwaitEnd("demo", "b")
 	})
 }
@@ -307,7 +306,7 @@ func TestCapUnderFaults(t *testing.T) {
 				func(t *testing.T, w *sim.World) {
 					early(w)
 					const limit = 3.0
-					for _, s := range []bus.Scope{bus.ProjectScope("demo"), bus.AllScope} {
+					for _, s := range []events.Scope{events.ProjectScope("demo"), events.AllScope} {
 						setCap(t, w, s, fmt.Sprintf(`{"daily_usd":%v}`, limit))
 					}
 					if err := w.Stack.StartService(t.Context(), allinone.Submitter+"-2"); err != nil {

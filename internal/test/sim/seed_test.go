@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
-	"reelay/internal/bus"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/task"
@@ -107,7 +106,7 @@ func (s *scene) run(seed uint64, tasks int) {
 	}
 	heal, end := s.chaos.Disrupt(s.w)
 	stop := s.chaos.Intn(2 * tasks) // the task before which a person pauses a lane, if there are so many
-	lane := s.chaos.Pick("fal", "minimax", bus.AllLanes)
+	lane := s.chaos.Pick("fal", "minimax", events.AllLanes)
 	for i := range tasks {
 		if i == stop {
 			s.pauseLane(lane, true)
@@ -140,7 +139,7 @@ func (s *scene) run(seed uint64, tasks int) {
 
 // flip pauses a lane, or lets it go on, as a person does.
 func (s *scene) pauseLane(lane string, paused bool) {
-	s.w.PublishUntilAcked("$KV."+bus.LaneBucket+"."+lane, fmt.Sprintf(`{"paused":%t,"reason":"a person says so","by":"ann"}`, paused))
+	s.w.PublishUntilAcked("$KV."+events.LaneBucket+"."+lane, fmt.Sprintf(`{"paused":%t,"reason":"a person says so","by":"ann"}`, paused))
 }
 
 // request hands a task in, by the API or by the subject, once or twice.

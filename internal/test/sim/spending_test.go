@@ -9,13 +9,12 @@ import (
 
 	"reelay/events"
 	"reelay/internal/allinone"
-	"reelay/internal/bus"
 	"reelay/internal/test/sim"
 )
 
 func setLane(t *testing.T, w *sim.World, key, value string) {
 	t.Helper()
-	kv, err := w.JS.KeyValue(t.Context(), bus.LaneBucket)
+	kv, err := w.JS.KeyValue(t.Context(), events.LaneBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +27,7 @@ func setLane(t *testing.T, w *sim.World, key, value string) {
 // each is paid for once.
 func TestPause(t *testing.T) {
 	const paused, on = `{"paused":true,"reason":"the bill","by":"ann"}`, `{"paused":false}`
-	for _, key := range []string{"fal", bus.AllLanes} {
+	for _, key := range []string{"fal", events.AllLanes} {
 		t.Run(key, func(t *testing.T) {
 			sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 				const before, during = 3, 5

@@ -288,7 +288,7 @@ func (w *World) Story(project, id string) []events.Event {
 	ctx, cancel := context.WithTimeout(w.T.Context(), time.Minute)
 	defer cancel()
 	consumer, err := w.JS.CreateConsumer(ctx, events.StreamEvents, jetstream.ConsumerConfig{
-		FilterSubject: "reelay.event." + project + "." + id + ".*", AckPolicy: jetstream.AckNonePolicy,
+		FilterSubject: events.EventSubject(events.Key{Project: project, ID: id}, "*"), AckPolicy: jetstream.AckNonePolicy,
 	})
 	if err != nil {
 		w.T.Fatal(err)
