@@ -28,9 +28,10 @@
 //
 // # Batches and lanes
 //
-// batch_done is told once for a batch, on reelay.event.<project>.<batch>.batch_done, when as many of its tasks as its requests
-// announced have ended or were rejected. A rejection counts by its task id, once, as long as its event is kept and no task of the
-// batch has the id; a request without an id that is sent anew is another. What is asked for after that does not take it back.
+// batch_done is published once for a batch, on reelay.event.<project>.<batch>.batch_done, when as many of its tasks as its requests
+// announced have ended or were rejected. It is stored after the terminal events of these tasks. A rejection counts by its task id, once,
+// as long as its event is kept and no task of the batch has the id; a request without an id that is sent anew is another. Requests added
+// to the batch later do not retract batch_done.
 //
 // paused and resumed tell that a provider account is no longer sent to and that it is again, whether a switch or the breaker is the
 // reason, on reelay.event._lanes.<lane>.<event>, once for each change.

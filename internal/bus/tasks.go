@@ -184,9 +184,9 @@ func (b *Bus) missing(ctx context.Context, all []events.Event) ([]events.Event, 
 		if !e.Repair {
 			continue
 		}
-		stored, err := b.isStored(ctx, e)
+		stored, err := b.Stored(ctx, e)
 		if err != nil {
-			return nil, fmt.Errorf("read of event %s: %w", e.Subject(), err)
+			return nil, err
 		}
 		if stored {
 			return all[i+1:], nil
@@ -202,6 +202,28 @@ func (b *Bus) isStored(ctx context.Context, e events.Event) (bool, error) {
 		return false, err
 	}
 	return e.Once || last.header.Get(events.HeaderID) == e.ID() && time.Since(last.at) < events.EventDuplicates, nil
+}
+
+// Stored reports whether an event that happens once is stored, as the leader of the stream knows it.
+func (b *Bus) Stored(ctx context.Context, e events.Event) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	stored, err := b.isStored(ctx, e)
+	if err != nil {
+		return false, fmt.Errorf("read of event %s: %w", e.Subject(), err)
+	}
+	return stored, nil
+}
+
+// OldestEvent returns when the oldest event was stored that is kept; the zero time where there is none.
+func (b *Bus) OldestEvent(ctx context.Context) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, events.StreamEvents)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("stream %s: %w", events.StreamEvents, err)
+	}
+	return stream.CachedInfo().State.FirstTime, nil
 }
 
 // store publishes an event until it is stored. A cluster refuses one that is stored once (10164) also while a duplicate is in flight, of

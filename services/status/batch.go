@@ -2,6 +2,10 @@ package status
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
 	"time"
 
 	"reelay/events"
@@ -14,9 +18,12 @@ const (
 	// longer refuse it a second time.
 	toldAge = events.EventAge - 24*time.Hour
 	// announceWait and maxAnnounceWait bound the pause after events that could not be stored.
-	announceWait    = 500 * time.Millisecond
+	announceWait    = 100 * time.Millisecond
 	maxAnnounceWait = 30 * time.Second
 )
+
+// errEndNotStored says that a task of a batch has ended and its terminal event is not stored yet.
+var errEndNotStored = errors.New("a terminal event is not stored yet")
 
 // A tally adds up the tasks of one batch, and the requests that became none.
 type tally struct {
@@ -161,7 +168,7 @@ func (x *index) doneBatches(now time.Time) []events.Event {
 		}
 		b := t.batch(k)
 		all = append(all, events.Event{
-			Type: events.EventBatchDone, Project: k.Project, Time: time.Unix(0, t.lastEnd).UTC(), Batch: &b, Once: true, Repair: true,
+			Type: events.EventBatchDone, Project: k.Project, Time: time.Unix(0, t.lastEnd).UTC(), Batch: &b, Once: true,
 			Message: "as many tasks of the batch as were announced have ended or were rejected",
 		})
 	}
@@ -178,7 +185,8 @@ func (x *index) toldBatch(k events.Key) {
 	}
 }
 
-// announceBatches publishes batch_done of every batch that is done and of which it is not stored. Every replica does so.
+// announceBatches publishes batch_done of every batch that is done, where it and no terminal event of a task is missing. Every replica
+// does so.
 func (s *Service) announceBatches(ctx context.Context) {
 	wait := announceWait
 	forget := time.NewTicker(forgetEvery)
@@ -202,7 +210,11 @@ func (s *Service) announceBatches(ctx context.Context) {
 				wait = announceWait
 				continue
 			}
-			s.log.Warn("batch_done is not stored yet", "batches", len(all), "error", err)
+			level := slog.LevelDebug // at first: the terminal event follows its record
+			if wait == maxAnnounceWait {
+				level = slog.LevelWarn
+			}
+			s.log.Log(ctx, level, "batch_done could not be stored yet", "error", err)
 			select {
 			case <-ctx.Done():
 				return
@@ -213,14 +225,58 @@ func (s *Service) announceBatches(ctx context.Context) {
 	}
 }
 
+// publishBatches publishes what it can. Its error tells why others have to be tried again.
 func (s *Service) publishBatches(ctx context.Context, all []events.Event) error {
+	var failed []error
 	for _, e := range all {
-		if err := s.o.Bus.Publish(ctx, e); err != nil {
-			return err
+		if err := s.publishBatch(ctx, e); err != nil {
+			failed = append(failed, fmt.Errorf("batch %s: %w", e.Key(), err))
+			continue
 		}
 		s.index.toldBatch(e.Key())
 	}
-	return nil
+	return errors.Join(failed...)
+}
+
+// publishBatch stores batch_done once the terminal event of each task of the batch is stored.
+func (s *Service) publishBatch(ctx context.Context, done events.Event) error {
+	if stored, err := s.o.Bus.Stored(ctx, done); stored || err != nil {
+		return err
+	}
+	for _, e := range s.index.ends(done.Key()) {
+		if err := s.ensureStored(ctx, e); err != nil {
+			return err
+		}
+	}
+	return s.o.Bus.Publish(ctx, done)
+}
+
+// ensureStored fails with errEndNotStored if an event is not stored and has not left the stream since.
+func (s *Service) ensureStored(ctx context.Context, end events.Event) error {
+	if stored, err := s.o.Bus.Stored(ctx, end); stored || err != nil {
+		return err
+	}
+	oldest, err := s.o.Bus.OldestEvent(ctx)
+	if err == nil && !end.Time.Before(oldest) {
+		err = fmt.Errorf("%w: %s", errEndNotStored, end.Subject())
+	}
+	return err
+}
+
+// ends returns the terminal events of the tasks of a batch that have ended, the latest first: it is the one that may not be stored yet.
+func (x *index) ends(batch events.Key) []events.Event {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var all []events.Event
+	for k, e := range x.entries {
+		if e.batch == batch.ID && k.Project == batch.Project && e.status.Terminal() {
+			all = append(all, events.Event{
+				Type: events.EventType(e.status), Project: k.Project, TaskID: k.ID, Time: time.Unix(0, e.completed), Once: true,
+			})
+		}
+	}
+	slices.SortFunc(all, func(a, b events.Event) int { return b.Time.Compare(a.Time) })
+	return all
 }
 
 // batch answers how far a batch is.

@@ -117,6 +117,36 @@ func TestBatch(t *testing.T) {
 	})
 }
 
+// TestBatchAfterItsEvents: batch_done comes when the terminal event of each task is stored, or was and has left the stream.
+func TestBatchAfterItsEvents(t *testing.T) {
+	inLab(t, Options{}, func(t *testing.T, l *lab) {
+		must(t, l.bus.Publish(t.Context(), events.Event{Type: events.EventQueued, Project: "a", TaskID: "1", Once: true}))
+		l.untold = true
+		k, other := events.Key{Project: "a", ID: "film"}, events.Key{Project: "a", ID: "other"}
+		last := ended("2", "film", 2)
+		l.put(ended("1", "film", 0), ended("3", "other", 1), last)
+		want := func(what string, batch events.Key, n int) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			if got := l.batchEvents(batch); got != n {
+				t.Errorf("%s: batch_done is stored %d times, want %d", what, got, n)
+			}
+		}
+		want("no event is stored", k, 0)
+		l.tell(last)
+		want("one of two is stored", k, 0)
+		l.tell(ended("1", "film", 0))
+		want("both are stored", k, 1)
+
+		want("another batch waits", other, 0)
+		stream, err := l.bus.JetStream().Stream(t.Context(), events.StreamEvents)
+		must(t, err)
+		must(t, stream.Purge(t.Context()))
+		l.tell(ended("4", "", 0))
+		want("what was stored by then is gone", other, 1)
+	})
+}
+
 // TestBatchNobodySaw: a batch whose last task ended while no status service ran is announced by the next one; one that ended
 // so long ago that its event is leaving the stream is not announced a second time.
 func TestBatchNobodySaw(t *testing.T) {

@@ -35,7 +35,7 @@
 //
 // spend and batch come from the index alone. So does what is counted into the counters of the caps (package budget), every 15
 // seconds and when a cap is set, by every replica: without a status service a cap that was set or changed today lets nothing be
-// paid. batch_done is published by every replica that sees a batch done, and again by each that starts; the stream stores one.
+// paid. Every replica that sees a batch done publishes batch_done, if it is not stored and each terminal event of its tasks is.
 // A batch counts the rejected requests as well that named it. They are read from the stream of events, the newest 100,000 of all
 // batches; the service is ready, and announces, when it knows them and the records.
 //

@@ -37,6 +37,8 @@ type lab struct {
 	client *nats.Conn
 	s      *Service
 	reg    *prometheus.Registry
+	// untold says that no terminal event follows the record of a task that has ended.
+	untold bool
 	// stop tells the service to stop; done has the result of its Run.
 	stop context.CancelFunc
 	done chan error
@@ -148,6 +150,9 @@ func (l *lab) write(t events.Task) {
 		l.t.Errorf("put %s: %v", t.Key(), err)
 	}
 	l.revisions[t.Key()] = revision
+	if t.Status.Terminal() && !l.untold {
+		l.tell(t)
+	}
 }
 
 // revision is that of the record last written.
@@ -155,6 +160,13 @@ func (l *lab) revision(k events.Key) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.revisions[k]
+}
+
+// tell stores the terminal event of a task.
+func (l *lab) tell(t events.Task) {
+	must(l.t, l.bus.Publish(context.Background(), events.Event{
+		Type: events.EventType(t.Status), Project: t.Project, TaskID: t.ID, Version: t.Version, Time: *t.CompletedAt, Once: true,
+	}))
 }
 
 // put stores records and returns when the index has them.

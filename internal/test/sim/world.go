@@ -351,16 +351,18 @@ func (w *World) Tasks() []events.Task {
 
 // Check compares the emulators' ledgers with the records and the events. It must hold at any time:
 // every job that was paid for belongs to the task that says so, none more often than allowed; a task that has ended has
-// exactly one terminal event and it is the last but for a late result; the story of a task begins with queued; the steps of every record
-// are ones that the explored model of the machine can take.
+// exactly one terminal event and it is the last but for a late result; batch_done comes after those of its tasks; the story of a task
+// begins with queued; the steps of every record are ones that the explored model of the machine can take.
 func (w *World) Check() {
 	w.T.Helper()
 	claimed := map[string]string{}
 	stories := map[events.Key][]events.Event{}
-	for _, e := range w.Story("*", "*") {
+	all, tasks := w.Story("*", "*"), w.Tasks()
+	w.checkBatches(tasks, all)
+	for _, e := range all {
 		stories[e.Key()] = append(stories[e.Key()], e)
 	}
-	for _, t := range w.Tasks() {
+	for _, t := range tasks {
 		accepted := 0
 		for _, a := range t.Attempts {
 			if a.Outcome == events.AttemptAccepted {
@@ -384,6 +386,24 @@ func (w *World) Check() {
 			if claimed[job.ID] == "" && job.Answered {
 				w.T.Errorf("job %s at %s was paid for and answered, and no task knows it", job.ID, name)
 			}
+		}
+	}
+}
+
+// checkBatches finds before each batch_done the terminal events of as many tasks as it says have ended.
+func (w *World) checkBatches(tasks []events.Task, all []events.Event) {
+	w.T.Helper()
+	batches := map[events.Key]events.Key{}
+	for _, t := range tasks {
+		batches[t.Key()] = events.Key{Project: t.Project, ID: t.BatchID}
+	}
+	ended := map[events.Key]int{}
+	for _, e := range all {
+		switch {
+		case e.Type.Terminal():
+			ended[batches[e.Key()]]++
+		case e.Type == events.EventBatchDone && ended[e.Key()] < e.Batch.Ended:
+			w.T.Errorf("batch_done of %s tells of %d ends and is stored after %d of them", e.Key(), e.Batch.Ended, ended[e.Key()])
 		}
 	}
 }
