@@ -6,7 +6,6 @@ import (
 	"context"
 	"os"
 
-	"reelay/internal/bus"
 	"reelay/internal/config"
 	"reelay/internal/lanes"
 	"reelay/internal/proc"
@@ -36,20 +35,10 @@ func main() {
 		if err != nil {
 			return err
 		}
-		nc, err := s.Connect("poller", log)
+		b, err := s.OpenBus(ctx, p, "poller", s.Replicas, log)
 		if err != nil {
 			return err
 		}
-		p.Defer("connection", func() error { return bus.Drain(nc) })
-		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log, Registerer: p.Registerer("poller")})
-		if err != nil {
-			return err
-		}
-		svc, err := poller.New(poller.Options{Bus: b, Lanes: opened, Log: log, Registerer: p.Registerer("poller")})
-		if err != nil {
-			return err
-		}
-		p.Go("poller", svc.Run, svc.Ready)
-		return nil
+		return poller.Start(p, "poller", poller.Options{Bus: b, Lanes: opened, Log: log})
 	}))
 }

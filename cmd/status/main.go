@@ -6,7 +6,6 @@ import (
 	"context"
 	"os"
 
-	"reelay/internal/bus"
 	"reelay/internal/config"
 	"reelay/internal/proc"
 	"reelay/internal/provider"
@@ -27,27 +26,14 @@ func main() {
 	}
 	log := s.Logger(os.Stderr)
 	os.Exit(proc.Main(context.Background(), log, s.OpsListen, func(ctx context.Context, p *proc.Process) error {
-		nc, err := s.Connect("status", log)
-		if err != nil {
-			return err
-		}
-		p.Defer("connection", func() error { return bus.Drain(nc) })
-		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log, Registerer: p.Registerer("status")})
-		if err != nil {
-			return err
-		}
 		var lanes []provider.Lane
 		for _, name := range registry.Names() {
 			lanes = append(lanes, provider.Lane{Name: name, Provider: name})
 		}
-		svc, err := status.New(status.Options{
-			Bus: b, Lanes: lanes, Log: log,
-			Registerer: p.Registerer("status"),
-		})
+		b, err := s.OpenBus(ctx, p, "status", s.Replicas, log)
 		if err != nil {
 			return err
 		}
-		p.Go("status", svc.Run, svc.Ready)
-		return nil
+		return status.Start(p, "status", status.Options{Bus: b, Lanes: lanes, Log: log})
 	}))
 }

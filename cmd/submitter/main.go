@@ -6,17 +6,12 @@ package main
 import (
 	"context"
 	"os"
-	"path/filepath"
 
-	"reelay/internal/bus"
 	"reelay/internal/callbackurl"
 	"reelay/internal/config"
-	"reelay/internal/journal"
 	"reelay/internal/lanes"
 	"reelay/internal/proc"
-	"reelay/internal/provider/registry"
 	"reelay/internal/spend/price"
-	"reelay/internal/storeguard"
 	"reelay/services/submitter"
 )
 
@@ -45,46 +40,21 @@ func main() {
 		if err != nil {
 			return err
 		}
-		var urls submitter.Callback
+		prices, err := price.Load(s.Prices)
+		if err != nil {
+			return err
+		}
+		o := submitter.Options{Lanes: opened, Prices: prices, Timeout: s.Timeout, Log: log}
 		if resolved.PublicURL != "" {
 			keys, err := config.SharedKeys(s.Sandbox, s.StoreDir)
 			if err != nil {
 				return err
 			}
-			urls = callbackurl.URLs{Public: resolved.PublicURL, Keys: callbackurl.New(keys)}
+			o.Callback = callbackurl.URLs{Public: resolved.PublicURL, Keys: callbackurl.New(keys)}
 		}
-		prices, err := price.Load(s.Prices)
-		if err != nil {
+		if o.Bus, err = s.OpenBus(ctx, p, "submitter", s.Replicas, log); err != nil {
 			return err
 		}
-		nc, err := s.Connect("submitter", log)
-		if err != nil {
-			return err
-		}
-		p.Defer("connection", func() error { return bus.Drain(nc) })
-		b, err := bus.OpenRetrying(ctx, nc, bus.Options{Replicas: s.Replicas, Log: log, Registerer: p.Registerer("submitter")})
-		if err != nil {
-			return err
-		}
-		j, err := journal.Open(filepath.Join(s.StoreDir, "journal"), log, nil)
-		if err != nil {
-			return err
-		}
-		p.Defer("journal", j.Close)
-		g := storeguard.Open(ctx, storeguard.Options{
-			Bus: b, Dir: filepath.Join(s.StoreDir, "journal"), Paid: !s.Sandbox, AcceptNewStore: s.AcceptNewStore,
-			AllowUnsyncedSpending: s.AllowUnsyncedSpending, Log: log,
-			Registerer: p.Registerer("submitter"),
-		})
-		p.Go("guard", g.Run, nil)
-		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Spending: g, Lanes: opened, Known: registry.Names(), Prices: prices, Timeout: s.Timeout, Callback: urls, Log: log,
-			Registerer: p.Registerer("submitter"),
-		})
-		if err != nil {
-			return err
-		}
-		p.Go("submitter", svc.Run, svc.Ready)
-		return nil
+		return submitter.Start(ctx, p, "submitter", submitter.Setup{Options: o, StoreDir: s.StoreDir, Guard: s.Guard})
 	}))
 }

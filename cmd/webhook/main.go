@@ -38,40 +38,33 @@ func main() {
 		if err != nil {
 			return err
 		}
-		set, err := s.Settings()
+		opened, err := lanes.OpenCallbacks(lanes.CallbackOptions{Webhook: s.Webhook, Sandbox: s.Sandbox, Log: log})
 		if err != nil {
 			return err
 		}
-		opened, err := lanes.OpenCallbacks(lanes.CallbackOptions{Settings: set, Sandbox: s.Sandbox, Log: log})
+		proxies, err := s.Proxies()
 		if err != nil {
 			return err
-		}
-		o := webhook.Options{PublicURL: s.PublicURL, Keys: callbackurl.New(keys), Lanes: opened, Log: log, Registerer: p.Registerer("webhook")}
-		if o.Proxies, err = s.Proxies(); err != nil {
-			return err
-		}
-		o.Limits.Conns = s.WebhookConns
-		if s.WebhookTLSCert != "" {
-			if o.TLS, err = webhook.TLS(s.WebhookTLSCert, s.WebhookTLSKey, log); err != nil {
-				return err
-			}
 		}
 		nc, err := s.Connect("webhook", log)
 		if err != nil {
 			return err
 		}
 		p.Defer("connection", func() error { return bus.Drain(nc) })
-		if o.Publisher, err = bus.NewCallbackPublisher(nc); err != nil {
-			return err
-		}
-		if o.Listener, err = net.Listen("tcp", s.WebhookListen); err != nil {
-			return fmt.Errorf("webhook listener: %w", err)
-		}
-		svc, err := webhook.New(o)
+		publisher, err := bus.NewCallbackPublisher(nc)
 		if err != nil {
 			return err
 		}
-		p.Go("webhook", svc.Run, svc.Ready)
-		return nil
+		l, err := net.Listen("tcp", s.WebhookListen)
+		if err != nil {
+			return fmt.Errorf("webhook listener: %w", err)
+		}
+		return webhook.Start(p, "webhook", webhook.Setup{
+			Options: webhook.Options{
+				Listener: l, PublicURL: s.PublicURL, Keys: callbackurl.New(keys), Lanes: opened, Publisher: publisher, Proxies: proxies,
+				Limits: webhook.Limits{Conns: s.WebhookConns}, Log: log,
+			},
+			TLSCert: s.WebhookTLSCert, TLSKey: s.WebhookTLSKey,
+		})
 	}))
 }

@@ -22,7 +22,6 @@ import (
 	"reelay/internal/emulator"
 	"reelay/internal/emulator/all"
 	"reelay/internal/failpoint"
-	"reelay/internal/journal"
 	"reelay/internal/lanes"
 	"reelay/internal/natsd"
 	"reelay/internal/paid"
@@ -219,39 +218,17 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		j, err := journal.Open(filepath.Join(s.o.StoreDir, "journal"), s.o.Log, faults)
-		if err != nil {
-			return err
-		}
-		p.Defer("journal", j.Close)
-		g := storeguard.Open(ctx, storeguard.Options{
-			Bus: b, Dir: filepath.Join(s.o.StoreDir, "journal"), Paid: !s.o.Providers.Sandbox, Sync: brokerSync(s.o.Sync), AcceptNewStore: s.o.Guard.AcceptNewStore, AllowUnsyncedSpending: s.o.Guard.AllowUnsyncedSpending,
-			Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults,
+		return submitter.Start(ctx, p, name, submitter.Setup{
+			Options: submitter.Options{
+				Bus: b, Lanes: s.lanes, Prices: prices, Callback: s.callback(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, LeaseTTL: s.o.LeaseTTL, Log: s.o.Log,
+			},
+			StoreDir: s.o.StoreDir, Guard: s.o.Guard, Sync: brokerSync(s.o.Sync), Faults: faults,
 		})
-		p.Go("guard", g.Run, nil)
-		svc, err := submitter.New(submitter.Options{
-			Bus: b, Journal: j, Spending: g, Lanes: s.lanes, Known: registry.Names(), Prices: prices, Timeout: s.o.Pipeline.Timeout,
-			Dial: s.o.Dial, Log: s.o.Log, Registerer: p.Registerer(name), Callback: s.callback(),
-			LeaseTTL: s.o.LeaseTTL,
-		})
-		if err != nil {
-			return err
-		}
-		p.Go(name, svc.Run, svc.Ready)
 	case Poller:
-		svc, err := poller.New(poller.Options{Bus: b, Lanes: s.lanes, Log: s.o.Log, Registerer: p.Registerer(name)})
-		if err != nil {
-			return err
-		}
-		p.Go(name, svc.Run, svc.Ready)
+		return poller.Start(p, name, poller.Options{Bus: b, Lanes: s.lanes, Log: s.o.Log})
 	default:
-		svc, err := status.New(status.Options{Bus: b, Lanes: s.lanes, Log: s.o.Log, Registerer: p.Registerer(name)})
-		if err != nil {
-			return err
-		}
-		p.Go(name, svc.Run, svc.Ready)
+		return status.Start(p, name, status.Options{Bus: b, Lanes: s.lanes, Log: s.o.Log})
 	}
-	return nil
 }
 
 // through leads a service's connection through WrapBroker.

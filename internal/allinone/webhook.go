@@ -2,9 +2,7 @@ package allinone
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"maps"
 	"net"
 
 	"github.com/nats-io/nats.go"
@@ -42,45 +40,34 @@ func (s *Stack) callback() submitter.Callback {
 // startWebhook starts the webhook service on a connection of its own. It needs no streams.
 func (s *Stack) startWebhook(p *proc.Process, nc *nats.Conn, name string) error {
 	w := s.o.Webhook
-	set, err := w.Settings()
-	if err != nil {
-		return err
-	}
-	maps.Copy(set, s.o.Providers.Settings) // where the emulators are
 	opened, err := lanes.OpenCallbacks(lanes.CallbackOptions{
-		Settings: set, Sandbox: s.o.Providers.Sandbox, Transport: s.o.Transport, Log: s.o.Log,
+		Webhook: w, Sandbox: s.o.Providers.Sandbox, Emulators: s.o.Providers.Settings, Transport: s.o.Transport, Log: s.o.Log,
 	})
 	if err != nil {
 		return err
 	}
-	o := webhook.Options{
-		Keys: callbackurl.New(s.o.Providers.CallbackKeys), Lanes: opened, Limits: webhook.Limits{Conns: w.WebhookConns},
-		Log: s.o.Log, Registerer: p.Registerer(name),
-	}
-	if o.Publisher, err = bus.NewCallbackPublisher(nc); err != nil {
+	publisher, err := bus.NewCallbackPublisher(nc)
+	if err != nil {
 		return err
 	}
-	if o.Proxies, err = w.Proxies(); err != nil {
+	proxies, err := w.Proxies()
+	if err != nil {
 		return err
 	}
-	if w.WebhookTLSCert != "" {
-		if o.TLS, err = webhook.TLS(w.WebhookTLSCert, w.WebhookTLSKey, s.o.Log); err != nil {
-			return err
-		}
-	}
-	if o.Listener, err = s.listenWebhook(); err != nil {
+	l, err := s.listenWebhook()
+	if err != nil {
 		return err
 	}
 	if s.o.Providers.PublicURL == "" {
-		s.o.Providers.PublicURL = "http://" + o.Listener.Addr().String()
+		s.o.Providers.PublicURL = "http://" + l.Addr().String()
 	}
-	o.PublicURL = s.o.Providers.PublicURL
-	svc, err := webhook.New(o)
-	if err != nil {
-		return errors.Join(err, o.Listener.Close())
-	}
-	p.Go(name, svc.Run, svc.Ready)
-	return nil
+	return webhook.Start(p, name, webhook.Setup{
+		Options: webhook.Options{
+			Listener: l, PublicURL: s.o.Providers.PublicURL, Keys: callbackurl.New(s.o.Providers.CallbackKeys), Lanes: opened,
+			Publisher: publisher, Proxies: proxies, Limits: webhook.Limits{Conns: w.WebhookConns}, Log: s.o.Log,
+		},
+		TLSCert: w.WebhookTLSCert, TLSKey: w.WebhookTLSKey,
+	})
 }
 
 // listenWebhook opens the webhook service's listener. Where it has been before it is again, for the sake of the URLs that are out.

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"reelay/internal/callbackurl"
+	"reelay/internal/version"
 )
 
 // everything is a binary that has all settings.
@@ -336,6 +337,17 @@ func TestHelpAndReport(t *testing.T) {
 	_, err = parse(t, "--nonsense")
 	if code := Report(&report, "test", err); code != ExitUsage || !strings.Contains(report.String(), "--nonsense") {
 		t.Errorf("unknown flag: code %d, text %q", code, &report)
+	}
+}
+
+// TestVersion: every binary tells its version and does nothing else.
+func TestVersion(t *testing.T) {
+	clearEnv(t)
+	var out bytes.Buffer
+	var c everything
+	_, err := Parse([]string{"--version"}, &c, "test", "a test", kong.Writers(&out, &out))
+	if !errors.Is(err, ErrHelp) || out.String() != version.Get().Version+"\n" {
+		t.Errorf("got %v and %q", err, &out)
 	}
 }
 

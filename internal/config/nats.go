@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"reelay/internal/bus"
+	"reelay/internal/proc"
 
 	"github.com/nats-io/nats.go"
 	"github.com/synadia-io/orbit.go/natscontext"
@@ -54,6 +58,16 @@ func (n NATS) Validate() error {
 // whenever it is lost. The error is a SettingError. log hears of every loss and return, without user or password.
 func (n NATS) Connect(name string, log *slog.Logger) (*nats.Conn, error) {
 	return n.connect(append(reports(log), nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1)))
+}
+
+// OpenBus connects a service that p runs, and waits until its streams are there or ctx ends. The connection is drained when p stops.
+func (n NATS) OpenBus(ctx context.Context, p *proc.Process, name string, replicas int, log *slog.Logger) (*bus.Bus, error) {
+	nc, err := n.Connect(name, log)
+	if err != nil {
+		return nil, err
+	}
+	p.Defer("connection", func() error { return bus.Drain(nc) })
+	return bus.OpenRetrying(ctx, nc, bus.Options{Replicas: replicas, Log: log, Registerer: p.Registerer(name)})
 }
 
 // ConnectOnce connects a client command. When no server lets it in within 5 s it fails with ErrUnreachable, naming the

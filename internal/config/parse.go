@@ -9,23 +9,25 @@ import (
 	"strings"
 
 	"reelay/internal/provider/registry"
+	"reelay/internal/version"
 
 	"github.com/alecthomas/kong"
 )
 
-// ErrHelp says that --help was asked for and has been printed.
+// ErrHelp says that --help or --version was asked for and has been printed.
 var ErrHelp = errors.New("help was printed")
 
 // ExitUsage is the exit code of a command that was called with wrong settings.
 const ExitUsage = 2
 
-// Parse reads flags and environment into cli, a pointer to a struct for kong, and checks them. --help prints the usage
-// and gives ErrHelp. An error about a setting names its flag and its variable.
+// Parse reads flags and environment into cli, a pointer to a struct for kong, and checks them. --help prints the usage,
+// --version the version, and both give ErrHelp. An error about a setting names its flag and its variable.
 func Parse(args []string, cli any, name, description string, own ...kong.Option) (*kong.Context, error) {
 	helped := false
 	parser, err := kong.New(cli, slices.Concat(options(), []kong.Option{
 		kong.Name(name), kong.Description(description),
 		OpsListen(""),
+		kong.Embed(&versionFlag{}), kong.Vars{"version": version.Get().Version},
 		kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	}, own)...)
@@ -41,6 +43,11 @@ func Parse(args []string, cli any, name, description string, own ...kong.Option)
 		return nil, named(parser.Model.Node, err)
 	}
 	return ctx, nil
+}
+
+// versionFlag is a flag that every binary has.
+type versionFlag struct {
+	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
 // options are what the tags of this package's structs refer to.

@@ -2,18 +2,21 @@ package lanes
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
 
+	"reelay/internal/config"
 	"reelay/internal/provider"
 	"reelay/internal/provider/registry"
 )
 
 // CallbackOptions configure OpenCallbacks. No API key is in them.
 type CallbackOptions struct {
-	// Settings are those of config.Webhook, by flag.
-	Settings map[string]string
-	// Sandbox takes the callbacks of the emulators, which are below the base URLs in Settings or at their usual addresses.
+	Webhook config.Webhook
+	// Sandbox takes the callbacks of the emulators.
 	Sandbox bool
+	// Emulators are the base URLs of those that are not at their usual addresses, by flag as in the registry.
+	Emulators map[string]string
 	// Transport fetches the keys that sign callbacks; nil for the driver's own.
 	Transport http.RoundTripper
 	Log       *slog.Logger
@@ -21,11 +24,15 @@ type CallbackOptions struct {
 
 // OpenCallbacks returns the lanes whose callbacks are taken: those of every provider, since a callback's URL tells whether it is ours.
 func OpenCallbacks(o CallbackOptions) ([]provider.CallbackLane, error) {
+	given, err := o.Webhook.Settings()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(given, o.Emulators)
 	var all []provider.CallbackLane
 	for _, p := range registry.All() {
-		set := o.Settings
+		set := given
 		if o.Sandbox {
-			var err error
 			if set, err = emulated(p, p.CallbackSettings, set); err != nil {
 				return nil, err
 			}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"reelay/internal/version"
+
 	"github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -196,10 +198,19 @@ func (p *Process) ServeOps(address string) error {
 	if err != nil {
 		return fmt.Errorf("operations listener: %w", err)
 	}
-	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	p.Serve("ops", l, p.OpsHandler())
 	p.log.Info("operations listener", "address", l.Addr().String(), "paths", "/healthz /readyz /metrics")
 	return nil
+}
+
+// buildInfo is a metric that is always 1, and whose labels tell which build this is.
+func buildInfo() prometheus.Collector {
+	b := version.Get()
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "reelay_build_info", Help: "1, with the version, the commit and the Go version of this build as labels.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": b.Go},
+	}, func() float64 { return 1 })
 }
 
 // OpsHandler answers /healthz (the process is alive), /readyz (every part works) and /metrics.
@@ -235,6 +246,7 @@ func (p *Process) Serve(name string, l net.Listener, h http.Handler) {
 // Main is the body of a main: setup starts the parts, then the process runs until a signal, a failed part or the end of
 // ctx, and stops. It returns the exit code. SIGINT and SIGTERM are a clean end.
 func Main(ctx context.Context, log *slog.Logger, opsListen string, setup func(context.Context, *Process) error) int {
+	log.Info("process starts", "version", version.Get().Version, "revision", version.Get().Revision)
 	p := New(log)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"reelay/internal/proc"
+	"reelay/internal/version"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -261,6 +264,22 @@ func TestMetrics(t *testing.T) {
 	}
 	if n := strings.Count(page, `service="poller"`); n != 1 {
 		t.Errorf("%d pollers on the page", n)
+	}
+	if err := p.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBuildInfo: the operations listener tells which build runs, once for all services of the process.
+func TestBuildInfo(t *testing.T) {
+	p := process(t)
+	if err := p.ServeOps("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	p.Child("poller")
+	want := fmt.Sprintf(`reelay_build_info{goversion=%q,revision="",version=%q} 1`, runtime.Version(), version.Get().Version)
+	if code, page := get(t, p.OpsHandler(), "/metrics"); code != 200 || strings.Count(page, want+"\n") != 1 {
+		t.Errorf("%d, no %s in\n%s", code, want, page)
 	}
 	if err := p.Stop(); err != nil {
 		t.Error(err)
