@@ -14,7 +14,7 @@ const (
 	BlockedBreaker         BlockedReason = "breaker"          // too many paid requests have an unknown outcome; one a minute tries
 	BlockedUnreachable     BlockedReason = "unreachable"      // the provider could not be reached
 	BlockedRateLimited     BlockedReason = "rate_limited"     // the provider has refused a request for its rate
-	BlockedCap             BlockedReason = "cap"           // a cap on spending is used up
+	BlockedCap             BlockedReason = "cap"              // a cap on spending is used up
 	BlockedRetry           BlockedReason = "retry"            // the task's last attempt bought nothing; it is tried again after a pause
 	BlockedRequests        BlockedReason = "requests"         // as many requests as may were sent of late
 	BlockedInFlight        BlockedReason = "in_flight"        // as many tasks as may be are at the provider

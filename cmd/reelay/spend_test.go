@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +73,7 @@ func TestSpendCap(t *testing.T) {
 		}
 	}
 	b.reelay("spend", "cap", "film", "off").check(t, 0, "project film: no cap", "")
-	if _, err := kv.Get(t.Context(), "project.film"); err != jetstream.ErrKeyNotFound {
+	if _, err := kv.Get(t.Context(), "project.film"); !errors.Is(err, jetstream.ErrKeyNotFound) {
 		t.Errorf("the cap is still there: %v", err)
 	}
 	for args, want := range map[string]string{

@@ -40,7 +40,10 @@ func Parse(args []string, cli any, name, description string, own ...kong.Option)
 		return nil, ErrHelp
 	}
 	if err != nil {
-		return nil, named(parser.Model.Node, err)
+		if e := named(parser.Model.Node, err); e != nil {
+			return nil, e
+		}
+		return nil, err
 	}
 	return ctx, nil
 }
@@ -78,8 +81,8 @@ func forgetEmpty(node *kong.Node) {
 	}
 }
 
-// named makes a SettingError of an error in which kong names only the flag or only the variable of a setting.
-func named(node *kong.Node, err error) error {
+// named makes a SettingError of an error in which kong names only the flag or only the variable of a setting; nil if it names none.
+func named(node *kong.Node, err error) *SettingError {
 	var known *SettingError
 	if errors.As(err, &known) {
 		return known // without what kong puts before it
@@ -95,9 +98,9 @@ func named(node *kong.Node, err error) error {
 		}
 	}
 	for _, child := range node.Children {
-		if e := named(child, err); e != err {
+		if e := named(child, err); e != nil {
 			return e
 		}
 	}
-	return err
+	return nil
 }

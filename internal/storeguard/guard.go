@@ -233,7 +233,7 @@ func (g *Guard) set(r Reason, err error) {
 // cause is the innermost error, which does not change with the names of temporary files.
 func cause(err error) error {
 	for {
-		switch e := err.(type) {
+		switch e := any(err).(type) { // this very error, not one that it wraps
 		case interface{ Unwrap() []error }:
 			err = e.Unwrap()[0]
 		case interface{ Unwrap() error }:

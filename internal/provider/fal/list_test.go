@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -226,7 +227,7 @@ func TestListErrors(t *testing.T) {
 			t.Errorf("%s: %v, complete %v, no error", row.name, found, complete)
 			continue
 		}
-		if e, ok := err.(*provider.Error); !ok || e.Kind != row.kind || e.Message == "" {
+		if e, ok := errors.AsType[*provider.Error](err); !ok || e.Kind != row.kind || e.Message == "" {
 			t.Errorf("%s: %T %v, want kind %s", row.name, err, err, row.kind)
 		}
 		if strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), testKey[:8]) {

@@ -173,8 +173,10 @@ func (f finder) source(name string) {
 				}
 			}
 		case *ast.CallExpr:
-			if message, ok := logMessage(n); ok {
-				f.text(at(n), message)
+			if _, message := messageArgument(n); message != nil {
+				if text, ok := literalText(message); ok {
+					f.text(at(n), text)
+				}
 			}
 		}
 		return true

@@ -169,7 +169,8 @@ func TestImporters(t *testing.T) {
 		},
 		{[]string{allEmulators}, []string{"reelay/cmd/emulator", "reelay/internal/allinone"}, "nothing that plays a provider is near real ones"},
 		{
-			[]string{"reelay/internal/dispatch"}, []string{"reelay/services/submitter", "reelay/services/status"},
+			[]string{"reelay/internal/dispatch"},
+			[]string{"reelay/services/submitter", "reelay/services/status"},
 			"one service decides what is sent next, one lists tasks in that order",
 		},
 		{[]string{natsServer}, []string{"reelay/internal/natsd", "reelay/internal/test/broker"}, "there is one way to embed a broker, the one with the lock"},

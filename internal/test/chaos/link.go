@@ -3,8 +3,10 @@
 package chaos
 
 import (
+	"errors"
 	"maps"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -240,7 +242,7 @@ func (l *Link) read(p *pair, src *net.TCPConn, buffer []byte) (int, error) {
 			p.touch()
 			return n, err
 		}
-		if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
 		if p.idle() >= l.quiet {

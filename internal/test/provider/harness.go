@@ -236,7 +236,7 @@ func typed(t testing.TB, what string, err error) *provider.Error {
 	if err == nil {
 		t.Fatalf("%s: no error", what)
 	}
-	e, ok := err.(*provider.Error) // the error itself, not something in its chain
+	e, ok := any(err).(*provider.Error) // the error itself, not one that it wraps
 	if !ok {
 		t.Fatalf("%s: %T %v is not a *provider.Error", what, err, err)
 	}
