@@ -3,7 +3,7 @@
 // /_emulator/limits and /_emulator/faults change what an account may do and what befalls webhooks.
 //
 // A request can ask for a life of its own by the field "emulate" of its input, for example
-// {"prompt":"...","emulate":{"run_ms":60000}}, {"emulate":{"fail":"422"}} or {"emulate":{"hook":"duplicate"}}; see package
+// {"prompt":"...","emulate":{"run_ms":60000}}, {"emulate":{"fail":"422"}} or {"emulate":{"webhook":"duplicate"}}; see package
 // emulator.
 package main
 

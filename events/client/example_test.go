@@ -27,7 +27,7 @@ func sandbox() (nc *nats.Conn, stop func()) {
 	p := proc.New(log)
 	s, err := allinone.Start(context.Background(), p, allinone.Options{
 		StoreDir: dir, Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true}, Log: log,
-		Pace: emulator.Pace{Queue: 50 * time.Millisecond, Run: 100 * time.Millisecond}, SandboxInterval: 50 * time.Millisecond,
+		Speed: emulator.Speed{Queue: 50 * time.Millisecond, Run: 100 * time.Millisecond}, SandboxInterval: 50 * time.Millisecond,
 	})
 	check(err)
 	nc, err = s.Connect("example")

@@ -62,8 +62,8 @@ type Options struct {
 	Providers config.Resolved
 	Pipeline  config.Pipeline
 	Webhook   config.Webhook
-	// Pace is how long the emulators' jobs take; the zero Pace is emulator.SandboxPace.
-	Pace emulator.Pace
+	// Speed is how long the emulators' jobs take; the zero Speed is emulator.SandboxSpeed.
+	Speed emulator.Speed
 	// LeaseTTL is the lifetime of a lane's lease; 0 for the usual one.
 	LeaseTTL time.Duration
 	// SandboxInterval is the time between two looks at an emulator; 0 for the usual half second.
@@ -105,8 +105,8 @@ type running struct {
 
 // Start starts everything as parts of p and returns when it is ready.
 func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
-	if o.Pace == (emulator.Pace{}) {
-		o.Pace = emulator.SandboxPace()
+	if o.Speed == (emulator.Speed{}) {
+		o.Speed = emulator.SandboxSpeed()
 	}
 	s := &Stack{o: o, proc: p, ledgers: map[string]*emulator.Ledger{}, running: map[string]running{}}
 	var err error
@@ -161,7 +161,7 @@ func (s *Stack) emulate() error {
 	started, err := all.Start(s.proc, registry.Names(), s.o.StoreDir, func(name string) (net.Listener, error) {
 		return listen(s.o.ListenEmulator, registry.Find(name).Emulator)
 	}, all.Options{
-		Pace: s.o.Pace, Transport: transport, WebhookScale: webhookScale, WebhookFaults: s.o.WebhookFaults, Log: s.o.Log,
+		Speed: s.o.Speed, Transport: transport, WebhookScale: webhookScale, WebhookFaults: s.o.WebhookFaults, Log: s.o.Log,
 	})
 	if err != nil {
 		return err

@@ -2,7 +2,7 @@
 // script by which a request asks for a fault, how long jobs take, limits, webhooks, and the media they serve as results.
 //
 // The emulators share no code with the pipeline, so that they can judge it. Their jobs need no goroutines: the state of
-// a job is a function of the time since it was accepted and of the ledger. Only webhooks need one, see Courier.
+// a job is a function of the time since it was accepted and of the ledger. Only webhooks need one, see WebhookSender.
 package emulator
 
 import (
@@ -33,7 +33,7 @@ type Job struct {
 	Extra map[string]string `json:"extra,omitempty"`
 	// PriceUSD is the price if the job succeeds; what was charged for it so far is in Ledger.BilledUSD.
 	PriceUSD float64 `json:"price_usd"`
-	// Deliveries is what became of the job's webhooks, one for each notice that was tried.
+	// Deliveries holds what became of the job's webhooks, one for each state whose webhook was tried.
 	Deliveries []Delivery `json:"deliveries,omitempty"`
 }
 
@@ -49,14 +49,14 @@ const (
 	Dropped = "dropped"
 )
 
-// A Delivery is the story of one webhook: one state of one job.
+// A Delivery records what became of one webhook: one state of one job.
 type Delivery struct {
-	// Notice is the state that it tells, in the provider's word.
-	Notice string `json:"notice"`
+	// State is the state that the webhook reports, in the provider's word.
+	State string `json:"state"`
 	// Tries counts the posts of it, the second one of a duplicate among them; Accepted those that were answered with 2xx.
 	Tries    int `json:"tries"`
 	Accepted int `json:"accepted,omitempty"`
-	// Forged counts the lies that were posted beside it. Fooled counts the posts that no signature covered and that were
+	// Forged counts the forgeries that were posted beside it. Fooled counts the posts that no signature covered and that were
 	// answered with 2xx nevertheless: it must stay 0.
 	Forged int `json:"forged,omitempty"`
 	Fooled int `json:"fooled,omitempty"`
@@ -67,21 +67,22 @@ type Delivery struct {
 	Ended string `json:"ended,omitempty"`
 }
 
-// Delivery returns the story of a notice, the zero Delivery if it was not tried yet.
-func (j Job) Delivery(notice string) Delivery {
+// Delivery returns what became of the webhook for a state, the zero Delivery if it was not tried yet.
+func (j Job) Delivery(state string) Delivery {
 	for _, d := range j.Deliveries {
-		if d.Notice == notice {
+		if d.State == state {
 			return d
 		}
 	}
-	return Delivery{Notice: notice}
+	return Delivery{State: state}
 }
 
-// record replaces the story of a notice. The slice is replaced as well, for readers of the ledger share the old one.
-func (j *Job) record(d Delivery) {
+// setDelivery replaces the record of a webhook. The slice is replaced as well, because readers of the ledger share
+// the old one.
+func (j *Job) setDelivery(d Delivery) {
 	all := slices.Clone(j.Deliveries)
 	for i := range all {
-		if all[i].Notice == d.Notice {
+		if all[i].State == d.State {
 			all[i] = d
 			j.Deliveries = all
 			return

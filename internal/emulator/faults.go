@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// A Fault is something that befalls a webhook. A script asks for it by name (Script.Hook), Faults for a share of all webhooks.
+// A Fault is something that goes wrong with a webhook. A script asks for it by name (Script.Webhook), Faults for a
+// share of all webhooks.
 type Fault string
 
 // The faults of webhooks. One that a provider cannot have, such as a bad signature where nothing is signed, does nothing.
@@ -50,16 +51,16 @@ var faults = []Fault{
 	NumericChallenge,
 }
 
-// DefaultDelay is how long Delay and Reorder hold a webhook back that nobody says otherwise for.
+// DefaultDelay is how long Delay and Reorder delay a webhook unless the script or Faults.DelayMS says otherwise.
 const DefaultDelay = time.Minute
 
-// Faults befall a share of all webhooks. The zero Faults never do.
+// Faults apply to a share of all webhooks. The zero Faults apply to none.
 type Faults struct {
 	// Shares are from 0 to 1, each fault drawn by itself.
 	Shares map[Fault]float64 `json:"shares"`
-	// DelayMS is how long Delay and Reorder hold a webhook back, in milliseconds; 0 is DefaultDelay.
+	// DelayMS is how long Delay and Reorder delay a webhook, in milliseconds; 0 is DefaultDelay.
 	DelayMS int `json:"delay_ms,omitempty"`
-	// Seed and the number of the job decide which webhooks are met.
+	// Seed and the number of the job decide which webhooks get a fault.
 	Seed uint64 `json:"seed,omitempty"`
 }
 
@@ -79,16 +80,16 @@ func (f Faults) Validate() error {
 	return nil
 }
 
-// of returns what befalls one notice of a job.
-func (f Faults) of(j Job, notice string) Flaws {
+// flawsOf returns the flaws of one webhook of a job.
+func (f Faults) flawsOf(j Job, state string) Flaws {
 	script := ReadScript(j.Input)
-	flaws := Flaws{delay: DefaultDelay, hold: f.draw(Reorder, j, "hold "+notice)}
-	if ms := max(script.HookDelayMS, f.DelayMS); ms > 0 {
+	flaws := Flaws{delay: DefaultDelay, reorderShare: f.draw(Reorder, j, "hold "+state)}
+	if ms := max(script.WebhookDelayMS, f.DelayMS); ms > 0 {
 		flaws.delay = time.Duration(ms) * time.Millisecond
 	}
-	asked := strings.Split(script.Hook, ",")
+	asked := strings.Split(script.Webhook, ",")
 	for _, name := range faults {
-		if share := f.Shares[name]; slices.Contains(asked, string(name)) || share > 0 && f.draw(name, j, notice) < share {
+		if share := f.Shares[name]; slices.Contains(asked, string(name)) || share > 0 && f.draw(name, j, state) < share {
 			flaws.names = append(flaws.names, name)
 		}
 	}
@@ -96,13 +97,13 @@ func (f Faults) of(j Job, notice string) Flaws {
 }
 
 // draw returns a number from 0 to 1, the same at each call. A job that has no number yet is known by its body.
-func (f Faults) draw(name Fault, j Job, notice string) float64 {
+func (f Faults) draw(name Fault, j Job, state string) float64 {
 	h := fnv.New128a()
 	key := strconv.FormatUint(j.Seq, 10)
 	if j.Seq == 0 {
 		key = j.BodySHA256
 	}
-	_, _ = fmt.Fprintf(h, "%d|%s|%s|%s", f.Seed, name, key, notice) // a hash does not fail
+	_, _ = fmt.Fprintf(h, "%d|%s|%s|%s", f.Seed, name, key, state) // a hash does not fail
 	sum := h.Sum(nil)
 	// The last bytes of a short text spread badly in the high half alone.
 	mixed := binary.BigEndian.Uint64(sum[:8]) ^ binary.BigEndian.Uint64(sum[8:])
@@ -112,11 +113,11 @@ func (f Faults) draw(name Fault, j Job, notice string) float64 {
 	return float64(mixed>>11) / (1 << 53)
 }
 
-// Flaws are what befalls one webhook.
+// Flaws are the faults of one webhook.
 type Flaws struct {
-	names []Fault
-	delay time.Duration
-	hold  float64 // share of the delay
+	names        []Fault
+	delay        time.Duration
+	reorderShare float64 // share of the delay
 }
 
 // Has reports whether a fault is among them.
@@ -128,16 +129,16 @@ func (f Flaws) without(names ...Fault) Flaws {
 	return f
 }
 
-// only returns the flaws of a lie of that kind.
-func only(lie Fault) Flaws { return Flaws{names: []Fault{lie}} }
+// only returns the flaws of a forgery of that kind.
+func only(forgery Fault) Flaws { return Flaws{names: []Fault{forgery}} }
 
-// due is when a notice is sent; ok is false as long as that is not known.
-func (f Flaws) due(n, last Notice) (at time.Time, ok bool) {
-	at = n.At
+// sendAt returns when a webhook is sent; ok is false as long as that is not known.
+func (f Flaws) sendAt(w, last Webhook) (at time.Time, ok bool) {
+	at = w.At
 	switch {
 	case !f.Has(Reorder):
-	case n.Last:
-		at = at.Add(time.Duration(math.Round(f.hold * float64(f.delay))))
+	case w.Last:
+		at = at.Add(time.Duration(math.Round(f.reorderShare * float64(f.delay))))
 	case !last.Last:
 		return at, false
 	default:
@@ -150,12 +151,12 @@ func (f Flaws) due(n, last Notice) (at time.Time, ok bool) {
 }
 
 // ServeFaults answers the live control of an emulator's webhooks: GET returns the Faults, POST replaces them.
-func (c *Courier) ServeFaults(w http.ResponseWriter, r *http.Request) {
+func (s *WebhookSender) ServeFaults(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(c.Faults())
+		_ = json.NewEncoder(w).Encode(s.Faults())
 		return
 	}
 	var f Faults
-	control(w, r, &f, func() error { return c.SetFaults(f) })
+	control(w, r, &f, func() error { return s.SetFaults(f) })
 }

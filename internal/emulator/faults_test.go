@@ -8,12 +8,12 @@ import (
 
 func TestFaultsOfAScript(t *testing.T) {
 	t.Parallel()
-	j := Job{Input: json.RawMessage(`{"emulate":{"hook":"drop,forged,nonsense","hook_delay_ms":500}}`)}
-	f := Faults{}.of(j, "x")
+	j := Job{Input: json.RawMessage(`{"emulate":{"webhook":"drop,forged,nonsense","webhook_delay_ms":500}}`)}
+	f := Faults{}.flawsOf(j, "x")
 	if !f.Has(Drop) || !f.Has(Forged) || len(f.names) != 2 || f.delay != 500*time.Millisecond {
 		t.Errorf("flaws %+v", f)
 	}
-	if f := (Faults{}).of(Job{}, "x"); len(f.names) != 0 || f.delay != DefaultDelay {
+	if f := (Faults{}).flawsOf(Job{}, "x"); len(f.names) != 0 || f.delay != DefaultDelay {
 		t.Errorf("flaws %+v of a job that asks for none", f)
 	}
 }
@@ -25,7 +25,7 @@ func TestFaultShares(t *testing.T) {
 	count := func(seed uint64) (drop, both int, first []bool) {
 		f := Faults{Shares: map[Fault]float64{Drop: 0.1, Duplicate: 0.5}, Seed: seed}
 		for i := range uint64(jobs) {
-			flaws := f.of(Job{Seq: i + 1}, "COMPLETED")
+			flaws := f.flawsOf(Job{Seq: i + 1}, "COMPLETED")
 			if flaws.Has(Drop) {
 				drop++
 				if flaws.Has(Duplicate) {

@@ -65,22 +65,23 @@ func control(w http.ResponseWriter, r *http.Request, v any, set func() error) {
 // do not overlap.
 type Rate struct {
 	PerMinute int
-	taken     []time.Time // within the last minute, oldest first
+	accepted  []time.Time // within the last minute, oldest first
 }
 
-// Take counts a call at now if it is let through.
-func (r *Rate) Take(now time.Time) bool {
+// Allow counts a call at now if it is let through.
+func (r *Rate) Allow(now time.Time) bool {
 	old := 0
-	for old < len(r.taken) && now.Sub(r.taken[old]) >= time.Minute {
+	for old < len(r.accepted) && now.Sub(r.accepted[old]) >= time.Minute {
 		old++
 	}
-	r.taken = r.taken[old:]
-	if r.PerMinute > 0 && len(r.taken) >= r.PerMinute {
+	r.accepted = r.accepted[old:]
+	if r.PerMinute > 0 && len(r.accepted) >= r.PerMinute {
 		return false
 	}
-	r.Took(now)
+	r.Count(now)
 	return true
 }
 
-// Took counts a call that was let through, so that a limit holds over a restart. Calls are told in their order.
-func (r *Rate) Took(at time.Time) { r.taken = append(r.taken, at) }
+// Count counts a call that was let through, so that a limit holds over a restart. The caller counts calls in their
+// order.
+func (r *Rate) Count(at time.Time) { r.accepted = append(r.accepted, at) }

@@ -27,7 +27,7 @@ func TestRate(t *testing.T) {
 					last++
 				}
 			}
-			if got := r.Take(now); got != (last < limit) {
+			if got := r.Allow(now); got != (last < limit) {
 				t.Fatalf("taken %v with %d of %d in the last minute", got, last, limit)
 			} else if got {
 				taken = append(taken, now)
@@ -36,7 +36,7 @@ func TestRate(t *testing.T) {
 	})
 	var none Rate
 	for range 1000 {
-		if !none.Take(epoch) {
+		if !none.Allow(epoch) {
 			t.Fatal("refused without a limit")
 		}
 	}
@@ -74,7 +74,7 @@ func TestServeLimits(t *testing.T) {
 
 func TestServeFaults(t *testing.T) {
 	t.Parallel()
-	c := NewCourier(CourierOptions{Ledger: new(Ledger), Log: slog.New(slog.DiscardHandler)})
+	c := NewWebhookSender(WebhookSenderOptions{Ledger: new(Ledger), Log: slog.New(slog.DiscardHandler)})
 	serve := func(method, body string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
 		c.ServeFaults(w, httptest.NewRequest(method, "/_emulator/faults", strings.NewReader(body)))

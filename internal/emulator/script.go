@@ -2,7 +2,8 @@ package emulator
 
 import "encoding/json"
 
-// A Script asks an emulator for a life or a fault. A request carries it as the field "emulate" of its input; the
+// A Script asks an emulator for the speed, the end or the faults of a job. A request carries it as the field
+// "emulate" of its input; the
 // real providers would refuse or ignore that field, so it never leaves a sandbox by accident.
 type Script struct {
 	// QueueMS and RunMS replace the emulator's own durations, in milliseconds.
@@ -17,7 +18,7 @@ type Script struct {
 	//   "refuse_<code>" refuses it with the provider's own envelope, <code> an HTTP status (fal, MiniMax V2) or a
 	//     base_resp code (MiniMax V1).
 	Submit string `json:"submit,omitempty"`
-	// Polls is what the first PollFaults looks meet (all of them when PollFaults is 0):
+	// Polls is what the first PollFaults polls meet (all of them when PollFaults is 0):
 	//   "reset", "hang", "empty", "unknown" (an unknown state word), "not_found", "regress" (back in the queue, fal),
 	//   an HTTP status with the provider's envelope ("500"), with a web server's page ("502_html"), or "refuse_<code>".
 	Polls      string `json:"polls,omitempty"`
@@ -30,10 +31,11 @@ type Script struct {
 	Cancel string `json:"cancel,omitempty"`
 	// ResultFaults is how many reads of the finished result fail with 500 first.
 	ResultFaults int `json:"result_faults,omitempty"`
-	// Hook is what befalls the job's webhooks: names of Faults, with commas between. HookDelayMS is how long "delay" and
+	// Webhook names the faults of the job's webhooks, with commas between: see Fault. WebhookDelayMS is how long
+	// "delay" and
 	// "reorder" hold them back; 0 is a minute.
-	Hook        string `json:"hook,omitempty"`
-	HookDelayMS int    `json:"hook_delay_ms,omitempty"`
+	Webhook        string `json:"webhook,omitempty"`
+	WebhookDelayMS int    `json:"webhook_delay_ms,omitempty"`
 }
 
 // ReadScript returns the script inside a request body, or the zero Script.

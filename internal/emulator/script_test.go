@@ -38,23 +38,23 @@ func TestReadScript(t *testing.T) {
 }
 
 func TestPaceOfScript(t *testing.T) {
-	p := Pace{Queue: time.Second, Run: 2 * time.Second, Position: 4}
+	p := Speed{Queue: time.Second, Run: 2 * time.Second, Position: 4}
 	for _, row := range []struct {
 		name   string
 		script Script
-		want   Pace
+		want   Speed
 	}{
 		{"silent", Script{Fail: "500"}, p},
-		{"queue", Script{QueueMS: new(5)}, Pace{5 * time.Millisecond, 2 * time.Second, 4}},
-		{"run", Script{RunMS: new(7)}, Pace{time.Second, 7 * time.Millisecond, 4}},
-		{"position", Script{Position: new(1)}, Pace{time.Second, 2 * time.Second, 1}},
-		{"zero is said, not silent", Script{QueueMS: new(0), RunMS: new(0), Position: new(0)}, Pace{}},
+		{"queue", Script{QueueMS: new(5)}, Speed{5 * time.Millisecond, 2 * time.Second, 4}},
+		{"run", Script{RunMS: new(7)}, Speed{time.Second, 7 * time.Millisecond, 4}},
+		{"position", Script{Position: new(1)}, Speed{time.Second, 2 * time.Second, 1}},
+		{"zero is said, not silent", Script{QueueMS: new(0), RunMS: new(0), Position: new(0)}, Speed{}},
 	} {
 		if got := p.Of(row.script); got != row.want {
 			t.Errorf("%s: %+v, want %+v", row.name, got, row.want)
 		}
 	}
-	if s := SandboxPace(); s.Queue+s.Run != 5*time.Second || s.Position <= 0 {
+	if s := SandboxSpeed(); s.Queue+s.Run != 5*time.Second || s.Position <= 0 {
 		t.Errorf("the sandbox takes %v from place %d, want 5s from a place in line", s.Queue+s.Run, s.Position)
 	}
 }

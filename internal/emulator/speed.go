@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A Pace is how long jobs take at an emulator that no script tells otherwise.
-type Pace struct {
+// A Speed is how long jobs take at an emulator unless a script says otherwise.
+type Speed struct {
 	// Queue is the time in the queue, Run the time at work.
 	Queue time.Duration
 	Run   time.Duration
@@ -16,13 +16,13 @@ type Pace struct {
 	Position int
 }
 
-// SandboxPace makes a video in about five seconds.
-func SandboxPace() Pace {
-	return Pace{Queue: 1500 * time.Millisecond, Run: 3500 * time.Millisecond, Position: 2}
+// SandboxSpeed makes a video in about five seconds.
+func SandboxSpeed() Speed {
+	return Speed{Queue: 1500 * time.Millisecond, Run: 3500 * time.Millisecond, Position: 2}
 }
 
-// Of returns the pace that script asks for, p where it is silent.
-func (p Pace) Of(s Script) Pace {
+// Of returns the speed that script asks for, and p where the script is silent.
+func (p Speed) Of(s Script) Speed {
 	if s.QueueMS != nil {
 		p.Queue = time.Duration(*s.QueueMS) * time.Millisecond
 	}
@@ -35,23 +35,25 @@ func (p Pace) Of(s Script) Pace {
 	return p
 }
 
-// A Draw gives each job a pace of its own. It must depend on nothing but the job's Model, At, Seq and Input, so that the state of
+// A Draw gives each job a speed of its own. It must depend on nothing but the job's Model, At, Seq and Input, so that
+// the state of
 // a job stays derivable from the ledger.
-type Draw func(Job) Pace
+type Draw func(Job) Speed
 
-// Drawn draws both times by a seed and the number of the job: the same seed gives the n-th job of a ledger the same pace.
+// Drawn draws both times by a seed and the number of the job: the same seed gives the n-th job of a ledger the same
+// speed.
 func Drawn(seed uint64, queue, run Dist) Draw {
-	return func(j Job) Pace {
+	return func(j Job) Speed {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(j.Model)) // does not fail
 		r := rand.New(rand.NewPCG(seed^h.Sum64(), j.Seq))
-		return Pace{Queue: queue(r), Run: run(r)}
+		return Speed{Queue: queue(r), Run: run(r)}
 	}
 }
 
 // ByModel draws by the job's model, and by otherwise for a model without a row.
 func ByModel(rows map[string]Draw, otherwise Draw) Draw {
-	return func(j Job) Pace {
+	return func(j Job) Speed {
 		if d, ok := rows[j.Model]; ok {
 			return d(j)
 		}
@@ -59,9 +61,9 @@ func ByModel(rows map[string]Draw, otherwise Draw) Draw {
 	}
 }
 
-// From is a provider that changes at a moment: jobs accepted then or later are drawn by after.
+// From draws for a provider that changes at a moment: jobs accepted then or later are drawn by after.
 func From(at time.Time, before, after Draw) Draw {
-	return func(j Job) Pace {
+	return func(j Job) Speed {
 		if j.At.Before(at) {
 			return before(j)
 		}

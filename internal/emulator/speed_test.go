@@ -58,7 +58,7 @@ func TestDraws(t *testing.T) {
 		t.Errorf("%v and %v for the same number", d(a), d(again))
 	}
 	if p := d(a); p.Queue != time.Second || p.Run <= 0 {
-		t.Errorf("pace %v", p)
+		t.Errorf("speed %v", p)
 	}
 	seen := map[time.Duration]bool{}
 	for i := range uint64(100) {
@@ -75,7 +75,7 @@ func TestDraws(t *testing.T) {
 	}
 
 	fixed := func(s int) Draw {
-		return func(Job) Pace { return Pace{Run: time.Duration(s) * time.Second} }
+		return func(Job) Speed { return Speed{Run: time.Duration(s) * time.Second} }
 	}
 	by := ByModel(map[string]Draw{"m": fixed(1)}, fixed(2))
 	change := From(epoch, fixed(3), fixed(4))

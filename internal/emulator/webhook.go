@@ -13,115 +13,118 @@ import (
 )
 
 const (
-	// maxPosts bounds the webhooks that are on their way at one time; the others wait.
-	maxPosts = 32
-	// maxHookAnswerBytes bounds what is read of an answer to a webhook.
-	maxHookAnswerBytes = 64 << 10
+	// maxConcurrentPosts bounds the webhooks that are under way at one time; the others wait.
+	maxConcurrentPosts = 32
+	// maxAnswerBytes bounds what is read of an answer to a webhook.
+	maxAnswerBytes = 64 << 10
 	// beforeReplyLimit bounds the wait that the fault BeforeReply makes.
 	beforeReplyLimit = 30 * time.Second
 )
 
-// A Notice is one webhook that a job has to send.
-type Notice struct {
-	// State is what it tells, in the provider's word; a job tells each state once.
+// A Webhook is one that a job has to send.
+type Webhook struct {
+	// State is the state that it reports, in the provider's word; a job reports each state once.
 	State string
-	// At is when the job comes to that state.
+	// At is when the job reaches that state.
 	At time.Time
-	// Last says that nothing comes after it.
+	// Last says that no other webhook of the job comes after it.
 	Last bool
 }
 
-// A Teller knows what a provider's webhooks say.
-type Teller interface {
-	// Notices returns the webhooks of a job, oldest first, past and to come, as far as their times are known.
-	Notices(j Job) []Notice
-	// Letter writes one of them as it is sent now. Of the flaws it heeds those that are about what is written.
-	Letter(j Job, n Notice, f Flaws) (body []byte, header http.Header)
+// A WebhookSource renders a provider's webhooks.
+type WebhookSource interface {
+	// Webhooks returns the webhooks of a job, oldest first, past and to come, as far as their times are known.
+	Webhooks(j Job) []Webhook
+	// Render returns one of them as it is sent now. It applies those flaws that change the content.
+	Render(j Job, w Webhook, f Flaws) (body []byte, header http.Header)
 }
 
-// CourierOptions are what a Courier needs.
-type CourierOptions struct {
+// WebhookSenderOptions are what a WebhookSender needs.
+type WebhookSenderOptions struct {
 	Ledger *Ledger
-	Teller Teller
+	Source WebhookSource
 	// Transport carries the webhooks; it follows no redirects. Without one there are no webhooks.
 	Transport http.RoundTripper
 	// Log gets a line for each webhook that was not accepted; never nil.
 	Log *slog.Logger
 	// Timeout bounds one post.
 	Timeout time.Duration
-	// Retries are the waits between the tries of one webhook; there are as many tries and one.
+	// Retries are the delays between the tries of one webhook; there is one more try than delays.
 	Retries []time.Duration
 	Faults  Faults
-	// Advance tells which jobs may have new notices since the last call, and when that will be so again: zero for nobody knows.
-	// nil if notices never depend on other jobs.
+	// Advance returns the jobs that may have new webhooks since the last call, and when that will be so again: zero if
+	// unknown. It is nil if webhooks never depend on other jobs.
 	Advance func(now time.Time) (changed []string, next time.Time)
 }
 
-// A Courier delivers webhooks: each at least once unless its receiver refuses it, in no order that can be relied on, and it
-// records in the ledger what became of them. What was not delivered when the emulator ended goes on when it runs again on the
-// same ledger; what was on its way then is sent again.
+// A WebhookSender delivers webhooks: each at least once unless its receiver refuses it, in no guaranteed order. It
+// records in the ledger what became of them. Webhooks that were not delivered when the emulator stopped are continued
+// when it runs again on the same ledger; those under way at that moment are sent again.
 //
-//	accepted job -> Accepted/Look -> notices, each at its time -> post -> 2xx: delivered | 3xx: refused | else: wait, try again
-type Courier struct {
-	o    CourierOptions
+// accepted job -> Accepted/Plan -> webhooks, each at its time -> post -> 2xx: delivered | 3xx: refused | else: wait,
+// try again
+type WebhookSender struct {
+	o    WebhookSenderOptions
 	wake chan struct{}
 
 	mu      sync.Mutex
 	faults  Faults
-	due     letters
-	pending map[notice]time.Time // what is in due, or on its way (zero time)
+	queue   sendQueue
+	pending map[webhookKey]time.Time // the webhooks in queue, or under way (zero time)
 	tried   map[string]chan struct{}
 }
 
-// notice names one webhook.
-type notice struct{ job, state string }
+// webhookKey identifies one webhook.
+type webhookKey struct{ job, state string }
 
-// NewCourier returns a Courier that does nothing until Run. It panics on Faults that are not valid: they are the program's own.
-func NewCourier(o CourierOptions) *Courier {
+// NewWebhookSender returns a WebhookSender that does nothing until Run. It panics on Faults that are not valid,
+// because they come from the program itself.
+func NewWebhookSender(o WebhookSenderOptions) *WebhookSender {
 	if err := o.Faults.Validate(); err != nil {
 		panic(err)
 	}
-	return &Courier{
-		o: o, faults: o.Faults, wake: make(chan struct{}, 1), pending: map[notice]time.Time{}, tried: map[string]chan struct{}{},
+	return &WebhookSender{
+		o: o, faults: o.Faults, wake: make(chan struct{}, 1), pending: map[webhookKey]time.Time{}, tried: map[string]chan struct{}{},
 	}
 }
 
-// On reports whether webhooks are sent at all.
-func (c *Courier) On() bool { return c.o.Transport != nil }
+// Enabled reports whether webhooks are sent at all.
+func (s *WebhookSender) Enabled() bool { return s.o.Transport != nil }
 
-// Faults returns what befalls webhooks from now on.
-func (c *Courier) Faults() Faults {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.faults
+// Faults returns the faults of webhooks from now on.
+func (s *WebhookSender) Faults() Faults {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults
 }
 
-// SetFaults changes what befalls webhooks from now on. It fails with what is wrong with f.
-func (c *Courier) SetFaults(f Faults) error {
+// SetFaults replaces the faults of webhooks from now on. It fails with what is wrong with f.
+func (s *WebhookSender) SetFaults(f Faults) error {
 	if err := f.Validate(); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.faults = f
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = f
 	return nil
 }
 
-// Flaws returns what befalls one notice of a job.
-func (c *Courier) Flaws(j Job, state string) Flaws { return c.Faults().of(j, state) }
+// Flaws returns the flaws of one webhook of a job.
+func (s *WebhookSender) Flaws(j Job, state string) Flaws { return s.Faults().flawsOf(j, state) }
 
-// Accepted tells of a new job, before its submit is answered. It returns at once unless BeforeReply befalls a webhook of the job.
-func (c *Courier) Accepted(ctx context.Context, id string) {
-	j, ok := c.o.Ledger.Job(id)
-	if !ok || !c.On() || j.Correlation == "" || !c.Flaws(j, "").Has(BeforeReply) {
-		c.Look(id)
+// Accepted plans the webhooks of a new job, before its submit is answered. It returns at once unless the job has the
+// fault BeforeReply.
+func (s *WebhookSender) Accepted(ctx context.Context, id string) {
+	j, ok := s.o.Ledger.Job(id)
+	if !ok || !s.Enabled() || j.Correlation == "" || !s.Flaws(j, "").Has(BeforeReply) {
+		s.Plan(id)
 		return
 	}
 	tried := make(chan struct{})
-	c.mu.Lock()
-	c.tried[id] = tried
-	c.mu.Unlock()
-	c.Look(id)
+	s.mu.Lock()
+	s.tried[id] = tried
+	s.mu.Unlock()
+	s.Plan(id)
 	limit := time.NewTimer(beforeReplyLimit)
 	defer limit.Stop()
 	select {
@@ -129,105 +132,106 @@ func (c *Courier) Accepted(ctx context.Context, id string) {
 	case <-ctx.Done():
 	case <-limit.C:
 	}
-	c.mu.Lock()
-	delete(c.tried, id)
-	c.mu.Unlock()
+	s.mu.Lock()
+	delete(s.tried, id)
+	s.mu.Unlock()
 }
 
-// Look plans the webhooks of a job whose state may have changed otherwise than by time.
-func (c *Courier) Look(id string) {
-	if !c.On() {
+// Plan plans the webhooks of a job whose state may have changed for another reason than time.
+func (s *WebhookSender) Plan(id string) {
+	if !s.Enabled() {
 		return
 	}
-	defer c.Wake() // in any case: with this job's state that of others may have changed
-	j, ok := c.o.Ledger.Job(id)
+	defer s.Wake() // in any case: with this job's state that of others may have changed
+	j, ok := s.o.Ledger.Job(id)
 	if !ok || j.Correlation == "" {
 		return
 	}
-	notices := c.o.Teller.Notices(j)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, n := range notices {
-		c.plan(j, n, notices[len(notices)-1])
+	webhooks := s.o.Source.Webhooks(j)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range webhooks {
+		s.planOne(j, w, webhooks[len(webhooks)-1])
 	}
 }
 
-// Wake makes Run ask CourierOptions.Advance again: the state of some job may have changed otherwise than by time.
-func (c *Courier) Wake() {
+// Wake makes Run ask WebhookSenderOptions.Advance again: the state of some job may have changed for another reason
+// than time.
+func (s *WebhookSender) Wake() {
 	select {
-	case c.wake <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-// plan puts a notice in its place; the caller holds the lock.
-func (c *Courier) plan(j Job, n, last Notice) {
-	told := j.Delivery(n.State)
-	if told.Ended != "" {
+// planOne queues a webhook; the caller holds the lock.
+func (s *WebhookSender) planOne(j Job, w, last Webhook) {
+	delivery := j.Delivery(w.State)
+	if delivery.Ended != "" {
 		return
 	}
-	at, ok := c.faults.of(j, n.State).due(n, last)
-	if told.Tries > 0 {
-		at, ok = told.At.Add(c.wait(told.Tries)), true
+	at, ok := s.faults.flawsOf(j, w.State).sendAt(w, last)
+	if delivery.Tries > 0 {
+		at, ok = delivery.At.Add(s.retryDelay(delivery.Tries)), true
 	}
-	key := notice{j.ID, n.State}
-	planned, known := c.pending[key]
+	key := webhookKey{j.ID, w.State}
+	planned, known := s.pending[key]
 	if !ok || known && (planned.IsZero() || planned.Equal(at)) {
 		return
 	}
-	c.pending[key] = at
-	heap.Push(&c.due, letter{key, at})
+	s.pending[key] = at
+	heap.Push(&s.queue, queued{key, at})
 }
 
-// wait is the time between a try and the next.
-func (c *Courier) wait(tries int) time.Duration {
-	if tries > len(c.o.Retries) {
+// retryDelay returns the delay after so many tries.
+func (s *WebhookSender) retryDelay(tries int) time.Duration {
+	if tries > len(s.o.Retries) {
 		return 0
 	}
-	return c.o.Retries[tries-1]
+	return s.o.Retries[tries-1]
 }
 
-// Run delivers webhooks until ctx ends, and then waits for those that are on their way. It returns nil.
-func (c *Courier) Run(ctx context.Context) error {
-	if !c.On() {
+// Run delivers webhooks until ctx ends, and then waits for those under way. It returns nil.
+func (s *WebhookSender) Run(ctx context.Context) error {
+	if !s.Enabled() {
 		<-ctx.Done()
 		return nil
 	}
-	for _, j := range c.o.Ledger.Jobs() {
-		c.Look(j.ID)
+	for _, j := range s.o.Ledger.Jobs() {
+		s.Plan(j.ID)
 	}
 	var posts sync.WaitGroup
 	defer posts.Wait()
-	free := make(chan struct{}, maxPosts)
+	free := make(chan struct{}, maxConcurrentPosts)
 	clock := time.NewTimer(0)
 	defer clock.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-c.wake:
+		case <-s.wake:
 		case <-clock.C:
 		}
 		next := time.Time{}
-		if c.o.Advance != nil {
+		if s.o.Advance != nil {
 			var changed []string
-			changed, next = c.o.Advance(time.Now())
+			changed, next = s.o.Advance(time.Now())
 			for _, id := range changed {
-				c.Look(id)
+				s.Plan(id)
 			}
 		}
-		for key, ok := c.pop(); ok; key, ok = c.pop() {
+		for key, ok := s.next(); ok; key, ok = s.next() {
 			select {
 			case <-ctx.Done():
 				return nil
 			case free <- struct{}{}:
 			}
 			posts.Go(func() {
-				c.deliver(ctx, key)
+				s.deliver(ctx, key)
 				<-free
 			})
 		}
-		if first := c.first(); next.IsZero() || !first.IsZero() && first.Before(next) {
+		if first := s.nextAt(); next.IsZero() || !first.IsZero() && first.Before(next) {
 			next = first
 		}
 		clock.Stop()
@@ -237,128 +241,128 @@ func (c *Courier) Run(ctx context.Context) error {
 	}
 }
 
-// pop takes a webhook whose time has come.
-func (c *Courier) pop() (notice, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// next takes a webhook that is due from the queue.
+func (s *WebhookSender) next() (webhookKey, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
-	for len(c.due) > 0 && !c.due[0].at.After(now) {
-		l := heap.Pop(&c.due).(letter)
-		if at, ok := c.pending[l.notice]; ok && at.Equal(l.at) { // else it was planned anew
-			c.pending[l.notice] = time.Time{}
-			return l.notice, true
+	for len(s.queue) > 0 && !s.queue[0].at.After(now) {
+		l := heap.Pop(&s.queue).(queued)
+		if at, ok := s.pending[l.webhookKey]; ok && at.Equal(l.at) { // else it was planned again
+			s.pending[l.webhookKey] = time.Time{}
+			return l.webhookKey, true
 		}
 	}
-	return notice{}, false
+	return webhookKey{}, false
 }
 
-// first is when the next webhook is due, zero if there is none.
-func (c *Courier) first() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.due) == 0 {
+// nextAt returns when the next webhook is due, zero if there is none.
+func (s *WebhookSender) nextAt() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
 		return time.Time{}
 	}
-	return c.due[0].at
+	return s.queue[0].at
 }
 
-// deliver makes one try of a webhook, if it is still to be sent, and plans the next.
-func (c *Courier) deliver(ctx context.Context, key notice) {
-	told, ok := c.try(ctx, key)
+// deliver makes one try of a webhook, unless it is done, and plans the next.
+func (s *WebhookSender) deliver(ctx context.Context, key webhookKey) {
+	d, ok := s.try(ctx, key)
 	if ok && ctx.Err() == nil {
-		if err := c.o.Ledger.Update(key.job, func(j *Job) { j.record(told) }); err != nil {
-			c.o.Log.Error("ledger", "error", err)
+		if err := s.o.Ledger.Update(key.job, func(j *Job) { j.setDelivery(d) }); err != nil {
+			s.o.Log.Error("webhook could not be recorded in the ledger", "error", err)
 		}
 	}
-	c.mu.Lock()
-	delete(c.pending, key)
-	if tried := c.tried[key.job]; ok && tried != nil {
-		delete(c.tried, key.job)
+	s.mu.Lock()
+	delete(s.pending, key)
+	if tried := s.tried[key.job]; ok && tried != nil {
+		delete(s.tried, key.job)
 		close(tried)
 	}
-	c.mu.Unlock()
+	s.mu.Unlock()
 	if ctx.Err() == nil {
-		c.Look(key.job)
+		s.Plan(key.job)
 	}
 }
 
-// try posts a webhook; ok is false if there is nothing to send any more.
-func (c *Courier) try(ctx context.Context, key notice) (told Delivery, ok bool) {
-	j, n, ok := c.find(key)
-	told = j.Delivery(key.state)
-	if !ok || told.Ended != "" {
-		return told, false
+// try posts a webhook; ok is false if there is nothing left to send.
+func (s *WebhookSender) try(ctx context.Context, key webhookKey) (d Delivery, ok bool) {
+	j, w, ok := s.find(key)
+	d = j.Delivery(key.state)
+	if !ok || d.Ended != "" {
+		return d, false
 	}
-	flaws := c.Flaws(j, n.State)
+	flaws := s.Flaws(j, w.State)
 	if flaws.Has(Drop) {
-		told.At, told.Ended = time.Now(), Dropped
-		return told, true
+		d.At, d.Ended = time.Now(), Dropped
+		return d, true
 	}
-	lies := []Fault{Forged, Stranger}
-	for _, lie := range lies {
-		if told.Tries == 0 && flaws.Has(lie) {
-			told.Forged++
-			// A receiver may well take a forgery about another job: it is signed as it should be.
-			if c.post(ctx, j, n, only(lie)) && lie == Stranger {
-				told.Fooled++
+	forgeries := []Fault{Forged, Stranger}
+	for _, forgery := range forgeries {
+		if d.Tries == 0 && flaws.Has(forgery) {
+			d.Forged++
+			// A receiver may accept a forgery about another job: its signature is valid.
+			if s.accepted(ctx, j, w, only(forgery)) && forgery == Stranger {
+				d.Fooled++
 			}
 		}
 	}
-	flaws = flaws.without(lies...)
-	if told.Tries > 0 {
+	flaws = flaws.without(forgeries...)
+	if d.Tries > 0 {
 		flaws = flaws.without(BadSignature, OldTimestamp)
 	}
-	told.Tries++
-	told.Status = c.status(ctx, j, n, flaws)
-	told.At = time.Now()
+	d.Tries++
+	d.Status = s.post(ctx, j, w, flaws)
+	d.At = time.Now()
 	switch {
-	case told.Status/100 == 2:
-		told.Accepted++
-		told.Ended = Delivered
+	case d.Status/100 == 2:
+		d.Accepted++
+		d.Ended = Delivered
 		if flaws.Has(BadSignature) || flaws.Has(OldTimestamp) {
-			told.Fooled++
+			d.Fooled++
 		}
 		if flaws.Has(Duplicate) {
-			told.Tries++
-			if c.post(ctx, j, n, flaws) {
-				told.Accepted++
+			d.Tries++
+			if s.accepted(ctx, j, w, flaws) {
+				d.Accepted++
 			}
 		}
-	case told.Status/100 == 3:
-		told.Ended = Refused
-	case told.Tries > len(c.o.Retries):
-		told.Ended = GaveUp
+	case d.Status/100 == 3:
+		d.Ended = Refused
+	case d.Tries > len(s.o.Retries):
+		d.Ended = GaveUp
 	}
-	if told.Ended != Delivered {
-		c.o.Log.Info("webhook not accepted", "job", j.ID, "state", n.State, "try", told.Tries, "status", told.Status)
+	if d.Ended != Delivered {
+		s.o.Log.Info("webhook was not accepted", "job", j.ID, "state", w.State, "try", d.Tries, "status", d.Status)
 	}
-	return told, true
+	return d, true
 }
 
-func (c *Courier) find(key notice) (Job, Notice, bool) {
-	j, ok := c.o.Ledger.Job(key.job)
+func (s *WebhookSender) find(key webhookKey) (Job, Webhook, bool) {
+	j, ok := s.o.Ledger.Job(key.job)
 	if !ok {
-		return j, Notice{}, false
+		return j, Webhook{}, false
 	}
-	for _, n := range c.o.Teller.Notices(j) {
-		if n.State == key.state {
-			return j, n, true
+	for _, w := range s.o.Source.Webhooks(j) {
+		if w.State == key.state {
+			return j, w, true
 		}
 	}
-	return j, Notice{}, false
+	return j, Webhook{}, false
 }
 
-// post reports whether a post was accepted.
-func (c *Courier) post(ctx context.Context, j Job, n Notice, f Flaws) bool {
-	return c.status(ctx, j, n, f)/100 == 2
+// accepted posts a webhook and reports whether it was accepted.
+func (s *WebhookSender) accepted(ctx context.Context, j Job, w Webhook, f Flaws) bool {
+	return s.post(ctx, j, w, f)/100 == 2
 }
 
-// status posts a webhook and returns the status of the answer, 0 for none.
-func (c *Courier) status(ctx context.Context, j Job, n Notice, f Flaws) int {
-	body, header := c.o.Teller.Letter(j, n, f)
-	status, _, err := Post(ctx, c.o.Transport, c.o.Timeout, j.Correlation, header, body)
+// post posts a webhook and returns the status of the answer, 0 for none.
+func (s *WebhookSender) post(ctx context.Context, j Job, w Webhook, f Flaws) int {
+	body, header := s.o.Source.Render(j, w, f)
+	status, _, err := Post(ctx, s.o.Transport, s.o.Timeout, j.Correlation, header, body)
 	if err != nil {
-		c.o.Log.Debug("webhook", "job", j.ID, "error", err)
+		s.o.Log.Debug("webhook could not be posted", "job", j.ID, "error", err)
 	}
 	return status
 }
@@ -382,27 +386,27 @@ func Post(
 	if err != nil {
 		return 0, nil, err
 	}
-	answer, err = io.ReadAll(io.LimitReader(res.Body, maxHookAnswerBytes))
+	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
 	if err = errors.Join(err, res.Body.Close()); err != nil {
 		return 0, nil, err
 	}
 	return res.StatusCode, answer, nil
 }
 
-// letters is a heap of what is to be sent, the earliest first.
-type letters []letter
+// sendQueue is a heap of planned webhooks, the earliest first.
+type sendQueue []queued
 
-type letter struct {
-	notice
+type queued struct {
+	webhookKey
 	at time.Time
 }
 
-func (l letters) Len() int           { return len(l) }
-func (l letters) Less(i, j int) bool { return l[i].at.Before(l[j].at) }
-func (l letters) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
-func (l *letters) Push(x any)        { *l = append(*l, x.(letter)) }
+func (l sendQueue) Len() int           { return len(l) }
+func (l sendQueue) Less(i, j int) bool { return l[i].at.Before(l[j].at) }
+func (l sendQueue) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+func (l *sendQueue) Push(x any)        { *l = append(*l, x.(queued)) }
 
-func (l *letters) Pop() any {
+func (l *sendQueue) Pop() any {
 	old := *l
 	last := old[len(old)-1]
 	*l = old[:len(old)-1]

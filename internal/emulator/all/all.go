@@ -17,8 +17,8 @@ import (
 
 // Options are what the emulators do. The zero value of a field means what it means in the emulator's own Options.
 type Options struct {
-	Pace emulator.Pace
-	Draw emulator.Draw
+	Speed emulator.Speed
+	Draw  emulator.Draw
 	// Concurrency is how many jobs run at once at fal.
 	Concurrency int
 	// RPM, RPMV2 and InFlight are MiniMax's limits.
@@ -26,9 +26,9 @@ type Options struct {
 	LinkLife             time.Duration
 	// Transport carries webhooks; nil sends none.
 	Transport http.RoundTripper
-	// WebhookScale multiplies the waits between the tries of a fal webhook; 0 is 1.
+	// WebhookScale multiplies the delays between the tries of a fal webhook; 0 is 1.
 	WebhookScale float64
-	// WebhookFaults befall webhooks.
+	// WebhookFaults apply to a share of all webhooks.
 	WebhookFaults emulator.Faults
 	Log           *slog.Logger
 }
@@ -44,12 +44,12 @@ func open(name string, l *emulator.Ledger, o Options) (Server, error) {
 	switch name {
 	case "fal":
 		return fal.New(fal.Options{
-			Pace: o.Pace, Draw: o.Draw, Ledger: l, Log: o.Log, Concurrency: o.Concurrency, LinkLife: o.LinkLife, Transport: o.Transport,
-			HookScale: o.WebhookScale, Faults: o.WebhookFaults,
+			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, Concurrency: o.Concurrency, LinkLife: o.LinkLife, Transport: o.Transport,
+			WebhookRetryScale: o.WebhookScale, Faults: o.WebhookFaults,
 		}), nil
 	case "minimax":
 		return minimax.New(minimax.Options{
-			Pace: o.Pace, Draw: o.Draw, Ledger: l, Log: o.Log, RPM: o.RPM, RPMV2: o.RPMV2, InFlight: o.InFlight, LinkLife: o.LinkLife,
+			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, RPM: o.RPM, RPMV2: o.RPMV2, InFlight: o.InFlight, LinkLife: o.LinkLife,
 			Transport: o.Transport, Faults: o.WebhookFaults,
 		}), nil
 	}

@@ -1,5 +1,5 @@
 // Package fal emulates fal's queue API (https://fal.ai/docs/model-apis/inference/queue): submit, status, status
-// stream, result, cancel and webhooks, down to status codes, headers and the keys of each body, with jobs that live by a pace or
+// stream, result, cancel and webhooks, down to status codes, headers and the keys of each body, with jobs that follow a speed or
 // by a script, and sample media as results; of the platform API the list of requests and the prices.
 //
 // Every key is accepted except "bad" (401) and "locked" (403, exhausted balance); no key is 401.
@@ -22,18 +22,18 @@
 //
 // One is sent to fal_webhook when a job has ended, also when it was cancelled or missed its start timeout, signed with the
 // Ed25519 key that is first at GET /.well-known/jwks.json. It counts as delivered with any 2xx; a redirect ends it; anything
-// else, or no answer within 15 seconds, is tried again, ten times within two hours (times Options.HookScale), each try with a new
+// else, or no answer within 15 seconds, is tried again, ten times within two hours (times Options.WebhookRetryScale), each try with a new
 // timestamp and signature. Receivers on loopback are served, which fal does not do. What became of a webhook is in
 // Job.Deliveries.
 //
 // # Faults
 //
-// An emulator.Script in the input's field "emulate" can do all that its documentation tells. Its "hook", and Options.Faults for a
+// An emulator.Script in the input's field "emulate" can do all that its documentation tells. Its "webhook", and Options.Faults for a
 // share of all webhooks, know:
 //
 //	drop             it is never sent
 //	duplicate        it is sent once more after it was accepted
-//	delay            it is sent a minute late (hook_delay_ms, delay_ms)
+//	delay            it is sent a minute late (webhook_delay_ms, delay_ms)
 //	reorder          it is held back for a part of that time, so that webhooks change places
 //	before_reply     the submit is answered after the webhook, or after 30 seconds
 //	bad_signature    the first try has one wrong bit in its signature

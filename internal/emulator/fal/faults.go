@@ -31,7 +31,7 @@ func misbehave(w http.ResponseWriter, r *http.Request, how string) {
 	}
 }
 
-// refuse answers a submit, or a look, with that HTTP status in fal's own envelope, and returns it.
+// refuse answers a submit, or a poll, with that HTTP status in fal's own envelope, and returns it.
 func refuse(w http.ResponseWriter, code string) int {
 	status, err := strconv.Atoi(code)
 	if err != nil || status < 400 || status > 599 {

@@ -56,7 +56,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	var all []listItem
 	now := time.Now()
 	for _, j := range s.ledger.Jobs() {
-		l := s.life(j, now)
+		l := s.stateOf(j, now)
 		if j.Provider == "fal" && l.word == completed && q.wants(j, l) {
 			all = append(all, itemOf(j, l, q.payloads))
 		}
@@ -133,12 +133,12 @@ func readListQuery(r *http.Request) (listQuery, error) {
 	return q, nil
 }
 
-func (q listQuery) wants(j emulator.Job, l life) bool {
+func (q listQuery) wants(j emulator.Job, l jobState) bool {
 	return slices.Contains(q.endpoints, j.Model) && (q.requestID == "" || q.requestID == j.ID) &&
 		!l.ended.Before(q.start) && !l.ended.After(q.end) && (q.status == "" || q.status == statusWord(statusCode(l)))
 }
 
-func itemOf(j emulator.Job, l life, payloads bool) listItem {
+func itemOf(j emulator.Job, l jobState, payloads bool) listItem {
 	i := listItem{
 		RequestID: j.ID, EndpointID: j.Model, SentAt: listTime(j.At), EndedAt: listTime(l.ended), StatusCode: statusCode(l), ended: l.ended,
 	}
@@ -152,7 +152,7 @@ func itemOf(j emulator.Job, l life, payloads bool) listItem {
 	return i
 }
 
-func statusCode(l life) int {
+func statusCode(l jobState) int {
 	if l.fail != nil {
 		return l.fail.status
 	}

@@ -46,7 +46,7 @@ func TestList(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := Options{Pace: emulator.Pace{Queue: time.Minute, Run: time.Minute}, Ledger: ledger}
+		o := Options{Speed: emulator.Speed{Queue: time.Minute, Run: time.Minute}, Ledger: ledger}
 		s := New(o)
 		begin := time.Now()
 		done := submitted(t, s, `{"prompt":"a","seed":17454220438242315174}`)

@@ -98,7 +98,7 @@ func priceUSD(j emulator.Job) float64 {
 
 // billed reports whether a job in that state is charged for. fal charges for no error of its own and not for time in the queue;
 // it may charge for a 422 that a model could only find after it had worked.
-func billed(l life) bool {
+func billed(l jobState) bool {
 	if l.word != completed {
 		return false
 	}
@@ -106,7 +106,7 @@ func billed(l life) bool {
 }
 
 // billedUnits is the header X-Fal-Billable-Units of a result.
-func billedUnits(j emulator.Job, l life) string {
+func billedUnits(j emulator.Job, l jobState) string {
 	if !billed(l) {
 		return "0"
 	}
@@ -115,7 +115,7 @@ func billedUnits(j emulator.Job, l life) string {
 
 // charge is what a job was charged for so far.
 func (s *Server) charge(j emulator.Job) float64 {
-	if !billed(s.life(j, time.Now())) {
+	if !billed(s.stateOf(j, time.Now())) {
 		return 0
 	}
 	return j.PriceUSD

@@ -66,7 +66,7 @@ func TestBilled(t *testing.T) {
 		{"cancel ignored", `{"cancel":"ignored"}`, true, 0.84, "5"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := New(Options{Pace: emulator.Pace{Run: time.Minute}})
+			s := New(Options{Speed: emulator.Speed{Run: time.Minute}})
 			id := submitted(t, s, `{"emulate":`+row.emulate+`}`)
 			if row.cancel {
 				do(t, s, "PUT", "/fal-ai/kling-video/requests/"+id+"/cancel", "")
@@ -87,7 +87,7 @@ func TestBilled(t *testing.T) {
 func TestLinksAndResultsExpire(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New(Options{Pace: emulator.Pace{Run: time.Minute}, LinkLife: time.Hour})
+		s := New(Options{Speed: emulator.Speed{Run: time.Minute}, LinkLife: time.Hour})
 		forGood := New(Options{Ledger: s.Ledger()})
 		kept := submitted(t, s, `{}`)
 		unstored := submitted(t, s, `{}`, "X-Fal-Store-IO", "0")

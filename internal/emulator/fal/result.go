@@ -27,7 +27,7 @@ func (s *Server) result(w http.ResponseWriter, r *http.Request, app, id string) 
 		notFound(w)
 		return
 	}
-	l := s.life(j, time.Now())
+	l := s.stateOf(j, time.Now())
 	faults := emulator.ReadScript(j.Input).ResultFaults
 	switch {
 	case l.word != completed:

@@ -16,15 +16,15 @@ import (
 // and the ready ones start in the order in which they were accepted, as soon as there is room. It is played forward from event to
 // event; what has happened never changes, so that the same ledger always gives the same times. Adding a job costs O(log n).
 type schedule struct {
-	limit   int       // 0 is none
-	now     time.Time // all events up to here have happened
-	runs    map[string]*run
-	order   uint64
-	waiting []*run // ready and not started, in order
-	running int
-	events  events
-	changed []string // have started since the last call of advanced
-	notes   bool     // whether changed is kept
+	limit         int       // 0 is none
+	now           time.Time // all events up to here have happened
+	runs          map[string]*run
+	order         uint64
+	waiting       []*run // ready and not started, in order
+	running       int
+	events        events
+	changed       []string // have started since the last call of advanced
+	recordChanges bool     // whether changed is kept
 }
 
 // A run is where a job is.
@@ -70,7 +70,7 @@ const (
 const maxForgotten = emulator.MaxJobs / 10
 
 // newSchedule plays the ledger's jobs up to the last thing that is known to have happened.
-func newSchedule(jobs []emulator.Job, limits []emulator.Concurrency, pace func(emulator.Job) emulator.Pace) *schedule {
+func newSchedule(jobs []emulator.Job, limits []emulator.Concurrency, speed func(emulator.Job) emulator.Speed) *schedule {
 	s := &schedule{runs: map[string]*run{}}
 	type step struct {
 		at time.Time
@@ -81,7 +81,7 @@ func newSchedule(jobs []emulator.Job, limits []emulator.Concurrency, pace func(e
 		steps = append(steps, step{l.At, func(at time.Time) { s.setLimit(l.Limit, at) }})
 	}
 	for _, j := range jobs {
-		steps = append(steps, step{j.At, func(time.Time) { s.add(j, pace(j)) }})
+		steps = append(steps, step{j.At, func(time.Time) { s.add(j, speed(j)) }})
 		if j.CancelledAt != nil {
 			steps = append(steps, step{*j.CancelledAt, func(at time.Time) { s.cancel(j.ID, at) }})
 		}
@@ -134,7 +134,7 @@ func (s *schedule) start() {
 			r.ended = s.now.Add(r.length)
 			s.expect(event{r.ended, ends, r})
 		}
-		if s.notes {
+		if s.recordChanges {
 			s.changed = append(s.changed, r.id)
 		}
 	}
@@ -151,13 +151,13 @@ func (s *schedule) end(r *run, at time.Time) {
 		}
 	}
 	r.stage, r.ended = over, at
-	if s.notes && r.late {
+	if s.recordChanges && r.late {
 		s.changed = append(s.changed, r.id)
 	}
 }
 
-// add takes a new job with its pace, the script's wishes included.
-func (s *schedule) add(j emulator.Job, p emulator.Pace) *run {
+// add adds a new job with its speed, the script's wishes included.
+func (s *schedule) add(j emulator.Job, p emulator.Speed) *run {
 	s.advance(j.At)
 	script := emulator.ReadScript(j.Input)
 	s.order++
@@ -193,8 +193,8 @@ func (s *schedule) setLimit(n int, at time.Time) {
 	s.start()
 }
 
-// place is how many wait before a run.
-func (s *schedule) place(r *run) int {
+// ahead is how many wait before a run.
+func (s *schedule) ahead(r *run) int {
 	at, _ := slices.BinarySearchFunc(s.waiting, r, byOrder)
 	return at
 }
@@ -233,19 +233,19 @@ func (e *events) Pop() any {
 
 var errTooMany = errors.New("too many requests in a minute")
 
-// A plan is a schedule over a ledger, safe for concurrent use. Whoever changes a job's life holds it while the ledger is told, so
-// that the order of the ledger is that of the schedule.
+// A plan is a schedule over a ledger, safe for concurrent use. It is locked while a change of a job is written to the
+// ledger, so that the order of the ledger is that of the schedule.
 type plan struct {
 	mu     sync.Mutex
 	s      *schedule
 	ledger *emulator.Ledger
-	pace   func(emulator.Job) emulator.Pace
+	speed  func(emulator.Job) emulator.Speed
 }
 
 // newPlan continues a ledger; limit holds from now on.
-func newPlan(l *emulator.Ledger, pace func(emulator.Job) emulator.Pace, limit int, notes bool) (*plan, error) {
-	p := &plan{ledger: l, pace: pace, s: newSchedule(l.Jobs(), l.Concurrencies(), pace)}
-	p.s.notes = notes
+func newPlan(l *emulator.Ledger, speed func(emulator.Job) emulator.Speed, limit int, recordChanges bool) (*plan, error) {
+	p := &plan{ledger: l, speed: speed, s: newSchedule(l.Jobs(), l.Concurrencies(), speed)}
+	p.s.recordChanges = recordChanges
 	if p.s.limit == limit {
 		return p, nil
 	}
@@ -272,7 +272,7 @@ func (p *plan) accept(j emulator.Job, mayTake func(time.Time) bool) (emulator.Jo
 	if err != nil {
 		return j, err
 	}
-	p.s.add(j, p.pace(j))
+	p.s.add(j, p.speed(j))
 	if len(p.s.runs) > emulator.MaxJobs+maxForgotten {
 		p.s.forget(func(id string) bool { _, ok := p.ledger.Job(id); return ok })
 	}
@@ -295,22 +295,22 @@ func (p *plan) cancel(j emulator.Job, heeded bool) (ok bool, err error) {
 	return true, p.ledger.Update(j.ID, func(j *emulator.Job) { j.CancelledAt = &now })
 }
 
-// run returns where a job of the ledger is; the caller holds the lock.
+// run returns the run of a job of the ledger; the caller holds the lock.
 func (p *plan) run(j emulator.Job, now time.Time) *run {
 	p.s.advance(now)
 	r, ok := p.s.runs[j.ID]
-	if !ok { // somebody else has put it into the ledger
-		r = p.s.add(j, p.pace(j))
+	if !ok { // another process has put it into the ledger
+		r = p.s.add(j, p.speed(j))
 	}
 	return r
 }
 
-// look returns where a job is now, and how many wait before it.
-func (p *plan) look(j emulator.Job, now time.Time) (run, int) {
+// stateOf returns the run of a job at a moment, and how many wait before it.
+func (p *plan) stateOf(j emulator.Job, now time.Time) (run, int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.run(j, now)
-	return *r, p.s.place(r)
+	return *r, p.s.ahead(r)
 }
 
 // advanced returns which jobs have started, or missed their start, since it was last called, and when the next thing will happen.

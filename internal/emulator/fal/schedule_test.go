@@ -60,7 +60,9 @@ func drawStory(t *rapid.T) story {
 	return s
 }
 
-func scripted(j emulator.Job) emulator.Pace { return emulator.Pace{}.Of(emulator.ReadScript(j.Input)) }
+func scripted(j emulator.Job) emulator.Speed {
+	return emulator.Speed{}.Of(emulator.ReadScript(j.Input))
+}
 
 // limitAt is the limit that holds at a moment.
 func (s story) limitAt(at time.Time) int {
@@ -165,12 +167,12 @@ func TestScheduleOfManyJobs(t *testing.T) {
 	s := newSchedule(nil, []emulator.Concurrency{{At: epoch, Limit: limit}}, nil)
 	begin := time.Now()
 	for i := range jobs {
-		s.add(emulator.Job{ID: fmt.Sprint(i), At: epoch.Add(time.Duration(i)), Input: json.RawMessage("{}")}, emulator.Pace{Run: time.Minute})
-		s.place(s.runs[fmt.Sprint(i)])
+		s.add(emulator.Job{ID: fmt.Sprint(i), At: epoch.Add(time.Duration(i)), Input: json.RawMessage("{}")}, emulator.Speed{Run: time.Minute})
+		s.ahead(s.runs[fmt.Sprint(i)])
 	}
 	s.advance(epoch.Add(time.Second))
-	if s.running != limit || len(s.waiting) != jobs-limit || s.place(s.runs["9999"]) != jobs-limit-1 {
-		t.Errorf("%d run, %d wait, the last at %d", s.running, len(s.waiting), s.place(s.runs["9999"]))
+	if s.running != limit || len(s.waiting) != jobs-limit || s.ahead(s.runs["9999"]) != jobs-limit-1 {
+		t.Errorf("%d run, %d wait, the last at %d", s.running, len(s.waiting), s.ahead(s.runs["9999"]))
 	}
 	for i := jobs - 1; i > jobs-1000; i-- {
 		s.cancel(fmt.Sprint(i), epoch.Add(2*time.Second))
@@ -225,11 +227,11 @@ func TestConcurrency(t *testing.T) {
 			return l
 		}
 		rc := &receiver{}
-		o := Options{Pace: emulator.Pace{Queue: 10 * time.Second, Run: time.Minute}, Concurrency: 2, Ledger: open(), Transport: rc}
+		o := Options{Speed: emulator.Speed{Queue: 10 * time.Second, Run: time.Minute}, Concurrency: 2, Ledger: open(), Transport: rc}
 		s, stop := serving(t, o)
 		var ids []string
 		for range 6 {
-			ids = append(ids, hooked(t, s, `{}`))
+			ids = append(ids, withWebhook(t, s, `{}`))
 		}
 		check := func(when string, want ...place) {
 			t.Helper()
@@ -249,7 +251,7 @@ func TestConcurrency(t *testing.T) {
 			t.Fatalf("limits: %d %s", w.Code, w.Body)
 		}
 		check("with more room", ended, ended, runs, runs, ended, runs)
-		ids = append(ids, hooked(t, s, `{}`)) // ready at 81 s
+		ids = append(ids, withWebhook(t, s, `{}`)) // ready at 81 s
 		synctest.Wait()
 		stop()
 		time.Sleep(50 * time.Second)
@@ -322,12 +324,12 @@ func TestRequestsPerMinute(t *testing.T) {
 func TestDraw(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New(Options{Pace: emulator.Pace{Position: 2}, Draw: func(j emulator.Job) emulator.Pace {
-			return emulator.Pace{Queue: time.Minute, Run: time.Duration(j.Seq) * time.Minute}
+		s := New(Options{Speed: emulator.Speed{Position: 2}, Draw: func(j emulator.Job) emulator.Speed {
+			return emulator.Speed{Queue: time.Minute, Run: time.Duration(j.Seq) * time.Minute}
 		}})
 		ids := []string{submitted(t, s, `{}`), submitted(t, s, `{}`), submitted(t, s, `{"emulate":{"run_ms":1000}}`)}
 		if got := places(t, s, ids[:1]); got[0].position != 2 {
-			t.Errorf("place %v, want the pace's", got)
+			t.Errorf("position %v, want the speed's", got)
 		}
 		time.Sleep(2*time.Minute + 30*time.Second)
 		var words []string
@@ -355,9 +357,9 @@ func TestWebhookAfterRoomWasMade(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			rc := &receiver{}
-			s, _ := serving(t, Options{Concurrency: 1, Pace: emulator.Pace{Run: time.Minute}, Transport: rc})
+			s, _ := serving(t, Options{Concurrency: 1, Speed: emulator.Speed{Run: time.Minute}, Transport: rc})
 			first := submitted(t, s, `{"emulate":{"run_ms":3600000}}`)
-			second := hooked(t, s, `{}`)
+			second := withWebhook(t, s, `{}`)
 			time.Sleep(10 * time.Second)
 			makeRoom(t, s, first)
 			time.Sleep(time.Minute)

@@ -32,9 +32,9 @@ const (
 
 // Options of a Server.
 type Options struct {
-	// Pace is how long jobs take that no script tells otherwise; the zero Pace ends them at once.
-	Pace emulator.Pace
-	// Draw, if it is set, gives each job a pace of its own instead.
+	// Speed is how long jobs take unless a script says otherwise; the zero Speed ends them at once.
+	Speed emulator.Speed
+	// Draw, if it is set, gives each job a speed of its own instead.
 	Draw emulator.Draw
 	// Ledger holds the jobs; nil is a fresh one in memory.
 	Ledger *emulator.Ledger
@@ -53,9 +53,9 @@ type Options struct {
 	Transport http.RoundTripper
 	// UserID is the account in the webhooks' headers; DefaultUserID if empty.
 	UserID string
-	// HookScale multiplies the waits between the tries of a webhook; 0 is 1. See hookWaits.
-	HookScale float64
-	// Faults befall webhooks.
+	// WebhookRetryScale multiplies the delays between the tries of a webhook; 0 is 1. See webhookRetryDelays.
+	WebhookRetryScale float64
+	// Faults apply to webhooks.
 	Faults emulator.Faults
 
 	// LinkLife is how long a link to a result file works after the end of the job, with 404 afterwards; 0 is for ever.
@@ -67,7 +67,7 @@ type Options struct {
 // A Server answers as queue.fal.run does. Without a key it also serves the result files below /media/, the keys of its webhooks
 // at GET /.well-known/jwks.json and, below /_emulator/, its ledger and its live control; see the package comment.
 type Server struct {
-	pace       emulator.Pace
+	speed      emulator.Speed
 	draw       emulator.Draw
 	ledger     *emulator.Ledger
 	log        *slog.Logger
@@ -77,7 +77,7 @@ type Server struct {
 	userID     string
 	keys       keys
 	plan       *plan
-	courier    *emulator.Courier
+	webhooks   *emulator.WebhookSender
 
 	mu     sync.Mutex
 	rate   emulator.Rate
@@ -87,7 +87,7 @@ type Server struct {
 // New returns a Server that continues the jobs of the ledger. It sends webhooks only while Run runs.
 func New(o Options) *Server {
 	s := &Server{
-		pace: o.Pace, draw: o.Draw, ledger: o.Ledger, log: o.Log, mediaBase: o.MediaBase, linkLife: o.LinkLife,
+		speed: o.Speed, draw: o.Draw, ledger: o.Ledger, log: o.Log, mediaBase: o.MediaBase, linkLife: o.LinkLife,
 		resultLife: cmp.Or(o.ResultLife, DefaultResultLife), userID: cmp.Or(o.UserID, DefaultUserID),
 		rate: emulator.Rate{PerMinute: o.RPM}, counts: map[string]int{},
 	}
@@ -102,25 +102,25 @@ func New(o Options) *Server {
 	}
 	s.keys.rotate()
 	var err error
-	if s.plan, err = newPlan(s.ledger, s.paceOf, o.Concurrency, o.Transport != nil); err != nil {
-		s.log.Error("ledger", "error", err)
+	if s.plan, err = newPlan(s.ledger, s.speedOf, o.Concurrency, o.Transport != nil); err != nil {
+		s.log.Error("ledger could not be written", "error", err)
 	}
 	now := time.Now()
 	for _, j := range s.ledger.Jobs() {
 		if now.Sub(j.At) < time.Minute {
-			s.rate.Took(j.At)
+			s.rate.Count(j.At)
 		}
 	}
 	s.ledger.ChargeBy(s.charge)
-	s.courier = emulator.NewCourier(emulator.CourierOptions{
-		Ledger: s.ledger, Teller: s, Transport: o.Transport, Log: s.log, Faults: o.Faults, Advance: s.plan.advanced,
-		Timeout: hookTimeout, Retries: hookWaits(cmp.Or(o.HookScale, 1)),
+	s.webhooks = emulator.NewWebhookSender(emulator.WebhookSenderOptions{
+		Ledger: s.ledger, Source: s, Transport: o.Transport, Log: s.log, Faults: o.Faults, Advance: s.plan.advanced,
+		Timeout: webhookTimeout, Retries: webhookRetryDelays(cmp.Or(o.WebhookRetryScale, 1)),
 	})
 	return s
 }
 
 // Run delivers webhooks until ctx ends. It returns nil.
-func (s *Server) Run(ctx context.Context) error { return s.courier.Run(ctx) }
+func (s *Server) Run(ctx context.Context) error { return s.webhooks.Run(ctx) }
 
 // Ledger returns the jobs and the counts of calls.
 func (s *Server) Ledger() *emulator.Ledger { return s.ledger }
@@ -182,7 +182,7 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	case "/_emulator/ledger":
 		s.ledger.ServeHTTP(w, r)
 	case "/_emulator/faults":
-		s.courier.ServeFaults(w, r)
+		s.webhooks.ServeFaults(w, r)
 	case "/_emulator/limits":
 		emulator.ServeLimits(w, r, s.SetLimits)
 	case "/_emulator/rotate":
@@ -211,12 +211,12 @@ func (s *Server) SetLimits(l emulator.Limits) error {
 	if l.Concurrency == nil {
 		return nil
 	}
-	defer s.courier.Wake()
+	defer s.webhooks.Wake()
 	return s.plan.setLimit(*l.Concurrency)
 }
 
-// SetFaults changes what befalls webhooks from now on. It fails with what is wrong with f.
-func (s *Server) SetFaults(f emulator.Faults) error { return s.courier.SetFaults(f) }
+// SetFaults replaces the faults of webhooks from now on. It fails with what is wrong with f.
+func (s *Server) SetFaults(f emulator.Faults) error { return s.webhooks.SetFaults(f) }
 
 // RotateKey signs webhooks with another key from now on. The former one stays in the set of keys, older ones do not.
 func (s *Server) RotateKey() { s.keys.rotate() }
@@ -259,7 +259,7 @@ func (s *Server) job(app, id string) (emulator.Job, bool) {
 // forgotten reports whether a finished request is too old to be asked for.
 func (s *Server) forgotten(j emulator.Job) bool {
 	now := time.Now()
-	l := s.life(j, now)
+	l := s.stateOf(j, now)
 	kept := s.resultLife
 	if j.Extra[extraStoreIO] == "0" {
 		kept = min(kept, unstoredLife)
@@ -284,7 +284,7 @@ func (s *Server) serveMedia(w http.ResponseWriter, r *http.Request, file string)
 	id, _, _ := strings.Cut(file, ".")
 	id, _, _ = strings.Cut(id, "_") // several images of one job
 	j, ok := s.ledger.Job(id)
-	if !ok || s.linkLife > 0 && !time.Now().Before(s.life(j, time.Now()).ended.Add(s.linkLife)) {
+	if !ok || s.linkLife > 0 && !time.Now().Before(s.stateOf(j, time.Now()).ended.Add(s.linkLife)) {
 		http.NotFound(w, r)
 		return
 	}

@@ -46,7 +46,7 @@ func submitted(t testing.TB, s *Server, body string, header ...string) string {
 
 func TestSubmitBody(t *testing.T) {
 	t.Parallel()
-	s := New(Options{Pace: emulator.Pace{Queue: time.Hour, Position: 3}})
+	s := New(Options{Speed: emulator.Speed{Queue: time.Hour, Position: 3}})
 	w := do(t, s, http.MethodPost, "/"+model+"?fal_webhook=https%3A%2F%2Fh.example.test%2Fcb", `{"prompt":"p"}`)
 	id := w.Header().Get("X-Fal-Request-Id")
 	if !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).MatchString(id) {
@@ -155,7 +155,7 @@ func TestSubmitRefusals(t *testing.T) {
 
 func TestUnfinishedAndCancelledResults(t *testing.T) {
 	t.Parallel()
-	s := New(Options{Pace: emulator.Pace{Queue: time.Hour, Run: time.Hour}})
+	s := New(Options{Speed: emulator.Speed{Queue: time.Hour, Run: time.Hour}})
 	for _, body := range []string{`{}`, `{"emulate":{"queue_ms":0}}`} {
 		id := submitted(t, s, body)
 		at := "/fal-ai/kling-video/requests/" + id
@@ -213,8 +213,8 @@ func TestRestart(t *testing.T) {
 		t.Cleanup(func() { _ = l.Close() })
 		return l
 	}
-	pace := emulator.Pace{Queue: time.Hour, Run: time.Hour}
-	s := New(Options{Ledger: open(), Pace: pace})
+	speed := emulator.Speed{Queue: time.Hour, Run: time.Hour}
+	s := New(Options{Ledger: open(), Speed: speed})
 	waiting := submitted(t, s, `{}`)
 	finished := submitted(t, s, `{"emulate":{"queue_ms":0,"run_ms":0},"seed":7}`)
 	cancelled := submitted(t, s, `{}`)
@@ -226,7 +226,7 @@ func TestRestart(t *testing.T) {
 	}
 	before := do(t, s, "GET", "/fal-ai/kling-video/requests/"+finished, "").Body.String()
 
-	s = New(Options{Ledger: open(), Pace: pace})
+	s = New(Options{Ledger: open(), Speed: speed})
 	for id, want := range map[string]string{waiting: "IN_QUEUE", finished: "COMPLETED", cancelled: "client_cancelled", late.ID: "request_timeout"} {
 		if w := do(t, s, "GET", "/fal-ai/kling-video/requests/"+id+"/status", ""); !strings.Contains(w.Body.String(), want) {
 			t.Errorf("after the restart: %d %s, want %s", w.Code, w.Body, want)
@@ -243,7 +243,7 @@ func TestRestart(t *testing.T) {
 func TestStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New(Options{Pace: emulator.Pace{Queue: 20 * time.Second, Run: 20 * time.Second, Position: 0}})
+		s := New(Options{Speed: emulator.Speed{Queue: 20 * time.Second, Run: 20 * time.Second, Position: 0}})
 		id := submitted(t, s, `{}`)
 		w := do(t, s, "GET", "/fal-ai/kling-video/requests/"+id+"/status/stream", "")
 		var words []string
@@ -298,7 +298,7 @@ func TestPollFaults(t *testing.T) {
 		for i, status := range []int{want, want, 200} {
 			w := do(t, s, "GET", "/fal-ai/kling-video/requests/"+id+"/status", "")
 			if w.Code != status || i == 2 && !strings.Contains(w.Body.String(), completed) {
-				t.Errorf("%s, look %d: %d %s, want %d", polls, i, w.Code, w.Body, status)
+				t.Errorf("%s, poll %d: %d %s, want %d", polls, i, w.Code, w.Body, status)
 			}
 		}
 	}

@@ -33,8 +33,8 @@ type failure struct {
 	userTimeout bool
 }
 
-// A life is where a job is.
-type life struct {
+// A jobState is the state of a job at one moment.
+type jobState struct {
 	word           string
 	position       int
 	started, ended time.Time
@@ -42,12 +42,12 @@ type life struct {
 	fail           *failure
 }
 
-// life tells where a job is at a moment.
-func (s *Server) life(j emulator.Job, now time.Time) life {
+// stateOf returns the state of a job at a moment.
+func (s *Server) stateOf(j emulator.Job, now time.Time) jobState {
 	script := emulator.ReadScript(j.Input)
-	p := s.paceOf(j)
-	r, before := s.plan.look(j, now)
-	l := life{started: r.started, ended: r.ended}
+	p := s.speedOf(j)
+	r, before := s.plan.stateOf(j, now)
+	l := jobState{started: r.started, ended: r.ended}
 	switch r.stage {
 	case over:
 		l.word, l.step = completed, logSteps
@@ -87,12 +87,12 @@ func failureOfRun(r run, script emulator.Script) *failure {
 	return nil
 }
 
-// paceOf is how long a job takes, unless others keep it waiting.
-func (s *Server) paceOf(j emulator.Job) emulator.Pace {
-	p := s.pace
+// speedOf returns how long a job takes, unless other jobs make it wait.
+func (s *Server) speedOf(j emulator.Job) emulator.Speed {
+	p := s.speed
 	if s.draw != nil {
 		p = s.draw(j)
-		p.Position = max(p.Position, s.pace.Position)
+		p.Position = max(p.Position, s.speed.Position)
 	}
 	return p.Of(emulator.ReadScript(j.Input))
 }
@@ -138,7 +138,7 @@ type logLine struct {
 }
 
 // logs returns the lines of a job so far; never nil, for fal writes null only when nobody asked.
-func (l life) logs(p emulator.Pace) []logLine {
+func (l jobState) logs(p emulator.Speed) []logLine {
 	lines := []logLine{}
 	if l.started.Equal(forever) || l.word == inQueue {
 		return lines

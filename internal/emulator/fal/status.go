@@ -25,7 +25,7 @@ type statusBody struct {
 }
 
 func (s *Server) statusOf(r *http.Request, j emulator.Job, withLogs bool) statusBody {
-	l := s.life(j, time.Now())
+	l := s.stateOf(j, time.Now())
 	app := strings.Join(appOf(strings.Split(j.Model, "/")), "/")
 	at := base(r) + "/" + app + "/requests/" + j.ID
 	b := statusBody{
@@ -33,7 +33,7 @@ func (s *Server) statusOf(r *http.Request, j emulator.Job, withLogs bool) status
 		Metrics: map[string]float64{},
 	}
 	if withLogs {
-		b.Logs = l.logs(s.paceOf(j))
+		b.Logs = l.logs(s.speedOf(j))
 	}
 	switch l.word {
 	case inQueue:
@@ -92,8 +92,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, app, id string) 
 	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("X-Fal-Request-Id", id)
 	flush := http.NewResponseController(w)
-	look := time.NewTicker(200 * time.Millisecond)
-	defer look.Stop()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
 	comment := time.NewTicker(15 * time.Second) // keeps idle middleboxes from closing the stream
 	defer comment.Stop()
 	var last string
@@ -118,7 +118,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, app, id string) 
 		select {
 		case <-r.Context().Done():
 			return
-		case <-look.C:
+		case <-tick.C:
 		case <-comment.C:
 			if _, err := fmt.Fprint(w, ": ping\n\n"); err != nil || flush.Flush() != nil {
 				return
@@ -141,13 +141,13 @@ func (s *Server) cancel(w http.ResponseWriter, app, id string) {
 	}
 	under, err := s.plan.cancel(j, emulator.ReadScript(j.Input).Cancel != "ignored")
 	if err != nil {
-		s.log.Error("ledger", "error", err)
+		s.log.Error("ledger could not be written", "error", err)
 	}
 	if !under {
 		reply(w, http.StatusBadRequest, id, map[string]string{"status": "ALREADY_COMPLETED"})
 		return
 	}
-	s.courier.Look(id)
+	s.webhooks.Plan(id)
 	reply(w, http.StatusAccepted, id, map[string]string{"status": "CANCELLATION_REQUESTED"})
 }
 

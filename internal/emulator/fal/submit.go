@@ -53,7 +53,7 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, segments []string,
 	if code, ok := strings.CutPrefix(script.Submit, "refuse_"); ok {
 		return refuse(w, code), false
 	}
-	pace := s.pace.Of(script)
+	speed := s.speed.Of(script)
 	start, ok := startTimeout(r.Header)
 	if !ok {
 		platformError(w, newID(now), failure{
@@ -61,7 +61,7 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, segments []string,
 		})
 		return http.StatusBadRequest, false
 	}
-	if limit, err := strconv.Atoi(r.URL.Query().Get("fal_max_queue_length")); err == nil && pace.Position > limit {
+	if limit, err := strconv.Atoi(r.URL.Query().Get("fal_max_queue_length")); err == nil && speed.Position > limit {
 		return refuse(w, "429"), false
 	}
 	job := newJob(model, body, r.URL.Query().Get("fal_webhook"), start)
@@ -76,19 +76,19 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, segments []string,
 	case errors.Is(err, errTooMany):
 		return refuse(w, "429"), false
 	case err != nil:
-		s.log.Error("ledger", "error", err)
+		s.log.Error("ledger could not be written", "error", err)
 		http.Error(w, "ledger", http.StatusInternalServerError)
 		return http.StatusInternalServerError, false
 	}
-	s.log.Info("accepted", "id", job.ID, "model", model)
-	s.courier.Accepted(r.Context(), job.ID)
+	s.log.Info("job was accepted", "id", job.ID, "model", model)
+	s.webhooks.Accepted(r.Context(), job.ID)
 	if fault, ok := strings.CutPrefix(script.Submit, "accept_then_"); ok {
 		misbehave(w, r, fault)
 		return 0, true
 	}
 	// Before the reply: who has the reply in hand may look at the ledger at once.
 	if err := s.ledger.Update(job.ID, func(j *emulator.Job) { j.Answered = true }); err != nil {
-		s.log.Error("ledger", "error", err)
+		s.log.Error("ledger could not be written", "error", err)
 	}
 	reply(w, http.StatusOK, job.ID, s.statusOf(r, job, false))
 	return 0, true
@@ -98,7 +98,7 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, segments []string,
 func (s *Server) mayTake(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rate.Take(now)
+	return s.rate.Allow(now)
 }
 
 func newJob(model string, body []byte, webhook, start string) emulator.Job {

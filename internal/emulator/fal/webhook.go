@@ -18,15 +18,15 @@ import (
 const (
 	// DefaultUserID is the account whose webhooks these are.
 	DefaultUserID = "user_emulated"
-	// hookTimeout is how long fal waits for an answer to a webhook.
-	hookTimeout = 15 * time.Second
+	// webhookTimeout is how long fal waits for an answer to a webhook.
+	webhookTimeout = 15 * time.Second
 	// replayAge is how old the fault OldTimestamp makes a signature; fal's leeway is 5 minutes.
 	replayAge = time.Hour
 )
 
-// hookWaits are the waits between the tries: ten retries within two hours. The number and the two hours are documented, the steps
-// are a guess.
-func hookWaits(scale float64) []time.Duration {
+// webhookRetryDelays returns the delays between the tries: ten retries within two hours. The number and the two hours
+// are documented, the steps are a guess.
+func webhookRetryDelays(scale float64) []time.Duration {
 	var waits []time.Duration
 	for _, s := range []float64{15, 30, 60, 120, 240, 480, 900, 1500, 1800, 2000} {
 		waits = append(waits, time.Duration(scale*s*float64(time.Second)))
@@ -34,19 +34,19 @@ func hookWaits(scale float64) []time.Duration {
 	return waits
 }
 
-// Notices implements emulator.Teller: fal tells the end of a request and nothing else.
-func (s *Server) Notices(j emulator.Job) []emulator.Notice {
-	r, _ := s.plan.look(j, time.Now())
+// Webhooks implements emulator.WebhookSource: fal reports the end of a request and nothing else.
+func (s *Server) Webhooks(j emulator.Job) []emulator.Webhook {
+	r, _ := s.plan.stateOf(j, time.Now())
 	if j.Correlation == "" || r.ended.Equal(forever) {
 		return nil
 	}
-	return []emulator.Notice{{State: completed, At: r.ended, Last: true}}
+	return []emulator.Webhook{{State: completed, At: r.ended, Last: true}}
 }
 
-// Letter implements emulator.Teller.
-func (s *Server) Letter(j emulator.Job, _ emulator.Notice, f emulator.Flaws) ([]byte, http.Header) {
+// Render implements emulator.WebhookSource.
+func (s *Server) Render(j emulator.Job, _ emulator.Webhook, f emulator.Flaws) ([]byte, http.Header) {
 	now, user, id := time.Now(), s.userID, j.ID
-	l := s.life(j, now)
+	l := s.stateOf(j, now)
 	if f.Has(emulator.Forged) || f.Has(emulator.Stranger) {
 		id = newID(now)
 		j.ID = id // the result is another job's as well
@@ -54,7 +54,7 @@ func (s *Server) Letter(j emulator.Job, _ emulator.Notice, f emulator.Flaws) ([]
 	if f.Has(emulator.Stranger) {
 		user = "user_of_somebody_else"
 	}
-	body := hookBody(j, l, f)
+	body := webhookBody(j, l, f)
 	if f.Has(emulator.Truncated) {
 		body = body[:len(body)*2/3]
 	}
@@ -80,8 +80,8 @@ func wrong(signature string) string {
 	return hex.EncodeToString(raw)
 }
 
-// hookBody writes a webhook as fal's Python does, keys sorted.
-func hookBody(j emulator.Job, l life, f emulator.Flaws) []byte {
+// webhookBody writes a webhook as fal's Python does, keys sorted.
+func webhookBody(j emulator.Job, l jobState, f emulator.Flaws) []byte {
 	body := map[string]any{"error": nil, "gateway_request_id": gatewayID(j), "request_id": j.ID, "status": "OK"}
 	switch {
 	case l.fail == nil:

@@ -131,10 +131,10 @@ func serving(t testing.TB, o Options) (*Server, func()) {
 	return s, stop
 }
 
-const hook = "https://hooks.example.test/cb"
+const webhookURL = "https://hooks.example.test/cb"
 
-// hooked submits with a webhook and returns the id.
-func hooked(t testing.TB, s *Server, body string, header ...string) string {
+// withWebhook submits with a webhook and returns the id.
+func withWebhook(t testing.TB, s *Server, body string, header ...string) string {
 	t.Helper()
 	w := do(t, s, http.MethodPost, "/"+model+"?fal_webhook=https%3A%2F%2Fhooks.example.test%2Fcb", body, header...)
 	if w.Code != 200 {
@@ -204,7 +204,7 @@ func TestWebhookTellsTheEnd(t *testing.T) {
 				`"error_type": "request_timeout"}, "request_id": "ID", "status": "ERROR"}`,
 		},
 		{
-			name: "no payload", emulate: `{"hook":"null_payload"}`, after: 3 * time.Minute,
+			name: "no payload", emulate: `{"webhook":"null_payload"}`, after: 3 * time.Minute,
 			want: `{"error": null, "gateway_request_id": "ID", "payload": null, "payload_error": "Response payload is not JSON serializable. ` +
 				`The response can be fetched from the queue.", "request_id": "ID", "status": "OK"}`,
 		},
@@ -213,9 +213,9 @@ func TestWebhookTellsTheEnd(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				rc := &receiver{}
-				s, _ := serving(t, Options{Pace: emulator.Pace{Queue: time.Minute, Run: 2 * time.Minute}, Transport: rc})
+				s, _ := serving(t, Options{Speed: emulator.Speed{Queue: time.Minute, Run: 2 * time.Minute}, Transport: rc})
 				begin := time.Now()
-				id := hooked(t, s, `{"emulate":`+row.emulate+`}`, row.header...)
+				id := withWebhook(t, s, `{"emulate":`+row.emulate+`}`, row.header...)
 				if row.cancel {
 					do(t, s, http.MethodPut, "/fal-ai/kling-video/requests/"+id+"/cancel", "")
 				}
@@ -231,11 +231,11 @@ func TestWebhookTellsTheEnd(t *testing.T) {
 				if want := strings.ReplaceAll(row.want, "ID", id); p.text != want {
 					t.Errorf("body\n%s\nwant\n%s", p.text, want)
 				}
-				if p.url != hook || p.at.Sub(begin) != row.after || p.header.Get("X-Fal-Webhook-User-Id") != DefaultUserID ||
+				if p.url != webhookURL || p.at.Sub(begin) != row.after || p.header.Get("X-Fal-Webhook-User-Id") != DefaultUserID ||
 					p.header.Get("X-Fal-Webhook-Request-Id") != id || p.header.Get("Content-Type") != "application/json" {
 					t.Errorf("to %s after %v with %v, want after %v", p.url, p.at.Sub(begin), p.header, row.after)
 				}
-				want := emulator.Delivery{Notice: completed, Tries: 1, Accepted: 1, Status: 200, At: p.at, Ended: emulator.Delivered}
+				want := emulator.Delivery{State: completed, Tries: 1, Accepted: 1, Status: 200, At: p.at, Ended: emulator.Delivered}
 				if got := delivery(t, s, id); !reflect.DeepEqual(got, want) {
 					t.Errorf("recorded %+v, want %+v", got, want)
 				}
@@ -260,14 +260,14 @@ func TestWebhookRetries(t *testing.T) {
 		{"a redirect is for good", always(302), 1, 302, emulator.Refused, 0},
 		{"not modified is a redirect as well", always(304), 1, 304, emulator.Refused, 0},
 		{"not found", always(404), 11, 404, emulator.GaveUp, 7145 * time.Second},
-		{"silence", always(0), 11, 0, emulator.GaveUp, 7145*time.Second + 10*hookTimeout},
+		{"silence", always(0), 11, 0, emulator.GaveUp, 7145*time.Second + 10*webhookTimeout},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				rc := &receiver{answer: row.answer}
 				s, _ := serving(t, Options{Transport: rc})
-				id := hooked(t, s, `{}`)
+				id := withWebhook(t, s, `{}`)
 				time.Sleep(24 * time.Hour)
 				posts := rc.got()
 				if len(posts) != row.tries {
@@ -301,7 +301,7 @@ func TestWebhooksGoOnAfterARestart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, stop := serving(t, Options{Pace: emulator.Pace{Run: time.Minute}, Ledger: l, Transport: rc, Concurrency: 1})
+			s, stop := serving(t, Options{Speed: emulator.Speed{Run: time.Minute}, Ledger: l, Transport: rc, Concurrency: 1})
 			return s, func() {
 				stop()
 				if err := l.Close(); err != nil {
@@ -310,9 +310,9 @@ func TestWebhooksGoOnAfterARestart(t *testing.T) {
 			}
 		}
 		s, stop := start()
-		tried := hooked(t, s, `{}`)  // ends after a minute
-		second := hooked(t, s, `{}`) // waits for it, ends after two
-		time.Sleep(80 * time.Second) // two tries of the first have failed
+		tried := withWebhook(t, s, `{}`)  // ends after a minute
+		second := withWebhook(t, s, `{}`) // waits for it, ends after two
+		time.Sleep(80 * time.Second)      // two tries of the first have failed
 		if d := delivery(t, s, tried); d.Tries != 2 || d.Ended != "" {
 			t.Errorf("before the restart %+v, want two tries", d)
 		}
@@ -340,7 +340,7 @@ func TestWebhooksGoOnAfterARestart(t *testing.T) {
 func TestWebhookFaults(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
-		hook  string
+		fault string
 		check func(t *testing.T, s *Server, id string, posts []post, d emulator.Delivery)
 	}{
 		{"drop", func(t *testing.T, _ *Server, _ string, posts []post, d emulator.Delivery) {
@@ -388,21 +388,21 @@ func TestWebhookFaults(t *testing.T) {
 			}
 		}},
 	} {
-		t.Run(row.hook, func(t *testing.T) {
+		t.Run(row.fault, func(t *testing.T) {
 			t.Parallel()
 			for name, o := range map[string]Options{
-				"script": {}, "options": {Faults: emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Fault(row.hook): 1}}},
+				"script": {}, "options": {Faults: emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Fault(row.fault): 1}}},
 			} {
 				t.Run(name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						rc := &receiver{}
-						o.Pace, o.Transport = emulator.Pace{Run: time.Minute}, rc
+						o.Speed, o.Transport = emulator.Speed{Run: time.Minute}, rc
 						s, _ := serving(t, o)
 						body := `{}`
 						if name == "script" {
-							body = `{"emulate":{"hook":"` + row.hook + `"}}`
+							body = `{"emulate":{"webhook":"` + row.fault + `"}}`
 						}
-						id := hooked(t, s, body)
+						id := withWebhook(t, s, body)
 						time.Sleep(24 * time.Hour)
 						row.check(t, s, id, rc.got(), delivery(t, s, id))
 					})
@@ -415,15 +415,15 @@ func TestWebhookFaults(t *testing.T) {
 // A receiver that refuses a wrong signature and an old one gets a true one with the next try.
 func TestTrueWebhookAfterAWrongOne(t *testing.T) {
 	t.Parallel()
-	for _, hook := range []string{"bad_signature", "old_timestamp"} {
+	for _, fault := range []string{"bad_signature", "old_timestamp"} {
 		synctest.Test(t, func(t *testing.T) {
 			rc := &receiver{answer: func(n int) int { return map[bool]int{true: 401, false: 200}[n == 0] }}
 			s, _ := serving(t, Options{Transport: rc})
-			id := hooked(t, s, `{"emulate":{"hook":"`+hook+`"}}`)
+			id := withWebhook(t, s, `{"emulate":{"webhook":"`+fault+`"}}`)
 			time.Sleep(time.Hour)
 			posts, d := rc.got(), delivery(t, s, id)
-			if len(posts) != 2 || verify(t, s, posts[0]) == nil || verify(t, s, posts[1]) != nil && hook == "bad_signature" || d.Fooled != 0 || d.Ended != emulator.Delivered {
-				t.Errorf("%s: %+v, %+v", hook, posts, d)
+			if len(posts) != 2 || verify(t, s, posts[0]) == nil || verify(t, s, posts[1]) != nil && fault == "bad_signature" || d.Fooled != 0 || d.Ended != emulator.Delivered {
+				t.Errorf("%s: %+v, %+v", fault, posts, d)
 			}
 		})
 	}
@@ -436,16 +436,16 @@ func TestWebhookBeforeTheReply(t *testing.T) {
 		posts   int
 		wait    time.Duration
 	}{
-		{`{"hook":"before_reply","run_ms":5000}`, 1, 5 * time.Second},
-		{`{"hook":"before_reply,drop","run_ms":5000}`, 0, 5 * time.Second},
-		{`{"hook":"before_reply","run_ms":60000}`, 0, 30 * time.Second},
+		{`{"webhook":"before_reply","run_ms":5000}`, 1, 5 * time.Second},
+		{`{"webhook":"before_reply,drop","run_ms":5000}`, 0, 5 * time.Second},
+		{`{"webhook":"before_reply","run_ms":60000}`, 0, 30 * time.Second},
 		{`{"run_ms":60000}`, 0, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			rc := &receiver{}
 			s, _ := serving(t, Options{Transport: rc})
 			begin := time.Now()
-			hooked(t, s, `{"emulate":`+row.emulate+`}`)
+			withWebhook(t, s, `{"emulate":`+row.emulate+`}`)
 			if took := time.Since(begin); took != row.wait || len(rc.got()) != row.posts {
 				t.Errorf("%s: answered after %v and %d webhooks, want %v and %d", row.emulate, took, len(rc.got()), row.wait, row.posts)
 			}
@@ -461,7 +461,7 @@ func TestWebhooksReordered(t *testing.T) {
 		s, _ := serving(t, Options{Transport: rc, Faults: emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Reorder: 1}}})
 		var ids, told []string
 		for range 20 {
-			ids = append(ids, hooked(t, s, `{}`))
+			ids = append(ids, withWebhook(t, s, `{}`))
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Hour)
@@ -485,7 +485,7 @@ func TestKeyRotation(t *testing.T) {
 		rc := &receiver{}
 		s, _ := serving(t, Options{Transport: rc})
 		next := func() post {
-			hooked(t, s, `{}`)
+			withWebhook(t, s, `{}`)
 			synctest.Wait()
 			posts := rc.got()
 			return posts[len(posts)-1]
@@ -515,7 +515,7 @@ func TestWebhookCutOffByAStop(t *testing.T) {
 		rc := &receiver{answer: func(n int) int { return map[bool]int{true: 0, false: 200}[n == 0] }}
 		o := Options{Transport: rc, Ledger: &emulator.Ledger{}}
 		s, stop := serving(t, o)
-		id := hooked(t, s, `{}`)
+		id := withWebhook(t, s, `{}`)
 		time.Sleep(5 * time.Second)
 		stop()
 		if d := delivery(t, s, id); d.Tries != 0 {
@@ -536,7 +536,7 @@ func TestWebhooksAreBounded(t *testing.T) {
 		const jobs, bound = 100, 32
 		var mu sync.Mutex
 		under, most := 0, 0
-		s, _ := serving(t, Options{Pace: emulator.Pace{Run: time.Minute}, Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+		s, _ := serving(t, Options{Speed: emulator.Speed{Run: time.Minute}, Transport: roundTrip(func(*http.Request) (*http.Response, error) {
 			mu.Lock()
 			under++
 			most = max(most, under)
@@ -548,7 +548,7 @@ func TestWebhooksAreBounded(t *testing.T) {
 			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
 		})})
 		for range jobs {
-			hooked(t, s, `{}`)
+			withWebhook(t, s, `{}`)
 		}
 		time.Sleep(time.Minute + 4*time.Second + 1)
 		mu.Lock()
@@ -573,7 +573,7 @@ func TestNoWebhooksWithoutATransport(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := serving(t, Options{})
-		id := hooked(t, s, `{"emulate":{"hook":"before_reply"}}`)
+		id := withWebhook(t, s, `{"emulate":{"webhook":"before_reply"}}`)
 		time.Sleep(time.Hour)
 		if d := delivery(t, s, id); d.Tries != 0 || d.Ended != "" {
 			t.Errorf("%+v", d)

@@ -19,8 +19,8 @@ const (
 	// updateTimeout is how long an update waits for its answer; not documented.
 	updateTimeout = 10 * time.Second
 
-	extraBase = "base" // the server's own URL, for links in updates
-	extraDeaf = "deaf" // the callback URL has not answered its challenge
+	extraBase            = "base"             // the server's own URL, for links in updates
+	extraCallbackIgnored = "callback_ignored" // the callback URL did not answer its challenge
 )
 
 // FailedChallenge is what a create comes to whose callback URL does not give its challenge back in time.
@@ -39,7 +39,7 @@ func (s *Server) challenge(ctx context.Context, j emulator.Job) bool {
 	secret := make([]byte, 16)
 	_, _ = rand.Read(secret) // crypto/rand does not fail
 	want, _ := json.Marshal(hex.EncodeToString(secret))
-	if s.courier.Flaws(j, "challenge").Has(emulator.NumericChallenge) {
+	if s.webhooks.Flaws(j, "challenge").Has(emulator.NumericChallenge) {
 		want = []byte(new(big.Int).SetBytes(secret[:7]).String())
 	}
 	body, _ := json.Marshal(map[string]json.RawMessage{"challenge": want}) // both were made here
@@ -49,7 +49,7 @@ func (s *Server) challenge(ctx context.Context, j emulator.Job) bool {
 		Challenge json.RawMessage `json:"challenge"`
 	}
 	if err != nil || status/100 != 2 || json.Unmarshal(answer, &got) != nil || string(got.Challenge) != string(want) {
-		s.o.Log.Info("challenge not answered", "status", status, "error", err)
+		s.o.Log.Info("challenge was not answered", "status", status, "error", err)
 		s.o.Ledger.Call("challenge_failed")
 		return false
 	}
@@ -59,9 +59,9 @@ func (s *Server) challenge(ctx context.Context, j emulator.Job) bool {
 // callbackWords are V1's words in updates, which are not those of its queries.
 var callbackWords = map[phase]string{processing: "processing", succeeded: "success", failed: "failed", expired: "expired"}
 
-// Notices implements emulator.Teller: an update for each change of the status. V1 has no word for a task that waits.
-func (s *Server) Notices(j emulator.Job) []emulator.Notice {
-	if j.Correlation == "" || j.Extra[extraDeaf] != "" {
+// Webhooks implements emulator.WebhookSource: an update for each change of the status. V1 has no word for a task that waits.
+func (s *Server) Webhooks(j emulator.Job) []emulator.Webhook {
+	if j.Correlation == "" || j.Extra[extraCallbackIgnored] != "" {
 		return nil
 	}
 	words := callbackWords
@@ -69,24 +69,24 @@ func (s *Server) Notices(j emulator.Job) []emulator.Notice {
 		words = v2Words
 	}
 	j = undeleted(j)
-	pace := s.paceOf(j)
-	// The life of a job changes at these moments and at no other.
-	moments := []time.Time{j.At, j.At.Add(pace.Queue), j.At.Add(pace.Queue + pace.Run)}
+	speed := s.speedOf(j)
+	// The state of a job changes at these moments and at no other.
+	moments := []time.Time{j.At, j.At.Add(speed.Queue), j.At.Add(speed.Queue + speed.Run)}
 	if j.CancelledAt != nil {
 		moments = append(moments, *j.CancelledAt)
 	}
 	slices.SortFunc(moments, time.Time.Compare)
-	var all []emulator.Notice
-	told := ""
+	var all []emulator.Webhook
+	last := ""
 	for _, at := range moments {
 		before := j
 		if j.CancelledAt != nil && at.Before(*j.CancelledAt) {
 			before.CancelledAt = nil
 		}
-		l := s.life(before, at)
-		if state := words[l.phase]; state != "" && state != told {
-			all = append(all, emulator.Notice{State: state, At: at, Last: l.ended()})
-			told = state
+		l := s.stateOf(before, at)
+		if state := words[l.phase]; state != "" && state != last {
+			all = append(all, emulator.Webhook{State: state, At: at, Last: l.ended()})
+			last = state
 		}
 		if l.ended() {
 			break
@@ -95,10 +95,10 @@ func (s *Server) Notices(j emulator.Job) []emulator.Notice {
 	return all
 }
 
-// Letter implements emulator.Teller. Nothing is signed, so the faults of signatures do nothing.
-func (s *Server) Letter(j emulator.Job, n emulator.Notice, f emulator.Flaws) ([]byte, http.Header) {
+// Render implements emulator.WebhookSource. Nothing is signed, so the faults of signatures do nothing.
+func (s *Server) Render(j emulator.Job, n emulator.Webhook, f emulator.Flaws) ([]byte, http.Header) {
 	j = undeleted(j)
-	l := s.life(j, n.At)
+	l := s.stateOf(j, n.At)
 	if f.Has(emulator.Forged) || f.Has(emulator.Stranger) {
 		j.ID = shift(j.ID, 777)
 	}

@@ -136,12 +136,12 @@ func TestUpdates(t *testing.T) {
 		{"no time in the queue", `{"queue_ms":0}`, 0, "processing 0s, success 20s", "running 0s, succeeded 20s"},
 		{"cancelled", `{}`, 3 * time.Second, "", "queued 0s, cancelled 3s"},
 		{"deleted by a race", `{"cancel":"deleted"}`, 3 * time.Second, "", "queued 0s, succeeded 3s"},
-		{"drop", `{"hook":"drop"}`, 0, "", ""},
-		{"duplicate", `{"hook":"duplicate"}`, 0, "processing 8s, processing 8s, success 28s, success 28s", "queued 0s, queued 0s, running 8s, running 8s, succeeded 28s, succeeded 28s"},
-		{"delay", `{"hook":"delay","hook_delay_ms":5000}`, 0, "processing 13s, success 33s", "queued 5s, running 13s, succeeded 33s"},
-		{"truncated", `{"hook":"truncated"}`, 0, "?, ?", "?, ?, ?"},
-		{"forged", `{"hook":"forged"}`, 0, "(processing) 8s, processing 8s, (success) 28s, success 28s", "(queued) 0s, queued 0s, (running) 8s, running 8s, (succeeded) 28s, succeeded 28s"},
-		{"signatures are not known", `{"hook":"bad_signature,old_timestamp"}`, 0, "processing 8s, success 28s", "queued 0s, running 8s, succeeded 28s"},
+		{"drop", `{"webhook":"drop"}`, 0, "", ""},
+		{"duplicate", `{"webhook":"duplicate"}`, 0, "processing 8s, processing 8s, success 28s, success 28s", "queued 0s, queued 0s, running 8s, running 8s, succeeded 28s, succeeded 28s"},
+		{"delay", `{"webhook":"delay","webhook_delay_ms":5000}`, 0, "processing 13s, success 33s", "queued 5s, running 13s, succeeded 33s"},
+		{"truncated", `{"webhook":"truncated"}`, 0, "?, ?", "?, ?, ?"},
+		{"forged", `{"webhook":"forged"}`, 0, "(processing) 8s, processing 8s, (success) 28s, success 28s", "(queued) 0s, queued 0s, (running) 8s, running 8s, (succeeded) 28s, succeeded 28s"},
+		{"signatures are not known", `{"webhook":"bad_signature,old_timestamp"}`, 0, "processing 8s, success 28s", "queued 0s, running 8s, succeeded 28s"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -191,7 +191,7 @@ func TestUpdatesReordered(t *testing.T) {
 		o := paced()
 		o.Transport = rc
 		s, _ := serving(t, o)
-		id := createV2(t, s, with(callback+`,"emulate":{"hook":"reorder","hook_delay_ms":1}`, goodV2))
+		id := createV2(t, s, with(callback+`,"emulate":{"webhook":"reorder","webhook_delay_ms":1}`, goodV2))
 		time.Sleep(time.Hour)
 		got := states(t, s, id, rc.updates())
 		if !strings.HasPrefix(got, "succeeded 28.") || !strings.Contains(got, "queued 29s") || !strings.Contains(got, "running 29s") {
@@ -211,7 +211,7 @@ func TestUpdateBodies(t *testing.T) {
 		synctest.Wait()
 		v2 := createV2(t, s, with(callback, goodV2))
 		synctest.Wait()
-		v2Null := createV2(t, s, with(callback+`,"emulate":{"hook":"null_payload"}`, goodV2))
+		v2Null := createV2(t, s, with(callback+`,"emulate":{"webhook":"null_payload"}`, goodV2))
 		synctest.Wait()
 		posts := rc.updates()
 		if len(posts) != 4 {
@@ -305,7 +305,7 @@ func TestUpdatesAreNotTriedAgain(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			rc := &receiver{refuse: 503}
-			s, _ := serving(t, minimax.Options{Transport: rc, HookRetries: row.retries})
+			s, _ := serving(t, minimax.Options{Transport: rc, WebhookRetries: row.retries})
 			id := createV1(t, s, with(callback, goodV1))
 			time.Sleep(time.Hour)
 			j, _ := s.Ledger().Job(id)
@@ -357,7 +357,7 @@ func TestUpdateBeforeTheReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rc := &receiver{}
 		s, _ := serving(t, minimax.Options{Transport: rc})
-		id := createV1(t, s, with(callback+`,"emulate":{"hook":"before_reply"}`, goodV1))
+		id := createV1(t, s, with(callback+`,"emulate":{"webhook":"before_reply"}`, goodV1))
 		if got := states(t, s, id, rc.updates()); got != "success 0s" {
 			t.Errorf("updates %q when the create is answered, want the last one", got)
 		}
@@ -373,8 +373,8 @@ func TestNoticesOfACancelledTask(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		call(t, s, "k", http.MethodDelete, "/v2/video_generation/"+id, "")
 		j, _ := s.Ledger().Job(id)
-		want := []emulator.Notice{{State: "queued", At: j.At}, {State: "cancelled", At: *j.CancelledAt, Last: true}}
-		if got := s.Notices(j); !slices.Equal(got, want) {
+		want := []emulator.Webhook{{State: "queued", At: j.At}, {State: "cancelled", At: *j.CancelledAt, Last: true}}
+		if got := s.Webhooks(j); !slices.Equal(got, want) {
 			t.Errorf("notices %+v, want %+v", got, want)
 		}
 	})

@@ -106,14 +106,14 @@ func (s *Server) create(g generation) http.HandlerFunc {
 			Provider: providerName, Model: b.Model, At: at, Correlation: b.CallbackURL, BodySHA256: hex.EncodeToString(sum[:]),
 			Input: body, PriceUSD: g.priceUSD(b), Extra: map[string]string{emulator.ExtraAPI: g.name()},
 		}
-		if b.CallbackURL != "" && s.courier.On() {
+		if b.CallbackURL != "" && s.webhooks.Enabled() {
 			mark(&j, extraBase, base(r))
 			if !s.challenge(r.Context(), j) {
 				if s.o.FailedChallenge != IgnoreCallback {
 					refuse(2013, "invalid params, callback_url did not answer the challenge")
 					return
 				}
-				mark(&j, extraDeaf, "1")
+				mark(&j, extraCallbackIgnored, "1")
 			}
 		}
 		if code := s.accept(w, r, g, j, script); code != 0 {
@@ -131,18 +131,18 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, g generation, j 
 	if code != 0 {
 		return code
 	}
-	s.courier.Accepted(r.Context(), j.ID)
+	s.webhooks.Accepted(r.Context(), j.ID)
 	if fails {
 		s.lose(w, r, g, lost)
 		return 0
 	}
 	if err := g.accepted(w, j.ID); err != nil {
-		_ = s.o.Ledger.Update(j.ID, func(j *emulator.Job) { j.Answered = false }) // nobody is left to tell
+		_ = s.o.Ledger.Update(j.ID, func(j *emulator.Job) { j.Answered = false }) // the client has gone
 	}
 	return 0
 }
 
-// lose answers the create of an accepted job in a way that does not tell its id.
+// lose answers the create of an accepted job in a way that withholds its id.
 func (s *Server) lose(w http.ResponseWriter, r *http.Request, g generation, how string) {
 	if !fault(w, r, g, how) {
 		reset(w)
@@ -166,20 +166,20 @@ func (s *Server) admit(j emulator.Job) (emulator.Job, int) {
 	}
 	s.jobs++
 	if j.Extra[emulator.ExtraAPI] == "v2" {
-		s.flying[j.ID] = struct{}{}
+		s.inFlightIDs[j.ID] = struct{}{}
 	}
 	return j, 0
 }
 
 // inFlight counts the V2 jobs that have not ended.
 func (s *Server) inFlight(now time.Time) int {
-	for id := range s.flying {
+	for id := range s.inFlightIDs {
 		j, ok := s.o.Ledger.Job(id)
-		if !ok || s.life(j, now).ended() {
-			delete(s.flying, id)
+		if !ok || s.stateOf(j, now).ended() {
+			delete(s.inFlightIDs, id)
 		}
 	}
-	return len(s.flying)
+	return len(s.inFlightIDs)
 }
 
 // takeToken counts a create against the requests per minute and returns the time at which it was counted.
@@ -187,7 +187,7 @@ func (s *Server) takeToken(api string) (time.Time, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	return now, s.rates[api].Take(now)
+	return now, s.rates[api].Allow(now)
 }
 
 // nextID returns a decimal id of 15 to 18 digits that no job had. The id after it is left for the job's file.

@@ -164,7 +164,7 @@ func TestRPM(t *testing.T) {
 // TestInFlight fills the account from many sides at once.
 func TestInFlight(t *testing.T) {
 	t.Parallel()
-	s := minimax.New(minimax.Options{Pace: emulator.Pace{Queue: time.Hour}})
+	s := minimax.New(minimax.Options{Speed: emulator.Speed{Queue: time.Hour}})
 	var wg sync.WaitGroup
 	for range 3 * minimax.DefaultInFlight {
 		wg.Go(func() {
@@ -291,16 +291,16 @@ func TestPrompts(t *testing.T) {
 	}
 	for _, row := range []struct {
 		word   string
-		pace   emulator.Pace
+		speed  emulator.Speed
 		v1, v2 string
 		code   int
 	}{
-		{"#1027", emulator.Pace{}, "Fail", "failed", 1027},
-		{"#stall", emulator.Pace{}, "Processing", "running", 0},
-		{"#unknown", emulator.Pace{Run: time.Hour}, "Unknown", "Unknown", 0},
-		{"#unknown", emulator.Pace{}, "Success", "succeeded", 0},
+		{"#1027", emulator.Speed{}, "Fail", "failed", 1027},
+		{"#stall", emulator.Speed{}, "Processing", "running", 0},
+		{"#unknown", emulator.Speed{Run: time.Hour}, "Unknown", "Unknown", 0},
+		{"#unknown", emulator.Speed{}, "Success", "succeeded", 0},
 	} {
-		s := minimax.New(minimax.Options{Pace: row.pace})
+		s := minimax.New(minimax.Options{Speed: row.speed})
 		if a := queryV1(t, s, createV1(t, s, strings.Replace(goodV1, "kite", row.word, 1))); a.Word != row.v1 || a.code() != row.code {
 			t.Errorf("%s: %s, want %s", row.word, a.Body, row.v1)
 		}

@@ -22,9 +22,9 @@
 //
 // A create with a callback_url is answered after its receiver has: POST {"challenge":"..."} must come back with the same value
 // within 3 seconds. What happens otherwise is not documented: here the create is refused with 2013, or with
-// Options.FailedChallenge the task runs in silence. Then comes an update at each change of the status, shaped like the answer to
+// Options.FailedChallenge the task runs without callbacks. Then comes an update at each change of the status, shaped like the answer to
 // a query: V1 says processing, success or failed, V2 queued, running, succeeded, failed or cancelled. Nothing is signed, no
-// order is promised and, without Options.HookRetries, there is one try of ten seconds for each; see Job.Deliveries.
+// order is promised and, without Options.WebhookRetries, there is one try of ten seconds for each; see Job.Deliveries.
 //
 // # Keys
 //
@@ -44,12 +44,12 @@
 //	fail "<code>" or "expired"    the verdict at the end
 //	cancel "deleted"              the task ends just before the DELETE, which so deletes its record
 //	cancel "running"              the task begins to run just before the DELETE, which is so refused
-//	hook "numeric_challenge"      the challenge is a number
-//	hook "drop", "duplicate", "delay", "before_reply"   what befalls updates, see emulator.Fault
-//	hook "reorder"                an update comes after the last one of its task
-//	hook "null_payload"           an update of a success has no file_id, or no content
-//	hook "truncated"              an update ends after two thirds
-//	hook "forged"                 an update about a task that does not exist comes first
+//	webhook "numeric_challenge"      the challenge is a number
+//	webhook "drop", "duplicate", "delay", "before_reply"   what befalls updates, see emulator.Fault
+//	webhook "reorder"                an update comes after the last one of its task
+//	webhook "null_payload"           an update of a success has no file_id, or no content
+//	webhook "truncated"              an update ends after two thirds
+//	webhook "forged"                 an update about a task that does not exist comes first
 //
 // # Live control
 //

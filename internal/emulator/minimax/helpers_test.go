@@ -126,5 +126,5 @@ func queryV2(t testing.TB, h http.Handler, id string) answer {
 func with(members, body string) string { return "{" + members + "," + strings.TrimPrefix(body, "{") }
 
 func paced() minimax.Options {
-	return minimax.Options{Pace: emulator.Pace{Queue: 8 * time.Second, Run: 20 * time.Second}}
+	return minimax.Options{Speed: emulator.Speed{Queue: 8 * time.Second, Run: 20 * time.Second}}
 }

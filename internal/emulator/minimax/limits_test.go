@@ -112,8 +112,8 @@ func TestLimitsOfAGeneration(t *testing.T) {
 func TestDraw(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := minimax.New(minimax.Options{Draw: func(j emulator.Job) emulator.Pace {
-			return emulator.Pace{Run: time.Duration(j.Seq) * time.Minute}
+		s := minimax.New(minimax.Options{Draw: func(j emulator.Job) emulator.Speed {
+			return emulator.Speed{Run: time.Duration(j.Seq) * time.Minute}
 		}})
 		first, second := createV1(t, s, goodV1), createV1(t, s, goodV1)
 		time.Sleep(90 * time.Second)

@@ -33,9 +33,9 @@ const (
 
 // Options configures a Server. The zero value makes every job succeed at once.
 type Options struct {
-	// Pace is how long jobs take.
-	Pace emulator.Pace
-	// Draw, if it is set, gives each job a pace of its own instead.
+	// Speed is how long jobs take.
+	Speed emulator.Speed
+	// Draw, if it is set, gives each job a speed of its own instead.
 	Draw emulator.Draw
 	// Log gets one debug line for each call; slog.DiscardHandler if nil.
 	Log *slog.Logger
@@ -53,9 +53,10 @@ type Options struct {
 	BigIDs bool
 	// Transport carries callbacks: the challenge during a create, the updates while Run runs. nil sends none.
 	Transport http.RoundTripper
-	// HookRetries are the waits between the tries of one update; none by default, for MiniMax promises no second try.
-	HookRetries []time.Duration
-	// Faults befall updates.
+	// WebhookRetries are the delays between the tries of one update; none by default, for MiniMax promises no second
+	// try.
+	WebhookRetries []time.Duration
+	// Faults apply to updates.
 	Faults emulator.Faults
 	// FailedChallenge is what a create comes to whose challenge was not answered; RefuseCreate if empty. It is not documented.
 	FailedChallenge FailedChallenge
@@ -68,15 +69,15 @@ type Options struct {
 
 // A Server is the emulator. All it knows of a job is in the ledger.
 type Server struct {
-	o       Options
-	mux     *http.ServeMux
-	courier *emulator.Courier
+	o        Options
+	mux      *http.ServeMux
+	webhooks *emulator.WebhookSender
 
-	mu     sync.Mutex
-	lastID int64
-	jobs   int
-	rates  map[string]*emulator.Rate // by API generation
-	flying map[string]struct{}       // V2 jobs that had not ended when last looked at
+	mu          sync.Mutex
+	lastID      int64
+	jobs        int
+	rates       map[string]*emulator.Rate // by API generation
+	inFlightIDs map[string]struct{}       // V2 jobs that had not ended at the last count
 	// inFlightLimit is the limit of flying; 0 or less is none.
 	inFlightLimit int
 }
@@ -101,7 +102,7 @@ func New(o Options) *Server {
 	if o.UnknownTask == "" {
 		o.UnknownTask = "invalid params, task_id not found"
 	}
-	s := &Server{o: o, inFlightLimit: o.InFlight, flying: map[string]struct{}{}, rates: map[string]*emulator.Rate{
+	s := &Server{o: o, inFlightLimit: o.InFlight, inFlightIDs: map[string]struct{}{}, rates: map[string]*emulator.Rate{
 		"v1": {PerMinute: o.RPM}, "v2": {PerMinute: cmp.Or(o.RPMV2, o.RPM)},
 	}}
 	now := time.Now()
@@ -114,16 +115,16 @@ func New(o Options) *Server {
 			s.lastID = max(s.lastID, n)
 		}
 		if j.Extra[emulator.ExtraAPI] == "v2" {
-			s.flying[j.ID] = struct{}{}
+			s.inFlightIDs[j.ID] = struct{}{}
 		}
 		if rate := s.rates[j.Extra[emulator.ExtraAPI]]; rate != nil && now.Sub(j.At) < time.Minute {
-			rate.Took(j.At)
+			rate.Count(j.At)
 		}
 	}
 	o.Ledger.ChargeBy(s.charge)
-	s.courier = emulator.NewCourier(emulator.CourierOptions{
-		Ledger: o.Ledger, Teller: s, Transport: o.Transport, Log: o.Log, Faults: o.Faults, Timeout: updateTimeout,
-		Retries: o.HookRetries,
+	s.webhooks = emulator.NewWebhookSender(emulator.WebhookSenderOptions{
+		Ledger: o.Ledger, Source: s, Transport: o.Transport, Log: o.Log, Faults: o.Faults, Timeout: updateTimeout,
+		Retries: o.WebhookRetries,
 	})
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("POST /v1/video_generation", s.create(v1{s}))
@@ -135,7 +136,7 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("DELETE /v2/video_generation/{id}", s.authorised(v2{s}, s.deleteV2))
 	s.mux.HandleFunc("GET /media/{id}/{name}", s.media)
 	s.mux.Handle("GET /_emulator/ledger", o.Ledger)
-	s.mux.HandleFunc("/_emulator/faults", s.courier.ServeFaults)
+	s.mux.HandleFunc("/_emulator/faults", s.webhooks.ServeFaults)
 	s.mux.HandleFunc("/_emulator/limits", func(w http.ResponseWriter, r *http.Request) { emulator.ServeLimits(w, r, s.SetLimits) })
 	return s
 }
@@ -144,10 +145,10 @@ func New(o Options) *Server {
 func (s *Server) Ledger() *emulator.Ledger { return s.o.Ledger }
 
 // Run delivers updates until ctx ends. It returns nil.
-func (s *Server) Run(ctx context.Context) error { return s.courier.Run(ctx) }
+func (s *Server) Run(ctx context.Context) error { return s.webhooks.Run(ctx) }
 
-// SetFaults changes what befalls updates from now on. It fails with what is wrong with f.
-func (s *Server) SetFaults(f emulator.Faults) error { return s.courier.SetFaults(f) }
+// SetFaults replaces the faults of updates from now on. It fails with what is wrong with f.
+func (s *Server) SetFaults(f emulator.Faults) error { return s.webhooks.SetFaults(f) }
 
 // SetLimits changes the limits from now on; jobs that were accepted go on. It fails for one that MiniMax does not have, naming
 // it.
@@ -177,7 +178,7 @@ func (s *Server) SetLimits(l emulator.Limits) error {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	trace := traceID()
 	w.Header().Set("Trace-Id", trace)
-	s.o.Log.Debug("call", "method", r.Method, "path", r.URL.Path, "trace", trace)
+	s.o.Log.Debug("call was received", "method", r.Method, "path", r.URL.Path, "trace", trace)
 	s.mux.ServeHTTP(w, r)
 }
 
@@ -285,7 +286,7 @@ func writeHTML(w http.ResponseWriter, status int) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	_ = tryWriteJSON(w, status, v) // nobody can be told that the client has gone
+	_ = tryWriteJSON(w, status, v) // the client has gone
 }
 
 func tryWriteJSON(w http.ResponseWriter, status int, v any) error {

@@ -27,8 +27,8 @@ const (
 // retention is how long V2 knows a task, by its list page. For V1 it is not documented.
 const retention = 7 * 24 * time.Hour
 
-// life is the state of a job at one moment.
-type life struct {
+// jobState is the state of a job at one moment.
+type jobState struct {
 	phase phase
 	// code and message are why it failed.
 	code    int
@@ -39,14 +39,14 @@ type life struct {
 	since time.Time
 }
 
-func (l life) ended() bool { return l.phase >= succeeded }
+func (l jobState) ended() bool { return l.phase >= succeeded }
 
-// life derives the state of a job from what the ledger has of it.
-func (s *Server) life(j emulator.Job, now time.Time) life {
+// stateOf derives the state of a job from what the ledger has of it.
+func (s *Server) stateOf(j emulator.Job, now time.Time) jobState {
 	script := emulator.ReadScript(j.Input)
 	b := bodyOf(j)
-	pace := s.paceOf(j)
-	started, ended := j.At.Add(pace.Queue), j.At.Add(pace.Queue+pace.Run)
+	speed := s.speedOf(j)
+	started, ended := j.At.Add(speed.Queue), j.At.Add(speed.Queue+speed.Run)
 	stalled := script.Stall == "running" || strings.Contains(b.prompt(), "#stall")
 	if j.Extra["hurry"] != "" { // a scripted race has ended it early
 		ended = j.At
@@ -54,25 +54,25 @@ func (s *Server) life(j emulator.Job, now time.Time) life {
 	}
 	switch {
 	case j.Extra["deleted"] != "" || now.Sub(j.At) > retention:
-		return life{phase: gone, since: j.At}
+		return jobState{phase: gone, since: j.At}
 	case j.CancelledAt != nil:
-		return life{phase: cancelled, since: *j.CancelledAt}
+		return jobState{phase: cancelled, since: *j.CancelledAt}
 	case script.Stall == "queued" && j.Extra["hurry"] == "":
-		return life{phase: queueing, since: j.At}
+		return jobState{phase: queueing, since: j.At}
 	case !now.Before(ended) && !stalled:
 		return end(script, b, ended)
 	case !now.Before(started):
-		return life{phase: processing, since: started, unknown: strings.Contains(b.prompt(), "#unknown")}
-	case now.Sub(j.At) < pace.Queue/4:
-		return life{phase: preparing, since: j.At}
+		return jobState{phase: processing, since: started, unknown: strings.Contains(b.prompt(), "#unknown")}
+	case now.Sub(j.At) < speed.Queue/4:
+		return jobState{phase: preparing, since: j.At}
 	default:
-		return life{phase: queueing, since: j.At}
+		return jobState{phase: queueing, since: j.At}
 	}
 }
 
-// paceOf is how long a job takes.
-func (s *Server) paceOf(j emulator.Job) emulator.Pace {
-	p := s.o.Pace
+// speedOf returns how long a job takes.
+func (s *Server) speedOf(j emulator.Job) emulator.Speed {
+	p := s.o.Speed
 	if s.o.Draw != nil {
 		p = s.o.Draw(j)
 	}
@@ -94,7 +94,7 @@ func (s *Server) charge(j emulator.Job) float64 {
 	if last := j.At.Add(retention); now.After(last) {
 		now = last // what is too old to be asked about has ended long before
 	}
-	if s.life(j, now).phase != succeeded {
+	if s.stateOf(j, now).phase != succeeded {
 		return 0
 	}
 	return j.PriceUSD
@@ -110,19 +110,19 @@ func undeleted(j emulator.Job) emulator.Job {
 }
 
 // end is how a job ends.
-func end(script emulator.Script, b create, at time.Time) life {
+func end(script emulator.Script, b create, at time.Time) jobState {
 	code, err := strconv.Atoi(script.Fail)
 	switch {
 	case strings.EqualFold(script.Fail, "expired"):
-		return life{phase: expired, since: at}
+		return jobState{phase: expired, since: at}
 	case script.Fail != "" && (err != nil || code <= 0):
-		return life{phase: failed, code: 1000, message: script.Fail, since: at}
+		return jobState{phase: failed, code: 1000, message: script.Fail, since: at}
 	case script.Fail != "":
-		return life{phase: failed, code: code, message: text(code), since: at}
+		return jobState{phase: failed, code: code, message: text(code), since: at}
 	case strings.Contains(b.prompt(), "#1027"):
-		return life{phase: failed, code: 1027, message: text(1027), since: at}
+		return jobState{phase: failed, code: 1027, message: text(1027), since: at}
 	}
-	return life{phase: succeeded, since: at}
+	return jobState{phase: succeeded, since: at}
 }
 
 // count increments a counter of a job that has to outlive the process, and returns its value.
@@ -146,7 +146,7 @@ func mark(j *emulator.Job, name, value string) {
 	j.Extra = extra
 }
 
-// pollFault is the fault that this look meets, "" for none.
+// pollFault is the fault that this poll meets, "" for none.
 func (s *Server) pollFault(j emulator.Job) string {
 	script := emulator.ReadScript(j.Input)
 	if script.Polls == "" || script.PollFaults > 0 && s.count(j.ID, "polls") > script.PollFaults {

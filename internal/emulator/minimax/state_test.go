@@ -107,10 +107,10 @@ func TestRestart(t *testing.T) {
 		queryV1(t, s, first) // the first of two faults
 		restart()
 		if a := queryV1(t, s, first); a.code() != 1002 {
-			t.Errorf("second look: %s, want the second fault", a.Body)
+			t.Errorf("second poll: %s, want the second fault", a.Body)
 		}
 		if a := queryV1(t, s, first); a.Word != "Preparing" {
-			t.Errorf("third look: %s, want Preparing", a.Body)
+			t.Errorf("third poll: %s, want Preparing", a.Body)
 		}
 		third := createV2(t, s, goodV2)
 		if third <= second {
@@ -180,7 +180,7 @@ func TestDelete(t *testing.T) {
 
 func TestList(t *testing.T) {
 	t.Parallel()
-	s := minimax.New(minimax.Options{Pace: emulator.Pace{Queue: time.Hour}})
+	s := minimax.New(minimax.Options{Speed: emulator.Speed{Queue: time.Hour}})
 	var ids []string
 	for range 12 {
 		ids = append(ids, createV2(t, s, goodV2))

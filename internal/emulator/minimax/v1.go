@@ -150,8 +150,8 @@ type v1Task struct {
 	BaseResp baseResp `json:"base_resp"`
 }
 
-// taskV1 is how a job looks to its owner.
-func taskV1(j emulator.Job, l life) v1Task {
+// taskV1 is a job as its owner sees it.
+func taskV1(j emulator.Job, l jobState) v1Task {
 	t := v1Task{TaskID: j.ID, Status: v1Words[l.phase], BaseResp: fine}
 	switch {
 	case l.unknown:
@@ -176,7 +176,7 @@ func (s *Server) queryV1(w http.ResponseWriter, r *http.Request) {
 		s.answerV1(w, 2013, s.o.UnknownTask)
 		return
 	}
-	l := s.life(j, time.Now())
+	l := s.stateOf(j, time.Now())
 	switch name := s.pollFault(j); {
 	case name == "not_found" || l.phase == gone:
 		s.answerV1(w, 2013, s.o.UnknownTask)
@@ -228,7 +228,7 @@ func (s *Server) retrieveV1(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	j, ok := s.o.Ledger.Job(shift(file, -1))
-	l := s.life(j, time.Now())
+	l := s.stateOf(j, time.Now())
 	if !ok || j.Extra[emulator.ExtraAPI] != "v1" || l.phase != succeeded {
 		s.answerV1(w, 2013, "invalid params, file not found")
 		return

@@ -237,8 +237,8 @@ func usageOf(b create) v2Usage {
 	return u
 }
 
-// taskV2 is how a job looks to its owner.
-func (s *Server) taskV2(base string, j emulator.Job, l life) v2Task {
+// taskV2 is a job as its owner sees it.
+func (s *Server) taskV2(base string, j emulator.Job, l jobState) v2Task {
 	b := bodyOf(j)
 	t := v2Task{
 		ID: j.ID, Model: j.Model, Status: v2Words[l.phase], CreatedAt: j.At.Unix(), UpdatedAt: l.since.Unix(), Resolution: b.Resolution,
@@ -262,12 +262,12 @@ func (s *Server) taskV2(base string, j emulator.Job, l life) v2Task {
 const invalidTask = "invalid task_id"
 
 // jobV2 finds a job that V2 still knows.
-func (s *Server) jobV2(id string) (emulator.Job, life, bool) {
+func (s *Server) jobV2(id string) (emulator.Job, jobState, bool) {
 	j, ok := s.o.Ledger.Job(id)
 	if !ok || j.Extra[emulator.ExtraAPI] != "v2" {
-		return j, life{}, false
+		return j, jobState{}, false
 	}
-	l := s.life(j, time.Now())
+	l := s.stateOf(j, time.Now())
 	return j, l, l.phase != gone
 }
 
@@ -310,7 +310,7 @@ func (s *Server) listV2(w http.ResponseWriter, r *http.Request) {
 	all := []v2Task{}
 	now := time.Now()
 	for _, j := range s.o.Ledger.Jobs() {
-		l := s.life(j, now)
+		l := s.stateOf(j, now)
 		if j.Extra[emulator.ExtraAPI] != "v2" || l.phase == gone {
 			continue
 		}
@@ -352,7 +352,7 @@ func (s *Server) deleteV2(w http.ResponseWriter, r *http.Request) {
 	}
 	action, status := "", ""
 	err := s.o.Ledger.Update(id, func(j *emulator.Job) { action, status = s.delete(j, time.Now()) })
-	s.courier.Look(id)
+	s.webhooks.Plan(id)
 	switch {
 	case err != nil:
 		v2{s}.refuse(w, 1000, text(1000))
@@ -373,7 +373,7 @@ func (s *Server) delete(j *emulator.Job, now time.Time) (action, status string) 
 	if script.Cancel == "deleted" {
 		mark(j, "hurry", "1")
 	}
-	l := s.life(*j, now)
+	l := s.stateOf(*j, now)
 	if script.Cancel == "running" && !l.ended() {
 		return "", v2Words[processing]
 	}

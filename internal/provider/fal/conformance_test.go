@@ -20,8 +20,8 @@ func TestConformance(t *testing.T) {
 		Driver: func(baseURL string, key secret.Value) (providertest.Driver, error) {
 			return fal.New(fal.Options{BaseURL: baseURL, Key: key})
 		},
-		Emulator: func(pace emulator.Pace) (http.Handler, *emulator.Ledger) {
-			s := emufal.New(emufal.Options{Pace: pace})
+		Emulator: func(speed emulator.Speed) (http.Handler, *emulator.Ledger) {
+			s := emufal.New(emufal.Options{Speed: speed})
 			return s, s.Ledger()
 		},
 		Features: provider.Features{Cancel: true, List: true, Webhook: true, Progress: true, Position: true, Logs: true},

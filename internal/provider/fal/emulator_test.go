@@ -47,7 +47,7 @@ func submit(t *testing.T, d *fal.Driver, h http.Handler, task events.Task, input
 func TestAWholeLife(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := emufal.New(emufal.Options{Pace: emulator.Pace{Queue: 10 * time.Second, Run: 20 * time.Second, Position: 4}})
+		h := emufal.New(emufal.Options{Speed: emulator.Speed{Queue: 10 * time.Second, Run: 20 * time.Second, Position: 4}})
 		d, err := fal.New(fal.Options{BaseURL: "https://queue.example.test", Key: secret.New("k"), Transport: inProcess{h}})
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +93,7 @@ func TestAWholeLife(t *testing.T) {
 func TestStartTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := emufal.New(emufal.Options{Pace: emulator.Pace{Queue: time.Hour, Run: time.Minute}})
+		h := emufal.New(emufal.Options{Speed: emulator.Speed{Queue: time.Hour, Run: time.Minute}})
 		d, err := fal.New(fal.Options{BaseURL: "https://queue.example.test", Key: secret.New("k"), Transport: inProcess{h}})
 		if err != nil {
 			t.Fatal(err)

@@ -134,7 +134,7 @@ func (e envelope) speaksOfWork() bool {
 	case e.errorType != "":
 		return true
 	case aboutAccount(e.status), e.status == http.StatusNotFound && e.word == wordNotFound:
-		return false // rather our key, our pace or the result's age than the model
+		return false // rather our key, our speed or the result's age than the model
 	case e.status >= 500:
 		return e.traced // fal's gateway marks what it passes on; a page of something before it is not marked
 	default:

@@ -20,7 +20,7 @@ import (
 // TestGlance: looks that come close together are answered by one list, and none is told of an end.
 func TestGlance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := sandbox.New(sandbox.Options{Pace: emulator.Pace{Run: time.Minute}, InFlight: -1})
+		s := sandbox.New(sandbox.Options{Speed: emulator.Speed{Run: time.Minute}, InFlight: -1})
 		broken := false
 		transport := roundTrip(func(r *http.Request) (*http.Response, error) { // no sockets in a bubble
 			w := httptest.NewRecorder()

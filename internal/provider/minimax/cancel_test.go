@@ -35,7 +35,7 @@ func TestCancelKeepsResults(t *testing.T) {
 		{`{"stall":"queued","cancel":"deleted"}`, "", "record_deleted", 1, ""},
 		{`{"stall":"queued","cancel":"running"}`, "", "2013", 1, provider.Queued},
 	} {
-		b := newBox(t, sandbox.Options{Pace: emulator.Pace{Queue: time.Hour, Run: time.Hour}})
+		b := newBox(t, sandbox.Options{Speed: emulator.Speed{Queue: time.Hour, Run: time.Hour}})
 		a := b.accepted(t, modelV2, scripted(row.script, inputV2))
 		outcome, err := b.driver.Cancel(t.Context(), a.Ref)
 		code := ""

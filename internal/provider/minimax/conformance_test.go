@@ -23,8 +23,8 @@ func newDriver(baseURL string, key secret.Value) (providertest.Driver, error) {
 	return minimax.New(minimax.Options{BaseURL: baseURL, Key: key})
 }
 
-func newEmulator(pace emulator.Pace) (http.Handler, *emulator.Ledger) {
-	s := sandbox.New(sandbox.Options{Pace: pace})
+func newEmulator(speed emulator.Speed) (http.Handler, *emulator.Ledger) {
+	s := sandbox.New(sandbox.Options{Speed: speed})
 	return s, s.Ledger()
 }
 

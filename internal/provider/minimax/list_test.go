@@ -20,7 +20,7 @@ func asking(model string) events.Task { return events.Task{TaskType: events.Vide
 
 func TestList(t *testing.T) {
 	t.Parallel()
-	b := newBox(t, sandbox.Options{Pace: emulator.Pace{Queue: time.Hour}, InFlight: -1, BigIDs: true})
+	b := newBox(t, sandbox.Options{Speed: emulator.Speed{Queue: time.Hour}, InFlight: -1, BigIDs: true})
 	want := map[string]bool{}
 	for range 45 { // over two pages
 		want[b.accepted(t, modelV2, inputV2).ID] = true

@@ -324,16 +324,16 @@ func TestPromptTriggers(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		trigger string
-		pace    emulator.Pace
+		speed   emulator.Speed
 		want    provider.State
 		kind    events.Kind
 	}{
-		{"#1027", emulator.Pace{}, provider.Failed, events.KindModeration},
-		{"#stall", emulator.Pace{}, provider.Running, ""},
-		{"#unknown", emulator.Pace{Run: time.Hour}, provider.Unknown, ""},
+		{"#1027", emulator.Speed{}, provider.Failed, events.KindModeration},
+		{"#stall", emulator.Speed{}, provider.Running, ""},
+		{"#unknown", emulator.Speed{Run: time.Hour}, provider.Unknown, ""},
 	} {
 		for model, input := range map[string]string{modelV1: inputV1, modelV2: inputV2} {
-			b := newBox(t, sandbox.Options{Pace: row.pace})
+			b := newBox(t, sandbox.Options{Speed: row.speed})
 			input = strings.NewReplacer("a kite", row.trigger, "a boy", row.trigger).Replace(input)
 			snap, err := b.driver.Poll(t.Context(), b.accepted(t, model, input).Ref)
 			if err != nil || snap.State != row.want || row.kind != "" && (snap.Err == nil || snap.Err.Kind != row.kind) {

@@ -110,7 +110,7 @@ func Judge(e Evidence, sleepers bool) []string {
 	for _, j := range e.Jobs {
 		for _, d := range j.Deliveries {
 			if d.Fooled > 0 {
-				breach("callback: %s: %d webhooks about %s (%s) passed that its provider has not signed for us", markerOf(j), d.Fooled, j.ID, d.Notice)
+				breach("callback: %s: %d webhooks about %s (%s) passed that its provider has not signed for us", markerOf(j), d.Fooled, j.ID, d.State)
 			}
 		}
 	}

@@ -149,7 +149,7 @@ func TestJudge(t *testing.T) {
 		{"a callback of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.callback.fal.chaos.x"}},
 		{"a callback that is tried again", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.kite"} }, nil},
 		{"a forged callback accepted", func(e *chaos.Evidence) {
-			e.Jobs[0].Deliveries = []emulator.Delivery{{Notice: "COMPLETED", Tries: 1, Accepted: 1}, {Notice: "x", Forged: 1, Fooled: 1}}
+			e.Jobs[0].Deliveries = []emulator.Delivery{{State: "COMPLETED", Tries: 1, Accepted: 1}, {State: "x", Forged: 1, Fooled: 1}}
 		}, []string{"callback: kite: 1 webhooks about j1 (x) passed"}},
 		{"a poll ticket for a late result", func(e *chaos.Evidence) {
 			e.Left = []string{"reelay.poll.fal.chaos.kite"}

@@ -178,7 +178,7 @@ func (a *Ask) request(t testing.TB, rng *rand.Rand) []byte {
 func (a *Ask) script(rng *rand.Rand) emulator.Script {
 	queue, run, position := 200+rng.IntN(800), 200+rng.IntN(1300), rng.IntN(4)
 	s := emulator.Script{
-		QueueMS: &queue, RunMS: &run, Position: &position, Hook: string(a.CallbackFault), HookDelayMS: int(callbackDelay.Milliseconds()),
+		QueueMS: &queue, RunMS: &run, Position: &position, Webhook: string(a.CallbackFault), WebhookDelayMS: int(callbackDelay.Milliseconds()),
 	}
 	choose := func(ofFal, ofMinimax string) string {
 		if a.fal() {

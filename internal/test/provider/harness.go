@@ -37,7 +37,7 @@ type Harness struct {
 	// Driver returns a driver for the provider at baseURL and the account of key.
 	Driver func(baseURL string, key secret.Value) (Driver, error)
 	// Emulator returns a new emulator of the provider, with an empty ledger.
-	Emulator func(pace emulator.Pace) (http.Handler, *emulator.Ledger)
+	Emulator func(speed emulator.Speed) (http.Handler, *emulator.Ledger)
 	// Features is what the driver must say of every sample's model.
 	Features provider.Features
 	// Samples holds a model and an input for each task type, at least one.
@@ -116,7 +116,7 @@ type bench struct {
 func newBench(t testing.TB, h Harness) *bench {
 	t.Helper()
 	// Long enough that no state passes by itself; scripts shorten it.
-	handler, ledger := h.Emulator(emulator.Pace{Queue: time.Hour, Run: time.Hour, Position: 2})
+	handler, ledger := h.Emulator(emulator.Speed{Queue: time.Hour, Run: time.Hour, Position: 2})
 	b := &bench{h: h, ledger: ledger, client: &http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second,
 	}}

@@ -477,7 +477,7 @@ func TestCallbackURL(t *testing.T) {
 // a few tasks, and every task ends.
 func TestPollsThinOut(t *testing.T) {
 	o := sim.Options{
-		Callback: sim.URLs{}, Quiet: true, Pace: emulator.Pace{Queue: 30 * time.Second, Run: 270 * time.Second},
+		Callback: sim.URLs{}, Quiet: true, Speed: emulator.Speed{Queue: 30 * time.Second, Run: 270 * time.Second},
 		Pipeline: config.Pipeline{PollInterval: 10 * time.Second},
 	}
 	sim.Run(t, o, func(t *testing.T, w *sim.World) {
@@ -538,7 +538,7 @@ func TestPollsThinOut(t *testing.T) {
 // TestDeadlinesWhileLooksAreRare: no task suffers because nobody polls for minutes. One that has begun in time is not cancelled
 // for its start deadline, and a cancel is seen to the end soon.
 func TestDeadlinesWhilePollsAreRare(t *testing.T) {
-	o := sim.Options{Callback: sim.URLs{}, Pace: emulator.Pace{Queue: 30 * time.Second, Run: 10 * time.Minute}}
+	o := sim.Options{Callback: sim.URLs{}, Speed: emulator.Speed{Queue: 30 * time.Second, Run: 10 * time.Minute}}
 	sim.Run(t, o, func(t *testing.T, w *sim.World) {
 		w.Publish(video, falRequest("start", "", `,"start_timeout":"60s"`))
 		w.Publish(video, falRequest("cancel", ""))

@@ -450,7 +450,7 @@ func TestResolvedShare(t *testing.T) {
 			all = append(all, arrives)
 		}
 	}
-	o := sim.Options{Quiet: true, Pace: emulator.Pace{Queue: time.Minute, Run: 3 * time.Minute}, Pipeline: config.Pipeline{Timeout: 24 * time.Hour}}
+	o := sim.Options{Quiet: true, Speed: emulator.Speed{Queue: time.Minute, Run: 3 * time.Minute}, Pipeline: config.Pipeline{Timeout: 24 * time.Hour}}
 	doubtful(t, o, all, func(t *testing.T, w *sim.World) {
 		said := map[string]string{}
 		for n := range tasks {

@@ -54,7 +54,7 @@ func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 		Quiet: quiet, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan, WrapBroker: chaos.Broker,
 		Webhooks: true, WrapCallbacks: chaos.Callbacks, CallbackFaults: callbackFaults(chaos, seed),
 		Pipeline: config.Pipeline{Timeout: 12 * time.Minute},
-		Pace:     emulator.Pace{Queue: chaos.Between(0, time.Minute), Run: chaos.Between(10*time.Second, 3*time.Minute), Position: 3},
+		Speed:    emulator.Speed{Queue: chaos.Between(0, time.Minute), Run: chaos.Between(10*time.Second, 3*time.Minute), Position: 3},
 	}, func(t *testing.T, w *sim.World) {
 		s.t, s.w = t, w
 		begin := time.Now()

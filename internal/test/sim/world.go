@@ -59,7 +59,7 @@ func Main(m *testing.M) {
 
 // Options configure a World.
 type Options struct {
-	Pace     emulator.Pace
+	Speed    emulator.Speed
 	Pipeline config.Pipeline
 	// WrapTransport stands between the pollers and the emulators, WrapConn around the connections of paid requests.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
@@ -97,8 +97,8 @@ type World struct {
 func Run(t *testing.T, o Options, f func(t *testing.T, w *World)) {
 	t.Helper()
 	broker.Bubble(t, func(t *testing.T) {
-		if o.Pace == (emulator.Pace{}) {
-			o.Pace = emulator.Pace{Queue: time.Minute, Run: 4 * time.Minute, Position: 3}
+		if o.Speed == (emulator.Speed{}) {
+			o.Speed = emulator.Speed{Queue: time.Minute, Run: 4 * time.Minute, Position: 3}
 		}
 		w := &World{T: t, Network: &Network{}, o: o, dir: t.TempDir()}
 		t.Cleanup(w.Stop) // a bubble whose test has failed must be empty at its end as well
@@ -144,7 +144,7 @@ func (w *World) Start() {
 	var err error
 	w.Stack, err = allinone.Start(w.T.Context(), w.proc, allinone.Options{
 		// Power cuts are not simulated, so the broker need not wait for a disk.
-		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: providers, Pipeline: w.o.Pipeline, Pace: w.o.Pace,
+		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: providers, Pipeline: w.o.Pipeline, Speed: w.o.Speed,
 		SandboxInterval: 10 * time.Second, LeaseTTL: cmp.Or(w.o.LeaseTTL, 30*time.Second),
 		ListenEmulator: w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, WrapBroker: w.o.WrapBroker,
 		Log: log, Callback: w.o.Callback, ListenWebhook: w.Network.Listen, WebhookTransport: callbacks, WebhookFaults: w.o.CallbackFaults,
