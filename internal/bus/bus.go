@@ -7,10 +7,12 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,8 @@ import (
 var (
 	// ErrOldServer says that the NATS server lacks what reelay needs.
 	ErrOldServer = errors.New("nats-server 2.15 or newer is needed")
+	// ErrOtherBuild says that another build of reelay has written the store, and that this one cannot go on with it.
+	ErrOtherBuild = errors.New("the store was written by another build of reelay")
 	// ErrConflict says that a record changed since it was read, or that it exists already.
 	ErrConflict = errors.New("the record was changed by someone else")
 	// ErrUnreadable says that a stored value is not what this build stores there. Reading it again does not help.
@@ -73,7 +77,7 @@ type Options struct {
 }
 
 // Open checks the server, creates or updates every stream, and returns the bus. It never deletes or recreates a stream.
-// It fails with ErrOldServer, or with an error that names the stream.
+// It fails with ErrOldServer, with ErrOtherBuild, or with an error that names the stream.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	if !nc.IsConnected() {
 		return nil, nats.ErrDisconnected
@@ -106,8 +110,10 @@ func (b *Bus) lay(ctx context.Context, replicas int) error {
 		beds = append(beds, bed{"stream " + s.Name, func(ctx context.Context) error { return b.provision(ctx, s, replicas) }})
 	}
 	beds = append(beds, bed{"bucket " + events.TaskBucket, func(ctx context.Context) (err error) {
-		b.kv, err = b.js.KeyValue(ctx, events.TaskBucket)
-		return err
+		if b.kv, err = b.js.KeyValue(ctx, events.TaskBucket); err != nil {
+			return err
+		}
+		return b.checkSchema(ctx)
 	}})
 	handles := map[string]*jetstream.KeyValue{
 		events.LaneBucket: &b.lanes, events.HealthBucket: &b.health, events.ForecastBucket: &b.forecasts, events.CapBucket: &b.caps,
@@ -137,11 +143,11 @@ func (b *Bus) lay(ctx context.Context, replicas int) error {
 }
 
 // OpenRetrying is Open for a service that may be started before its broker: it waits, saying so, until it succeeds, until
-// ctx ends or until the server turns out to be too old.
+// ctx ends or until the server turns out to be too old, or the store to be another build's.
 func OpenRetrying(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		b, err := Open(ctx, nc, o)
-		if err == nil || errors.Is(err, ErrOldServer) {
+		if err == nil || errors.Is(err, ErrOldServer) || errors.Is(err, ErrOtherBuild) {
 			return b, err
 		}
 		o.Log.Info("waiting for nats", "error", err)
@@ -189,6 +195,9 @@ func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) erro
 	if err != nil {
 		return err
 	}
+	if err := checkLayout(old.CachedInfo().Config, s); err != nil {
+		return err
+	}
 	if n := old.CachedInfo().Config.Replicas; n < replicas {
 		b.log.Warn("a stream has fewer replicas than were asked for, and keeps them until a person changes that",
 			"stream", s.Name, "replicas", n, "wanted", replicas)
@@ -199,6 +208,38 @@ func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) erro
 	}
 	_, err = b.js.UpdateStream(ctx, wanted)
 	return err
+}
+
+// checkLayout refuses a stream with subjects, or a retention, that this build does not give it. It would leave unread what is stored there.
+func checkLayout(c jetstream.StreamConfig, s events.Stream) error {
+	for _, subject := range c.Subjects {
+		if !slices.Contains(s.Subjects, subject) {
+			return otherBuild("it stores %s", subject)
+		}
+	}
+	if workQueue := c.Retention == jetstream.WorkQueuePolicy; workQueue != (s.Retention == events.WorkQueue) {
+		return otherBuild("its retention is %s", c.Retention)
+	}
+	return nil
+}
+
+// checkSchema refuses records of another schema, by the last one that was written.
+func (b *Bus) checkSchema(ctx context.Context) error {
+	last, err := b.newest(ctx, events.StreamTasks, events.RecordFilter())
+	if err != nil || last.revision == 0 || last.gone {
+		return err
+	}
+	var record struct {
+		Schema int `json:"schema"`
+	}
+	if json.Unmarshal(last.value, &record) == nil && record.Schema != 0 && record.Schema != events.TaskSchema {
+		return otherBuild("a task record has schema %d, and this build reads %d", record.Schema, events.TaskSchema)
+	}
+	return nil
+}
+
+func otherBuild(format string, args ...any) error {
+	return fmt.Errorf("%w (%s): let the tasks end with that build, or use another store directory", ErrOtherBuild, fmt.Sprintf(format, args...))
 }
 
 func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig {

@@ -190,6 +190,56 @@ func TestOpenBringsOldStreamsUp(t *testing.T) {
 	})
 }
 
+// TestOpenRefusesAnotherBuild: what another build has stored, and this one would leave unread, is said at once and is not waited for.
+func TestOpenRefusesAnotherBuild(t *testing.T) {
+	for _, row := range []struct {
+		stream jetstream.StreamConfig
+		record string
+		want   string
+	}{
+		{
+			stream: jetstream.StreamConfig{Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>", "reelay.due.>"}, MaxMsgsPerSubject: 1},
+			want:   "stream KV_reelay_tasks: the store was written by another build of reelay (it stores reelay.due.>)",
+		},
+		{
+			stream: jetstream.StreamConfig{Name: events.StreamEvents, Subjects: []string{"reelay.announce.>"}},
+			want:   "stream REELAY_EVENTS: the store was written by another build of reelay (it stores reelay.announce.>)",
+		},
+		{
+			stream: jetstream.StreamConfig{
+				Name: events.StreamCallbacks, Subjects: []string{"reelay.callback.>"}, Retention: jetstream.WorkQueuePolicy,
+			},
+			want: "stream REELAY_CALLBACKS: the store was written by another build of reelay (its retention is WorkQueue)",
+		},
+		{
+			stream: jetstream.StreamConfig{Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>"}, MaxMsgsPerSubject: 1},
+			record: `{"schema":99,"id":"t1"}`,
+			want:   "bucket reelay_tasks: the store was written by another build of reelay (a task record has schema 99, and this build reads 1)",
+		},
+	} {
+		bubble(t, func(b *fixture) {
+			nc := b.Connect()
+			js, err := jetstream.New(nc)
+			b.OK(err)
+			_, err = js.CreateStream(b.Context(), row.stream)
+			b.OK(err)
+			if row.record != "" {
+				_, err := js.Publish(b.Context(), events.RecordSubject(key), []byte(row.record))
+				b.OK(err)
+			}
+			before := b.configs(nc)[row.stream.Name]
+			_, err = bus.OpenRetrying(b.Context(), nc, bus.Options{Log: b.Logger})
+			want := row.want + ": let the tasks end with that build, or use another store directory"
+			if !errors.Is(err, bus.ErrOtherBuild) || err.Error() != want {
+				b.Errorf("%v, want %s", err, want)
+			}
+			if after := b.configs(nc)[row.stream.Name]; row.record == "" && !reflect.DeepEqual(before, after) {
+				b.Errorf("%s was %+v and is %+v", row.stream.Name, before, after)
+			}
+		})
+	}
+}
+
 // TestOpenNamesTheStream that cannot be made.
 func TestOpenNamesTheStream(t *testing.T) {
 	bubble(t, func(b *fixture) {
