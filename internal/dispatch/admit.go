@@ -17,6 +17,9 @@ type Outside struct {
 	Probe bool
 }
 
+// Stops reports whether nothing at all may be sent.
+func (o Outside) Stops() bool { return o.Blocked != nil && !o.Probe }
+
 // A check is one of the conditions under which a task is sent: a time that has to come, or a limit that has to have room. The checks of
 // a lane, of a limit group and of a project within it are the same for all their tasks.
 type check struct {

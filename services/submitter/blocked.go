@@ -27,7 +27,7 @@ func (s *Service) outside(l *lane, now time.Time) dispatch.Outside {
 // task is tried.
 func (s *Service) stopped(l *lane, now time.Time) (b *events.Blocked, version uint64) {
 	paused, version := s.switches.state(l.Name)
-	why, until := l.open(now)
+	why, until := l.breaker.reason(now)
 	switch {
 	case paused != nil && paused.Pause.Until.IsZero():
 		return &events.Blocked{Reason: events.BlockedPaused, Message: paused.Error()}, version

@@ -38,8 +38,8 @@ func newBreaker(lane string, log *slog.Logger, changed func()) breaker {
 	}
 }
 
-// brake asks for leave to send one task. Without it, it says how long to wait. Leave must be followed by learn or unsent.
-func (b breaker) brake() time.Duration {
+// allow asks for leave to send one task. Without it, it says how long to wait. Leave must be followed by record or release.
+func (b breaker) allow() time.Duration {
 	if !b.row.TryAcquirePermit() {
 		return max(b.row.RemainingDelay(), time.Second)
 	}
@@ -52,11 +52,11 @@ func (b breaker) brake() time.Duration {
 	return 0
 }
 
-// tripped reports whether sending must stop, also for what is under way.
-func (b breaker) tripped() bool { return b.row.IsOpen() || b.while.IsOpen() }
+// isOpen reports whether sending must stop, also for what is under way.
+func (b breaker) isOpen() bool { return b.row.IsOpen() || b.while.IsOpen() }
 
-// open says why only one task a minute is sent, and until when none; empty while the lane is not broken.
-func (b breaker) open(now time.Time) (why string, until time.Time) {
+// reason says why only one task a minute is sent, and until when none; empty while the lane is not broken.
+func (b breaker) reason(now time.Time) (why string, until time.Time) {
 	switch {
 	case !b.row.IsClosed():
 		why = fmt.Sprintf("the outcomes of %d paid requests in a row are unknown", doubtsInARow)
@@ -65,7 +65,7 @@ func (b breaker) open(now time.Time) (why string, until time.Time) {
 	default:
 		return "", until
 	}
-	if b.tripped() {
+	if b.isOpen() {
 		until = now.Add(max(b.row.RemainingDelay(), b.while.RemainingDelay()))
 	}
 	return why + "; one a minute is tried", until
@@ -77,8 +77,8 @@ func (b breaker) close() {
 	b.while.Close()
 }
 
-// learn takes in the outcome of a request that was sent.
-func (b breaker) learn(o provider.Outcome) {
+// record takes in the outcome of a request that was sent.
+func (b breaker) record(o provider.Outcome) {
 	for _, c := range []circuitbreaker.CircuitBreaker[any]{b.row, b.while} {
 		if o == provider.InDoubt {
 			c.RecordFailure()
@@ -88,8 +88,8 @@ func (b breaker) learn(o provider.Outcome) {
 	}
 }
 
-// unsent takes in that nothing was sent, which teaches nothing: a half-open breaker goes on waiting.
-func (b breaker) unsent() {
+// release takes in that nothing was sent, which teaches nothing: a half-open breaker goes on waiting.
+func (b breaker) release() {
 	for _, c := range []circuitbreaker.CircuitBreaker[any]{b.row, b.while} {
 		if c.IsHalfOpen() {
 			c.RecordFailure()

@@ -17,10 +17,10 @@ func inBubble(t *testing.T, f func(t *testing.T, b breaker)) {
 
 // try sends one task with an outcome and reports whether the breaker let it.
 func try(b breaker, o provider.Outcome) bool {
-	if b.brake() > 0 {
+	if b.allow() > 0 {
 		return false
 	}
-	b.learn(o)
+	b.record(o)
 	return true
 }
 
@@ -28,11 +28,11 @@ func try(b breaker, o provider.Outcome) bool {
 func trip(t *testing.T, b breaker) {
 	t.Helper()
 	for i := range doubtsInARow {
-		if b.tripped() || !try(b, provider.InDoubt) {
+		if b.isOpen() || !try(b, provider.InDoubt) {
 			t.Fatalf("stopped after %d in doubt", i)
 		}
 	}
-	if !b.tripped() || b.brake() == 0 {
+	if !b.isOpen() || b.allow() == 0 {
 		t.Fatal("not stopped")
 	}
 }
@@ -45,13 +45,13 @@ func TestBreakerInARow(t *testing.T) {
 					t.Fatal("stopped too early")
 				}
 			}
-			if !try(b, o) || b.tripped() {
+			if !try(b, o) || b.isOpen() {
 				t.Errorf("stopped although one was %s in between", o)
 			}
 			time.Sleep(2 * doubtWindow)
 		}
 		trip(t, b)
-		if wait := b.brake(); wait != breakerWait {
+		if wait := b.allow(); wait != breakerWait {
 			t.Errorf("waits %v, want %v", wait, breakerWait)
 		}
 	})
@@ -65,7 +65,7 @@ func TestBreakerInAWhile(t *testing.T) {
 				break
 			}
 			sent++
-			if b.tripped() || !try(b, provider.Accepted) {
+			if b.isOpen() || !try(b, provider.Accepted) {
 				break
 			}
 			time.Sleep(every)
@@ -76,8 +76,8 @@ func TestBreakerInAWhile(t *testing.T) {
 		if n := storm(b, time.Minute); n != doubtsInAWhile {
 			t.Errorf("stopped after %d in doubt, want %d", n, doubtsInAWhile)
 		}
-		if !b.tripped() || b.brake() == 0 {
-			t.Errorf("stopped, and yet tripped %v and the next is sent after %v", b.tripped(), b.brake())
+		if !b.isOpen() || b.allow() == 0 {
+			t.Errorf("stopped, and yet tripped %v and the next is sent after %v", b.isOpen(), b.allow())
 		}
 	})
 	inBubble(t, func(t *testing.T, b breaker) {
@@ -94,35 +94,35 @@ func TestBreakerProbes(t *testing.T) {
 		probe func(b breaker)
 		open  bool
 	}{
-		{"accepted", func(b breaker) { b.learn(provider.Accepted) }, false},
-		{"refused", func(b breaker) { b.learn(provider.Refused) }, false},
-		{"in doubt", func(b breaker) { b.learn(provider.InDoubt) }, true},
-		{"not sent", func(b breaker) { b.unsent() }, true},
+		{"accepted", func(b breaker) { b.record(provider.Accepted) }, false},
+		{"refused", func(b breaker) { b.record(provider.Refused) }, false},
+		{"in doubt", func(b breaker) { b.record(provider.InDoubt) }, true},
+		{"not sent", func(b breaker) { b.release() }, true},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b breaker) {
 				trip(t, b)
 				time.Sleep(breakerWait - time.Second)
-				if b.brake() == 0 {
+				if b.allow() == 0 {
 					t.Fatal("sends before the wait is over")
 				}
 				time.Sleep(time.Second)
-				if b.brake() > 0 {
+				if b.allow() > 0 {
 					t.Fatal("does not probe")
 				}
-				if b.tripped() {
+				if b.isOpen() {
 					t.Error("the probe itself would be vetoed at its gate")
 				}
-				if b.brake() == 0 {
+				if b.allow() == 0 {
 					t.Error("a second task is sent beside the probe")
 				}
 				row.probe(b)
-				if b.tripped() != row.open {
-					t.Errorf("open %v, want %v", b.tripped(), row.open)
+				if b.isOpen() != row.open {
+					t.Errorf("open %v, want %v", b.isOpen(), row.open)
 				}
 				if row.open {
-					if wait := b.brake(); wait != breakerWait {
+					if wait := b.allow(); wait != breakerWait {
 						t.Errorf("the next probe in %v, want %v", wait, breakerWait)
 					}
 				}
@@ -138,14 +138,14 @@ func TestBreakersApart(t *testing.T) {
 		trip(t, b)
 		time.Sleep(breakerWait / 2)
 		for range doubtsInAWhile - doubtsInARow {
-			b.learn(provider.InDoubt)
+			b.record(provider.InDoubt)
 		}
 		time.Sleep(breakerWait / 2)
-		if b.brake() == 0 {
+		if b.allow() == 0 {
 			t.Fatal("sends although the other reason stands")
 		}
 		time.Sleep(breakerWait)
-		if !try(b, provider.Accepted) || b.tripped() {
+		if !try(b, provider.Accepted) || b.isOpen() {
 			t.Error("does not send again")
 		}
 	})
@@ -155,10 +155,10 @@ func TestBreakersApart(t *testing.T) {
 func TestUnsentTeachesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, b breaker) {
 		for range 10 * doubtsInAWhile {
-			if b.brake() > 0 {
+			if b.allow() > 0 {
 				t.Fatal("stopped")
 			}
-			b.unsent()
+			b.release()
 		}
 		trip(t, b)
 	})

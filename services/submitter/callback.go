@@ -21,9 +21,9 @@ const muteWait = 10 * time.Minute
 // minSecretBytes is the shortest last segment of a callback URL that is taken for a secret; a shorter one could be any word.
 const minSecretBytes = 16
 
-// callbackURL returns where the provider shall call back about an attempt of t, empty for nowhere: also if it has refused one that
+// callbackURLFor returns where the provider shall call back about an attempt of t, empty for nowhere: also if it has refused one that
 // named such a URL, in words that may be about that.
-func (s *Service) callbackURL(l *lane, t events.Task, e journal.Entry) string {
+func (s *Service) callbackURLFor(l *lane, t events.Task, e journal.Entry) string {
 	if s.o.Callback == nil || l.NoCallback || l.muted(e.At) {
 		return ""
 	}

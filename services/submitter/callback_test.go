@@ -47,7 +47,7 @@ func TestCallbackURL(t *testing.T) {
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal"}, refused(true, events.KindInvalid), url},
 	} {
 		s := Service{o: row.o}
-		if got := s.callbackURL(&lane{Lane: row.lane}, row.task, e); got != row.want {
+		if got := s.callbackURLFor(&lane{Lane: row.lane}, row.task, e); got != row.want {
 			t.Errorf("%d: %q, want %q", i, got, row.want)
 		}
 	}
@@ -92,11 +92,11 @@ func TestSilence(t *testing.T) {
 		if got := l.silence(at); got != row.tells {
 			t.Errorf("%d: silenced %v, want %v", i, got, row.tells)
 		}
-		if got := s.callbackURL(l, events.Task{}, journal.Entry{At: at}) != ""; got != row.named {
+		if got := s.callbackURLFor(l, events.Task{}, journal.Entry{At: at}) != ""; got != row.named {
 			t.Errorf("%d: names a URL is %v, want %v", i, got, row.named)
 		}
 	}
-	if s.callbackURL(l, events.Task{}, journal.Entry{At: now.Add(2 * muteWait)}) == "" {
+	if s.callbackURLFor(l, events.Task{}, journal.Entry{At: now.Add(2 * muteWait)}) == "" {
 		t.Error("no URL is named though the time is over")
 	}
 }

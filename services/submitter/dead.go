@@ -22,7 +22,7 @@ func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Verdict {
 	if !ok { // it was gone before it could be copied: nobody knows whose it was
 		return bus.Done()
 	}
-	t, err := s.book.Get(ctx, k)
+	t, err := s.store.Get(ctx, k)
 	switch {
 	case err == nil && l.IsRequest() && t.CreatedAt.Equal(l.StoredAt):
 		return bus.Done() // it had become a task before it died, and the task goes on

@@ -36,7 +36,7 @@ func (s *Service) foretell(ctx context.Context, l *lane) {
 
 // left says when a task of a class will end that stands there; nil where nothing can be said.
 func (s *Service) left(c forecast.Class, p events.Position, now time.Time) *events.Estimate {
-	e, ok := s.almanac.Of(c).Estimate(events.Task{Phase: events.PhaseWaiting}, now, p)
+	e, ok := s.learner.Of(c).Estimate(events.Task{Phase: events.PhaseWaiting}, now, p)
 	if !ok {
 		return nil
 	}
@@ -60,7 +60,7 @@ func (s *Service) tellPlaces(ctx context.Context, l *lane, some []dispatch.Waiti
 		if !w.Announced.Outdated(tr) {
 			continue
 		}
-		if _, err := s.book.Apply(ctx, w.Key, tr); err != nil {
+		if _, err := s.store.Apply(ctx, w.Key, tr); err != nil {
 			s.log.Debug("a place is not told yet", "task", w.Key, "lane", l.Name, "error", err)
 		}
 		if told++; told == maxTold || ctx.Err() != nil {
@@ -68,17 +68,4 @@ func (s *Service) tellPlaces(ctx context.Context, l *lane, some []dispatch.Waiti
 		}
 	}
 	return told
-}
-
-// submitted adds to an acceptance when the task will end, as it is expected then; t is its record as the request was sent.
-func (s *Service) submitted(tr task.Trigger, t events.Task) task.Trigger {
-	a, ok := tr.(task.Accepted)
-	if !ok {
-		return tr
-	}
-	t.Phase, t.SubmittedAt = events.PhaseProviderQueued, &a.At
-	if e, ok := s.almanac.Forecast(t).Estimate(t, a.At, events.Position{}); ok {
-		a.Estimate = &e
-	}
-	return a
 }

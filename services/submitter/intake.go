@@ -14,6 +14,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/spend/price"
 	"reelay/internal/task"
 )
 
@@ -26,6 +27,11 @@ const (
 	// unknownTaskAge is how old a command gets at most while messages from before it are tried again: its request may be one of them.
 	unknownTaskAge = 10 * time.Minute
 )
+
+// A Pricer says what a paid request costs. It does no I/O.
+type Pricer interface {
+	Quote(provider, model string, input json.RawMessage) price.Quote
+}
 
 // intake handles one request or command.
 func (s *Service) intake(ctx context.Context, m bus.Message) bus.Verdict {
@@ -91,7 +97,7 @@ func (s *Service) leaveBatch(ctx context.Context, r *rejection) error {
 		return nil
 	}
 	if r.key.Project != events.InvalidProject {
-		t, err := s.book.Get(ctx, r.key)
+		t, err := s.store.Get(ctx, r.key)
 		switch {
 		case err == nil && t.BatchID == r.batch:
 		case err == nil, errors.Is(err, bus.ErrNotFound), errors.Is(err, bus.ErrUnreadable):
@@ -181,7 +187,7 @@ func (s *Service) take(ctx context.Context, m bus.Message, r events.Request, bad
 		}
 		t.Input = nil
 	}
-	c, err := s.book.Apply(ctx, k, task.Accept{Meta: task.Meta{At: m.Time, By: name}, Task: t})
+	c, err := s.store.Apply(ctx, k, task.Accept{Meta: task.Meta{At: m.Time, By: name}, Task: t})
 	switch {
 	case err != nil:
 		return err
@@ -193,6 +199,48 @@ func (s *Service) take(ctx context.Context, m bus.Message, r events.Request, bad
 		s.log.Info("rejected", "task", k, "code", events.CodeIdempotencyConflict)
 	}
 	return nil
+}
+
+// price writes down what a task may cost. The request's own estimate counts where the table knows none, and where it is the
+// larger: a user who knows of something dear is believed, and nobody can make a task look cheaper than its price. Its error is a
+// FieldError: the task would cost more than it may, or nobody knows.
+func (s *Service) price(t *events.Task, r events.Request) error {
+	q := price.Quote{}
+	if s.o.Prices != nil {
+		q = s.o.Prices.Quote(t.Provider, t.Model, r.Input)
+	}
+	if !q.Known && r.EstimatedUSD <= 0 && r.MaxCostUSD <= 0 {
+		return nil
+	}
+	c := &events.Cost{EstimatedUSD: positive(r.EstimatedUSD), MaxUSD: positive(r.MaxCostUSD)}
+	if c.EstimatedUSD != nil {
+		c.Basis = "the request's own estimate"
+	}
+	if q.Known {
+		c.FixedUSD = &q.FixedUSD
+		if q.ByUnits {
+			c.UnitUSD = &q.UnitUSD
+		}
+		if q.USD >= r.EstimatedUSD {
+			c.EstimatedUSD, c.Basis = &q.USD, q.Basis
+		}
+	}
+	t.Cost = c
+	switch {
+	case c.MaxUSD == nil:
+		return nil
+	case c.EstimatedUSD == nil:
+		return events.NewFieldError("max_cost_usd", "nobody knows what model %q costs: tell it in estimated_cost_usd", t.Model)
+	case *c.EstimatedUSD > *c.MaxUSD:
+		return events.NewFieldError("max_cost_usd", "%.6g US dollars are less than the expected cost of %.6g: %s", *c.MaxUSD, *c.EstimatedUSD, c.Basis)
+	}
+	return nil
+}
+
+// accepted reports whether a request has become a task before: a price that has changed since does not take it back.
+func (s *Service) accepted(ctx context.Context, k events.Key, digest string) bool {
+	t, err := s.store.Get(ctx, k)
+	return err == nil && t.RequestDigest == digest
 }
 
 // laneOf finds the lane that a request names, by the lane's name or its provider's.
@@ -265,7 +313,7 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 		}
 		tr = resolve
 	}
-	_, err = s.book.Apply(ctx, k, tr)
+	_, err = s.store.Apply(ctx, k, tr)
 	if errors.Is(err, task.ErrNotApplicable) {
 		return refuse(k, "", events.CodeConflict, err)
 	}
@@ -282,7 +330,7 @@ func (s *Service) unknownTask(ctx context.Context, m bus.Message, k events.Key, 
 			return err
 		}
 		// Once more: the last of them may have been done with since it was looked.
-		if _, again := s.book.Get(ctx, k); !errors.Is(again, bus.ErrNotFound) {
+		if _, again := s.store.Get(ctx, k); !errors.Is(again, bus.ErrNotFound) {
 			return err
 		}
 	}
@@ -293,7 +341,7 @@ func (s *Service) unknownTask(ctx context.Context, m bus.Message, k events.Key, 
 // decides about another task, may be about to take the same. Claims are never given back, so a decision that does not apply to
 // the task claims nothing.
 func (s *Service) claim(ctx context.Context, k events.Key, r task.Resolve) (json.RawMessage, error) {
-	t, err := s.book.Get(ctx, k)
+	t, err := s.store.Get(ctx, k)
 	if err != nil {
 		return nil, err
 	}

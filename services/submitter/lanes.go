@@ -15,10 +15,10 @@ import (
 // lane is one provider account as this process sends for it.
 type lane struct {
 	provider.Lane
-	breaker
-	queue *dispatch.Lane
-	slots chan struct{}
-	wake  chan struct{}
+	breaker breaker
+	queue   *dispatch.Lane
+	slots   chan struct{}
+	wake    chan struct{}
 	// news says that something is to be remembered, or told by an event.
 	news chan struct{}
 	// running are the tasks that are being sent.

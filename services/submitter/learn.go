@@ -27,7 +27,6 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 	switch {
 	case errors.Is(err, paid.ErrNotSent):
 		s.metrics.submits.WithLabelValues(l.Name, journal.NotSent).Inc()
-		l.unsent()
 		return journal.Answer{Outcome: journal.NotSent, Error: &events.Error{
 			Message: provider.Clip(err.Error(), events.MaxMessageBytes), // it may repeat what a stranger sent
 		}, Wait: unsentWait}
@@ -37,7 +36,7 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 		answer = l.Driver.Classify(t.Model, reply)
 	}
 	s.metrics.submits.WithLabelValues(l.Name, string(answer.Outcome)).Inc()
-	l.learn(answer.Outcome)
+	l.breaker.record(answer.Outcome)
 	a := journal.Answer{Outcome: string(answer.Outcome), Ref: answer.Ref, ID: answer.ID}
 	if answer.Err != nil {
 		a.Error = answer.Err.Event()

@@ -134,7 +134,7 @@ func TestReleasedOnTheWay(t *testing.T) {
 		r.onDial(func() {
 			got, _, err := w.client.Get(w.Context(), k)
 			w.ok(err)
-			_, err = w.book.Apply(w.Context(), k, task.Release{
+			_, err = w.store.Apply(w.Context(), k, task.Release{
 				Meta: task.Meta{At: time.Now().UTC(), By: "test"}, Owner: got.Attempt().Owner, Reason: "taken back",
 			})
 			w.ok(err)

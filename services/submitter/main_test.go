@@ -44,7 +44,7 @@ type world struct {
 	provider *acme
 	limits   map[string]events.ModelLimits
 	client   *bus.Bus
-	book     *taskstore.Store
+	store    *taskstore.Store
 	// dial, where set, connects to the provider.
 	dial func() (net.Conn, error)
 	// slow is how long the submitters take at failpoints of the bus; it is set before they start.
@@ -74,7 +74,7 @@ func inWorld(t *testing.T, limits map[string]events.ModelLimits, f func(w *world
 		w.ok(err)
 		t.Cleanup(w.srv.Stop)
 		_, w.client = w.connect(nil)
-		w.book = taskstore.New(w.client, w.log, prometheus.NewRegistry())
+		w.store = taskstore.New(w.client, w.log, prometheus.NewRegistry())
 		f(w)
 	})
 }
@@ -269,7 +269,7 @@ func (w *world) places(keys ...events.Key) map[string]int {
 // end makes the provider finish a task.
 func (w *world) end(k events.Key) {
 	w.Helper()
-	_, err := w.book.Apply(w.Context(), k, task.Observed{Meta: task.Meta{At: time.Now().UTC(), By: "test"}, Snapshot: provider.Snapshot{
+	_, err := w.store.Apply(w.Context(), k, task.Observed{Meta: task.Meta{At: time.Now().UTC(), By: "test"}, Snapshot: provider.Snapshot{
 		State: provider.Succeeded, Outputs: []events.Output{{URL: "https://acme.test/v.mp4"}}, Raw: json.RawMessage("{}"),
 	}})
 	w.ok(err)

@@ -26,11 +26,11 @@ const (
 // settle brings an outcome to its record, and tells the journal when it is there. It returns the record as it then is, nil if that is
 // not known.
 func (s *Service) settle(ctx context.Context, e journal.Entry, a journal.Answer) *events.Task {
-	return s.record(ctx, e, s.trigger(e, a))
+	return s.recordOutcome(ctx, e, s.trigger(e, a))
 }
 
-// record is settle for an outcome as the machine takes it.
-func (s *Service) record(ctx context.Context, e journal.Entry, tr task.Trigger) *events.Task {
+// recordOutcome is settle for an outcome as the machine takes it.
+func (s *Service) recordOutcome(ctx context.Context, e journal.Entry, tr task.Trigger) *events.Task {
 	t, ok := s.report(ctx, e.Key(), tr)
 	if !ok {
 		return nil // it stays in the journal, for the next start
@@ -88,7 +88,7 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (
 	defer stop()
 	strange := 0
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, reportPause) {
-		c, err := s.book.Apply(work, key, tr)
+		c, err := s.store.Apply(work, key, tr)
 		if err == nil && recorded(c.Task, tr) {
 			return &c.Task, true
 		}
@@ -134,4 +134,17 @@ func (s *Service) orphan(key events.Key, tr task.Trigger) bool {
 	s.metrics.orphans.Inc()
 	s.log.Error("a paid request belongs to a task or attempt that this broker does not know; it stays in the journal", "task", key)
 	return false
+}
+
+// withEstimate adds to an acceptance when the task will end, as it is expected then; t is its record as the request was sent.
+func (s *Service) withEstimate(tr task.Trigger, t events.Task) task.Trigger {
+	a, ok := tr.(task.Accepted)
+	if !ok {
+		return tr
+	}
+	t.Phase, t.SubmittedAt = events.PhaseProviderQueued, &a.At
+	if e, ok := s.learner.Forecast(t).Estimate(t, a.At, events.Position{}); ok {
+		a.Estimate = &e
+	}
+	return a
 }

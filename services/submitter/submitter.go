@@ -78,10 +78,10 @@ type Service struct {
 	log *slog.Logger
 	// id tells this process from others, and from what it was before it was started.
 	id       string
-	book     *taskstore.Store
+	store    *taskstore.Store
 	poster   *paid.Poster
-	budget   *spend.Reserver
-	almanac  *learner.Learner
+	spend    *spend.Reserver
+	learner  *learner.Learner
 	lanes    map[string]*lane
 	metrics  metrics
 	switches *switches
@@ -105,9 +105,9 @@ func New(o Options) (*Service, error) {
 		o: o, log: o.Log.With("service", name), id: nuid.Next(), switches: newSwitches(), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{},
 		metrics: newMetrics(o.Registerer),
 	}
-	s.book = taskstore.New(o.Bus, s.log, o.Registerer)
-	s.almanac = learner.New(learner.Options{Store: o.Bus, Log: s.log}) // it learns nothing here
-	s.budget = spend.New(o.Bus, s.log, o.Registerer)
+	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
+	s.learner = learner.New(learner.Options{Store: o.Bus, Log: s.log}) // it learns nothing here
+	s.spend = spend.New(o.Bus, s.log, o.Registerer)
 	for _, l := range o.Lanes {
 		s.lanes[l.Name] = newLane(l, sendsInFlight, s.log)
 	}
@@ -135,8 +135,8 @@ func (s *Service) Run(ctx context.Context) error {
 	// First of all what a former process has paid for: it must not be dispatched again as if nothing were known.
 	s.recover(ctx)
 	g.Add(func() error { return s.followSwitches(ctx) }, interrupt)
-	g.Add(func() error { return s.budget.Follow(ctx) }, interrupt)
-	g.Add(func() error { return s.almanac.Run(ctx) }, interrupt)
+	g.Add(func() error { return s.spend.Follow(ctx) }, interrupt)
+	g.Add(func() error { return s.learner.Run(ctx) }, interrupt)
 	g.Add(func() error { return s.follow(ctx) }, interrupt)
 	for _, l := range s.lanes {
 		g.Add(func() error { return s.dispatch(ctx, l) }, interrupt)

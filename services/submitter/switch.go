@@ -173,7 +173,7 @@ func (s *Service) tell(ctx context.Context, l *lane, lease *bus.Lease, m events.
 // announce publishes that a lane has stopped sending or goes on, if that is not what was told last.
 func (s *Service) announce(ctx context.Context, l *lane, m *events.HandOver) error {
 	now := time.Now()
-	broken, _ := l.open(now)
+	broken, _ := l.breaker.reason(now)
 	value := 0.0
 	if broken != "" {
 		value = 1
