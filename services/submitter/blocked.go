@@ -1,12 +1,18 @@
 package submitter
 
 import (
-	"errors"
 	"time"
 
 	"reelay/events"
 	"reelay/internal/dispatch"
 )
+
+// Spending says whether money may be spent at all. Its answer must not take time: it is asked before every intent and before
+// the last byte of every paid request.
+type Spending interface {
+	// Allowed returns why nothing may be spent now.
+	Allowed() error
+}
 
 // outside is what keeps a lane from sending that its queue does not know.
 func (s *Service) outside(l *lane, now time.Time) dispatch.Outside {
@@ -15,8 +21,12 @@ func (s *Service) outside(l *lane, now time.Time) dispatch.Outside {
 			return dispatch.Outside{Blocked: &events.Blocked{Reason: events.BlockedSpendingStopped, Message: err.Error()}}
 		}
 	}
-	if err := s.switches.check(l.Name); errors.Is(err, errSwitchesUnknown) {
-		return dispatch.Outside{Blocked: &events.Blocked{Reason: events.BlockedPaused, Message: err.Error()}}
+	select {
+	case <-s.pausesKnown:
+	default:
+		return dispatch.Outside{Blocked: &events.Blocked{
+			Reason: events.BlockedPaused, Message: "the pauses of the lanes have not been read yet",
+		}}
 	}
 	b, _ := s.stopped(l, now)
 	return dispatch.Outside{Blocked: b, Probe: b != nil && b.Reason != events.BlockedPaused && b.Until == nil}
@@ -26,7 +36,7 @@ func (s *Service) outside(l *lane, now time.Time) dispatch.Outside {
 // last key that counts for it; nil if there is none. Where reelay itself has stopped the lane, a reason without an end says that one
 // task is tried.
 func (s *Service) stopped(l *lane, now time.Time) (b *events.Blocked, version uint64) {
-	paused, version := s.switches.state(l.Name)
+	paused, version := s.pauses.Paused(l.Name)
 	why, until := l.breaker.reason(now)
 	switch {
 	case paused != nil && paused.Pause.Until.IsZero():

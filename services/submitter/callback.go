@@ -14,9 +14,9 @@ import (
 	"reelay/internal/provider"
 )
 
-// muteWait is how long the requests of a lane name no callback URL once the provider was seen not to take it. Until then each task
+// callbacksDisabledFor is how long the requests of a lane name no callback URL once the provider was seen not to accept it. Until then each task
 // would use up two requests, and the provider counts both.
-const muteWait = 10 * time.Minute
+const callbacksDisabledFor = 10 * time.Minute
 
 // minSecretBytes is the shortest last segment of a callback URL that is taken for a secret; a shorter one could be any word.
 const minSecretBytes = 16
@@ -24,7 +24,7 @@ const minSecretBytes = 16
 // callbackURLFor returns where the provider shall call back about an attempt of t, empty for nowhere: also if it has refused one that
 // named such a URL, in words that may be about that.
 func (s *Service) callbackURLFor(l *lane, t events.Task, e journal.Entry) string {
-	if s.o.Callback == nil || l.NoCallback || l.muted(e.At) {
+	if s.o.Callback == nil || l.NoCallback || l.callbacksDisabled(e.At) {
 		return ""
 	}
 	if last := t.Attempt(); l.Handshake && last != nil && dislikesURL(*last) {
@@ -45,22 +45,22 @@ func provesURL(t events.Task) bool {
 	return n > 1 && !t.Attempts[n-1].Callback && dislikesURL(t.Attempts[n-2])
 }
 
-// silence keeps the requests of a lane from naming a callback URL for muteWait. It reports whether they did until now.
-func (l *lane) silence(now time.Time) bool {
+// disableCallbacks keeps the requests of a lane from naming a callback URL for callbacksDisabledFor. It reports whether they did until now.
+func (l *lane) disableCallbacks(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mute.After(now) {
+	if l.callbacksDisabledUntil.After(now) {
 		return false
 	}
-	l.mute = now.Add(muteWait)
+	l.callbacksDisabledUntil = now.Add(callbacksDisabledFor)
 	return true
 }
 
-// muted reports whether requests name no callback URL now.
-func (l *lane) muted(now time.Time) bool {
+// callbacksDisabled reports whether requests name no callback URL now.
+func (l *lane) callbacksDisabled(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.mute.After(now)
+	return l.callbacksDisabledUntil.After(now)
 }
 
 // withoutURL takes the secret of a callback URL out of what came back: a provider that dislikes the URL repeats it, and its words

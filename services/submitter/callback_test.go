@@ -53,9 +53,9 @@ func TestCallbackURL(t *testing.T) {
 	}
 }
 
-// TestSilence: a provider that takes a task without our URL, and did not take it with, is not told the URL for a while; another reason
+// TestDisabledCallbacks: a provider that takes a task without our URL, and did not take it with, is not told the URL for a while; another reason
 // for the refusal proves nothing of the URL.
-func TestSilence(t *testing.T) {
+func TestDisabledCallbacks(t *testing.T) {
 	attempt := func(callback bool, outcome events.AttemptOutcome, kind events.Kind) events.Attempt {
 		a := events.Attempt{Callback: callback, Outcome: outcome}
 		if kind != "" {
@@ -87,16 +87,16 @@ func TestSilence(t *testing.T) {
 		after time.Duration
 		tells bool
 		named bool
-	}{{0, true, false}, {muteWait - 1, false, false}, {muteWait, true, false}} {
+	}{{0, true, false}, {callbacksDisabledFor - 1, false, false}, {callbacksDisabledFor, true, false}} {
 		at := now.Add(row.after)
-		if got := l.silence(at); got != row.tells {
-			t.Errorf("%d: silenced %v, want %v", i, got, row.tells)
+		if got := l.disableCallbacks(at); got != row.tells {
+			t.Errorf("%d: disabled %v, want %v", i, got, row.tells)
 		}
 		if got := s.callbackURLFor(l, events.Task{}, journal.Entry{At: at}) != ""; got != row.named {
 			t.Errorf("%d: names a URL is %v, want %v", i, got, row.named)
 		}
 	}
-	if s.callbackURLFor(l, events.Task{}, journal.Entry{At: now.Add(2 * muteWait)}) == "" {
+	if s.callbackURLFor(l, events.Task{}, journal.Entry{At: now.Add(2 * callbacksDisabledFor)}) == "" {
 		t.Error("no URL is named though the time is over")
 	}
 }

@@ -12,6 +12,8 @@ import (
 )
 
 const (
+	// stoppedWait is how soon a lane is asked again that something outside stops. The end of a pause wakes it at once.
+	stoppedWait = time.Second
 	// catchUpTick is how often whoever takes a lane over looks whether it knows all.
 	catchUpTick = 50 * time.Millisecond
 	// catchUpWait is how long that may take. One that does not get to know all, whatever keeps it, lets another have the lane.
@@ -25,7 +27,7 @@ func (s *Service) dispatch(ctx context.Context, l *lane) error {
 		s.metrics.leads.WithLabelValues(l.Name).Set(1)
 		defer s.metrics.leads.WithLabelValues(l.Name).Set(0)
 		if err := s.lead(ctx, term, l, lease); err != nil && term.Err() == nil {
-			s.log.Warn("taking the lane over", "lane", l.Name, "error", err)
+			s.log.Warn("the lane could not be taken over", "lane", l.Name, "error", err)
 		}
 		if ctx.Err() != nil {
 			l.running.Wait() // before the lease is given back: the next must find every request in the records
@@ -37,28 +39,28 @@ func (s *Service) dispatch(ctx context.Context, l *lane) error {
 
 // lead takes a lane over and sends its tasks until term ends. What it has begun goes on under ctx.
 func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) error {
-	var m events.HandOver
-	err := s.o.Bus.Recall(term, l.Name, &m)
+	var handOver events.HandOver
+	err := s.o.Bus.Recall(term, l.Name, &handOver)
 	switch {
 	case errors.Is(err, bus.ErrUnreadable):
-		s.log.Error("what the dispatcher before has learned is lost", "lane", l.Name, "error", err)
-		m = events.HandOver{}
+		s.log.Error("what the dispatcher before has learned could not be read and is lost", "lane", l.Name, "error", err)
+		handOver = events.HandOver{}
 	case err != nil:
 		return err
 	}
-	l.queue.Restore(m.Groups, time.Now())
+	l.queue.Restore(handOver.Groups, time.Now())
 	if err := s.catchUp(term); err != nil {
 		return err
 	}
-	stop, err := s.answerPlaces(l)
+	stop, err := s.answerPositions(l)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	var teller sync.WaitGroup
-	defer teller.Wait()
-	teller.Go(func() { s.tell(term, l, lease, m) })
-	teller.Go(func() { s.foretell(term, l) })
+	var publishers sync.WaitGroup
+	defer publishers.Wait()
+	publishers.Go(func() { s.announceState(term, l, lease, handOver) })
+	publishers.Go(func() { s.publishPositions(term, l) })
 	for {
 		select {
 		case <-term.Done():
@@ -100,7 +102,7 @@ func (s *Service) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// await returns the next task whose turn it is; false when ctx ends.
+// await returns the task that is sent next, as soon as it may be; false when ctx ends.
 func (s *Service) await(ctx context.Context, l *lane) (events.Key, bool) {
 	for {
 		now := time.Now()

@@ -17,29 +17,29 @@ type lane struct {
 	provider.Lane
 	breaker breaker
 	queue   *dispatch.Lane
-	slots   chan struct{}
-	wake    chan struct{}
-	// news says that something is to be remembered, or told by an event.
-	news chan struct{}
+	// slots bounds the sends under way, wake wakes whoever waits for a task to send.
+	slots, wake chan struct{}
+	// changed says that something is to be handed over to the next dispatcher, or to be published by an event of the lane.
+	changed chan struct{}
 	// running are the tasks that are being sent.
 	running sync.WaitGroup
 	swept   time.Time
 
 	mu sync.Mutex
-	// mute is until when no request names a callback URL.
-	mute time.Time
+	// callbacksDisabledUntil: no request names a callback URL before.
+	callbacksDisabledUntil time.Time
 }
 
 func newLane(l provider.Lane, slots int, log *slog.Logger) *lane {
 	n := &lane{
 		Lane: l, queue: dispatch.NewLane(slots, l.Limits, time.Now()),
-		slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
-	n.breaker = newBreaker(l.Name, log, func() { nudge(n.news) })
+	n.breaker = newBreaker(l.Name, log, func() { nudge(n.changed) })
 	return n
 }
 
-// nudge makes sure that whoever waits on a channel looks again.
+// nudge makes sure that whoever waits on a channel wakes once more.
 func nudge(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -75,34 +75,34 @@ func (l *lane) finish(k events.Key, t *events.Task, notBefore, now time.Time) {
 	}
 }
 
-// resume lets the lane send at once, whatever it waits for that is no limit: a person says so.
+// resume lets the lane send at once, whatever stops it that is no limit: a person says so.
 func (l *lane) resume() {
 	l.breaker.close()
 	l.queue.Resume()
 }
 
-// refused takes in a refusal, as dispatch.Lane does.
-func (l *lane) refused(k events.Key, begun time.Time, crowded bool, retryAfter time.Duration) time.Duration {
-	defer nudge(l.news)
-	return l.queue.RateLimited(k, begun, crowded, retryAfter, time.Now())
+// rateLimited takes in a refusal, as dispatch.Lane does.
+func (l *lane) rateLimited(k events.Key, begun time.Time, concurrency bool, retryAfter time.Duration) time.Duration {
+	defer nudge(l.changed)
+	return l.queue.RateLimited(k, begun, concurrency, retryAfter, time.Now())
 }
 
-// accepted takes in that the provider has taken a request.
+// accepted takes in that the provider has accepted a request.
 func (l *lane) accepted(k events.Key) {
 	if l.queue.Accepted(k, time.Now()) {
-		nudge(l.news)
+		nudge(l.changed)
 	}
 }
 
 // follow keeps what the lanes know as the records are.
 func (s *Service) follow(ctx context.Context) error {
 	select {
-	case <-s.switches.known: // the limits say for how long a request matters
+	case <-s.pausesKnown: // the limits say for how long a request matters
 	case <-ctx.Done():
 		return nil
 	}
 	generation := uint64(0)
-	bus.KeepFollowing(ctx, s.log, "record watch interrupted", func(ctx context.Context) error {
+	bus.KeepFollowing(ctx, s.log, "the watch of the task records was interrupted", func(ctx context.Context) error {
 		generation++
 		return s.o.Bus.Follow(ctx, func(u bus.Update) { s.see(u, generation) })
 	})

@@ -103,7 +103,7 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (
 		}
 		if errors.Is(err, bus.ErrUnreadable) {
 			if strange++; strange > maxStrange {
-				s.metrics.orphans.Inc()
+				s.metrics.orphaned.Inc()
 				s.log.Error("the record of a paid request cannot be read; its outcome stays in the journal", "task", key, "error", err)
 				return nil, false
 			}
@@ -131,7 +131,7 @@ func (s *Service) orphan(key events.Key, tr task.Trigger) bool {
 	case task.Release, task.Refused:
 		return true
 	}
-	s.metrics.orphans.Inc()
+	s.metrics.orphaned.Inc()
 	s.log.Error("a paid request belongs to a task or attempt that this broker does not know; it stays in the journal", "task", key)
 	return false
 }

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/dispatch"
 	"reelay/internal/forecast/learner"
 	"reelay/internal/journal"
 	"reelay/internal/paid"
@@ -77,15 +79,18 @@ type Service struct {
 	o   Options
 	log *slog.Logger
 	// id tells this process from others, and from what it was before it was started.
-	id       string
-	store    *taskstore.Store
-	poster   *paid.Poster
-	spend    *spend.Reserver
-	learner  *learner.Learner
-	lanes    map[string]*lane
-	metrics  metrics
-	switches *switches
-	ready    atomic.Bool
+	id      string
+	store   *taskstore.Store
+	poster  *paid.Poster
+	spend   *spend.Reserver
+	learner *learner.Learner
+	lanes   map[string]*lane
+	metrics metrics
+	pauses  dispatch.Pauses
+	// pausesKnown is closed when all pauses and limits have been read once.
+	pausesKnown chan struct{}
+	pausesOnce  sync.Once
+	ready       atomic.Bool
 	// followed is the revision of the newest change of a record that the lanes know of.
 	followed atomic.Uint64
 }
@@ -102,7 +107,7 @@ func New(o Options) (*Service, error) {
 		o.Timeout = defaultTimeout
 	}
 	s := &Service{
-		o: o, log: o.Log.With("service", name), id: nuid.Next(), switches: newSwitches(), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{},
+		o: o, log: o.Log.With("service", name), id: nuid.Next(), pausesKnown: make(chan struct{}), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{},
 		metrics: newMetrics(o.Registerer),
 	}
 	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
@@ -134,7 +139,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}, interrupt)
 	// First of all what a former process has paid for: it must not be dispatched again as if nothing were known.
 	s.recover(ctx)
-	g.Add(func() error { return s.followSwitches(ctx) }, interrupt)
+	g.Add(func() error { return s.followPauses(ctx) }, interrupt)
 	g.Add(func() error { return s.spend.Follow(ctx) }, interrupt)
 	g.Add(func() error { return s.learner.Run(ctx) }, interrupt)
 	g.Add(func() error { return s.follow(ctx) }, interrupt)
