@@ -26,8 +26,8 @@ type check struct {
 	reason events.BlockedReason
 	// model and project say whose tasks it stops, where not all of the lane's.
 	model, project string
-	// told is what is told of it in place of what its numbers say.
-	told *events.Blocked
+	// report is what is reported of it in place of what its numbers say.
+	report *events.Blocked
 	// from is when it lets the next task through, spacing how much later each one after that.
 	from    time.Time
 	spacing time.Duration
@@ -57,10 +57,10 @@ func (c *check) until() (time.Time, bool) {
 	return c.from, true
 }
 
-// blocked is what is told of a check that stops tasks.
+// blocked is what is reported of a check that stops tasks.
 func (c *check) blocked() *events.Blocked {
-	if c.told != nil {
-		return c.told
+	if c.report != nil {
+		return c.report
 	}
 	b := &events.Blocked{Reason: c.reason, Model: c.model, Project: c.project, Message: c.message()}
 	if until, ok := c.until(); ok {
@@ -94,9 +94,9 @@ type verdict struct {
 	ok      bool
 	until   time.Time
 	unknown bool
-	// worst is the check that is told, if any is: the reason that hides the others.
-	worst check
-	told  bool
+	// worst is the check that is reported, if any is: its reason hides the others.
+	worst    check
+	reported bool
 }
 
 // admitted is the verdict of no checks.
@@ -112,8 +112,8 @@ func (v verdict) and(checks ...check) verdict {
 			v.unknown = v.unknown || !known
 			v.until = latest(v.until, until)
 		}
-		if (stops || c.told != nil) && (!v.told || severity(c.reason) < severity(v.worst.reason)) {
-			v.worst, v.told = c, true
+		if (stops || c.report != nil) && (!v.reported || severity(c.reason) < severity(v.worst.reason)) {
+			v.worst, v.reported = c, true
 		}
 	}
 	return v
@@ -122,16 +122,16 @@ func (v verdict) and(checks ...check) verdict {
 // severity orders reasons: the lower hides the higher.
 func severity(r events.BlockedReason) int { return slices.Index(events.BlockedReasons(), r) }
 
-// blocked is why the task is not sent; nil if nothing stops it. It is told of a task that may be sent, too, if that is sent to see whether what
-// stopped it still does.
+// blocked is why the task is not sent; nil if nothing stops it. It may be reported of a task that is admitted: one that is sent to see
+// whether what stopped it still does.
 func (v verdict) blocked() *events.Blocked {
-	if !v.told {
+	if !v.reported {
 		return nil
 	}
 	return v.worst.blocked()
 }
 
-// wait is how soon it is worth to ask again; 0 for not before the next change.
+// wait is how soon to ask again; 0 for not before the next change.
 func (v verdict) wait() time.Duration {
 	if v.ok || v.unknown {
 		return 0
@@ -160,7 +160,7 @@ func (l *Lane) scopes(e *entry, now time.Time, outside Outside) [4][]check {
 func (l *Lane) checks(now time.Time, outside Outside) []check {
 	all := make([]check, 0, 3)
 	if b := outside.Blocked; b != nil {
-		c := check{reason: b.Reason, told: b}
+		c := check{reason: b.Reason, report: b}
 		switch {
 		case outside.Probe:
 			c.closed = l.sending > 0
@@ -178,7 +178,7 @@ func (l *Lane) checks(now time.Time, outside Outside) []check {
 			b.Reason = events.BlockedUnreachable
 			b.Message = fmt.Sprintf("the provider could not be reached, %d times in a row", l.failures)
 		}
-		all = append(all, check{reason: b.Reason, told: b, from: until})
+		all = append(all, check{reason: b.Reason, report: b, from: until})
 	}
 	// Each slot sends one task after the other.
 	return append(all, check{from: now, spacing: l.sendTime / time.Duration(l.slots)})
@@ -218,15 +218,15 @@ func (g *group) projectChecks(name string, now time.Time) []check {
 	return all
 }
 
-// ownCheck is that of one waiting task. One that a cap on spending has blocked is told so until money was there for others: it is
-// sent as soon as it is next, to see whether there is any.
+// ownCheck is that of one waiting task. A cap on spending that has blocked it is reported until there was money for others; the task
+// is sent as soon as it is next, to see whether there is any.
 func (g *group) ownCheck(e *entry, now time.Time) check {
 	c := check{reason: events.BlockedRetry, from: e.notBefore}
 	if e.blocked != nil {
 		c.reason = e.blocked.Reason
 	}
 	if by, ok := e.cap(); c.from.After(now) || ok && !g.lifted(by, e.cappedAt, now) {
-		c.told = e.blocked
+		c.report = e.blocked
 	}
 	return c
 }

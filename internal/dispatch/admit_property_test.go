@@ -95,9 +95,9 @@ func lift(l *Lane, outside *Outside, b *events.Blocked) {
 	g.shares = map[string]events.ProjectShare{"p": share}
 }
 
-// TestToldIsWhatStops: what is told as the reason is what stops a task. Without it the task is sent, or another reason is told; and a
+// TestReportedIsWhatStops: what is reported as the reason is what stops a task. Without it the task is sent, or another reason is reported; and a
 // task is sent just if no reason stops it.
-func TestToldIsWhatStops(t *testing.T) {
+func TestReportedIsWhatStops(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, outside := laneOfOne(t)
 		seen := map[string]bool{}
@@ -106,22 +106,22 @@ func TestToldIsWhatStops(t *testing.T) {
 			b := v.blocked()
 			p, ok := l.Estimator(noon, outside).Position(oneKey)
 			if !ok || (p.Blocked == nil) != (b == nil) || b != nil && (p.Blocked.Reason != b.Reason || p.Blocked.Message != b.Message) {
-				t.Fatalf("its position tells %+v, the checks %+v", p.Blocked, b)
+				t.Fatalf("its position reports %+v, the checks %+v", p.Blocked, b)
 			}
 			k, sent, wait := l.Next(noon, outside)
 			late := !sent && !v.unknown && (wait == 0 || wait > v.wait()) // it is asked for again when it may be sent, or before
 			if sent != v.ok || sent && k != oneKey || late {
-				t.Fatalf("admitted %v, wait %v, but sent %v, wait %v; told %+v", v.ok, v.wait(), sent, wait, b)
+				t.Fatalf("admitted %v, wait %v, but sent %v, wait %v; reported %+v", v.ok, v.wait(), sent, wait, b)
 			}
 			if sent {
 				return
 			}
 			if b == nil {
-				t.Fatal("it is not sent, and nothing is told")
+				t.Fatal("it is not sent, and nothing is reported")
 			}
 			scope := fmt.Sprint(b.Reason, b.Model, b.Project, b == outside.Blocked)
 			if seen[scope] {
-				t.Fatalf("told once more: %+v", *b)
+				t.Fatalf("reported once more: %+v", *b)
 			}
 			seen[scope] = true
 			lift(l, &outside, b)

@@ -11,7 +11,7 @@ import (
 	"reelay/events"
 )
 
-// maxBlocked bounds the reasons that a lane tells.
+// maxBlocked bounds the reasons that a lane reports.
 const maxBlocked = 50
 
 // Stopped says what keeps the whole lane from sending; nil if nothing does.
@@ -45,7 +45,7 @@ func (l *Lane) Blocked(now time.Time, outside Outside) []events.Blocked {
 		}
 		for _, by := range slices.SortedFunc(maps.Keys(g.capped), spendCap.compare) {
 			if tasks := g.capped[by]; !g.lifted(by, tasks.last, now) {
-				add(check{reason: events.BlockedCap, told: by.blocked(tasks.count)})
+				add(check{reason: events.BlockedCap, report: by.blocked(tasks.count)})
 			}
 		}
 	}
@@ -62,7 +62,7 @@ func (c spendCap) compare(d spendCap) int {
 	return cmp.Or(strings.Compare(c.project, d.project), strings.Compare(c.message, d.message), c.until.Compare(d.until))
 }
 
-// blocked is what is told of all tasks together that a cap blocks.
+// blocked is what is reported of all tasks together that a cap blocks.
 func (c spendCap) blocked(tasks int) *events.Blocked {
 	wait := "1 task waits"
 	if tasks != 1 {

@@ -90,9 +90,9 @@ func ownBlocked(t *events.Task) (b *events.Blocked, cappedAt time.Time) {
 	if t.Phase != events.PhaseWaiting || t.NotBefore == nil {
 		return nil, cappedAt
 	}
-	if held, ok := task.HeldBy(t); ok {
-		tomorrow := held.At.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
-		return &events.Blocked{Reason: events.BlockedCap, Message: held.Note, Until: &tomorrow}, held.At
+	if step, ok := task.HeldBy(t); ok {
+		tomorrow := step.At.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
+		return &events.Blocked{Reason: events.BlockedCap, Message: step.Note, Until: &tomorrow}, step.At
 	}
 	b = &events.Blocked{Reason: events.BlockedRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
 	if a := t.Attempt(); a != nil && a.Error != nil {

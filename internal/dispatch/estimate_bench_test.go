@@ -8,9 +8,9 @@ import (
 	"reelay/events"
 )
 
-// crowd is a lane with as many waiting tasks of as many projects, and as many more that are held back; sent requests are counted
+// busyLane is a lane with as many waiting tasks of as many projects, and as many more that are held back; sent requests are counted
 // against its limit.
-func crowd(waiting, projects, later, sent int) *Lane {
+func busyLane(waiting, projects, later, sent int) *Lane {
 	l := emptyLane()
 	l.SetLimits(events.LaneLimits{Models: map[string]events.ModelLimits{events.AnyModel: {Requests: 1_000_000}}}, noon)
 	for i := range waiting + later {
@@ -50,7 +50,7 @@ func BenchmarkPlaces(b *testing.B) {
 		{100_000, 1, 0, 0}, {100_000, 1_000, 0, 0}, {100_000, 10_000, 0, 0}, {100_000, 10, 0, 20_000}, {1, 10, 10_000, 0}, {1, 10, 100_000, 0},
 	} {
 		b.Run(fmt.Sprintf("waiting=%d/projects=%d/later=%d/sent=%d", row.waiting, row.projects, row.later, row.sent), func(b *testing.B) {
-			l := crowd(row.waiting, row.projects, row.later, row.sent)
+			l := busyLane(row.waiting, row.projects, row.later, row.sent)
 			keys := l.keys(events.MaxPositions, row.later > 0)
 			longest := time.Duration(0)
 			for b.Loop() {
@@ -92,7 +92,7 @@ func BenchmarkHolds(b *testing.B) {
 
 // BenchmarkSome is one look for tasks to tell.
 func BenchmarkSome(b *testing.B) {
-	l := crowd(100_000, 1_000, 0, 0)
+	l := busyLane(100_000, 1_000, 0, 0)
 	for b.Loop() {
 		if n := len(l.Scan(noon)); n != maxScan {
 			b.Fatal(n)

@@ -101,14 +101,14 @@ func (g *group) add(e *entry, now time.Time) {
 
 // count counts the requests of a task as long as the provider may.
 func (g *group) count(e *entry, p *project, now time.Time) {
-	hold := func(id attemptID, until time.Time) {
-		g.requests.Hold(id, until)
+	add := func(id attemptID, until time.Time) {
+		g.requests.Count(id, until)
 		if g.shares[e.key.Project].Requests > 0 {
-			p.requests.Hold(id, until)
+			p.requests.Count(id, until)
 		}
 	}
 	if e.sending {
-		hold(attemptID{key: e.key}, time.Time{})
+		add(attemptID{key: e.key}, time.Time{})
 	}
 	for _, r := range e.requests {
 		if !r.seenBy.After(now) {
@@ -118,9 +118,9 @@ func (g *group) count(e *entry, p *project, now time.Time) {
 		if !until.After(now) || e.sending && r.seenBy.After(now) { // being sent: it is counted as such
 			continue
 		}
-		hold(r.id, until)
+		add(r.id, until)
 		if r.accepted {
-			g.accepted.Hold(r.id, until)
+			g.accepted.Count(r.id, until)
 		}
 	}
 }

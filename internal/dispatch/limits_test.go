@@ -23,11 +23,11 @@ func TestWindow(t *testing.T) {
 			k := rapid.IntRange(0, 9).Draw(t, "key")
 			switch rapid.IntRange(0, 3).Draw(t, "step") {
 			case 0:
-				w.Hold(k, time.Time{})
+				w.Count(k, time.Time{})
 				model[k] = 0
 			case 1:
 				until := now + rapid.IntRange(-5, 60).Draw(t, "until") + 1
-				w.Hold(k, at(until))
+				w.Count(k, at(until))
 				model[k] = until
 			case 2:
 				w.Free(k)
@@ -54,13 +54,13 @@ func TestWindow(t *testing.T) {
 	})
 }
 
-// TestTurns compares what a window foretells with what it does when each request is sent as soon as it is let through.
-func TestTurns(t *testing.T) {
+// TestAdmissionTimes compares what a window predicts with what it does when each request is sent as soon as it is let through.
+func TestAdmissionTimes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var w dispatch.Window[int]
 		now, each := 100, rapid.IntRange(1, 60).Draw(t, "each")
 		for i := range rapid.IntRange(0, 30).Draw(t, "counted") {
-			w.Hold(i, at(now+rapid.IntRange(1, each).Draw(t, "left")))
+			w.Count(i, at(now+rapid.IntRange(1, each).Draw(t, "left")))
 		}
 		limit := rapid.IntRange(0, 20).Draw(t, "limit")
 		turns := w.AdmissionTimes(at(now), limit, time.Duration(each)*time.Second)
@@ -71,14 +71,14 @@ func TestTurns(t *testing.T) {
 			if got := turns.At(n); !got.Equal(at(now)) {
 				t.Fatalf("request %d at %v, want %v", n, got, at(now))
 			}
-			w.Hold(1000+n, at(now+each))
+			w.Count(1000+n, at(now+each))
 		}
 	})
 }
 
-// TestFlow: places that are always in demand, each for a time of its own, are measured to be taken for their mean, also soon after the
+// TestServiceTime: places that are always in demand, each for a time of its own, are measured to be taken for their mean, also soon after the
 // start, when only the short times have ended, and when what was true at first is true no more.
-func TestFlow(t *testing.T) {
+func TestServiceTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		places := rapid.IntRange(1, 40).Draw(t, "places")
 		r := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(t, "seed")))
@@ -111,8 +111,8 @@ func TestFlow(t *testing.T) {
 	})
 }
 
-// TestFlowIsNotHasty: while all places are new, or but for a few that failed at once, nobody knows for how long they are taken.
-func TestFlowIsNotHasty(t *testing.T) {
+// TestServiceTimeIsNotHasty: while all places are new, or but for a few that failed at once, nobody knows for how long they are taken.
+func TestServiceTimeIsNotHasty(t *testing.T) {
 	rows := []struct {
 		name                string
 		places, fail, after int
@@ -140,10 +140,10 @@ func TestFlowIsNotHasty(t *testing.T) {
 	}
 }
 
-// TestTurnsHuge: the turn that comes in a thousand years does not come now.
-func TestTurnsHuge(t *testing.T) {
+// TestAdmissionTimesHuge: the admission that comes in a thousand years does not come now.
+func TestAdmissionTimesHuge(t *testing.T) {
 	var w dispatch.Window[int]
-	w.Hold(1, at(60))
+	w.Count(1, at(60))
 	turns := w.AdmissionTimes(at(0), 1, 24*time.Hour)
 	for n, last := 1, at(0); n < 10_000_000; n *= 3 {
 		if got := turns.At(n); !got.After(last) && n < 100_000 || got.Before(last) {
@@ -154,8 +154,8 @@ func TestTurnsHuge(t *testing.T) {
 	}
 }
 
-// TestFlowHuge: what has been taken for years is not less than nothing.
-func TestFlowHuge(t *testing.T) {
+// TestServiceTimeHuge: what has been taken for years is not less than nothing.
+func TestServiceTimeHuge(t *testing.T) {
 	var f dispatch.ServiceTime
 	f.Observe(at(0), 0, 20)
 	if f.Observe(at(6_000_000_000), 1, 2); f.Mean() <= 0 {

@@ -22,8 +22,8 @@ type countedRequest[K comparable] struct {
 	index int // in ends; -1 while the end is not known
 }
 
-// Hold counts a request until a time, or for the zero time until it is held anew or freed.
-func (w *Window[K]) Hold(k K, until time.Time) {
+// Count counts a request until a time, or for the zero time until it is counted anew or freed.
+func (w *Window[K]) Count(k K, until time.Time) {
 	w.Free(k)
 	if w.counted == nil {
 		w.counted = map[K]*countedRequest[K]{}

@@ -56,7 +56,7 @@ type attempt struct {
 	// record is the result: the record as it is by now, nil if that is not known. The task is not tried again before notBefore.
 	record    *events.Task
 	notBefore time.Time
-	// allowed says that the breaker gave leave, sent that a request may have left, mayCost that it may have to be paid for.
+	// allowed says that the breaker let the attempt pass, sent that a request may have left, mayCost that it may have to be paid for.
 	allowed, sent, mayCost bool
 }
 
@@ -81,7 +81,7 @@ func (s *Service) send(ctx context.Context, l *lane, lease *bus.Lease, key event
 	return a.record, a.notBefore
 }
 
-// release gives back what the attempt holds and has not used: the breaker's leave and the distance to the next request if nothing was
+// release gives back what the attempt holds and has not used: what the breaker allowed and the distance to the next request if nothing was
 // sent, the money if nothing is to be paid.
 func (a *attempt) release(ctx context.Context) {
 	if a.allowed && !a.sent {
@@ -109,7 +109,7 @@ func (a *attempt) load(ctx context.Context) bool {
 	return t.Phase == events.PhaseWaiting
 }
 
-// passBreaker asks the breaker for leave, which counts while it tries one task at a time.
+// passBreaker asks the breaker, which allows one task at a time while it is half open.
 func (a *attempt) passBreaker() bool {
 	wait := a.lane.breaker.allow()
 	if a.allowed = wait == 0; a.allowed {
@@ -134,8 +134,8 @@ func (a *attempt) readInput(ctx context.Context) bool {
 	return err == nil
 }
 
-// writeJournal renders the request and writes the attempt down before its intent: if this process dies in between, the next can prove that
-// nothing was sent.
+// writeJournal renders the request and writes the attempt down before its intent: if this process dies in between, the next can prove
+// that nothing was sent.
 func (a *attempt) writeJournal(ctx context.Context) bool {
 	a.entry = journal.Entry{
 		Owner: nuid.Next(), Project: a.key.Project, TaskID: a.key.ID, Attempt: task.NextAttempt(a.task), At: a.at,
@@ -168,8 +168,8 @@ func (a *attempt) forgotten(ctx context.Context) (t *events.Task) {
 	return t
 }
 
-// intend records the intent to send, whose acknowledgement is the permit. Without one nothing is sent, and an intent that is in the record
-// all the same is taken back.
+// intend records the intent to send, whose acknowledgement is the permit. Without one nothing is sent, and an intent that is in the
+// record all the same is taken back.
 func (a *attempt) intend(ctx context.Context) bool {
 	sum := sha256.Sum256(a.request.Body)
 	permit, intended, err := a.store.Intend(ctx, a.key, task.Intent{
@@ -190,7 +190,7 @@ func (a *attempt) intend(ctx context.Context) bool {
 	return true
 }
 
-// rendered refuses a task of which no request could be made. That is known before, and recorded now: a refusal is one of an attempt.
+// rendered refuses a task of which no request could be made. That was known before the intent, but only an attempt can be refused.
 func (a *attempt) rendered(ctx context.Context) bool {
 	if a.renderErr == nil {
 		return true
@@ -218,7 +218,8 @@ func (a *attempt) post(ctx context.Context) {
 	a.sent = answer.Outcome != journal.NotSent
 	a.mayCost = a.sent && answer.Outcome != string(provider.Refused)
 	if err := a.o.Journal.Answer(a.entry.Owner, answer); err != nil {
-		a.log.Error("the answer to a paid request could not be written to the journal", "outcome", answer.Outcome, "provider_id", answer.ID, "error", err)
+		a.log.Error("the answer to a paid request could not be written to the journal",
+			"outcome", answer.Outcome, "provider_id", answer.ID, "error", err)
 	}
 	a.settled(a.recordOutcome(ctx, a.entry, a.withEstimate(a.trigger(a.entry, answer), a.task)))
 	a.notBefore = time.Time{}

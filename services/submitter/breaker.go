@@ -28,7 +28,7 @@ type breaker struct {
 func newBreaker(lane string, log *slog.Logger, changed func()) breaker {
 	build := func(b circuitbreaker.Builder[any], why string) circuitbreaker.CircuitBreaker[any] {
 		return b.WithDelay(breakerWait).WithSuccessThreshold(1).OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
-			log.Warn("breaker of the submits", "lane", lane, "why", why, "from", e.OldState.String(), "to", e.NewState.String())
+			log.Warn("the breaker of a lane changed its state", "lane", lane, "why", why, "from", e.OldState.String(), "to", e.NewState.String())
 			changed()
 		}).Build()
 	}
@@ -38,24 +38,25 @@ func newBreaker(lane string, log *slog.Logger, changed func()) breaker {
 	}
 }
 
-// allow asks for leave to send one task. Without it, it says how long to wait. Leave must be followed by record or release.
+// allow reserves the right to send one task; 0 says that it may be sent, another result how long to wait. It must be followed by record or
+// release.
 func (b breaker) allow() time.Duration {
 	if !b.row.TryAcquirePermit() {
 		return max(b.row.RemainingDelay(), time.Second)
 	}
 	if !b.while.TryAcquirePermit() {
 		if b.row.IsHalfOpen() {
-			b.row.RecordFailure() // gives its leave back
+			b.row.RecordFailure() // gives back what it has allowed
 		}
 		return max(b.while.RemainingDelay(), time.Second)
 	}
 	return 0
 }
 
-// isOpen reports whether sending must stop, also for what is under way.
+// isOpen reports whether nothing may be sent, also of what is under way.
 func (b breaker) isOpen() bool { return b.row.IsOpen() || b.while.IsOpen() }
 
-// reason says why only one task a minute is sent, and until when none; empty while the lane is not broken.
+// reason says why only one task a minute is sent, and until when none; empty while the breaker is closed.
 func (b breaker) reason(now time.Time) (why string, until time.Time) {
 	switch {
 	case !b.row.IsClosed():

@@ -77,7 +77,7 @@ func TestBreakerInAWhile(t *testing.T) {
 			t.Errorf("stopped after %d in doubt, want %d", n, doubtsInAWhile)
 		}
 		if !b.isOpen() || b.allow() == 0 {
-			t.Errorf("stopped, and yet tripped %v and the next is sent after %v", b.isOpen(), b.allow())
+			t.Errorf("stopped, and yet open %v and the next is sent after %v", b.isOpen(), b.allow())
 		}
 	})
 	inBubble(t, func(t *testing.T, b breaker) {
@@ -131,8 +131,8 @@ func TestBreakerProbes(t *testing.T) {
 	}
 }
 
-// TestBreakersApart: what was under way when the lane stopped may stop it for the other reason as well, a little later. The leave that
-// one gives and the other refuses is given back: else the lane would never send again.
+// TestBreakersApart: what was under way when the lane stopped may stop it for the other reason as well, a little later. What one
+// allows and the other does not is given back: else the lane would never send again.
 func TestBreakersApart(t *testing.T) {
 	inBubble(t, func(t *testing.T, b breaker) {
 		trip(t, b)

@@ -16,7 +16,7 @@ import (
 
 const (
 	macOfTest = "0123456789abcdef0123456789abcdef"
-	urlOfTest = "https://hooks.example.test/cb/fal/k1/demo.a.1/" + macOfTest
+	urlOfTest = "https://callbacks.example.test/cb/fal/k1/demo.a.1/" + macOfTest
 )
 
 type fixedURL struct{}

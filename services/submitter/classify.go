@@ -37,7 +37,7 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 	case provider.Accepted:
 		l.accepted(t.Key())
 		if l.Handshake && provesURL(t) && l.disableCallbacks(time.Now()) {
-			s.log.Warn("the provider does not take our callback URL: is the webhook service reachable, with the same REELAY_CALLBACK_KEY?",
+			s.log.Warn("the provider does not accept our callback URL: is the webhook service reachable, with the same REELAY_CALLBACK_KEY?",
 				"lane", l.Name, "task", t.Key(), "without_for", callbacksDisabledFor)
 		}
 		s.endPause(ctx, l)
@@ -55,7 +55,8 @@ func (s *Service) backoff(ctx context.Context, l *lane, t events.Task, begun tim
 	case events.KindRateLimited:
 		wait := l.rateLimited(t.Key(), begun, slices.Contains(l.ConcurrencyCodes, e.Code), e.RetryAfter)
 		s.metrics.backoffs.WithLabelValues(l.Name, string(e.Kind)).Inc()
-		s.log.Warn("the provider refused a request for its rate; its limit group is paused", "lane", l.Name, "task", t.Key(), "code", e.Code, "reason", e.Message, "wait", wait)
+		s.log.Warn("the provider refused a request for its rate; its limit group is paused",
+			"lane", l.Name, "task", t.Key(), "code", e.Code, "reason", e.Message, "wait", wait)
 		s.endPause(ctx, l)
 		return dispatch.RetryDelay(t, wait)
 	case events.KindQuota, events.KindAuth:

@@ -41,6 +41,6 @@ func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Verdict {
 }
 
 func (s *Service) answerLater(k events.Key, err error) bus.Verdict {
-	s.log.Warn("dead message is not answered yet", "task", k, "error", err)
+	s.log.Warn("the sender of a dead message could not be answered yet; it is tried again", "task", k, "error", err)
 	return bus.Again(maxIntakeDelay)
 }

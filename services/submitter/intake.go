@@ -46,7 +46,7 @@ func (s *Service) intake(ctx context.Context, m bus.Message) bus.Verdict {
 		err = s.reject(ctx, m, r)
 	}
 	if err != nil {
-		s.log.Warn("intake", "subject", m.Subject, "delivered", m.Delivered, "error", err)
+		s.log.Warn("a request or command could not be processed yet; it is delivered again", "subject", m.Subject, "delivered", m.Delivered, "error", err)
 		return bus.Again(min(time.Second<<min(m.Delivered, 5), maxIntakeDelay))
 	}
 	return bus.Done()
@@ -79,7 +79,7 @@ func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error
 		return err
 	}
 	s.metrics.rejected.WithLabelValues(codeLabel(r.err.Code)).Inc()
-	s.log.Info("rejected", "task", r.key, "code", r.err.Code, "field", r.err.Field)
+	s.log.Info("a request or command was rejected", "task", r.key, "code", r.err.Code, "field", r.err.Field)
 	if r.digest == "" {
 		r.digest = payloadDigest(m.Data)
 	}
@@ -120,7 +120,7 @@ func derivedID(m bus.Message) string { return events.DerivedTaskID(m.Sequence, m
 
 func (s *Service) request(ctx context.Context, m bus.Message) error {
 	r, err := events.DecodeRequest(m.Data)
-	err = s.take(ctx, m, r, err)
+	err = s.accept(ctx, m, r, err)
 	var refused *rejection
 	if errors.As(err, &refused) {
 		refused.batch, refused.batchSize = r.Batch()
@@ -128,8 +128,8 @@ func (s *Service) request(ctx context.Context, m bus.Message) error {
 	return err
 }
 
-// take makes a task of a request as far as it could be decoded; bad is why it could not be whole.
-func (s *Service) take(ctx context.Context, m bus.Message, r events.Request, bad error) error {
+// accept makes a task of a request as far as it could be decoded; bad is why it could not be whole.
+func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, bad error) error {
 	k := events.Key{Project: events.InvalidProject, ID: derivedID(m)}
 	if id := m.Get(headerMsgID); events.ValidToken(id) {
 		k.ID = id
@@ -173,7 +173,7 @@ func (s *Service) take(ctx context.Context, m bus.Message, r events.Request, bad
 	}
 	t := s.newTask(k, taskType, r, l, m)
 	t.RequestDigest = digest
-	if err := s.price(&t, r); err != nil && !s.accepted(ctx, k, digest) {
+	if err := s.price(&t, r); err != nil && !s.wasAccepted(ctx, k, digest) {
 		return refuse(k, digest, events.CodeInvalidRequest, err)
 	}
 	if t.InputDigest, err = events.Digest(r.Input); err != nil {
@@ -193,16 +193,16 @@ func (s *Service) take(ctx context.Context, m bus.Message, r events.Request, bad
 		return err
 	case c.Written:
 		s.metrics.accepted.WithLabelValues(l.Name).Inc()
-		s.log.Info("accepted", "task", k, "lane", l.Name, "model", r.Model)
+		s.log.Info("a request became a task", "task", k, "lane", l.Name, "model", r.Model)
 	case c.Task.RequestDigest != digest:
 		s.metrics.rejected.WithLabelValues(events.CodeIdempotencyConflict).Inc()
-		s.log.Info("rejected", "task", k, "code", events.CodeIdempotencyConflict)
+		s.log.Info("a request was rejected", "task", k, "code", events.CodeIdempotencyConflict)
 	}
 	return nil
 }
 
 // price writes down what a task may cost. The request's own estimate counts where the table knows none, and where it is the
-// larger: a user who knows of something dear is believed, and nobody can make a task look cheaper than its price. Its error is a
+// larger: a user who knows of something dear is trusted, and nobody can make a task look cheaper than its price. Its error is a
 // FieldError: the task would cost more than it may, or nobody knows.
 func (s *Service) price(t *events.Task, r events.Request) error {
 	q := price.Quote{}
@@ -237,8 +237,8 @@ func (s *Service) price(t *events.Task, r events.Request) error {
 	return nil
 }
 
-// accepted reports whether a request has become a task before: a price that has changed since does not take it back.
-func (s *Service) accepted(ctx context.Context, k events.Key, digest string) bool {
+// wasAccepted reports whether a request has become a task before: a price that has changed since does not take it back.
+func (s *Service) wasAccepted(ctx context.Context, k events.Key, digest string) bool {
 	t, err := s.store.Get(ctx, k)
 	return err == nil && t.RequestDigest == digest
 }
@@ -329,7 +329,7 @@ func (s *Service) unknownTask(ctx context.Context, m bus.Message, k events.Key, 
 		if floor, floorErr := s.o.Bus.AckFloor(ctx, events.IntakeConsumer()); floorErr != nil || floor+1 < m.Sequence {
 			return err
 		}
-		// Once more: the last of them may have been done with since it was looked.
+		// Once more: the last of them may have been done with since that was asked.
 		if _, again := s.store.Get(ctx, k); !errors.Is(again, bus.ErrNotFound) {
 			return err
 		}
@@ -354,7 +354,7 @@ func (s *Service) claim(ctx context.Context, k events.Key, r task.Resolve) (json
 	}
 	c, err := task.Apply(&t, r)
 	if err != nil || !c.Written {
-		return r.Ref, nil // what the record is told of it is the record's to say
+		return r.Ref, nil // whether that applies to the record is the record's to say
 	}
 	i := slices.IndexFunc(c.Task.Attempts, func(a events.Attempt) bool { return a.ProviderID == r.ID })
 	if i < 0 {

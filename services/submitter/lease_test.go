@@ -160,7 +160,7 @@ func TestPlacesAreReal(t *testing.T) {
 		w.start()
 		time.Sleep(30 * time.Second)
 		before := len(w.provider.taken())
-		places := w.places(all...)
+		places := w.ahead(all...)
 		time.Sleep(10 * minute)
 		taken := w.provider.taken()
 		if before != 4 || len(places) != 16 || len(taken) != 20 {

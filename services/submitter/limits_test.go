@@ -147,12 +147,12 @@ func TestLearns(t *testing.T) {
 	}
 }
 
-// TestCrowded: a provider that refuses for the tasks in flight is sent fewer of them.
-func TestCrowded(t *testing.T) {
+// TestConcurrencyRefused: a provider that refuses for the tasks in flight is sent fewer of them.
+func TestConcurrencyRefused(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.provider.rule(func(_ time.Time, taken []call) string {
 			if len(taken)-int(w.ended.Load()) >= 3 {
-				return "crowded"
+				return "concurrency"
 			}
 			return ""
 		})

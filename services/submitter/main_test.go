@@ -137,7 +137,7 @@ func (r *replica) restart() {
 	r.w.ok(err)
 	s, err := submitter.New(submitter.Options{
 		Bus: b, Journal: r.journal, Log: r.w.log, Registerer: prometheus.NewRegistry(),
-		Lanes: []provider.Lane{{Name: "acme", Provider: "acme", Driver: driver{}, Limits: r.w.limits, ConcurrencyCodes: []string{"crowded"}}},
+		Lanes: []provider.Lane{{Name: "acme", Provider: "acme", Driver: driver{}, Limits: r.w.limits, ConcurrencyCodes: []string{"concurrency"}}},
 		Dial: func(context.Context, string, string) (net.Conn, error) {
 			r.reached(&r.dial)
 			time.Sleep(r.pause())
@@ -234,7 +234,7 @@ func (w *world) ask(project string, n int, fields string) (k events.Key) {
 }
 
 // stands asks the lane's dispatcher where tasks stand, by task id, and what keeps the lane.
-func (w *world) stands(keys ...events.Key) (map[string]events.Position, []events.Blocked) {
+func (w *world) positions(keys ...events.Key) (map[string]events.Position, []events.Blocked) {
 	w.Helper()
 	var r events.PositionsRequest
 	for _, k := range keys {
@@ -256,9 +256,9 @@ func (w *world) stands(keys ...events.Key) (map[string]events.Position, []events
 }
 
 // places is how many go before each, by task id.
-func (w *world) places(keys ...events.Key) map[string]int {
+func (w *world) ahead(keys ...events.Key) map[string]int {
 	w.Helper()
-	stands, _ := w.stands(keys...)
+	stands, _ := w.positions(keys...)
 	places := map[string]int{}
 	for id, p := range stands {
 		places[id] = p.Ahead
@@ -448,7 +448,7 @@ func (driver) Render(_ events.Task, input json.RawMessage, _ string) (provider.R
 
 func (driver) Classify(_ string, r provider.Reply) provider.Answer {
 	body := string(bytes.TrimSpace(r.Body))
-	kinds := map[string]events.Kind{"rate": events.KindRateLimited, "crowded": events.KindRateLimited, "quota": events.KindQuota, "auth": events.KindAuth, "busy": events.KindRetry}
+	kinds := map[string]events.Kind{"rate": events.KindRateLimited, "concurrency": events.KindRateLimited, "quota": events.KindQuota, "auth": events.KindAuth, "busy": events.KindRetry}
 	if body == "doubt" {
 		return provider.Answer{Outcome: provider.InDoubt, Err: &provider.Error{Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: "who knows"}}
 	}

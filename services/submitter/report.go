@@ -17,11 +17,14 @@ import (
 const (
 	// reportWait bounds how long an outcome is tried to be recorded after the service was told to stop.
 	reportWait = 15 * time.Second
-	// maxStrange is how often a record is read again that does not know an attempt which was sent.
-	maxStrange = 10
+	// maxRereads is how often a record is read again that cannot be read, or does not know an attempt that was sent.
+	maxRereads = 10
 	// reportPause is the longest wait between two tries.
 	reportPause = 5 * time.Second
 )
+
+// errUnknownAttempt says that a record does not know an attempt that was sent.
+var errUnknownAttempt = errors.New("the record that was read does not know the attempt")
 
 // settle brings an outcome to its record, and tells the journal when it is there. It returns the record as it then is, nil if that is
 // not known.
@@ -36,7 +39,7 @@ func (s *Service) recordOutcome(ctx context.Context, e journal.Entry, tr task.Tr
 		return nil // it stays in the journal, for the next start
 	}
 	if err := s.o.Journal.Done(e.Owner); err != nil {
-		s.log.Warn("journal", "task", e.Key(), "error", err)
+		s.log.Warn("a recorded outcome could not be taken out of the journal; it is recorded again at the next start", "task", e.Key(), "error", err)
 	}
 	return t
 }
@@ -73,8 +76,8 @@ func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
 	}
 }
 
-// report records an outcome, says whether it is recorded and returns the record, nil if there is none. It does not give up while the service runs: the answer to a paid
-// request is worth money.
+// report records an outcome, says whether it is recorded and returns the record, nil if there is none. It does not give up while the
+// service runs: the answer to a paid request is worth money.
 func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (*events.Task, bool) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -86,29 +89,22 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (
 		}
 	})
 	defer stop()
-	strange := 0
+	rereads := 0
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, reportPause) {
 		c, err := s.store.Apply(work, key, tr)
-		if err == nil && recorded(c.Task, tr) {
+		switch {
+		case err == nil && recorded(c.Task, tr):
 			return &c.Task, true
+		case err == nil:
+			err = errUnknownAttempt
+			rereads++
+		case errors.Is(err, bus.ErrUnreadable):
+			rereads++
 		}
-		if err == nil {
-			if strange++; strange > maxStrange {
-				return nil, s.orphan(key, tr)
-			}
-			err = errors.New("the record that was read does not know the attempt")
+		if errors.Is(err, bus.ErrNotFound) || rereads > maxRereads {
+			return nil, s.orphaned(key, tr, err)
 		}
-		if errors.Is(err, bus.ErrNotFound) {
-			return nil, s.orphan(key, tr)
-		}
-		if errors.Is(err, bus.ErrUnreadable) {
-			if strange++; strange > maxStrange {
-				s.metrics.orphaned.Inc()
-				s.log.Error("the record of a paid request cannot be read; its outcome stays in the journal", "task", key, "error", err)
-				return nil, false
-			}
-		}
-		s.log.Error("outcome of a submit is not recorded yet", "task", key, "outcome", fmt.Sprintf("%T", tr), "error", err)
+		s.log.Error("the outcome of a paid request could not be recorded yet; it is tried again", "task", key, "outcome", fmt.Sprintf("%T", tr), "error", err)
 		select {
 		case <-work.Done():
 			return nil, false
@@ -124,15 +120,17 @@ func recorded(t events.Task, tr task.Trigger) bool {
 	return !ok || slices.ContainsFunc(t.Attempts, func(at events.Attempt) bool { return at.N == a.Attempt && len(at.Ref) > 0 })
 }
 
-// orphan is an outcome whose task has no record. What may have been paid for stays in the journal: the broker may be the
-// wrong one, or have lost its store, and the next start tries again.
-func (s *Service) orphan(key events.Key, tr task.Trigger) bool {
+// orphaned reports whether an outcome that can reach no record is done with: where nothing was paid for. Any other stays in the journal:
+// the broker may be the wrong one, or have lost its store, and the next start tries again.
+func (s *Service) orphaned(key events.Key, tr task.Trigger, err error) bool {
 	switch tr.(type) {
 	case task.Release, task.Refused:
-		return true
+		if !errors.Is(err, bus.ErrUnreadable) {
+			return true
+		}
 	}
 	s.metrics.orphaned.Inc()
-	s.log.Error("a paid request belongs to a task or attempt that this broker does not know; it stays in the journal", "task", key)
+	s.log.Error("the outcome of a paid request has no record that it belongs to; it stays in the journal", "task", key, "error", err)
 	return false
 }
 

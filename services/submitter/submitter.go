@@ -6,8 +6,9 @@
 // doubt, and is never sent again by itself. Any number of submitters may run: one at a time dispatches a lane, by a lease, and
 // should two ever think so, the record's compare-and-set decides who sends.
 //
-// Whoever dispatches a lane also answers, on events.LanePositionsSubject, where its waiting tasks stand, when its limits let each of them
-// through, and what keeps them: a switch, the breaker, a provider that is away or refuses, a budget, a limit in full use.
+// Whoever dispatches a lane also answers, on events.LanePositionsSubject, how many tasks go before each that waits, when the limits let
+// it through, and what blocks it: a pause, the breaker, a provider that is unreachable or refuses, a cap on spending, a limit that is
+// used up. Package dispatch decides all that; this package asks it, and does what takes a clock, a broker and a provider.
 package submitter
 
 import (
@@ -49,7 +50,7 @@ type Options struct {
 	Lanes []provider.Lane
 	// Known lists the providers of this build; a request for one without a lane is refused as not configured.
 	Known []string
-	// Journal is this process's own memory of its paid requests.
+	// Journal is what this process itself knows of its paid requests.
 	Journal *journal.Journal
 	// Spending is asked before money is spent; nil always allows it.
 	Spending Spending

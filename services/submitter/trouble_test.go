@@ -20,8 +20,8 @@ func (w *world) put(bucket, key, value string) {
 	w.ok(err)
 }
 
-// TestUnreadableMemory: what the dispatcher before has learned is a help. Without it the lane is dispatched all the same.
-func TestUnreadableMemory(t *testing.T) {
+// TestUnreadableHandOver: what the dispatcher before has learned is a help. Without it the lane is dispatched all the same.
+func TestUnreadableHandOver(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.put(events.LeaseBucket, "acme.memory", `{"groups":`)
 		w.ask("demo", 1, "")
@@ -33,9 +33,9 @@ func TestUnreadableMemory(t *testing.T) {
 	})
 }
 
-// TestProviderAway: while the provider cannot be reached the tasks wait; they are not tried again and again, all of them. When it is
+// TestProviderUnreachable: while the provider cannot be reached the tasks wait; they are not tried again and again, all of them. When it is
 // back they go on soon.
-func TestProviderAway(t *testing.T) {
+func TestProviderUnreachable(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		var back atomic.Bool
 		var dials atomic.Int64
@@ -60,8 +60,8 @@ func TestProviderAway(t *testing.T) {
 	})
 }
 
-// TestHeldOnce: a task that two caps keep from being paid says so once, not in turns.
-func TestHeldOnce(t *testing.T) {
+// TestCappedOnce: a task that two caps keep from being paid says so once, not in turns.
+func TestCappedOnce(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		for _, key := range []string{"all", "project.demo", "lane.acme"} {
 			w.put(events.CapBucket, key, `{"daily_usd":0}`)

@@ -35,7 +35,7 @@ func (w *world) stories() map[string][]events.Event {
 }
 
 // told returns the places that each task was told, and fails the test where one says not what it should.
-func (w *world) told() map[string][]int {
+func (w *world) published() map[string][]int {
 	w.Helper()
 	all := map[string][]int{}
 	for id, story := range w.stories() {
@@ -69,9 +69,9 @@ func spaced() map[string]events.ModelLimits {
 	return map[string]events.ModelLimits{events.AnyModel: {Requests: 20, Spacing: events.Duration(3 * time.Second)}}
 }
 
-// TestPlacesTold: forty tasks are told their places as these get fewer, each a few times, those near the head not at all; and each
+// TestPositionsPublished: forty tasks are told their places as these get fewer, each a few times, those near the head not at all; and each
 // is sent when it would be sent else, at the first try. Its submit says when it will end.
-func TestPlacesTold(t *testing.T) {
+func TestPositionsPublished(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
 		w.ask("demo", 40, "")
 		began := time.Now()
@@ -81,7 +81,7 @@ func TestPlacesTold(t *testing.T) {
 		if len(taken) != 40 {
 			w.Fatalf("%d taken", len(taken))
 		}
-		told := w.told()
+		told := w.published()
 		for i, c := range taken {
 			if late := c.at.Sub(began) - time.Duration(i)*3*time.Second; late < 0 || late > time.Second {
 				w.Errorf("task %d was sent %v late", i, late)
@@ -108,8 +108,8 @@ func TestPlacesTold(t *testing.T) {
 	})
 }
 
-// TestTellingDelaysNothing: a lane as fast as its slots let it be is as fast while it tells places, and no task loses its try to that.
-func TestTellingDelaysNothing(t *testing.T) {
+// TestPublishingDelaysNothing: a lane as fast as its slots let it be is as fast while it tells places, and no task loses its try to that.
+func TestPublishingDelaysNothing(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		const tasks, takes = 600, 50 * time.Millisecond
 		w.provider.delay = takes / 2
@@ -122,7 +122,7 @@ func TestTellingDelaysNothing(t *testing.T) {
 		if spent := taken[len(taken)-1].at.Sub(began); len(taken) != tasks || spent > tasks/4*takes+time.Second {
 			w.Errorf("%d taken in %v", len(taken), spent)
 		}
-		if n := count(w.told()); n < 5 || n > 60 { // the first look may come before the tasks
+		if n := count(w.published()); n < 5 || n > 60 { // the first look may come before the tasks
 			w.Errorf("%d places told", n)
 		}
 		for _, c := range taken {
@@ -135,15 +135,15 @@ func TestTellingDelaysNothing(t *testing.T) {
 	})
 }
 
-// TestFewAreNotTold: tasks that go soon are told nothing.
-func TestFewAreNotTold(t *testing.T) {
+// TestFewAreNotPublished: tasks that go soon are told nothing.
+func TestFewAreNotPublished(t *testing.T) {
 	for _, n := range []int{3, 9} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 1}}, func(w *world) {
 				w.ask("demo", n, "")
 				w.start()
 				time.Sleep(20 * minute)
-				if told := w.told(); len(told) > 0 || len(w.provider.taken()) != n {
+				if told := w.published(); len(told) > 0 || len(w.provider.taken()) != n {
 					w.Errorf("%d taken, and told %v", len(w.provider.taken()), told)
 				}
 			})
@@ -151,26 +151,26 @@ func TestFewAreNotTold(t *testing.T) {
 	}
 }
 
-// TestPausedTellsNoPlaces: while a lane is paused no place moves; they are told as soon as it goes on.
-func TestPausedTellsNoPlaces(t *testing.T) {
+// TestPausedPublishesNoPositions: while a lane is paused no place moves; they are told as soon as it goes on.
+func TestPausedPublishesNoPositions(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
 		w.set("acme", `{"paused":true,"reason":"holiday","by":"ann"}`)
 		w.ask("demo", 40, "")
 		w.start()
 		time.Sleep(6 * time.Hour)
-		if told := w.told(); len(told) > 0 {
+		if told := w.published(); len(told) > 0 {
 			w.Errorf("told %v", told)
 		}
 		w.set("acme", `{"paused":false,"by":"ann"}`)
 		time.Sleep(15 * time.Second)
-		if told := w.told(); len(told) < 20 {
+		if told := w.published(); len(told) < 20 {
 			w.Errorf("%d were told once it goes on", len(told))
 		}
 	})
 }
 
-// TestStoppedTellsNoPlaces: neither does any while the provider refuses the account or is away, and one task now and then is tried.
-func TestStoppedTellsNoPlaces(t *testing.T) {
+// TestStoppedPublishesNoPositions: neither does any while the provider refuses the account or is away, and one task now and then is tried.
+func TestStoppedPublishesNoPositions(t *testing.T) {
 	for name, stop := range map[string]func(w *world){
 		"refused": func(w *world) { w.provider.rule(func(time.Time, []call) string { return "quota" }) },
 		"away":    func(w *world) { w.dial = func() (net.Conn, error) { return nil, errors.New("no route") } },
@@ -195,8 +195,8 @@ func TestStoppedTellsNoPlaces(t *testing.T) {
 	}
 }
 
-// TestForetoldAsLearned: what the pollers have learned of tasks like it is told of one that waits, and of one that is sent.
-func TestForetoldAsLearned(t *testing.T) {
+// TestEstimatedAsLearned: what the pollers have learned of tasks like it is told of one that waits, and of one that is sent.
+func TestEstimatedAsLearned(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
 		teacher := learner.New(learner.Options{Store: w.client, Log: w.log})
 		ctx, cancel := context.WithCancel(w.Context())
@@ -222,18 +222,18 @@ func TestForetoldAsLearned(t *testing.T) {
 	})
 }
 
-// TestPlacesOverTakeOver: no more than five a second are told, in the end all who wait for long, and whoever takes the lane over
+// TestPositionsOverTakeOver: no more than five a second are told, in the end all who wait for long, and whoever takes the lane over
 // knows what they were told.
-func TestPlacesOverTakeOver(t *testing.T) {
+func TestPositionsOverTakeOver(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, func(w *world) {
 		w.ask("demo", 300, "")
 		r := w.start()
 		time.Sleep(20 * time.Second)
-		if n := count(w.told()); n < 60 || n > 100 {
+		if n := count(w.published()); n < 60 || n > 100 {
 			w.Errorf("%d places told in 20 s", n)
 		}
 		time.Sleep(3 * minute)
-		told := w.told()
+		told := w.published()
 		before := count(told)
 		if want := 300 - 1 - 8; len(told) != want || before != want {
 			w.Errorf("%d tasks were told %d places, want %d", len(told), before, want)
@@ -241,7 +241,7 @@ func TestPlacesOverTakeOver(t *testing.T) {
 		r.crash()
 		r.restart()
 		time.Sleep(20 * time.Second)
-		if n := count(w.told()); n != before {
+		if n := count(w.published()); n != before {
 			w.Errorf("%d places told anew after a take-over", n-before)
 		}
 	})

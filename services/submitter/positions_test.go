@@ -21,8 +21,8 @@ func (w *world) keys(project string, n int) (keys []events.Key) {
 	return keys
 }
 
-// TestForetoldTurns: a task is sent when the dispatcher has told that the limits let it through.
-func TestForetoldTurns(t *testing.T) {
+// TestPredictedTurns: a task is sent when the dispatcher has told that the limits let it through.
+func TestPredictedTurns(t *testing.T) {
 	rows := []struct {
 		name     string
 		limits   events.ModelLimits
@@ -57,7 +57,7 @@ func TestForetoldTurns(t *testing.T) {
 				}
 				w.start()
 				time.Sleep(70 * time.Second)
-				told, _ := w.stands(keys...)
+				told, _ := w.positions(keys...)
 				asked := time.Now()
 				if len(told) < 10 {
 					w.Fatalf("%d wait", len(told))
@@ -81,8 +81,8 @@ func TestForetoldTurns(t *testing.T) {
 	}
 }
 
-// TestHolds: each thing that keeps tasks from being sent is told, with a time where one is known.
-func TestHolds(t *testing.T) {
+// TestBlocked: each thing that keeps tasks from being sent is told, with a time where one is known.
+func TestBlocked(t *testing.T) {
 	rows := []struct {
 		name   string
 		limits events.ModelLimits
@@ -126,7 +126,7 @@ func TestHolds(t *testing.T) {
 				w.ask("demo", 30, "")
 				w.start()
 				time.Sleep(23 * time.Second) // amid what is tried again after 10 and 20 s, and after 19 and 25
-				told, lane := w.stands(w.keys("demo", 0)...)
+				told, lane := w.positions(w.keys("demo", 0)...)
 				p, ok := told["t00030"]
 				switch {
 				case !ok || p.Blocked == nil:
@@ -155,8 +155,8 @@ func TestBehind(t *testing.T) {
 		taken := w.provider.taken()
 		w.end(events.Key{Project: map[bool]string{true: "few", false: "demo"}[taken[0].task > "t00010"], ID: taken[0].task})
 		time.Sleep(time.Second)
-		demo, _ := w.stands(w.keys("demo", 0)[:10]...)
-		few, _ := w.stands(w.keys("few", 10)...)
+		demo, _ := w.positions(w.keys("demo", 0)[:10]...)
+		few, _ := w.positions(w.keys("few", 10)...)
 		if len(demo)+len(few) != 10 || len(w.provider.taken()) != 6 {
 			w.Fatalf("%d and %d wait, %d taken", len(demo), len(few), len(w.provider.taken()))
 		}
@@ -197,8 +197,8 @@ func TestResumeByHand(t *testing.T) {
 	})
 }
 
-// TestBudgetRaised: tasks that wait for no budget any more, but for their turn, are not told to wait for it.
-func TestBudgetRaised(t *testing.T) {
+// TestCapRaised: tasks that wait for no budget any more, but for their turn, are not told to wait for it.
+func TestCapRaised(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 3}}, func(w *world) {
 		const day = 24 * time.Hour
 		w.put(events.CapBucket, "project.demo", `{"daily_usd":0}`)
@@ -206,13 +206,13 @@ func TestBudgetRaised(t *testing.T) {
 		w.ask("demo", 60, `,"estimated_cost_usd":1`)
 		w.start()
 		time.Sleep(minute)
-		told, lane := w.stands(w.keys("demo", 0)...)
+		told, lane := w.positions(w.keys("demo", 0)...)
 		if p := told["t00060"]; p.Blocked == nil || p.Blocked.Reason != events.BlockedCap || len(lane) != 1 {
 			w.Errorf("without a budget: %+v, the lane is kept by %+v", p, lane)
 		}
 		w.put(events.CapBucket, "project.demo", `{"daily_usd":1000}`)
 		time.Sleep(time.Until(time.Now().UTC().Truncate(day).Add(day + 4*minute))) // it counts from the start of the next day
-		told, lane = w.stands(w.keys("demo", 0)...)
+		told, lane = w.positions(w.keys("demo", 0)...)
 		if p, ok := told["t00060"]; !ok || p.Blocked == nil || p.Blocked.Reason != events.BlockedRequests || p.WaitS < 600 {
 			w.Errorf("with a budget: %+v", p)
 		}
