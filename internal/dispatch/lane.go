@@ -237,8 +237,8 @@ func (l *Lane) Accepted(k events.Key, now time.Time) (changed bool) {
 	return rate != g.rate.Limit || concurrency != g.concurrency.Limit
 }
 
-// RateLimited takes in that the provider has refused a request, begun at a time, for the rate of requests or for the tasks in flight.
-// It pauses the limit group, and returns for how long.
+// RateLimited takes in that the provider has refused a request, begun at a time, for the rate of requests or for the tasks in flight: a
+// 429 or its like. It pauses the limit group, and returns for how long.
 func (l *Lane) RateLimited(k events.Key, begun time.Time, concurrency bool, retryAfter time.Duration, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -49,7 +49,8 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 	return a
 }
 
-// backoff says how long a refused task waits, and pauses what the refusal is about: the limit group of its model, or the whole lane.
+// backoff says how long a refused task waits, and pauses what the refusal is about: the limit group of its model (after a 429, say), or
+// the whole lane (for the account's key or balance).
 func (s *Service) backoff(ctx context.Context, l *lane, t events.Task, begun time.Time, e *provider.Error) time.Duration {
 	switch e.Kind {
 	case events.KindRateLimited:

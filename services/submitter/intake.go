@@ -130,30 +130,9 @@ func (s *Service) request(ctx context.Context, m bus.Message) error {
 
 // accept makes a task of a request as far as it could be decoded; bad is why it could not be whole.
 func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, bad error) error {
-	k := events.Key{Project: events.InvalidProject, ID: derivedID(m)}
-	if id := m.Get(headerMsgID); events.ValidToken(id) {
-		k.ID = id
-	}
-	if events.ValidToken(r.ID) {
-		k.ID = r.ID
-	}
-	project, taskType, err := events.ParseRequestSubject(m.Subject)
-	if project != "" {
-		k.Project = project
-	}
-	if err != nil {
-		return refuse(k, "", events.CodeInvalidRequest, err)
-	}
-	if bad != nil {
-		code := events.CodeInvalidRequest
-		if len(m.Data) > events.MaxRequestBytes {
-			code = events.CodePayloadTooLarge
-		}
-		return refuse(k, "", code, bad)
-	}
-	if id := m.Get(headerMsgID); r.ID == "" && id != "" && !events.ValidToken(id) {
-		return refuse(k, "", events.CodeInvalidRequest,
-			events.NewFieldError(headerMsgID, "as the task id it must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes))
+	k, taskType, rejected := identify(m, r, bad)
+	if rejected != nil {
+		return rejected
 	}
 	digest, err := r.Digest(taskType)
 	if err != nil {
@@ -199,6 +178,34 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 		s.log.Info("a request was rejected", "task", k, "code", events.CodeIdempotencyConflict)
 	}
 	return nil
+}
+
+// identify returns the key and the type of the task that a request makes, and a rejection if it says neither, or could not be decoded.
+func identify(m bus.Message, r events.Request, bad error) (events.Key, events.TaskType, *rejection) {
+	k := events.Key{Project: events.InvalidProject, ID: derivedID(m)}
+	id := m.Get(headerMsgID)
+	switch {
+	case events.ValidToken(r.ID):
+		k.ID = r.ID
+	case events.ValidToken(id):
+		k.ID = id
+	}
+	project, taskType, err := events.ParseRequestSubject(m.Subject)
+	if project != "" {
+		k.Project = project
+	}
+	switch {
+	case err != nil:
+		return k, taskType, refuse(k, "", events.CodeInvalidRequest, err)
+	case bad != nil && len(m.Data) > events.MaxRequestBytes:
+		return k, taskType, refuse(k, "", events.CodePayloadTooLarge, bad)
+	case bad != nil:
+		return k, taskType, refuse(k, "", events.CodeInvalidRequest, bad)
+	case r.ID == "" && id != "" && !events.ValidToken(id):
+		return k, taskType, refuse(k, "", events.CodeInvalidRequest,
+			events.NewFieldError(headerMsgID, "as the task id it must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes))
+	}
+	return k, taskType, nil
 }
 
 // price writes down what a task may cost. The request's own estimate counts where the table knows none, and where it is the

@@ -103,7 +103,8 @@ func (s *Service) publishSome(ctx context.Context, l *lane, some []dispatch.Wait
 	return published
 }
 
-// estimate says when a task of a class will end that has a queue position; nil where nothing can be said.
+// estimate returns the ETA of a waiting task of a class: from its queue position, and from how long such tasks take; nil where nothing
+// can be said.
 func (s *Service) estimate(c forecast.Class, p events.Position, now time.Time) *events.Estimate {
 	e, ok := s.learner.Of(c).Estimate(events.Task{Phase: events.PhaseWaiting}, now, p)
 	if !ok {
