@@ -24,7 +24,16 @@
 // had it published again; and it may hear one whose storing failed, which is repeated later as long as it still says what is so. Both carry
 // the same id in the ce-id header. It misses what is published while it is not connected.
 //
-// The task inside an event is the record when the event was published: as of that step, or later if its publisher had to be restarted.
+// # Payloads
+//
+// An event of a task names the task (project, task_id, scene_id, batch_id) and where it runs (provider, lane, model, task_type), says
+// what changed (transition, message) and where the task then is: status, phase, version, queue position, end, pace, progress, cost, the
+// log lines that are new, and an error where there is one. completed, failed, cancelled and late_result bring the whole record in task,
+// as it is when they are published; of any other event the record is asked for with the get verb. An event that is published only after
+// a later step, because a crash had left it out, tells of its own step and leaves out position, end, pace and progress.
+//
+// rejected names what was refused by its request_digest and says why in error; batch_done brings the batch in batch, paused what keeps
+// the lane in blocked.
 //
 // # Batches and lanes
 //
@@ -45,4 +54,14 @@
 //
 // The ce-type header ends in the version of the event layout. Fields are added without a new version, so readers must
 // ignore those they do not know; a reader refuses a version it does not know (ErrUnknownType).
+//
+// # How to add an event
+//
+//   - event.go: the constant, EventTypes, cloudEventType if it is not of a task, WithTask if it brings the record, a field of Event for
+//     what it tells alone;
+//   - fixtures_test.go and testdata/v1: its golden (go test ./events -update);
+//   - internal/task/arrows.go: the arrow whose step it derives from; internal/task/emit.go then makes it. One of a batch or a lane is
+//     published by its service instead (services/status/batch.go, services/submitter);
+//   - internal/test/chaos/judge.go and internal/test/sim: how often and after what it may come;
+//   - cmd/reelay/watch.go, and README.md: how people see it.
 package events

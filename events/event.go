@@ -41,6 +41,9 @@ func (t EventType) Terminal() bool {
 	return t == EventCompleted || t == EventFailed || t == EventCancelled
 }
 
+// WithTask reports whether an event of this type brings the whole record.
+func (t EventType) WithTask() bool { return t.Terminal() || t == EventLateResult }
+
 // Valid reports whether t is one of EventTypes.
 func (t EventType) Valid() bool { return slices.Contains(EventTypes(), t) }
 
@@ -58,33 +61,61 @@ func (t EventType) cloudEventType() string {
 	return "reelay." + about + string(t) + ".v" + strconv.Itoa(EventVersion)
 }
 
-// An Event says what happened to a task. The payload is plain JSON; the CloudEvents attributes ride in headers.
+// An Event says what happened to a task, a batch or a lane. The payload is plain JSON; the CloudEvents attributes ride in headers.
+//
+// An event of a task names the task and where it runs, what changed and where the task then is. Only completed, failed, cancelled and
+// late_result bring the record with its input and result; for more, ask with the get verb.
 type Event struct {
 	Type    EventType `json:"type"`
 	Project string    `json:"project"`
 	TaskID  string    `json:"task_id,omitempty"`
-	// Lane is the lane that a paused or resumed event tells of; Project is LanesProject then.
-	Lane string `json:"lane,omitempty"`
-	// Blocked is why a lane is paused.
-	Blocked *Blocked `json:"blocked,omitempty"`
+	SceneID string    `json:"scene_id,omitempty"`
+	// BatchID is the batch of the task. Of a rejected request it and BatchSize are as far as they could be read; one whose id is that of
+	// a task of the same batch names none: that task counts.
+	BatchID   string   `json:"batch_id,omitempty"`
+	BatchSize int      `json:"batch_size,omitempty"`
+	TaskType  TaskType `json:"task_type,omitempty"`
+	Provider  string   `json:"provider,omitempty"`
+	// Lane is the lane that the task is sent by, or that is paused or resumed; Project is LanesProject then.
+	Lane  string `json:"lane,omitempty"`
+	Model string `json:"model,omitempty"`
+	// ProviderID is the provider's own id of the task, once it has one.
+	ProviderID string `json:"provider_id,omitempty"`
+
+	// Status and Phase are those after the step.
+	Status Status `json:"status,omitempty"`
+	Phase  Phase  `json:"phase,omitempty"`
 	// Version is that of the record after the step the event tells of; of a lane, at least the revision of its
 	// key, and higher with each such event; else 0.
 	Version uint64    `json:"version"`
 	Time    time.Time `json:"time"`
 	// Message says in words what happened.
 	Message string `json:"message,omitempty"`
+	// Transition is the step, as the timeline has it; its note is Message.
+	Transition *Transition `json:"transition,omitempty"`
+
+	// The place, the end and the progress are those of Task after the step. An event that is published after a later step, because a
+	// crash had left it out, has none of them.
+	QueuePosition      *QueuePosition `json:"queue_position,omitempty"`
+	EstimatedWaitS     *float64       `json:"estimated_wait_s,omitempty"`
+	ETA                *time.Time     `json:"eta,omitempty"`
+	ETAEarliest        *time.Time     `json:"eta_earliest,omitempty"`
+	ETALatest          *time.Time     `json:"eta_latest,omitempty"`
+	Pace               Pace           `json:"pace,omitempty"`
+	ProgressPercentage *float64       `json:"progress_percentage,omitempty"`
 	// Logs are the lines that are new since the last event.
 	Logs []LogLine `json:"logs,omitempty"`
-	// Error is why a request was rejected or a task failed.
+	// Cost is as far as it is known when the event is published.
+	Cost *Cost `json:"cost,omitempty"`
+	// Error is why a request was rejected, a task failed, or an attempt is in doubt or was refused.
 	Error *Error `json:"error,omitempty"`
+
 	// RequestDigest identifies what was rejected: a request by Request.Digest; a command, or a request that cannot be decoded, by
 	// the SHA-256 of its payload in hex.
 	RequestDigest string `json:"request_digest,omitempty"`
-	// BatchID and BatchSize are those of a rejected request, as far as they could be read. A request whose id is that of a task of
-	// the same batch names none: that task counts.
-	BatchID   string `json:"batch_id,omitempty"`
-	BatchSize int    `json:"batch_size,omitempty"`
-	// Task is the record when the event was published: as of the step, or later.
+	// Blocked is why a lane is paused.
+	Blocked *Blocked `json:"blocked,omitempty"`
+	// Task is the record when the event was published, as of the step or later, where WithTask says so.
 	Task *Task `json:"task,omitempty"`
 	// Batch is what batch_done tells of.
 	Batch *Batch `json:"batch,omitempty"`
@@ -103,10 +134,24 @@ func (e Event) Key() Key {
 	switch {
 	case e.Batch != nil:
 		id = e.Batch.ID
-	case e.Lane != "":
+	case e.Project == LanesProject:
 		id = e.Lane
 	}
 	return Key{Project: e.Project, ID: id}
+}
+
+// Update returns t as the event tells of it: the record that the event brings, or what is known of it with the changes of the step.
+func (e Event) Update(t Task) Task {
+	if e.Task != nil {
+		return *e.Task
+	}
+	t.Project, t.ID, t.SceneID, t.BatchID, t.TaskType = e.Project, e.TaskID, e.SceneID, e.BatchID, e.TaskType
+	t.Provider, t.Lane, t.Model, t.ProviderID = e.Provider, e.Lane, e.Model, e.ProviderID
+	t.Status, t.Phase, t.Version, t.Cost = e.Status, e.Phase, e.Version, e.Cost
+	t.QueuePosition, t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = e.QueuePosition, e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest
+	t.Pace, t.ProgressPercentage = e.Pace, e.ProgressPercentage
+	t.Blocked, t.Trouble = nil, nil // they are of an earlier moment
+	return t
 }
 
 // Subject returns the subject on which the event is published, stored and heard.

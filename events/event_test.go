@@ -1,6 +1,7 @@
 package events_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -41,6 +42,27 @@ func TestDecodeEventRefuses(t *testing.T) {
 			t.Errorf("%s: error %v, want %q", row.name, err, row.want)
 		}
 	}
+}
+
+// TestUpdate: what an event tells comes into the record that is known, and what it does not tell stays.
+func TestUpdate(t *testing.T) {
+	known := fullTask()
+	e := anEvent(events.EventProgress)
+	got := e.Update(known)
+	if got.Version != e.Version || got.Status != e.Status || got.Blocked != nil || got.Trouble != nil {
+		t.Errorf("version %d, %s, blocked %v, trouble %v", got.Version, got.Status, got.Blocked, got.Trouble)
+	}
+	if !bytes.Equal(got.Input, known.Input) || !got.CreatedAt.Equal(known.CreatedAt) || len(got.Attempts) != len(known.Attempts) {
+		t.Error("what the event does not tell is gone")
+	}
+	fresh := anEvent(events.EventQueued).Update(events.Task{})
+	want := events.Task{
+		ID: "shot-042", Project: "demo", TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "fal-ai/kling-video",
+		Status: events.StatusQueued, Phase: events.PhaseWaiting, Version: 1,
+	}
+	wantSameJSON(t, "of an unknown task", fresh, want)
+	end := anEvent(events.EventCompleted)
+	wantSameJSON(t, "of an ended task", end.Update(known), *end.Task)
 }
 
 // Ids tell events apart, as CloudEvents asks for: of two tasks, versions, types, and of two rejected requests with one id.

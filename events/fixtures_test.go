@@ -148,10 +148,21 @@ func anEvent(t events.EventType) events.Event {
 		}
 		return e
 	}
-	e.Task = smallTask(s, p, e.Version)
+	e.TaskType, e.Provider, e.Lane, e.Model, e.Status, e.Phase = events.Video, "fal", "fal", "fal-ai/kling-video", s, p
+	e.Transition = &events.Transition{Version: e.Version, At: e.Time, Name: "the_step", To: p, By: "poller", Event: t}
+	if t.WithTask() {
+		e.Task = smallTask(s, p, e.Version)
+	}
 	switch t {
 	case events.EventProgress:
-		e.Task = new(fullTask())
+		full := fullTask()
+		e.SceneID, e.BatchID, e.ProviderID, e.Cost = full.SceneID, full.BatchID, full.ProviderID, full.Cost
+		e.QueuePosition, e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest = full.QueuePosition, full.EstimatedWaitS, full.ETA, full.ETAEarliest, full.ETALatest
+		e.Pace, e.ProgressPercentage, e.Error = full.Pace, full.ProgressPercentage, fullError()
+		e.Transition = &full.Transitions[0]
+		e.Transition.Note = ""
+	case events.EventInDoubt:
+		e.Error = fullError()
 	case events.EventCompleted, events.EventLateResult:
 		e.Task.CompletedAt, e.Task.Result = new(at(9)), fullTask().Result
 		e.Task.Result.Late = t == events.EventLateResult

@@ -121,6 +121,21 @@ func wantSameJSON(t *testing.T, what string, got, want any) {
 	t.Errorf("%s: got ...%.200s\nwant ...%.200s", what, a[from:], b[from:])
 }
 
+// TestEventFields: every field of an event is in the golden of some type.
+func TestEventFields(t *testing.T) {
+	missing := map[string]int{}
+	for _, et := range events.EventTypes() {
+		for _, field := range zeroFields(reflect.ValueOf(anEvent(et)), "") {
+			missing[field]++
+		}
+	}
+	for field, n := range missing {
+		if n == len(events.EventTypes()) {
+			t.Errorf("no golden covers %s", field)
+		}
+	}
+}
+
 func TestTaskGolden(t *testing.T) {
 	want := fullTask()
 	if zero := zeroFields(reflect.ValueOf(want), "Task"); len(zero) > 0 {
@@ -138,8 +153,9 @@ func TestTaskGolden(t *testing.T) {
 
 func TestDecodeTaskRefuses(t *testing.T) {
 	for _, row := range []struct{ name, data, want string }{
-		{"a newer schema", `{"schema":2}`, "task record: schema 2, this build reads 1"},
-		{"no schema", `{"id":"a"}`, "task record: schema 0, this build reads 1"},
+		{"a newer schema", `{"schema":3}`, "task record: schema 3, this build reads 2"},
+		{"an older schema", `{"schema":1}`, "task record: schema 1, this build reads 2"},
+		{"no schema", `{"id":"a"}`, "task record: schema 0, this build reads 2"},
 		{"no JSON", ``, "task record: unexpected end of JSON input"},
 	} {
 		if _, err := events.DecodeTask([]byte(row.data)); err == nil || err.Error() != row.want {

@@ -152,7 +152,7 @@ type Task struct {
 
 const (
 	// TaskSchema is the current version of Task.
-	TaskSchema = 1
+	TaskSchema = 2
 	// MaxLogs is how many log lines a record keeps.
 	MaxLogs = 20
 	// MaxLogBytes is the longest log line kept.

@@ -216,5 +216,14 @@ func failed(t events.Task) events.Task {
 
 // event tells of t as it is.
 func event(t events.Task, kind events.EventType) events.Event {
-	return events.Event{Type: kind, Project: t.Project, TaskID: t.ID, Version: t.Version, Time: start, Task: &t, Error: t.Error}
+	e := events.Event{
+		Type: kind, Project: t.Project, TaskID: t.ID, TaskType: t.TaskType, Provider: t.Provider, Lane: t.Lane, Model: t.Model,
+		Status: t.Status, Phase: t.Phase, Version: t.Version, Time: start, Error: t.Error,
+		QueuePosition: t.QueuePosition, ETA: t.ETA, ETAEarliest: t.ETAEarliest, ETALatest: t.ETALatest, Pace: t.Pace,
+		ProgressPercentage: t.ProgressPercentage,
+	}
+	if kind.WithTask() {
+		e.Task = &t
+	}
+	return e
 }

@@ -176,7 +176,9 @@ created     2026-01-31 12:00:00
 deadline    2026-01-31 12:30:00
 `)
 	b.Reset()
-	printEvent(&b, events.Event{Type: events.EventProgress, Project: "demo", TaskID: "t1", Time: start.Add(time.Minute), Task: &task}, time.UTC)
+	e := event(task, events.EventProgress)
+	e.Time = start.Add(time.Minute)
+	printEvent(&b, e, time.UTC)
 	golden(t, b.String(), "12:01:00  demo.t1  progress  running at fal  congested  1m00s to 4m00s left\n")
 }
 

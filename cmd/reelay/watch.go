@@ -102,9 +102,9 @@ func (c *watchCmd) watchAll(ctx context.Context, e *env, print func(events.Event
 // printEvent writes an event as a line, and its new log lines below it.
 func printEvent(w io.Writer, e events.Event, zone *time.Location) {
 	words := []string{e.Time.In(zone).Format(time.TimeOnly), e.Key().String(), string(e.Type)}
-	if e.Task != nil && !e.Type.Terminal() {
-		words = append(words, describeState(*e.Task))
-		if left := describeLeft(*e.Task, e.Time); left != "" {
+	if t := e.Update(events.Task{}); t.Phase != "" && !e.Type.Terminal() {
+		words = append(words, describeState(t))
+		if left := describeLeft(t, e.Time); left != "" {
 			words = append(words, left)
 		}
 	}
@@ -124,7 +124,7 @@ func printEvent(w io.Writer, e events.Event, zone *time.Location) {
 	for _, l := range e.Logs {
 		fmt.Fprintln(w, "          | "+clean(l.Message))
 	}
-	if e.Task != nil && e.Task.Result != nil && (e.Type.Terminal() || e.Type == events.EventLateResult) {
+	if e.Task != nil && e.Task.Result != nil {
 		for _, o := range e.Task.Result.Outputs {
 			fmt.Fprintln(w, "          > "+clean(o.URL))
 		}

@@ -77,7 +77,11 @@ func aTask(version uint64, p events.Phase) events.Task {
 }
 
 func event(t events.Task, kind events.EventType) events.Event {
-	return events.Event{Type: kind, Project: t.Project, TaskID: t.ID, Version: t.Version, Task: &t}
+	e := events.Event{Type: kind, Project: t.Project, TaskID: t.ID, Version: t.Version, Status: t.Status, Phase: t.Phase}
+	if kind.WithTask() {
+		e.Task = &t
+	}
+	return e
 }
 
 // TestWaitSurvivesTrouble gets two refusals, then the end.
@@ -130,7 +134,7 @@ func TestWatchNeverGoesBack(t *testing.T) {
 			stream <- e
 		}
 		var heard, shown []string
-		task, err := b.Watch(b.Context(), events.Task{ID: "t1", Project: "demo"}, stream, Watcher{
+		task, err := b.Watch(b.Context(), aTask(2, events.PhaseWaiting), stream, Watcher{
 			Event: func(e events.Event) { heard = append(heard, e.TaskID+" "+string(e.Type)) },
 			Task:  func(t events.Task) { shown = append(shown, t.ID+" "+string(t.Phase)) },
 		})
@@ -142,6 +146,23 @@ func TestWatchNeverGoesBack(t *testing.T) {
 		}
 		if got := strings.Join(shown, ", "); got != "t1 running, t1 done" {
 			t.Errorf("shown %s", got)
+		}
+	})
+}
+
+// TestWatchOfUnknownTask: of a task whose record is not known, an event shows nothing until it brings the record.
+func TestWatchOfUnknownTask(t *testing.T) {
+	on(t, func(b *bench) {
+		b.answer(events.VerbWait, func() any { return nil })
+		stream := make(chan events.Event, 2)
+		stream <- event(aTask(3, events.PhaseRunning), events.EventProgress)
+		stream <- event(aTask(4, events.PhaseDone), events.EventCompleted)
+		var shown []string
+		_, err := b.Watch(b.Context(), events.Task{ID: "t1", Project: "demo"}, stream, Watcher{
+			Task: func(t events.Task) { shown = append(shown, string(t.Phase)) },
+		})
+		if got := strings.Join(shown, ", "); err != nil || got != "done" {
+			t.Errorf("shown %s, %v", got, err)
 		}
 	})
 }

@@ -151,7 +151,7 @@ func (c *Client) Watch(ctx context.Context, known events.Task, stream <-chan eve
 	last := known
 	var grace <-chan time.Time
 	seen := func(t *events.Task) {
-		if t == nil || t.Key() != k || t.Version < last.Version || last.Status.Terminal() && !t.Status.Terminal() {
+		if t.Key() != k || t.Version < last.Version || last.Status.Terminal() && !t.Status.Terminal() {
 			return
 		}
 		last = *t
@@ -170,7 +170,10 @@ func (c *Client) Watch(ctx context.Context, known events.Task, stream <-chan eve
 			if w.Event != nil {
 				w.Event(e)
 			}
-			seen(e.Task)
+			if e.Task != nil || last.Version > 0 && e.Version > 0 { // the first answer brings the record, an event what changed in it
+				updated := e.Update(last)
+				seen(&updated)
+			}
 			if e.Type.Terminal() && last.Status.Terminal() && !w.Linger {
 				return last, nil
 			}

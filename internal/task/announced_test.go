@@ -52,7 +52,7 @@ func TestPlaced(t *testing.T) {
 		if c.Written {
 			last := c.Task.Transitions[len(c.Task.Transitions)-1]
 			e := c.Events[len(c.Events)-1]
-			if last.Note != row.note || e.Type != events.EventProgress || e.Message != row.note || e.Version != c.Task.Version || e.Task.QueuePosition == nil {
+			if last.Note != row.note || e.Type != events.EventProgress || e.Message != row.note || e.Version != c.Task.Version || e.QueuePosition == nil {
 				t.Errorf("%s: told %s %q; want %q", row.name, e.Type, e.Message, row.note)
 			}
 			if len(c.Task.Transitions) != 2 {
@@ -123,8 +123,8 @@ func TestSubmittedForetells(t *testing.T) {
 	tr.Estimate = &events.Estimate{Left: 4 * time.Minute, Earliest: time.Minute, Latest: 9 * time.Minute}
 	c := apply(t, story(t, request(), intent), tr)
 	e := c.Events[len(c.Events)-1]
-	if e.Type != events.EventSubmitted || e.Task.ETA == nil || !e.Task.ETA.Equal(tr.At.Add(4*time.Minute)) || *e.Task.EstimatedWaitS != 240 {
-		t.Errorf("%s, %+v", e.Type, e.Task.ETA)
+	if e.Type != events.EventSubmitted || e.ETA == nil || !e.ETA.Equal(tr.At.Add(4*time.Minute)) || *e.EstimatedWaitS != 240 {
+		t.Errorf("%s, %+v", e.Type, e.ETA)
 	}
 }
 

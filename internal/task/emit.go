@@ -22,14 +22,9 @@ func (s *step) publish(c Change) []events.Event {
 			continue
 		}
 		isNew := s.written && tr.Version == c.Task.Version
-		e := events.Event{
-			Type: tr.Event, Project: c.Task.Project, TaskID: c.Task.ID, Version: tr.Version, Time: tr.At, Message: tr.Note,
-			Task: &c.Task, Traceparent: c.Task.Traceparent, Once: tr.Event != events.EventProgress && !seen[tr.Event], Repair: !isNew,
-		}
+		e := eventOf(&c.Task, tr)
+		e.Once, e.Repair = tr.Event != events.EventProgress && !seen[tr.Event], !isNew
 		seen[tr.Event] = true
-		if tr.Event == events.EventFailed {
-			e.Error = c.Task.Error
-		}
 		switch {
 		case e.Once:
 			once = append(once, e)
@@ -52,6 +47,43 @@ func (s *step) publish(c Change) []events.Event {
 		latest.Logs = s.newLogs
 	}
 	return append(once, repeated...)
+}
+
+// eventOf returns the event of a step of t. What t tells of its last step alone is left out of the events of others.
+func eventOf(t *events.Task, tr events.Transition) events.Event {
+	after := *t
+	after.Phase = tr.To
+	e := events.Event{
+		Type: tr.Event, Project: t.Project, TaskID: t.ID, SceneID: t.SceneID, BatchID: t.BatchID, TaskType: t.TaskType,
+		Provider: t.Provider, Lane: t.Lane, Model: t.Model, ProviderID: t.ProviderID,
+		Status: statusOf(after, tr.Name), Phase: tr.To, Version: tr.Version, Time: tr.At, Message: tr.Note, Cost: t.Cost, Traceparent: t.Traceparent,
+	}
+	switch {
+	case tr.Event == events.EventFailed:
+		e.Error = t.Error
+	case tr.Event == events.EventInDoubt, tr.Reason == events.BlockedRetry:
+		e.Error = errorOf(t, tr.Attempt)
+	}
+	if tr.Version == t.Version {
+		e.QueuePosition, e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest = t.QueuePosition, t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest
+		e.Pace, e.ProgressPercentage = t.Pace, t.ProgressPercentage
+	}
+	if tr.Event.WithTask() {
+		e.Task = t
+	}
+	tr.Note = "" // it is the message
+	e.Transition = &tr
+	return e
+}
+
+// errorOf returns what went wrong with attempt n; nil if nothing is known to have.
+func errorOf(t *events.Task, n int) *events.Error {
+	for _, a := range t.Attempts {
+		if a.N == n {
+			return a.Error
+		}
+	}
+	return nil
 }
 
 // trim bounds what a record keeps, the oldest going first: places in line that were told, then steps that no event derives from, then

@@ -287,7 +287,7 @@ func (w *world) laneEvents() (types []events.EventType) {
 			continue
 		}
 		w.ok(err)
-		if e, err := events.DecodeEvent(msg.Header.Get(events.HeaderType), msg.Data); err == nil && e.Lane != "" {
+		if e, err := events.DecodeEvent(msg.Header.Get(events.HeaderType), msg.Data); err == nil && e.Project == events.LanesProject {
 			if e.Lane != "acme" || e.Version == 0 {
 				w.Errorf("event of lane %q, version %d", e.Lane, e.Version)
 			}

@@ -220,7 +220,7 @@ func TestCapRaised(t *testing.T) {
 			w.Errorf("with a budget the lane is kept by %+v", lane)
 		}
 		for id, story := range w.stories() {
-			if e := story[len(story)-1]; id > "t00030" && (e.Type != events.EventProgress || e.Task.QueuePosition == nil) {
+			if e := story[len(story)-1]; id > "t00030" && (e.Type != events.EventProgress || e.QueuePosition == nil) {
 				w.Errorf("%s was told last that %s", id, e.Message)
 			}
 		}

@@ -27,7 +27,7 @@ func (w *world) stories() map[string][]events.Event {
 			continue
 		}
 		w.ok(err)
-		if e, err := events.DecodeEvent(msg.Header.Get(events.HeaderType), msg.Data); err == nil && e.Lane == "" {
+		if e, err := events.DecodeEvent(msg.Header.Get(events.HeaderType), msg.Data); err == nil && e.Project != events.LanesProject {
 			all[e.TaskID] = append(all[e.TaskID], e)
 		}
 	}
@@ -43,12 +43,12 @@ func (w *world) published() map[string][]int {
 			if e.Type != events.EventProgress {
 				continue
 			}
-			p := e.Task.QueuePosition
+			p := e.QueuePosition
 			if p == nil || p.Ours == nil || p.Total == nil || *p.Total != *p.Ours {
 				w.Fatalf("%s is told %q of place %+v", id, e.Message, p)
 			}
-			if e.Task.ETA == nil || e.Task.ETALatest == nil || e.Task.EstimatedWaitS == nil || !e.Task.ETA.After(e.Time) {
-				w.Errorf("%s is told %q, and ends at %v", id, e.Message, e.Task.ETA)
+			if e.ETA == nil || e.ETALatest == nil || e.EstimatedWaitS == nil || !e.ETA.After(e.Time) {
+				w.Errorf("%s is told %q, and ends at %v", id, e.Message, e.ETA)
 			}
 			all[id] = append(all[id], *p.Ours)
 		}
@@ -101,8 +101,8 @@ func TestPositionsPublished(t *testing.T) {
 				w.Errorf("task %d took %d attempts, and has place %+v after all", i, len(task.Attempts), task.QueuePosition)
 			}
 			story := w.stories()[c.task]
-			if e := story[len(story)-1]; e.Type != events.EventSubmitted || e.Task.ETA == nil || e.Task.ETA.Sub(e.Time) < minute/2 {
-				w.Errorf("task %d: the last event is %s, and foretells %v", i, e.Type, e.Task.ETA)
+			if e := story[len(story)-1]; e.Type != events.EventSubmitted || e.ETA == nil || e.ETA.Sub(e.Time) < minute/2 {
+				w.Errorf("task %d: the last event is %s, and foretells %v", i, e.Type, e.ETA)
 			}
 		}
 	})
@@ -185,7 +185,7 @@ func TestStoppedPublishesNoPositions(t *testing.T) {
 				time.Sleep(3 * time.Hour)
 				for id, story := range w.stories() {
 					for _, e := range story {
-						if e.Type == events.EventProgress && e.Task.QueuePosition != nil && e.Time.After(known) {
+						if e.Type == events.EventProgress && e.QueuePosition != nil && e.Time.After(known) {
 							w.Errorf("%s is told %q", id, e.Message)
 						}
 					}
@@ -214,7 +214,7 @@ func TestEstimatedAsLearned(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		for id, story := range w.stories() {
 			for _, e := range story[1:] {
-				if left := e.Task.ETA.Sub(e.Time); left < 110*minute || left > 140*minute {
+				if left := e.ETA.Sub(e.Time); left < 110*minute || left > 140*minute {
 					w.Errorf("%s is told by %s that it ends in %v", id, e.Type, left)
 				}
 			}

@@ -39,8 +39,8 @@ func TestLearning(t *testing.T) {
 		}
 		w.AwaitEnd("demo", "asked")
 		for _, e := range w.Story("demo", "asked") {
-			if e.Type == events.EventProgress && (e.Task.ETA == nil || e.Task.ETALatest == nil || e.Task.ETA.Sub(end).Abs() > 30*time.Second) {
-				t.Errorf("the progress event %d estimates its end at %v, latest %v; it ends at %v", e.Version, e.Task.ETA, e.Task.ETALatest, end)
+			if e.Type == events.EventProgress && (e.ETA == nil || e.ETALatest == nil || e.ETA.Sub(end).Abs() > 30*time.Second) {
+				t.Errorf("the progress event %d estimates its end at %v, latest %v; it ends at %v", e.Version, e.ETA, e.ETALatest, end)
 			}
 		}
 		if slow := w.Get("demo", "asked"); slow.Pace != "" || slow.ETALatest != nil {
@@ -78,8 +78,8 @@ func TestSlowTask(t *testing.T) {
 		w.AwaitEnd("demo", "slow")
 		var paces []events.Pace
 		for _, e := range w.Story("demo", "slow") {
-			if n := len(paces); e.Type == events.EventProgress && e.Task.Pace != "" && (n == 0 || paces[n-1] != e.Task.Pace) {
-				paces = append(paces, e.Task.Pace)
+			if n := len(paces); e.Type == events.EventProgress && e.Pace != "" && (n == 0 || paces[n-1] != e.Pace) {
+				paces = append(paces, e.Pace)
 			}
 		}
 		if len(paces) < 3 || paces[0] != events.PaceNormal || paces[1] != events.PaceSlow || paces[len(paces)-1] != events.PaceStuck {

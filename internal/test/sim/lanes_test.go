@@ -114,7 +114,7 @@ func TestPositionsUnderFaults(t *testing.T) {
 			}
 			again += len(task.Attempts) - 1
 			if slices.ContainsFunc(w.Story("demo", id), func(e events.Event) bool {
-				return e.Type == events.EventProgress && e.Task.QueuePosition != nil && e.Task.QueuePosition.Ours != nil
+				return e.Type == events.EventProgress && e.QueuePosition != nil && e.QueuePosition.Ours != nil
 			}) {
 				published++
 			}

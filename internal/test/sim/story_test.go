@@ -51,10 +51,10 @@ func TestProgressIsPublishedOnce(t *testing.T) {
 			if e.Type != events.EventProgress {
 				continue
 			}
-			if q := e.Task.QueuePosition; q != nil {
+			if q := e.QueuePosition; q != nil {
 				positions[*q.Provider] = true
 			}
-			if p := e.Task.ProgressPercentage; p != nil {
+			if p := e.ProgressPercentage; p != nil {
 				if *p < last {
 					t.Errorf("progress went back from %v to %v", last, *p)
 				}
