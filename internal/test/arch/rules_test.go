@@ -122,9 +122,13 @@ func TestLinks(t *testing.T) {
 		{
 			[]string{"reelay/services/webhook"},
 			[]string{"reelay/internal/bus", "github.com/nats-io/nats.go/..."},
-			"the edge serves before NATS does, and hands on callbacks by one narrow interface",
+			"the webhook service serves before NATS does, and hands on callbacks by one narrow interface",
 		},
-		{[]string{"reelay/cmd/natsd", "reelay/cmd/emulator"}, append([]string{services}, drivers...), "they serve the pipeline and are no part of it"},
+		{[]string{"reelay/cmd/natsd", "reelay/cmd/emulator"}, append([]string{services, lanesPkg}, drivers...), "they serve the pipeline and are no part of it"},
+		{
+			[]string{"reelay/cmd/...", services, "reelay/internal/allinone"}, []string{"reelay/internal/test/..."},
+			"the machinery of tests is apart from the product",
+		},
 		{[]string{"reelay/cmd/..."}, []string{"testing", "testing/..."}, "no binary carries the test framework"},
 		{[]string{"reelay/internal/bus", "reelay/internal/taskstore", "reelay/internal/proc"}, append([]string{services}, drivers...), "foundations know nothing of what stands on them"},
 	}
@@ -174,6 +178,7 @@ func TestImporters(t *testing.T) {
 			"one service decides what is sent next, one lists tasks in that order",
 		},
 		{[]string{natsServer}, []string{"reelay/internal/natsd", "reelay/internal/test/broker"}, "there is one way to embed a broker, the one with the lock"},
+		{[]string{"reelay/internal/storeguard"}, []string{"reelay/services/submitter", "reelay/internal/allinone"}, "one service spends, and is stopped"},
 		{[]string{"reelay/internal/test/sim"}, nil, "simulation is for tests"},
 		{[]string{"reelay/internal/test/broker"}, []string{"reelay/internal/test/sim"}, "a broker in a bubble is for tests"},
 	}
@@ -241,7 +246,7 @@ func TestWebhookReadsNoKey(t *testing.T) {
 			}
 		}
 		for name, at := range uses(t, p, "reelay/internal/secret") {
-			t.Errorf("%s uses secret.%s: the edge has callback keys, in the form of package callback, and no others", at, name)
+			t.Errorf("%s uses secret.%s: the webhook service has callback keys, in the form of package callbackurl, and no others", at, name)
 		}
 	}
 }
