@@ -68,7 +68,7 @@ func (s *Service) endpoints() []endpoint {
 			`"limit":50,"cursor":""}`
 		days     = `empty or {"since":"2026-01-01","until":"2026-01-31","by":["day","project","provider","lane","model"]}, days in UTC`
 		spending = `{"since":"...","until":"...","rows":[{"day":"2026-01-31","project":"...","provider":"...","lane":"...","model":"...","tasks":1,` +
-			`"attempts":1,"spent_usd":0.84,"held_usd":0}],"total":{"tasks":1,"attempts":1,"spent_usd":0.84,"held_usd":0},` +
+			`"attempts":1,"spent_usd":0.84,"reserved_usd":0}],"total":{"tasks":1,"attempts":1,"spent_usd":0.84,"reserved_usd":0},` +
 			`"caps":[{"scope":"project.demo","daily_usd":20,"reserved_usd":0.84}]}`
 	)
 	var (
@@ -105,8 +105,8 @@ func (s *Service) endpoints() []endpoint {
 			name: "resolve", verb: events.VerbResolve, tokens: one, about: "decide about a task that is in doubt or parked",
 			request: `{"action":"adopt|resubmit|write_off","provider_id":"for adopt","reason":"..."}`, answer: task, handle: s.resolve,
 		},
-		{name: "spend", verb: events.VerbSpend, tokens: each, about: "what a project has spent and holds", request: days, answer: spending, handle: s.spend},
-		{name: "spend-all", verb: events.VerbSpend, about: "what everything has spent and holds", request: days, answer: spending, handle: s.spend},
+		{name: "spend", verb: events.VerbSpend, tokens: each, about: "what a project has spent and reserved", request: days, answer: spending, handle: s.spend},
+		{name: "spend-all", verb: events.VerbSpend, about: "what everything has spent and reserved", request: days, answer: spending, handle: s.spend},
 		{
 			name: "batch", verb: events.VerbBatch, tokens: []string{tokenProject, tokenBatch}, about: "how far a batch is", request: empty,
 			answer: `{"project":"...","batch_id":"...","announced":12,"total":11,"ended":3,"rejected":1,"by_status":{"completed":3,"in_progress":8},` +
@@ -118,7 +118,7 @@ func (s *Service) endpoints() []endpoint {
 
 var semanticVersion = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
-// serve puts the API up. Requests run under work; stop is told to those that wait.
+// serve puts the API up. Requests run under work; stop ends those that wait.
 func (s *Service) serve(work, stop context.Context) (micro.Service, error) {
 	version := strings.TrimPrefix(s.o.Version, "v")
 	if !semanticVersion.MatchString(version) {
@@ -128,7 +128,7 @@ func (s *Service) serve(work, stop context.Context) (micro.Service, error) {
 		Name: serviceName, Version: version, Metadata: map[string]string{"version": s.o.Version},
 		Description: "long-running generative-media tasks: submit, follow, cancel",
 		ErrorHandler: func(_ micro.Service, err *micro.NATSError) {
-			s.log.Warn("api subscription", "subject", err.Subject, "error", err.Description)
+			s.log.Warn("a subscription of the api failed", "subject", err.Subject, "error", err.Description)
 		},
 	})
 	if err != nil {
@@ -227,7 +227,7 @@ func (s *Service) answer(e endpoint, r micro.Request, reply any, err error) {
 		code = f.code()
 		m.Header = nats.Header{micro.ErrorHeader: {f.Error()}, micro.ErrorCodeHeader: {code}}
 		if m.Data, err = events.Marshal(events.ErrorReply{Error: f.body}); err != nil {
-			s.log.Error("answer", "subject", r.Subject(), "error", err)
+			s.log.Error("error answer could not be encoded", "subject", r.Subject(), "error", err)
 		}
 	}
 	s.metrics.requests.WithLabelValues(string(e.verb), code).Inc()
@@ -235,7 +235,7 @@ func (s *Service) answer(e endpoint, r micro.Request, reply any, err error) {
 		return // nobody asked for an answer
 	}
 	if err := s.o.Bus.Conn().PublishMsg(m); err != nil {
-		s.log.Warn("answer", "subject", r.Subject(), "error", err)
+		s.log.Warn("answer could not be sent", "subject", r.Subject(), "error", err)
 	}
 }
 

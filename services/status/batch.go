@@ -14,9 +14,9 @@ import (
 const (
 	// batchesAtOnce is how many batch_done events are published at a time.
 	batchesAtOnce = 100
-	// toldAge is how long after its end a batch is announced at most. A little later its event leaves the stream, which could no
+	// maxBatchAge is how long after its end a batch is announced at most. A little later batch_done leaves the stream, which could no
 	// longer refuse it a second time.
-	toldAge = events.EventAge - 24*time.Hour
+	maxBatchAge = events.EventAge - 24*time.Hour
 	// announceWait and maxAnnounceWait bound the pause after events that could not be stored.
 	announceWait    = 100 * time.Millisecond
 	maxAnnounceWait = 30 * time.Second
@@ -35,8 +35,8 @@ type tally struct {
 	micros      int64
 	// lastEnd is when the last of its tasks ended, or of its requests was rejected, in nanoseconds of Unix time.
 	lastEnd int64
-	// told says that batch_done is stored.
-	told bool
+	// published says that batch_done is stored.
+	published bool
 }
 
 func (t *tally) done() bool { return t.announced > 0 && t.ended+t.rejected >= t.announced }
@@ -47,14 +47,14 @@ type batches struct {
 	// rejections are those of all batches, by project, oldest first; remembered counts them.
 	rejections map[string][]rejection
 	remembered int
-	// ripe are those to be announced, if they still look so then; changed says that there may be some.
-	ripe    map[events.Key]struct{}
-	changed chan struct{}
+	// unpublished are the batches that were done and not announced when they last changed; changed says that there may be some.
+	unpublished map[events.Key]struct{}
+	changed     chan struct{}
 }
 
 func newBatches() batches {
 	return batches{
-		all: map[events.Key]*tally{}, rejections: map[string][]rejection{}, ripe: map[events.Key]struct{}{}, changed: make(chan struct{}, 1),
+		all: map[events.Key]*tally{}, rejections: map[string][]rejection{}, unpublished: map[events.Key]struct{}{}, changed: make(chan struct{}, 1),
 	}
 }
 
@@ -114,8 +114,8 @@ func (b *batches) settle(k events.Key) {
 	case t == nil:
 	case t.total == 0 && len(t.rejectedIDs) == 0:
 		delete(b.all, k)
-	case t.done() && !t.told:
-		b.ripe[k] = struct{}{}
+	case t.done() && !t.published:
+		b.unpublished[k] = struct{}{}
 		b.wake()
 	}
 }
@@ -157,13 +157,13 @@ func (x *index) doneBatches(now time.Time) []events.Event {
 		return nil // a part of them could make a batch look done
 	}
 	var all []events.Event
-	for k := range x.batches.ripe {
+	for k := range x.batches.unpublished {
 		if len(all) == batchesAtOnce {
 			break
 		}
 		t := x.batches.all[k]
-		if t == nil || t.told || !t.done() || now.Sub(time.Unix(0, t.lastEnd)) > toldAge {
-			delete(x.batches.ripe, k)
+		if t == nil || t.published || !t.done() || now.Sub(time.Unix(0, t.lastEnd)) > maxBatchAge {
+			delete(x.batches.unpublished, k)
 			continue
 		}
 		b := t.batch(k)
@@ -175,13 +175,13 @@ func (x *index) doneBatches(now time.Time) []events.Event {
 	return all
 }
 
-// toldBatch marks a batch whose event is stored.
-func (x *index) toldBatch(k events.Key) {
+// batchPublished marks a batch whose event is stored.
+func (x *index) batchPublished(k events.Key) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.batches.ripe, k)
+	delete(x.batches.unpublished, k)
 	if t := x.batches.all[k]; t != nil {
-		t.told = true
+		t.published = true
 	}
 }
 
@@ -233,7 +233,7 @@ func (s *Service) publishBatches(ctx context.Context, all []events.Event) error 
 			failed = append(failed, fmt.Errorf("batch %s: %w", e.Key(), err))
 			continue
 		}
-		s.index.toldBatch(e.Key())
+		s.index.batchPublished(e.Key())
 	}
 	return errors.Join(failed...)
 }

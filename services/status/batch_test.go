@@ -155,7 +155,7 @@ func TestBatchNobodySaw(t *testing.T) {
 		must(t, <-l.done)
 		l.done <- nil
 		old := of(in(waiting("a", "1", 1), events.PhaseDone, events.StatusCompleted), "old", 1)
-		*old.CompletedAt = time.Now().Add(-toldAge - time.Minute)
+		*old.CompletedAt = time.Now().Add(-maxBatchAge - time.Minute)
 		l.write(old)
 		l.write(of(in(waiting("a", "2", 1), events.PhaseDone, events.StatusCompleted), "new", 1))
 		// Seen in part, this batch would look done.

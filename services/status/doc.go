@@ -8,21 +8,21 @@
 // A task in an answer is the record read from the bucket for that answer, never older than what the index has seen of it;
 // only its queue position comes from elsewhere. Which tasks a list holds, and all numbers of queue, come from the index alone: a
 // copy of a few fields of every record, kept by a watch, usually milliseconds behind. A list leaves out a task that
-// has vanished, or no longer matches, by the time it is read. While the watch is interrupted the index stands still and
+// has vanished, or no longer matches, by the time it is read. While the watch is interrupted the index is stale and
 // Ready is false; when it is back, records that have gone meanwhile leave the index.
 //
 // # Order
 //
-// list answers newest first: created_at descending, then project and id. A cursor names a place in that order, so
-// pages that follow it neither repeat nor leave out a task because newer ones have arrived. A queue position is the place in the
-// order in which the dispatcher of the lane sends, asked of it; while none answers it is estimated by priority and age.
+// list answers newest first: created_at descending, then project and id. A cursor names a point in that order, so
+// pages that follow it neither repeat nor leave out a task because newer ones have arrived. A queue position is the number of tasks
+// that the dispatcher of the lane sends before, as it answers; while it does not it is estimated by priority and age.
 //
 // # Estimates
 //
 // eta, its range, estimated_wait_s and pace are as of the answer, from what was learned of finished tasks like it: see package
 // forecast. For a waiting task the dispatcher of its lane adds when the limits let it through, or how many tasks in flight must end
-// before. One that is kept by what nobody knows the end of, which hold then names, has no eta: a pause, an open breaker, a used-up
-// budget, a provider that is away, a lane that no submitter sends for. typical in queue is by provider and task type.
+// before. A task that is blocked for nobody knows how long, which blocked then names, has no eta: a pause, an open breaker, a used-up
+// cap, a provider that is unreachable, a lane that no submitter sends for. typical in queue is by provider and task type.
 //
 // # Writes
 //
@@ -33,7 +33,7 @@
 //
 // # Money and batches
 //
-// spend and batch come from the index alone. So does what is counted into the counters of the caps (package budget), every 15
+// spend and batch come from the index alone. So does what is counted into the counters of the caps (package spend), every 15
 // seconds and when a cap is set, by every replica: without a status service a cap that was set or changed today lets nothing be
 // paid. Every replica that sees a batch done publishes batch_done, if it is not stored and each terminal event of its tasks is.
 // A batch counts the rejected requests as well that named it. They are read from the stream of events, the newest 100,000 of all

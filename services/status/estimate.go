@@ -8,27 +8,27 @@ import (
 	"reelay/internal/forecast"
 )
 
-// foretell fills in when a task will end, as seen now, and how it gets on. Where nothing can be said nothing is: what was told of a
-// waiting task earlier does not hold.
-func (s *Service) foretell(t *events.Task, at stand, now time.Time) {
+// fillEstimate fills in when a task will end, as of now, and its pace. Where nothing can be estimated nothing is: an earlier
+// estimate for a waiting task, which its record has, does not hold.
+func (s *Service) fillEstimate(t *events.Task, at queuePosition, now time.Time) {
 	if t.Phase == events.PhaseWaiting {
 		t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = nil, nil, nil, nil
-		if !at.told {
+		if !at.fromDispatcher {
 			return
 		}
 	}
-	if e, ok := s.almanac.Forecast(*t).Estimate(*t, now, at.Position); ok {
+	if e, ok := s.learner.Forecast(*t).Estimate(*t, now, at.Position); ok {
 		e.Fill(t, now)
 		t.Pace = e.Pace
 	}
 }
 
-// typical fills in how long the providers take.
-func (s *Service) typical(lanes []events.LaneQueue) {
+// fillTypical fills in how long the providers take.
+func (s *Service) fillTypical(lanes []events.LaneQueue) {
 	for i := range lanes {
 		l := &lanes[i]
 		for _, of := range events.TaskTypes() {
-			f := s.almanac.Forecast(events.Task{Provider: l.Provider, TaskType: of})
+			f := s.learner.Forecast(events.Task{Provider: l.Provider, TaskType: of})
 			if f.Samples() == 0 {
 				continue
 			}

@@ -31,7 +31,7 @@ func (l *lab) teach(n int, takes time.Duration) {
 	synctest.Wait()
 }
 
-func TestForetell(t *testing.T) {
+func TestEstimate(t *testing.T) {
 	inLabAt(t, time.Now().Round(0), Options{Lanes: []provider.Lane{{Name: "fal", Provider: "fal"}}}, func(t *testing.T, l *lab) {
 		l.teach(40, 10*time.Minute)
 		ago := func(d time.Duration) *time.Time { at := time.Now().Add(-d); return &at }
@@ -56,7 +56,7 @@ func TestForetell(t *testing.T) {
 			}
 			l.write(task)
 			l.until("it is seen", func() bool { return l.s.index.get(task.Key()) != nil })
-			l.s.foretell(&task, stand{}, time.Now())
+			l.s.fillEstimate(&task, queuePosition{}, time.Now())
 			switch {
 			case row.least == 0:
 				if task.ETA != nil || task.EstimatedWaitS != nil {
@@ -68,7 +68,7 @@ func TestForetell(t *testing.T) {
 			}
 		}
 		q := l.s.index.queue("", l.s.o.Lanes, time.Now())
-		l.s.typical(q.Lanes)
+		l.s.fillTypical(q.Lanes)
 		got := q.Lanes[0].Typical[events.Video]
 		if got.Samples != 40 || got.WholeS < 570 || got.WholeS > 630 || got.RunS < 500 || got.RunS > 580 || got.WaitS < 55 || got.WaitS > 65 || got.LateS <= got.WholeS {
 			t.Errorf("typical: %+v", got)
@@ -79,9 +79,9 @@ func TestForetell(t *testing.T) {
 	})
 }
 
-// TestForetellLine: who waits behind others waits as long as the dispatcher of the lane tells, and of who is kept by what nobody knows
+// TestEstimateOfWaiting: who waits behind others waits as long as the dispatcher of the lane tells, and of who is kept by what nobody knows
 // the end of nothing is foretold.
-func TestForetellLine(t *testing.T) {
+func TestEstimateOfWaiting(t *testing.T) {
 	inLabAt(t, time.Now().Round(0), Options{}, func(t *testing.T, l *lab) {
 		l.teach(40, 10*time.Minute)
 		stored := waiting("demo", "w", 0)
@@ -150,9 +150,9 @@ func TestForetellLine(t *testing.T) {
 	})
 }
 
-func TestSends(t *testing.T) {
+func TestSubmitTimes(t *testing.T) {
 	now := epoch(10_000)
-	var s sends
+	var s submitTimes
 	for _, ago := range []int{0, 20, 10, 20, 30, 5_000} { // out of order, one twice, one long ago
 		s = s.with(now.Add(-time.Duration(ago)*time.Second).UnixNano(), now)
 	}
@@ -162,10 +162,10 @@ func TestSends(t *testing.T) {
 	if got := len(s.since(now.Add(45 * time.Second))); got != 2 {
 		t.Errorf("%d sends in the minute before 45 s later, want 2", got)
 	}
-	for i := range maxSends + 100 {
+	for i := range maxSubmits + 100 {
 		s = s.with(now.Add(-time.Duration(i)*time.Microsecond).UnixNano(), now)
 	}
-	if len(s) != maxSends {
-		t.Errorf("%d sends are kept, want %d", len(s), maxSends)
+	if len(s) != maxSubmits {
+		t.Errorf("%d sends are kept, want %d", len(s), maxSubmits)
 	}
 }

@@ -80,11 +80,11 @@ type index struct {
 	entries map[events.Key]*entry
 	// lines are the waiting tasks by lane, ordered by inSendingOrder.
 	lines map[string][]*entry
-	// sends are the submits of the last minute by lane.
-	sends map[string]sends
+	// recentSubmits are the submits of the last minute by lane.
+	recentSubmits map[string]submitTimes
 	// batches add up the tasks of each batch.
 	batches batches
-	// waiters are told, at most once at a time, that the entry of a key has changed.
+	// waiters hear, at most once at a time, that the entry of a key has changed.
 	waiters map[events.Key]map[chan struct{}]struct{}
 	// generation numbers the watches.
 	generation uint64
@@ -103,7 +103,7 @@ type index struct {
 
 func newIndex() *index {
 	return &index{
-		entries: map[events.Key]*entry{}, lines: map[string][]*entry{}, sends: map[string]sends{},
+		entries: map[events.Key]*entry{}, lines: map[string][]*entry{}, recentSubmits: map[string]submitTimes{},
 		batches: newBatches(), rejectionsBuilt: make(chan struct{}),
 		waiters: map[events.Key]map[chan struct{}]struct{}{}, built: make(chan struct{}),
 	}
@@ -160,7 +160,7 @@ func (x *index) set(k events.Key, e *entry) {
 	} else {
 		x.entries[k] = e
 		if e.submitted > 0 {
-			x.sends[e.lane] = x.sends[e.lane].with(e.submitted, time.Now())
+			x.recentSubmits[e.lane] = x.recentSubmits[e.lane].with(e.submitted, time.Now())
 		}
 		if e.phase == events.PhaseWaiting {
 			line := x.lines[e.lane]
@@ -171,7 +171,7 @@ func (x *index) set(k events.Key, e *entry) {
 	for waiter := range x.waiters[k] {
 		select {
 		case waiter <- struct{}{}:
-		default: // it has yet to look at an earlier change
+		default: // it has yet to see an earlier change
 		}
 	}
 }

@@ -66,23 +66,23 @@ func TestPages(t *testing.T) {
 			tasks = append(tasks, drawTask(t, i, 0, 20))
 		}
 		x, f, n := filled(tasks...), drawFilter(t), rapid.IntRange(1, 7).Draw(t, "page")
-		var want []place
+		var want []cursor
 		for _, task := range tasks {
 			if e := newEntry(&task, 0, 0); f.matches(e) {
-				want = append(want, e.place())
+				want = append(want, e.cursor())
 			}
 		}
-		slices.SortFunc(want, place.compare)
-		var got []place
+		slices.SortFunc(want, cursor.compare)
+		var got []cursor
 		for {
 			page := x.page(f, n)
 			for _, e := range page {
-				got = append(got, e.place())
+				got = append(got, e.cursor())
 			}
 			if len(page) < n {
 				break
 			}
-			after, err := parseCursor(page[n-1].place().cursor())
+			after, err := parseCursor(page[n-1].cursor().encode())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +154,7 @@ func TestIndexModel(t *testing.T) {
 		for _, line := range lines {
 			slices.SortFunc(line, inSendingOrder)
 			for i, e := range line {
-				if ours, ok := x.position(e.key); ours != i || !ok {
+				if ours, ok := x.estimatePosition(e.key); ours != i || !ok {
 					t.Fatalf("%v is %d (%v), want %d", e.key, ours, ok, i)
 				}
 			}
@@ -182,7 +182,7 @@ func TestPosition(t *testing.T) {
 	} {
 		k, err := events.ParseKey(tt.key)
 		must(t, err)
-		if ours, ok := x.position(k); ours != tt.ours || ok != tt.ok {
+		if ours, ok := x.estimatePosition(k); ours != tt.ours || ok != tt.ok {
 			t.Errorf("%s: %d (%v), want %d (%v)", tt.key, ours, ok, tt.ours, tt.ok)
 		}
 	}
@@ -200,15 +200,15 @@ func TestCursorRefused(t *testing.T) {
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add(place{12, events.Key{Project: "a", ID: "b"}}.cursor())
+	f.Add(cursor{12, events.Key{Project: "a", ID: "b"}}.encode())
 	f.Fuzz(func(t *testing.T, s string) {
-		if p, err := parseCursor(s); err == nil && (!p.key.Valid() || p.compare(mustCursor(t, p.cursor())) != 0) {
+		if p, err := parseCursor(s); err == nil && (!p.key.Valid() || p.compare(mustCursor(t, p.encode())) != 0) {
 			t.Errorf("%q is %v", s, p)
 		}
 	})
 }
 
-func mustCursor(t *testing.T, s string) place {
+func mustCursor(t *testing.T, s string) cursor {
 	p, err := parseCursor(s)
 	must(t, err)
 	return p

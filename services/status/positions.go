@@ -12,27 +12,28 @@ import (
 	"reelay/events"
 )
 
-// placesWait bounds the question to the dispatcher of a lane. Without its answer the index estimates.
-const placesWait = 300 * time.Millisecond
+// positionsWait bounds the question to the dispatcher of a lane. Without its answer the index estimates.
+const positionsWait = 300 * time.Millisecond
 
-// A stand is where a task stands in our own line. One that no dispatcher has told is estimated, and says nothing of when.
-type stand struct {
+// A queuePosition is that of a waiting task in the queue of its lane. One that does not come from the dispatcher is estimated by priority and
+// age, and nothing is estimated from it.
+type queuePosition struct {
 	events.Position
-	told bool
+	fromDispatcher bool
 }
 
-// places returns where those of some tasks stand that wait, 0 being next: as the dispatcher of their lane tells, and where that does not
+// positions returns the queue positions of the tasks that wait, 0 being next: from the dispatcher of their lane, and where it does not
 // answer by priority and age.
-func (s *Service) places(ctx context.Context, entries []*entry) map[events.Key]stand {
-	all := map[events.Key]stand{}
+func (s *Service) positions(ctx context.Context, entries []*entry) map[events.Key]queuePosition {
+	all := map[events.Key]queuePosition{}
 	lanes := map[string][]string{}
 	for _, e := range entries {
 		if e == nil || e.phase != events.PhaseWaiting {
 			continue
 		}
 		lanes[e.lane] = append(lanes[e.lane], e.key.String())
-		if ahead, ok := s.index.position(e.key); ok {
-			all[e.key] = stand{Position: events.Position{Ahead: ahead}}
+		if ahead, ok := s.index.estimatePosition(e.key); ok {
+			all[e.key] = queuePosition{Position: events.Position{Ahead: ahead}}
 		}
 	}
 	var mu sync.Mutex // guards all
@@ -42,42 +43,42 @@ func (s *Service) places(ctx context.Context, entries []*entry) map[events.Key]s
 			reply := s.askDispatcher(ctx, lane, tasks)
 			mu.Lock()
 			defer mu.Unlock()
-			fill(all, tasks, reply)
+			fillReply(all, tasks, reply)
 		})
 	}
 	asked.Wait()
 	return all
 }
 
-// fill fills in what the dispatcher of a lane has told of tasks.
-func fill(all map[events.Key]stand, tasks []string, reply events.PositionsReply) {
+// fillReply fills in what the dispatcher of a lane has answered about tasks.
+func fillReply(all map[events.Key]queuePosition, tasks []string, reply events.PositionsReply) {
 	for _, text := range tasks {
 		k, err := events.ParseKey(text)
 		if err != nil {
 			continue
 		}
-		if place, ok := reply.Positions[text]; ok {
-			all[k] = stand{place, true}
+		if p, ok := reply.Positions[text]; ok {
+			all[k] = queuePosition{p, true}
 			continue
 		}
 		estimated := all[k]
-		estimated.Blocked = ofLane(reply.Blocked)
+		estimated.Blocked = laneBlocked(reply.Blocked)
 		all[k] = estimated
 	}
 }
 
-// ofLane returns what keeps a whole lane, which is told first; nil if nothing does.
-func ofLane(holds []events.Blocked) *events.Blocked {
-	if len(holds) == 0 || holds[0].Model != "" || holds[0].Project != "" || holds[0].Reason.Ends() {
+// laneBlocked returns what blocks a whole lane, which comes first; nil if nothing does.
+func laneBlocked(blocked []events.Blocked) *events.Blocked {
+	if len(blocked) == 0 || blocked[0].Model != "" || blocked[0].Project != "" || blocked[0].Reason.Ends() {
 		return nil
 	}
-	return &holds[0]
+	return &blocked[0]
 }
 
-// askDispatcher asks the dispatcher of a lane for the places of tasks and for what keeps the lane. That nobody dispatches it is a hold
-// as well.
+// askDispatcher asks the dispatcher of a lane for the queue positions of tasks and for what blocks the lane. A lane that nobody dispatches
+// is blocked by that.
 func (s *Service) askDispatcher(ctx context.Context, lane string, tasks []string) (reply events.PositionsReply) {
-	ctx, cancel := context.WithTimeout(ctx, placesWait)
+	ctx, cancel := context.WithTimeout(ctx, positionsWait)
 	defer cancel()
 	question, err := events.Marshal(events.PositionsRequest{Tasks: tasks})
 	if err != nil {
@@ -93,14 +94,14 @@ func (s *Service) askDispatcher(ctx context.Context, lane string, tasks []string
 		err = json.Unmarshal(answer.Data, &reply)
 	}
 	if err != nil {
-		s.log.Debug("places are estimated", "lane", lane, "error", err)
+		s.log.Debug("queue positions are estimated", "lane", lane, "error", err)
 		return events.PositionsReply{}
 	}
 	return reply
 }
 
-// holds fills in what keeps the lanes. A lane that nobody dispatches and in which nothing waits is not kept.
-func (s *Service) holds(ctx context.Context, lanes []events.LaneQueue) {
+// fillBlocked fills in what blocks the lanes. A lane that nobody dispatches and in which nothing waits is not blocked.
+func (s *Service) fillBlocked(ctx context.Context, lanes []events.LaneQueue) {
 	var asked sync.WaitGroup
 	defer asked.Wait()
 	for i := range lanes {
@@ -114,20 +115,20 @@ func (s *Service) holds(ctx context.Context, lanes []events.LaneQueue) {
 	}
 }
 
-// place fills in where a task stands, what keeps it and when it will end.
-func (s *Service) place(t *events.Task, places map[events.Key]stand) {
-	placed(t, places)
-	s.foretell(t, places[t.Key()], time.Now())
+// fillWaiting fills in the queue position of a task, what blocks it and when it will end.
+func (s *Service) fillWaiting(t *events.Task, positions map[events.Key]queuePosition) {
+	fillPosition(t, positions)
+	s.fillEstimate(t, positions[t.Key()], time.Now())
 }
 
-// placed fills in the place of a task in both queues, as far as they are known: ours while it waits, the provider's once it is there,
-// and the sum; and what keeps it.
-func placed(t *events.Task, places map[events.Key]stand) {
+// fillPosition fills in the position of a task in both queues, as far as they are known: ours while it waits, the provider's once it is
+// there, and the sum; and what blocks it.
+func fillPosition(t *events.Task, positions map[events.Key]queuePosition) {
 	p := events.QueuePosition{}
 	if t.QueuePosition != nil {
 		p.Provider = t.QueuePosition.Provider
 	}
-	if at, ok := places[t.Key()]; ok && t.Phase == events.PhaseWaiting {
+	if at, ok := positions[t.Key()]; ok && t.Phase == events.PhaseWaiting {
 		p.Ours, t.Blocked = &at.Ahead, at.Blocked
 	}
 	total := 0

@@ -12,9 +12,9 @@ import (
 	"reelay/events"
 )
 
-// TestPlacesAreTold: a place is what the dispatcher of the lane says; without its answer, or where it knows nothing of a task, the
+// TestPositionsOfTheDispatcher: a place is what the dispatcher of the lane says; without its answer, or where it knows nothing of a task, the
 // index estimates, and the answer does not come late.
-func TestPlacesAreTold(t *testing.T) {
+func TestPositionsOfTheDispatcher(t *testing.T) {
 	rows := []struct {
 		name     string
 		dispatch func(m *nats.Msg)
@@ -56,7 +56,7 @@ func TestPlacesAreTold(t *testing.T) {
 				}
 				began := time.Now()
 				one := into[events.TaskReply](t, l.ask(nil, events.VerbGet, "a", "second")).Task
-				if d := time.Since(began); d > placesWait {
+				if d := time.Since(began); d > positionsWait {
 					t.Errorf("answered after %v", d)
 				}
 				list := into[events.ListReply](t, l.ask(nil, events.VerbList, "a")).Tasks
@@ -74,8 +74,8 @@ func TestPlacesAreTold(t *testing.T) {
 	}
 }
 
-// TestPlacesOfSilentLanes: of lanes that do not answer a list waits for all at once.
-func TestPlacesOfSilentLanes(t *testing.T) {
+// TestPositionsOfSilentLanes: of lanes that do not answer a list waits for all at once.
+func TestPositionsOfSilentLanes(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		for i := range 5 {
 			task := waiting("a", fmt.Sprint("t", i), i)
@@ -91,7 +91,7 @@ func TestPlacesOfSilentLanes(t *testing.T) {
 		if list := into[events.ListReply](t, l.ask(nil, events.VerbList, "a")).Tasks; len(list) != 5 || *list[0].QueuePosition.Ours != 0 {
 			t.Errorf("listed: %+v", list)
 		}
-		if d := time.Since(began); d > placesWait {
+		if d := time.Since(began); d > positionsWait {
 			t.Errorf("answered after %v", d)
 		}
 	})

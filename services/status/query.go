@@ -15,47 +15,47 @@ import (
 // rateWindow is the time over which ended tasks are counted.
 const rateWindow = time.Hour
 
-// A place is one in the order of list: by time of creation, newest first, then project and id.
-type place struct {
+// A cursor is a point in the order of list: by time of creation, newest first, then project and id.
+type cursor struct {
 	created int64
 	key     events.Key
 }
 
-func (e *entry) place() place { return place{e.created, e.key} }
+func (e *entry) cursor() cursor { return cursor{e.created, e.key} }
 
-func (p place) compare(q place) int {
-	return cmp.Or(cmp.Compare(q.created, p.created), strings.Compare(p.key.Project, q.key.Project),
-		strings.Compare(p.key.ID, q.key.ID))
+func (c cursor) compare(d cursor) int {
+	return cmp.Or(cmp.Compare(d.created, c.created), strings.Compare(c.key.Project, d.key.Project),
+		strings.Compare(c.key.ID, d.key.ID))
 }
 
-// cursor writes a place in a form that clients have no reason to take apart.
-func (p place) cursor() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(p.created, 36) + "." + p.key.String()))
+// encode writes a cursor in a form that clients have no reason to take apart.
+func (c cursor) encode() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(c.created, 36) + "." + c.key.String()))
 }
 
 // parseCursor reads a cursor. Its error is a FieldError.
-func parseCursor(s string) (place, error) {
+func parseCursor(s string) (cursor, error) {
 	wrong := events.NewFieldError("cursor", "is not the next_cursor of an earlier answer")
 	raw, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
-		return place{}, wrong
+		return cursor{}, wrong
 	}
 	created, key, _ := strings.Cut(string(raw), ".")
-	p := place{}
-	if p.created, err = strconv.ParseInt(created, 36, 64); err != nil {
-		return place{}, wrong
+	c := cursor{}
+	if c.created, err = strconv.ParseInt(created, 36, 64); err != nil {
+		return cursor{}, wrong
 	}
-	if p.key, err = events.ParseKey(key); err != nil {
-		return place{}, wrong
+	if c.key, err = events.ParseKey(key); err != nil {
+		return cursor{}, wrong
 	}
-	return p, nil
+	return c, nil
 }
 
 // A filter is what list was asked for.
 type filter struct {
 	events.ListRequest
 	project string // all if empty
-	after   *place
+	after   *cursor
 }
 
 // newFilter reads a list request. Its error is a FieldError.
@@ -80,7 +80,7 @@ func (f *filter) matches(e *entry) bool {
 		(f.Model == "" || f.Model == e.model) &&
 		(f.BatchID == "" || f.BatchID == e.batch) &&
 		(f.Since == nil || !time.Unix(0, e.created).Before(*f.Since)) &&
-		(f.after == nil || f.after.compare(e.place()) < 0)
+		(f.after == nil || f.after.compare(e.cursor()) < 0)
 }
 
 // page returns the first n entries that f asks for, in order. It looks at every entry once and keeps no more than n.
@@ -88,7 +88,7 @@ func (x *index) page(f filter, n int) []*entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	top := make([]*entry, 0, n+1)
-	order := func(a, b *entry) int { return a.place().compare(b.place()) }
+	order := func(a, b *entry) int { return a.cursor().compare(b.cursor()) }
 	for _, e := range x.entries {
 		if len(top) == n && order(top[n-1], e) < 0 || !f.matches(e) {
 			continue
@@ -100,8 +100,9 @@ func (x *index) page(f filter, n int) []*entry {
 	return top
 }
 
-// position estimates the place in line of a waiting task, 0 being next: by priority and age alone, without the dispatcher's turns.
-func (x *index) position(k events.Key) (int, bool) {
+// estimatePosition estimates the queue position of a waiting task, 0 being next: by priority and age alone, as the dispatcher does within
+// a project.
+func (x *index) estimatePosition(k events.Key) (int, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	e := x.entries[k]
@@ -159,7 +160,7 @@ func (x *index) queue(project string, lanes []provider.Lane, now time.Time) even
 		}
 	}
 	for _, l := range byName {
-		l.SentPerMinute = float64(len(x.sends[l.Lane].since(now)))
+		l.SentPerMinute = float64(len(x.recentSubmits[l.Lane].since(now)))
 		r.Lanes = append(r.Lanes, *l)
 	}
 	slices.SortFunc(r.Lanes, func(a, b events.LaneQueue) int { return strings.Compare(a.Lane, b.Lane) })

@@ -35,13 +35,13 @@ func (s *Service) read(ctx context.Context, k events.Key) (events.Task, uint64, 
 	}
 }
 
-// task answers with the record of k and its place in line.
+// task answers with the record of k and its queue position.
 func (s *Service) task(ctx context.Context, k events.Key) (any, error) {
 	t, _, err := s.read(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	s.place(&t, s.places(ctx, []*entry{s.index.get(k)}))
+	s.fillWaiting(&t, s.positions(ctx, []*entry{s.index.get(k)}))
 	return events.TaskReply{Task: t}, nil
 }
 
@@ -60,14 +60,14 @@ func (s *Service) timeline(ctx context.Context, c call) (any, error) {
 
 func (s *Service) queue(ctx context.Context, c call) (any, error) {
 	r := s.index.queue(c.key.Project, s.o.Lanes, time.Now())
-	hooks, err := s.o.Bus.CallbackHealth(ctx)
+	callbacks, err := s.o.Bus.CallbackHealth(ctx)
 	if err != nil {
-		s.log.Warn("health of the callbacks", "error", err) // the depth is worth telling without
+		s.log.Warn("reliability of the callbacks could not be read", "error", err) // the rest of the answer is of use without
 	}
-	s.typical(r.Lanes)
-	s.holds(ctx, r.Lanes)
+	s.fillTypical(r.Lanes)
+	s.fillBlocked(ctx, r.Lanes)
 	for i := range r.Lanes {
-		r.Lanes[i].Callbacks = merged(hooks[r.Lanes[i].Lane])
+		r.Lanes[i].Callbacks = merged(callbacks[r.Lanes[i].Lane])
 	}
 	return r, nil
 }
@@ -138,7 +138,7 @@ func (s *Service) list(ctx context.Context, c call) (any, error) {
 		}
 	}
 	if more {
-		reply.NextCursor = entries[len(entries)-1].place().cursor()
+		reply.NextCursor = entries[len(entries)-1].cursor().encode()
 	}
 	return reply, nil
 }
@@ -146,13 +146,13 @@ func (s *Service) list(ctx context.Context, c call) (any, error) {
 // records reads the records of entries, a few at a time. One that has vanished or no longer matches is left empty.
 func (s *Service) records(ctx context.Context, f filter, entries []*entry) []listed {
 	all := make([]listed, len(entries))
-	places := s.places(ctx, entries)
+	positions := s.positions(ctx, entries)
 	next := make(chan int)
 	var readers sync.WaitGroup
 	for range min(listReads, len(entries)) {
 		readers.Go(func() {
 			for i := range next {
-				all[i].RawMessage, all[i].err = s.record(ctx, f, entries[i], places)
+				all[i].RawMessage, all[i].err = s.record(ctx, f, entries[i], positions)
 			}
 		})
 	}
@@ -164,7 +164,7 @@ func (s *Service) records(ctx context.Context, f filter, entries []*entry) []lis
 	return all
 }
 
-func (s *Service) record(ctx context.Context, f filter, e *entry, places map[events.Key]stand) (json.RawMessage, error) {
+func (s *Service) record(ctx context.Context, f filter, e *entry, positions map[events.Key]queuePosition) (json.RawMessage, error) {
 	t, _, err := s.read(ctx, e.key)
 	if errors.Is(err, bus.ErrNotFound) || err == nil && !f.matches(newEntry(&t, 0, 0)) {
 		return nil, nil
@@ -172,6 +172,6 @@ func (s *Service) record(ctx context.Context, f filter, e *entry, places map[eve
 	if err != nil {
 		return nil, err
 	}
-	s.place(&t, places)
+	s.fillWaiting(&t, positions)
 	return events.Marshal(t)
 }

@@ -324,7 +324,7 @@ func TestRejectionsModel(t *testing.T) {
 			if ok != (total+of > 0) || b.Rejected != want || b.Total != total || b.Ended != over {
 				t.Fatalf("%s: %+v %v, want %d rejected, %d of %d ended", batch, b, ok, want, over, total)
 			}
-			if _, ripe := x.batches.ripe[k]; b.Done() && !ripe {
+			if _, ripe := x.batches.unpublished[k]; b.Done() && !ripe {
 				t.Fatalf("%s is done and not about to be announced: %+v", batch, b)
 			}
 		}

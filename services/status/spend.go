@@ -3,6 +3,7 @@ package status
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 const (
 	// countEvery is how often the records are counted into the counters of the caps.
 	countEvery = 15 * time.Second
-	// catchUpTick is how often is looked whether the index has caught up.
+	// catchUpTick is how often the index is asked whether it has caught up.
 	catchUpTick = 50 * time.Millisecond
 	// daySeconds is the length of a day in UTC.
 	daySeconds = 24 * 60 * 60
@@ -52,7 +53,7 @@ func dollars(micros int64) float64 { return float64(micros) / 1e6 }
 // A sum is a Spend in exact amounts.
 type sum struct {
 	tasks, attempts, unpriced int
-	spent, held               int64
+	spent, reserved           int64
 }
 
 func (s *sum) add(p payment, ended bool) {
@@ -63,12 +64,12 @@ func (s *sum) add(p payment, ended bool) {
 	case ended && p.accepted:
 		s.spent += p.micros
 	default:
-		s.held += p.micros
+		s.reserved += p.micros
 	}
 }
 
 func (s *sum) spend() events.Spend {
-	return events.Spend{Tasks: s.tasks, Attempts: s.attempts, Unpriced: s.unpriced, SpentUSD: dollars(s.spent), ReservedUSD: dollars(s.held)}
+	return events.Spend{Tasks: s.tasks, Attempts: s.attempts, Unpriced: s.unpriced, SpentUSD: dollars(s.spent), ReservedUSD: dollars(s.reserved)}
 }
 
 // A group is what the payments of a row have in common; day in days of Unix time.
@@ -135,7 +136,7 @@ func (x *index) spending(project string, since, until time.Time, by []events.Spe
 	return rows, total
 }
 
-// spend answers what was spent and is held, and what the caps leave.
+// spend answers what was spent and is reserved, and what the caps leave.
 func (s *Service) spend(ctx context.Context, c call) (any, error) {
 	r, err := events.DecodeSpendRequest(c.data, time.Now())
 	if err != nil {
@@ -168,7 +169,7 @@ func (s *Service) spend(ctx context.Context, c call) (any, error) {
 func (s *Service) caps(ctx context.Context, project string) ([]events.SpendCap, error) {
 	all := []events.SpendCap{}
 	today := time.Now().UTC().Format(time.DateOnly)
-	for scope, c := range s.purse.all() {
+	for scope, c := range s.capsCache.all() {
 		if project != "" && !scope.Covers(project, "") {
 			continue
 		}
@@ -182,40 +183,36 @@ func (s *Service) caps(ctx context.Context, project string) ([]events.SpendCap, 
 	return all, nil
 }
 
-// A purse is the caps as they are set.
-type purse struct {
+// A capsCache holds the caps as they are set.
+type capsCache struct {
 	mu   sync.Mutex
 	caps map[events.Scope]events.Cap
 	// changed says that a cap was set: what was spent before has to be counted before anything is paid under it.
 	changed chan struct{}
 }
 
-func newPurse() *purse {
-	return &purse{caps: map[events.Scope]events.Cap{}, changed: make(chan struct{}, 1)}
+func newCapsCache() *capsCache {
+	return &capsCache{caps: map[events.Scope]events.Cap{}, changed: make(chan struct{}, 1)}
 }
 
-func (p *purse) all() map[events.Scope]events.Cap {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	all := make(map[events.Scope]events.Cap, len(p.caps))
-	for s, c := range p.caps {
-		all[s] = c
-	}
-	return all
+func (c *capsCache) all() map[events.Scope]events.Cap {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.caps)
 }
 
-func (p *purse) set(s events.Scope, c *events.Cap) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (c *capsCache) set(scope events.Scope, to *events.Cap) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case s == "":
-	case c == nil:
-		delete(p.caps, s)
+	case scope == "":
+	case to == nil:
+		delete(c.caps, scope)
 	default:
-		p.caps[s] = *c
+		c.caps[scope] = *to
 	}
 	select {
-	case p.changed <- struct{}{}:
+	case c.changed <- struct{}{}:
 	default:
 	}
 }
@@ -223,7 +220,7 @@ func (p *purse) set(s events.Scope, c *events.Cap) {
 // followCaps keeps the caps as they are set, until ctx ends.
 func (s *Service) followCaps(ctx context.Context) {
 	bus.KeepFollowing(ctx, s.log, "watch of the caps interrupted", func(ctx context.Context) error {
-		return s.o.Bus.FollowCaps(ctx, s.purse.set)
+		return s.o.Bus.FollowCaps(ctx, s.capsCache.set)
 	})
 }
 
@@ -236,7 +233,7 @@ func (s *Service) countSpending(ctx context.Context) {
 		return
 	}
 	for {
-		caps := s.purse.all()
+		caps := s.capsCache.all()
 		var again <-chan time.Time
 		if len(caps) > 0 {
 			again = time.After(countEvery)
@@ -253,7 +250,7 @@ func (s *Service) countSpending(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.purse.changed:
+		case <-s.capsCache.changed:
 		case <-again:
 		}
 	}
@@ -265,7 +262,7 @@ func (s *Service) caughtUp(ctx context.Context) bool {
 	defer cancel()
 	last, err := s.o.Bus.LastChange(ctx)
 	if err != nil {
-		s.log.Warn("what was spent today is not counted", "error", err)
+		s.log.Warn("what was spent today is not counted: the last change of the records could not be read", "error", err)
 		return false
 	}
 	for !s.index.current.Load() || s.index.seen.Load() < last {

@@ -113,7 +113,7 @@ func TestSpendRowsBounded(t *testing.T) {
 		task := paid(waiting("p", "t"+string(rune('a'+i%26))+strings.Repeat("x", i/26%60)+string(rune('a'+i/1560)), 1), attempt(1, epoch(i*daySeconds), 1))
 		x.apply(bus.Update{Key: task.Key(), Task: &task})
 	}
-	s := &Service{index: x, purse: newPurse()}
+	s := &Service{index: x, capsCache: newCapsCache()}
 	reply, err := s.spend(t.Context(), call{data: []byte(`{"since":"2000-01-01","until":"2030-01-01"}`)})
 	r, ok := reply.(events.SpendReply)
 	if err != nil || !ok || len(r.Rows) != events.MaxSpendRows || r.RowsLeftOut != 3 || r.Total.ReservedUSD != events.MaxSpendRows+3 {

@@ -27,7 +27,7 @@ const (
 	maxWaits    = 2_000
 	// drainWait bounds the requests under way when the service is told to stop.
 	drainWait = 10 * time.Second
-	// drainTick is how often the stopping service looks whether it is idle.
+	// drainTick is how often the stopping service checks whether it is idle.
 	drainTick = 50 * time.Millisecond
 )
 
@@ -60,12 +60,12 @@ func (o Options) validate() error {
 
 // A Service is one status service.
 type Service struct {
-	o       Options
-	log     *slog.Logger
-	index   *index
-	almanac *learner.Learner
-	metrics metrics
-	purse   *purse
+	o         Options
+	log       *slog.Logger
+	index     *index
+	learner   *learner.Learner
+	metrics   metrics
+	capsCache *capsCache
 	// requests and waits hold one token for each request under way.
 	requests, waits chan struct{}
 	underWay        atomic.Int64
@@ -81,8 +81,8 @@ func New(o Options) (*Service, error) {
 		o.SubmitWait = defaultSubmitWait
 	}
 	s := &Service{
-		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(), purse: newPurse(),
-		almanac:  learner.New(learner.Options{Store: o.Bus, Log: o.Log}),
+		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(), capsCache: newCapsCache(),
+		learner:  learner.New(learner.Options{Store: o.Bus, Log: o.Log}),
 		requests: make(chan struct{}, maxRequests), waits: make(chan struct{}, maxWaits),
 	}
 	for _, c := range append(s.metrics.collectors(), gauges{s}) {
@@ -110,7 +110,7 @@ func (s *Service) Run(ctx context.Context) error {
 		follower.Wait()
 	}()
 	follower.Go(func() { s.index.follow(work, s.o.Bus.Follow, s.log) })
-	follower.Go(func() { _ = s.almanac.Run(work) }) // it has no error
+	follower.Go(func() { _ = s.learner.Run(work) }) // it has no error
 	follower.Go(func() { s.followCaps(work) })
 	follower.Go(func() { s.countSpending(work) })
 	follower.Go(func() { s.followRejections(work) })
@@ -138,12 +138,12 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) drain(api micro.Service) error {
 	deadline := time.After(drainWait)
 	if err := api.Stop(); err != nil {
-		s.log.Warn("stop of the api", "error", err) // the connection is gone, and the requests with it
+		s.log.Warn("the api could not be stopped", "error", err) // the connection is gone, and the requests with it
 	}
 	flush, cancel := context.WithTimeout(context.Background(), drainWait/10)
 	defer cancel()
 	if err := s.o.Bus.Conn().FlushWithContext(flush); err != nil {
-		s.log.Debug("flush", "error", err)
+		s.log.Debug("connection could not be flushed before the stop", "error", err)
 	}
 	for idle := 0; idle < 2; {
 		select {

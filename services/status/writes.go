@@ -54,7 +54,7 @@ func (s *Service) submit(ctx context.Context, c call) (any, error) {
 	if t.RequestDigest != digest {
 		return nil, conflict(events.CodeIdempotencyConflict, "id", "id: task %s exists and was asked for with another body", k)
 	}
-	placed(&t, s.places(ctx, []*entry{s.index.get(k)}))
+	fillPosition(&t, s.positions(ctx, []*entry{s.index.get(k)}))
 	return events.TaskReply{Task: t}, nil
 }
 
