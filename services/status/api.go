@@ -175,7 +175,7 @@ func (s *Service) handler(work, stop context.Context, e endpoint) micro.HandlerF
 func (s *Service) safely(work, stop context.Context, e endpoint, r micro.Request) (reply any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("request panicked", "subject", r.Subject(), "panic", p, "stack", string(debug.Stack()))
+			s.log.Error("a request of the api panicked", "subject", r.Subject(), "panic", p, "stack", string(debug.Stack()))
 			err = fail(500, events.CodeInternal, events.KindInternal, "a fault in reelay's status service; its log tells more")
 		}
 	}()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// certCheck is how often the files of a certificate are looked at.
+// certCheck is how often the files of a certificate are checked.
 const certCheck = time.Minute
 
 // TLS returns a configuration, TLS 1.2 or newer, whose certificate is read from PEM files, and again within a minute of a renewal. A
@@ -38,7 +38,7 @@ func (p *pair) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	defer p.mu.Unlock()
 	if time.Since(p.checked) >= certCheck {
 		if err := p.load(); err != nil {
-			p.log.Error("certificate not renewed", "error", err)
+			p.log.Error("certificate could not be renewed", "error", err)
 		}
 	}
 	return p.current, nil

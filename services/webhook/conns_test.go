@@ -28,19 +28,19 @@ import (
 	"reelay/services/webhook"
 )
 
-// onPipes runs f in a bubble with an edge on a network in memory.
-func onPipes(t *testing.T, f func(e *edge, dial func() net.Conn), change ...func(*webhook.Options)) {
+// onPipes runs f in a bubble with a webhook service on a network in memory.
+func onPipes(t *testing.T, f func(e *fixture, dial func() net.Conn), change ...func(*webhook.Options)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := &sim.Network{}
-		l, err := network.Listen("edge.test:80")
+		l, err := network.Listen("webhook.test:80")
 		if err != nil {
 			t.Fatal(err)
 		}
 		e := start(t, append(change, func(o *webhook.Options) { o.Listener = l })...)
 		e.client.Transport.(*http.Transport).DialContext = network.Dial
 		f(e, func() net.Conn {
-			conn, err := network.Dial(t.Context(), "tcp", "edge.test:80")
+			conn, err := network.Dial(t.Context(), "tcp", "webhook.test:80")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,7 +52,7 @@ func onPipes(t *testing.T, f func(e *edge, dial func() net.Conn), change ...func
 
 // Whoever is slow is cut off in time, at whatever point he stops, and nothing of it is published.
 func TestSlowClients(t *testing.T) {
-	onPipes(t, func(e *edge, dial func() net.Conn) {
+	onPipes(t, func(e *fixture, dial func() net.Conn) {
 		head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", e.path("minimax", 1), len(update))
 		for _, row := range []struct {
 			name string
@@ -95,7 +95,7 @@ func TestSlowClients(t *testing.T) {
 
 // A connection that asks nothing more is closed after a minute.
 func TestIdleClients(t *testing.T) {
-	onPipes(t, func(e *edge, dial func() net.Conn) {
+	onPipes(t, func(e *fixture, dial func() net.Conn) {
 		conn := dial()
 		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", e.path("minimax", 1), len(update), update)
 		r := bufio.NewReader(conn)
@@ -114,7 +114,7 @@ func TestIdleClients(t *testing.T) {
 
 // A publish that hangs is given up in time for the provider to hear of it.
 func TestSlowNATS(t *testing.T) {
-	onPipes(t, func(e *edge, _ func() net.Conn) {
+	onPipes(t, func(e *fixture, _ func() net.Conn) {
 		e.kept.hang = true
 		begin := time.Now()
 		status, _ := e.post(e.path("minimax", 1), jsonHeader(), update)
@@ -125,12 +125,12 @@ func TestSlowNATS(t *testing.T) {
 }
 
 // Only so many wait for NATS at once; the others are sent away at once, and handshakes are answered all the same.
-func TestCrowd(t *testing.T) {
-	onPipes(t, func(e *edge, _ func() net.Conn) {
+func TestManyRequests(t *testing.T) {
+	onPipes(t, func(e *fixture, _ func() net.Conn) {
 		e.kept.hang = true
-		const crowd = 200
-		statuses := make(chan time.Duration, crowd)
-		for i := range crowd {
+		const many = 200
+		statuses := make(chan time.Duration, many)
+		for i := range many {
 			go func() {
 				begin := time.Now()
 				if status, _ := e.post(e.path("minimax", 1+i), jsonHeader(), update); status != 503 {
@@ -140,19 +140,19 @@ func TestCrowd(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		if n := len(statuses); n != crowd-128 {
+		if n := len(statuses); n != many-128 {
 			e.Errorf("%d were sent away at once", n)
 		}
 		if status, _ := e.post(e.path("minimax", 1), jsonHeader(), `{"challenge":1}`); status != 200 {
 			e.Errorf("handshake: %d", status)
 		}
-		for range crowd {
+		for range many {
 			<-statuses
 		}
 		e.kept.hang = false
-		for i := range crowd {
+		for i := range many {
 			if status, _ := e.post(e.path("minimax", 1+i), jsonHeader(), update); status != 200 {
-				e.Fatalf("%d, when the crowd has gone", status)
+				e.Fatalf("%d, when the many has gone", status)
 			}
 		}
 	}, func(o *webhook.Options) { o.Limits.Conns = 1000 })
@@ -160,7 +160,7 @@ func TestCrowd(t *testing.T) {
 
 // What is in hand when the service stops is finished.
 func TestStopFinishes(t *testing.T) {
-	onPipes(t, func(e *edge, _ func() net.Conn) {
+	onPipes(t, func(e *fixture, _ func() net.Conn) {
 		e.kept.hang = true
 		done := make(chan int, 1)
 		go func() {
@@ -226,7 +226,7 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
-// The edge speaks HTTP/2 with TLS, and without it for a proxy.
+// The service speaks HTTP/2 with TLS, and without it for a proxy.
 func TestHTTP2(t *testing.T) {
 	dir := t.TempDir()
 	pool := writeCertificate(t, dir, 1)
@@ -250,7 +250,7 @@ func TestHTTP2(t *testing.T) {
 		{"HTTP/2 with TLS", config, h2, "HTTP/2.0"},
 	} {
 		e := start(t, func(o *webhook.Options) { o.TLS = row.tls })
-		transport := &http.Transport{Protocols: &row.client, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "edge.test"}}
+		transport := &http.Transport{Protocols: &row.client, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "webhook.test"}}
 		url := e.url
 		if row.tls != nil {
 			url = strings.Replace(url, "http://", "https://", 1)
@@ -317,7 +317,7 @@ func TestCertificateRenewal(t *testing.T) {
 	})
 }
 
-// writeCertificate writes cert.pem and key.pem for edge.test and returns a pool that trusts them.
+// writeCertificate writes cert.pem and key.pem for webhook.test and returns a pool that trusts them.
 func writeCertificate(t *testing.T, dir string, serial int64) *x509.CertPool {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -325,7 +325,7 @@ func writeCertificate(t *testing.T, dir string, serial int64) *x509.CertPool {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "edge.test"}, DNSNames: []string{"edge.test"},
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "webhook.test"}, DNSNames: []string{"webhook.test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)

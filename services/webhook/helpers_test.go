@@ -43,8 +43,8 @@ var task = events.Key{Project: "demo", ID: "shot-042"}
 
 // counting is a publisher that keeps what it is given.
 type counting struct {
-	mu    sync.Mutex
-	hooks []events.Callback
+	mu        sync.Mutex
+	callbacks []events.Callback
 	// err refuses everything, and hang holds it back until the end of its time.
 	err  error
 	hang bool
@@ -57,24 +57,24 @@ func (c *counting) Publish(ctx context.Context, h events.Callback) (bool, error)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hooks = append(c.hooks, h)
+	c.callbacks = append(c.callbacks, h)
 	return false, c.err
 }
 
 func (c *counting) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.hooks)
+	return len(c.callbacks)
 }
 
-// An edge is a running service.
-type edge struct {
+// A fixture is a webhook service under test.
+type fixture struct {
 	*testing.T
 	kept   *counting
 	keys   callbackurl.Keys
 	url    string // without a slash at the end
 	client *http.Client
-	log    *bytes.Buffer // to be read when the edge has stopped
+	log    *bytes.Buffer // to be read when the service has stopped
 	stop   func() error
 
 	registry *prometheus.Registry
@@ -114,10 +114,10 @@ func callbackKey(id string) callbackurl.Key {
 	return callbackurl.Key{ID: id, Secret: secret.New(strings.Repeat(id[:1], callbackurl.KeyBytes))}
 }
 
-// start starts an edge on TCP, or on o.Listener.
-func start(t *testing.T, change ...func(*webhook.Options)) *edge {
+// start starts a webhook service on TCP, or on o.Listener.
+func start(t *testing.T, change ...func(*webhook.Options)) *fixture {
 	t.Helper()
-	e := &edge{T: t, kept: &counting{}, keys: callbackurl.New([]callbackurl.Key{callbackKey("k1")}), log: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
+	e := &fixture{T: t, kept: &counting{}, keys: callbackurl.New([]callbackurl.Key{callbackKey("k1")}), log: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
 	verifier, err := fal.NewVerifier(fal.VerifierOptions{UserID: userID, Transport: newSigner()})
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func start(t *testing.T, change ...func(*webhook.Options)) *edge {
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		if err := e.stop(); err != nil {
-			t.Errorf("the edge stopped with %v", err)
+			t.Errorf("the service stopped with %v", err)
 		}
 		if t.Failed() {
 			t.Logf("log:\n%s", e.log)
@@ -166,15 +166,15 @@ func start(t *testing.T, change ...func(*webhook.Options)) *edge {
 }
 
 // path is where the callbacks of the task's attempt go.
-func (e *edge) path(lane string, attempt int) string { return e.keys.URL("", lane, task, attempt) }
+func (e *fixture) path(lane string, attempt int) string { return e.keys.URL("", lane, task, attempt) }
 
 // post sends a request and returns the answer's status and body.
-func (e *edge) post(path string, header http.Header, body string) (int, string) {
+func (e *fixture) post(path string, header http.Header, body string) (int, string) {
 	e.Helper()
 	return e.send(http.MethodPost, path, header, strings.NewReader(body))
 }
 
-func (e *edge) send(method, path string, header http.Header, body io.Reader) (int, string) {
+func (e *fixture) send(method, path string, header http.Header, body io.Reader) (int, string) {
 	e.Helper()
 	req, err := http.NewRequestWithContext(e.Context(), method, e.url+path, body)
 	if err != nil {
@@ -194,14 +194,14 @@ func (e *edge) send(method, path string, header http.Header, body io.Reader) (in
 }
 
 // counted returns how many requests had a result, by provider.
-func (e *edge) counted(provider, result string) float64 {
+func (e *fixture) counted(provider, result string) float64 {
 	e.Helper()
 	families, err := e.registry.Gather()
 	if err != nil {
 		e.Fatal(err)
 	}
 	for _, family := range families {
-		if family.GetName() != "reelay_webhook_deliveries_total" {
+		if family.GetName() != "reelay_webhook_requests_total" {
 			continue
 		}
 		for _, m := range family.GetMetric() {

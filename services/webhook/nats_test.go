@@ -14,14 +14,14 @@ import (
 	"reelay/services/webhook"
 )
 
-// An edge before a real broker: it starts before the streams are there, stores what comes once they are, the same body once, and
+// A webhook service before a real broker: it starts before the streams are there, stores what comes once they are, the same body once, and
 // sends the provider away while the broker is gone, but for handshakes.
 func TestBeforeNATS(t *testing.T) {
 	broker.Run(t, func(b *broker.Broker) {
 		publisher, err := bus.NewCallbackPublisher(b.Connect())
 		b.OK(err)
 		network := &sim.Network{}
-		l, err := network.Listen("edge.test:80")
+		l, err := network.Listen("webhook.test:80")
 		b.OK(err)
 		e := start(b.T, func(o *webhook.Options) { o.Listener, o.Publisher = l, publisher })
 		e.client.Transport.(*http.Transport).DialContext = network.Dial

@@ -185,7 +185,7 @@ func refusal(err error) result {
 }
 
 // publish hands a callback on, and waits until it is stored.
-func (s *Service) publish(ctx context.Context, h events.Callback) (result, error) {
+func (s *Service) publish(ctx context.Context, c events.Callback) (result, error) {
 	select {
 	case s.publishing <- struct{}{}:
 		defer func() { <-s.publishing }()
@@ -194,7 +194,7 @@ func (s *Service) publish(ctx context.Context, h events.Callback) (result, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishWait)
 	defer cancel()
-	again, err := s.o.Publisher.Publish(ctx, h)
+	again, err := s.o.Publisher.Publish(ctx, c)
 	switch {
 	case err != nil:
 		return unavailable, err
@@ -229,7 +229,7 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, o outcome) {
 
 // report counts a request. Only those with a good URL are logged: whoever sends others must not fill the log.
 func (s *Service) report(o outcome, took time.Duration) {
-	s.metrics.deliveries.WithLabelValues(o.lane.Provider, string(o.result)).Inc()
+	s.metrics.requests.WithLabelValues(o.lane.Provider, string(o.result)).Inc()
 	s.metrics.duration.WithLabelValues(o.lane.Provider).Observe(took.Seconds())
 	if o.target.Lane == "" {
 		return
@@ -237,11 +237,11 @@ func (s *Service) report(o outcome, took time.Duration) {
 	log := s.log.With("result", string(o.result), "lane", o.target.Lane, "task", o.target.Key.String(), "attempt", o.target.Attempt)
 	switch {
 	case o.err != nil:
-		log.Warn("callback refused", "error", o.err)
+		log.Warn("callback was refused", "error", o.err)
 	case o.result.status() != http.StatusOK:
-		log.Warn("callback refused")
+		log.Warn("callback was refused")
 	default:
-		log.Debug("callback")
+		log.Debug("callback was answered")
 	}
 }
 

@@ -1,13 +1,13 @@
-// Package webhook is the HTTP edge at which the providers call back. It faces the internet.
+// Package webhook is the HTTP service that providers call back. It faces the internet.
 //
-// A callback is a POST to a URL that package callback has made: whoever knows one may speak of the one attempt that it names. Where
+// A callback is a POST to a URL that package callbackurl has made: whoever knows one may speak of the one attempt that it names. Where
 // the provider signs (fal), the signature is checked as well; where it does not (MiniMax), what the callback says is no more than
-// a hint, and its handshake is answered on the spot. The edge reads nothing else of a body: it hands it on as it came and answers
+// a hint, and its handshake is answered on the spot. The service reads nothing else of a body: it hands it on as it came and answers
 // 200 only when JetStream has it. While NATS is down or slow it answers 503, so that the provider comes again; a task whose
 // callbacks are all lost is still found by the polls. Delivery is at least once, in no order; a repeated body is stored once within
 // events.EventDuplicates.
 //
-// The edge holds no provider's API key, writes no record and needs no stream to start. Everything strangers can use up has a limit,
+// The service holds no provider's API key, writes no record and needs no stream to start. Everything strangers can use up has a limit,
 // answers are short and fixed, no path is redirected (fal gives up on a 3xx for good), and refusals do not say what was wrong
 // beyond their status. URLs are never logged, for they hold a MAC.
 package webhook
@@ -56,7 +56,7 @@ var ErrNoKey = errors.New("no callback key")
 
 // A Publisher stores a callback for the pipeline. It returns when that is certain, and reports whether it was stored before.
 type Publisher interface {
-	Publish(ctx context.Context, h events.Callback) (duplicate bool, err error)
+	Publish(ctx context.Context, c events.Callback) (duplicate bool, err error)
 }
 
 // Limits are what strangers can use up. A field that is 0 means DefaultLimits'.
@@ -92,14 +92,14 @@ type Options struct {
 	Keys      callbackurl.Keys
 	Lanes     []provider.CallbackLane
 	Publisher Publisher
-	// Proxies are the addresses whose X-Forwarded-For is believed.
+	// Proxies are the addresses whose X-Forwarded-For is trusted.
 	Proxies    []netip.Prefix
 	Limits     Limits
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// A Service is the edge.
+// A Service receives callbacks.
 type Service struct {
 	o       Options
 	base    string
@@ -197,7 +197,7 @@ func (s *Service) Run(ctx context.Context) error {
 		Listener: s.o.Listener, max: s.o.Limits.Conns, maxPerAddress: s.o.Limits.ConnsPerAddress, proxies: s.o.Proxies,
 		refused: s.metrics.refusedConns, open: map[netip.Addr]int{},
 	}
-	s.log.Info("webhook edge", "address", l.Addr().String(), "tls", s.o.TLS != nil)
+	s.log.Info("listening for callbacks", "address", l.Addr().String(), "tls", s.o.TLS != nil)
 	s.serving.Store(true)
 	defer s.serving.Store(false)
 	var err error

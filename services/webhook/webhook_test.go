@@ -41,7 +41,7 @@ func TestAccepted(t *testing.T) {
 		if status != http.StatusOK || answer != `{"status":"success"}` || e.kept.count() != i+1 {
 			t.Fatalf("%s: %d %s, %d published", row.name, status, answer, e.kept.count())
 		}
-		h := e.kept.hooks[i]
+		h := e.kept.callbacks[i]
 		if h.Lane != row.lane || h.Task != task || h.Attempt != row.attempt || string(h.Body) != row.body || h.Received.Before(before) ||
 			h.Received.After(time.Now()) {
 			t.Errorf("%s: published %s %v %d %v", row.name, h.Lane, h.Task, h.Attempt, h.Received)
@@ -180,14 +180,14 @@ func TestNoRedirects(t *testing.T) {
 	}
 }
 
-// A public URL below a path works, whether the proxy before the edge takes the path off or not.
+// A public URL below a path works, whether the proxy before the service takes the path off or not.
 func TestPublicURLWithPath(t *testing.T) {
 	t.Parallel()
-	e := start(t, func(o *webhook.Options) { o.PublicURL = "https://example.test/hooks/reelay/" })
+	e := start(t, func(o *webhook.Options) { o.PublicURL = "https://example.test/callbacks/reelay/" })
 	for path, want := range map[string]int{
-		e.path("minimax", 1):                   200,
-		"/hooks/reelay" + e.path("minimax", 1): 200,
-		"/hooks" + e.path("minimax", 1):        404,
+		e.path("minimax", 1):                       200,
+		"/callbacks/reelay" + e.path("minimax", 1): 200,
+		"/callbacks" + e.path("minimax", 1):        404,
 	} {
 		if status, _ := e.post(path, jsonHeader(), update); status != want {
 			t.Errorf("%s: %d, want %d", path, status, want)
@@ -347,7 +347,7 @@ func TestRateOfRefusals(t *testing.T) {
 }
 
 // Without a trusted proxy nobody can choose the address he is known by.
-func TestForwardedForIsNotBelieved(t *testing.T) {
+func TestForwardedForIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	e := start(t, func(o *webhook.Options) { o.Limits.RefusedPerSecond, o.Limits.RefusedBurst = 1e-9, 1 })
 	for i, want := range []int{404, 429} {
