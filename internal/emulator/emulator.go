@@ -56,8 +56,8 @@ type Delivery struct {
 	// Tries counts the posts of it, the second one of a duplicate among them; Accepted those that were answered with 2xx.
 	Tries    int `json:"tries"`
 	Accepted int `json:"accepted,omitempty"`
-	// Forged counts the forgeries that were posted beside it. Fooled counts the posts that no signature covered and that were
-	// answered with 2xx nevertheless: it must stay 0.
+	// Forged counts the forgeries that were posted beside it. Fooled counts the posts that no signature covered and
+	// that were answered with 2xx nevertheless: it must stay 0.
 	Forged int `json:"forged,omitempty"`
 	Fooled int `json:"fooled,omitempty"`
 	// Status is the HTTP status of the last try, 0 if there was no answer; At is when that try ended.

@@ -3,8 +3,8 @@ package emulator
 import "encoding/json"
 
 // A Script asks an emulator for the speed, the end or the faults of a job. A request carries it as the field
-// "emulate" of its input; the
-// real providers would refuse or ignore that field, so it never leaves a sandbox by accident.
+// "emulate" of its input; the real providers would refuse or ignore that field, so it never leaves a sandbox by
+// accident.
 type Script struct {
 	// QueueMS and RunMS replace the emulator's own durations, in milliseconds.
 	QueueMS *int `json:"queue_ms,omitempty"`
@@ -32,8 +32,7 @@ type Script struct {
 	// ResultFaults is how many reads of the finished result fail with 500 first.
 	ResultFaults int `json:"result_faults,omitempty"`
 	// Webhook names the faults of the job's webhooks, with commas between: see Fault. WebhookDelayMS is how long
-	// "delay" and
-	// "reorder" hold them back; 0 is a minute.
+	// "delay" and "reorder" hold them back; 0 is a minute.
 	Webhook        string `json:"webhook,omitempty"`
 	WebhookDelayMS int    `json:"webhook_delay_ms,omitempty"`
 }

@@ -36,8 +36,7 @@ func (p Speed) Of(s Script) Speed {
 }
 
 // A Draw gives each job a speed of its own. It must depend on nothing but the job's Model, At, Seq and Input, so that
-// the state of
-// a job stays derivable from the ledger.
+// the state of a job stays derivable from the ledger.
 type Draw func(Job) Speed
 
 // Drawn draws both times by a seed and the number of the job: the same seed gives the n-th job of a ledger the same

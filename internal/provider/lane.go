@@ -70,7 +70,8 @@ type CallbackLane struct {
 	Handshake func(body []byte) (answer []byte, err error)
 }
 
-// A CallbackVerifier tells a provider's own callbacks from others by its signature. It fails with one of the ErrHook errors.
+// A CallbackVerifier tells a provider's own callbacks from others by its signature. It fails with one of the
+// ErrCallback errors.
 type CallbackVerifier interface {
 	Verify(ctx context.Context, header http.Header, body []byte, arrived time.Time) error
 }

@@ -1,5 +1,5 @@
 // Package provider holds the values that the services and the provider drivers exchange: what to send, what came back,
-// what a look at a task has shown. A driver (provider/fal, provider/minimax) renders and reads one provider's wire format;
+// what a poll of a task has shown. A driver (provider/fal, provider/minimax) renders and reads one provider's wire format;
 // it never decides what happens to a task.
 //
 // The paid request is the only call that a driver does not make itself: it renders the exact bytes (Render) and
@@ -65,14 +65,14 @@ const (
 	Cancelled State = "cancelled"
 )
 
-// A Snapshot is what one look at a task has shown.
+// A Snapshot is what one poll of a task has shown.
 type Snapshot struct {
 	State State
 	// Word is the provider's own word for the state.
 	Word string
-	// Position is the place in the provider's queue, 0 being next; nil if it does not tell.
+	// Position is the place in the provider's queue, 0 being next; nil if the provider does not show it.
 	Position *int
-	// Progress in percent, 0 to 100; nil if it does not tell.
+	// Progress in percent, 0 to 100; nil if the provider does not show it.
 	Progress *float64
 	// Logs are all lines the provider shows now.
 	Logs []events.LogLine
@@ -81,26 +81,28 @@ type Snapshot struct {
 	Raw     json.RawMessage
 	// Err is the provider's own reason, for Failed.
 	Err *Error
-	// Units and Unit are what the provider says it bills; nil if it does not tell.
+	// Units and Unit are what the provider bills by its own word; nil if it does not show them.
 	Units *float64
 	Unit  string
-	// ResultPending says that the provider has finished and its result could not be read yet: look again. State is Running.
+	// ResultPending says that the provider has finished and its result could not be read yet: poll again. State is
+	// Running.
 	ResultPending bool
 }
 
-// A Callback is what a provider's callback says.
+// A Callback is the content of a provider's callback.
 type Callback struct {
 	// ID is the provider's own id of the task, Ref its handle.
 	ID  string
 	Ref json.RawMessage
-	// Ended says that the task has ended, in the callback's own word: a look that does not show that yet is worth repeating soon.
+	// Ended says that the task has ended, in the callback's own word: a poll that does not show that yet is worth
+	// repeating soon.
 	Ended bool
-	// Snapshot is where the task is, when the callback itself can be believed; nil for a doorbell: a look must tell.
+	// Snapshot is the state of the task, when the callback itself can be trusted; nil where a poll has to follow.
 	Snapshot *Snapshot
 }
 
-// CancelOutcome is what a provider answered to a cancel. None of them is a verdict on the task: the next look tells what
-// the provider really did.
+// CancelOutcome is what a provider answered to a cancel. None of them decides the task: the next poll tells what the
+// provider really did.
 type CancelOutcome string
 
 // The answers to a cancel.
@@ -117,7 +119,7 @@ type Found struct {
 	ID string
 	// CreatedAt is by the provider's clock.
 	CreatedAt time.Time
-	// Exact says that the list told the input and that it is the same; otherwise only model, shape and time agree.
+	// Exact says that the list showed the input and that it is the same; otherwise only model, shape and time agree.
 	Exact bool
 }
 

@@ -68,7 +68,7 @@ func TestErrorText(t *testing.T) {
 func TestAsError(t *testing.T) {
 	mine := &Error{Kind: events.KindModeration, Code: "1026", Message: "refused"}
 	for name, err := range map[string]error{
-		"itself": mine, "wrapped": fmt.Errorf("look: %w", mine), "joined": errors.Join(io.EOF, mine),
+		"itself": mine, "wrapped": fmt.Errorf("poll: %w", mine), "joined": errors.Join(io.EOF, mine),
 	} {
 		if got := AsError(err); got != mine {
 			t.Errorf("%s: %v, want the same error", name, got)

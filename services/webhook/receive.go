@@ -173,11 +173,11 @@ func (s *Service) judge(r *http.Request, lane provider.CallbackLane, body []byte
 
 func refusal(err error) result {
 	switch {
-	case errors.Is(err, provider.ErrHookTime):
+	case errors.Is(err, provider.ErrCallbackTime):
 		return old
-	case errors.Is(err, provider.ErrHookAccount):
+	case errors.Is(err, provider.ErrCallbackAccount):
 		return badAccount
-	case errors.Is(err, provider.ErrHookKeys):
+	case errors.Is(err, provider.ErrCallbackKeys):
 		return unavailable
 	default:
 		return badSignature

@@ -20,11 +20,11 @@
 //
 // # Webhooks
 //
-// One is sent to fal_webhook when a job has ended, also when it was cancelled or missed its start timeout, signed with the
-// Ed25519 key that is first at GET /.well-known/jwks.json. It counts as delivered with any 2xx; a redirect ends it; anything
-// else, or no answer within 15 seconds, is tried again, ten times within two hours (times Options.WebhookRetryScale), each try with a new
-// timestamp and signature. Receivers on loopback are served, which fal does not do. What became of a webhook is in
-// Job.Deliveries.
+// One is sent to fal_webhook when a job has ended, also when it was cancelled or missed its start timeout, signed
+// with the Ed25519 key that is first at GET /.well-known/jwks.json. It counts as delivered with any 2xx; a redirect
+// ends it; anything else, or no answer within 15 seconds, is tried again, ten times within two hours (times
+// Options.WebhookRetryScale), each try with a new timestamp and signature. Receivers on loopback are served, which
+// fal does not do. What became of a webhook is in Job.Deliveries.
 //
 // # Faults
 //

@@ -44,12 +44,12 @@
 //	fail "<code>" or "expired"    the verdict at the end
 //	cancel "deleted"              the task ends just before the DELETE, which so deletes its record
 //	cancel "running"              the task begins to run just before the DELETE, which is so refused
-//	webhook "numeric_challenge"      the challenge is a number
-//	webhook "drop", "duplicate", "delay", "before_reply"   what befalls updates, see emulator.Fault
-//	webhook "reorder"                an update comes after the last one of its task
-//	webhook "null_payload"           an update of a success has no file_id, or no content
-//	webhook "truncated"              an update ends after two thirds
-//	webhook "forged"                 an update about a task that does not exist comes first
+//	webhook "numeric_challenge"   the challenge is a number
+//	webhook "drop", "duplicate", "delay", "before_reply"   faults of updates, see emulator.Fault
+//	webhook "reorder"             an update comes after the last one of its task
+//	webhook "null_payload"        an update of a success has no file_id, or no content
+//	webhook "truncated"           an update ends after two thirds
+//	webhook "forged"              an update about a task that does not exist comes first
 //
 // # Live control
 //

@@ -48,7 +48,7 @@ func readCancel(r provider.Reply) (provider.CancelOutcome, *provider.Error) {
 		e.message = "the answer does not tell what became of the cancel"
 		return "", e.error(events.KindRetry)
 	}
-	err := failedLook(e)
+	err := pollError(e)
 	if err.Kind == events.KindNotFound {
 		return provider.CancelNotFound, nil
 	}

@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 			return provider.Reply{Status: http.StatusBadRequest, Body: body}
 		},
 		RefusalKind: events.KindInvalid,
-		Hook: func(id string) []byte {
+		Callback: func(id string) []byte {
 			return []byte(`{"error": null, "gateway_request_id": "g", "payload": {"video": {"url": "https://v3.fal.media/o.mp4"}}, "request_id": "` + id + `", "status": "OK"}`)
 		},
 	})

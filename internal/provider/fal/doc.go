@@ -10,6 +10,6 @@
 //
 // # How this package reads it
 //
-// Only fal's own words count: its JSON envelopes and x-fal-* headers. A page of a middlebox, an empty body or a broken one says
-// nothing about a request, whatever its HTTP code. For a submit that means in doubt, for a look a failed look.
+// Only fal's own words count: its JSON envelopes and x-fal-* headers. A page of a middlebox, an empty body or a
+// broken one says nothing about a request, whatever its HTTP code. A submit is then in doubt, a poll has failed.
 package fal

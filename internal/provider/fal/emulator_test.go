@@ -43,7 +43,7 @@ func submit(t *testing.T, d *fal.Driver, h http.Handler, task events.Task, input
 	return d.Classify(task.Model, provider.Reply{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
 }
 
-// One task from the queue to its result, looked at each second of its life.
+// One task from the queue to its result, polled each second of its life.
 func TestAWholeLife(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestRegress(t *testing.T) {
 	a := submit(t, d, h, events.Task{Model: "fal-ai/flux/dev"}, `{"emulate":{"stall":"running","polls":"regress","poll_faults":1}}`)
 	for i, want := range []provider.State{provider.Queued, provider.Running} {
 		if s, err := d.Poll(t.Context(), a.Ref); err != nil || s.State != want {
-			t.Errorf("look %d: %s, %v, want %s", i, s.State, err, want)
+			t.Errorf("poll %d: %s, %v, want %s", i, s.State, err, want)
 		}
 	}
 }

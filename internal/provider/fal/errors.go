@@ -22,7 +22,7 @@ const (
 
 const (
 	maxCodeBytes = 80
-	// maxReasons bounds how many of a validation's complaints are told.
+	// maxReasons bounds how many of a validation's complaints are reported.
 	maxReasons = 3
 )
 

@@ -53,7 +53,7 @@ func newKeySet(url string, transport http.RoundTripper) *keySet {
 }
 
 // current returns the keys, fetching them when there are none or when they are a day old. Older ones serve for a week while fal
-// cannot be asked. It fails with provider.ErrHookKeys.
+// cannot be asked. It fails with provider.ErrCallbackKeys.
 func (s *keySet) current(ctx context.Context) ([]ed25519.PublicKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +61,7 @@ func (s *keySet) current(ctx context.Context) ([]ed25519.PublicKey, error) {
 		s.refresh(ctx)
 	}
 	if len(s.keys) == 0 || time.Since(s.fetched) > keysStale {
-		return nil, fmt.Errorf("%w: %w", provider.ErrHookKeys, s.failure)
+		return nil, fmt.Errorf("%w: %w", provider.ErrCallbackKeys, s.failure)
 	}
 	return s.keys, nil
 }

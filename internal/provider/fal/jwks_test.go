@@ -86,23 +86,23 @@ func TestKeyRotation(t *testing.T) {
 		h.expect("new key", newKey, nil, 2)
 		h.expect("old key, still published", oldKey, nil, 2)
 		for range 100 {
-			h.expect("stranger, within the minute", stranger, provider.ErrHookSignature, 2)
+			h.expect("stranger, within the minute", stranger, provider.ErrCallbackSignature, 2)
 		}
 		time.Sleep(time.Minute)
-		h.expect("stranger, a minute later", stranger, provider.ErrHookSignature, 3)
+		h.expect("stranger, a minute later", stranger, provider.ErrCallbackSignature, 3)
 		h.set = jwks(newKey)
 		time.Sleep(25 * time.Hour)
-		h.expect("old key, withdrawn", oldKey, provider.ErrHookSignature, 4)
+		h.expect("old key, withdrawn", oldKey, provider.ErrCallbackSignature, 4)
 	})
 }
 
 func TestKeyHostDown(t *testing.T) {
 	host(t, func(h *hosted) {
 		h.set = nil
-		h.expect("no keys yet", oldKey, provider.ErrHookKeys, 1)
-		h.expect("at once again", oldKey, provider.ErrHookKeys, 1)
+		h.expect("no keys yet", oldKey, provider.ErrCallbackKeys, 1)
+		h.expect("at once again", oldKey, provider.ErrCallbackKeys, 1)
 		time.Sleep(5 * time.Second)
-		h.expect("5 s later", oldKey, provider.ErrHookKeys, 2)
+		h.expect("5 s later", oldKey, provider.ErrCallbackKeys, 2)
 		time.Sleep(5 * time.Second)
 		h.set = jwks(oldKey)
 		h.expect("up", oldKey, nil, 3)
@@ -111,9 +111,9 @@ func TestKeyHostDown(t *testing.T) {
 		h.expect("down for three days", oldKey, nil, 4)
 		h.expect("at once again", oldKey, nil, 4)
 		time.Sleep(2 * time.Minute)
-		h.expect("a stranger meanwhile", stranger, provider.ErrHookSignature, 5)
+		h.expect("a stranger meanwhile", stranger, provider.ErrCallbackSignature, 5)
 		time.Sleep(4 * 24 * time.Hour)
-		h.expect("down for over a week", oldKey, provider.ErrHookKeys, 6)
+		h.expect("down for over a week", oldKey, provider.ErrCallbackKeys, 6)
 		h.set = jwks(newKey)
 		time.Sleep(time.Minute)
 		h.expect("up again", newKey, nil, 7)
@@ -125,7 +125,7 @@ func TestKeyHostHangs(t *testing.T) {
 	host(t, func(h *hosted) {
 		h.slow = time.Hour
 		begin := time.Now()
-		h.expect("hangs", oldKey, provider.ErrHookKeys, 1)
+		h.expect("hangs", oldKey, provider.ErrCallbackKeys, 1)
 		if took := time.Since(begin); took != 5*time.Second {
 			t.Errorf("took %v", took)
 		}
@@ -187,7 +187,7 @@ func TestWaiterLeaves(t *testing.T) {
 		defer cancel()
 		begin := time.Now()
 		_, err := h.v.keys.current(ctx)
-		if !errors.Is(err, provider.ErrHookKeys) || time.Since(begin) != time.Second {
+		if !errors.Is(err, provider.ErrCallbackKeys) || time.Since(begin) != time.Second {
 			h.Errorf("%v after %v", err, time.Since(begin))
 		}
 		time.Sleep(5 * time.Second)
@@ -231,7 +231,7 @@ func TestKeyHostStatus(t *testing.T) {
 			return r, nil
 		}))
 		w := oldKey.sign("r", "u", time.Now(), "{}")
-		if err := v.Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err, provider.ErrHookKeys) {
+		if err := v.Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err, provider.ErrCallbackKeys) {
 			t.Errorf("%d: %v", status, err)
 		}
 	}

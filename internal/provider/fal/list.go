@@ -98,7 +98,7 @@ func (d *Driver) listPage(ctx context.Context, query url.Values) (listPage, *pro
 	}
 	e := readEnvelope(r)
 	if r.Status < 200 || r.Status > 299 {
-		return listPage{}, failedLook(e)
+		return listPage{}, pollError(e)
 	}
 	var p listPage
 	if json.Unmarshal(r.Body, &p) != nil || p.Items == nil {
@@ -150,7 +150,7 @@ func readEntry(raw json.RawMessage) (entry, error) {
 	return e, nil
 }
 
-// fits compares the entry's input with the one that is looked for.
+// fits compares the entry's input with that of the task.
 func (e entry) fits(digest string, input json.RawMessage) (fits, exact bool) {
 	if len(e.input) == 0 {
 		return true, false

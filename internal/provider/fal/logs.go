@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// maxLines bounds the log lines of one look; fal repeats all of them each time.
+	// maxLines bounds the log lines of one poll; fal repeats all of them each time.
 	maxLines = 5000
 	// maxProgressLines is how many of the newest lines are read for progress.
 	maxProgressLines = 50
@@ -60,7 +60,7 @@ var (
 	steps   = regexp.MustCompile(`(?i)\bstep\s+(\d{1,9})\s?(?:/|of)\s?(\d{1,9})\b|\b(\d{1,9})/(\d{1,9}) \[`)
 )
 
-// progress reads the newest line that tells any, in percent.
+// progress reads the newest line that names a progress, in percent.
 func progress(lines []events.LogLine) *float64 {
 	for i := len(lines) - 1; i >= max(0, len(lines)-maxProgressLines); i-- {
 		if p, ok := lineProgress(lines[i].Message); ok {

@@ -13,7 +13,7 @@ import (
 const (
 	// maxOutputs bounds the files taken from one result.
 	maxOutputs = 64
-	// maxDepth bounds how deep in a result they are looked for; models nest them two or three deep.
+	// maxDepth bounds how deep in a result files are searched for; models nest them two or three deep.
 	maxDepth = 16
 	// maxURLBytes bounds a link, maxDataBytes a file that is its own link (data:).
 	maxURLBytes  = 8 << 10

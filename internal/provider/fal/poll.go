@@ -72,7 +72,7 @@ func (d *Driver) call(ctx context.Context, method, url string) (provider.Reply, 
 func readStatus(h handle, r provider.Reply) (s provider.Snapshot, said envelope, failed *provider.Error) {
 	e := readEnvelope(r)
 	if r.Status < 200 || r.Status > 299 {
-		return s, e, failedLook(e)
+		return s, e, pollError(e)
 	}
 	var body struct {
 		RequestID json.RawMessage `json:"request_id"`
@@ -120,7 +120,7 @@ func readResult(s provider.Snapshot, said envelope, r provider.Reply) (provider.
 		e.message = "fal does not know the request any more"
 		return provider.Snapshot{}, e.error(events.KindNotFound)
 	case aboutAccount(r.Status) && !e.foreign:
-		return provider.Snapshot{}, failedLook(e)
+		return provider.Snapshot{}, pollError(e)
 	default:
 		return pending(s), nil
 	}
@@ -193,8 +193,8 @@ func pending(s provider.Snapshot) provider.Snapshot {
 	return s
 }
 
-// failedLook classifies an answer that says nothing about a request.
-func failedLook(e envelope) *provider.Error {
+// pollError classifies an answer that says nothing about a request.
+func pollError(e envelope) *provider.Error {
 	switch {
 	case e.status == http.StatusNotFound && (e.word == wordNotFound || !e.foreign):
 		if e.message == "" {

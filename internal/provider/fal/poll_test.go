@@ -35,8 +35,8 @@ func (c canned) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte(c.body))
 }
 
-// lookAt looks at a fal that has exactly those answers for the status and the result.
-func lookAt(t testing.TB, status, result canned) (provider.Snapshot, error) {
+// pollWith polls a fal that has exactly those answers for the status and the result.
+func pollWith(t testing.TB, status, result canned) (provider.Snapshot, error) {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /fal-ai/flux/requests/"+sampleID+"/status", func(w http.ResponseWriter, r *http.Request) {
@@ -240,7 +240,7 @@ func TestDocumentedFailures(t *testing.T) {
 		model = append(model, row{invalid, 422, events.KindInvalid, possible})
 	}
 	check := func(r row, form string, result canned) {
-		s, err := lookAt(t, done(), result)
+		s, err := pollWith(t, done(), result)
 		if err != nil || s.State != provider.Failed || s.Err == nil {
 			t.Errorf("%s in %s: %s, %v, %v, want failed", r.errorType, form, s.State, s.Err, err)
 			return
@@ -268,7 +268,7 @@ func TestResults(t *testing.T) {
 		status, result canned
 		state          provider.State
 		pending        bool
-		kind           events.Kind // of the failed look
+		kind           events.Kind // of the failed poll
 		failure        events.Kind
 		code           string
 		charge         events.Charge
@@ -326,7 +326,7 @@ func TestResults(t *testing.T) {
 			state: provider.Failed, failure: events.KindDeadline, code: "request_timeout", charge: events.ChargeNone,
 		},
 	} {
-		s, err := lookAt(t, row.status, row.result)
+		s, err := pollWith(t, row.status, row.result)
 		if kindOf(err) != row.kind || s.State != row.state || s.ResultPending != row.pending {
 			t.Errorf("%s: state %q, pending %v, %v, want %q, %v, kind %q", row.name, s.State, s.ResultPending, err, row.state, row.pending, row.kind)
 			continue
@@ -344,7 +344,7 @@ func TestResults(t *testing.T) {
 func TestResultOverTheLimit(t *testing.T) {
 	t.Parallel()
 	body := `{"video":{"url":"https://a/b.mp4"}}` + strings.Repeat(" ", provider.MaxBodyBytes)
-	s, err := lookAt(t, done(), canned{status: 200, body: body})
+	s, err := pollWith(t, done(), canned{status: 200, body: body})
 	if err == nil {
 		t.Fatalf("state %q, no error", s.State)
 	}
@@ -353,7 +353,7 @@ func TestResultOverTheLimit(t *testing.T) {
 	}
 }
 
-// A look that its caller gave up between the status and the result has not seen a result pending.
+// A poll that its caller gave up between the status and the result has not seen a result pending.
 func TestLookGivenUp(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -376,7 +376,7 @@ func TestLookGivenUp(t *testing.T) {
 func TestRawKeepsBigNumbers(t *testing.T) {
 	t.Parallel()
 	body := `{"video":{"url":"https://a/b.mp4"}, "seed": 17454220438242315174}`
-	s, err := lookAt(t, done(), canned{status: 200, body: body})
+	s, err := pollWith(t, done(), canned{status: 200, body: body})
 	if err != nil || string(s.Raw) != body {
 		t.Errorf("raw %s, %v, want %s", s.Raw, err, body)
 	}
@@ -499,7 +499,7 @@ func FuzzLook(f *testing.F) {
 		s, said, err := readStatus(sampleHandle, provider.Reply{Status: status, Body: body})
 		if err != nil {
 			if s.State != "" || err.Kind == "" || err.Code == "" || err.Message == "" {
-				t.Errorf("failed look with state %q, error %+v", s.State, err)
+				t.Errorf("failed poll with state %q, error %+v", s.State, err)
 			}
 			return
 		}
@@ -511,7 +511,7 @@ func FuzzLook(f *testing.F) {
 		switch {
 		case err != nil:
 			if s.State != "" {
-				t.Errorf("failed look with state %q", s.State)
+				t.Errorf("failed poll with state %q", s.State)
 			}
 		case s.State == provider.Succeeded:
 			if len(s.Outputs) == 0 || len(s.Outputs) > maxOutputs || !json.Valid(s.Raw) {

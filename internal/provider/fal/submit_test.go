@@ -24,8 +24,8 @@ func TestRender(t *testing.T) {
 	created := time.Date(2026, time.May, 1, 12, 0, 0, 0, time.UTC)
 	start := func(after time.Duration) *time.Time { at := created.Add(after); return &at }
 	for _, row := range []struct {
-		name, model, hook, url, timeout string
-		start                           *time.Time
+		name, model, callbackURL, url, timeout string
+		start                                  *time.Time
 	}{
 		{"plain", sampleModel, "", "https://queue.example.test/fal-ai/flux/schnell", "", nil},
 		{
@@ -38,7 +38,7 @@ func TestRender(t *testing.T) {
 		{"start timeout in the past", sampleModel, "", "https://queue.example.test/fal-ai/flux/schnell", "1", start(-time.Hour)},
 	} {
 		in := []byte(` {"prompt":"a\u00e9", "seed": 17454220438242315174,"seed":1} `)
-		r, err := d.Render(events.Task{Model: row.model, CreatedAt: created, StartDeadline: row.start}, in, row.hook)
+		r, err := d.Render(events.Task{Model: row.model, CreatedAt: created, StartDeadline: row.start}, in, row.callbackURL)
 		if err != nil || r.URL != row.url {
 			t.Errorf("%s: %s, %v, want %s", row.name, r.URL, err, row.url)
 		}

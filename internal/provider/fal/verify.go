@@ -18,16 +18,16 @@ import (
 const (
 	// DefaultJWKSURL is where fal publishes the keys that sign its webhooks.
 	DefaultJWKSURL = "https://rest.fal.ai/.well-known/jwks.json"
-	// HookWindow is how far the time of a signature may be from ours, either way (https://fal.ai/docs/model-apis/inference/webhooks).
-	HookWindow = 300 * time.Second
+	// SignatureWindow is how far the time of a signature may be from ours, either way (https://fal.ai/docs/model-apis/inference/webhooks).
+	SignatureWindow = 300 * time.Second
 
 	headerRequestID = "X-Fal-Webhook-Request-Id"
 	headerUserID    = "X-Fal-Webhook-User-Id"
 	headerTimestamp = "X-Fal-Webhook-Timestamp"
 	headerSignature = "X-Fal-Webhook-Signature"
 
-	// maxHookHeader bounds each of the headers that are signed.
-	maxHookHeader = 200
+	// maxHeaderBytes bounds each of the headers that are signed.
+	maxHeaderBytes = 200
 )
 
 // VerifierOptions configure a Verifier.
@@ -55,8 +55,8 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	if err := provider.CheckBaseURL(o.JWKSURL); err != nil {
 		return nil, fmt.Errorf("fal: JWKS URL: %w", err)
 	}
-	if len(o.UserID) > maxHookHeader || !printable(o.UserID) {
-		return nil, fmt.Errorf("fal: user id: not up to %d printable characters", maxHookHeader)
+	if len(o.UserID) > maxHeaderBytes || !printable(o.UserID) {
+		return nil, fmt.Errorf("fal: user id: not up to %d printable characters", maxHeaderBytes)
 	}
 	if o.Transport == nil {
 		o.Transport = provider.NewTransport()
@@ -64,9 +64,9 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	return &Verifier{userID: o.UserID, keys: newKeySet(o.JWKSURL, o.Transport)}, nil
 }
 
-// Verify accepts a webhook whose signature over the four headers' values and the SHA-256 of the raw body is good under one of
-// fal's keys, that was signed within HookWindow of its arrival, and for our account. It fails with provider.ErrHookSignature,
-// ErrHookTime, ErrHookAccount or, when fal's keys cannot be had, ErrHookKeys.
+// Verify accepts a webhook whose signature over the four headers' values and the SHA-256 of the raw body is good
+// under one of fal's keys, that was signed within SignatureWindow of its arrival, and for our account. It fails with
+// provider.ErrCallbackSignature, ErrHookTime, ErrHookAccount or, when fal's keys cannot be had, ErrHookKeys.
 //
 // A signature names no key, so all are tried. If none fits, the keys are fetched again, but not more than once a minute.
 func (v *Verifier) Verify(ctx context.Context, h http.Header, body []byte, arrived time.Time) error {
@@ -75,10 +75,10 @@ func (v *Verifier) Verify(ctx context.Context, h http.Header, body []byte, arriv
 		return err
 	}
 	if v.userID != "" && s.userID != v.userID {
-		return provider.ErrHookAccount
+		return provider.ErrCallbackAccount
 	}
-	if d := arrived.Unix() - s.timestamp; d > int64(HookWindow/time.Second) || d < -int64(HookWindow/time.Second) {
-		return fmt.Errorf("%w: %d s from now", provider.ErrHookTime, d)
+	if d := arrived.Unix() - s.timestamp; d > int64(SignatureWindow/time.Second) || d < -int64(SignatureWindow/time.Second) {
+		return fmt.Errorf("%w: %d s from now", provider.ErrCallbackTime, d)
 	}
 	message := s.message(body)
 	keys, err := v.keys.current(ctx)
@@ -91,7 +91,7 @@ func (v *Verifier) Verify(ctx context.Context, h http.Header, body []byte, arriv
 	if keys = v.keys.newer(ctx, keys); verifiedBy(keys, message, s.signature) {
 		return nil
 	}
-	return fmt.Errorf("%w: none of fal's %d keys has signed it", provider.ErrHookSignature, len(keys))
+	return fmt.Errorf("%w: none of fal's %d keys has signed it", provider.ErrCallbackSignature, len(keys))
 }
 
 // Format prints nothing of the Verifier.
@@ -110,8 +110,8 @@ func readSigned(h http.Header) (s signed, err error) {
 	for _, name := range []string{headerRequestID, headerUserID, headerTimestamp, headerSignature} {
 		all := h.Values(name)
 		// What is signed is joined by line ends: a value with one in it could pass for two.
-		if len(all) != 1 || all[0] == "" || len(all[0]) > maxHookHeader || !printable(all[0]) {
-			return signed{}, fmt.Errorf("%w: header %s is missing, repeated or not of its form", provider.ErrHookSignature, name)
+		if len(all) != 1 || all[0] == "" || len(all[0]) > maxHeaderBytes || !printable(all[0]) {
+			return signed{}, fmt.Errorf("%w: header %s is missing, repeated or not of its form", provider.ErrCallbackSignature, name)
 		}
 		values[name] = all[0]
 	}
@@ -119,12 +119,12 @@ func readSigned(h http.Header) (s signed, err error) {
 	// The text is signed, so only the one way of writing a number is taken.
 	if s.timestamp, err = strconv.ParseInt(values[headerTimestamp], 10, 64); err != nil ||
 		strconv.FormatInt(s.timestamp, 10) != values[headerTimestamp] || s.timestamp < 0 {
-		return signed{}, fmt.Errorf("%w: header %s is not a time in seconds", provider.ErrHookSignature, headerTimestamp)
+		return signed{}, fmt.Errorf("%w: header %s is not a time in seconds", provider.ErrCallbackSignature, headerTimestamp)
 	}
 	text := values[headerSignature]
 	// ed25519.Verify is only asked about signatures of the right length.
 	if s.signature, err = hex.DecodeString(text); err != nil || len(s.signature) != ed25519.SignatureSize || strings.ToLower(text) != text {
-		return signed{}, fmt.Errorf("%w: header %s is not %d bytes in lower-case hex", provider.ErrHookSignature, headerSignature,
+		return signed{}, fmt.Errorf("%w: header %s is not %d bytes in lower-case hex", provider.ErrCallbackSignature, headerSignature,
 			ed25519.SignatureSize)
 	}
 	return s, nil

@@ -142,7 +142,7 @@ func TestVerifyRecorded(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		w.body = append(w.body, ' ')
-		if err := v.Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err, provider.ErrHookSignature) {
+		if err := v.Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err, provider.ErrCallbackSignature) {
 			t.Errorf("%s, with one byte more: %v", name, err)
 		}
 	}
@@ -165,39 +165,39 @@ func TestVerifyRefuses(t *testing.T) {
 	}{
 		{"as it was sent", func(*webhook) {}, nil},
 		{"300 s old", seconds(300), nil},
-		{"301 s old", seconds(301), provider.ErrHookTime},
+		{"301 s old", seconds(301), provider.ErrCallbackTime},
 		{"300 s early", seconds(-300), nil},
-		{"301 s early", seconds(-301), provider.ErrHookTime},
-		{"a year old", seconds(365 * 24 * 3600), provider.ErrHookTime},
-		{"time of int64's end", change(headerTimestamp, "9223372036854775807"), provider.ErrHookTime},
-		{"negative time", change(headerTimestamp, "-1700000000"), provider.ErrHookSignature},
-		{"time with a sign", change(headerTimestamp, "+1700000000"), provider.ErrHookSignature},
-		{"time with a zero", change(headerTimestamp, "01700000000"), provider.ErrHookSignature},
-		{"time with a point", change(headerTimestamp, "1700000000.0"), provider.ErrHookSignature},
-		{"time in words", change(headerTimestamp, "now"), provider.ErrHookSignature},
-		{"a second later", change(headerTimestamp, "1700000001"), provider.ErrHookSignature},
-		{"no time", change(headerTimestamp), provider.ErrHookSignature},
-		{"two times", change(headerTimestamp, "1700000000", "1700000000"), provider.ErrHookSignature},
-		{"no request", change(headerRequestID), provider.ErrHookSignature},
-		{"empty request", change(headerRequestID, ""), provider.ErrHookSignature},
-		{"another request", change(headerRequestID, "019e1951-c778-7120-9c82-16efcf40ec83"), provider.ErrHookSignature},
-		{"two requests", change(headerRequestID, "a", "b"), provider.ErrHookSignature},
-		{"line end in the request", change(headerRequestID, "a\nb"), provider.ErrHookSignature},
-		{"long request", change(headerRequestID, strings.Repeat("a", 201)), provider.ErrHookSignature},
-		{"another account", change(headerUserID, "user_xyz"), provider.ErrHookAccount},
-		{"two accounts", change(headerUserID, "user_abc", "user_abc"), provider.ErrHookSignature},
-		{"no account", change(headerUserID), provider.ErrHookSignature},
-		{"no signature", change(headerSignature), provider.ErrHookSignature},
-		{"empty signature", change(headerSignature, ""), provider.ErrHookSignature},
-		{"two signatures", change(headerSignature, signature, signature), provider.ErrHookSignature},
-		{"signature cut", change(headerSignature, signature[:126]), provider.ErrHookSignature},
-		{"signature of odd length", change(headerSignature, signature[:127]), provider.ErrHookSignature},
-		{"signature too long", change(headerSignature, signature+"00"), provider.ErrHookSignature},
-		{"signature in capitals", change(headerSignature, strings.ToUpper(signature)), provider.ErrHookSignature},
-		{"signature of zeros", change(headerSignature, strings.Repeat("0", 128)), provider.ErrHookSignature},
-		{"signature of another body", change(headerSignature, callbacks["no body"].header.Get(headerSignature)), provider.ErrHookSignature},
-		{"other body", func(w *webhook) { w.body = bytes.Replace(w.body, []byte("OK"), []byte("KO"), 1) }, provider.ErrHookSignature},
-		{"no body", func(w *webhook) { w.body = nil }, provider.ErrHookSignature},
+		{"301 s early", seconds(-301), provider.ErrCallbackTime},
+		{"a year old", seconds(365 * 24 * 3600), provider.ErrCallbackTime},
+		{"time of int64's end", change(headerTimestamp, "9223372036854775807"), provider.ErrCallbackTime},
+		{"negative time", change(headerTimestamp, "-1700000000"), provider.ErrCallbackSignature},
+		{"time with a sign", change(headerTimestamp, "+1700000000"), provider.ErrCallbackSignature},
+		{"time with a zero", change(headerTimestamp, "01700000000"), provider.ErrCallbackSignature},
+		{"time with a point", change(headerTimestamp, "1700000000.0"), provider.ErrCallbackSignature},
+		{"time in words", change(headerTimestamp, "now"), provider.ErrCallbackSignature},
+		{"a second later", change(headerTimestamp, "1700000001"), provider.ErrCallbackSignature},
+		{"no time", change(headerTimestamp), provider.ErrCallbackSignature},
+		{"two times", change(headerTimestamp, "1700000000", "1700000000"), provider.ErrCallbackSignature},
+		{"no request", change(headerRequestID), provider.ErrCallbackSignature},
+		{"empty request", change(headerRequestID, ""), provider.ErrCallbackSignature},
+		{"another request", change(headerRequestID, "019e1951-c778-7120-9c82-16efcf40ec83"), provider.ErrCallbackSignature},
+		{"two requests", change(headerRequestID, "a", "b"), provider.ErrCallbackSignature},
+		{"line end in the request", change(headerRequestID, "a\nb"), provider.ErrCallbackSignature},
+		{"long request", change(headerRequestID, strings.Repeat("a", 201)), provider.ErrCallbackSignature},
+		{"another account", change(headerUserID, "user_xyz"), provider.ErrCallbackAccount},
+		{"two accounts", change(headerUserID, "user_abc", "user_abc"), provider.ErrCallbackSignature},
+		{"no account", change(headerUserID), provider.ErrCallbackSignature},
+		{"no signature", change(headerSignature), provider.ErrCallbackSignature},
+		{"empty signature", change(headerSignature, ""), provider.ErrCallbackSignature},
+		{"two signatures", change(headerSignature, signature, signature), provider.ErrCallbackSignature},
+		{"signature cut", change(headerSignature, signature[:126]), provider.ErrCallbackSignature},
+		{"signature of odd length", change(headerSignature, signature[:127]), provider.ErrCallbackSignature},
+		{"signature too long", change(headerSignature, signature+"00"), provider.ErrCallbackSignature},
+		{"signature in capitals", change(headerSignature, strings.ToUpper(signature)), provider.ErrCallbackSignature},
+		{"signature of zeros", change(headerSignature, strings.Repeat("0", 128)), provider.ErrCallbackSignature},
+		{"signature of another body", change(headerSignature, callbacks["no body"].header.Get(headerSignature)), provider.ErrCallbackSignature},
+		{"other body", func(w *webhook) { w.body = bytes.Replace(w.body, []byte("OK"), []byte("KO"), 1) }, provider.ErrCallbackSignature},
+		{"no body", func(w *webhook) { w.body = nil }, provider.ErrCallbackSignature},
 	} {
 		w := good.clone()
 		row.change(&w)
@@ -215,7 +215,7 @@ func TestVerifyAnyAccount(t *testing.T) {
 	if err := verifier(t, "", fixed(jwks(fal))).Verify(t.Context(), w.header, w.body, w.at); err != nil {
 		t.Error(err)
 	}
-	if err := verifier(t, "user_abc", fixed(jwks(fal))).Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err, provider.ErrHookAccount) {
+	if err := verifier(t, "user_abc", fixed(jwks(fal))).Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err, provider.ErrCallbackAccount) {
 		t.Errorf("%v", err)
 	}
 }

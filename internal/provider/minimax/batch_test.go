@@ -17,8 +17,8 @@ import (
 	"reelay/internal/secret"
 )
 
-// TestGlance: looks that come close together are answered by one list, and none is told of an end.
-func TestGlance(t *testing.T) {
+// TestPollBatched: polls that come close together are answered by one list, and none is told of an end.
+func TestPollBatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := sandbox.New(sandbox.Options{Speed: emulator.Speed{Run: time.Minute}, InFlight: -1})
 		broken := false
@@ -44,7 +44,7 @@ func TestGlance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		glances := func(name string, want, lists int) {
+		batched := func(name string, want, lists int) {
 			t.Helper()
 			before, seen := b.ledger.Calls()["list"], 0
 			for _, ref := range refs {
@@ -57,33 +57,33 @@ func TestGlance(t *testing.T) {
 				}
 			}
 			if n := b.ledger.Calls()["list"] - before; seen != want || n != lists {
-				t.Errorf("%s: %d of %d looks are answered, by %d lists; want %d by %d", name, seen, len(refs), n, want, lists)
+				t.Errorf("%s: %d of %d polls are answered, by %d lists; want %d by %d", name, seen, len(refs), n, want, lists)
 			}
 		}
 		time.Sleep(10 * time.Second)
-		glances("the first is alone", len(refs)-1, 1)
-		glances("the list is young", len(refs), 0)
+		batched("the first is alone", len(refs)-1, 1)
+		batched("the list is young", len(refs), 0)
 		time.Sleep(1900 * time.Millisecond)
-		glances("still young", len(refs), 0)
+		batched("still young", len(refs), 0)
 		time.Sleep(100 * time.Millisecond)
-		glances("too old", len(refs), 1)
+		batched("too old", len(refs), 1)
 		if _, ok := b.driver.PollBatched(t.Context(), old); ok {
 			t.Error("a task of V1 is told of")
 		}
 		time.Sleep(time.Second)
 		broken = true
 		time.Sleep(time.Second)
-		glances("the list fails", 0, 0)
+		batched("the list fails", 0, 0)
 		time.Sleep(time.Second)
 		broken = false
-		glances("it has failed just now", 0, 0)
+		batched("it has failed just now", 0, 0)
 		time.Sleep(59 * time.Second)
-		glances("all have ended", 0, 1)
+		batched("all have ended", 0, 1)
 	})
 }
 
-// TestGlanceTogether: looks at the same time wait for one list, and not longer than they may.
-func TestGlanceTogether(t *testing.T) {
+// TestPollBatchedTogether: polls at the same time wait for one list, and not longer than they may.
+func TestPollBatchedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lists := 0
 		d, err := minimax.New(minimax.Options{Key: secret.New(testKey), Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -96,7 +96,7 @@ func TestGlanceTogether(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		glance := func(ctx context.Context, id string) bool {
+		batched := func(ctx context.Context, id string) bool {
 			ref, err := d.Ref(modelV2, id)
 			if err != nil {
 				t.Error(err)
@@ -104,13 +104,13 @@ func TestGlanceTogether(t *testing.T) {
 			_, ok := d.PollBatched(ctx, ref)
 			return ok
 		}
-		if glance(t.Context(), "1") {
-			t.Error("a look alone is answered by a list")
+		if batched(t.Context(), "1") {
+			t.Error("a poll alone is answered by a list")
 		}
 		var all sync.WaitGroup
 		for id, want := range map[string]bool{"1": true, "2": false, "3": false, "4": false} {
 			all.Go(func() {
-				if got := glance(t.Context(), id); got != want {
+				if got := batched(t.Context(), id); got != want {
 					t.Errorf("task %s: %t, want %t", id, got, want)
 				}
 			})
@@ -118,7 +118,7 @@ func TestGlanceTogether(t *testing.T) {
 		synctest.Wait()
 		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if begun := time.Now(); glance(hurried, "1") || time.Since(begun) != time.Second {
+		if begun := time.Now(); batched(hurried, "1") || time.Since(begun) != time.Second {
 			t.Errorf("one that has a second is answered, after %v", time.Since(begun))
 		}
 		all.Wait()

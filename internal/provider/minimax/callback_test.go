@@ -12,7 +12,7 @@ import (
 )
 
 // Only the id of a callback counts: a forged success must not be more than a knock at the door.
-func TestReadHook(t *testing.T) {
+func TestReadCallback(t *testing.T) {
 	t.Parallel()
 	d, err := newDriver("http://127.0.0.1:9", secret.New("k-1"))
 	if err != nil {
@@ -57,7 +57,7 @@ func TestReadHook(t *testing.T) {
 	}
 }
 
-func FuzzReadHook(f *testing.F) {
+func FuzzReadCallback(f *testing.F) {
 	d, err := newDriver("http://127.0.0.1:9", secret.New("k-1"))
 	if err != nil {
 		f.Fatal(err)

@@ -31,7 +31,7 @@ func TestCancelKeepsResults(t *testing.T) {
 		{`{"queue_ms":0,"run_ms":0,"fail":"1027"}`, provider.CancelTooLate, "", 0, provider.Failed},
 		{`{"stall":"queued","polls":"not_found"}`, provider.CancelNotFound, "", 0, ""},
 		{`{"stall":"queued","polls":"1002","poll_faults":1}`, "", "1002", 0, provider.Queued},
-		// Races between the look and the DELETE.
+		// Races between the poll and the DELETE.
 		{`{"stall":"queued","cancel":"deleted"}`, "", "record_deleted", 1, ""},
 		{`{"stall":"queued","cancel":"running"}`, "", "2013", 1, provider.Queued},
 	} {
@@ -58,7 +58,7 @@ func TestCancelKeepsResults(t *testing.T) {
 	}
 }
 
-// TestCancelRace has the task move on between the look that saw it queued and the DELETE.
+// TestCancelRace has the task move on between the poll that saw it queued and the DELETE.
 func TestCancelRace(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

@@ -42,7 +42,7 @@ func TestConformanceV1(t *testing.T) {
 			}
 		},
 		RefusalKind: events.KindInvalid,
-		Hook: func(id string) []byte {
+		Callback: func(id string) []byte {
 			return []byte(`{"task_id":"` + id + `","status":"success","file_id":"7","base_resp":{"status_code":0,"status_msg":"success"}}`)
 		},
 	})
@@ -60,7 +60,7 @@ func TestConformanceV2(t *testing.T) {
 				strconv.Quote(text+" (1008)") + `,"http_code":"402"},"request_id":"02ab"}`)}
 		},
 		RefusalKind: events.KindQuota,
-		Hook: func(id string) []byte {
+		Callback: func(id string) []byte {
 			return []byte(`{"task":{"id":"` + id + `","model":"MiniMax-H3","status":"succeeded"}}`)
 		},
 	})

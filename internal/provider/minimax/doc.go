@@ -12,8 +12,8 @@
 //
 // # What a failed call means
 //
-// A task's failure arrives inside a status answer and becomes Snapshot.Err. Whatever else goes wrong during a look is a
-// *provider.Error and says nothing about the task; in particular a V1 answer with a bad base_resp and no status.
+// A task's failure arrives inside a status answer and becomes Snapshot.Err. Whatever else goes wrong during a poll is
+// a *provider.Error and says nothing about the task; in particular a V1 answer with a bad base_resp and no status.
 //
 // # Cancel
 //

@@ -42,7 +42,7 @@ type Driver struct {
 	base   string
 	key    secret.Value
 	client *http.Client
-	sight  sight
+	batch  runningBatch
 }
 
 // New returns a driver. It fails if the base URL is not https (plain http is for loopback), if the timeout is negative,
@@ -92,10 +92,10 @@ type generation interface {
 	features() provider.Features
 	createPath() string
 	// readCreate reads the body of an answer to a create: the task id, "" where there is none, and what else MiniMax says.
-	readCreate(body []byte) (id text, says saying)
+	readCreate(body []byte) (id text, says envelope)
 	// refuses tells whether MiniMax's own refusals come with this HTTP status.
 	refuses(httpStatus int) bool
-	look(ctx context.Context, d *Driver, id string) (provider.Snapshot, error)
+	poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, error)
 	cancel(ctx context.Context, d *Driver, id string) (provider.CancelOutcome, error)
 }
 

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// minKeyBytes is the shortest key that is looked for in answers: a shorter text would be found in ordinary words.
+	// minKeyBytes is the shortest key that is searched for in answers: a shorter text would be found in ordinary
+	// words.
 	minKeyBytes  = 8
 	redacted     = "[redacted]"
 	maxCodeBytes = 64
@@ -66,8 +67,8 @@ var meanings = map[int]meaning{
 	20132: {kind: events.KindInvalid, words: "bad samples or voice id"},
 }
 
-// A saying is what MiniMax's own envelope says.
-type saying struct {
+// An envelope is MiniMax's own part of an answer: its code and message.
+type envelope struct {
 	// own: there was an envelope.
 	own bool
 	// code is the status code as text, "" where there is none.
@@ -78,10 +79,10 @@ type saying struct {
 }
 
 // ok reports whether the envelope says that all is well.
-func (s saying) ok() bool { return s.own && s.code == "0" }
+func (s envelope) ok() bool { return s.own && s.code == "0" }
 
 // meaning looks the code up.
-func (s saying) meaning() (meaning, bool) {
+func (s envelope) meaning() (meaning, bool) {
 	n, err := strconv.Atoi(s.code)
 	if err != nil {
 		return meaning{}, false
@@ -91,13 +92,13 @@ func (s saying) meaning() (meaning, bool) {
 }
 
 // proof reports whether the code, as the answer to a create, proves that nothing was bought.
-func (s saying) proof() bool {
+func (s envelope) proof() bool {
 	m, _ := s.meaning()
 	return m.refusal
 }
 
 // unknownTask reports whether the words say that there is no such task. The code alone does not tell: MiniMax has none for it.
-func (s saying) unknownTask() bool {
+func (s envelope) unknownTask() bool {
 	words := strings.ToLower(s.message)
 	for _, w := range []string{"not found", "not exist", "invalid task_id"} {
 		if strings.Contains(words, w) {
@@ -107,8 +108,8 @@ func (s saying) unknownTask() bool {
 	return false
 }
 
-// saidError is the error of an answer in MiniMax's own envelope, its kind from the code, else from the HTTP status.
-func (d *Driver) saidError(s saying, r provider.Reply) *provider.Error {
+// envelopeError is the error of an answer in MiniMax's own envelope, its kind from the code, else from the HTTP status.
+func (d *Driver) envelopeError(s envelope, r provider.Reply) *provider.Error {
 	m, known := s.meaning()
 	kind, code, message := m.kind, s.code, s.message
 	if !known {
@@ -133,10 +134,10 @@ func (d *Driver) saidError(s saying, r provider.Reply) *provider.Error {
 	return err
 }
 
-// lookError is the error of a free call that was not answered with what it asked for.
-func (d *Driver) lookError(s saying, r provider.Reply) *provider.Error {
+// callError is the error of a free call that was not answered with what it asked for.
+func (d *Driver) callError(s envelope, r provider.Reply) *provider.Error {
 	if s.own && !s.ok() {
-		return d.saidError(s, r)
+		return d.envelopeError(s, r)
 	}
 	return d.newError(kindOf(r.Status, false), httpCode(r.Status), fmt.Sprintf("HTTP %d without what was asked for", r.Status), r)
 }

@@ -14,14 +14,14 @@ import (
 // maxURLBytes bounds the link of a result.
 const maxURLBytes = 8 << 10
 
-// Poll asks MiniMax where the task is. For V1 it also asks for the file's link once the task has succeeded. A look that fails is
-// a *provider.Error, KindNotFound when MiniMax itself says that it does not know the task.
+// Poll asks MiniMax where the task is. For V1 it also asks for the file's link once the task has succeeded. A poll
+// that fails is a *provider.Error, KindNotFound when MiniMax itself says that it does not know the task.
 func (d *Driver) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
 	g, id, err := d.readRef(ref)
 	if err != nil {
 		return provider.Snapshot{}, err
 	}
-	return g.look(ctx, d, id)
+	return g.poll(ctx, d, id)
 }
 
 // wordExpired is a verdict that has no state of its own.
@@ -57,7 +57,7 @@ func (d *Driver) pending(word text) provider.Snapshot {
 }
 
 // failed is the verdict on a task. MiniMax does not charge for a task that failed or was moderated; of an expired one it says nothing.
-func (d *Driver) failed(word text, says saying, r provider.Reply) provider.Snapshot {
+func (d *Driver) failed(word text, says envelope, r provider.Reply) provider.Snapshot {
 	s := d.snapshot(word)
 	s.State = provider.Failed
 	// A failed task needs a reason even where MiniMax gives none; its HTTP status, a success, is none.
@@ -67,7 +67,7 @@ func (d *Driver) failed(word text, says saying, r provider.Reply) provider.Snaps
 			says.message = "MiniMax gave no reason"
 		}
 	}
-	s.Err = d.saidError(says, r)
+	s.Err = d.envelopeError(says, r)
 	if _, known := says.meaning(); !known {
 		s.Err.Kind = events.KindInternal
 	}

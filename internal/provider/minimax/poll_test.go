@@ -39,8 +39,8 @@ func TestLookAnswers(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		model, body string
-		state       provider.State // "" is a failed look
-		kind        events.Kind    // of the task's failure or of the failed look
+		state       provider.State // "" is a failed poll
+		kind        events.Kind    // of the task's failure or of the failed poll
 		code        string
 	}{
 		{modelV1, v1Answer("Preparing", fine), provider.Queued, "", ""},
@@ -97,7 +97,7 @@ func TestLookAnswers(t *testing.T) {
 		snap, err := d.Poll(t.Context(), refOf(t, d, row.model, taskID))
 		if row.state == "" {
 			if e := provider.AsError(orNone(err)); e.Kind != row.kind || e.Code != row.code || e.TraceID != "trace-1" || e.Charge != "" {
-				t.Errorf("%s: %+v %+v, want a failed look of kind %s, code %s", row.body, snap, e, row.kind, row.code)
+				t.Errorf("%s: %+v %+v, want a failed poll of kind %s, code %s", row.body, snap, e, row.kind, row.code)
 			}
 			continue
 		}
@@ -204,7 +204,7 @@ func TestV1Result(t *testing.T) {
 		status       int
 		body         string
 		url          string      // the output's
-		kind         events.Kind // of the failed look; "" and no url is a result that is pending
+		kind         events.Kind // of the failed poll; "" and no url is a result that is pending
 	}{
 		{"https", `"176844028768320171"`, 200, fmt.Sprintf(file, "https://cdn.test/a.mp4?E=1&S=%2F"), "https://cdn.test/a.mp4?E=1&S=%2F", ""},
 		{"number in the query", `176844028768320171`, 200, fmt.Sprintf(file, "https://cdn.test/a.mp4"), "https://cdn.test/a.mp4", ""},
@@ -305,8 +305,8 @@ func TestLookFaults(t *testing.T) {
 	}
 }
 
-// TestLookTimeout bounds a look that is not answered.
-func TestLookTimeout(t *testing.T) {
+// TestPollTimeout bounds a poll that is not answered.
+func TestPollTimeout(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, sandbox.Options{})
 	a := b.accepted(t, modelV1, scripted(`{"polls":"hang"}`, inputV1))

@@ -130,13 +130,13 @@ func (d *Driver) Classify(model string, r provider.Reply) provider.Answer {
 		}
 		return provider.Answer{Outcome: provider.Accepted, Ref: handle, ID: string(id)}
 	case id.none() && says.own && g.refuses(r.Status) && says.proof():
-		err := d.saidError(says, r)
+		err := d.envelopeError(says, r)
 		err.Charge = events.ChargeNone
 		return provider.Answer{Outcome: provider.Refused, Err: err}
 	case !id.none():
 		return d.inDoubt("bad_task_id", fmt.Sprintf("HTTP %d with task id %q", r.Status, id), r)
 	case says.own && !says.ok():
-		err := d.saidError(says, r)
+		err := d.envelopeError(says, r)
 		err.Kind, err.Charge = events.KindAmbiguous, events.ChargePossible
 		return provider.Answer{Outcome: provider.InDoubt, Err: err}
 	case isOK(r.Status):

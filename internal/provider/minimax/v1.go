@@ -22,12 +22,12 @@ type baseResp struct {
 	StatusMsg  lax[text] `json:"status_msg"`
 }
 
-// saying reads the envelope; without a code it is none.
-func (b *baseResp) saying() saying {
+// envelope reads the envelope; without a code there is none.
+func (b *baseResp) envelope() envelope {
 	if b == nil || b.StatusCode == "" {
-		return saying{}
+		return envelope{}
 	}
-	return saying{own: true, code: string(b.StatusCode), message: string(b.StatusMsg.v)}
+	return envelope{own: true, code: string(b.StatusCode), message: string(b.StatusMsg.v)}
 }
 
 func (v1) name() string { return "v1" }
@@ -38,18 +38,18 @@ func (v1) createPath() string { return "/v1/video_generation" }
 
 func (v1) refuses(httpStatus int) bool { return httpStatus == http.StatusOK }
 
-func (v1) readCreate(body []byte) (text, saying) {
+func (v1) readCreate(body []byte) (text, envelope) {
 	var a struct {
 		TaskID   text      `json:"task_id"`
 		BaseResp *baseResp `json:"base_resp"`
 	}
 	if json.Unmarshal(body, &a) != nil {
-		return "", saying{}
+		return "", envelope{}
 	}
-	return a.TaskID, a.BaseResp.saying()
+	return a.TaskID, a.BaseResp.envelope()
 }
 
-func (v1) look(ctx context.Context, d *Driver, id string) (provider.Snapshot, error) {
+func (v1) poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, error) {
 	r, err := d.call(ctx, http.MethodGet, "/v1/query/video_generation", url.Values{"task_id": {id}})
 	if err != nil {
 		return provider.Snapshot{}, err
@@ -82,12 +82,12 @@ type v1Query struct {
 	BaseResp *baseResp `json:"base_resp"`
 }
 
-// read tells what the answer says about the task, and the id of its file once there is one.
+// read returns what the answer says about the task, and the id of its file once there is one.
 //
 // The status comes before the code: a moderated task has status Fail and code 1027, while a code without a verdict
 // tells of a failed query.
 func (a v1Query) read(d *Driver, id string, r provider.Reply) (snap provider.Snapshot, fileID string, err error) {
-	says := a.BaseResp.saying()
+	says := a.BaseResp.envelope()
 	state := stateOf(a.Status)
 	if r.Status != http.StatusOK || a.Status == "" {
 		return snap, "", v1QueryError(d, says, r)
@@ -114,10 +114,10 @@ func (a v1Query) read(d *Driver, id string, r provider.Reply) (snap provider.Sna
 	}
 }
 
-// v1QueryError is a failed look. Which answer V1 gives for a task it does not know is not documented; it is taken to be 2013, the code
-// for bad parameters, with words that say so.
-func v1QueryError(d *Driver, says saying, r provider.Reply) *provider.Error {
-	err := d.lookError(says, r)
+// v1QueryError is a failed poll. Which answer V1 gives for a task it does not know is not documented; it is assumed
+// to be 2013, the code for bad parameters, with words that say so.
+func v1QueryError(d *Driver, says envelope, r provider.Reply) *provider.Error {
+	err := d.callError(says, r)
 	if r.Status == http.StatusOK && says.code == "2013" && says.unknownTask() {
 		err.Kind = events.KindNotFound
 	}
@@ -138,7 +138,7 @@ func v1Output(ctx context.Context, d *Driver, fileID string) ([]events.Output, [
 		BaseResp *baseResp `json:"base_resp"`
 	}
 	if json.Unmarshal(r.Body, &a) != nil || r.Status != http.StatusOK || a.File.DownloadURL == "" {
-		return nil, nil, d.lookError(a.BaseResp.saying(), r)
+		return nil, nil, d.callError(a.BaseResp.envelope(), r)
 	}
 	// The answer's "bytes" is left aside: it is often 0 for a file that is there.
 	o, err := d.output(string(a.File.DownloadURL), string(a.File.FileName.v), r)

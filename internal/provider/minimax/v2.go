@@ -33,21 +33,21 @@ func (v2) refuses(httpStatus int) bool {
 	return false
 }
 
-func (v2) readCreate(body []byte) (text, saying) {
+func (v2) readCreate(body []byte) (text, envelope) {
 	var a struct {
 		TaskID text `json:"task_id"`
 	}
 	if json.Unmarshal(body, &a) != nil {
-		return "", saying{}
+		return "", envelope{}
 	}
-	return a.TaskID, v2Saying(body)
+	return a.TaskID, v2Envelope(body)
 }
 
 // v2Code finds the status code at the end of an error's message.
 var v2Code = regexp.MustCompile(`\((\d{3,5})\)\s*$`)
 
-// v2Saying reads the error envelope.
-func v2Saying(body []byte) saying {
+// v2Envelope reads the error envelope.
+func v2Envelope(body []byte) envelope {
 	var a struct {
 		Type  text `json:"type"`
 		Error *struct {
@@ -56,9 +56,9 @@ func v2Saying(body []byte) saying {
 		RequestID lax[text] `json:"request_id"`
 	}
 	if json.Unmarshal(body, &a) != nil || a.Type != "error" || a.Error == nil {
-		return saying{}
+		return envelope{}
 	}
-	s := saying{own: true, message: string(a.Error.Message), requestID: string(a.RequestID.v)}
+	s := envelope{own: true, message: string(a.Error.Message), requestID: string(a.RequestID.v)}
 	if m := v2Code.FindStringSubmatch(s.message); m != nil {
 		s.code = m[1]
 	}
@@ -94,7 +94,7 @@ type v2Usage struct {
 	TotalSeconds *float64 `json:"total_seconds"`
 }
 
-func (v2) look(ctx context.Context, d *Driver, id string) (provider.Snapshot, error) {
+func (v2) poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, error) {
 	r, err := d.call(ctx, http.MethodGet, v2QueryPath+"/"+id, nil)
 	if err != nil {
 		return provider.Snapshot{}, err
@@ -111,13 +111,13 @@ func (v2) look(ctx context.Context, d *Driver, id string) (provider.Snapshot, er
 	return a.Task.read(d, r)
 }
 
-// read tells what the answer says about the task.
+// read returns what the answer says about the task.
 func (t v2Task) read(d *Driver, r provider.Reply) (provider.Snapshot, error) {
 	snap := d.snapshot(t.Status)
 	switch snap.State {
 	case provider.Failed:
 		why := t.Error.v
-		snap = d.failed(t.Status, saying{own: true, code: string(why.Code.v), message: string(why.Message.v)}, r)
+		snap = d.failed(t.Status, envelope{own: true, code: string(why.Code.v), message: string(why.Message.v)}, r)
 	case provider.Succeeded:
 		link := string(t.Content.v.URL)
 		if link == "" {
@@ -136,10 +136,10 @@ func (t v2Task) read(d *Driver, r provider.Reply) (provider.Snapshot, error) {
 	return snap, nil
 }
 
-// v2QueryError is a failed look or a refused cancel.
+// v2QueryError is a failed poll or a refused cancel.
 func v2QueryError(d *Driver, r provider.Reply) *provider.Error {
-	says := v2Saying(r.Body)
-	err := d.lookError(says, r)
+	says := v2Envelope(r.Body)
+	err := d.callError(says, r)
 	if (r.Status == http.StatusNotFound || r.Status == http.StatusBadRequest) && says.own && says.unknownTask() {
 		err.Kind = events.KindNotFound
 	}
@@ -172,7 +172,7 @@ func (g v2) cancel(ctx context.Context, d *Driver, id string) (provider.CancelOu
 
 // stillQueued asks for the state of a task, and says how a cancel ends if it is not queued.
 func (g v2) stillQueued(ctx context.Context, d *Driver, id string) (bool, provider.CancelOutcome, error) {
-	snap, err := g.look(ctx, d, id)
+	snap, err := g.poll(ctx, d, id)
 	switch {
 	case err != nil && provider.AsError(err).Kind == events.KindNotFound:
 		return false, provider.CancelNotFound, nil

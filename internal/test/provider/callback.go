@@ -8,12 +8,12 @@ import (
 	"reelay/events"
 )
 
-// testHook: a callback names the request as the answer to its submit did, whatever is cut off it is an error or a doorbell, never
-// another verdict, and no error repeats the key.
-func testHook(t *testing.T, h Harness) {
+// testCallback: a callback names the request as the answer to its submit did, whatever is cut off is an error or only
+// leads to a poll, and no error repeats the key.
+func testCallback(t *testing.T, h Harness) {
 	b := newBench(t, h)
 	for _, s := range h.Samples {
-		body := h.Hook(h.UnknownID)
+		body := h.Callback(h.UnknownID)
 		cb, err := b.driver.ReadCallback(s.Model, body)
 		if err != nil {
 			t.Fatalf("%s: %v", s.Model, err)
@@ -34,7 +34,7 @@ func testHook(t *testing.T, h Harness) {
 			"nothing":            nil,
 			"no object":          []byte(`[]`),
 			"no id":              []byte(`{}`),
-			"an id that is none": h.Hook("../" + canary),
+			"an id that is none": h.Callback("../" + canary),
 			"the key":            []byte(canary),
 			"too much":           bytes.Repeat([]byte(" "), events.MaxCallbackBytes+1),
 			"a page":             []byte("<html>" + canary + "</html>"),

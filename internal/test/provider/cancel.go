@@ -18,7 +18,7 @@ func testCancel(t *testing.T, h Harness) {
 	if err != nil || got != provider.CancelRequested && got != provider.CancelDone {
 		t.Fatalf("cancel in the queue: %s, %v, want requested or cancelled", got, err)
 	}
-	if s := b.look(t, ref); s.State != provider.Cancelled || len(s.Outputs) != 0 {
+	if s := b.poll(t, ref); s.State != provider.Cancelled || len(s.Outputs) != 0 {
 		t.Errorf("after the cancel: %s, want cancelled", s.State)
 	}
 
@@ -28,7 +28,7 @@ func testCancel(t *testing.T, h Harness) {
 		if err != nil || got != provider.CancelTooLate {
 			t.Errorf("cancel after the end: %s, %v, want too_late", got, err)
 		}
-		if s := b.look(t, done); s.State != provider.Succeeded {
+		if s := b.poll(t, done); s.State != provider.Succeeded {
 			t.Fatalf("a cancel that came too late made it %s: a paid result is lost", s.State)
 		}
 	}
@@ -39,7 +39,7 @@ func testCancel(t *testing.T, h Harness) {
 	if got, err := b.driver.Cancel(t.Context(), kept); err != nil || got == provider.CancelNotFound || got == provider.CancelUnsupported {
 		t.Errorf("a cancel that is ignored: %s, %v", got, err)
 	}
-	if s := b.look(t, kept); s.State != provider.Queued {
+	if s := b.poll(t, kept); s.State != provider.Queued {
 		t.Errorf("after a cancel that was ignored: %s, want queued", s.State)
 	}
 

@@ -51,8 +51,8 @@ type Harness struct {
 	// RefusalKind the kind that the driver must make of it.
 	Refusal     func(text string) provider.Reply
 	RefusalKind events.Kind
-	// Hook is a callback of the provider for the request with that id, which has ended well.
-	Hook func(id string) []byte
+	// Callback is the body of a callback of the provider for the request with that id, which has succeeded.
+	Callback func(id string) []byte
 }
 
 // A Sample is a model and an input that the emulator accepts. Input is a JSON object with at least one member and
@@ -66,7 +66,7 @@ type Sample struct {
 // Run checks the promises that all drivers share.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
-	if h.Driver == nil || h.Emulator == nil || h.Refusal == nil || h.Hook == nil || len(h.Samples) == 0 || h.UnknownID == "" || h.Fail == "" {
+	if h.Driver == nil || h.Emulator == nil || h.Refusal == nil || h.Callback == nil || len(h.Samples) == 0 || h.UnknownID == "" || h.Fail == "" {
 		t.Fatal("the harness is incomplete")
 	}
 	for name, test := range map[string]func(*testing.T, Harness){
@@ -75,11 +75,11 @@ func Run(t *testing.T, h Harness) {
 		"Render":             testRender,
 		"ClassifyIsTotal":    testClassifyIsTotal,
 		"ClassifyRefusal":    testClassifyRefusal,
-		"Life":               testLife,
-		"LookDetails":        testLookDetails,
-		"LookFailed":         testLookFailed,
+		"States":             testStates,
+		"PollDetails":        testPollDetails,
+		"PollFailed":         testPollFailed,
 		"LostAnswers":        testLostAnswers,
-		"FailedLooks":        testFailedLooks,
+		"FailedPolls":        testFailedPolls,
 		"UnknownWord":        testUnknownWord,
 		"NotFound":           testNotFound,
 		"BadRefs":            testBadRefs,
@@ -90,7 +90,7 @@ func Run(t *testing.T, h Harness) {
 		"RedirectsNotTaken":  testRedirectsNotTaken,
 		"AnswerURLsAreData":  testAnswerURLsAreData,
 		"KeyIsNeverRepeated": testKeyIsNeverRepeated,
-		"Hook":               testHook,
+		"Callback":           testCallback,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -211,12 +211,12 @@ func (b *bench) accepted(t testing.TB, s Sample, script emulator.Script) provide
 	return a
 }
 
-// look fails the test unless the look succeeds.
-func (b *bench) look(t testing.TB, ref json.RawMessage) provider.Snapshot {
+// poll fails the test unless the poll succeeds.
+func (b *bench) poll(t testing.TB, ref json.RawMessage) provider.Snapshot {
 	t.Helper()
 	s, err := b.driver.Poll(t.Context(), ref)
 	if err != nil {
-		t.Fatalf("the look at %s: %v", ref, err)
+		t.Fatalf("the poll of %s: %v", ref, err)
 	}
 	return s
 }

@@ -14,7 +14,7 @@ import (
 	"reelay/internal/provider"
 )
 
-func testLife(t *testing.T, h Harness) {
+func testStates(t *testing.T, h Harness) {
 	for _, s := range h.Samples {
 		t.Run(string(s.Type), func(t *testing.T) {
 			b := newBench(t, h)
@@ -27,7 +27,7 @@ func testLife(t *testing.T, h Harness) {
 				{finished(), provider.Succeeded},
 			} {
 				a := b.accepted(t, s, row.script)
-				got := b.look(t, a.Ref)
+				got := b.poll(t, a.Ref)
 				if got.State != row.want || got.Word == "" || got.Err != nil || got.ResultPending {
 					t.Fatalf("state %s (%q), err %v, pending %v, want %s", got.State, got.Word, got.Err, got.ResultPending, row.want)
 				}
@@ -36,7 +36,7 @@ func testLife(t *testing.T, h Harness) {
 				if err != nil {
 					t.Fatalf("Ref of id %q: %v", a.ID, err)
 				}
-				if again := b.look(t, named); again.State != row.want {
+				if again := b.poll(t, named); again.State != row.want {
 					t.Errorf("the task by its id is %s, want %s", again.State, row.want)
 				}
 				if got.State == provider.Succeeded {
@@ -85,12 +85,12 @@ func (b *bench) download(t *testing.T, s provider.Snapshot) {
 	}
 }
 
-func testLookDetails(t *testing.T, h Harness) {
+func testPollDetails(t *testing.T, h Harness) {
 	b := newBench(t, h)
 	script := queued()
 	script.Position = ms(7)
-	waiting := b.look(t, b.accepted(t, h.Samples[0], script).Ref)
-	working := b.look(t, b.accepted(t, h.Samples[0], running()).Ref)
+	waiting := b.poll(t, b.accepted(t, h.Samples[0], script).Ref)
+	working := b.poll(t, b.accepted(t, h.Samples[0], running()).Ref)
 	if (waiting.Position != nil) != h.Features.Position {
 		t.Errorf("position %v, features say %v", waiting.Position, h.Features.Position)
 	}
@@ -108,11 +108,11 @@ func testLookDetails(t *testing.T, h Harness) {
 	}
 }
 
-func testLookFailed(t *testing.T, h Harness) {
+func testPollFailed(t *testing.T, h Harness) {
 	b := newBench(t, h)
 	script := finished()
 	script.Fail = h.Fail
-	s := b.look(t, b.accepted(t, h.Samples[0], script).Ref)
+	s := b.poll(t, b.accepted(t, h.Samples[0], script).Ref)
 	if s.State != provider.Failed || len(s.Outputs) != 0 {
 		t.Fatalf("state %s with %d outputs, want failed", s.State, len(s.Outputs))
 	}
@@ -152,7 +152,7 @@ func faults() map[string]http.HandlerFunc {
 	return all
 }
 
-func testFailedLooks(t *testing.T, h Harness) {
+func testFailedPolls(t *testing.T, h Harness) {
 	b := newBench(t, h)
 	for state, script := range map[string]emulator.Script{"running": running(), "finished": finished()} {
 		a := b.accepted(t, h.Samples[0], script)
@@ -165,10 +165,10 @@ func testFailedLooks(t *testing.T, h Harness) {
 				t.Errorf("%s: kind %s, want retry or internal", what, e.Kind)
 			}
 			if s.State != "" && s.State != provider.Unknown {
-				t.Errorf("%s: the failed look says %s", what, s.State)
+				t.Errorf("%s: the failed poll says %s", what, s.State)
 			}
 		}
-		if s := b.look(t, a.Ref); s.State == provider.Failed {
+		if s := b.poll(t, a.Ref); s.State == provider.Failed {
 			t.Errorf("%s: the task failed by looking at it", state)
 		}
 	}
@@ -178,7 +178,7 @@ func testUnknownWord(t *testing.T, h Harness) {
 	b := newBench(t, h)
 	script := running()
 	script.Polls = "unknown"
-	s := b.look(t, b.accepted(t, h.Samples[0], script).Ref)
+	s := b.poll(t, b.accepted(t, h.Samples[0], script).Ref)
 	if s.State != provider.Unknown || s.Word == "" || s.Err != nil {
 		t.Errorf("state %s, word %q, err %v, want unknown and the provider's word", s.State, s.Word, s.Err)
 	}
@@ -213,7 +213,7 @@ func testBadRefs(t *testing.T, h Harness) {
 	before := b.calls.Load()
 	for _, ref := range []string{"", "null", "{}", "[]", `"x"`, `{"app":1}`, string(good.Ref[:len(good.Ref)-1]), climbing} {
 		_, err := b.driver.Poll(t.Context(), json.RawMessage(ref))
-		if e := typed(t, "the look at ref "+ref, err); e.Kind == events.KindNotFound {
+		if e := typed(t, "the poll of ref "+ref, err); e.Kind == events.KindNotFound {
 			t.Errorf("ref %s: kind not_found, and nobody was asked", ref)
 		}
 		if h.Features.Cancel {
@@ -239,7 +239,7 @@ func testResultFaults(t *testing.T, h Harness) {
 	} else if s.State != provider.Running || !s.ResultPending {
 		t.Errorf("state %s, pending %v while the result cannot be read, want running and pending", s.State, s.ResultPending)
 	}
-	if s := b.look(t, ref); s.State != provider.Succeeded || len(s.Outputs) == 0 {
+	if s := b.poll(t, ref); s.State != provider.Succeeded || len(s.Outputs) == 0 {
 		t.Errorf("then state %s with %d outputs, want succeeded", s.State, len(s.Outputs))
 	}
 }
@@ -250,7 +250,7 @@ func testEndedContext(t *testing.T, h Harness) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := b.driver.Poll(ctx, ref)
-	if e := typed(t, "the look", err); e.Kind != events.KindRetry || !errors.Is(err, context.Canceled) {
+	if e := typed(t, "the poll", err); e.Kind != events.KindRetry || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, kind %s, want kind retry and context.Canceled in the chain", err, e.Kind)
 	}
 }

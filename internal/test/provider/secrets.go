@@ -37,9 +37,9 @@ func testRedirectsNotTaken(t *testing.T, h Harness) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		b.meets(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, trap+r.URL.Path, status) })
 		s, err := b.driver.Poll(t.Context(), ref)
-		typed(t, "the look that met "+strconv.Itoa(status), err)
+		typed(t, "the poll that met "+strconv.Itoa(status), err)
 		if s.State != "" && s.State != provider.Unknown {
-			t.Errorf("a look that met %d says %s", status, s.State)
+			t.Errorf("a poll that met %d says %s", status, s.State)
 		}
 		if h.Features.Cancel {
 			_, err := b.driver.Cancel(t.Context(), ref)
@@ -83,7 +83,7 @@ func testAnswerURLsAreData(t *testing.T, h Harness) {
 	through := &bench{h: h, driver: d, ledger: b.ledger, url: front.URL, client: b.client}
 	for _, script := range []emulator.Script{queued(), running(), finished()} {
 		ref := through.accepted(t, h.Samples[0], script).Ref
-		through.look(t, ref)
+		through.poll(t, ref)
 		if h.Features.Cancel {
 			if _, err := d.Cancel(t.Context(), ref); err != nil {
 				t.Errorf("cancel: %v", err)

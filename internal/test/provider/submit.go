@@ -56,12 +56,12 @@ func testRender(t *testing.T, h Harness) {
 		odd := `"seed":17454220438242315174,"scale":1.0e+0,"twice":1,"twice":2,"text":"<a&b>\u00e9"`
 		rest := strings.TrimPrefix(strings.TrimSpace(s.Input), "{")
 		in := []byte(`{` + odd + `,` + rest)
-		for _, hook := range []string{"", callback} {
-			first, err := b.driver.Render(task(s), in, hook)
+		for _, callbackURL := range []string{"", callback} {
+			first, err := b.driver.Render(task(s), in, callbackURL)
 			if err != nil {
 				t.Fatalf("%s: %v", s.Type, err)
 			}
-			second, err := b.driver.Render(task(s), in, hook)
+			second, err := b.driver.Render(task(s), in, callbackURL)
 			if err != nil {
 				t.Fatalf("%s, second time: %v", s.Type, err)
 			}
@@ -71,7 +71,7 @@ func testRender(t *testing.T, h Harness) {
 			if !bytes.Contains(first.Body, []byte(odd)) || !bytes.Contains(first.Body, []byte(strings.TrimSuffix(rest, "}"))) {
 				t.Errorf("%s: the input was altered: %s", s.Type, first.Body)
 			}
-			checkRendered(t, b, s, first, hook)
+			checkRendered(t, b, s, first, callbackURL)
 		}
 		bad := s
 		bad.Model = "../" + s.Model
@@ -84,7 +84,7 @@ func testRender(t *testing.T, h Harness) {
 	}
 }
 
-func checkRendered(t *testing.T, b *bench, s Sample, r provider.Request, hook string) {
+func checkRendered(t *testing.T, b *bench, s Sample, r provider.Request, callbackURL string) {
 	t.Helper()
 	u, err := url.Parse(r.URL)
 	if err != nil || !strings.HasPrefix(r.URL, b.url+"/") {
@@ -106,18 +106,18 @@ func checkRendered(t *testing.T, b *bench, s Sample, r provider.Request, hook st
 	}
 	var inQuery bool
 	for _, values := range u.Query() {
-		inQuery = inQuery || len(values) == 1 && values[0] == hook
+		inQuery = inQuery || len(values) == 1 && values[0] == callbackURL
 	}
-	inBody := bytes.Contains(r.Body, []byte(`"`+hook+`"`))
+	inBody := bytes.Contains(r.Body, []byte(`"`+callbackURL+`"`))
 	switch {
-	case hook == "" && (strings.Contains(r.URL, "hook") || bytes.Contains(r.Body, []byte("callback"))):
+	case callbackURL == "" && (strings.Contains(r.URL, "hook") || bytes.Contains(r.Body, []byte("callback"))):
 		t.Errorf("%s: a callback is named without one: %s", s.Type, r.URL)
-	case hook != "" && b.h.Features.Webhook && !inQuery && !inBody:
+	case callbackURL != "" && b.h.Features.Webhook && !inQuery && !inBody:
 		t.Errorf("%s: the callback URL is neither in the query nor in the body", s.Type)
 	}
 }
 
-// Bodies that no provider's envelope looks like.
+// Bodies that no provider's envelope polls like.
 func strayBodies() map[string]string {
 	return map[string]string{
 		"empty":        "",
