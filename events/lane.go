@@ -21,17 +21,17 @@ const (
 	MaxLaneSpacing  = time.Hour
 	MaxLaneWeight   = 1_000
 	MaxLaneKeys     = 1_000
-	// MaxLanePolls bounds the looks a second.
+	// MaxLanePolls bounds the polls a second.
 	MaxLanePolls = 10_000
 )
 
 // LaneLimits is how fast a lane may send, and how it is shared: the JSON value of the key <lane>.limits in the KV bucket
 // reelay_lanes. What it does not name keeps the default of the provider.
 type LaneLimits struct {
-	// Models are the limits of a family of models, by what the names of its models begin with; the longest such key counts, and
-	// AnyModel for the rest. Each family has its own queue and its own limits.
+	// Models are the limits of each limit group, by what the names of its models begin with; the longest such key counts, and AnyModel
+	// for the rest. Each limit group has its own queue and its own limits.
 	Models map[string]ModelLimits `json:"models,omitempty"`
-	// Projects are the shares of projects in each family; one that is not named has weight 1 and no caps.
+	// Projects are the shares of projects in each limit group; one that is not named has weight 1 and no caps.
 	Projects map[string]ProjectShare `json:"projects,omitempty"`
 	// Polls bounds how often tasks at the provider are looked at.
 	Polls PollLimits `json:"polls,omitzero"`
@@ -43,13 +43,13 @@ type LaneLimits struct {
 
 // PollLimits are how often the provider wants to be asked. A zero leaves what the pollers do by themselves.
 type PollLimits struct {
-	// Spacing is the least time between two looks at one task.
+	// Spacing is the least time between two polls of one task.
 	Spacing Duration `json:"spacing,omitempty"`
-	// PerSecond is how many looks all pollers together take; beyond it all looks are rarer.
+	// PerSecond is how many polls all pollers make together; beyond it all polls are rarer.
 	PerSecond int `json:"per_second,omitempty"`
 }
 
-// ModelLimits are what the provider grants to a family of models. A zero is no limit.
+// ModelLimits are what the provider grants to a limit group. A zero is no limit.
 type ModelLimits struct {
 	// Requests is how many paid requests may fall into any Window, which is a minute if 0.
 	Requests int      `json:"requests,omitempty"`
@@ -69,16 +69,16 @@ func (l ModelLimits) EachWindow() time.Duration {
 	return time.Duration(l.Window)
 }
 
-// A ProjectShare is how much of a family a project gets. A zero is no cap.
+// A ProjectShare is how much of a limit group a project gets. A zero is no cap.
 type ProjectShare struct {
 	// Weight is its share of the turns while others wait as well: one of weight 3 has three times those of one of weight 1. 0 is 1.
 	Weight int `json:"weight,omitempty"`
-	// Requests and InFlight are as those of ModelLimits, for the project alone and in the family's window.
+	// Requests and InFlight are as those of ModelLimits, for the project alone and in the group's window.
 	Requests int `json:"requests,omitempty"`
 	InFlight int `json:"in_flight,omitempty"`
 }
 
-// Over returns l with the defaults of the provider where l does not name a family.
+// Over returns l with the defaults of the provider where l does not name a limit group.
 func (l LaneLimits) Over(defaults map[string]ModelLimits) LaneLimits {
 	models := maps.Clone(defaults)
 	if models == nil {
@@ -94,13 +94,13 @@ func (l LaneLimits) Over(defaults map[string]ModelLimits) LaneLimits {
 
 // LimitGroup returns the key of Models that counts for a model.
 func (l LaneLimits) LimitGroup(model string) string {
-	family := AnyModel
+	group := AnyModel
 	for key := range l.Models {
-		if strings.HasPrefix(model, key) && (family == AnyModel || len(key) > len(family)) {
-			family = key
+		if strings.HasPrefix(model, key) && (group == AnyModel || len(key) > len(group)) {
+			group = key
 		}
 	}
-	return family
+	return group
 }
 
 // DecodeLaneLimits reads and checks a value. Its error is a FieldError. Unknown fields are refused, so that a limit with a typing

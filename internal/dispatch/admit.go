@@ -143,17 +143,24 @@ func (v verdict) wait() time.Duration {
 // asks these checks and has none of its own: Next asks them scope by scope, an Estimator also for the tasks further back. The lock is
 // held.
 func (l *Lane) admit(e *entry, now time.Time, outside Outside) verdict {
-	v := admitted(now)
-	for _, s := range l.scopes(e, now, outside) {
-		v = v.and(s...)
-	}
-	return v
+	return l.scopes(e, now, outside).verdict(now)
 }
 
-// scopes are the checks that count for a task: those of its lane, its limit group, its project in that, and its own. The lock is held.
-func (l *Lane) scopes(e *entry, now time.Time, outside Outside) [4][]check {
+// scopes are the checks that count for a task: those of its lane, its limit group, its project in that, and its own.
+type scopes [4][]check
+
+// scopes returns those of a waiting task. The lock is held.
+func (l *Lane) scopes(e *entry, now time.Time, outside Outside) scopes {
 	g := l.group(e)
-	return [4][]check{l.checks(now, outside), g.checks(now), g.projectChecks(e.key.Project, now), {g.ownCheck(e, now)}}
+	return scopes{l.checks(now, outside), g.checks(now), g.projectChecks(e.key.Project, now), {g.ownCheck(e, now)}}
+}
+
+func (s scopes) verdict(now time.Time) verdict {
+	v := admitted(now)
+	for _, checks := range s {
+		v = v.and(checks...)
+	}
+	return v
 }
 
 // checks are those of all the lane's tasks. The lock is held.

@@ -39,10 +39,11 @@ func (m *Estimator) Position(k events.Key) (events.Position, bool) {
 	if !ok {
 		return events.Position{}, false
 	}
-	p := events.Position{Ahead: ahead, Blocked: l.admit(e, m.now, m.outside).blocked()}
+	checks := l.scopes(e, m.now, m.outside)
+	p := events.Position{Ahead: ahead, Blocked: checks.verdict(m.now).blocked()}
 	at, rounds := m.now, 0.0
-	for i, n := range [4]int{ahead + 1, ahead + 1, ownAhead + 1, 1} {
-		for _, c := range l.scopes(e, m.now, m.outside)[i] {
+	for i, n := range [...]int{ahead + 1, ahead + 1, ownAhead + 1, 1} {
+		for _, c := range checks[i] {
 			at = latest(at, m.admits(&c, n))
 			if r := c.rounds(n); r > rounds {
 				rounds, p.Behind, p.InFlight, p.EachS = r, c.behind(n), c.limit, g.inFlightTime.Mean().Seconds()
