@@ -7,8 +7,8 @@ import (
 	"reelay/events"
 )
 
-// TestBudgetOver: a task is held by a budget until its turn comes again, and further if nothing has told since that there is money.
-func TestBudgetOver(t *testing.T) {
+// TestCapLifted: a cap is reported until the task is tried again, and further until there was money for another of its project.
+func TestCapLifted(t *testing.T) {
 	minutes := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
 	rows := []struct {
 		name string
@@ -18,11 +18,11 @@ func TestBudgetOver(t *testing.T) {
 		own  bool
 		lane bool
 	}{
-		{"held back", 0, "p", minutes(1), true, true},
-		{"its turn comes again", 0, "p", minutes(3), true, true},
+		{"not before a time", 0, "p", minutes(1), true, true},
+		{"it is tried again", 0, "p", minutes(3), true, true},
 		{"another was sent before", -1, "p", minutes(3), true, true},
 		{"another was sent since", 3, "p", minutes(4), false, false},
-		{"another was sent since, while it is held back", 1, "p", minutes(1), true, false},
+		{"another was sent since, while it may not be sent", 1, "p", minutes(1), true, false},
 		{"one of another project was sent", 3, "q", minutes(4), true, true},
 		{"the day is over", 0, "p", minutes(12 * 60), false, false},
 	}
@@ -44,10 +44,10 @@ func TestBudgetOver(t *testing.T) {
 		}
 		p, ok := l.Estimator(row.now, Outside{}).Position(held.Key())
 		if own := p.Blocked != nil && p.Blocked.Reason == events.BlockedCap; !ok || own != row.own {
-			t.Errorf("%s: %+v, held by %+v", row.name, p, p.Blocked)
+			t.Errorf("%s: %+v, blocked by %+v", row.name, p, p.Blocked)
 		}
-		if holds := l.Blocked(row.now, Outside{}); (len(holds) == 1) != row.lane {
-			t.Errorf("%s: the lane is kept by %+v", row.name, holds)
+		if all := l.Blocked(row.now, Outside{}); (len(all) == 1) != row.lane {
+			t.Errorf("%s: the lane is blocked by %+v", row.name, all)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"reelay/events"
 )
 
-// busyLane is a lane with as many waiting tasks of as many projects, and as many more that are held back; sent requests are counted
+// busyLane is a lane with as many waiting tasks of as many projects, and as many more that may not be sent yet; sent requests are counted
 // against its limit.
 func busyLane(waiting, projects, later, sent int) *Lane {
 	l := emptyLane()
@@ -34,18 +34,18 @@ func busyLane(waiting, projects, later, sent int) *Lane {
 	return l
 }
 
-// keys are so many of the lane's waiting tasks: those in line, or those that are held back.
-func (l *Lane) keys(n int, heldBack bool) (keys []events.Key) {
+// keys are so many of the lane's waiting tasks: those that wait for their turn, or those that may not be sent yet.
+func (l *Lane) keys(n int, delayed bool) (keys []events.Key) {
 	for k, e := range l.entries {
-		if len(keys) < n && e.waiting && e.notBefore.IsZero() != heldBack {
+		if len(keys) < n && e.waiting && e.notBefore.IsZero() != delayed {
 			keys = append(keys, k)
 		}
 	}
 	return keys
 }
 
-// BenchmarkPlaces is one question for a thousand places, of which each locks the lane.
-func BenchmarkPlaces(b *testing.B) {
+// BenchmarkPositions is one question for a thousand positions, of which each locks the lane.
+func BenchmarkPositions(b *testing.B) {
 	for _, row := range []struct{ waiting, projects, later, sent int }{
 		{100_000, 1, 0, 0}, {100_000, 1_000, 0, 0}, {100_000, 10_000, 0, 0}, {100_000, 10, 0, 20_000}, {1, 10, 10_000, 0}, {1, 10, 100_000, 0},
 	} {
@@ -68,8 +68,8 @@ func BenchmarkPlaces(b *testing.B) {
 	}
 }
 
-// BenchmarkHolds is what keeps a lane where each project has a budget that is used up.
-func BenchmarkHolds(b *testing.B) {
+// BenchmarkBlocked is why a lane does not send where each project has a cap that is used up.
+func BenchmarkBlocked(b *testing.B) {
 	for _, projects := range []int{100, 10_000} {
 		b.Run(fmt.Sprintf("projects=%d", projects), func(b *testing.B) {
 			l := emptyLane()
@@ -90,8 +90,8 @@ func BenchmarkHolds(b *testing.B) {
 	}
 }
 
-// BenchmarkSome is one look for tasks to tell.
-func BenchmarkSome(b *testing.B) {
+// BenchmarkScan is one pass over tasks whose positions may be published.
+func BenchmarkScan(b *testing.B) {
 	l := busyLane(100_000, 1_000, 0, 0)
 	for b.Loop() {
 		if n := len(l.Scan(noon)); n != maxScan {

@@ -15,11 +15,11 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func emptyLane() *Lane { return NewLane(1, nil, noon) }
 
-// put puts a waiting task in line: created and held back to so many seconds after noon, hold 0 for not held back.
-func put(l *Lane, id string, priority, created, hold int) (news bool) {
+// put puts a waiting task into the queue: created so many seconds after noon, and not to be sent before so many; 0 for at once.
+func put(l *Lane, id string, priority, created, notBefore int) (changed bool) {
 	t := &events.Task{ID: id, Project: "p", Version: 1, Phase: events.PhaseWaiting, Priority: priority, CreatedAt: noon.Add(time.Duration(created) * time.Second)}
-	if hold > 0 {
-		until := noon.Add(time.Duration(hold) * time.Second)
+	if notBefore > 0 {
+		until := noon.Add(time.Duration(notBefore) * time.Second)
 		t.NotBefore = &until
 	}
 	return l.See(t.Key(), t, 0, noon)
@@ -57,7 +57,7 @@ func TestLaneOrder(t *testing.T) {
 			l.See(events.Key{Project: "p", ID: "a"}, nil, 0, noon)
 			l.See(events.Key{Project: "p", ID: "never there"}, nil, 0, noon)
 		}, nil},
-		{"held back in the past", func(l *Lane) { put(l, "a", 0, 2, 1); put(l, "b", 0, 1, 0) }, []string{"b", "a"}},
+		{"not before a time that has passed", func(l *Lane) { put(l, "a", 0, 2, 1); put(l, "b", 0, 1, 0) }, []string{"b", "a"}},
 	}
 	for _, row := range rows {
 		l := emptyLane()
@@ -71,8 +71,8 @@ func TestLaneOrder(t *testing.T) {
 	}
 }
 
-// TestLaneHoldsBack: a task that was refused waits its time, the others do not wait for it.
-func TestLaneHoldsBack(t *testing.T) {
+// TestLaneNotBefore: a task that was refused waits its time, the others do not wait for it.
+func TestLaneNotBefore(t *testing.T) {
 	l := emptyLane()
 	put(l, "urgent", 9, 0, 30)
 	put(l, "later", 0, 0, 60)
@@ -95,8 +95,8 @@ func TestLaneHoldsBack(t *testing.T) {
 	}
 }
 
-// TestLaneHeld: while the account is refused nothing is sent at all; a shorter hold does not end a longer one.
-func TestLaneHeld(t *testing.T) {
+// TestLaneBackoff: while the account is refused nothing is sent at all; a shorter backoff does not end a longer one.
+func TestLaneBackoff(t *testing.T) {
 	l := emptyLane()
 	put(l, "a", 0, 0, 0)
 	l.Backoff(noon.Add(time.Minute))
@@ -105,11 +105,11 @@ func TestLaneHeld(t *testing.T) {
 		t.Errorf("%v and %v, want nothing and 50s", got, wait)
 	}
 	if got, _ := drain(l, 60); !slices.Equal(got, []string{"a"}) {
-		t.Errorf("after the hold: %v", got)
+		t.Errorf("after the backoff: %v", got)
 	}
 }
 
-// TestLaneWakes: a new task is news for whoever waits for work, one that is gone is not.
+// TestLaneWakes: a new task is reported to whoever waits for work, one that is gone is not.
 func TestLaneWakes(t *testing.T) {
 	l := emptyLane()
 	if !put(l, "a", 0, 0, 0) || !put(l, "b", 0, 0, 0) {
@@ -151,7 +151,7 @@ func TestLaneAgainstModel(t *testing.T) {
 			t.Fatalf("seed %d: %v, want %v", seed, got, want)
 		}
 		if got, _ := drain(l, 100); len(got) != len(model)-len(want) {
-			t.Fatalf("seed %d: %d held back, want %d", seed, len(got), len(model)-len(want))
+			t.Fatalf("seed %d: %d not before later, want %d", seed, len(got), len(model)-len(want))
 		}
 	}
 }
@@ -171,7 +171,7 @@ func TestLaneForgetsProjects(t *testing.T) {
 	}
 }
 
-// TestLaneWakesForRoom: a task whose record is gone while it is sent leaves its place in flight, and whoever waits for that is woken.
+// TestLaneWakesForRoom: a task whose record is gone while it is sent counts in flight no more, and whoever waits for that is woken.
 func TestLaneWakesForRoom(t *testing.T) {
 	l := NewLane(2, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, noon)
 	put(l, "a", 0, 0, 0)
@@ -192,9 +192,9 @@ func TestLaneWakesForRoom(t *testing.T) {
 	}
 }
 
-// TestLaneReach: a lane waits longer each time that its provider cannot be reached, once for all that were on their way together, and
+// TestLaneUnreachable: a lane waits longer each time that its provider cannot be reached, once for all that were on their way together, and
 // one that comes late changes nothing after another got through.
-func TestLaneReach(t *testing.T) {
+func TestLaneUnreachable(t *testing.T) {
 	l := emptyLane()
 	now := noon
 	waits := func(want time.Duration) {
@@ -208,8 +208,8 @@ func TestLaneReach(t *testing.T) {
 		begun = now.Add(time.Minute)
 		now = begun.Add(time.Second)
 		for i := range 4 { // one of those that were under way together tells something new
-			if away := l.Reached(false, begun, now); (away > 0) != (i == 0) {
-				t.Errorf("number %d was out of reach for the time %d", i, away)
+			if failures := l.Reached(false, begun, now); (failures > 0) != (i == 0) {
+				t.Errorf("number %d was out of reach for the time %d", i, failures)
 			}
 		}
 		waits(want * time.Second)
@@ -222,9 +222,9 @@ func TestLaneReach(t *testing.T) {
 	waits(time.Second)
 }
 
-// TestSome: a look at who may be told a place is at a bounded number of tasks, whatever the number of families, and at none of a
-// line so short that its tasks go soon.
-func TestSome(t *testing.T) {
+// TestScan: a pass visits a bounded number of tasks, whatever the number of limit groups, and none of a queue so short that its tasks
+// go soon.
+func TestScan(t *testing.T) {
 	l := NewLane(10, map[string]events.ModelLimits{
 		events.AnyModel: {Requests: 1}, "a": {Requests: 1}, "b": {Requests: 1}, "short": {Requests: 1},
 	}, noon)
@@ -235,16 +235,16 @@ func TestSome(t *testing.T) {
 		}
 	}
 	if n := l.MinAnnounced(); n != 20 {
-		t.Errorf("places from %d on are told, with 10 slots", n)
+		t.Errorf("positions from %d on are published, with 10 slots", n)
 	}
 	if n := emptyLane().MinAnnounced(); n != 8 {
-		t.Errorf("places from %d on are told, with 1 slot", n)
+		t.Errorf("positions from %d on are published, with 1 slot", n)
 	}
 	seen := map[events.Key]bool{}
 	for range 200 {
 		some := l.Scan(noon)
 		if len(some) != maxScan {
-			t.Fatalf("%d tasks are looked at", len(some))
+			t.Fatalf("%d tasks are visited", len(some))
 		}
 		for _, s := range some {
 			seen[s.Key] = true
@@ -254,6 +254,6 @@ func TestSome(t *testing.T) {
 		}
 	}
 	if len(seen) != 600 {
-		t.Errorf("of 600 tasks %d are ever looked at", len(seen))
+		t.Errorf("of 600 tasks %d are ever visited", len(seen))
 	}
 }

@@ -76,7 +76,7 @@ func TestAdmissionTimes(t *testing.T) {
 	})
 }
 
-// TestServiceTime: places that are always in demand, each for a time of its own, are measured to be taken for their mean, also soon after the
+// TestServiceTime: slots that are always in demand, each for a time of its own, are measured to be occupied for their mean, also soon after the
 // start, when only the short times have ended, and when what was true at first is true no more.
 func TestServiceTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -111,7 +111,7 @@ func TestServiceTime(t *testing.T) {
 	})
 }
 
-// TestServiceTimeIsNotHasty: while all places are new, or but for a few that failed at once, nobody knows for how long they are taken.
+// TestServiceTimeIsNotHasty: while all tasks are new, or but for a few that failed at once, nobody knows for how long a slot is occupied.
 func TestServiceTimeIsNotHasty(t *testing.T) {
 	rows := []struct {
 		name                string
@@ -154,7 +154,7 @@ func TestAdmissionTimesHuge(t *testing.T) {
 	}
 }
 
-// TestServiceTimeHuge: what has been taken for years is not less than nothing.
+// TestServiceTimeHuge: what has been occupied for years is not less than nothing.
 func TestServiceTimeHuge(t *testing.T) {
 	var f dispatch.ServiceTime
 	f.Observe(at(0), 0, 20)

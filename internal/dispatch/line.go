@@ -13,10 +13,10 @@ type Line struct {
 	tasks map[events.Key]Rank
 }
 
-// Len returns how many tasks are in line.
+// Len returns how many tasks there are.
 func (l *Line) Len() int { return len(l.tasks) }
 
-// Put puts a task in line, or moves it.
+// Put adds a task, or moves it.
 func (l *Line) Put(t Rank) {
 	l.Remove(t.Key)
 	if l.tasks == nil {
@@ -26,7 +26,7 @@ func (l *Line) Put(t Rank) {
 	l.root = l.root.insert(t)
 }
 
-// Remove takes a task out of line, if it is there.
+// Remove takes a task out, if it is there.
 func (l *Line) Remove(k events.Key) {
 	if t, ok := l.tasks[k]; ok {
 		delete(l.tasks, k)
@@ -42,7 +42,7 @@ func (l *Line) First() (Rank, bool) {
 	return l.root.first(), true
 }
 
-// Ahead returns how many tasks are before one; false if it is not in line.
+// Ahead returns how many tasks are before one; false if it is not there.
 func (l *Line) Ahead(k events.Key) (int, bool) {
 	t, ok := l.tasks[k]
 	if !ok {
@@ -100,7 +100,7 @@ func merge(a, b *node) *node {
 	return b.join(merge(a, b.left), b.right)
 }
 
-// insert puts a task in its place. It must not be there.
+// insert adds a task. It must not be there.
 func (n *node) insert(t Rank) *node {
 	before, rest := n.split(t)
 	return merge(merge(before, &node{rank: t, weight: rand.Uint64(), count: 1}), rest)

@@ -78,7 +78,7 @@ func (q *Queue) stride(project string) int64 {
 	return unitStride / int64(min(max(q.weights[project], 1), MaxWeight))
 }
 
-// Put puts a task in line, or moves it.
+// Put adds a task, or moves it.
 func (q *Queue) Put(t Rank) {
 	q.Remove(t.Key)
 	if q.tasks == nil {
@@ -98,7 +98,7 @@ func (q *Queue) Put(t Rank) {
 	}
 }
 
-// Remove takes a task out of line, if it is there.
+// Remove takes a task out, if it is there.
 func (q *Queue) Remove(k events.Key) {
 	t, ok := q.tasks[k]
 	if !ok {
@@ -141,7 +141,7 @@ func (q *Queue) Take(may func(project string) bool) (Rank, bool) {
 	return Rank{}, false
 }
 
-// Ahead returns how many tasks are taken before a task if none comes and no project is passed over; false if it is not in line.
+// Ahead returns how many tasks are taken before a task if none comes and no project is passed over; false if it does not wait.
 // It takes O(log n) and the number of busy projects.
 func (q *Queue) Ahead(k events.Key) (int, bool) {
 	t, ok := q.tasks[k]
@@ -164,7 +164,7 @@ func (q *Queue) Ahead(k events.Key) (int, bool) {
 	return ahead, true
 }
 
-// OwnAhead returns how many tasks of its own project are taken before a task; false if it is not in line. It takes O(log n).
+// OwnAhead returns how many tasks of its own project are taken before a task; false if it does not wait. It takes O(log n).
 func (q *Queue) OwnAhead(k events.Key) (int, bool) {
 	t, ok := q.tasks[k]
 	if !ok {

@@ -126,8 +126,8 @@ func TestNothingStarves(t *testing.T) {
 	t.Error("starved")
 }
 
-// TestPlaces: the place of every task is the one at which it is then taken, whatever was put, moved, removed and taken before.
-func TestPlaces(t *testing.T) {
+// TestAhead: as many tasks are ahead of each as are then taken before it, whatever was put, moved, removed and taken before.
+func TestAhead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var q dispatch.Queue
 		in := map[events.Key]bool{}

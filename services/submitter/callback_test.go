@@ -53,7 +53,7 @@ func TestCallbackURL(t *testing.T) {
 	}
 }
 
-// TestDisabledCallbacks: a provider that takes a task without our URL, and did not take it with, is not told the URL for a while; another reason
+// TestDisabledCallbacks: a provider that accepts a task without our URL, and did not with it, is not given the URL for a while; another reason
 // for the refusal proves nothing of the URL.
 func TestDisabledCallbacks(t *testing.T) {
 	attempt := func(callback bool, outcome events.AttemptOutcome, kind events.Kind) events.Attempt {

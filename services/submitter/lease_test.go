@@ -149,8 +149,8 @@ func TestReleasedOnTheWay(t *testing.T) {
 	})
 }
 
-// TestPlacesAreReal: the places that the dispatcher tells are those at which the tasks are then sent.
-func TestPlacesAreReal(t *testing.T) {
+// TestPositionsAreReal: the tasks are sent in the order of the positions that the dispatcher has answered.
+func TestPositionsAreReal(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 4, Spacing: events.Duration(time.Second)}}, func(w *world) {
 		w.set(events.LimitsKey("acme"), `{"projects":{"a":{"weight":2}}}`)
 		var all []events.Key

@@ -233,7 +233,7 @@ func (w *world) ask(project string, n int, fields string) (k events.Key) {
 	return k
 }
 
-// stands asks the lane's dispatcher where tasks stand, by task id, and what keeps the lane.
+// positions asks the lane's dispatcher for queue positions, by task id, and for what blocks the lane.
 func (w *world) positions(keys ...events.Key) (map[string]events.Position, []events.Blocked) {
 	w.Helper()
 	var r events.PositionsRequest
@@ -255,7 +255,7 @@ func (w *world) positions(keys ...events.Key) (map[string]events.Position, []eve
 	return stands, reply.Blocked
 }
 
-// places is how many go before each, by task id.
+// ahead is how many tasks go before each, by task id.
 func (w *world) ahead(keys ...events.Key) map[string]int {
 	w.Helper()
 	stands, _ := w.positions(keys...)

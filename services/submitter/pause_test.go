@@ -28,7 +28,7 @@ func (w *world) laneSwitch() (s events.LanePause) {
 	return s
 }
 
-// TestPausedOnce: each change is told by one event, whatever restarts in between, and also if nobody ran when it was made.
+// TestPausedOnce: each change is published by one event, whatever restarts in between, and also if nobody ran when it was made.
 func TestPausedOnce(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		r, other := w.start(), w.start()

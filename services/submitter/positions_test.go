@@ -21,7 +21,7 @@ func (w *world) keys(project string, n int) (keys []events.Key) {
 	return keys
 }
 
-// TestPredictedTurns: a task is sent when the dispatcher has told that the limits let it through.
+// TestPredictedTurns: a task is sent when the dispatcher has predicted that the limits let it through.
 func TestPredictedTurns(t *testing.T) {
 	rows := []struct {
 		name     string
@@ -81,7 +81,7 @@ func TestPredictedTurns(t *testing.T) {
 	}
 }
 
-// TestBlocked: each thing that keeps tasks from being sent is told, with a time where one is known.
+// TestBlocked: each reason why tasks are not sent is reported, with a time where one is known.
 func TestBlocked(t *testing.T) {
 	rows := []struct {
 		name   string
@@ -173,7 +173,7 @@ func TestBehind(t *testing.T) {
 	})
 }
 
-// TestResumeByHand: a person who resumes a lane closes its breaker, and each stop and start is told once.
+// TestResumeByHand: a person who resumes a lane closes its breaker, and each stop and start is published once.
 func TestResumeByHand(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.provider.rule(func(_ time.Time, taken []call) string { return "doubt" })
@@ -189,7 +189,7 @@ func TestResumeByHand(t *testing.T) {
 		}
 		w.wantEvents(events.EventPaused, events.EventResumed)
 		r.crash()
-		r.restart() // what it now reads of the switch is no news
+		r.restart() // what it now reads of the pause is no news
 		w.provider.rule(func(time.Time, []call) string { return "doubt" })
 		w.ask("demo", 10, "")
 		time.Sleep(30 * time.Second)
@@ -197,7 +197,7 @@ func TestResumeByHand(t *testing.T) {
 	})
 }
 
-// TestCapRaised: tasks that wait for no budget any more, but for their turn, are not told to wait for it.
+// TestCapRaised: a cap is not reported of tasks that wait for their turn alone since it was raised.
 func TestCapRaised(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 3}}, func(w *world) {
 		const day = 24 * time.Hour

@@ -34,7 +34,7 @@ func (w *world) stories() map[string][]events.Event {
 	return all
 }
 
-// told returns the places that each task was told, and fails the test where one says not what it should.
+// published returns the positions that were published of each task, and fails the test where an event says not what it should.
 func (w *world) published() map[string][]int {
 	w.Helper()
 	all := map[string][]int{}
@@ -56,7 +56,7 @@ func (w *world) published() map[string][]int {
 	return all
 }
 
-// count returns how many places were told.
+// count returns how many positions were published.
 func count(told map[string][]int) (n int) {
 	for _, places := range told {
 		n += len(places)
@@ -69,7 +69,7 @@ func spaced() map[string]events.ModelLimits {
 	return map[string]events.ModelLimits{events.AnyModel: {Requests: 20, Spacing: events.Duration(3 * time.Second)}}
 }
 
-// TestPositionsPublished: forty tasks are told their places as these get fewer, each a few times, those near the head not at all; and each
+// TestPositionsPublished: the positions of forty tasks are published as they get less, each a few times, of those near the head not at all; each
 // is sent when it would be sent else, at the first try. Its submit says when it will end.
 func TestPositionsPublished(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
@@ -108,7 +108,7 @@ func TestPositionsPublished(t *testing.T) {
 	})
 }
 
-// TestPublishingDelaysNothing: a lane as fast as its slots let it be is as fast while it tells places, and no task loses its try to that.
+// TestPublishingDelaysNothing: a lane as fast as its slots let it be is as fast while it publishes positions, and no task loses its try to that.
 func TestPublishingDelaysNothing(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		const tasks, takes = 600, 50 * time.Millisecond
@@ -135,7 +135,7 @@ func TestPublishingDelaysNothing(t *testing.T) {
 	})
 }
 
-// TestFewAreNotPublished: tasks that go soon are told nothing.
+// TestFewAreNotPublished: nothing is published of tasks that go soon.
 func TestFewAreNotPublished(t *testing.T) {
 	for _, n := range []int{3, 9} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -151,7 +151,7 @@ func TestFewAreNotPublished(t *testing.T) {
 	}
 }
 
-// TestPausedPublishesNoPositions: while a lane is paused no place moves; they are told as soon as it goes on.
+// TestPausedPublishesNoPositions: while a lane is paused no position moves; they are published as soon as it goes on.
 func TestPausedPublishesNoPositions(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
 		w.set("acme", `{"paused":true,"reason":"holiday","by":"ann"}`)
@@ -195,7 +195,7 @@ func TestStoppedPublishesNoPositions(t *testing.T) {
 	}
 }
 
-// TestEstimatedAsLearned: what the pollers have learned of tasks like it is told of one that waits, and of one that is sent.
+// TestEstimatedAsLearned: what the pollers have learned of tasks like it is said of one that waits, and of one that is sent.
 func TestEstimatedAsLearned(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
 		teacher := learner.New(learner.Options{Store: w.client, Log: w.log})
@@ -222,8 +222,8 @@ func TestEstimatedAsLearned(t *testing.T) {
 	})
 }
 
-// TestPositionsOverTakeOver: no more than five a second are told, in the end all who wait for long, and whoever takes the lane over
-// knows what they were told.
+// TestPositionsOverTakeOver: no more than five a second are published, in the end of all that wait for long, and whoever takes the lane
+// over knows what was.
 func TestPositionsOverTakeOver(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, func(w *world) {
 		w.ask("demo", 300, "")

@@ -91,7 +91,7 @@ func TestUncounted(t *testing.T) {
 		time.Sleep(minute)
 		before := r.nc.Stats().OutMsgs
 		time.Sleep(10 * minute)
-		if n := r.nc.Stats().OutMsgs - before; n > 8_000 { // each is told its place as well
+		if n := r.nc.Stats().OutMsgs - before; n > 8_000 { // the position of each is published as well
 			w.Errorf("%d messages to the broker in ten minutes", n)
 		}
 		w.ask("free", 10, "")
@@ -102,8 +102,8 @@ func TestUncounted(t *testing.T) {
 	})
 }
 
-// TestHeldTakesNoTurn: a task that its budget keeps from being sent takes no time from others that may be sent only so often.
-func TestHeldTakesNoTurn(t *testing.T) {
+// TestCappedTakesNoTurn: a task that a cap keeps from being sent takes no time from others that may be sent only so often.
+func TestCappedTakesNoTurn(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Spacing: events.Duration(10 * time.Second)}}, func(w *world) {
 		w.put(events.CapBucket, "project.capped", `{"daily_usd":0}`)
 		time.Sleep(24 * time.Hour)
