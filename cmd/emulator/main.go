@@ -48,7 +48,7 @@ func main() {
 			return net.Listen("tcp", addresses[name])
 		}, s.Options(transport, log))
 		for _, e := range started {
-			log.Info("emulator", "provider", e.Provider, "url", e.URL)
+			log.Info("an emulator serves", "provider", e.Provider, "url", e.URL)
 		}
 		return err
 	}))

@@ -19,6 +19,7 @@ import (
 	"reelay/internal/proc"
 	"reelay/internal/provider"
 	"reelay/internal/provider/registry"
+	"reelay/internal/version"
 )
 
 // upCmd runs the whole stack in one process: the broker, every service and, in the sandbox, the emulated providers.
@@ -56,6 +57,7 @@ func (c *upCmd) Run(ctx context.Context, e *env) error {
 		}
 	}
 	log := c.Ops.Logger(e.stderr)
+	log.Info("process starts", "version", version.Get().Version, "revision", version.Get().Revision)
 	p := proc.New(log)
 	err = c.serve(ctx, e.stdout, p, allinone.Options{
 		StoreDir: store, Listen: c.Broker.Listen, Sync: natsd.Sync(c.Broker.Sync), Providers: resolved, Pipeline: c.Pipeline,
@@ -136,7 +138,7 @@ func startSandbox(ctx context.Context, log *slog.Logger) (*nats.Conn, func(), er
 	p.Defer("store", func() error { return os.RemoveAll(dir) })
 	stop := func() {
 		if err := p.Stop(); err != nil {
-			log.Warn("sandbox", "error", err)
+			log.Warn("the sandbox did not stop cleanly", "error", err)
 		}
 	}
 	keys, err := callbackurl.Kept(filepath.Join(dir, callbackurl.KeyFile))

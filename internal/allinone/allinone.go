@@ -66,7 +66,7 @@ type Options struct {
 	Speed emulator.Speed
 	// LeaseTTL is the lifetime of a lane's lease; 0 for the usual one.
 	LeaseTTL time.Duration
-	// SandboxInterval is the time between two looks at an emulator; 0 for the usual half second.
+	// SandboxInterval is the time between two polls of an emulator; 0 for the usual half second.
 	SandboxInterval time.Duration
 	// ListenEmulator opens an emulator's listener; nil takes its usual loopback address, or any free one.
 	ListenEmulator func(address string) (net.Listener, error)

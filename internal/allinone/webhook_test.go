@@ -56,7 +56,7 @@ func start(t *testing.T, network *sim.Network, change func(*allinone.Options)) *
 	return s
 }
 
-// In the sandbox callbacks come to the edge's own address, over restarts of the edge, and end up in the stream.
+// In the sandbox callbacks come to the webhook service's own address, over its restarts, and end up in the stream.
 func TestEdgeInTheSandbox(t *testing.T) {
 	broker.Bubble(t, func(t *testing.T) {
 		network, taken := &sim.Network{}, 0
@@ -119,12 +119,15 @@ func TestEdgeInTheSandbox(t *testing.T) {
 	})
 }
 
-// Without a callback key, or without an address that a real provider could reach, there is no edge and there are no URLs.
+// Without a callback key, or without an address that a real provider could reach, there is no webhook service and there are no URLs.
 func TestNoEdge(t *testing.T) {
 	broker.Bubble(t, func(t *testing.T) {
 		s := start(t, &sim.Network{}, func(o *allinone.Options) {
 			o.Providers.CallbackKeys = nil
-			o.ListenWebhook = func(string) (net.Listener, error) { t.Error("the edge listens"); return nil, context.Canceled }
+			o.ListenWebhook = func(string) (net.Listener, error) {
+				t.Error("the webhook service listens")
+				return nil, context.Canceled
+			}
 		})
 		if url := s.CallbackURLs().CallbackURL("fal", events.Key{Project: "demo", ID: "t1"}, 1); url != "" {
 			t.Errorf("callback URL %s", url)

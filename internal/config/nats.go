@@ -24,7 +24,7 @@ const DefaultServer = "nats://127.0.0.1:4222"
 // connectOnceTimeout bounds ConnectOnce over all servers.
 const connectOnceTimeout = 5 * time.Second
 
-// pingInterval and maxPings say how soon a server that has lost its power, or stands still, is left for another one: nothing closes
+// pingInterval and maxPings say how soon a server that has lost its power, or does not answer, is left for another one: nothing closes
 // such a connection. nats.go's own are six minutes.
 const (
 	pingInterval = 5 * time.Second

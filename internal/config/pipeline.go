@@ -15,8 +15,8 @@ const (
 
 // Pipeline is how tasks are handled.
 type Pipeline struct {
-	// PollInterval is the time between two looks at a task, 5s to 30s.
-	PollInterval time.Duration `help:"Time between two looks at a task at its provider, 5s to 30s." env:"REELAY_POLL_INTERVAL" default:"10s" placeholder:"DURATION"`
+	// PollInterval is the time between two polls of a task, 5s to 30s.
+	PollInterval time.Duration `help:"Time between two polls of a task at its provider, 5s to 30s." env:"REELAY_POLL_INTERVAL" default:"10s" placeholder:"DURATION"`
 	// Timeout is the total time of a task whose request names none, 1s to 48h.
 	Timeout time.Duration `help:"Total time of a task whose request names none, 1s to 48h." env:"REELAY_TIMEOUT" default:"30m" placeholder:"DURATION"`
 	// Prices names a file of prices that take the place of the built-in ones.

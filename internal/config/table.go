@@ -16,7 +16,7 @@ type Setting struct {
 	Flag string
 	// Env is the environment variable.
 	Env string
-	// Placeholder stands for the value: "DIR"; for a choice it lists what there is: "always|interval". It is empty for a switch.
+	// Placeholder stands for the value: "DIR"; for a choice it lists what there is: "always|interval". It is empty for yes or no.
 	Placeholder string
 	// Default is the value of a setting that is not given; empty for none.
 	Default string

@@ -140,7 +140,7 @@ func TestSandboxSendsNoKey(t *testing.T) {
 		}
 	}
 	if len(tap.seen) < len(all) {
-		t.Fatalf("%d calls by %d accounts", len(tap.seen), len(all))
+		t.Fatalf("%d calls by %d lanes", len(tap.seen), len(all))
 	}
 	for _, r := range tap.seen {
 		if r.URL.Hostname() != "127.0.0.1" {

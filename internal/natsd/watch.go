@@ -15,7 +15,7 @@ import (
 
 // A pace says when Watch acts.
 type pace struct {
-	// every is the time between two looks at the store, and the longest time that a write may take.
+	// every is the time between two checks of the store, and the longest time that a write may take.
 	every time.Duration
 	// patience is how long writes must have failed, with room on the disk, before the server is restarted. It doubles after
 	// each restart that did not help, up to maxPatience.
@@ -50,7 +50,7 @@ func (s *Server) Watch(ctx context.Context) error {
 	tick := time.NewTicker(s.pace.every)
 	defer tick.Stop()
 	for {
-		w.look(ctx)
+		w.check(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -71,7 +71,7 @@ type watchdog struct {
 	patience time.Duration
 }
 
-func (w *watchdog) look(ctx context.Context) {
+func (w *watchdog) check(ctx context.Context) {
 	w.measure()
 	err := w.write(ctx)
 	if ctx.Err() != nil {
@@ -100,7 +100,7 @@ func (w *watchdog) look(ctx context.Context) {
 	w.o.Log.Warn("restarting the broker: there is room on its disk, and its store takes no writes", "error", err, "after", w.failed)
 	began := time.Now()
 	if err := w.restart(); err != nil {
-		w.o.Log.Error("restart of the broker", "error", err) // the next look tries again
+		w.o.Log.Error("the broker could not be restarted", "error", err) // the next check tries again
 		return
 	}
 	w.metrics.restarts.Inc()

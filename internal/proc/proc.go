@@ -200,7 +200,7 @@ func (p *Process) ServeOps(address string) error {
 	}
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	p.Serve("ops", l, p.OpsHandler())
-	p.log.Info("operations listener", "address", l.Addr().String(), "paths", "/healthz /readyz /metrics")
+	p.log.Info("serving health and metrics", "address", l.Addr().String(), "paths", "/healthz /readyz /metrics")
 	return nil
 }
 

@@ -20,7 +20,7 @@ const epochFile = "epoch.json"
 // maxEpochBytes bounds what is read back.
 const maxEpochBytes = 64 << 10
 
-// sureAfter is how many looks in a row must find fewer records before they count as lost where several servers keep the
+// sureAfter is how many checks in a row must find fewer records before they count as lost where several servers keep the
 // stream: one that has just taken over may still be catching up.
 const sureAfter = 3
 
@@ -52,9 +52,9 @@ type memory struct {
 type epoch struct {
 	path   string
 	faults failpoint.Plan
-	// behind counts the looks in a row that found fewer records.
+	// behind counts the checks in a row that found fewer records.
 	behind int
-	// seen is the last sequence of the look before, at seenAt.
+	// seen is the last sequence of the check before, at seenAt.
 	seen   uint64
 	seenAt time.Time
 }
@@ -63,7 +63,7 @@ type epoch struct {
 // acknowledged when it was killed, and was free to forget.
 const settled = 5 * time.Second
 
-// sure returns the last sequence that is known to have been acknowledged, and takes in the one of this look.
+// sure returns the last sequence that is known to have been acknowledged, and takes in the one of this check.
 func (e *epoch) sure(last uint64) uint64 {
 	sure := uint64(0)
 	if !e.seenAt.IsZero() && time.Since(e.seenAt) >= settled {

@@ -1,7 +1,7 @@
 // Package storeguard decides whether money may be spent.
 //
 // A paid request is safe only as long as the broker remembers what it acknowledged and the journal can be written. The guard
-// looks at both once a minute, every five seconds while something is wrong, and whenever the connection to the broker was lost
+// checks both once a minute, every five seconds while something is wrong, and whenever the connection to the broker was lost
 // and came back. Each of its reasons stops spending while it lasts:
 //
 //	store     the stream of task records is another one than before, or has forgotten some (see epoch.go), or was not seen yet
@@ -63,17 +63,17 @@ func (e *StoppedError) Error() string {
 func (e *StoppedError) Unwrap() []error { return []error{ErrStopped, e.Err} }
 
 const (
-	// usualWait and troubledWait are the times between two looks.
+	// usualWait and troubledWait are the times between two checks.
 	usualWait    = time.Minute
 	troubledWait = 5 * time.Second
-	// lookWait bounds the questions of one look to the broker.
-	lookWait = 10 * time.Second
+	// checkWait bounds the questions of one check to the broker.
+	checkWait = 10 * time.Second
 	// Below diskPercent and diskBytes of free disk nothing is submitted: the answers to come need room.
 	diskPercent, diskBytes = 10, 1 << 30
 )
 
 var (
-	errNotSeen   = errors.New("the broker's store has not been looked at since the connection was made")
+	errNotSeen   = errors.New("the broker's store has not been checked since the connection was made")
 	errUnsynced  = errors.New("a single broker with --sync interval forgets acknowledged writes in a power cut, and what it forgets may be paid for twice; use --sync always, or accept it with --allow-unsynced-spending (REELAY_ALLOW_UNSYNCED_SPENDING=true)")
 	errDiskSpace = errors.New("little room on the journal's disk")
 )
@@ -116,16 +116,16 @@ type Guard struct {
 	kick    chan struct{}
 	// accept is set until the store was seen for the first time.
 	accept bool
-	// unknown counts the looks at which nobody knew how the broker syncs.
+	// unknown counts the checks at which nobody knew how the broker syncs.
 	unknown int
 
 	mu      sync.Mutex
 	stopped map[Reason]error
-	// connection counts the reconnects there were before the last look at the store.
+	// connection counts the reconnects there were before the last check of the store.
 	connection uint64
 }
 
-// Open returns a guard that has looked once. Trouble is no error: it is what Allowed tells. The metric is registered.
+// Open returns a guard that has checked once. Trouble is no error: it is what Allowed tells. The metric is registered.
 func Open(ctx context.Context, o Options) *Guard {
 	g := &Guard{
 		o: o, log: o.Log.With("component", "guard"), kick: make(chan struct{}, 1), stopped: map[Reason]error{},
@@ -141,13 +141,13 @@ func Open(ctx context.Context, o Options) *Guard {
 		g.allowed.WithLabelValues(string(r)).Set(1)
 	}
 	g.accept = o.AcceptNewStore
-	g.look(ctx)
+	g.check(ctx)
 	return g
 }
 
-// Run looks again and again until ctx ends.
+// Run checks again and again until ctx ends.
 func (g *Guard) Run(ctx context.Context) error {
-	// The second look comes soon: a broker that was started at the same time may have told nothing of itself at the first.
+	// The second check comes soon: a broker that was started at the same time may have told nothing of itself at the first.
 	for wait := troubledWait; ; wait = usualWait {
 		if g.Allowed() != nil {
 			wait = troubledWait
@@ -161,7 +161,7 @@ func (g *Guard) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		timer.Stop()
-		g.look(ctx)
+		g.check(ctx)
 	}
 }
 
@@ -187,11 +187,11 @@ func (g *Guard) Allowed() error {
 
 func (g *Guard) reconnects() uint64 { return g.o.Bus.Conn().Stats().Reconnects }
 
-// look looks at everything, and lets others know.
-func (g *Guard) look(life context.Context) {
-	ctx, cancel := context.WithTimeout(life, lookWait)
+// check asks the broker, the disk and the journal, and lets others know.
+func (g *Guard) check(life context.Context) {
+	ctx, cancel := context.WithTimeout(life, checkWait)
 	defer cancel()
-	connection := g.reconnects() // first: what is lost meanwhile is to be looked at again
+	connection := g.reconnects() // first: what is lost meanwhile is to be checked again
 	info, err := g.stream(ctx, events.StreamTasks)
 	if life.Err() != nil {
 		return

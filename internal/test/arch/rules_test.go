@@ -97,7 +97,7 @@ func TestLinks(t *testing.T) {
 		{
 			[]string{services},
 			append([]string{emulator, emulators, "reelay/internal/allinone", lanesPkg}, drivers...),
-			"a service works with whatever accounts its main gives it",
+			"a service works with whatever lanes its main gives it",
 		},
 		{[]string{services}, []string{"reelay/internal/natsd", natsServer}, "a service is a client of any NATS"},
 		{
