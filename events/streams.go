@@ -22,7 +22,7 @@ type Stream struct {
 	MaxAge      time.Duration
 	// Duplicates is the window in which a repeated Nats-Msg-Id is dropped.
 	Duplicates time.Duration
-	// MaxMsgsPerSubject 1 makes a subject a cell that holds one message.
+	// MaxMsgsPerSubject 1 keeps one message per subject.
 	MaxMsgsPerSubject int64
 	// DiscardNew refuses a publish over a limit instead of dropping the oldest message; with a per-subject limit
 	// it makes a subject create-only.
@@ -70,14 +70,14 @@ const (
 	// EventAge is how long events are kept.
 	EventAge = 30 * 24 * time.Hour
 	// RecordAge is how long the record of an ended task is kept. It is longer than EventAge, so that a task id is not free
-	// again while events of the former task still stand on its subjects.
+	// again while events of the former task are still stored on its subjects.
 	RecordAge = EventAge + 24*time.Hour
 	// EventDuplicates is the window in which a repeated event is recognised by its Nats-Msg-Id.
 	EventDuplicates = 10 * time.Minute
 	// DeadAge is how long messages that could not be processed are kept.
 	DeadAge = 90 * 24 * time.Hour
-	// AdvisoryAge is how long advisories are kept for a service that runs again. It is as well the window in which REELAY_DEAD
-	// knows a message again, so that one which was kept when it died is not kept once more on account of its advisory.
+	// AdvisoryAge is how long advisories are kept while no service runs. It is also the window in which REELAY_DEAD recognises a message,
+	// so that a dead letter is not stored once more when its advisory is handled.
 	AdvisoryAge = 7 * 24 * time.Hour
 	// MarkerAge is how long the delete marker of an expired record stays, for watchers to see it.
 	MarkerAge = time.Hour
@@ -88,10 +88,10 @@ func Streams() []Stream {
 	return []Stream{
 		{
 			Name: StreamRequests, Description: "requests and commands of clients",
-			// Everything below the prefix is taken in, so that a malformed subject is refused by an event, not by silence.
+			// The stream stores everything below the prefixes, so that a malformed subject is refused by an event, not by silence.
 			Subjects: []string{requestPrefix + ">", commandPrefix + ">"}, Retention: WorkQueue, DiscardNew: true,
-			// The task id is the idempotency key; a wide window here would swallow the second of two different requests with
-			// one id, which has to be refused aloud.
+			// The task id is the idempotency key; a wider window would drop the second of two different requests with one id,
+			// which has to be refused by an event.
 			Duplicates: 100 * time.Millisecond,
 		},
 		{
@@ -99,7 +99,7 @@ func Streams() []Stream {
 			Subjects: []string{recordPrefix + ">", heartbeatPrefix + ">"}, Retention: Limits, MaxMsgsPerSubject: 1, KeyValue: true,
 		},
 		{
-			Name: StreamPolls, Description: "one message per task at a provider: the poll clock",
+			Name: StreamPolls, Description: "poll tickets: one message per task at a provider",
 			Subjects: []string{pollPrefix + ">"}, Retention: WorkQueue, MaxMsgsPerSubject: 1, DiscardNew: true,
 		},
 		{
@@ -115,7 +115,7 @@ func Streams() []Stream {
 			Subjects: []string{eventPrefix + ">"}, Retention: Limits, MaxAge: EventAge, Duplicates: EventDuplicates,
 		},
 		{
-			Name: StreamClaims, Description: "which attempt in doubt took which provider id: one message per id, for good",
+			Name: StreamClaims, Description: "claims: which attempt in doubt took which provider id, one message per id",
 			Subjects: []string{claimPrefix + ">"}, Retention: Limits, MaxAge: RecordAge, MaxMsgsPerSubject: 1, DiscardNew: true,
 		},
 		{
@@ -129,11 +129,10 @@ func Streams() []Stream {
 	}
 }
 
-// ackWait is how soon the messages in hand of a process that was killed are delivered again. A handler that takes longer
-// says so.
+// ackWait is how soon the messages are delivered again that a killed process was handling. A handler that takes longer reports progress.
 const ackWait = 15 * time.Second
 
-// IntakeConsumer takes in requests and commands.
+// IntakeConsumer is the queue of requests and commands.
 func IntakeConsumer() Consumer {
 	return Consumer{
 		Stream: StreamRequests, Durable: ConsumerIntake, Description: "submitter: requests and commands",
@@ -141,7 +140,7 @@ func IntakeConsumer() Consumer {
 	}
 }
 
-// HeartbeatConsumer hears the heartbeats of all tasks.
+// HeartbeatConsumer is the queue of the heartbeats of all tasks.
 func HeartbeatConsumer() Consumer {
 	return Consumer{
 		Stream: StreamTasks, Durable: ConsumerHeartbeat, Description: "poller: heartbeats of tasks that have not ended",
@@ -149,15 +148,15 @@ func HeartbeatConsumer() Consumer {
 	}
 }
 
-// CallbackConsumer hears the provider callbacks of all lanes.
+// CallbackConsumer is the queue of the provider callbacks of all lanes.
 func CallbackConsumer() Consumer {
 	return Consumer{
 		Stream: StreamCallbacks, Durable: ConsumerCallbacks, Description: "poller: provider callbacks", AckWait: ackWait, MaxAckPending: 10_000,
 	}
 }
 
-// PollConsumer is the poll clock of one lane. A message held back by a NAK delay counts as pending, so MaxAckPending is
-// the most tasks that can be at the provider of a lane while all of them are still looked at.
+// PollConsumer delivers the poll tickets of one lane. A ticket whose redelivery is delayed counts as pending, so MaxAckPending is the most
+// tasks that can be at the provider of a lane while all of them are polled.
 func PollConsumer(lane string) Consumer {
 	return Consumer{
 		Stream: StreamPolls, Durable: "poller-" + lane, Description: "poller: tasks at the provider of lane " + lane,

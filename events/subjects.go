@@ -87,13 +87,13 @@ func RecordFilter() string { return recordPrefix + ">" }
 // HeartbeatSubject is where the server's scheduler publishes the heartbeat of a task.
 func HeartbeatSubject(k Key) string { return heartbeatPrefix + k.String() }
 
-// PollSubject holds the one message that is the poll clock of a task at a provider.
+// PollSubject holds the poll ticket of a task at a provider.
 func PollSubject(lane string, k Key) string { return pollPrefix + lane + "." + k.String() }
 
-// PollFilter matches every watch message of a lane.
+// PollFilter matches every poll ticket of a lane.
 func PollFilter(lane string) string { return pollPrefix + lane + ".>" }
 
-// CallbackSubject is where the webhook edge publishes one verified provider callback.
+// CallbackSubject is where the webhook service publishes one verified provider callback.
 func CallbackSubject(lane string, k Key) string { return callbackPrefix + lane + "." + k.String() }
 
 // ClaimSubject holds the one message that says which attempt took a provider id of a lane. An id that is no valid token
@@ -120,7 +120,7 @@ func IsCommandSubject(subject string) bool { return strings.HasPrefix(subject, c
 // EventFilter matches the events of a type, of every task.
 func EventFilter(t EventType) string { return eventPrefix + "*.*." + string(t) }
 
-// DeadSubject is where a message is kept that stream's consumer could not process.
+// DeadSubject is where the dead letters of a stream's consumer are stored.
 func DeadSubject(stream, consumer string) string { return deadPrefix + stream + "." + consumer }
 
 // LanePositionsSubject is where the dispatcher of a lane answers a PositionsRequest. It is for services only.
@@ -176,7 +176,7 @@ func ParseHeartbeatSubject(subject string) (Key, error) {
 // ParseRecordSubject reads the task of a record's stream subject.
 func ParseRecordSubject(subject string) (Key, error) { return parseKeyAfter(subject, recordPrefix) }
 
-// ParsePollSubject reads the lane and task of a watch message.
+// ParsePollSubject reads the lane and task of a poll ticket.
 func ParsePollSubject(subject string) (lane string, k Key, err error) {
 	return parseLaneAndKey(subject, pollPrefix)
 }

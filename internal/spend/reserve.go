@@ -70,7 +70,7 @@ func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Reserver {
 	k := &Reserver{
 		bus: b, log: log, caps: map[events.Scope]events.Cap{}, known: make(chan struct{}),
 		over: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_budget_over_total", Help: "Attempts that were not paid because a cap of the day was used up, by lane.",
+			Name: "reelay_cap_exceeded_total", Help: "Attempts that were not paid because a cap of the day was used up, by lane.",
 		}, []string{"lane"}),
 	}
 	reg.MustRegister(k.over)
