@@ -85,7 +85,7 @@ type Event struct {
 	// Status and Phase are those after the step.
 	Status Status `json:"status,omitempty"`
 	Phase  Phase  `json:"phase,omitempty"`
-	// Version is that of the record after the step the event tells of; of a lane, at least the revision of its
+	// Version is that of the record after the step the event is about; of a lane, at least the revision of its
 	// key, and higher with each such event; else 0.
 	Version uint64    `json:"version"`
 	Time    time.Time `json:"time"`
@@ -94,7 +94,7 @@ type Event struct {
 	// Transition is the step, as the timeline has it; its note is Message.
 	Transition *Transition `json:"transition,omitempty"`
 
-	// The place, the end and the progress are those of Task after the step. An event that is published after a later step, because a
+	// The position, the end and the progress are as the step has left them. An event that is published after a later step, because a
 	// crash had left it out, has none of them.
 	QueuePosition      *QueuePosition `json:"queue_position,omitempty"`
 	EstimatedWaitS     *float64       `json:"estimated_wait_s,omitempty"`
@@ -117,7 +117,7 @@ type Event struct {
 	Blocked *Blocked `json:"blocked,omitempty"`
 	// Task is the record when the event was published, as of the step or later, where WithTask says so.
 	Task *Task `json:"task,omitempty"`
-	// Batch is what batch_done tells of.
+	// Batch is the batch that is done.
 	Batch *Batch `json:"batch,omitempty"`
 
 	// Once is how the event is stored: alone on its subject for ever, else by message id.
@@ -140,7 +140,7 @@ func (e Event) Key() Key {
 	return Key{Project: e.Project, ID: id}
 }
 
-// Update returns t as the event tells of it: the record that the event brings, or what is known of it with the changes of the step.
+// Update returns t as of the event: the record that the event brings, or what is known of it with the changes of the step.
 func (e Event) Update(t Task) Task {
 	if e.Task != nil {
 		return *e.Task

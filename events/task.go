@@ -102,7 +102,7 @@ type Task struct {
 	// Pace compares the time that the provider has taken so far with what it usually takes. A stored record and its events have the
 	// worst that was seen.
 	Pace Pace `json:"pace,omitempty"`
-	// Blocked is what keeps a waiting task from being sent, as the dispatcher of its lane tells. It is in answers only, never stored.
+	// Blocked is what keeps a waiting task from being sent, as the dispatcher of its lane knows it. It is in answers only, never stored.
 	Blocked            *Blocked `json:"blocked,omitempty"`
 	ProgressPercentage *float64 `json:"progress_percentage,omitempty"`
 	// Logs is the tail of the provider's log, at most MaxLogs lines; LogCount counts all lines ever seen.
@@ -121,7 +121,7 @@ type Task struct {
 	SubmittedAt *time.Time `json:"submitted_at,omitempty"`
 	StartedAt   *time.Time `json:"started_at,omitempty"`
 	CompletedAt *time.Time `json:"completed_at,omitempty"`
-	// NotBefore holds a waiting task back after a refused attempt.
+	// NotBefore is the end of the backoff after a refused attempt, or of the wait for a cap.
 	NotBefore     *time.Time `json:"not_before,omitempty"`
 	Deadline      time.Time  `json:"deadline"`
 	StartDeadline *time.Time `json:"start_deadline,omitempty"`
@@ -131,11 +131,11 @@ type Task struct {
 
 	// Cancel is set once a cancel was asked for.
 	Cancel *CancelState `json:"cancel,omitempty"`
-	// Trouble is the run of failed looks at the provider, if the last look failed. It never ends a task by itself.
+	// Trouble is the run of failed polls, if the last poll failed. It never ends a task by itself.
 	Trouble *Trouble `json:"trouble,omitempty"`
 	Error   *Error   `json:"error,omitempty"`
 	Result  *Result  `json:"result,omitempty"`
-	// LateUntil is how long a task that reelay gave up is still watched for a result that was paid for.
+	// LateUntil is how long a task that reelay gave up is still polled for a result that was paid for.
 	LateUntil *time.Time `json:"late_until,omitempty"`
 	Cost      *Cost      `json:"cost,omitempty"`
 
@@ -185,8 +185,8 @@ const (
 	PaceStuck     Pace = "stuck"     // slower than 99 of 100, while others end
 )
 
-// QueuePosition is a place in line, 0 being next. A nil part is not known. In a stored record and its events ours is what the waiting
-// task was told last; in answers it is as of now.
+// A QueuePosition is how many tasks are ahead of a waiting one, 0 being next. A nil part is not known. In a stored record and its events
+// ours is what was announced last; in answers it is as of now.
 type QueuePosition struct {
 	Ours     *int `json:"ours,omitempty"`
 	Provider *int `json:"provider,omitempty"`
@@ -277,12 +277,12 @@ type CancelState struct {
 	RetryAt *time.Time `json:"retry_at,omitempty"`
 }
 
-// Trouble is a run of failed looks at the provider.
+// Trouble is a run of failed polls.
 type Trouble struct {
 	Kind    Kind      `json:"kind"`
 	Message string    `json:"message"`
 	Since   time.Time `json:"since"`
-	// NotFound counts the looks in a row that were answered with "no such task".
+	// NotFound counts the polls in a row that were answered with "no such task".
 	NotFound int `json:"not_found,omitempty"`
 }
 
@@ -301,7 +301,7 @@ type Output struct {
 	URL         string `json:"url"`
 	ContentType string `json:"content_type,omitempty"`
 	FileName    string `json:"file_name,omitempty"`
-	// Size in bytes; 0 where the provider does not tell.
+	// Size in bytes; 0 where the provider does not say.
 	Size   int64  `json:"size,omitempty"`
 	SHA256 string `json:"sha256,omitempty"`
 	// ExpiresAt is when the provider's link dies, as far as its documentation tells.

@@ -45,7 +45,7 @@ func laneOfOne(t *rapid.T) (*Lane, Outside) {
 	if at := seconds(t, "not before"); !at.IsZero() {
 		one.NotBefore = &at
 		if rapid.Bool().Draw(t, "capped") {
-			one.Transitions = []events.Transition{{Name: "held", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon.Add(-time.Minute), Note: "the cap is used up"}}
+			one.Transitions = []events.Transition{{Name: "cap_reached", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon.Add(-time.Minute), Note: "the cap is used up"}}
 		}
 	}
 	l.See(oneKey, one, 0, noon)

@@ -31,7 +31,7 @@ func TestCapLifted(t *testing.T) {
 		until := minutes(2)
 		held := &events.Task{
 			ID: "held", Project: "p", Version: 2, Phase: events.PhaseWaiting, CreatedAt: noon, NotBefore: &until,
-			Transitions: []events.Transition{{Name: "held", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
+			Transitions: []events.Transition{{Name: "cap_reached", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
 		}
 		l.See(held.Key(), held, 0, row.now)
 		if row.sent != 0 {

@@ -34,7 +34,7 @@ type entry struct {
 	// generation is the watch that has seen the record last.
 	generation uint64
 	// announced is what was last published of a waiting task's position, class what its end is predicted by.
-	announced task.Told
+	announced task.AnnouncedPosition
 	class     forecast.Class
 }
 
@@ -65,7 +65,7 @@ func newEntry(t *events.Task) *entry {
 		waiting: t.Phase == events.PhaseWaiting, atProvider: isInFlight(t),
 	}
 	if e.waiting {
-		e.announced, e.class = task.ToldOf(*t), forecast.ClassOf(*t)
+		e.announced, e.class = task.LastAnnounced(*t), forecast.ClassOf(*t)
 	}
 	if t.NotBefore != nil {
 		e.notBefore = *t.NotBefore
@@ -90,7 +90,7 @@ func ownBlocked(t *events.Task) (b *events.Blocked, cappedAt time.Time) {
 	if t.Phase != events.PhaseWaiting || t.NotBefore == nil {
 		return nil, cappedAt
 	}
-	if step, ok := task.HeldBy(t); ok {
+	if step, ok := task.LastCapReached(t); ok {
 		tomorrow := step.At.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
 		return &events.Blocked{Reason: events.BlockedCap, Message: step.Note, Until: &tomorrow}, step.At
 	}

@@ -77,7 +77,7 @@ func BenchmarkBlocked(b *testing.B) {
 				until := noon.Add(time.Hour)
 				t := &events.Task{
 					ID: "t", Project: fmt.Sprintf("p%d", i), Version: 2, Phase: events.PhaseWaiting, CreatedAt: noon, NotBefore: &until,
-					Transitions: []events.Transition{{Name: "held", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
+					Transitions: []events.Transition{{Name: "cap_reached", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
 				}
 				l.See(t.Key(), t, 0, noon)
 			}

@@ -21,7 +21,7 @@ const (
 type Waiting struct {
 	Key events.Key
 	// Announced is what was last published of its position, Class what its end is predicted by.
-	Announced task.Told
+	Announced task.AnnouncedPosition
 	Class     forecast.Class
 }
 

@@ -10,39 +10,40 @@ import (
 // farOff is how far the end that is expected of a waiting task has to move at least for a person to notice.
 const farOff = 2 * time.Minute
 
-// Told is what a waiting task was told last of its turn. It derives from the record alone, so that who tells it need not read the
-// record to know that there is nothing new. The zero Told is that of a task that was told nothing.
-type Told struct {
-	placed bool
-	ours   int
-	eta    time.Time // zero for none
-	left   time.Duration
-	since  time.Time // it waits
+// An AnnouncedPosition is the queue position and the end that were announced last of a waiting task. It derives from the record
+// alone, so that its publisher need not read the record again to know that nothing has changed. The zero value says that nothing was
+// announced.
+type AnnouncedPosition struct {
+	known bool
+	ours  int
+	eta   time.Time // zero for none
+	left  time.Duration
+	since time.Time // since when the task waits
 }
 
-// ToldOf reads a record.
-func ToldOf(t events.Task) Told {
+// LastAnnounced reads the announced position from a record.
+func LastAnnounced(t events.Task) AnnouncedPosition {
 	if t.Phase != events.PhaseWaiting || t.QueuePosition == nil || t.QueuePosition.Ours == nil {
-		return Told{}
+		return AnnouncedPosition{}
 	}
-	o := Told{placed: true, ours: *t.QueuePosition.Ours, since: t.CreatedAt}
+	o := AnnouncedPosition{known: true, ours: *t.QueuePosition.Ours, since: t.CreatedAt}
 	if t.ETA != nil && t.EstimatedWaitS != nil {
 		o.eta, o.left = *t.ETA, time.Duration(*t.EstimatedWaitS*float64(time.Second))
 	}
 	return o
 }
 
-// Outdated reports whether a person would notice what tr tells: it is the first word, at most half as many tasks go before it as
-// were told, or more than twice as many because others were let in before it, or its end is expected much sooner or later: by two
-// minutes, by half of the time that was left, and by half of the time that it has waited, so that a line which does not move is
-// told of ever more rarely. An end that was unknown, or is now, is no news by itself.
-func (o Told) Outdated(tr Placed) bool {
+// Outdated reports whether a person would notice the position in tr. It is announced if it is the first one, if at most half as many
+// tasks are ahead as were announced, if more than twice as many are because others were let in before it, or if the expected end has
+// moved by two minutes, by half of the time that was left, and by half of the time that the task has waited, so that a queue which does
+// not move is announced ever more rarely. An end that was unknown, or is now, is no change by itself.
+func (o AnnouncedPosition) Outdated(tr Positioned) bool {
 	if tr.Position.Ours == nil || *tr.Position.Ours < 0 {
 		return false
 	}
 	ours := *tr.Position.Ours
 	switch {
-	case !o.placed, ours < o.ours && 2*ours <= o.ours, ours > 2*o.ours:
+	case !o.known, ours < o.ours && 2*ours <= o.ours, ours > 2*o.ours:
 		return true
 	case o.eta.IsZero() || tr.Estimate == nil:
 		return false
@@ -50,10 +51,10 @@ func (o Told) Outdated(tr Placed) bool {
 	return tr.At.Add(tr.Estimate.Left).Sub(o.eta).Abs() > max(farOff, o.left/2, tr.At.Sub(o.since)/2)
 }
 
-// placed tells a waiting task its place. Nothing that is decided about it later depends on that.
-func (s *step) placed(tr Placed) {
-	heldBack := s.t.NotBefore != nil && s.m.At.Before(*s.t.NotBefore) // it was told that it waits for something else
-	if s.t.Phase != events.PhaseWaiting || heldBack || !ToldOf(s.t).Outdated(tr) {
+// positioned announces the queue position of a waiting task. No later decision depends on it.
+func (s *step) positioned(tr Positioned) {
+	backoff := s.t.NotBefore != nil && s.m.At.Before(*s.t.NotBefore) // it was announced that the task waits for something else
+	if s.t.Phase != events.PhaseWaiting || backoff || !LastAnnounced(s.t).Outdated(tr) {
 		return
 	}
 	ours := *tr.Position.Ours
@@ -63,25 +64,25 @@ func (s *step) placed(tr Placed) {
 		s.t.QueuePosition.Total = &total
 	}
 	s.noEstimate()
-	note := goBefore(ours)
+	note := aheadWords(ours)
 	if tr.Estimate != nil {
 		tr.Estimate.Fill(&s.t, s.m.At)
 		note += ", about " + roughly(tr.Estimate.Left) + " left"
 	}
-	// Only the newest of such steps in a row is kept: their events are told, and the record has room for what was decided.
-	if n := len(s.t.Transitions) - 1; n >= 0 && s.t.Transitions[n].Name == arrowPlaced {
+	// Only the newest of such steps in a row is kept: their events are stored, and the record has room for decisions.
+	if n := len(s.t.Transitions) - 1; n >= 0 && s.t.Transitions[n].Name == arrowPositioned {
 		s.t.Transitions = s.t.Transitions[:n]
 	}
-	s.move(arrowPlaced, note)
+	s.move(arrowPositioned, note)
 }
 
-// outOfLine forgets what a task was told while it waited: it is sent now, or at the provider already.
-func (s *step) outOfLine() {
+// forgetPosition drops the queue position and the end of a task that waits no longer.
+func (s *step) forgetPosition() {
 	s.t.QueuePosition = nil
 	s.noEstimate()
 }
 
-func goBefore(n int) string {
+func aheadWords(n int) string {
 	switch n {
 	case 0:
 		return "no task goes before it"

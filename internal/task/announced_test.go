@@ -13,7 +13,7 @@ func TestPlaced(t *testing.T) {
 	now := story(t, request())
 	for _, row := range []struct {
 		name    string
-		tr      task.Placed
+		tr      task.Positioned
 		note    string // of the step; empty if there is none
 		ours    int    // as the record has it
 		left    time.Duration
@@ -73,7 +73,7 @@ func TestPlaced(t *testing.T) {
 // TestPlacedIsForgotten: what a task was told while it waited is not told of it any more once that has changed.
 func TestPlacedIsForgotten(t *testing.T) {
 	told := []task.Trigger{place(time.Second, 12, 10*time.Minute)}
-	held := task.Held{Meta: at(2 * time.Second), Note: "no money", Until: t0.Add(time.Minute)}
+	capped := task.CapReached{Meta: at(2 * time.Second), Note: "no money", Until: t0.Add(time.Minute)}
 	began := intentAt(2*time.Second, "me")
 	foretold := task.Accepted{
 		Meta: at(3 * time.Second), Attempt: 1, Ref: ref, ID: "r1", Source: "reply",
@@ -89,10 +89,10 @@ func TestPlacedIsForgotten(t *testing.T) {
 		placed, left bool
 	}{
 		{"told", nil, events.PhaseWaiting, true, true},
-		{"held", []task.Trigger{held}, events.PhaseWaiting, true, false},
-		{"held, and told a place", []task.Trigger{held, place(3*time.Second, 2, time.Minute)}, events.PhaseWaiting, true, false},
-		{"held, and told a place in time", []task.Trigger{held, place(time.Minute, 2, time.Minute)}, events.PhaseWaiting, true, true},
-		{"held again", []task.Trigger{held, place(time.Minute, 2, time.Minute), held}, events.PhaseWaiting, true, false},
+		{"cap reached", []task.Trigger{capped}, events.PhaseWaiting, true, false},
+		{"cap reached, and a position", []task.Trigger{capped, place(3*time.Second, 2, time.Minute)}, events.PhaseWaiting, true, false},
+		{"cap reached, and a position in time", []task.Trigger{capped, place(time.Minute, 2, time.Minute)}, events.PhaseWaiting, true, true},
+		{"cap reached again", []task.Trigger{capped, place(time.Minute, 2, time.Minute), capped}, events.PhaseWaiting, true, false},
 		{"being sent", []task.Trigger{began}, events.PhaseSubmitting, false, false},
 		{"not sent", []task.Trigger{began, task.Release{Meta: at(3 * time.Second), Owner: "me"}}, events.PhaseWaiting, false, false},
 		{"refused", []task.Trigger{began, task.Refused{Meta: at(3 * time.Second), Owner: "me", Err: fault(events.KindQuota, "1008")}}, events.PhaseWaiting, false, false},
@@ -133,7 +133,7 @@ func TestPlacesGoFirst(t *testing.T) {
 	now := story(t, request())
 	count := func() (placed, decided int) {
 		for _, tr := range now.Transitions {
-			if tr.Name == "placed" {
+			if tr.Name == "positioned" {
 				placed++
 			} else {
 				decided++
@@ -143,7 +143,7 @@ func TestPlacesGoFirst(t *testing.T) {
 	}
 	for n := range events.MaxTransitions - 1 {
 		d := time.Duration(n) * time.Minute
-		now = after(t, now, place(d, 1+n%2*9), task.Held{Meta: at(d + time.Second), Cap: events.CapReached{DailyUSD: float64(n)}, Until: t0.Add(d + 2*time.Second)})
+		now = after(t, now, place(d, 1+n%2*9), task.CapReached{Meta: at(d + time.Second), Cap: events.CapReached{DailyUSD: float64(n)}, Until: t0.Add(d + 2*time.Second)})
 		if placed, decided := count(); decided != n+2 || placed > events.MaxTransitions-decided {
 			t.Fatalf("after %d steps and as many places %d steps and %d places are kept", n+1, decided, placed)
 		}

@@ -19,15 +19,15 @@ var (
 )
 
 const (
-	// CancelGrace is how long after a cancel for a deadline the provider may still tell how the task ended.
+	// CancelGrace is how long after a cancel for a deadline the provider may still say how the task ended.
 	CancelGrace = 2 * time.Minute
 	// CancelTries is how often a provider that does not answer is asked to cancel: after 1, 2, 4 ... 60 seconds, some minutes in all.
 	CancelTries = 10
-	// LateWatch is how long a task that was given up is still watched for a result that was paid for.
-	LateWatch = 6 * time.Hour
-	// NotFoundLooks and NotFoundSpan say when a provider that does not know a task it once accepted is believed: that many
-	// such looks in a row, over at least that time.
-	NotFoundLooks = 5
+	// LatePolling is how long a task that was given up is still polled for a result that was paid for.
+	LatePolling = 6 * time.Hour
+	// NotFoundPolls and NotFoundSpan say when a provider that does not know a task it once accepted is believed: that many
+	// such polls in a row, over at least that time.
+	NotFoundPolls = 5
 	NotFoundSpan  = 5 * time.Minute
 
 	// cancelUnanswered is the outcome of a cancel that the provider never answered.
@@ -45,16 +45,16 @@ type Change struct {
 	Written bool
 	// Events are to be published, in order, but for those marked as Repair that are stored already.
 	Events []events.Event
-	// Announced says that the step is that they were published: it must come after them.
+	// Announced says that the step records that they are published: it must be stored after them.
 	Announced bool
 	// Effects are what has to exist outside the record. They derive from the record alone.
 	Effects Effects
 }
 
-// Effects is what a record wants done.
+// Effects are what a record needs outside of itself.
 type Effects struct {
-	// Watch: a watch message must exist, the task is looked at.
-	Watch bool
+	// PollTicket: a poll ticket must exist, the task is polled.
+	PollTicket bool
 	// AskCancel: the provider has to be asked to cancel, at AskCancelAt or as soon as possible.
 	AskCancel bool
 }
@@ -88,9 +88,9 @@ func Apply(current *events.Task, tr Trigger) (Change, error) {
 		c.Task.Version++
 		trim(&c.Task)
 	}
-	c.Events = s.publish(c)
+	c.Events = s.emit(c)
 	c.Announced = s.written && current != nil && current.Unannounced && !c.Task.Unannounced
-	c.Effects = Wants(c.Task)
+	c.Effects = Needs(c.Task)
 	return c, nil
 }
 
@@ -109,10 +109,10 @@ func (s *step) apply(tr Trigger) {
 	switch tr := tr.(type) {
 	case Intent:
 		s.intent(tr)
-	case Held:
-		s.held(tr)
-	case Placed:
-		s.placed(tr)
+	case CapReached:
+		s.capReached(tr)
+	case Positioned:
+		s.positioned(tr)
 	case Release:
 		s.release(tr)
 	case Accepted:
@@ -121,10 +121,10 @@ func (s *step) apply(tr Trigger) {
 		s.refused(tr)
 	case Doubt:
 		s.doubt(tr)
-	case Observed:
-		s.observed(tr)
+	case PollResult:
+		s.pollResult(tr)
 	case PollFailed:
-		s.lookFailed(tr)
+		s.pollFailed(tr)
 	case Cancel:
 		s.cancel(tr)
 	case CancelAnswered:
@@ -133,8 +133,8 @@ func (s *step) apply(tr Trigger) {
 		s.resolve(tr)
 	case Searched:
 		s.searched(tr)
-	case Due:
-		s.due(tr)
+	case Heartbeat:
+		s.heartbeat(tr)
 	default:
 		s.err = fmt.Errorf("%w: trigger %T", ErrArrow, tr)
 	}
@@ -245,7 +245,7 @@ func (s *step) intent(tr Intent) {
 		s.t.Unannounced = true
 		return
 	}
-	if tr.HoldUSD != nil && !Affordable(s.t, *tr.HoldUSD) {
+	if tr.ReservedUSD != nil && !Affordable(s.t, *tr.ReservedUSD) {
 		return
 	}
 	if n := possiblyPaid(s.t); n >= s.t.MaxPaidAttempts {
@@ -254,10 +254,10 @@ func (s *step) intent(tr Intent) {
 	}
 	s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{
 		N: NextAttempt(s.t), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
-		Outcome: events.AttemptOpen, Charge: events.ChargePossible, CostUSD: tr.HoldUSD, Callback: tr.Callback,
+		Outcome: events.AttemptOpen, Charge: events.ChargePossible, CostUSD: tr.ReservedUSD, Callback: tr.Callback,
 	})
 	s.t.NotBefore = nil
-	s.outOfLine()
+	s.forgetPosition()
 	s.move(arrowIntend, "")
 }
 
@@ -411,7 +411,7 @@ func (s *step) adopt(a *events.Attempt, note string, e *events.Estimate) {
 	s.t.ProviderRef, s.t.ProviderID, s.t.SubmittedAt = a.Ref, a.ProviderID, &at
 	s.t.NotBefore = nil
 	if s.t.Phase == events.PhaseDone {
-		s.watchLate()
+		s.pollLate()
 		if s.t.Error != nil {
 			e := *s.t.Error
 			e.Charge = events.ChargeConfirmed
@@ -421,7 +421,7 @@ func (s *step) adopt(a *events.Attempt, note string, e *events.Estimate) {
 		return
 	}
 	s.notCounted(a)
-	s.outOfLine()
+	s.forgetPosition()
 	s.move(arrowAccepted, firstOf(note, "accepted as "+a.ProviderID))
 	switch {
 	case s.t.Cancel != nil:

@@ -18,8 +18,8 @@ const DoubleAccept = "double_accept"
 const (
 	arrowAccept        = "accept"
 	arrowIntend        = "intend"
-	arrowHeld          = "held"
-	arrowPlaced        = "placed"
+	arrowCapReached    = "cap_reached"
+	arrowPositioned    = "positioned"
 	arrowRelease       = "release"
 	arrowAccepted      = "accepted"
 	arrowLateAccepted  = "late_accepted"
@@ -37,8 +37,8 @@ const (
 	arrowFetch         = "fetch"
 	arrowProgress      = "progress"
 	arrowUnknownWord   = "unknown_word"
-	arrowLookFailed    = "look_failed"
-	arrowLookRecovered = "look_recovered"
+	arrowPollFailed    = "poll_failed"
+	arrowPollRecovered = "poll_recovered"
 	arrowLost          = "lost"
 	arrowSucceed       = "succeed"
 	arrowFail          = "fail"
@@ -84,8 +84,8 @@ func Arrows() []Arrow {
 		{arrowAccept, []events.Phase{""}, waiting, events.EventQueued},
 
 		{arrowIntend, []events.Phase{waiting}, submitting, ""},
-		{arrowHeld, []events.Phase{waiting}, "", events.EventProgress},
-		{arrowPlaced, []events.Phase{waiting}, "", events.EventProgress},
+		{arrowCapReached, []events.Phase{waiting}, "", events.EventProgress},
+		{arrowPositioned, []events.Phase{waiting}, "", events.EventProgress},
 		{arrowRelease, unknown, waiting, ""},
 		{arrowAccepted, open, queued, events.EventSubmitted},
 		{arrowLateAccepted, []events.Phase{done}, "", ""},
@@ -104,8 +104,8 @@ func Arrows() []Arrow {
 		{arrowFetch, []events.Phase{queued, running}, fetching, events.EventProgress},
 		{arrowProgress, atProvider, "", events.EventProgress},
 		{arrowUnknownWord, atProvider, "", ""},
-		{arrowLookFailed, atProvider, "", ""},
-		{arrowLookRecovered, atProvider, "", ""},
+		{arrowPollFailed, atProvider, "", ""},
+		{arrowPollRecovered, atProvider, "", ""},
 		{arrowLost, atProvider, done, events.EventFailed},
 		{arrowSucceed, atProvider, done, events.EventCompleted},
 		{arrowFail, atProvider, done, events.EventFailed},

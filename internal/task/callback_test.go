@@ -18,7 +18,7 @@ func TestCallbackReplyAndLookInAnyOrder(t *testing.T) {
 	ways := map[string][]task.Trigger{
 		"reply":    {accepted},
 		"doubt":    {doubt},
-		"timer":    {task.Due{Meta: at(3 * time.Minute), Horizon: horizon}},
+		"timer":    {task.Heartbeat{Meta: at(3 * time.Minute), Horizon: horizon}},
 		"callback": {task.Accepted{Attempt: 1, Ref: ref, ID: "r1", Source: "callback"}, callback(0, "r1", succeeded)},
 		"stray":    {callback(0, "r2", provider.Snapshot{State: provider.Failed, Err: fault(events.KindInvalid, "422")})},
 		"list":     {task.Accepted{Attempt: 1, Ref: ref, ID: "r1", Source: "list"}},
@@ -61,7 +61,7 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 	resubmitted := after(t, story(t, request(), inDoubt...), resolve(10*time.Second, 1, events.ResolveResubmit), intentAt(20*time.Second, "you"))
 	first := task.Accepted{Meta: at(30 * time.Second), Attempt: 1, Ref: ref, ID: "r1", Source: "callback"}
 	second := task.Accepted{Meta: at(soon), Attempt: 2, Owner: "you", Ref: json.RawMessage(`{"request_id":"r2"}`), ID: "r2", Source: "reply"}
-	says := func(s provider.State) task.Observed {
+	says := func(s provider.State) task.PollResult {
 		return callback(40*time.Second, "r1", provider.Snapshot{State: s, Outputs: outputs, Err: fault(events.KindModeration, "1027")})
 	}
 	for _, state := range []provider.State{provider.Succeeded, provider.Failed, provider.Cancelled} {

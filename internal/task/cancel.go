@@ -86,7 +86,7 @@ func cancelEnd(t events.Task, c *events.CancelState) time.Time {
 
 // AskCancelNow reports whether the provider should be asked to cancel at this moment.
 func AskCancelNow(t events.Task, now time.Time) bool {
-	return Wants(t).AskCancel && !askCancelAt(t).After(now)
+	return Needs(t).AskCancel && !askCancelAt(t).After(now)
 }
 
 func askCancelAt(t events.Task) time.Time {

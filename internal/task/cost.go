@@ -11,17 +11,17 @@ import (
 
 // What an attempt costs
 //
-// An attempt begins with its hold: what it was expected to cost, or what was set aside for it. It keeps it as long as it may be
+// An attempt begins with its reservation: what it was expected to cost, or what was set aside for it. It keeps it as long as it may be
 // charged, for good if nobody ever finds out. It costs nothing once that is proven. What the provider's last word on it comes to,
 // by the rates that the record was accepted with, is its price.
 
-// Affordable reports whether t may open another paid attempt that is expected to cost holdUSD: with everything that may have been
+// Affordable reports whether t may open another paid attempt that is expected to cost reservedUSD: with everything that may have been
 // charged before, it must stay within the request's max_cost_usd.
-func Affordable(t events.Task, holdUSD float64) bool {
+func Affordable(t events.Task, reservedUSD float64) bool {
 	if t.Cost == nil || t.Cost.MaxUSD == nil {
 		return true
 	}
-	sum := holdUSD
+	sum := reservedUSD
 	for _, a := range t.Attempts {
 		if a.Charge != events.ChargeNone && a.CostUSD != nil {
 			sum += *a.CostUSD
@@ -41,7 +41,7 @@ func expected(t events.Task) float64 {
 // cents rounds to a millionth of a dollar, so that sums of amounts compare as they are written.
 func cents(usd float64) float64 { return math.Round(usd*1e6) / 1e6 }
 
-// charge writes down what is known of the charge of an attempt, and holds or frees its money.
+// charge writes down what is known of the charge of an attempt, and reserves or frees its money.
 func (s *step) charge(a *events.Attempt, c events.Charge) {
 	switch {
 	case c == events.ChargeNone:
@@ -83,7 +83,7 @@ func (s *step) billLate(snap provider.Snapshot) {
 }
 
 // bill settles what the attempt that the task lives by costs, now that the provider has said its last word: c is what that says
-// about the charge. What cannot be told from it stays as it was estimated.
+// about the charge. What cannot be known from it stays as it was estimated.
 func (s *step) bill(c events.Charge) {
 	known := true
 	for i := range s.t.Attempts {
@@ -110,7 +110,7 @@ func (s *step) bill(c events.Charge) {
 	}
 }
 
-// price is what the provider's figures come to; nil if that cannot be told.
+// price is what the provider's figures come to; nil if that is not known.
 func (s *step) price() *float64 {
 	c := s.t.Cost
 	switch {
@@ -149,8 +149,8 @@ func (s *step) total() {
 	s.t.Cost = &c
 }
 
-// held keeps a waiting task back that may not be paid for now. Repeating the cap on the same day writes nothing.
-func (s *step) held(tr Held) {
+// capReached delays a waiting task that may not be paid for now. Repeating the cap on the same day writes nothing.
+func (s *step) capReached(tr CapReached) {
 	if s.t.Phase != events.PhaseWaiting {
 		return
 	}
@@ -161,23 +161,22 @@ func (s *step) held(tr Held) {
 	until := tr.Until
 	s.t.NotBefore = &until
 	s.noEstimate()
-	s.move(arrowHeld, tr.Note)
+	s.move(arrowCapReached, tr.Note)
 	s.because(events.BlockedCap, &tr.Cap)
 }
 
 // day is when the day of at began (UTC): the caps count by it.
 func day(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour) }
 
-// HeldBy returns the step by which Held has told last why a waiting task may not be paid for; false if it has not since the task came to
-// wait.
-func HeldBy(t *events.Task) (held events.Transition, ok bool) {
+// LastCapReached returns the last step that says which cap delays a waiting task; false if no step has since the task came to wait.
+func LastCapReached(t *events.Task) (reached events.Transition, ok bool) {
 	for i := len(t.Transitions) - 1; i >= 0 && t.Phase == events.PhaseWaiting; i-- {
 		switch step := t.Transitions[i]; {
 		case step.Reason == events.BlockedCap:
 			return step, true
 		case step.From != events.PhaseWaiting:
-			return held, false
+			return reached, false
 		}
 	}
-	return held, false
+	return reached, false
 }

@@ -29,7 +29,7 @@ func TestCosts(t *testing.T) {
 	var (
 		held = func(usd float64) task.Intent {
 			i := intent
-			i.HoldUSD = &usd
+			i.ReservedUSD = &usd
 			return i
 		}
 		clip    = events.Cost{EstimatedUSD: ptr(0.28), FixedUSD: ptr(0.28)}
@@ -47,12 +47,12 @@ func TestCosts(t *testing.T) {
 		refused = task.Refused{Meta: at(2 * time.Second), Owner: "me", Err: fault(events.KindInvalid, "422")}
 		release = task.Release{Meta: at(2 * time.Second), Owner: "me", Reason: "veto"}
 		ask     = task.Cancel{Meta: at(3 * time.Second)}
-		gone    = []task.Trigger{running(3 * time.Second), task.Due{Meta: at(total + time.Second)}, task.Due{Meta: at(total + time.Minute + task.CancelGrace)}}
+		gone    = []task.Trigger{running(3 * time.Second), task.Heartbeat{Meta: at(total + time.Second)}, task.Heartbeat{Meta: at(total + time.Minute + task.CancelGrace)}}
 		after   = total + time.Hour
 		off     = task.Resolve{Meta: at(10 * time.Second), Action: events.ResolveWriteOff}
 		adopt   = task.Resolve{Meta: at(after), Action: events.ResolveAdopt, Ref: ref, ID: "r1"}
 		again   = task.Resolve{Meta: at(10 * time.Second), Action: events.ResolveResubmit}
-		second  = task.Intent{Meta: at(11 * time.Second), Owner: "me2", NotAfter: t0.Add(2 * time.Minute), HoldUSD: ptr(0.4)}
+		second  = task.Intent{Meta: at(11 * time.Second), Owner: "me2", NotAfter: t0.Add(2 * time.Minute), ReservedUSD: ptr(0.4)}
 		second2 = task.Accepted{Meta: at(12 * time.Second), Attempt: 2, Ref: ref, ID: "r2", Source: "reply"}
 	)
 	for _, row := range []struct {
@@ -137,8 +137,8 @@ func TestMaxCost(t *testing.T) {
 		})
 	}
 	hold := intent
-	hold.HoldUSD = ptr(0.3)
-	due := task.Due{Meta: at(horizon + time.Minute), Horizon: horizon}
+	hold.ReservedUSD = ptr(0.3)
+	due := task.Heartbeat{Meta: at(horizon + time.Minute), Horizon: horizon}
 	for _, row := range []struct {
 		max  float64
 		want events.Phase
@@ -153,16 +153,16 @@ func TestMaxCost(t *testing.T) {
 		}
 	}
 	dear := intent
-	dear.HoldUSD = ptr(0.7)
+	dear.ReservedUSD = ptr(0.7)
 	if got := story(t, resubmit(0.6), dear); got.Phase != events.PhaseWaiting || len(got.Attempts) != 0 {
 		t.Errorf("an attempt dearer than all may cost: %s, %d attempts", got.Phase, len(got.Attempts))
 	}
 }
 
-// TestHeld: a task that may not be paid for waits and says why, once for each reason, and ends at its deadline like any other.
-func TestHeld(t *testing.T) {
-	held := func(d time.Duration, why string) task.Held {
-		return task.Held{Meta: at(d), Cap: events.CapReached{Scope: why, DailyUSD: 5}, Until: t0.Add(d + time.Minute), Note: why}
+// TestCapReached: a task that may not be paid for waits and says why, once for each reason, and ends at its deadline like any other.
+func TestCapReached(t *testing.T) {
+	held := func(d time.Duration, why string) task.CapReached {
+		return task.CapReached{Meta: at(d), Cap: events.CapReached{Scope: why, DailyUSD: 5}, Until: t0.Add(d + time.Minute), Note: why}
 	}
 	waiting := story(t, request(), held(time.Second, "broke"))
 	if waiting.Phase != events.PhaseWaiting || waiting.NotBefore == nil || !waiting.NotBefore.Equal(t0.Add(time.Minute+time.Second)) {
@@ -179,11 +179,11 @@ func TestHeld(t *testing.T) {
 	for why, want := range map[string]bool{"broke": false, "still broke": true} {
 		c, err := task.Apply(&waiting, held(2*time.Minute, why))
 		if err != nil || c.Written != want {
-			t.Errorf("held again because it is %s: %v, written: %v", why, err, c.Written)
+			t.Errorf("cap reached again because it is %s: %v, written: %v", why, err, c.Written)
 		}
 		told := slices.ContainsFunc(c.Events, func(e events.Event) bool { return e.Type == events.EventProgress && e.Message == why })
 		if told != want {
-			t.Errorf("held again because it is %s: told: %v", why, told)
+			t.Errorf("cap reached again because it is %s: told: %v", why, told)
 		}
 	}
 	for name, in := range phases(t) {

@@ -36,16 +36,17 @@
 //   - Evidence that the provider accepted an attempt may come from anyone, in any order, any number of times. Evidence
 //     that it did not counts only from the owner of the attempt.
 //   - A submit that nobody reports on becomes in_doubt, never waiting.
-//   - A look that fails, an unknown word, a first "not found" never end a task.
-//   - What a task is told of its place and its end is for people. No other step depends on it, save that a task held for the same
-//     reason as before is told so again if it was told a place in between.
+//   - A poll that fails, an unknown word, a first "not found" never end a task.
+//   - An announced position and end are for people. No other step depends on them, save that a cap that is reached again is announced
+//     again if a position was in between.
+//   - A note is for people. What code compares has a field with a type.
 //
 // # What happens when
 //
-// A task that waits is told its place and its end whenever these have moved so far that a person would notice (placed, not in the
-// picture: it leads back to waiting). It is forgotten when the task is sent.
+// The queue position and the end of a waiting task are announced whenever they have moved so far that a person would notice
+// (positioned, not in the picture: it leads back to waiting). They are dropped when the task is sent.
 //
 // A deadline that passes while a task waits ends it. At the provider it asks for a cancel first, gives the provider
-// CancelGrace to say how the task ended, then fails it as deadline_exceeded and goes on watching for LateWatch. In doubt,
+// CancelGrace to say how the task ended, then fails it as deadline_exceeded and goes on polling for LatePolling. In doubt,
 // no deadline ends a task: the provider's horizon and the request's policy do.
 package task

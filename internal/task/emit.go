@@ -6,9 +6,9 @@ import (
 	"reelay/events"
 )
 
-// publish derives the events of a change: the new ones, and before them those of earlier steps that happen once, so that
+// emit derives the events of a change: the new ones, and before them those of earlier steps that happen once, so that
 // the next publisher fills any gap left by one that stalled or crashed. Those of earlier steps are marked as Repair.
-func (s *step) publish(c Change) []events.Event {
+func (s *step) emit(c Change) []events.Event {
 	if s.reject != nil {
 		return []events.Event{*s.reject}
 	}
@@ -33,7 +33,7 @@ func (s *step) publish(c Change) []events.Event {
 				latest = &once[len(once)-1]
 			}
 		case isNew, doubt && tr.Event == events.EventInDoubt:
-			// One write, one of them: the last step tells it all. That a person has to decide is told again until somebody does.
+			// One write, one of them: the last step has everything. That a person has to decide is announced until somebody does.
 			repeated = []events.Event{e}
 			if isNew {
 				latest = &repeated[0]
@@ -49,7 +49,7 @@ func (s *step) publish(c Change) []events.Event {
 	return append(once, repeated...)
 }
 
-// eventOf returns the event of a step of t. What t tells of its last step alone is left out of the events of others.
+// eventOf returns the event of a step of t. What t holds of the moment after its last step is left out of the events of other steps.
 func eventOf(t *events.Task, tr events.Transition) events.Event {
 	after := *t
 	after.Phase = tr.To
@@ -86,12 +86,11 @@ func errorOf(t *events.Task, n int) *events.Error {
 	return nil
 }
 
-// trim bounds what a record keeps, the oldest going first: places in line that were told, then steps that no event derives from, then
-// progress.
+// trim bounds what a record keeps, the oldest going first: announced positions, then steps that no event derives from, then progress.
 func trim(t *events.Task) {
 	for len(t.Transitions) > events.MaxTransitions {
 		last := len(t.Transitions) - 1
-		i := slices.IndexFunc(t.Transitions[:last], func(tr events.Transition) bool { return tr.Name == arrowPlaced })
+		i := slices.IndexFunc(t.Transitions[:last], func(tr events.Transition) bool { return tr.Name == arrowPositioned })
 		if i < 0 {
 			i = slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.Event == "" })
 			if i >= len(t.Transitions)-events.MaxTransitions/2 {

@@ -80,7 +80,7 @@ func TestEventErrors(t *testing.T) {
 	}{
 		"in doubt":     {[]task.Trigger{intent}, doubt, "timeout"},
 		"refused":      {[]task.Trigger{intent}, refused, "1008"},
-		"held back":    {[]task.Trigger{intent, refused}, task.Held{Meta: at(2 * time.Minute), Until: t0.Add(time.Hour)}, ""},
+		"held back":    {[]task.Trigger{intent, refused}, task.CapReached{Meta: at(2 * time.Minute), Until: t0.Add(time.Hour)}, ""},
 		"failed":       {[]task.Trigger{intent, accepted}, observed(3*time.Second, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")}), "1027"},
 		"running well": {[]task.Trigger{intent, accepted}, running(3 * time.Second), ""},
 	} {

@@ -11,20 +11,20 @@ import (
 	"reelay/internal/provider"
 )
 
-// observed takes in what the provider says about a task it has accepted.
-func (s *step) observed(tr Observed) {
+// pollResult takes in what the provider says about a task it has accepted.
+func (s *step) pollResult(tr PollResult) {
 	if tr.ID != "" && tr.ID != s.t.ProviderID {
 		return // a callback of another attempt, or a stray one
 	}
 	if s.t.Phase == events.PhaseDone {
-		s.observedLate(tr)
+		s.latePollResult(tr)
 		return
 	}
 	if !isAtProvider(s.t.Phase) {
 		return
 	}
 	if s.t.Trouble != nil {
-		s.move(arrowLookRecovered, "the provider answers again")
+		s.move(arrowPollRecovered, "the provider answers again")
 		s.t.Trouble = nil
 	}
 	snap := tr.Snapshot
@@ -46,7 +46,7 @@ func (s *step) observed(tr Observed) {
 		return
 	}
 	notable := s.notable(snap) || len(s.newLogs) > 0
-	notable = s.slowed(tr.Estimate) || notable
+	notable = s.worsePace(tr.Estimate) || notable
 	switch to := phaseOf(snap); {
 	case s.t.Phase == events.PhaseCancelling || to == "" || to == s.t.Phase:
 		if notable {
@@ -90,7 +90,7 @@ func (s *step) started() {
 	}
 }
 
-// notable takes over position and progress and says whether a person would notice: a moved place or a whole percent.
+// notable takes over position and progress and reports whether a person would notice: a moved position or a whole percent.
 func (s *step) notable(snap provider.Snapshot) bool {
 	changed := false
 	old := providerPosition(s.t)
@@ -148,9 +148,9 @@ func paceWords(p events.Pace) string {
 	return string(p)
 }
 
-// slowed takes over the pace and says whether the task has become slower than others. In the record it never gets better again: a
-// task that hovers between two paces is told of once for each.
-func (s *step) slowed(e *events.Estimate) bool {
+// worsePace takes over the pace and reports whether the task has become slower than others. In the record it never gets better again:
+// a task that hovers between two paces is announced once for each.
+func (s *step) worsePace(e *events.Estimate) bool {
 	if e == nil {
 		return false
 	}
@@ -216,7 +216,7 @@ func (s *step) units(snap provider.Snapshot) {
 	s.t.Cost = &c
 }
 
-func (s *step) succeed(tr Observed) {
+func (s *step) succeed(tr PollResult) {
 	s.started()
 	full := 100.0
 	s.t.ProgressPercentage = &full
@@ -229,7 +229,7 @@ func (s *step) succeed(tr Observed) {
 	s.finish(arrowSucceed, note, nil)
 }
 
-func result(tr Observed) *events.Result {
+func result(tr PollResult) *events.Result {
 	r := &events.Result{Outputs: tr.Snapshot.Outputs, Raw: tr.Snapshot.Raw}
 	if tr.RawRef != "" {
 		r.Raw, r.RawRef = nil, tr.RawRef
@@ -262,8 +262,8 @@ func (s *step) cancelledAtProvider() {
 	}
 }
 
-// observedLate takes in what became of a task after reelay had given it up.
-func (s *step) observedLate(tr Observed) {
+// latePollResult takes in what became of a task after reelay had given it up.
+func (s *step) latePollResult(tr PollResult) {
 	if s.t.LateUntil == nil {
 		return
 	}
@@ -282,25 +282,25 @@ func (s *step) observedLate(tr Observed) {
 		s.t.LateUntil = nil
 		s.move(arrowLateEnd, "the provider ended it as "+string(tr.Snapshot.State))
 	default:
-		s.endLateWatch()
+		s.endLatePolling()
 	}
 }
 
-func (s *step) endLateWatch() {
+func (s *step) endLatePolling() {
 	if s.t.LateUntil != nil && s.m.At.After(*s.t.LateUntil) {
 		s.t.LateUntil = nil
-		s.move(arrowLateEnd, "no result came; no longer watched")
+		s.move(arrowLateEnd, "no result came; no longer polled")
 	}
 }
 
-func (s *step) watchLate() {
-	until := s.m.At.Add(LateWatch)
+func (s *step) pollLate() {
+	until := s.m.At.Add(LatePolling)
 	s.t.LateUntil = &until
 }
 
-func (s *step) lookFailed(tr PollFailed) {
+func (s *step) pollFailed(tr PollFailed) {
 	if s.t.Phase == events.PhaseDone {
-		s.endLateWatch()
+		s.endLatePolling()
 		return
 	}
 	if !isAtProvider(s.t.Phase) {
@@ -316,14 +316,14 @@ func (s *step) lookFailed(tr PollFailed) {
 		now.NotFound = old.NotFound
 	}
 	if now.Kind == events.KindNotFound {
-		now.NotFound = min(now.NotFound+1, NotFoundLooks)
+		now.NotFound = min(now.NotFound+1, NotFoundPolls)
 		if old != nil && now.NotFound == old.NotFound && s.m.At.Sub(now.Since) < NotFoundSpan {
 			return
 		}
 	}
 	s.t.Trouble = &now
-	s.move(arrowLookFailed, string(now.Kind)+": "+now.Message)
-	if now.NotFound >= NotFoundLooks && s.m.At.Sub(now.Since) >= NotFoundSpan {
+	s.move(arrowPollFailed, string(now.Kind)+": "+now.Message)
+	if now.NotFound >= NotFoundPolls && s.m.At.Sub(now.Since) >= NotFoundSpan {
 		if c := s.t.Cancel; c != nil && c.By == "client" && c.Outcome == string(provider.CancelDone) {
 			s.finish(arrowCancelled, "cancelled by the provider, which no longer knows the task", nil)
 			return

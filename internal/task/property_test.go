@@ -45,7 +45,7 @@ func (w *world) meta() task.Meta { return task.Meta{At: w.now, By: "test"} }
 // apply takes a step and checks everything that must hold after any step.
 func (w *world) apply(tr task.Trigger) task.Change {
 	c, err := task.Apply(w.record, tr)
-	if _, placed := tr.(task.Placed); !placed {
+	if _, positioned := tr.(task.Positioned); !positioned {
 		w.compare(tr, c, err)
 	}
 	w.compareNotes(tr, c, err)
@@ -132,7 +132,7 @@ func withoutPlace(t events.Task) events.Task {
 	if len(t.Transitions) == events.MaxTransitions {
 		t.Transitions = nil // one more or less of them is lost
 	}
-	t.Transitions = slices.DeleteFunc(slices.Clone(t.Transitions), func(tr events.Transition) bool { return tr.Name == "placed" })
+	t.Transitions = slices.DeleteFunc(slices.Clone(t.Transitions), func(tr events.Transition) bool { return tr.Name == "positioned" })
 	for i := range t.Transitions {
 		t.Transitions[i].Version = 0
 	}
@@ -152,7 +152,7 @@ func (w *world) check(c task.Change) {
 		w.t.Fatalf("the record grows without bound: %d transitions, %d logs", len(t.Transitions), len(t.Logs))
 	}
 	for i, step := range t.Transitions[1:] {
-		if step.Name == "placed" && t.Transitions[i].Name == step.Name {
+		if step.Name == "positioned" && t.Transitions[i].Name == step.Name {
 			w.t.Fatalf("two places that were told in a row are kept: versions %d and %d", t.Transitions[i].Version, step.Version)
 		}
 	}
@@ -160,7 +160,7 @@ func (w *world) check(c task.Change) {
 		w.t.Fatalf("place %d in our line in phase %s", *p.Ours, t.Phase)
 	}
 	foretold := t.ETA != nil || t.EstimatedWaitS != nil || t.ETAEarliest != nil || t.ETALatest != nil
-	if foretold && t.Phase != events.PhaseWaiting && !task.Wants(t).Watch {
+	if foretold && t.Phase != events.PhaseWaiting && !task.Needs(t).PollTicket {
 		w.t.Fatalf("in phase %s its end is foretold", t.Phase)
 	}
 	if w.terminal != "" && t.Status != w.terminal {
@@ -172,7 +172,7 @@ func (w *world) check(c task.Change) {
 	if t.Status.Terminal() {
 		w.terminal = t.Status
 	}
-	if beat := task.Heartbeat(t); t.Phase != events.PhaseDone && beat < time.Second {
+	if beat := task.HeartbeatInterval(t); t.Phase != events.PhaseDone && beat < time.Second {
 		w.t.Fatalf("a task in %s would be forgotten: heartbeat %v", t.Phase, beat)
 	}
 	for _, e := range c.Events {
@@ -218,9 +218,9 @@ func TestAnyOrder(t *testing.T) {
 			"time passes": func(rt *rapid.T) {
 				w.now = w.now.Add(time.Duration(rapid.Int64Range(1, int64(90*time.Minute)).Draw(rt, "by")))
 			},
-			"placed": func(rt *rapid.T) {
-				tr := task.Placed{Meta: w.meta(), Position: events.QueuePosition{Ours: ptr(rapid.IntRange(-1, 40).Draw(rt, "place"))}}
-				if rapid.Bool().Draw(rt, "foretold") {
+			"position": func(rt *rapid.T) {
+				tr := task.Positioned{Meta: w.meta(), Position: events.QueuePosition{Ours: ptr(rapid.IntRange(-1, 40).Draw(rt, "place"))}}
+				if rapid.Bool().Draw(rt, "with an end") {
 					left := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "left"))
 					tr.Estimate = &events.Estimate{Left: left, Latest: 2 * left}
 				}
@@ -230,7 +230,7 @@ func TestAnyOrder(t *testing.T) {
 					rt.Fatalf("a place in line was told in phase %s", before.Phase)
 				}
 				if c.Written != (before.Phase == events.PhaseWaiting && (before.NotBefore == nil || !w.now.Before(*before.NotBefore)) &&
-					task.ToldOf(before).Outdated(tr)) {
+					task.LastAnnounced(before).Outdated(tr)) {
 					rt.Fatalf("written %t, although who tells it sees that differently", c.Written)
 				}
 				if !reflect.DeepEqual(withoutPlace(before), withoutPlace(c.Task)) {
@@ -289,7 +289,7 @@ func TestAnyOrder(t *testing.T) {
 				}
 			},
 			"cap reached": func(rt *rapid.T) {
-				tr := task.Held{Meta: w.meta(), Until: w.now.Add(time.Minute), Note: "no money", Cap: events.CapReached{
+				tr := task.CapReached{Meta: w.meta(), Until: w.now.Add(time.Minute), Note: "no money", Cap: events.CapReached{
 					Scope: rapid.SampledFrom([]string{"all", "lane.fal"}).Draw(rt, "scope"), DailyUSD: 5,
 				}}
 				w.apply(tr)
@@ -297,9 +297,9 @@ func TestAnyOrder(t *testing.T) {
 					rt.Fatalf("the same cap was told twice")
 				}
 			},
-			"look": func(rt *rapid.T) {
+			"poll": func(rt *rapid.T) {
 				if w.record.ProviderRef == nil {
-					rt.Skip("nothing to look at")
+					rt.Skip("nothing to poll")
 				}
 				tr := rapid.SampledFrom([]task.Trigger{
 					observed(0, provider.Snapshot{State: provider.Queued, Position: ptr(rapid.IntRange(0, 3).Draw(rt, "position"))}),
@@ -310,9 +310,9 @@ func TestAnyOrder(t *testing.T) {
 					observed(0, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}),
 					observed(0, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")}),
 					observed(0, provider.Snapshot{State: provider.Cancelled}),
-				}).Draw(rt, "snapshot").(task.Observed)
+				}).Draw(rt, "snapshot").(task.PollResult)
 				tr.Meta = w.meta()
-				if rapid.Bool().Draw(rt, "foretold") {
+				if rapid.Bool().Draw(rt, "with an end") {
 					tr = foretold(tr, rapid.SampledFrom(paces).Draw(rt, "pace"))
 				}
 				before := slices.Index(paces, w.record.Pace)
@@ -335,16 +335,16 @@ func TestAnyOrder(t *testing.T) {
 				tr := rapid.SampledFrom([]task.Trigger{
 					observed(0, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}),
 					observed(0, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")}),
-				}).Draw(rt, "snapshot").(task.Observed)
+				}).Draw(rt, "snapshot").(task.PollResult)
 				tr.Meta, tr.ID = w.meta(), "r"+p.owner
 				before := w.record.ProviderID
 				if c := w.apply(tr); c.Written && before != tr.ID {
 					rt.Fatalf("a task that lives by %q has taken the callback of %q", before, tr.ID)
 				}
 			},
-			"failed look": func(rt *rapid.T) {
+			"failed poll": func(rt *rapid.T) {
 				kind := rapid.SampledFrom([]events.Kind{events.KindRetry, events.KindNotFound, events.KindAuth}).Draw(rt, "kind")
-				w.apply(task.PollFailed{Meta: w.meta(), Err: fault(kind, "look")})
+				w.apply(task.PollFailed{Meta: w.meta(), Err: fault(kind, "poll")})
 			},
 			"cancel": func(*rapid.T) { w.apply(task.Cancel{Meta: w.meta(), Reason: "enough"}) },
 			"cancel answered": func(rt *rapid.T) {
@@ -363,7 +363,7 @@ func TestAnyOrder(t *testing.T) {
 			"search": func(rt *rapid.T) {
 				w.apply(task.Searched{Meta: w.meta(), Attempt: len(w.record.Attempts), Complete: rapid.Bool().Draw(rt, "complete"), Note: "not there"})
 			},
-			"heartbeat": func(*rapid.T) { w.apply(task.Due{Meta: w.meta(), Horizon: time.Hour, Listings: listings}) },
+			"heartbeat": func(*rapid.T) { w.apply(task.Heartbeat{Meta: w.meta(), Horizon: time.Hour, Listings: listings}) },
 		})
 	})
 }

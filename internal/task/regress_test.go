@@ -60,7 +60,7 @@ func intentAt(d time.Duration, owner string) task.Intent {
 	return task.Intent{Meta: at(d), Owner: owner, BodySHA256: "sha", NotAfter: t0.Add(d + 2*time.Minute)}
 }
 
-func due(d time.Duration) task.Due { return task.Due{Meta: at(d), Horizon: horizon} }
+func due(d time.Duration) task.Heartbeat { return task.Heartbeat{Meta: at(d), Horizon: horizon} }
 
 func withPolicy(p events.InDoubtPolicy, paid int) func(*events.Task) {
 	return func(t *events.Task) { t.OnInDoubt, t.MaxPaidAttempts = p, paid }
@@ -158,8 +158,8 @@ func TestEarlierAcceptanceIsAdoptedWhenTheLaterEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := after(t, twoOut(t), tr)
 			wantPhase(t, now, events.PhaseProviderQueued, events.StatusQueued)
-			if now.ProviderID != "r1" || !task.Wants(now).Watch {
-				t.Errorf("adopted %q, watched %v", now.ProviderID, task.Wants(now).Watch)
+			if now.ProviderID != "r1" || !task.Needs(now).PollTicket {
+				t.Errorf("adopted %q, watched %v", now.ProviderID, task.Needs(now).PollTicket)
 			}
 			if c := apply(t, now, intentAt(4*time.Minute, "third")); c.Written {
 				t.Errorf("a third attempt was granted: %s", c.Task.Phase)
@@ -262,7 +262,7 @@ func TestResubmitByAPersonClearsTheCancel(t *testing.T) {
 	now = after(t, now, intentAt(3*time.Minute, "you"),
 		task.Accepted{Meta: at(4 * time.Minute), Attempt: 2, Ref: ref, ID: "r1", Source: "reply"})
 	wantPhase(t, now, events.PhaseProviderQueued, events.StatusQueued)
-	if now.Cancel != nil || task.Wants(now).AskCancel {
+	if now.Cancel != nil || task.Needs(now).AskCancel {
 		t.Errorf("still to be cancelled: %+v", now.Cancel)
 	}
 }
@@ -278,12 +278,12 @@ func TestAdoptAfterFailureWatchesLate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			wantPhase(t, failed, events.PhaseDone, events.StatusFailed)
 			now := after(t, failed, resolve(3*horizon, 2, events.ResolveAdopt))
-			if !task.Wants(now).Watch || now.Error.Charge != events.ChargeConfirmed || now.ProviderID != "r1" {
-				t.Errorf("watched %v, %+v, id %q", task.Wants(now).Watch, now.Error, now.ProviderID)
+			if !task.Needs(now).PollTicket || now.Error.Charge != events.ChargeConfirmed || now.ProviderID != "r1" {
+				t.Errorf("watched %v, %+v, id %q", task.Needs(now).PollTicket, now.Error, now.ProviderID)
 			}
 			c := apply(t, now, observed(3*horizon+time.Minute, succeeded))
 			wantPhase(t, c.Task, events.PhaseDone, events.StatusFailed)
-			if c.Task.Result == nil || !c.Task.Result.Late || !slices.Contains(types(c.Events), events.EventLateResult) || task.Wants(c.Task).Watch {
+			if c.Task.Result == nil || !c.Task.Result.Late || !slices.Contains(types(c.Events), events.EventLateResult) || task.Needs(c.Task).PollTicket {
 				t.Errorf("the result %+v, events %v", c.Task.Result, types(c.Events))
 			}
 		})
@@ -311,7 +311,7 @@ func TestCancelUnanswered(t *testing.T) {
 		if task.AskCancelNow(now, t0.Add(moment+wait-time.Millisecond)) {
 			t.Errorf("asked before %v have passed", wait)
 		}
-		if beat := task.Heartbeat(now); beat != wait {
+		if beat := task.HeartbeatInterval(now); beat != wait {
 			t.Errorf("the heartbeat is %v, the next try in %v", beat, wait)
 		}
 		moment += wait
@@ -320,11 +320,11 @@ func TestCancelUnanswered(t *testing.T) {
 	if want := []time.Duration{s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s, 60 * s}; !slices.Equal(waits, want) {
 		t.Errorf("waits %v, want %v", waits, want)
 	}
-	if now.Phase != events.PhaseCancelling || task.Wants(now).AskCancel || now.Cancel.Tries != task.CancelTries {
+	if now.Phase != events.PhaseCancelling || task.Needs(now).AskCancel || now.Cancel.Tries != task.CancelTries {
 		t.Fatalf("after %d tries: %s %+v", task.CancelTries, now.Phase, now.Cancel)
 	}
 	late := t0.Add(moment + time.Hour)
-	if task.AskCancelNow(now, late) || !task.Wants(now).Watch {
+	if task.AskCancelNow(now, late) || !task.Needs(now).PollTicket {
 		t.Error("given up and still asking, or no longer looking")
 	}
 	now = after(t, now, task.Cancel{Meta: at(moment + time.Minute), Reason: "really"})
@@ -350,7 +350,7 @@ func TestDeadlineDuringAClientsCancel(t *testing.T) {
 	// It is bounded all the same.
 	given := after(t, now, due(total+task.CancelGrace+time.Second))
 	wantPhase(t, given, events.PhaseDone, events.StatusFailed)
-	if !task.Wants(given).Watch {
+	if !task.Needs(given).PollTicket {
 		t.Error("what may be paid for is no longer watched")
 	}
 }
@@ -363,8 +363,8 @@ func TestForgottenAfterTheCancel(t *testing.T) {
 		t.Run(string(outcome), func(t *testing.T) {
 			now := story(t, request(), intent, accepted, running(3*time.Second), task.Cancel{Meta: at(4 * time.Second)},
 				task.CancelAnswered{Meta: at(5 * time.Second), Outcome: outcome})
-			for i := range task.NotFoundLooks + 1 {
-				moment := 10*time.Second + time.Duration(i)*task.NotFoundSpan/time.Duration(task.NotFoundLooks)
+			for i := range task.NotFoundPolls + 1 {
+				moment := 10*time.Second + time.Duration(i)*task.NotFoundSpan/time.Duration(task.NotFoundPolls)
 				now = after(t, now, task.PollFailed{Meta: at(moment), Err: fault(events.KindNotFound, "404")})
 			}
 			wantPhase(t, now, events.PhaseDone, want)
@@ -419,7 +419,7 @@ func TestParkedIsToldUntilDecided(t *testing.T) {
 		}
 		now = after(t, c.Task, task.Searched{Meta: at(moment + time.Minute), Attempt: 1, Complete: true, Note: "not in the list"})
 	}
-	if task.Heartbeat(parked) == 0 {
+	if task.HeartbeatInterval(parked) == 0 {
 		t.Error("a parked task has no heartbeat")
 	}
 	for _, action := range []events.ResolveAction{events.ResolveAdopt, events.ResolveResubmit, events.ResolveWriteOff} {
@@ -435,7 +435,7 @@ func TestEndByAHeartbeatIsToldAgain(t *testing.T) {
 	rows := []struct {
 		name   string
 		before events.Task
-		due    task.Due
+		due    task.Heartbeat
 	}{
 		{"expired while waiting", story(t, request()), due(2 * total)},
 		{"expired by its start deadline", story(t, request()), due(start)},
@@ -445,14 +445,14 @@ func TestEndByAHeartbeatIsToldAgain(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			ended := apply(t, row.before, row.due).Task
 			wantPhase(t, ended, events.PhaseDone, events.StatusFailed)
-			if !ended.Unannounced || task.Heartbeat(ended) != 30*time.Second {
-				t.Fatalf("unannounced %v, heartbeat %v", ended.Unannounced, task.Heartbeat(ended))
+			if !ended.Unannounced || task.HeartbeatInterval(ended) != 30*time.Second {
+				t.Fatalf("unannounced %v, heartbeat %v", ended.Unannounced, task.HeartbeatInterval(ended))
 			}
 			// The publish was lost. Much later:
 			again := due(row.due.At.Sub(t0) + 20*time.Minute)
 			c := apply(t, ended, again)
-			if !slices.Contains(types(c.Events), events.EventFailed) || c.Task.Unannounced || task.Heartbeat(c.Task) != 0 {
-				t.Errorf("told %v, unannounced %v, heartbeat %v", types(c.Events), c.Task.Unannounced, task.Heartbeat(c.Task))
+			if !slices.Contains(types(c.Events), events.EventFailed) || c.Task.Unannounced || task.HeartbeatInterval(c.Task) != 0 {
+				t.Errorf("told %v, unannounced %v, heartbeat %v", types(c.Events), c.Task.Unannounced, task.HeartbeatInterval(c.Task))
 			}
 			if c.Events[0].Type != events.EventQueued {
 				t.Errorf("the story begins with %s", c.Events[0].Type)
@@ -466,8 +466,8 @@ func TestEndByAHeartbeatIsToldAgain(t *testing.T) {
 func TestLastLookTellsTheEnd(t *testing.T) {
 	ended := story(t, request(), intent, accepted, running(3*time.Second), due(total+time.Second), due(total+time.Minute+task.CancelGrace))
 	wantPhase(t, ended, events.PhaseDone, events.StatusFailed)
-	if !task.Wants(ended).Watch || task.Heartbeat(ended) == 0 {
-		t.Errorf("watched %v, and if that is lost, a heartbeat of %v", task.Wants(ended).Watch, task.Heartbeat(ended))
+	if !task.Needs(ended).PollTicket || task.HeartbeatInterval(ended) == 0 {
+		t.Errorf("watched %v, and if that is lost, a heartbeat of %v", task.Needs(ended).PollTicket, task.HeartbeatInterval(ended))
 	}
 	const later = 2 * time.Hour
 	for name, tr := range map[string]task.Trigger{
@@ -476,11 +476,11 @@ func TestLastLookTellsTheEnd(t *testing.T) {
 		"failed":        observed(later, provider.Snapshot{State: provider.Failed, Err: fault(events.KindInternal, "500")}),
 		"cancelled":     observed(later, provider.Snapshot{State: provider.Cancelled}),
 		"not found":     task.PollFailed{Meta: at(later), Err: fault(events.KindNotFound, "404")},
-		"too late":      running(total + time.Hour + task.LateWatch),
+		"too late":      running(total + time.Hour + task.LatePolling),
 	} {
 		c := apply(t, ended, tr)
 		if !slices.Contains(types(c.Events), events.EventFailed) {
-			t.Errorf("%s: told %v, watched on: %v", name, types(c.Events), task.Wants(c.Task).Watch)
+			t.Errorf("%s: told %v, watched on: %v", name, types(c.Events), task.Needs(c.Task).PollTicket)
 		}
 	}
 }

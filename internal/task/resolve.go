@@ -56,7 +56,7 @@ func (s *step) doubtful() *events.Attempt {
 
 // horizon settles a submit in doubt by policy, once the provider's silence means something. Where a list should have been
 // read and could not be, silence proves nothing: after twice the time a person decides, whatever the policy.
-func (s *step) horizon(tr Due) {
+func (s *step) horizon(tr Heartbeat) {
 	a := s.t.Attempt()
 	waited := s.m.At.Sub(a.IntentAt)
 	if tr.Horizon <= 0 || waited < tr.Horizon {
@@ -86,7 +86,7 @@ func (s *step) horizon(tr Due) {
 		s.notCounted(a)
 		s.backToWaiting(arrowResubmit, note+"; another paid attempt is allowed by the request", 0)
 	default:
-		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note + "; held for a person"})
+		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note + "; parked for a person"})
 		s.move(arrowPark, note+"; a person decides by resolve")
 	}
 }

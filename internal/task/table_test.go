@@ -72,28 +72,28 @@ func fault(k events.Kind, code string) *provider.Error {
 	return &provider.Error{Kind: k, Code: code, Message: "the provider says " + code}
 }
 
-func observed(d time.Duration, s provider.Snapshot) task.Observed {
-	return task.Observed{Meta: at(d), Snapshot: s}
+func observed(d time.Duration, s provider.Snapshot) task.PollResult {
+	return task.PollResult{Meta: at(d), Snapshot: s}
 }
 
 // callback is what a callback about the request with that id says.
-func callback(d time.Duration, id string, s provider.Snapshot) task.Observed {
-	return task.Observed{Meta: at(d), ID: id, Snapshot: s}
+func callback(d time.Duration, id string, s provider.Snapshot) task.PollResult {
+	return task.PollResult{Meta: at(d), ID: id, Snapshot: s}
 }
 
-func running(d time.Duration) task.Observed {
+func running(d time.Duration) task.PollResult {
 	return observed(d, provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS"})
 }
 
 // foretold is what was observed, with an estimate.
-func foretold(tr task.Observed, p events.Pace) task.Observed {
+func foretold(tr task.PollResult, p events.Pace) task.PollResult {
 	tr.Estimate = &events.Estimate{Left: time.Minute, Earliest: 40 * time.Second, Latest: 2 * time.Minute, Pace: p}
 	return tr
 }
 
 // place tells a task that waits how many go before it, with the time that is left if that is known.
-func place(d time.Duration, ours int, left ...time.Duration) task.Placed {
-	tr := task.Placed{Meta: at(d), Position: events.QueuePosition{Ours: &ours, Total: &ours}}
+func place(d time.Duration, ours int, left ...time.Duration) task.Positioned {
+	tr := task.Positioned{Meta: at(d), Position: events.QueuePosition{Ours: &ours, Total: &ours}}
 	for _, l := range left {
 		tr.Estimate = &events.Estimate{Left: l, Earliest: l / 2, Latest: 2 * l}
 	}
@@ -102,9 +102,9 @@ func place(d time.Duration, ours int, left ...time.Duration) task.Placed {
 
 // phases returns a record in each phase.
 func phases(tb testing.TB) map[string]events.Task {
-	park := task.Due{Meta: at(2 * horizon), Horizon: horizon}
+	park := task.Heartbeat{Meta: at(2 * horizon), Horizon: horizon}
 	cancel := task.Cancel{Meta: at(4 * time.Second), Reason: "no longer needed"}
-	gone := task.Due{Meta: at(total + time.Second)}
+	gone := task.Heartbeat{Meta: at(total + time.Second)}
 	return map[string]events.Task{
 		"waiting":         story(tb, request()),
 		"submitting":      story(tb, request(), intent),
@@ -120,7 +120,7 @@ func phases(tb testing.TB) map[string]events.Task {
 		"done/failed":    story(tb, request(), intent, task.Refused{Meta: at(2 * time.Second), Owner: "me", Err: fault(events.KindInvalid, "422")}),
 		"done/cancelled": story(tb, request(), cancel),
 		"done/late": story(tb, request(), intent, accepted, running(3*time.Second), gone,
-			task.Due{Meta: at(total + time.Minute + task.CancelGrace)}),
+			task.Heartbeat{Meta: at(total + time.Minute + task.CancelGrace)}),
 	}
 }
 
@@ -140,14 +140,14 @@ func triggers() []struct {
 		{"accept, other request", task.Accept{Meta: at(soon), Task: other}},
 		{"intent", task.Intent{Meta: at(soon), Owner: "you", NotAfter: t0.Add(3 * time.Minute)}},
 		{"intent, late", task.Intent{Meta: at(late), Owner: "you", NotAfter: t0.Add(3 * time.Hour)}},
-		{"held", task.Held{Meta: at(soon), Note: "the budget is used up", Until: t0.Add(time.Hour)}},
-		{"placed", place(soon, 12)},
-		{"placed, foretold", place(soon, 12, time.Minute)},
-		{"placed nowhere", place(soon, -1)},
+		{"cap reached", task.CapReached{Meta: at(soon), Note: "the budget is used up", Until: t0.Add(time.Hour)}},
+		{"position", place(soon, 12)},
+		{"position, with an end", place(soon, 12, time.Minute)},
+		{"position unknown", place(soon, -1)},
 		{"release by owner", task.Release{Meta: at(soon), Owner: "me", Reason: "vetoed"}},
 		{"release by other", task.Release{Meta: at(soon), Owner: "you", Reason: "vetoed"}},
 		{"accepted", task.Accepted{Meta: at(soon), Attempt: 1, Ref: ref, ID: "r1", Source: "callback"}},
-		{"accepted, foretold", task.Accepted{
+		{"accepted, with an end", task.Accepted{
 			Meta: at(soon), Attempt: 1, Ref: ref, ID: "r1", Source: "reply", Estimate: &events.Estimate{Left: time.Minute},
 		}},
 		{"accepted, other id", task.Accepted{Meta: at(soon), Attempt: 1, Ref: json.RawMessage(`{"request_id":"r2"}`), ID: "r2", Source: "callback"}},
@@ -157,25 +157,25 @@ func triggers() []struct {
 		{"refused by other", task.Refused{Meta: at(soon), Owner: "you", Err: fault(events.KindInvalid, "422")}},
 		{"doubt by owner", task.Doubt{Meta: at(soon), Owner: "me", Err: fault(events.KindAmbiguous, "502")}},
 		{"doubt by other", task.Doubt{Meta: at(soon), Owner: "you", Err: fault(events.KindAmbiguous, "502")}},
-		{"observed queued", observed(soon, provider.Snapshot{State: provider.Queued, Word: "IN_QUEUE", Position: ptr(3)})},
-		{"observed running", observed(soon, provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS", Progress: ptr(40.0)})},
-		{"observed result pending", observed(soon, provider.Snapshot{State: provider.Running, ResultPending: true})},
-		{"observed queued, normal", foretold(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceNormal)},
-		{"observed queued, slow", foretold(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceSlow)},
-		{"observed running, normal", foretold(running(soon), events.PaceNormal)},
-		{"observed running, slow", foretold(running(soon), events.PaceSlow)},
-		{"observed running, stuck", foretold(running(soon), events.PaceStuck)},
-		{"observed succeeded, slow", foretold(observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}), events.PaceSlow)},
-		{"observed unknown word", observed(soon, provider.Snapshot{State: provider.Unknown, Word: "PONDERING"})},
-		{"observed succeeded", observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
-		{"observed failed", observed(soon, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
-		{"observed cancelled", observed(soon, provider.Snapshot{State: provider.Cancelled})},
+		{"poll: queued", observed(soon, provider.Snapshot{State: provider.Queued, Word: "IN_QUEUE", Position: ptr(3)})},
+		{"poll: running", observed(soon, provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS", Progress: ptr(40.0)})},
+		{"poll: result pending", observed(soon, provider.Snapshot{State: provider.Running, ResultPending: true})},
+		{"poll: queued, normal", foretold(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceNormal)},
+		{"poll: queued, slow", foretold(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceSlow)},
+		{"poll: running, normal", foretold(running(soon), events.PaceNormal)},
+		{"poll: running, slow", foretold(running(soon), events.PaceSlow)},
+		{"poll: running, stuck", foretold(running(soon), events.PaceStuck)},
+		{"poll: succeeded, slow", foretold(observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}), events.PaceSlow)},
+		{"poll: unknown word", observed(soon, provider.Snapshot{State: provider.Unknown, Word: "PONDERING"})},
+		{"poll: succeeded", observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
+		{"poll: failed", observed(soon, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
+		{"poll: cancelled", observed(soon, provider.Snapshot{State: provider.Cancelled})},
 		{"callback: succeeded", callback(soon, "r1", provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
 		{"callback: failed", callback(soon, "r1", provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
 		{"callback of another id: succeeded", callback(soon, "r2", provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
 		{"callback of another id: failed", callback(soon, "r2", provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
-		{"look failed, 502", task.PollFailed{Meta: at(soon), Err: fault(events.KindRetry, "502")}},
-		{"look failed, not found", task.PollFailed{Meta: at(soon), Err: fault(events.KindNotFound, "404")}},
+		{"poll failed, 502", task.PollFailed{Meta: at(soon), Err: fault(events.KindRetry, "502")}},
+		{"poll failed, not found", task.PollFailed{Meta: at(soon), Err: fault(events.KindNotFound, "404")}},
 		{"cancel", task.Cancel{Meta: at(soon), Reason: "changed my mind"}},
 		{"cancel answered: requested", task.CancelAnswered{Meta: at(soon), Outcome: provider.CancelRequested}},
 		{"cancel answered: too late", task.CancelAnswered{Meta: at(soon), Outcome: provider.CancelTooLate}},
@@ -185,12 +185,12 @@ func triggers() []struct {
 		{"resolve resubmit", task.Resolve{Meta: at(soon), Action: events.ResolveResubmit}},
 		{"resolve write off", task.Resolve{Meta: at(soon), Action: events.ResolveWriteOff}},
 		{"searched, complete", task.Searched{Meta: at(soon), Attempt: 1, Complete: true, Note: "not in the list"}},
-		{"due, in time", task.Due{Meta: at(soon), Horizon: horizon}},
-		{"due, past the report", task.Due{Meta: at(3 * time.Minute), Horizon: horizon}},
-		{"due, past the start deadline", task.Due{Meta: at(start + time.Second), Horizon: horizon}},
-		{"due, past the deadline", task.Due{Meta: at(late), Horizon: horizon}},
-		{"due, past the horizon", task.Due{Meta: at(2 * horizon), Horizon: horizon}},
-		{"due, past the late watch", task.Due{Meta: at(total + time.Hour + task.LateWatch), Horizon: horizon}},
+		{"heartbeat, in time", task.Heartbeat{Meta: at(soon), Horizon: horizon}},
+		{"heartbeat, past the report", task.Heartbeat{Meta: at(3 * time.Minute), Horizon: horizon}},
+		{"heartbeat, past the start deadline", task.Heartbeat{Meta: at(start + time.Second), Horizon: horizon}},
+		{"heartbeat, past the deadline", task.Heartbeat{Meta: at(late), Horizon: horizon}},
+		{"heartbeat, past the horizon", task.Heartbeat{Meta: at(2 * horizon), Horizon: horizon}},
+		{"heartbeat, past the late watch", task.Heartbeat{Meta: at(total + time.Hour + task.LatePolling), Horizon: horizon}},
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"reelay/internal/provider"
 )
 
-// due acts on what is overdue.
-func (s *step) due(tr Due) {
+// heartbeat acts on what is overdue.
+func (s *step) heartbeat(tr Heartbeat) {
 	switch s.t.Phase {
 	case events.PhaseWaiting:
 		s.overdue()
@@ -26,7 +26,7 @@ func (s *step) due(tr Due) {
 	case events.PhaseInDoubt:
 		s.horizon(tr)
 	case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseFetching:
-		if by, ok := s.missed(); ok {
+		if by, ok := s.missedDeadline(); ok {
 			s.expire(by)
 		}
 	case events.PhaseCancelling:
@@ -36,12 +36,12 @@ func (s *step) due(tr Due) {
 			s.t.Unannounced = false
 			s.move(arrowAnnounced, "")
 		}
-		s.endLateWatch()
+		s.endLatePolling()
 	}
 }
 
-// missed says which deadline has passed.
-func (s *step) missed() (by string, ok bool) {
+// missedDeadline says which deadline has passed.
+func (s *step) missedDeadline() (by string, ok bool) {
 	if !s.m.At.Before(s.t.Deadline) {
 		return "deadline", true
 	}
@@ -53,7 +53,7 @@ func (s *step) missed() (by string, ok bool) {
 
 // overdue ends a waiting task whose deadline has passed; nothing of it is at a provider.
 func (s *step) overdue() bool {
-	by, ok := s.missed()
+	by, ok := s.missedDeadline()
 	if !ok {
 		return false
 	}
@@ -74,9 +74,9 @@ func (s *step) expire(by string) {
 	s.move(arrowExpire, s.deadlineError("").Message)
 }
 
-// giveUp ends the task for its deadline and goes on watching for the result that was paid for.
+// giveUp ends the task for its deadline and goes on polling for the result that was paid for.
 func (s *step) giveUp(note string) {
-	s.watchLate()
+	s.pollLate()
 	s.t.Unannounced = true
 	s.finish(arrowExpired, note, s.deadlineError(events.ChargePossible))
 }
@@ -100,18 +100,18 @@ func (s *step) deadlineError(charge events.Charge) *events.Error {
 // Overdue reports whether a heartbeat at now would find a deadline passed.
 func Overdue(t events.Task, now time.Time) bool {
 	s := step{m: Meta{At: now}, t: t}
-	_, missed := s.missed()
+	_, missed := s.missedDeadline()
 	if t.Phase == events.PhaseCancelling {
 		return !cancelEnd(t, t.Cancel).After(now)
 	}
 	return missed
 }
 
-// Wants derives what has to exist outside the record.
-func Wants(t events.Task) Effects {
+// Needs returns the effects that a record needs. They derive from it alone.
+func Needs(t events.Task) Effects {
 	return Effects{
-		Watch:     isAtProvider(t.Phase) || t.Phase == events.PhaseDone && t.LateUntil != nil,
-		AskCancel: t.Phase == events.PhaseCancelling && t.Cancel != nil && t.Cancel.SentAt == nil,
+		PollTicket: isAtProvider(t.Phase) || t.Phase == events.PhaseDone && t.LateUntil != nil,
+		AskCancel:  t.Phase == events.PhaseCancelling && t.Cancel != nil && t.Cancel.SentAt == nil,
 	}
 }
 
@@ -122,17 +122,17 @@ const (
 	shortHeartbeat = 30 * time.Second
 )
 
-// Heartbeat returns the interval, in whole seconds, at which a record that was just written has to be looked at even if
-// nothing else happens; 0 for none. It is the net under every other trigger: long where those exist, short where a step
-// is under way, and laid so that one beat falls just after the next deadline.
-func Heartbeat(t events.Task) time.Duration {
+// HeartbeatInterval returns the interval, in whole seconds, at which a record that was just written gets a heartbeat even if nothing
+// else happens; 0 for none. It is the net under every other trigger: long where those exist, short where a step is under way, and
+// chosen so that one heartbeat falls just after the next deadline.
+func HeartbeatInterval(t events.Task) time.Duration {
 	switch t.Phase {
 	case events.PhaseDone:
 		if t.Unannounced {
 			return shortHeartbeat
 		}
 		if t.LateUntil != nil {
-			return parkHeartbeat // it is watched on, and the watch message may be missing
+			return parkHeartbeat // it is polled on, and the poll ticket may be missing
 		}
 		return 0
 	case events.PhaseParked:
@@ -140,9 +140,9 @@ func Heartbeat(t events.Task) time.Duration {
 	case events.PhaseInDoubt:
 		return doubtHeartbeat
 	case events.PhaseSubmitting:
-		return beatBefore(t.Attempt().NotAfter.Sub(written(t)))
+		return intervalBefore(t.Attempt().NotAfter.Sub(written(t)))
 	case events.PhaseCancelling:
-		if Wants(t).AskCancel {
+		if Needs(t).AskCancel {
 			return max(time.Second, askCancelAt(t).Sub(written(t)).Round(time.Second))
 		}
 		return shortHeartbeat
@@ -151,15 +151,15 @@ func Heartbeat(t events.Task) time.Duration {
 	if t.StartDeadline != nil && t.StartedAt == nil && t.StartDeadline.Before(next) {
 		next = *t.StartDeadline
 	}
-	return beatBefore(next.Sub(written(t)))
+	return intervalBefore(next.Sub(written(t)))
 }
 
-// beatBefore divides the time to a deadline into equal beats no longer than longHeartbeat, the last of them one to two
+// intervalBefore divides the time to a deadline into equal intervals no longer than longHeartbeat, the last of them one to two
 // seconds after the deadline: the server's scheduler works in whole seconds and may be half a second early.
-func beatBefore(left time.Duration) time.Duration {
+func intervalBefore(left time.Duration) time.Duration {
 	whole := max(left, 0).Truncate(time.Second) + 2*time.Second
-	beats := (whole + longHeartbeat - 1) / longHeartbeat
-	return ((whole + beats - 1) / beats).Round(time.Second)
+	n := (whole + longHeartbeat - 1) / longHeartbeat
+	return ((whole + n - 1) / n).Round(time.Second)
 }
 
 func written(t events.Task) time.Time {

@@ -36,12 +36,12 @@ type Intent struct {
 	NotAfter time.Time
 	// Callback says that the request names a callback URL.
 	Callback bool
-	// HoldUSD is what is set aside for the attempt, in US dollars; nil if nobody knows what it costs.
-	HoldUSD *float64
+	// ReservedUSD is what is set aside for the attempt, in US dollars; nil if nobody knows what it costs.
+	ReservedUSD *float64
 }
 
-// Held says that a waiting task may not be paid for now, and is not tried again before Until.
-type Held struct {
+// CapReached says that a waiting task may not be paid for now, and is not tried again before Until.
+type CapReached struct {
 	Meta
 	// Cap is what is used up.
 	Cap   events.CapReached
@@ -49,11 +49,11 @@ type Held struct {
 	Note  string
 }
 
-// Placed says where a waiting task stands in line. It is for people: it changes what they are told, and only if that has moved (see
-// Told), never what is done with the task.
-type Placed struct {
+// Positioned brings the queue position of a waiting task. It is for people: it changes what is announced, and only if that has moved
+// (see AnnouncedPosition), never what is done with the task.
+type Positioned struct {
 	Meta
-	// Position has the places that are known; without Ours, or with one below 0, nothing is told.
+	// Position has the positions that are known; without Ours, or with one below 0, nothing is announced.
 	Position events.QueuePosition
 	// Estimate is when the task will end as seen from there; nil where nobody knows.
 	Estimate *events.Estimate
@@ -64,7 +64,7 @@ type Release struct {
 	Meta
 	Owner  string
 	Reason string
-	// Wait holds the task back before its next attempt.
+	// Wait is the backoff before its next attempt.
 	Wait time.Duration
 }
 
@@ -88,7 +88,7 @@ type Refused struct {
 	Meta
 	Owner string
 	Err   *provider.Error
-	// Wait holds the task back before its next attempt, when the refusal is one of the account and not of the task.
+	// Wait is the backoff before the next attempt of the task, when the refusal is one of the account and not of the task.
 	Wait time.Duration
 	// WithoutCallback says that the refusal may be of the callback URL, and not of the task: it is tried again without one.
 	WithoutCallback bool
@@ -101,8 +101,8 @@ type Doubt struct {
 	Err   *provider.Error
 }
 
-// Observed is what a look at the provider, or its callback, has shown.
-type Observed struct {
+// PollResult is what a poll of the provider, or its callback, has shown.
+type PollResult struct {
 	Meta
 	// ID is the provider's id that the snapshot speaks of; one of another than the task lives by changes nothing. Empty stands for
 	// the task's own, where nothing else can be meant.
@@ -110,11 +110,11 @@ type Observed struct {
 	Snapshot provider.Snapshot
 	// RawRef names the object that holds a raw result too large for the record.
 	RawRef string
-	// Estimate is when the task will end as of that look, learned from others like it; nil where nothing is known.
+	// Estimate is when the task will end as of that poll, learned from others like it; nil where nothing is known.
 	Estimate *events.Estimate
 }
 
-// PollFailed says that a look at the provider failed. It says nothing about the task, save that repeated "not found" does.
+// PollFailed says that a poll of the provider failed. It says nothing about the task, save that repeated "not found" does.
 type PollFailed struct {
 	Meta
 	Err *provider.Error
@@ -156,8 +156,8 @@ type Searched struct {
 	Note     string
 }
 
-// Due is a heartbeat: act on whatever is overdue.
-type Due struct {
+// Heartbeat is the timer of the record itself: act on whatever is overdue.
+type Heartbeat struct {
 	Meta
 	// Horizon is how long after its attempt a provider may stay silent before a submit in doubt is settled by policy.
 	Horizon time.Duration

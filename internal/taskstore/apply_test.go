@@ -73,7 +73,7 @@ func TestLostOnce(t *testing.T) {
 // unacknowledged message brings, stores it, once and in order.
 func TestCutOff(t *testing.T) {
 	succeeded := func() task.Trigger {
-		return task.Observed{Meta: meta(), Snapshot: provider.Snapshot{
+		return task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{
 			State: provider.Succeeded, Outputs: []events.Output{{URL: "https://cdn.test/a.mp4"}},
 		}}
 	}
@@ -174,7 +174,7 @@ func TestRace(t *testing.T) {
 		for i, d := range desks {
 			wg.Go(func() {
 				for n := range each {
-					c, err := d.Apply(w.Context(), key, task.Observed{Meta: meta(), Snapshot: provider.Snapshot{
+					c, err := d.Apply(w.Context(), key, task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{
 						State: provider.Running, Word: fmt.Sprintf("%d.%d", i, n), Progress: new(float64(n)),
 					}})
 					if err != nil {
@@ -211,9 +211,9 @@ func TestOneEnd(t *testing.T) {
 		d, other := w.desk(), w.desk()
 		w.running(d)
 		ends := []task.Trigger{
-			task.Observed{Meta: meta(), Snapshot: provider.Snapshot{State: provider.Cancelled}},
-			task.Observed{Meta: meta(), Snapshot: provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://a.test/"}}}},
-			task.Observed{Meta: meta(), Snapshot: provider.Snapshot{State: provider.Failed, Err: &provider.Error{
+			task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{State: provider.Cancelled}},
+			task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://a.test/"}}}},
+			task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{State: provider.Failed, Err: &provider.Error{
 				Kind: events.KindModeration, Code: "1027", Message: "no",
 			}}},
 		}
@@ -265,7 +265,7 @@ func TestNoRecord(t *testing.T) {
 		for _, tr := range []task.Trigger{
 			task.Cancel{Meta: meta()},
 			accepted("r1"),
-			task.Due{Meta: meta()},
+			task.Heartbeat{Meta: meta()},
 			task.Release{Meta: meta(), Owner: "me"},
 			task.Resolve{Meta: meta(), Action: events.ResolveWriteOff},
 		} {

@@ -165,7 +165,7 @@ func (d delivery) pollInstead(ctx context.Context, t events.Task, a events.Attem
 		if err != nil {
 			return outcome{}, err
 		}
-		if !answered && task.Wants(now).Watch && d.mayRetry() {
+		if !answered && task.Needs(now).PollTicket && d.mayRetry() {
 			return d.retryLater(), nil
 		}
 	}
@@ -177,7 +177,7 @@ func (d delivery) apply(ctx context.Context, t events.Task, cb provider.Callback
 	switch {
 	case t.ProviderID != cb.ID:
 		return outcome{result: callbackOther}, nil
-	case t.Phase == events.PhaseDone && !task.Wants(t).Watch:
+	case t.Phase == events.PhaseDone && !task.Needs(t).PollTicket:
 		if cb.Ended {
 			d.recordLate(d.lane, t)
 		}
@@ -190,7 +190,7 @@ func (d delivery) apply(ctx context.Context, t events.Task, cb provider.Callback
 	if err != nil {
 		return outcome{}, err
 	}
-	if task.Wants(t).Watch && (!answered || cb.Ended && !t.Status.Terminal()) && d.mayRetry() {
+	if task.Needs(t).PollTicket && (!answered || cb.Ended && !t.Status.Terminal()) && d.mayRetry() {
 		return d.retryLater(), nil
 	}
 	if cb.Ended {

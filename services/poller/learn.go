@@ -33,7 +33,7 @@ func (l *lane) sample(t events.Task, detectionLag time.Duration, now time.Time) 
 }
 
 // estimate predicts when t will end, given what was just observed; nil where nothing can be predicted.
-func (s *Service) estimate(t events.Task, seen task.Observed) *events.Estimate {
+func (s *Service) estimate(t events.Task, seen task.PollResult) *events.Estimate {
 	c, err := task.Apply(&t, seen)
 	if err != nil {
 		return nil // Apply will fail again where that counts

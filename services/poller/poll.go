@@ -50,7 +50,7 @@ func (s *Service) handleTicket(ctx context.Context, m bus.Message) bus.Verdict {
 	switch {
 	case err != nil:
 		return s.retryStore(key, err)
-	case !task.Wants(t).Watch:
+	case !task.Needs(t).PollTicket:
 		return bus.Done()
 	}
 	return bus.Again(jittered(s.nextDelay(l, t, time.Now())))
@@ -96,7 +96,7 @@ func (s *Service) retryStore(key events.Key, err error) bus.Verdict {
 
 // applyHeartbeat applies a heartbeat and returns the record as it then is.
 func (s *Service) applyHeartbeat(ctx context.Context, t events.Task) (events.Task, error) {
-	tr := task.Due{Meta: s.meta()}
+	tr := task.Heartbeat{Meta: s.meta()}
 	if l := s.lanes[t.Lane]; l != nil {
 		tr.Horizon = l.Horizon(t)
 		if l.Driver.Features(t.Model).List {
@@ -110,7 +110,7 @@ func (s *Service) applyHeartbeat(ctx context.Context, t events.Task) (events.Tas
 // poll asks the provider about one task and records what is new. It returns the record as it then is, and whether the
 // provider answered.
 func (s *Service) poll(ctx context.Context, l *lane, t events.Task, why cause) (now events.Task, answered bool, err error) {
-	if t.Phase == events.PhaseDone && !task.Wants(t).Watch || task.Overdue(t, time.Now()) {
+	if t.Phase == events.PhaseDone && !task.Needs(t).PollTicket || task.Overdue(t, time.Now()) {
 		// On an ended task this stores the events that a crash may have left out.
 		if t, err = s.applyHeartbeat(ctx, t); err != nil {
 			return t, false, err
@@ -119,7 +119,7 @@ func (s *Service) poll(ctx context.Context, l *lane, t events.Task, why cause) (
 	if t, err = s.askCancel(ctx, l, t); err != nil {
 		return t, false, err
 	}
-	if !task.Wants(t).Watch {
+	if !task.Needs(t).PollTicket {
 		return t, false, nil
 	}
 	var snap provider.Snapshot

@@ -19,8 +19,8 @@ const maxURLBytes = 4 << 10
 
 // observed makes a trigger of a snapshot of the request with that id; content that is too large for a record goes to
 // the object store first.
-func (s *Service) observed(ctx context.Context, c cause, id string, snap provider.Snapshot) (task.Observed, error) {
-	tr := task.Observed{Meta: c.meta(), ID: id, Snapshot: snap}
+func (s *Service) observed(ctx context.Context, c cause, id string, snap provider.Snapshot) (task.PollResult, error) {
+	tr := task.PollResult{Meta: c.meta(), ID: id, Snapshot: snap}
 	tr.Snapshot.Outputs = slices.Clone(snap.Outputs)
 	for i := range tr.Snapshot.Outputs {
 		if err := s.offload(ctx, &tr.Snapshot.Outputs[i]); err != nil {

@@ -174,7 +174,7 @@ func (a *attempt) intend(ctx context.Context) bool {
 	sum := sha256.Sum256(a.request.Body)
 	permit, intended, err := a.store.Intend(ctx, a.key, task.Intent{
 		Meta: task.Meta{At: a.at, By: name}, Owner: a.entry.Owner, BodySHA256: hex.EncodeToString(sum[:]),
-		NotAfter: a.at.Add(intentLife), HoldUSD: expected(a.task), Callback: a.callbackURL != "",
+		NotAfter: a.at.Add(intentLife), ReservedUSD: expected(a.task), Callback: a.callbackURL != "",
 	})
 	if err == nil && intended.Attempt().N != a.entry.Attempt {
 		err = fmt.Errorf("the attempt is number %d, not %d", intended.Attempt().N, a.entry.Attempt)

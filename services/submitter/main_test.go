@@ -269,7 +269,7 @@ func (w *world) ahead(keys ...events.Key) map[string]int {
 // end makes the provider finish a task.
 func (w *world) end(k events.Key) {
 	w.Helper()
-	_, err := w.store.Apply(w.Context(), k, task.Observed{Meta: task.Meta{At: time.Now().UTC(), By: "test"}, Snapshot: provider.Snapshot{
+	_, err := w.store.Apply(w.Context(), k, task.PollResult{Meta: task.Meta{At: time.Now().UTC(), By: "test"}, Snapshot: provider.Snapshot{
 		State: provider.Succeeded, Outputs: []events.Output{{URL: "https://acme.test/v.mp4"}}, Raw: json.RawMessage("{}"),
 	}})
 	w.ok(err)

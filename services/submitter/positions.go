@@ -87,7 +87,7 @@ func (s *Service) publishSome(ctx context.Context, l *lane, some []dispatch.Wait
 		if !ok || p.Ahead < l.queue.MinAnnounced() || p.Blocked != nil && !p.Blocked.Reason.Ends() { // also if it is being sent: none is ahead
 			continue
 		}
-		tr := task.Placed{
+		tr := task.Positioned{
 			Meta: s.meta(), Position: events.QueuePosition{Ours: &p.Ahead, Total: &p.Ahead}, Estimate: s.estimate(w.Class, p, time.Now()),
 		}
 		if !w.Announced.Outdated(tr) {

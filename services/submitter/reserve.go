@@ -47,7 +47,7 @@ func (a *attempt) overCap(ctx context.Context, over *spend.OverError) {
 	}
 	a.log.Warn("the cap on spending is used up; the task waits", "scope", over.Scope.String(), "cap_usd", over.Cap.DailyUSD,
 		"taken_usd", over.TakenUSD, "wanted_usd", over.WantedUSD, "until", a.notBefore)
-	c, err := a.store.Apply(ctx, a.key, task.Held{
+	c, err := a.store.Apply(ctx, a.key, task.CapReached{
 		Meta: a.meta(), Until: a.notBefore, Cap: events.CapReached{Scope: string(over.Scope), DailyUSD: over.Cap.DailyUSD},
 		Note: fmt.Sprintf("the budget of %s is used up: %.6g US dollars on %s; it goes on when the cap is raised or the next day begins (UTC)",
 			over.Scope, over.Cap.DailyUSD, a.at.Format(time.DateOnly)),

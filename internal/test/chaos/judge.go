@@ -77,7 +77,7 @@ func (e Evidence) Open(sleepers bool) []string {
 		switch {
 		case sleepers && notPoll == nil && e.Records[polled].Status.Terminal():
 		case sleepers && notCallback == nil && e.Records[called].Status.Terminal():
-		case notPoll == nil && e.Records[polled].Status.Terminal() && task.Wants(e.Records[polled]).Watch: // for a late result
+		case notPoll == nil && e.Records[polled].Status.Terminal() && task.Needs(e.Records[polled]).PollTicket: // for a late result
 		default:
 			open = append(open, "left in its stream: "+subject)
 		}
@@ -262,11 +262,11 @@ func (e Evidence) Met() map[Script]int {
 		case RefusedInput, RefusedRate:
 			yes = outcome(events.AttemptRefused)
 		case PollsFail, PollsNotFound:
-			yes = has("look_failed")
+			yes = has("poll_failed")
 		case PollsUnknown:
 			yes = has("unknown_word")
 		case ResultFails:
-			yes = has("fetch", "look_failed")
+			yes = has("fetch", "poll_failed")
 		case FailsAtProvider:
 			yes = t.Status == events.StatusFailed && len(t.ProviderRef) > 0
 		}

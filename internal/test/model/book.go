@@ -22,7 +22,7 @@ const (
 	long   = horizon * 3 / 2
 	longer = 3 * horizon
 	// veryLong is past the late watch too.
-	veryLong = 2 * task.LateWatch
+	veryLong = 2 * task.LatePolling
 
 	horizon    = time.Hour
 	intentLife = 2 * time.Minute
@@ -289,7 +289,7 @@ func (b *book) compute(t events.Task, tr trig) effect {
 	}) {
 		e.list = 0
 	}
-	e.ensure = b.o.Wants(c.Task).Watch && (!b.o.Wants(before).Watch || repair)
+	e.ensure = b.o.Wants(c.Task).PollTicket && (!b.o.Wants(before).PollTicket || repair)
 	if err := Replay(c.Task.Transitions); err != nil {
 		e.bad = err.Error()
 	}
@@ -299,7 +299,7 @@ func (b *book) compute(t events.Task, tr trig) effect {
 // repairs is the rule of package record: which triggers do again what a crash may have left out, although they change nothing.
 func repairs(tr task.Trigger) bool {
 	switch tr.(type) {
-	case task.Accept, task.Cancel, task.Resolve, task.Due, task.Accepted, task.Refused, task.Doubt:
+	case task.Accept, task.Cancel, task.Resolve, task.Heartbeat, task.Accepted, task.Refused, task.Doubt:
 		return true
 	}
 	return false
@@ -314,10 +314,10 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	meta := task.Meta{At: from.Add(waits[t.after]), By: "model"}
 	owner := ownerName(t.owner)
 	look := func(s provider.Snapshot) task.Trigger {
-		return task.Observed{Meta: meta, ID: r.ProviderID, Snapshot: s}
+		return task.PollResult{Meta: meta, ID: r.ProviderID, Snapshot: s}
 	}
 	hook := func(s provider.Snapshot) task.Trigger {
-		return task.Observed{Meta: meta, ID: idOf(t.attempt), Snapshot: s}
+		return task.PollResult{Meta: meta, ID: idOf(t.attempt), Snapshot: s}
 	}
 	fault := func(k events.Kind, c events.Charge) *provider.Error {
 		return &provider.Error{Kind: k, Code: "c", Message: "m", Charge: c}
@@ -386,7 +386,7 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kSearched, kSearchedPart:
 		return task.Searched{Meta: meta, Attempt: int(t.attempt), Complete: t.kind == kSearched, Note: "m"}
 	}
-	return task.Due{Meta: meta, Horizon: horizon, Listings: listings}
+	return task.Heartbeat{Meta: meta, Horizon: horizon, Listings: listings}
 }
 
 // key encodes what Apply, Heartbeat and Wants read of a record, and nothing else: no texts, no evidence, no exact times.

@@ -36,7 +36,7 @@ func (t *step) judge(tr trig, eff effect) {
 	}
 	switch {
 	case tr.kind == kNotFound:
-		t.unknown = min(t.unknown+1, task.NotFoundLooks)
+		t.unknown = min(t.unknown+1, task.NotFoundPolls)
 	case tr.kind == kTransient || tr.kind >= kQueued && tr.kind <= kCancelledThere || after.phase == events.PhaseDone:
 		t.unknown = 0
 	}
@@ -60,7 +60,7 @@ func (t *step) verdict(tr trig, before, after *class) {
 			return
 		}
 	case kNotFound:
-		if t.state.unknown >= task.NotFoundLooks || after.late {
+		if t.state.unknown >= task.NotFoundPolls || after.late {
 			return
 		}
 	default:
@@ -148,12 +148,12 @@ func (e *explorer) goals() []goal {
 			property: propWatch,
 			reached:  func(s *state) bool { return s.msgs&mWatch != 0 },
 			owed: func(s *state) bool {
-				if !e.b.classes[s.rec].wants.Watch {
+				if !e.b.classes[s.rec].wants.PollTicket {
 					return false
 				}
 				// A late watch that is over is owed nothing.
 				now := e.b.apply(s.rec, trig{kind: kDue, clock: s.clock})
-				return e.b.classes[now.rec].wants.Watch
+				return e.b.classes[now.rec].wants.PollTicket
 			},
 		},
 	}

@@ -33,7 +33,7 @@
 // unacknowledged write is apart. So a stale read can show itself only where the machine finds nothing to do on the old record:
 // then the trigger is lost, which is explored as the death of whoever had it, disk and all (an acceptance is read back, and
 // reported again until the record has it). A broker that forgets is not explored. Progress events, positions and percentages are
-// left out, and so are the earlier events that a progress event repeats (Options.Retold takes them in). So is task.Placed, which
+// left out, and so are the earlier events that a progress event repeats (Options.Retold takes them in). So is task.Positioned, which
 // tells a waiting task its place: it changes nothing that any other step reads, as a property test in package task shows, and what
 // its write alone can do, to take the compare-and-set from an intent, is explored as an intent that is lost.
 //

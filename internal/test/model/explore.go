@@ -62,10 +62,10 @@ func (o *Options) fill() {
 		o.Apply = task.Apply
 	}
 	if o.Heartbeat == nil {
-		o.Heartbeat = task.Heartbeat
+		o.Heartbeat = task.HeartbeatInterval
 	}
 	if o.Wants == nil {
-		o.Wants = task.Wants
+		o.Wants = task.Needs
 	}
 }
 

@@ -60,7 +60,7 @@ func TestProtocol(t *testing.T) {
 	states := 0
 	for _, w := range worlds {
 		o := w.o
-		o.Apply, o.Heartbeat = task.Apply, task.Heartbeat
+		o.Apply, o.Heartbeat = task.Apply, task.HeartbeatInterval
 		if testing.Short() || raceEnabled {
 			o.MaxStates, least = 20_000, 0
 		}

@@ -97,7 +97,7 @@ var mutants = []struct {
 	{
 		name: "overdue goes back to waiting", o: Options{Attempts: 2},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if _, due := tr.(task.Due); due && t.Phase == events.PhaseSubmitting && c.Written {
+			if _, due := tr.(task.Heartbeat); due && t.Phase == events.PhaseSubmitting && c.Written {
 				c.Task.MaxPaidAttempts++
 				rewrite(t, c, c.Task.Transitions[len(c.Task.Transitions)-1].At, "release", events.PhaseWaiting, events.StatusQueued, "", nil)
 				c.Task.MaxPaidAttempts++
@@ -146,7 +146,7 @@ var mutants = []struct {
 		name: "the horizon resubmits beyond the budget", o: Options{Policy: events.InDoubtResubmit, Budget: 1, Attempts: 2},
 		wrap: func(next apply) apply {
 			return func(t *events.Task, tr task.Trigger) (task.Change, error) {
-				if _, due := tr.(task.Due); due && t != nil && t.Phase == events.PhaseInDoubt {
+				if _, due := tr.(task.Heartbeat); due && t != nil && t.Phase == events.PhaseInDoubt {
 					in := *t
 					in.MaxPaidAttempts = 3
 					c, err := next(&in, tr)
@@ -162,7 +162,7 @@ var mutants = []struct {
 		name: "a look leaves an end", o: Options{Attempts: 1},
 		wrap: func(next apply) apply {
 			return func(t *events.Task, tr task.Trigger) (task.Change, error) {
-				if o, look := tr.(task.Observed); look && t != nil && t.LateUntil != nil && o.Snapshot.State == provider.Succeeded {
+				if o, look := tr.(task.PollResult); look && t != nil && t.LateUntil != nil && o.Snapshot.State == provider.Succeeded {
 					in := *t
 					in.Phase, in.LateUntil, in.Error, in.CompletedAt = events.PhaseRunning, nil, nil, nil
 					return next(&in, tr)
@@ -184,7 +184,7 @@ var mutants = []struct {
 	{
 		name: "a callback of another attempt ends the task", o: resubmits(2),
 		wrap: before(func(t events.Task, tr task.Trigger) task.Trigger {
-			if o, is := tr.(task.Observed); is && t.ProviderID != "" {
+			if o, is := tr.(task.PollResult); is && t.ProviderID != "" {
 				o.ID = t.ProviderID
 				return o
 			}
@@ -237,7 +237,7 @@ var mutants = []struct {
 	{
 		name: "given up without a late watch", o: Options{Attempts: 1},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if _, is := tr.(task.Due); is && t.Phase == events.PhaseCancelling {
+			if _, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseCancelling {
 				c.Task.LateUntil = nil
 			}
 		}), want: []string{propVerdict},
@@ -245,7 +245,7 @@ var mutants = []struct {
 	{
 		name: "a timer leaves parked", o: Options{Attempts: 2},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if due, is := tr.(task.Due); is && t.Phase == events.PhaseParked {
+			if due, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseParked {
 				rewrite(t, c, due.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargePossible))
 			}
 		}), want: []string{propParked},
@@ -253,7 +253,7 @@ var mutants = []struct {
 	{
 		name: "a deadline ends doubt for free", o: Options{Attempts: 1},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if due, is := tr.(task.Due); is && t.Phase == events.PhaseInDoubt && !due.At.Before(t.Deadline) {
+			if due, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseInDoubt && !due.At.Before(t.Deadline) {
 				rewrite(t, c, due.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargeNone))
 			}
 		}), want: []string{propFree},
@@ -261,7 +261,7 @@ var mutants = []struct {
 	{
 		name: "an unknown end is called completed", o: Options{Attempts: 1},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if o, is := tr.(task.Observed); is && o.Snapshot.State == provider.Cancelled && c.Written {
+			if o, is := tr.(task.PollResult); is && o.Snapshot.State == provider.Cancelled && c.Written {
 				rewrite(t, c, o.At, "succeed", events.PhaseDone, events.StatusCompleted, events.EventCompleted, nil)
 			}
 		}), want: []string{propCompleted},
@@ -274,7 +274,7 @@ func without(p events.Phase) func(events.Task) time.Duration {
 		if t.Phase == p {
 			return 0
 		}
-		return task.Heartbeat(t)
+		return task.HeartbeatInterval(t)
 	}
 }
 
@@ -287,7 +287,7 @@ func TestMutants(t *testing.T) {
 	begin := time.Now()
 	for _, m := range mutants {
 		o := m.o
-		o.Apply, o.Heartbeat = task.Apply, task.Heartbeat
+		o.Apply, o.Heartbeat = task.Apply, task.HeartbeatInterval
 		if m.bend != nil {
 			m.bend(&o.bend)
 		}

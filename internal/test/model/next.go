@@ -466,7 +466,7 @@ func (e *explorer) poller(s *state, slot int, begin beginning, end ending) {
 		return
 	}
 	c := &e.b.classes[s.rec]
-	if !c.wants.Watch {
+	if !c.wants.PollTicket {
 		t := begin()
 		eff := t.apply(trig{kind: kDue})
 		t.open(slot, byWatchLast, eff)
@@ -520,7 +520,7 @@ func (e *explorer) poller(s *state, slot int, begin beginning, end ending) {
 func (t *step) look(slot int, tr trig) {
 	eff := t.apply(tr)
 	by := byWatch
-	if !t.e.b.classes[t.rec].wants.Watch {
+	if !t.e.b.classes[t.rec].wants.PollTicket {
 		by = byWatchLast
 	}
 	t.open(slot, by, eff)

@@ -18,8 +18,8 @@ const (
 	arrowAccepted     = "accepted"
 	arrowLateAccepted = "late_accepted"
 	arrowDoubleAccept = "double_accept"
-	// arrowPlaced takes the place of others of its name right before it.
-	arrowPlaced = "placed"
+	// arrowPositioned takes the place of others of its name right before it.
+	arrowPositioned = "positioned"
 )
 
 // Replay accepts the transitions of a record that the machine can have written, and answers anything else with
@@ -73,7 +73,7 @@ func (r *replay) step(a task.Arrow, tr events.Transition) error {
 		return errors.New("a second end")
 	case tr.From == "" && r.version != 0:
 		return errors.New("a second creation")
-	case tr.Version == 0 || tr.Version < r.version, !r.trimmed && tr.Version > r.version+1 && tr.Name != arrowPlaced:
+	case tr.Version == 0 || tr.Version < r.version, !r.trimmed && tr.Version > r.version+1 && tr.Name != arrowPositioned:
 		return fmt.Errorf("it follows version %d", r.version)
 	case !r.trimmed && tr.From != r.phase:
 		return fmt.Errorf("the phase was %q", r.phase)

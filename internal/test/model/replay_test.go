@@ -37,15 +37,15 @@ func TestReplay(t *testing.T) {
 		{"as it is", func(p []events.Transition) []events.Transition { return p }, ""},
 		{"nothing", func([]events.Transition) []events.Transition { return nil }, ""},
 		{"unknown arrow", func(p []events.Transition) []events.Transition { p[2].Name = "teleport"; return p }, `unknown arrow "teleport"`},
-		{"places were told", func(p []events.Transition) []events.Transition { return placed(p, 5) }, ""},
+		{"places were told", func(p []events.Transition) []events.Transition { return positioned(p, 5) }, ""},
 		{
 			"places were told, but the next step is missing", func(p []events.Transition) []events.Transition {
-				return slices.Delete(placed(p, 5), 2, 3)
+				return slices.Delete(positioned(p, 5), 2, 3)
 			}, "follows version 5",
 		},
 		{
 			"a place was told to one that is not waiting", func(p []events.Transition) []events.Transition {
-				return append(p[:2:2], events.Transition{Version: 3, Name: "placed", From: events.PhaseSubmitting, To: events.PhaseSubmitting, Attempt: 1})
+				return append(p[:2:2], events.Transition{Version: 3, Name: "positioned", From: events.PhaseSubmitting, To: events.PhaseSubmitting, Attempt: 1})
 			}, "no such arrow",
 		},
 		{"wrong source", func(p []events.Transition) []events.Transition { p[3].From = events.PhaseParked; return p }, "no such arrow"},
@@ -104,8 +104,8 @@ func TestReplay(t *testing.T) {
 }
 
 // placed is a path on which a place was told at a version, and others that are not kept before.
-func placed(p []events.Transition, version uint64) []events.Transition {
-	told := events.Transition{Version: version, Name: "placed", From: events.PhaseWaiting, To: events.PhaseWaiting, Event: events.EventProgress}
+func positioned(p []events.Transition, version uint64) []events.Transition {
+	told := events.Transition{Version: version, Name: "positioned", From: events.PhaseWaiting, To: events.PhaseWaiting, Event: events.EventProgress}
 	p = slices.Insert(p, 1, told)
 	for i := 2; i < len(p); i++ {
 		p[i].Version += version - 1

@@ -294,7 +294,7 @@ func (s *scene) compare() {
 	}
 	for _, m := range s.messages(events.StreamPolls) {
 		_, k, err := events.ParsePollSubject(m.Subject)
-		if err != nil || !task.Wants(s.w.Get(k.Project, k.ID)).Watch {
+		if err != nil || !task.Needs(s.w.Get(k.Project, k.ID)).PollTicket {
 			t.Errorf("stuck in %s: %s", events.StreamPolls, m.Subject)
 		}
 	}

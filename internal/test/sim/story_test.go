@@ -234,17 +234,17 @@ func TestProviderFailures(t *testing.T) {
 // TestFailingLooksFailNothing: whatever the first polls meet, the task completes, and the trouble is in its timeline.
 func TestFailingPollsFailNothing(t *testing.T) {
 	rows := []struct{ name, body, arrow string }{
-		{"fal 500", falRequest("a", `{"polls":"500","poll_faults":12}`), "look_failed"},
-		{"fal 502 page", falRequest("a", `{"polls":"502_html","poll_faults":12}`), "look_failed"},
-		{"fal reset", falRequest("a", `{"polls":"reset","poll_faults":12}`), "look_failed"},
+		{"fal 500", falRequest("a", `{"polls":"500","poll_faults":12}`), "poll_failed"},
+		{"fal 502 page", falRequest("a", `{"polls":"502_html","poll_faults":12}`), "poll_failed"},
+		{"fal reset", falRequest("a", `{"polls":"reset","poll_faults":12}`), "poll_failed"},
 		{"fal unknown word", falRequest("a", `{"polls":"unknown","poll_faults":2}`), "unknown_word"},
-		{"fal not found once", falRequest("a", `{"polls":"not_found","poll_faults":1}`), "look_failed"},
+		{"fal not found once", falRequest("a", `{"polls":"not_found","poll_faults":1}`), "poll_failed"},
 		{"fal result 500", falRequest("a", `{"result_faults":6}`), ""},
 		{"fal back in the queue", falRequest("a", `{"polls":"regress","poll_faults":3}`), ""},
-		{"minimax rate limit", v1Request("a", `{"polls":"1002","poll_faults":3}`), "look_failed"},
+		{"minimax rate limit", v1Request("a", `{"polls":"1002","poll_faults":3}`), "poll_failed"},
 		{"minimax unknown word", v1Request("a", `{"polls":"unknown","poll_faults":3}`), "unknown_word"},
-		{"minimax not found once", v1Request("a", `{"polls":"not_found","poll_faults":1}`), "look_failed"},
-		{"minimax V2 500", v2Request("a", `{"polls":"500","poll_faults":12}`), "look_failed"},
+		{"minimax not found once", v1Request("a", `{"polls":"not_found","poll_faults":1}`), "poll_failed"},
+		{"minimax V2 500", v2Request("a", `{"polls":"500","poll_faults":12}`), "poll_failed"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
