@@ -22,7 +22,7 @@ var epoch = time.Date(2026, time.March, 1, 12, 0, 0, 123_000_000, time.UTC)
 func job(id string) Job {
 	cancelled := epoch.Add(time.Minute)
 	return Job{
-		Provider: "fal", ID: id, Model: "m", At: epoch, Correlation: "https://hooks.example/cb/1", BodySHA256: strings.Repeat("a", 64),
+		Provider: "fal", ID: id, Model: "m", At: epoch, Correlation: "https://callbacks.example/cb/1", BodySHA256: strings.Repeat("a", 64),
 		Input: json.RawMessage(`{"prompt":"a heron","seed":12345678901234567890}`), Answered: true, CancelledAt: &cancelled,
 		Extra: map[string]string{"api": "v2"}, PriceUSD: 0.35,
 	}

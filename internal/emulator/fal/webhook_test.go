@@ -131,12 +131,12 @@ func serving(t testing.TB, o Options) (*Server, func()) {
 	return s, stop
 }
 
-const webhookURL = "https://hooks.example.test/cb"
+const webhookURL = "https://callbacks.example.test/cb"
 
 // withWebhook submits with a webhook and returns the id.
 func withWebhook(t testing.TB, s *Server, body string, header ...string) string {
 	t.Helper()
-	w := do(t, s, http.MethodPost, "/"+model+"?fal_webhook=https%3A%2F%2Fhooks.example.test%2Fcb", body, header...)
+	w := do(t, s, http.MethodPost, "/"+model+"?fal_webhook=https%3A%2F%2Fcallbacks.example.test%2Fcb", body, header...)
 	if w.Code != 200 {
 		t.Fatalf("submit: %d %s", w.Code, w.Body)
 	}

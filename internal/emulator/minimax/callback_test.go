@@ -93,7 +93,7 @@ func serving(t testing.TB, o minimax.Options) (*minimax.Server, func()) {
 	return s, stop
 }
 
-const callback = `"callback_url":"https://hooks.example.test/cb"`
+const callback = `"callback_url":"https://callbacks.example.test/cb"`
 
 // states are the states that a job's updates tell, in the order in which they arrived, each with when it did.
 func states(t testing.TB, s *minimax.Server, id string, posts []post) string {

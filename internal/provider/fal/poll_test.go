@@ -354,7 +354,7 @@ func TestResultOverTheLimit(t *testing.T) {
 }
 
 // A poll that its caller gave up between the status and the result has not seen a result pending.
-func TestLookGivenUp(t *testing.T) {
+func TestPollGivenUp(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -491,7 +491,7 @@ func TestLogs(t *testing.T) {
 	}
 }
 
-func FuzzLook(f *testing.F) {
+func FuzzPoll(f *testing.F) {
 	f.Add(200, []byte(`{"status":"COMPLETED","logs":[{"message":"45%"}]}`), 200, []byte(`{"video":{"url":"https://a/b"}}`), "1")
 	f.Add(202, []byte(`{"status":"IN_QUEUE","queue_position":3}`), 500, []byte(htmlPage), "")
 	f.Add(200, []byte(`{"status":"COMPLETED","error_type":"x"}`), 422, []byte(`{"detail":[{"loc":["body"],"msg":"m","type":"t"}]}`), "NaN")

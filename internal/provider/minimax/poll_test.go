@@ -34,8 +34,8 @@ const (
 	limit = `,"base_resp":{"status_code":1002,"status_msg":"rate limit"}`
 )
 
-// TestLookAnswers reads one answer each: what it says about the task, or why it says nothing.
-func TestLookAnswers(t *testing.T) {
+// TestPollAnswers reads one answer each: what it says about the task, or why it says nothing.
+func TestPollAnswers(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		model, body string
@@ -129,8 +129,8 @@ func orNone(err error) error {
 	return err
 }
 
-// TestLookStatuses sends every HTTP status with every sort of body.
-func TestLookStatuses(t *testing.T) {
+// TestPollStatuses sends every HTTP status with every sort of body.
+func TestPollStatuses(t *testing.T) {
 	t.Parallel()
 	bodies := strays()
 	bodies["v1 refusal"], bodies["v2 refusal"] = v1Body(1008, "poor"), v2Body(1008, "poor")
@@ -177,8 +177,8 @@ func TestLookStatuses(t *testing.T) {
 	}
 }
 
-// TestLookCodes has each code as the answer to a query.
-func TestLookCodes(t *testing.T) {
+// TestPollCodes has each code as the answer to a query.
+func TestPollCodes(t *testing.T) {
 	t.Parallel()
 	for _, c := range codes {
 		for model, body := range map[string]string{modelV1: v1Body(c.code, "words"), modelV2: v2Body(c.code, "words")} {
@@ -281,8 +281,8 @@ func TestV2Result(t *testing.T) {
 	}
 }
 
-// TestLookFaults meets the emulator's faults: each ends, and the task is there afterwards.
-func TestLookFaults(t *testing.T) {
+// TestPollFaults meets the emulator's faults: each ends, and the task is there afterwards.
+func TestPollFaults(t *testing.T) {
 	t.Parallel()
 	for polls, want := range map[string]events.Kind{
 		"reset": events.KindRetry, "502_html": events.KindRetry, "empty": events.KindRetry, "no_base_resp": events.KindRetry,
@@ -343,8 +343,8 @@ func TestPromptTriggers(t *testing.T) {
 	}
 }
 
-// FuzzLook reads what a stranger could answer to a query: any state but a broken one.
-func FuzzLook(f *testing.F) {
+// FuzzPoll reads what a stranger could answer to a query: any state but a broken one.
+func FuzzPoll(f *testing.F) {
 	for _, body := range []string{
 		v1Answer("Success", `,"file_id":"1"`+fine), v1Answer("Fail", moder), v1Body(2013, "not found"), v2Answer("running", ""),
 		v2Answer("succeeded", `,"content":{"url":"https://h/x.mp4"},"usage":{"total_seconds":5}`), v2Body(1002, "x"), "<html>", "",
