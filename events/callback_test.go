@@ -8,7 +8,7 @@ import (
 )
 
 // A callback survives its message byte by byte.
-func TestHookRoundTrip(t *testing.T) {
+func TestCallbackRoundTrip(t *testing.T) {
 	h := events.Callback{
 		Lane: "fal-team2", Task: events.Key{Project: "demo", ID: "shot-042"}, Attempt: 2, Received: at(3), Body: []byte("{\"a\":1.0}\n"),
 	}
@@ -18,7 +18,7 @@ func TestHookRoundTrip(t *testing.T) {
 	}
 }
 
-func TestParseHookRefuses(t *testing.T) {
+func TestParseCallbackRefuses(t *testing.T) {
 	good := events.Callback{Lane: "fal", Task: events.Key{Project: "demo", ID: "t"}, Attempt: 1, Received: at(1)}
 	for _, row := range []struct{ name, header, value, want string }{
 		{"no attempt", events.HeaderCallbackAttempt, "", `Reelay-Attempt: "" is not the number of an attempt`},

@@ -57,7 +57,7 @@ func start(t *testing.T, network *sim.Network, change func(*allinone.Options)) *
 }
 
 // In the sandbox callbacks come to the webhook service's own address, over its restarts, and end up in the stream.
-func TestEdgeInTheSandbox(t *testing.T) {
+func TestWebhookInTheSandbox(t *testing.T) {
 	broker.Bubble(t, func(t *testing.T) {
 		network, taken := &sim.Network{}, 0
 		s := start(t, network, func(o *allinone.Options) {
@@ -120,7 +120,7 @@ func TestEdgeInTheSandbox(t *testing.T) {
 }
 
 // Without a callback key, or without an address that a real provider could reach, there is no webhook service and there are no URLs.
-func TestNoEdge(t *testing.T) {
+func TestNoWebhook(t *testing.T) {
 	broker.Bubble(t, func(t *testing.T) {
 		s := start(t, &sim.Network{}, func(o *allinone.Options) {
 			o.Providers.CallbackKeys = nil

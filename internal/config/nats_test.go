@@ -108,11 +108,11 @@ func TestConnectOnce(t *testing.T) {
 func TestConnectOnceFails(t *testing.T) {
 	s := startServer(t, server.RANDOM_PORT)
 	dead := deadPort(t)
-	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer mute.Close()
+	defer silent.Close()
 	writeContext(t, "dead", fmt.Sprintf(`{"url":"nats://u:hush@127.0.0.1:%d"}`, dead))
 
 	for _, row := range []struct {
@@ -123,7 +123,7 @@ func TestConnectOnceFails(t *testing.T) {
 	}{
 		{"nobody listens", NATS{Server: fmt.Sprintf("nats://u:hush@127.0.0.1:%d", dead)}, ErrUnreachable, fmt.Sprintf("nats://redacted@127.0.0.1:%d", dead)},
 		{"hint", NATS{Server: fmt.Sprintf("127.0.0.1:%d", dead)}, ErrUnreachable, "is `reelay up` running?"},
-		{"nobody answers", NATS{Server: mute.Addr().String()}, ErrUnreachable, mute.Addr().String()},
+		{"nobody answers", NATS{Server: silent.Addr().String()}, ErrUnreachable, silent.Addr().String()},
 		{"wrong password", NATS{Server: serverURL(s, "user:other-hush@")}, nats.ErrAuthorization, "are --creds or --context right?"},
 		{"context's server is down", NATS{Context: "dead"}, ErrUnreachable, "the servers of context dead"},
 		{"no such context", NATS{Context: "nowhere"}, nil, "--context (NATS_CONTEXT): "},

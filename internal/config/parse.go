@@ -27,7 +27,8 @@ func Parse(args []string, cli any, name, description string, own ...kong.Option)
 	parser, err := kong.New(cli, slices.Concat(options(), []kong.Option{
 		kong.Name(name), kong.Description(description),
 		OpsListen(""),
-		kong.Embed(&versionFlag{}), kong.Vars{"version": version.Get().Version},
+		kong.Embed(&versionFlag{}),
+		kong.Vars{"version": version.Get().Version},
 		kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	}, own)...)

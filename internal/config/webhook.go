@@ -31,7 +31,7 @@ type Webhook struct {
 	// WebhookTLSCert and WebhookTLSKey are PEM files, read again when they change. Without them the service speaks plain HTTP.
 	WebhookTLSCert string `name:"webhook-tls-cert" help:"Certificate of the webhook service, a PEM file; none for plain HTTP behind a proxy." env:"REELAY_WEBHOOK_TLS_CERT" placeholder:"FILE"`
 	WebhookTLSKey  string `name:"webhook-tls-key" help:"Key of that certificate, a PEM file." env:"REELAY_WEBHOOK_TLS_KEY" placeholder:"FILE"`
-	WebhookProxies string `help:"Addresses of proxies before the webhook service whose X-Forwarded-For is believed, such as 10.0.0.0/8, comma separated." env:"REELAY_WEBHOOK_PROXIES" placeholder:"PREFIXES"`
+	WebhookProxies string `help:"Addresses of proxies before the webhook service whose X-Forwarded-For is trusted, such as 10.0.0.0/8, comma separated." env:"REELAY_WEBHOOK_PROXIES" placeholder:"PREFIXES"`
 	// WebhookConns is the most connections at once, 1 to MaxWebhookConns.
 	WebhookConns int `help:"Most connections to the webhook service at once, 1 to 100000." env:"REELAY_WEBHOOK_CONNS" default:"1024" placeholder:"N"`
 	// Flags are those of the registry's settings for callbacks.

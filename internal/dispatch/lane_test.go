@@ -90,7 +90,7 @@ func TestLaneNotBefore(t *testing.T) {
 	}
 	for _, s := range steps {
 		if got, wait := drain(l, s.at); !slices.Equal(got, s.want) || wait != s.wait {
-			t.Errorf("at %ds: %v and look again in %v, want %v and %v", s.at, got, wait, s.want, s.wait)
+			t.Errorf("at %ds: %v and try again in %v, want %v and %v", s.at, got, wait, s.want, s.wait)
 		}
 	}
 }

@@ -170,7 +170,7 @@ func TestNoListener(t *testing.T) {
 	}
 }
 
-// TestSync looks at what JetStream was started with.
+// TestSync reads what JetStream was started with.
 func TestSync(t *testing.T) {
 	for sync, want := range map[Sync]bool{"": true, SyncAlways: true, SyncInterval: false} {
 		o := options(t, t.TempDir())

@@ -60,7 +60,7 @@ func TestEstimate(t *testing.T) {
 			switch {
 			case row.least == 0:
 				if task.ETA != nil || task.EstimatedWaitS != nil {
-					t.Errorf("%s: %v is foretold", row.id, task.ETA)
+					t.Errorf("%s: %v is estimated", row.id, task.ETA)
 				}
 			case task.EstimatedWaitS == nil || *task.EstimatedWaitS < row.least || *task.EstimatedWaitS > row.most || task.Pace != row.pace ||
 				!task.ETAEarliest.Before(*task.ETALatest):
@@ -132,7 +132,7 @@ func TestEstimateOfWaiting(t *testing.T) {
 			case (task.Blocked == nil) != (row.hold == "") || task.Blocked != nil && task.Blocked.Reason != row.hold:
 				t.Errorf("%s: held by %+v, want %q", row.name, task.Blocked, row.hold)
 			case (got == nil) != (row.most == 0) || (got == nil) != (task.ETA == nil):
-				t.Errorf("%s: foretold %v, %v", row.name, got, task.ETA)
+				t.Errorf("%s: estimated %v, %v", row.name, got, task.ETA)
 			case got != nil && (*got < row.least || *got > row.most):
 				t.Errorf("%s: %.0f s, want %.0f to %.0f", row.name, *got, row.least, row.most)
 			}

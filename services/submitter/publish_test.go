@@ -102,7 +102,7 @@ func TestPositionsPublished(t *testing.T) {
 			}
 			story := w.stories()[c.task]
 			if e := story[len(story)-1]; e.Type != events.EventSubmitted || e.ETA == nil || e.ETA.Sub(e.Time) < minute/2 {
-				w.Errorf("task %d: the last event is %s, and foretells %v", i, e.Type, e.ETA)
+				w.Errorf("task %d: the last event is %s, and estimates %v", i, e.Type, e.ETA)
 			}
 		}
 	})

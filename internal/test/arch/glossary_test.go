@@ -15,7 +15,7 @@ import (
 )
 
 // glossary lists words that only this code base once used for a thing that has a name in the field, and that name. They may not
-// come back in names: of identifiers, files, metrics, flags, variables, subjects, nor in messages and the README.
+// come back in names, of identifiers, files, metrics, flags, variables or subjects, nor in messages, help texts and the README.
 var glossary = []struct {
 	words string
 	use   string
@@ -23,7 +23,7 @@ var glossary = []struct {
 	names  bool
 	except string
 }{
-	{words: "look looks looked looker looking", use: "poll"},
+	{words: "look looks looked looker", use: "poll of a task, check of anything else"},
 	{words: "glance glances glanced glancer sight sights", use: "batched poll"},
 	{words: "hook hooks hooked", use: "callback for a provider's message, webhook for the service that receives it"},
 	{words: "doorbell doorbells", use: "unsigned callback", names: true},
@@ -140,7 +140,7 @@ func TestGlossary(t *testing.T) {
 	}
 }
 
-// source checks what a file declares, its literals that are names, and its messages.
+// source checks what a file declares and its literals.
 func (f finder) source(name string) {
 	f.tb.Helper()
 	files := token.NewFileSet()
@@ -158,12 +158,8 @@ func (f finder) source(name string) {
 			return false
 		case *ast.Field:
 			if n.Tag != nil {
-				for _, pair := range tagPairs.FindAllStringSubmatch(n.Tag.Value, -1) {
-					if key, value := pair[1], pair[2]; key == "help" {
-						f.text(at(n.Tag), value)
-					} else {
-						f.literal(at(n.Tag), value)
-					}
+				for _, value := range tagValues.FindAllStringSubmatch(n.Tag.Value, -1) {
+					f.literal(at(n.Tag), value[1])
 				}
 			}
 		case *ast.BasicLit:
@@ -172,37 +168,23 @@ func (f finder) source(name string) {
 					f.literal(at(n), value)
 				}
 			}
-		case *ast.CallExpr:
-			if _, message := messageArgument(n); message != nil {
-				if text, ok := literalText(message); ok {
-					f.text(at(n), text)
-				}
-			}
 		}
 		return true
 	})
 }
 
 var (
-	// tagPairs are what the tag of a field says: names, flags and their help.
-	tagPairs = regexp.MustCompile(`([a-z]+):"((?:[^"\\]|\\.)*)"`)
+	// tagValues are the values in the tag of a field: names, flags and their help.
+	tagValues = regexp.MustCompile(`[a-z]+:"((?:[^"\\]|\\.)*)"`)
 	// nameLiteral is a literal that is a name and no sentence: of a metric, a flag, a variable, a subject, a step.
 	nameLiteral = regexp.MustCompile(`^[-A-Za-z0-9_./*>@:+]+$`)
 )
 
+// literal checks a text as a name, or as a sentence if it is more than that.
 func (f finder) literal(at, value string) {
 	f.tb.Helper()
-	if nameLiteral.MatchString(value) {
-		f.name(at, value)
-		return
-	}
-	// In a longer text only what is plainly a name of ours.
-	for _, name := range ownNames.FindAllString(value, -1) {
-		f.name(at, name)
-	}
+	f.check(at, value, !nameLiteral.MatchString(value))
 }
-
-var ownNames = regexp.MustCompile(`reelay[_.][A-Za-z0-9_.]+|REELAY_[A-Z_]+|--[a-z][-a-z]+`)
 
 // declared yields the identifiers that a file declares.
 func declared(file *ast.File) func(yield func(*ast.Ident) bool) {

@@ -196,7 +196,16 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		fmt.Sprintf("--seed=%d", o.Seed), "--webhook-faults="+shares)
 	c.ledgers = []string{"http://" + falAt + "/_emulator/ledger", "http://" + minimaxAt + "/_emulator/ledger"}
 
-	server, public := "--server="+brokerURLs(linked), "--public-url=http://"+c.links["webhook"].Address()
+	c.startServices(run, linked, webhookAt)
+	c.direct, c.js = connect(t, brokers)
+	c.client, c.clientJS = connect(t, linked)
+	c.raiseLimits()
+	return c
+}
+
+// startServices starts two replicas of each service, which reach brokers and providers through the links.
+func (c *cluster) startServices(run func(name, command string, env []string, args ...string), brokers []string, webhookAt map[string]string) {
+	server, public := "--server="+brokerURLs(brokers), "--public-url=http://"+c.links["webhook"].Address()
 	providers := []string{
 		server, "--fal-url=http://" + c.links["fal"].Address(), "--fal-platform-url=http://" + c.links["fal"].Address(),
 		"--minimax-url=http://" + c.links["minimax"].Address(), public,
@@ -204,19 +213,19 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	callbacks := []string{"REELAY_CALLBACK_KEY=chaos:" + callbackKey()}
 	keys := slices.Clone(callbacks)
 	sandbox := append(slices.Clone(providers), "--sandbox")
-	if o.Keys {
+	if c.o.Keys {
 		keys = append(keys, "FAL_KEY="+canaryFal, "MINIMAX_API_KEY="+canaryMinimax)
 		providers = append(providers, "--poll-interval=5s")
 	} else {
 		providers = sandbox
 	}
 	polling := providers
-	if o.Short { // twice a second, not every five: a task whose webhook is lost is soon found
+	if c.o.Short { // twice a second, not every five: a task whose webhook is lost is soon found
 		polling = sandbox
 	}
 	// Two submitters of one machine share the directory of their journals, so that one settles what the other left.
-	spending := []string{"--store-dir=" + filepath.Join(dir, "journals")}
-	if o.Keys { // a killed broker has left in the kernel what it acknowledged; nobody cuts the power
+	spending := []string{"--store-dir=" + filepath.Join(c.dir, "journals")}
+	if c.o.Keys { // a killed broker has left in the kernel what it acknowledged; nobody cuts the power
 		spending = append(spending, "--allow-unsynced-spending")
 	}
 	for _, replica := range []string{"-a", "-b"} {
@@ -226,10 +235,6 @@ func start(t testing.TB, bin string, o Options) *cluster {
 		run("webhook"+replica, "webhook", callbacks, server, public, "--webhook-listen="+webhookAt[replica], "--fal-user-id="+fal.DefaultUserID,
 			"--fal-jwks-url=http://"+c.links["fal"].Address()+"/.well-known/jwks.json")
 	}
-	c.direct, c.js = connect(t, brokers)
-	c.client, c.clientJS = connect(t, linked)
-	c.raiseLimits()
-	return c
 }
 
 // raiseLimits sets limits of the lanes, as "reelay lanes set" does, that a run does not come to. Those of a real MiniMax account would

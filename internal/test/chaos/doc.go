@@ -7,7 +7,7 @@
 //
 //	go test ./internal/test/chaos                                              a short run
 //	go test ./internal/test/chaos -v -timeout 40m -chaos.tasks=2000 -chaos.kills=500 -run TestChaos
-//	go test ./internal/test/chaos -v -timeout 40m -chaos.nodes=3 -chaos.node-kills=60 -chaos.tasks=2000 -chaos.kills=150 -chaos.sync=always -run TestChaos
+//	go test ./internal/test/chaos -v -timeout 40m -chaos.nodes=3 -chaos.node-kills=60 -chaos.kills=150 -run TestChaos
 //	go test ./internal/test/chaos -v -chaos.seed=7                             the same schedule again
 //
 // A seed repeats the tasks, the victims, the faults and their order, not the instants at which they meet: a failure is met
