@@ -214,7 +214,7 @@ func TestOpenRefusesAnotherBuild(t *testing.T) {
 		{
 			stream: jetstream.StreamConfig{Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>"}, MaxMsgsPerSubject: 1},
 			record: `{"schema":99,"id":"t1"}`,
-			want:   "bucket reelay_tasks: the store was written by another build of reelay (a task record has schema 99, and this build reads 1)",
+			want:   "bucket reelay_tasks: the store was written by another build of reelay (a task record has schema 99, and this build reads " + fmt.Sprint(events.TaskSchema) + ")",
 		},
 	} {
 		bubble(t, func(b *fixture) {
