@@ -88,26 +88,28 @@ func isAmount(usd float64) bool { return usd >= 0 && usd <= MaxCapUSD }
 // CounterKey is the key in SpendBucket of what is taken of a cap on a day in UTC, such as 2026-01-31.
 func CounterKey(s Scope, day string) string { return day + "." + string(s) }
 
-// A SpendCounter is what is taken of one cap on one day, in millionths of a US dollar, in which sums are exact. The zero value is that
-// of a day on which nothing was.
+// Micros is an amount in millionths of a US dollar, in which sums are exact.
+type Micros int64
+
+// USD is the amount in US dollars.
+func (m Micros) USD() float64 { return float64(m) / 1e6 }
+
+// A SpendCounter is what is taken of one cap on one day. The zero value is that of a day on which nothing was.
 type SpendCounter struct {
 	// Cap is the revision of the cap under which it was counted.
 	Cap uint64 `json:"cap"`
 	// To is until when the records have been counted, in Unix minutes; CountedMicros is what they hold of before.
-	To            int64 `json:"to"`
-	CountedMicros int64 `json:"counted_micros"`
+	To            int64  `json:"to"`
+	CountedMicros Micros `json:"counted_micros"`
 	// ReservedMicros is what was reserved since, by the Unix minute of the reservation.
-	ReservedMicros map[int64]int64 `json:"reserved_micros,omitempty"`
+	ReservedMicros map[int64]Micros `json:"reserved_micros,omitempty"`
 }
 
-// Micros is what is taken.
-func (c SpendCounter) Micros() int64 {
+// Total is what is taken.
+func (c SpendCounter) Total() Micros {
 	sum := c.CountedMicros
 	for _, m := range c.ReservedMicros {
 		sum += m
 	}
 	return sum
 }
-
-// USD is what is taken, in US dollars.
-func (c SpendCounter) USD() float64 { return float64(c.Micros()) / 1e6 }

@@ -22,6 +22,8 @@ type Holder struct {
 	// Name tells one process from another, in each of its lives.
 	Name  string    `json:"holder"`
 	Since time.Time `json:"since"`
+	// TTL is the lifetime that each renewal gives it; LeaseTTL where it is left out.
+	TTL Duration `json:"ttl,omitempty"`
 }
 
 // A HandOver is what the next dispatcher of a lane should know and no record tells. Losing it costs refusals and an event that is

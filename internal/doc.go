@@ -26,6 +26,7 @@
 //
 //	task                  the state machine: record and trigger in, record and events out; pure
 //	paid                  sends a paid request once, with a permit
+//	lease                 elects the one process that dispatches a lane
 //	spend                 keeps what is spent in a day within caps
 //	storeguard            stops spending while the broker's store cannot be trusted
 //	forecast/learner      learns durations from what all processes see, and keeps them

@@ -50,19 +50,12 @@ const (
 type Bus struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
-	kv      jetstream.KeyValue
 	objects jetstream.ObjectStore
-	lanes   jetstream.KeyValue
-	leases  jetstream.KeyValue
-	health  jetstream.KeyValue
-	// forecasts is the bucket of what was learned.
-	forecasts jetstream.KeyValue
-	// caps holds the caps, spend the counters under them.
-	caps   jetstream.KeyValue
-	spend  jetstream.KeyValue
-	log    *slog.Logger
-	faults failpoint.Plan
-	dead   *prometheus.CounterVec
+	// buckets are the KV buckets by name, to watch them.
+	buckets map[string]jetstream.KeyValue
+	log     *slog.Logger
+	faults  failpoint.Plan
+	dead    *prometheus.CounterVec
 }
 
 // Options configure Open.
@@ -89,8 +82,10 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	b := &Bus{nc: nc, js: js, log: o.Log, faults: o.Faults, dead: newDeadLetters()}
-	if err := b.lay(ctx, max(1, o.Replicas)); err != nil {
+	b := &Bus{
+		nc: nc, js: js, buckets: map[string]jetstream.KeyValue{}, log: o.Log, faults: o.Faults, dead: newDeadLetters(),
+	}
+	if err := b.provision(ctx, max(1, o.Replicas)); err != nil {
 		return nil, err
 	}
 	if o.Registerer != nil { // only now: a failed Open may be repeated
@@ -99,44 +94,42 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	return b, nil
 }
 
-// lay makes sure of every stream and bucket. Each may be laid twice: several services do so at once.
-func (b *Bus) lay(ctx context.Context, replicas int) error {
-	type bed struct {
-		name string
-		make func(context.Context) error
+// provision creates or updates every stream and bucket. It is idempotent; services may race.
+func (b *Bus) provision(ctx context.Context, replicas int) error {
+	step := func(what string, make func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(ctx, writeWait)
+		defer cancel()
+		if err := retry(ctx, make); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
 	}
-	var beds []bed
 	for _, s := range events.Streams() {
-		beds = append(beds, bed{"stream " + s.Name, func(ctx context.Context) error { return b.provision(ctx, s, replicas) }})
+		err := step("stream "+s.Name, func(ctx context.Context) error { return b.provisionStream(ctx, s, replicas) })
+		if err != nil {
+			return err
+		}
 	}
-	beds = append(beds, bed{"bucket " + events.TaskBucket, func(ctx context.Context) (err error) {
-		if b.kv, err = b.js.KeyValue(ctx, events.TaskBucket); err != nil {
+	err := step("bucket "+events.TaskBucket, func(ctx context.Context) (err error) {
+		if b.buckets[events.TaskBucket], err = b.js.KeyValue(ctx, events.TaskBucket); err != nil {
 			return err
 		}
 		return b.checkSchema(ctx)
-	}})
-	handles := map[string]*jetstream.KeyValue{
-		events.LaneBucket: &b.lanes, events.HealthBucket: &b.health, events.ForecastBucket: &b.forecasts, events.CapBucket: &b.caps,
-		events.SpendBucket: &b.spend, events.LeaseBucket: &b.leases,
+	})
+	if err != nil {
+		return err
 	}
 	for _, c := range events.Buckets() {
-		beds = append(beds, bed{"bucket " + c.Name, func(ctx context.Context) (err error) {
+		err := step("bucket "+c.Name, func(ctx context.Context) (err error) {
 			if c.Objects {
-				b.objects, err = b.openObjects(ctx, c, replicas)
+				b.objects, err = b.provisionObjects(ctx, c, replicas)
 				return err
 			}
-			*handles[c.Name], err = b.openBucket(ctx, c, replicas)
+			b.buckets[c.Name], err = b.provisionBucket(ctx, c, replicas)
 			return err
-		}})
-	}
-	for _, bed := range beds {
-		err := func() error {
-			ctx, cancel := context.WithTimeout(ctx, writeWait)
-			defer cancel()
-			return insist(ctx, bed.make)
-		}()
+		})
 		if err != nil {
-			return fmt.Errorf("%s: %w", bed.name, err)
+			return err
 		}
 	}
 	return nil
@@ -181,9 +174,9 @@ func checkVersion(version string) error {
 	return nil
 }
 
-// provision creates s, or brings an existing stream to the table's settings and leaves the operator's (replicas,
+// provisionStream creates s, or brings an existing stream to the table's settings and leaves the operator's (replicas,
 // placement, size limits, description) alone.
-func (b *Bus) provision(ctx context.Context, s events.Stream, replicas int) error {
+func (b *Bus) provisionStream(ctx context.Context, s events.Stream, replicas int) error {
 	old, err := b.js.Stream(ctx, s.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		// Several services may do this at once: creating the same stream twice is no error.
@@ -225,14 +218,14 @@ func checkLayout(c jetstream.StreamConfig, s events.Stream) error {
 
 // checkSchema refuses records of another schema, by the last one that was written.
 func (b *Bus) checkSchema(ctx context.Context) error {
-	last, err := b.newest(ctx, events.StreamTasks, events.RecordFilter())
-	if err != nil || last.revision == 0 || last.gone {
+	last, err := b.last(ctx, events.StreamTasks, events.RecordFilter())
+	if err != nil {
 		return err
 	}
 	var record struct {
 		Schema int `json:"schema"`
 	}
-	if json.Unmarshal(last.value, &record) == nil && record.Schema != 0 && record.Schema != events.TaskSchema {
+	if json.Unmarshal(last.data, &record) == nil && record.Schema != 0 && record.Schema != events.TaskSchema {
 		return otherBuild("a task record has schema %d, and this build reads %d", record.Schema, events.TaskSchema)
 	}
 	return nil
@@ -263,8 +256,8 @@ func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig
 	return c
 }
 
-// openBucket binds to a KV bucket, making it if need be. The settings of one that exists are the operator's.
-func (b *Bus) openBucket(ctx context.Context, c events.Bucket, replicas int) (jetstream.KeyValue, error) {
+// provisionBucket binds to a KV bucket and creates it if need be. The settings of one that exists are the operator's.
+func (b *Bus) provisionBucket(ctx context.Context, c events.Bucket, replicas int) (jetstream.KeyValue, error) {
 	kv, err := b.js.KeyValue(ctx, c.Name)
 	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
 		return kv, err
@@ -279,8 +272,8 @@ func (b *Bus) openBucket(ctx context.Context, c events.Bucket, replicas int) (je
 	return kv, err
 }
 
-// openObjects is openBucket for an object store.
-func (b *Bus) openObjects(ctx context.Context, c events.Bucket, replicas int) (jetstream.ObjectStore, error) {
+// provisionObjects is provisionBucket for an object store.
+func (b *Bus) provisionObjects(ctx context.Context, c events.Bucket, replicas int) (jetstream.ObjectStore, error) {
 	store, err := b.js.ObjectStore(ctx, c.Name)
 	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
 		return store, err

@@ -34,9 +34,9 @@ func (b *Bus) Claim(ctx context.Context, lane, providerID, by string) (holder st
 func (b *Bus) Claimant(ctx context.Context, lane, providerID string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	claim, err := b.newest(ctx, events.StreamClaims, events.ClaimSubject(lane, providerID))
+	claim, err := b.last(ctx, events.StreamClaims, events.ClaimSubject(lane, providerID))
 	if err != nil {
 		return "", fmt.Errorf("claim of %s at %s: %w", providerID, lane, err)
 	}
-	return string(claim.value), nil
+	return string(claim.data), nil
 }

@@ -75,7 +75,7 @@ func (b *Bus) Consume(ctx context.Context, c events.Consumer, inFlight int, hand
 		bus: b, ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight), durable: c.Durable,
 		ackWait: c.AckWait, handle: handle,
 	}
-	KeepFollowing(ctx, w.log, "consumer interrupted", func(context.Context) error { return w.run(b.js, c) })
+	KeepWatching(ctx, w.log, "consumer interrupted", func(context.Context) error { return w.run(b.js, c) })
 	idle := make(chan struct{})
 	go func() { w.running.Wait(); close(idle) }()
 	select {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -70,7 +71,7 @@ func TestCheckLane(t *testing.T) {
 	})
 }
 
-func TestFollowLanes(t *testing.T) {
+func TestWatchLanes(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		kv := b.switches()
@@ -78,7 +79,7 @@ func TestFollowLanes(t *testing.T) {
 		b.OK(err)
 		var story []string
 		stop := broker.Begin(b, func(ctx context.Context) error {
-			return on.FollowLanes(ctx, func(u bus.LaneUpdate) {
+			return on.WatchLanes(ctx, func(u bus.LaneUpdate) {
 				switch {
 				case u.Pause != nil:
 					story = append(story, fmt.Sprint(u.Lane, " ", u.Pause.Paused))
@@ -105,5 +106,30 @@ func TestFollowLanes(t *testing.T) {
 		}; !slices.Equal(story, want) {
 			b.Errorf("%q, want %q", story, want)
 		}
+	})
+}
+
+// TestSetLanePause: a pause is set only if nobody else has set it meanwhile.
+func TestSetLanePause(t *testing.T) {
+	bubble(t, func(b *fixture) {
+		on := b.Open(bus.Options{})
+		kv := b.switches()
+		revision, err := on.SetLanePause(b.Context(), "fal", events.LanePause{Paused: true, Until: time.Now().Add(time.Hour)}, 0)
+		b.OK(err)
+		if err := on.CheckLane(b.Context(), "fal"); !errors.Is(err, events.ErrPaused) {
+			b.Errorf("paused until later: %v", err)
+		}
+		time.Sleep(time.Hour)
+		b.OK(on.CheckLane(b.Context(), "fal")) // one may be sent to see
+		later, err := kv.PutString(b.Context(), "fal", `{"paused":true}`)
+		b.OK(err)
+		for _, known := range []uint64{0, revision} {
+			if _, err := on.SetLanePause(b.Context(), "fal", events.LanePause{}, known); !errors.Is(err, bus.ErrConflict) {
+				b.Errorf("over another's: %v", err)
+			}
+		}
+		_, err = on.SetLanePause(b.Context(), "fal", events.LanePause{}, later)
+		b.OK(err)
+		b.OK(on.CheckLane(b.Context(), "fal"))
 	})
 }

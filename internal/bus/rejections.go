@@ -17,9 +17,9 @@ const (
 	rejectionsAhead = 500
 )
 
-// FollowRejections calls handle with every rejected event that is still kept, oldest first, then with nil, and then with every new
+// WatchRejections calls handle with every rejected event that is still kept, oldest first, then with nil, and then with every new
 // one, until ctx ends. It fails when it cannot go on. handle must be quick. An event that cannot be read is logged and left out.
-func (b *Bus) FollowRejections(ctx context.Context, handle func(*events.Event)) error {
+func (b *Bus) WatchRejections(ctx context.Context, handle func(*events.Event)) error {
 	filter := events.EventFilter(events.EventRejected)
 	consumer, err := b.js.OrderedConsumer(ctx, events.StreamEvents, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{filter}, MaxResetAttempts: 1, // whoever follows begins anew

@@ -14,12 +14,12 @@ import (
 	"reelay/internal/bus"
 )
 
-// following runs FollowRejections until the test or stop ends it; heard are the task ids, "|" the end of those that were there.
+// following runs WatchRejections until the test or stop ends it; heard are the task ids, "|" the end of those that were there.
 func (b *fixture) following(on *bus.Bus) (heard *[]string, stop func() error) {
 	ctx, cancel := context.WithCancel(b.Context())
 	heard, done := new([]string), make(chan error, 1)
 	go func() {
-		done <- on.FollowRejections(ctx, func(e *events.Event) {
+		done <- on.WatchRejections(ctx, func(e *events.Event) {
 			if e == nil {
 				*heard = append(*heard, "|")
 				return
@@ -50,8 +50,8 @@ func (b *fixture) wantHeard(what string, heard *[]string, want ...string) {
 	}
 }
 
-// TestFollowRejections: all that are kept, then the mark, then each new one, and of other events nothing.
-func TestFollowRejections(t *testing.T) {
+// TestWatchRejections: all that are kept, then the mark, then each new one, and of other events nothing.
+func TestWatchRejections(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		none, stop := b.following(on)
@@ -92,8 +92,8 @@ func TestFollowManyRejections(t *testing.T) {
 	})
 }
 
-// TestFollowRejectionsGone: where some vanish before they are read, whoever follows is told to begin anew, not kept waiting.
-func TestFollowRejectionsGone(t *testing.T) {
+// TestWatchRejectionsGone: where some vanish before they are read, whoever follows is told to begin anew, not kept waiting.
+func TestWatchRejectionsGone(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var all []string
@@ -106,7 +106,7 @@ func TestFollowRejectionsGone(t *testing.T) {
 		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
 		defer cancel()
 		heard := 0
-		err = on.FollowRejections(ctx, func(e *events.Event) {
+		err = on.WatchRejections(ctx, func(e *events.Event) {
 			if e == nil {
 				b.Error("told that these were all")
 			}
@@ -120,12 +120,12 @@ func TestFollowRejectionsGone(t *testing.T) {
 	})
 }
 
-// TestFollowRejectionsBreaks: whoever follows is told when it cannot go on.
-func TestFollowRejectionsBreaks(t *testing.T) {
+// TestWatchRejectionsBreaks: whoever follows is told when it cannot go on.
+func TestWatchRejectionsBreaks(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		done := make(chan error, 1)
-		go func() { done <- on.FollowRejections(b.Context(), func(*events.Event) {}) }()
+		go func() { done <- on.WatchRejections(b.Context(), func(*events.Event) {}) }()
 		time.Sleep(time.Second)
 		b.OK(on.JetStream().DeleteStream(b.Context(), events.StreamEvents))
 		select {
@@ -136,7 +136,7 @@ func TestFollowRejectionsBreaks(t *testing.T) {
 		case <-time.After(5 * time.Minute):
 			b.Error("it was not noticed that the stream is gone")
 		}
-		if err := on.FollowRejections(b.Context(), func(*events.Event) {}); err == nil {
+		if err := on.WatchRejections(b.Context(), func(*events.Event) {}); err == nil {
 			b.Error("no error without a stream")
 		}
 	})

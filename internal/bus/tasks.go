@@ -33,17 +33,17 @@ func (b *Bus) Get(ctx context.Context, k events.Key) (events.Task, uint64, error
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	entry, err := b.key(ctx, events.TaskBucket, k.String())
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return events.Task{}, 0, fmt.Errorf("%w: %s", ErrNotFound, k)
-	}
 	if err != nil {
 		return events.Task{}, 0, fmt.Errorf("read of %s: %w", k, err)
 	}
-	t, err := events.DecodeTask(entry.Value())
+	if !entry.Present {
+		return events.Task{}, 0, fmt.Errorf("%w: %s", ErrNotFound, k)
+	}
+	t, err := events.DecodeTask(entry.Value)
 	if err != nil {
 		err = fmt.Errorf("%w: record %s: %w", ErrUnreadable, k, err)
 	}
-	return t, entry.Revision(), err
+	return t, entry.Revision, err
 }
 
 // A Put is one write of a record. Its heartbeat and its lifetime are part of the same message, so they change together
@@ -100,59 +100,56 @@ func isConflict(err error) bool {
 		(api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSequenceConstant)
 }
 
-// An Update is one change of a record as Follow sees it.
+// An Update is one change of a record as WatchTasks sees it.
 type Update struct {
 	Key      events.Key
 	Revision uint64
 	// Task is nil when the record is gone. The zero Key is that of a record which cannot be read.
 	Task *events.Task
-	// Ready marks the end of the records that existed when Follow began; it carries no record.
+	// Ready marks the end of the records that existed when WatchTasks began; it carries no record.
 	Ready bool
 }
 
-// Follow calls handle with every record that exists and then with every change, until ctx ends. handle must be quick.
+// WatchTasks calls handle with every record that exists and then with every change, until ctx ends. handle must be quick.
 // Of a record that cannot be read, which is logged, it hears the revision only.
-func (b *Bus) Follow(ctx context.Context, handle func(Update)) error {
-	return follow(ctx, b.kv, func(entry jetstream.KeyValueEntry) {
-		switch {
-		case entry == nil:
+func (b *Bus) WatchTasks(ctx context.Context, handle func(Update)) error {
+	return b.Bucket(events.TaskBucket, "").Watch(ctx, func(entry *Entry) {
+		if entry == nil {
 			handle(Update{Ready: true})
-		default:
-			b.follow(entry, handle)
+			return
 		}
+		handle(b.update(*entry))
 	})
 }
 
-func (b *Bus) follow(entry jetstream.KeyValueEntry, handle func(Update)) {
-	k, err := events.ParseKey(entry.Key())
+func (b *Bus) update(entry Entry) Update {
+	k, err := events.ParseKey(entry.Key)
 	if err != nil {
-		b.log.Error("foreign key in the task bucket", "key", entry.Key())
-		handle(Update{Revision: entry.Revision()})
-		return
+		b.log.Error("a key of the task bucket is no task and is left out", "key", entry.Key)
+		return Update{Revision: entry.Revision}
 	}
-	u := Update{Key: k, Revision: entry.Revision()}
-	if entry.Operation() == jetstream.KeyValuePut {
-		t, err := events.DecodeTask(entry.Value())
+	u := Update{Key: k, Revision: entry.Revision}
+	if entry.Present {
+		t, err := events.DecodeTask(entry.Value)
 		if err != nil {
-			b.log.Error("unreadable task record", "task", k, "error", err)
-			handle(Update{Revision: entry.Revision()})
-			return
+			b.log.Error("a task record could not be read and is left out", "task", k, "error", err)
+			return Update{Revision: entry.Revision}
 		}
 		u.Task = &t
 	}
-	handle(u)
+	return u
 }
 
-// LastChange returns the revision of the newest change of any record, as the leader of the stream knows it: whoever has followed
+// LastChange returns the revision of the last change of any record, as the leader of the stream knows it: whoever has watched
 // that far knows all that was acknowledged before.
 func (b *Bus) LastChange(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	last, err := b.newest(ctx, events.StreamTasks, events.RecordFilter())
+	last, err := b.last(ctx, events.StreamTasks, events.RecordFilter())
 	if err != nil {
-		return 0, fmt.Errorf("newest record: %w", err)
+		return 0, fmt.Errorf("last change of a record: %w", err)
 	}
-	return last.revision, nil
+	return last.sequence, nil
 }
 
 // Publish stores the events of one task, lane or batch in order, each only when those before it are stored. Core subscribers hear
@@ -197,8 +194,8 @@ func (b *Bus) missing(ctx context.Context, all []events.Event) ([]events.Event, 
 
 // isStored reports whether the stream would refuse an event as stored, as its leader knows it.
 func (b *Bus) isStored(ctx context.Context, e events.Event) (bool, error) {
-	last, err := b.newest(ctx, events.StreamEvents, e.Subject())
-	if err != nil || last.revision == 0 {
+	last, err := b.last(ctx, events.StreamEvents, e.Subject())
+	if err != nil || last.sequence == 0 {
 		return false, err
 	}
 	return e.Once || last.header.Get(events.HeaderID) == e.ID() && time.Since(last.at) < events.EventDuplicates, nil

@@ -172,7 +172,7 @@ func TestExpiry(t *testing.T) {
 func (b *fixture) follow(on *bus.Bus) func() []bus.Update {
 	var seen []bus.Update
 	stop := broker.Begin(b, func(ctx context.Context) error {
-		return on.Follow(ctx, func(u bus.Update) { seen = append(seen, u) })
+		return on.WatchTasks(ctx, func(u bus.Update) { seen = append(seen, u) })
 	})
 	return func() []bus.Update {
 		b.Helper()
@@ -462,4 +462,32 @@ func TestObjects(t *testing.T) {
 	if _, err := on.GetObject(b.Context(), "none"); !errors.Is(err, jetstream.ErrObjectNotFound) {
 		b.Errorf("%v, want ErrObjectNotFound", err)
 	}
+}
+
+// TestLastChange is the revision of the newest record, whatever else the stream holds.
+func TestLastChange(t *testing.T) {
+	bubble(t, func(b *fixture) {
+		on := b.Open(bus.Options{})
+		want := func(revision uint64) {
+			b.Helper()
+			if got, err := on.LastChange(b.Context()); err != nil || got != revision {
+				b.Errorf("%d, %v, want %d", got, err, revision)
+			}
+		}
+		want(0)
+		first, err := on.Put(b.Context(), bus.Put{Task: record("first"), Heartbeat: time.Second})
+		b.OK(err)
+		want(first)
+		time.Sleep(time.Minute) // heartbeats are no changes
+		want(first)
+		other := record("other")
+		other.ID = "t2"
+		second, err := on.Put(b.Context(), bus.Put{Task: other})
+		b.OK(err)
+		want(second)
+		on.Conn().Close()
+		if _, err := on.LastChange(b.Context()); err == nil {
+			b.Error("no error without a broker")
+		}
+	})
 }

@@ -10,34 +10,13 @@ import (
 // Horizon is how long a reservation counts before the records alone do.
 const Horizon = 10 * time.Minute
 
-// micros is an amount in millionths of a US dollar, in which sums are exact.
-type micros int64
+// micros is an amount in millionths of a US dollar.
+type micros = events.Micros
 
 func toMicros(usd float64) micros { return micros(math.Round(usd * 1e6)) }
 
-func (m micros) usd() float64 { return float64(m) / 1e6 }
-
-// A Counter is what is taken of one cap on one day. The zero Counter is that of a day on which nothing was.
-type Counter struct {
-	// Cap is the revision of the cap under which it was counted.
-	Cap uint64 `json:"cap"`
-	// To is until when the records have been counted, in Unix minutes; CountedMicros is what they hold of before.
-	To            int64  `json:"to"`
-	CountedMicros micros `json:"counted_micros"`
-	// ReservedMicros is what was reserved since, by the Unix minute of the reservation.
-	ReservedMicros map[int64]micros `json:"reserved_micros,omitempty"`
-}
-
-// USD is what is taken.
-func (c Counter) USD() float64 { return c.total().usd() }
-
-func (c Counter) total() micros {
-	sum := c.CountedMicros
-	for _, m := range c.ReservedMicros {
-		sum += m
-	}
-	return sum
-}
+// A counter adds up the reservations and the records of one cap on one day.
+type counter struct{ events.SpendCounter }
 
 const (
 	// maxMicros bounds an amount, as events.MaxCapUSD does a cap, and maxMinutes how many are told apart, so that no sum overflows.
@@ -46,7 +25,7 @@ const (
 )
 
 // valid reports whether the counter can be what reservations and records make.
-func (c Counter) valid() bool {
+func (c counter) valid() bool {
 	ok := c.CountedMicros >= 0 && c.CountedMicros <= maxMicros && len(c.ReservedMicros) <= maxMinutes
 	for _, m := range c.ReservedMicros {
 		ok = ok && m >= 0 && m <= maxMicros
@@ -58,7 +37,7 @@ func minute(at time.Time) int64 { return at.Unix() / 60 }
 
 // add changes what is reserved for a minute. One that is counted already, by a clock that is ahead of at, is taken to be the first
 // that is not; nothing is taken from it.
-func (c *Counter) add(at time.Time, m micros) {
+func (c *counter) add(at time.Time, m micros) {
 	when := minute(at)
 	if when < c.To {
 		if m < 0 {
@@ -100,8 +79,8 @@ func (r *Records) Add(at time.Time, usd float64) {
 }
 
 // count takes over what the records say, and reports whether that is news.
-func (c *Counter) count(cap uint64, r *Records) bool {
-	next := Counter{Cap: cap, To: max(c.To, r.to), CountedMicros: r.counted, ReservedMicros: map[int64]micros{}}
+func (c *counter) count(cap uint64, r *Records) bool {
+	next := events.SpendCounter{Cap: cap, To: max(c.To, r.to), CountedMicros: r.counted, ReservedMicros: map[int64]micros{}}
 	if next.To > r.to {
 		return false // another's clock is ahead of ours: it will count again
 	}
@@ -121,6 +100,6 @@ func (c *Counter) count(cap uint64, r *Records) bool {
 	if same {
 		return false
 	}
-	*c = next
+	c.SpendCounter = next
 	return true
 }

@@ -20,7 +20,7 @@ type attempt struct {
 func TestCounterNeverLow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-		var c Counter
+		var c counter
 		var all []*attempt
 		var stale []attempt // what the index of the records shows, which may be behind
 		cents := func(name string) float64 { return float64(rapid.IntRange(1, 500).Draw(t, name)) / 100 }
@@ -87,8 +87,8 @@ func TestCounterNeverLow(t *testing.T) {
 						owed += toMicros(a.costs)
 					}
 				}
-				if c.total() < owed {
-					t.Fatalf("the counter says %v, and %v is or may be spent: %+v", c.total().usd(), owed.usd(), c)
+				if c.Total() < owed {
+					t.Fatalf("the counter says %v, and %v is or may be spent: %+v", c.Total().USD(), owed.USD(), c)
 				}
 			},
 		})
@@ -98,8 +98,8 @@ func TestCounterNeverLow(t *testing.T) {
 		for _, a := range records() {
 			sum += toMicros(a.costs)
 		}
-		if c.total() != sum {
-			t.Fatalf("after a quiet time the counter says %v, the records %v: %+v", c.total().usd(), sum.usd(), c)
+		if c.Total() != sum {
+			t.Fatalf("after a quiet time the counter says %v, the records %v: %+v", c.Total().USD(), sum.USD(), c)
 		}
 	})
 }
@@ -107,22 +107,22 @@ func TestCounterNeverLow(t *testing.T) {
 // TestCounterClocks: clocks that differ cost money that is set aside, never the cap.
 func TestCounterClocks(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	var c Counter
+	var c counter
 	r := NewRecords(now)
 	r.Add(now.Add(-time.Hour), 3)
-	if !c.count(7, r) || c.USD() != 3 || c.Cap != 7 {
+	if !c.count(7, r) || c.Total().USD() != 3 || c.Cap != 7 {
 		t.Fatalf("%+v", c)
 	}
 	behind := now.Add(-2 * Horizon) // by its own clock
 	c.add(behind, toMicros(2))
-	if c.USD() != 5 {
+	if c.Total().USD() != 5 {
 		t.Errorf("reserved by a clock that is behind: %+v", c)
 	}
 	c.add(behind, -toMicros(2))
-	if c.USD() != 5 {
+	if c.Total().USD() != 5 {
 		t.Errorf("what may be counted in the records was taken off: %+v", c)
 	}
-	if c.count(7, NewRecords(now.Add(-Horizon))) || c.USD() != 5 {
+	if c.count(7, NewRecords(now.Add(-Horizon))) || c.Total().USD() != 5 {
 		t.Errorf("counted by a clock that is behind: %+v", c)
 	}
 	same := NewRecords(now)

@@ -2,7 +2,7 @@
 //
 // # How a cap holds
 //
-// A Counter for each cap and day says what is taken. Before an attempt is paid its money is reserved there by compare-and-set, so
+// A counter for each cap and day says what is taken. Before an attempt is paid its money is reserved there by compare-and-set, so
 // that any number of submitters together never take more than the cap. Where there is no cap nothing is read or written. What a
 // reservation cannot know, the truth does: the records of the tasks hold what each attempt costs. The status service, which knows
 // them all, counts them into the counters every few seconds: what was reserved longer ago than Horizon is replaced by what the

@@ -58,10 +58,9 @@ func (l *lab) cap(b *bus.Bus, s events.Scope, usd float64) events.Cap {
 // taken reads what is taken of a scope today.
 func (l *lab) taken(b *bus.Bus, s events.Scope) float64 {
 	l.Helper()
-	var c spend.Counter
-	_, err := b.Counter(l.Context(), s, time.Now().UTC().Format(time.DateOnly), &c)
+	c, err := spend.Taken(l.Context(), b, s, time.Now().UTC().Format(time.DateOnly))
 	l.OK(err)
-	return c.USD()
+	return c.Total().USD()
 }
 
 // writes counts the messages that a bucket has ever stored.

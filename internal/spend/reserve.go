@@ -79,7 +79,7 @@ func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Reserver {
 
 // Follow keeps the caps as they are set, until ctx ends.
 func (b *Reserver) Follow(ctx context.Context) error {
-	bus.KeepFollowing(ctx, b.log, "watch of the caps interrupted", func(ctx context.Context) error { return b.bus.FollowCaps(ctx, b.set) })
+	bus.KeepWatching(ctx, b.log, "watch of the caps interrupted", func(ctx context.Context) error { return WatchCaps(ctx, b.bus, b.log, b.set) })
 	return nil
 }
 
@@ -196,15 +196,15 @@ func (b *Reserver) Reserve(ctx context.Context, a Ask) (*Reservation, error) {
 }
 
 func (b *Reserver) reserve(ctx context.Context, s events.Scope, c events.Cap, at time.Time, amount micros) error {
-	return change(ctx, b.bus, s, day(at), func(n *Counter, exists bool) (bool, error) {
+	return change(ctx, b.bus, s, day(at), func(n *counter, exists bool) (bool, error) {
 		switch {
 		case !exists && day(c.SetAt) < day(at):
 			n.Cap = c.Revision // whatever was paid on this day was reserved
 		case n.Cap != c.Revision:
 			return false, fmt.Errorf("%w: %s", ErrUncounted, s)
 		}
-		if taken := n.total(); taken+amount > toMicros(c.DailyUSD) {
-			return false, &OverError{Scope: s, Cap: c, TakenUSD: taken.usd(), WantedUSD: amount.usd(), Until: nextDay(at)}
+		if taken := n.Total(); taken+amount > toMicros(c.DailyUSD) {
+			return false, &OverError{Scope: s, Cap: c, TakenUSD: taken.USD(), WantedUSD: amount.USD(), Until: nextDay(at)}
 		}
 		n.add(at, amount)
 		return true, nil
@@ -218,7 +218,7 @@ func (b *Reserver) Return(ctx context.Context, h *Reservation) {
 		return
 	}
 	for _, p := range h.parts {
-		err := change(ctx, b.bus, p.scope, day(h.at), func(n *Counter, exists bool) (bool, error) {
+		err := change(ctx, b.bus, p.scope, day(h.at), func(n *counter, exists bool) (bool, error) {
 			n.add(h.at, -p.amount)
 			return exists, nil
 		})
@@ -229,24 +229,24 @@ func (b *Reserver) Return(ctx context.Context, h *Reservation) {
 }
 
 // Count replaces what is reserved by what the records say. It changes nothing where that is no news.
-func Count(ctx context.Context, b *bus.Bus, s events.Scope, c events.Cap, at time.Time, r *Records) (Counter, error) {
-	var last Counter
-	err := change(ctx, b, s, day(at), func(n *Counter, _ bool) (bool, error) {
+func Count(ctx context.Context, b *bus.Bus, s events.Scope, c events.Cap, at time.Time, r *Records) (events.SpendCounter, error) {
+	var last events.SpendCounter
+	err := change(ctx, b, s, day(at), func(n *counter, _ bool) (bool, error) {
 		news := n.count(c.Revision, r)
-		last = *n
+		last = n.SpendCounter
 		return news, nil
 	})
 	return last, err
 }
 
 // change reads, changes and writes a counter by compare-and-set. step says whether there is anything to write.
-func change(ctx context.Context, b *bus.Bus, s events.Scope, day string, step func(n *Counter, exists bool) (bool, error)) error {
+func change(ctx context.Context, b *bus.Bus, s events.Scope, day string, step func(n *counter, exists bool) (bool, error)) error {
 	for try := range maxTries {
-		var n Counter
-		revision, err := b.Counter(ctx, s, day, &n)
+		stored, revision, err := readCounter(ctx, b, s, day)
+		n := counter{stored}
 		switch {
 		case errors.Is(err, bus.ErrUnreadable), err == nil && !n.valid():
-			n = Counter{} // of no cap: nothing is reserved in it before the records are counted into it
+			n = counter{} // of no cap: nothing is reserved in it before the records are counted into it
 		case err != nil:
 			return err
 		}
@@ -254,7 +254,7 @@ func change(ctx context.Context, b *bus.Bus, s events.Scope, day string, step fu
 		if err != nil || !write {
 			return err
 		}
-		if err = b.PutCounter(ctx, s, day, n, revision); !errors.Is(err, bus.ErrConflict) {
+		if err = writeCounter(ctx, b, s, day, n.SpendCounter, revision); !errors.Is(err, bus.ErrConflict) {
 			return err
 		}
 		pause(ctx, try)

@@ -244,6 +244,33 @@ func TestUnreadableCounter(t *testing.T) {
 	})
 }
 
+// TestDeletedCounter: a counter that a person deletes is not that of a day on which nothing was spent, also under a cap of an earlier
+// day; and it can be written again.
+func TestDeletedCounter(t *testing.T) {
+	bubble(t, func(l *lab) {
+		b := l.Open(bus.Options{})
+		k := l.budget(b)
+		c := l.cap(b, events.AllScope, 10)
+		time.Sleep(25 * time.Hour)
+		_, err := k.Reserve(l.Context(), ask(5))
+		l.OK(err)
+		kv, err := b.JetStream().KeyValue(l.Context(), events.SpendBucket)
+		l.OK(err)
+		l.OK(kv.Delete(l.Context(), events.CounterKey(events.AllScope, time.Now().UTC().Format(time.DateOnly))))
+		if _, err := k.Reserve(l.Context(), ask(6)); !errors.Is(err, spend.ErrUncounted) {
+			l.Errorf("by a counter that was deleted: %v", err)
+		}
+		r := spend.NewRecords(time.Now())
+		r.Add(time.Now(), 5)
+		l.count(b, events.AllScope, c, r)
+		if _, err := k.Reserve(l.Context(), ask(6)); !errors.Is(err, spend.ErrOver) {
+			l.Errorf("5 of 10 and 6 more: %v", err)
+		}
+		_, err = k.Reserve(l.Context(), ask(4))
+		l.OK(err)
+	})
+}
+
 // TestImpossibleCounter: amounts that no reservation makes count as one that cannot be read; above all they open no cap.
 func TestImpossibleCounter(t *testing.T) {
 	for _, counter := range []string{

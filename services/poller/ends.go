@@ -68,7 +68,11 @@ func (s *Service) publishReliability(ctx context.Context) error {
 			if !fresh {
 				continue
 			}
-			if err := s.o.Bus.PutCallbackHealth(ctx, l.Name, s.replica, figures); err != nil {
+			value, err := events.Marshal(figures)
+			if err == nil {
+				err = s.o.Bus.Bucket(events.HealthBucket, "health").Put(ctx, events.HealthKey(l.Name, s.replica), value)
+			}
+			if err != nil {
 				s.log.Debug("callback reliability could not be published", "lane", l.Name, "error", err)
 				continue
 			}

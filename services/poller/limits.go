@@ -11,8 +11,8 @@ import (
 // followLimits follows the poll limits in the lane settings, until ctx ends. Its error is nil: without an update the
 // last ones hold.
 func (s *Service) followLimits(ctx context.Context) error {
-	bus.KeepFollowing(ctx, s.log, "watch of the lane limits was interrupted", func(ctx context.Context) error {
-		return s.o.Bus.FollowLanes(ctx, s.applyLimits)
+	bus.KeepWatching(ctx, s.log, "watch of the lane limits was interrupted", func(ctx context.Context) error {
+		return s.o.Bus.WatchLanes(ctx, s.applyLimits)
 	})
 	return nil
 }

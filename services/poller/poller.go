@@ -80,7 +80,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{o: o, log: o.Log.With("service", name), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer), replica: nuid.Next()}
 	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
-	s.learner = learner.New(learner.Options{Store: o.Bus, Log: s.log, Registerer: o.Registerer})
+	s.learner = learner.New(learner.Options{Bus: o.Bus, Log: s.log, Registerer: o.Registerer})
 	for _, l := range o.Lanes {
 		if l.PollInterval == 0 {
 			l.PollInterval = defaultInterval

@@ -215,7 +215,7 @@ func (s *Service) readRecords(ctx context.Context, l *lane, t events.Task, mine 
 	defer cancel()
 	r := records{taken: map[string]bool{}}
 	ready := false
-	err := s.o.Bus.Follow(ctx, func(u bus.Update) {
+	err := s.o.Bus.WatchTasks(ctx, func(u bus.Update) {
 		switch {
 		case ready:
 		case u.Ready:

@@ -21,7 +21,7 @@ import (
 // teach lets another process learn that n tasks took so long.
 func (l *lab) teach(n int, takes time.Duration) {
 	l.t.Helper()
-	other := learner.New(learner.Options{Store: l.bus, Log: slog.New(slog.DiscardHandler)})
+	other := learner.New(learner.Options{Bus: l.bus, Log: slog.New(slog.DiscardHandler)})
 	go func() { _ = other.Run(l.t.Context()) }()
 	for range n {
 		t := waiting("demo", "any", 0)

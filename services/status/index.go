@@ -111,7 +111,7 @@ func newIndex() *index {
 
 // follow keeps the index up to date until ctx ends. watch is bus.Follow; when it breaks, it is begun again.
 func (x *index) follow(ctx context.Context, watch func(context.Context, func(bus.Update)) error, log *slog.Logger) {
-	bus.KeepFollowing(ctx, log, "watch of the task records interrupted", func(ctx context.Context) error {
+	bus.KeepWatching(ctx, log, "watch of the task records interrupted", func(ctx context.Context) error {
 		x.mu.Lock()
 		x.generation++
 		x.mu.Unlock()

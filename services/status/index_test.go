@@ -227,7 +227,7 @@ func TestFollowAgain(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
 			cut.Store(&cancel)
-			if err := l.bus.Follow(ctx, apply); err != nil {
+			if err := l.bus.WatchTasks(ctx, apply); err != nil {
 				return err
 			}
 			return context.Cause(ctx)

@@ -60,7 +60,7 @@ func (s *Service) timeline(ctx context.Context, c call) (any, error) {
 
 func (s *Service) queue(ctx context.Context, c call) (any, error) {
 	r := s.index.queue(c.key.Project, s.o.Lanes, time.Now())
-	callbacks, err := s.o.Bus.CallbackHealth(ctx)
+	callbacks, err := s.callbackHealth(ctx)
 	if err != nil {
 		s.log.Warn("reliability of the callbacks could not be read", "error", err) // the rest of the answer is of use without
 	}
@@ -70,6 +70,25 @@ func (s *Service) queue(ctx context.Context, c call) (any, error) {
 		r.Lanes[i].Callbacks = merged(callbacks[r.Lanes[i].Lane])
 	}
 	return r, nil
+}
+
+// healthWait bounds the read of all figures.
+const healthWait = 2 * time.Second
+
+// callbackHealth returns the figures of all pollers by lane. What cannot be read is left out.
+func (s *Service) callbackHealth(ctx context.Context) (map[string][]events.CallbackHealth, error) {
+	ctx, cancel := context.WithTimeout(ctx, healthWait)
+	defer cancel()
+	entries, err := s.o.Bus.Bucket(events.HealthBucket, "health").All(ctx)
+	all := map[string][]events.CallbackHealth{}
+	for _, e := range entries {
+		var h events.CallbackHealth
+		if json.Unmarshal(e.Value, &h) == nil {
+			lane := events.LaneOfHealth(e.Key)
+			all[lane] = append(all[lane], h)
+		}
+	}
+	return all, err
 }
 
 // merged is what several pollers of a lane have learned about its callbacks, each by what it has seen; nil where nobody has.

@@ -79,7 +79,7 @@ func (x *index) member(r rejection) bool {
 	return e != nil && e.batch == r.batch.ID
 }
 
-// reject takes one event of FollowRejections. It reports whether another had to be forgotten for it.
+// reject takes one event of WatchRejections. It reports whether another had to be forgotten for it.
 func (x *index) reject(e *events.Event) (full bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -118,8 +118,8 @@ func (s *Service) followRejections(ctx context.Context) {
 			s.log.Warn("more requests of batches were rejected than are remembered: the oldest are forgotten", "limit", maxRejections)
 		}
 	}
-	bus.KeepFollowing(ctx, s.log, "watch of the rejections interrupted", func(ctx context.Context) error {
+	bus.KeepWatching(ctx, s.log, "watch of the rejections interrupted", func(ctx context.Context) error {
 		defer s.index.rejectionsCurrent.Store(false)
-		return s.o.Bus.FollowRejections(ctx, handle)
+		return s.o.Bus.WatchRejections(ctx, handle)
 	})
 }

@@ -173,11 +173,11 @@ func (s *Service) caps(ctx context.Context, project string) ([]events.SpendCap, 
 		if project != "" && !scope.Covers(project, "") {
 			continue
 		}
-		var n spend.Counter
-		if _, err := s.o.Bus.Counter(ctx, scope, today, &n); err != nil {
+		n, err := spend.Taken(ctx, s.o.Bus, scope, today)
+		if err != nil {
 			return nil, err
 		}
-		all = append(all, events.SpendCap{Scope: string(scope), DailyUSD: c.DailyUSD, ReservedUSD: n.USD(), Since: c.SetAt.UTC(), By: c.By})
+		all = append(all, events.SpendCap{Scope: string(scope), DailyUSD: c.DailyUSD, ReservedUSD: n.Total().USD(), Since: c.SetAt.UTC(), By: c.By})
 	}
 	slices.SortFunc(all, func(a, b events.SpendCap) int { return strings.Compare(a.Scope, b.Scope) })
 	return all, nil
@@ -219,8 +219,8 @@ func (c *capsCache) set(scope events.Scope, to *events.Cap) {
 
 // followCaps keeps the caps as they are set, until ctx ends.
 func (s *Service) followCaps(ctx context.Context) {
-	bus.KeepFollowing(ctx, s.log, "watch of the caps interrupted", func(ctx context.Context) error {
-		return s.o.Bus.FollowCaps(ctx, s.capsCache.set)
+	bus.KeepWatching(ctx, s.log, "watch of the caps interrupted", func(ctx context.Context) error {
+		return spend.WatchCaps(ctx, s.o.Bus, s.log, s.capsCache.set)
 	})
 }
 

@@ -243,18 +243,18 @@ func TestCountsWhatWasRecorded(t *testing.T) {
 		defer cancel()
 		all.Go(func() { s.followCaps(ctx) })
 		all.Go(func() { s.countSpending(ctx) })
-		counter := func() (c spend.Counter, revision uint64) {
-			revision, err := l.bus.Counter(ctx, events.AllScope, time.Now().UTC().Format(time.DateOnly), &c)
+		counter := func() events.SpendCounter {
+			c, err := spend.Taken(ctx, l.bus, events.AllScope, time.Now().UTC().Format(time.DateOnly))
 			must(t, err)
-			return c, revision
+			return c
 		}
 		time.Sleep(4 * countEvery)
-		if c, revision := counter(); revision != 0 {
+		if c := counter(); c.To != 0 {
 			t.Errorf("counted without the newest record: %+v", c)
 		}
 		s.index.apply(bus.Update{Key: late.Key(), Revision: l.revision(late.Key()), Task: &late})
 		time.Sleep(2 * countEvery)
-		if c, _ := counter(); c.USD() != 5 {
+		if c := counter(); c.Total().USD() != 5 {
 			t.Errorf("counted: %+v", c)
 		}
 	})

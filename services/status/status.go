@@ -82,7 +82,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(), capsCache: newCapsCache(),
-		learner:  learner.New(learner.Options{Store: o.Bus, Log: o.Log}),
+		learner:  learner.New(learner.Options{Bus: o.Bus, Log: o.Log}),
 		requests: make(chan struct{}, maxRequests), waits: make(chan struct{}, maxWaits),
 	}
 	for _, c := range append(s.metrics.collectors(), gauges{s}) {
@@ -109,7 +109,7 @@ func (s *Service) Run(ctx context.Context) error {
 		stopWork()
 		follower.Wait()
 	}()
-	follower.Go(func() { s.index.follow(work, s.o.Bus.Follow, s.log) })
+	follower.Go(func() { s.index.follow(work, s.o.Bus.WatchTasks, s.log) })
 	follower.Go(func() { _ = s.learner.Run(work) }) // it has no error
 	follower.Go(func() { s.followCaps(work) })
 	follower.Go(func() { s.countSpending(work) })

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"reelay/events"
-	"reelay/internal/bus"
+	"reelay/internal/lease"
 )
 
 // announceRetry is how soon an event or a hand-over is tried again that could not be stored.
@@ -13,13 +13,13 @@ const announceRetry = 5 * time.Second
 
 // announceState publishes when the lane stops sending and when it goes on, and stores what the next dispatcher should know, until ctx
 // ends.
-func (s *Service) announceState(ctx context.Context, l *lane, lease *bus.Lease, h events.HandOver) {
+func (s *Service) announceState(ctx context.Context, l *lane, held *lease.Lease, h events.HandOver) {
 	defer s.metrics.breakerOpen.WithLabelValues(l.Name).Set(0)
 	for {
 		err := s.announce(ctx, l, &h)
 		if err == nil {
 			h.Groups = l.queue.Learned()
-			err = lease.Remember(ctx, h)
+			err = held.HandOver(ctx, h)
 		}
 		changed, retry := l.changed, (<-chan time.Time)(nil)
 		if err != nil && ctx.Err() == nil {

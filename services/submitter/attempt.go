@@ -16,6 +16,7 @@ import (
 	"reelay/events"
 	"reelay/internal/bus"
 	"reelay/internal/journal"
+	"reelay/internal/lease"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
 	"reelay/internal/spend"
@@ -36,10 +37,10 @@ var errStopping = errors.New("the submitter is stopping")
 // An attempt is one try to send a task. Each of its steps reports whether the next may follow, and leaves the result otherwise.
 type attempt struct {
 	*Service
-	lane  *lane
-	lease *bus.Lease
-	key   events.Key
-	log   *slog.Logger
+	lane *lane
+	held *lease.Lease
+	key  events.Key
+	log  *slog.Logger
 
 	// task is the record as the request is made of it.
 	task events.Task
@@ -62,9 +63,9 @@ type attempt struct {
 
 // send takes one task through intent, paid request and report. It returns the record as it then is, nil if that is not known, and a
 // time before which the task is not tried again.
-func (s *Service) send(ctx context.Context, l *lane, lease *bus.Lease, key events.Key) (*events.Task, time.Time) {
+func (s *Service) send(ctx context.Context, l *lane, held *lease.Lease, key events.Key) (*events.Task, time.Time) {
 	a := &attempt{
-		Service: s, lane: l, lease: lease, key: key, log: s.log.With("task", key, "lane", l.Name), notBefore: time.Now().Add(unsentWait),
+		Service: s, lane: l, held: held, key: key, log: s.log.With("task", key, "lane", l.Name), notBefore: time.Now().Add(unsentWait),
 	}
 	defer a.release(ctx)
 	switch {
@@ -245,7 +246,7 @@ func (a *attempt) gate(ctx, service context.Context) error {
 	if err := a.reservation.Fresh(); err != nil {
 		return err
 	}
-	if err := a.lease.Check(); err != nil {
+	if err := a.held.Check(); err != nil {
 		return err
 	}
 	if err := a.o.Bus.CheckLane(ctx, a.lane.Name); err != nil {
@@ -258,7 +259,7 @@ func (a *attempt) gate(ctx, service context.Context) error {
 		return err
 	}
 	// Once more, at the last: all of this can have taken time, and another may count the requests by now.
-	return a.lease.Check()
+	return a.held.Check()
 }
 
 // stillOurs fails if the record says by now that the request must not be sent.

@@ -8,6 +8,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/lease"
 	"reelay/internal/task"
 )
 
@@ -23,10 +24,11 @@ const (
 // dispatch sends the waiting tasks of a lane, whenever this is the process that holds its lease, until ctx ends; then it waits for
 // those under way.
 func (s *Service) dispatch(ctx context.Context, l *lane) error {
-	s.o.Bus.Lead(ctx, l.Name, s.id, s.o.LeaseTTL, func(term context.Context, lease *bus.Lease) {
+	candidate := lease.Candidate{Bus: s.o.Bus, Log: s.log, Name: s.id, TTL: s.o.LeaseTTL}
+	candidate.Lead(ctx, l.Name, func(term context.Context, held *lease.Lease) {
 		s.metrics.leads.WithLabelValues(l.Name).Set(1)
 		defer s.metrics.leads.WithLabelValues(l.Name).Set(0)
-		if err := s.lead(ctx, term, l, lease); err != nil && term.Err() == nil {
+		if err := s.lead(ctx, term, l, held); err != nil && term.Err() == nil {
 			s.log.Warn("the lane could not be taken over", "lane", l.Name, "error", err)
 		}
 		if ctx.Err() != nil {
@@ -38,9 +40,8 @@ func (s *Service) dispatch(ctx context.Context, l *lane) error {
 }
 
 // lead takes a lane over and sends its tasks until term ends. What it has begun goes on under ctx.
-func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) error {
-	var handOver events.HandOver
-	err := s.o.Bus.Recall(term, l.Name, &handOver)
+func (s *Service) lead(ctx, term context.Context, l *lane, held *lease.Lease) error {
+	handOver, err := lease.HandOver(term, s.o.Bus, l.Name)
 	switch {
 	case errors.Is(err, bus.ErrUnreadable):
 		s.log.Error("what the dispatcher before has learned could not be read and is lost", "lane", l.Name, "error", err)
@@ -59,7 +60,7 @@ func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) err
 	defer stop()
 	var publishers sync.WaitGroup
 	defer publishers.Wait()
-	publishers.Go(func() { s.announceState(term, l, lease, handOver) })
+	publishers.Go(func() { s.announceState(term, l, held, handOver) })
 	publishers.Go(func() { s.publishPositions(term, l) })
 	for {
 		select {
@@ -74,7 +75,7 @@ func (s *Service) lead(ctx, term context.Context, l *lane, lease *bus.Lease) err
 		}
 		l.running.Go(func() {
 			defer func() { <-l.slots }()
-			t, notBefore := s.send(ctx, l, lease, key)
+			t, notBefore := s.send(ctx, l, held, key)
 			l.finish(key, t, notBefore, time.Now())
 		})
 	}

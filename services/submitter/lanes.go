@@ -102,9 +102,9 @@ func (s *Service) follow(ctx context.Context) error {
 		return nil
 	}
 	generation := uint64(0)
-	bus.KeepFollowing(ctx, s.log, "the watch of the task records was interrupted", func(ctx context.Context) error {
+	bus.KeepWatching(ctx, s.log, "the watch of the task records was interrupted", func(ctx context.Context) error {
 		generation++
-		return s.o.Bus.Follow(ctx, func(u bus.Update) { s.see(u, generation) })
+		return s.o.Bus.WatchTasks(ctx, func(u bus.Update) { s.see(u, generation) })
 	})
 	return nil
 }

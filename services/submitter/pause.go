@@ -19,8 +19,8 @@ const (
 
 // followPauses keeps the pauses and limits of the lanes as they are set, and wakes the lanes.
 func (s *Service) followPauses(ctx context.Context) error {
-	bus.KeepFollowing(ctx, s.log, "the watch of lane pauses and limits was interrupted", func(ctx context.Context) error {
-		return s.o.Bus.FollowLanes(ctx, s.seePause)
+	bus.KeepWatching(ctx, s.log, "the watch of lane pauses and limits was interrupted", func(ctx context.Context) error {
+		return s.o.Bus.WatchLanes(ctx, s.seePause)
 	})
 	return nil
 }
@@ -91,7 +91,7 @@ func (s *Service) endPause(ctx context.Context, l *lane) {
 
 // setPause sets the pause of a lane in reelay's own name, unless a person has set it meanwhile.
 func (s *Service) setPause(ctx context.Context, l *lane, pause events.LanePause, revision uint64) {
-	revision, err := s.o.Bus.SetLane(context.WithoutCancel(ctx), l.Name, pause, revision)
+	revision, err := s.o.Bus.SetLanePause(context.WithoutCancel(ctx), l.Name, pause, revision)
 	switch {
 	case errors.Is(err, bus.ErrConflict):
 		return

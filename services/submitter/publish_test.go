@@ -198,7 +198,7 @@ func TestStoppedPublishesNoPositions(t *testing.T) {
 // TestEstimatedAsLearned: what the pollers have learned of tasks like it is said of one that waits, and of one that is sent.
 func TestEstimatedAsLearned(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
-		teacher := learner.New(learner.Options{Store: w.client, Log: w.log})
+		teacher := learner.New(learner.Options{Bus: w.client, Log: w.log})
 		ctx, cancel := context.WithCancel(w.Context())
 		done := make(chan error)
 		go func() { done <- teacher.Run(ctx) }()

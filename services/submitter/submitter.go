@@ -112,7 +112,7 @@ func New(o Options) (*Service, error) {
 		metrics: newMetrics(o.Registerer),
 	}
 	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
-	s.learner = learner.New(learner.Options{Store: o.Bus, Log: s.log}) // it learns nothing here
+	s.learner = learner.New(learner.Options{Bus: o.Bus, Log: s.log}) // it learns nothing here
 	s.spend = spend.New(o.Bus, s.log, o.Registerer)
 	for _, l := range o.Lanes {
 		s.lanes[l.Name] = newLane(l, sendsInFlight, s.log)

@@ -29,18 +29,10 @@ const (
 	lastWait = 2 * time.Second
 )
 
-// A Store keeps the forecasts of all processes: bus.Bus.
-type Store interface {
-	// ChangeForecast replaces a value by compare-and-set.
-	ChangeForecast(ctx context.Context, key string, change func(stored []byte) ([]byte, error)) error
-	// FollowForecasts calls handle with every value and every change until ctx ends; nil is a key that is gone.
-	FollowForecasts(ctx context.Context, handle func(key string, value []byte)) error
-}
-
 // Options configure New.
 type Options struct {
-	Store Store
-	Log   *slog.Logger
+	Bus *bus.Bus
+	Log *slog.Logger
 	// Registerer takes the learner's metrics; nil for none.
 	Registerer prometheus.Registerer
 }
@@ -48,7 +40,7 @@ type Options struct {
 // A Learner is safe for concurrent use. Until Run is called it knows only the priors of the task types, and learns
 // nothing.
 type Learner struct {
-	store Store
+	bus   *bus.Bus
 	log   *slog.Logger
 	model *forecast.Model
 
@@ -62,7 +54,7 @@ type Learner struct {
 // New returns a learner. It registers its metrics.
 func New(o Options) *Learner {
 	l := &Learner{
-		store: o.Store, log: o.Log.With("component", "learner"), model: forecast.NewModel(),
+		bus: o.Bus, log: o.Log.With("component", "learner"), model: forecast.NewModel(),
 		hasSamples: make(chan struct{}, 1), hasBatch: make(chan struct{}, 1),
 		samples: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_forecast_samples_total", Help: "Samples of finished tasks by result: stored, failed, or dropped because too many waited.",
@@ -144,7 +136,7 @@ func (l *Learner) flush(ctx context.Context) {
 	}
 	result := "stored"
 	for _, key := range keys {
-		err := l.store.ChangeForecast(ctx, key, func(stored []byte) ([]byte, error) { return l.model.Learn(key, stored, byKey[key]) })
+		err := change(ctx, l.bus, key, func(stored []byte) ([]byte, error) { return l.model.Learn(key, stored, byKey[key]) })
 		if err != nil {
 			result = "failed"
 			l.log.Warn("samples of a forecast could not be stored", "key", key, "samples", len(byKey[key]), "error", err)
@@ -158,8 +150,8 @@ func (l *Learner) flush(ctx context.Context) {
 
 // followForecasts keeps the model up to date until ctx ends.
 func (l *Learner) followForecasts(ctx context.Context) {
-	bus.KeepFollowing(ctx, l.log, "watch of the forecasts was interrupted", func(ctx context.Context) error {
-		return l.store.FollowForecasts(ctx, func(key string, value []byte) {
+	bus.KeepWatching(ctx, l.log, "watch of the forecasts was interrupted", func(ctx context.Context) error {
+		return watch(ctx, l.bus, func(key string, value []byte) {
 			if err := l.model.Put(key, value); err != nil {
 				l.log.Warn("stored forecast was ignored", "key", key, "error", err)
 			}

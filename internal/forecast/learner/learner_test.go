@@ -25,7 +25,7 @@ func bubble(t *testing.T, f func(b *fixture)) {
 // run runs a learner until stop is called.
 func (b *fixture) run() (a *learner.Learner, stop func() error) {
 	b.Helper()
-	a = learner.New(learner.Options{Store: b.Open(bus.Options{}), Log: b.Logger})
+	a = learner.New(learner.Options{Bus: b.Open(bus.Options{}), Log: b.Logger})
 	return a, broker.Begin(b, a.Run)
 }
 
@@ -104,9 +104,7 @@ func TestForeign(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		keys := forecast.ClassOf(task).Keys()
-		if err := on.ChangeForecast(b.Context(), keys[2], func([]byte) ([]byte, error) { return []byte(`{"version":99}`), nil }); err != nil {
-			b.Fatal(err)
-		}
+		b.OK(on.Bucket(events.ForecastBucket, "forecast").Put(b.Context(), keys[2], []byte(`{"version":99}`)))
 		a, _ := b.run()
 		if n := a.Forecast(task).Samples(); n != 0 {
 			b.Errorf("%d samples", n)
@@ -124,7 +122,7 @@ func TestForeign(t *testing.T) {
 func TestOutage(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
-		a := learner.New(learner.Options{Store: on, Log: b.Logger})
+		a := learner.New(learner.Options{Bus: on, Log: b.Logger})
 		go func() { _ = a.Run(b.Context()) }()
 		a.Learn(sample(time.Minute))
 		time.Sleep(6 * time.Second)

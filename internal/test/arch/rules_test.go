@@ -23,6 +23,9 @@ const (
 	emulator     = "reelay/internal/emulator"
 	natsServer   = "github.com/nats-io/nats-server/v2/..."
 	failsafe     = "github.com/failsafe-go/failsafe-go"
+	nats         = "github.com/nats-io/nats.go"
+	prometheus   = "github.com/prometheus/client_golang/prometheus"
+	busPkg       = "reelay/internal/bus"
 )
 
 // drivers and emulated are the packages of the providers.
@@ -74,6 +77,19 @@ func TestImports(t *testing.T) {
 		},
 		{[]string{allEmulators}, []string{emulators, emulator}, "what starts the emulators must not tie them to the pipeline"},
 		{[]string{"reelay/internal/paid"}, []string{valuesPkg}, "the only code that can spend money is small enough to be read in one go"},
+		{
+			[]string{busPkg},
+			[]string{eventsPkg, "reelay/internal/failpoint", nats + "/...", nats, prometheus},
+			"the bus knows streams, buckets and records, and no lease, cap or forecast",
+		},
+		{[]string{"reelay/internal/lease"}, []string{eventsPkg, busPkg}, "a lease is a key with a lifetime, and knows nothing of what it is for"},
+		{[]string{"reelay/internal/spend"}, []string{eventsPkg, busPkg, prometheus}, "money is set aside for whoever asks; what it buys is not known here"},
+		{
+			[]string{"reelay/internal/forecast/learner"},
+			[]string{eventsPkg, busPkg, "reelay/internal/forecast", prometheus},
+			"a learner keeps the forecasts of one process and calls no provider",
+		},
+		{[]string{"reelay/internal/disk", "reelay/internal/failpoint"}, nil, "what is read in one go brings nothing along"},
 	}
 	for _, row := range rows {
 		for _, p := range find(t, row.of...) {
@@ -130,7 +146,7 @@ func TestLinks(t *testing.T) {
 			"the machinery of tests is apart from the product",
 		},
 		{[]string{"reelay/cmd/..."}, []string{"testing", "testing/..."}, "no binary carries the test framework"},
-		{[]string{"reelay/internal/bus", "reelay/internal/taskstore", "reelay/internal/proc"}, append([]string{services}, drivers...), "foundations know nothing of what stands on them"},
+		{[]string{busPkg, "reelay/internal/lease", "reelay/internal/taskstore", "reelay/internal/proc"}, append([]string{services}, drivers...), "foundations know nothing of what stands on them"},
 	}
 	for _, row := range rows {
 		for _, never := range row.never {

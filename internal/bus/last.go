@@ -24,27 +24,19 @@ const (
 	codeNoLeader = 10008
 	// headerOperation tells a deleted key of a bucket from one with a value.
 	headerOperation = "KV-Operation"
+	operationDelete = "DEL"
 )
 
-// A cell is the newest message on a subject.
-type cell struct {
-	value    []byte
-	revision uint64
+// A message is the last one on a subject; its sequence is 0 where there is none.
+type message struct {
+	sequence uint64
+	at       time.Time
 	header   nats.Header
-	// at is when it was stored.
-	at time.Time
-	// gone says that the message only marks that the key was deleted.
-	gone bool
+	data     []byte
 }
 
-// Value returns the body.
-func (c cell) Value() []byte { return c.value }
-
-// Revision returns the sequence.
-func (c cell) Revision() uint64 { return c.revision }
-
-// insist asks again while nobody answers, or while there is no leader, until ctx ends. What it asks for must be harmless twice.
-func insist(ctx context.Context, ask func(context.Context) error) error {
+// retry asks again while nobody answers, or while there is no leader, until ctx ends. What it asks for must be harmless twice.
+func retry(ctx context.Context, ask func(context.Context) error) error {
 	for {
 		begin := time.Now()
 		attempt, cancel := context.WithTimeout(ctx, answerWait)
@@ -68,15 +60,15 @@ func leaderless(err error) bool {
 		errors.As(err, &api) && api.ErrorCode == codeNoLeader
 }
 
-// newest returns the newest message on a subject, which may be a wildcard, as the leader of its stream has it; the zero cell
-// where there is none. The client's own reads may be answered by any replica, one that lags behind or stands still among them; and much
-// is decided by a read alone: that there is no such task, that nothing is left to do, that a lane is not paused.
-func (b *Bus) newest(ctx context.Context, stream, subject string) (cell, error) {
+// last returns the last message on a subject, which may be a wildcard, as the leader of its stream has it. The client's own reads may be
+// answered by any replica, one that lags behind among them; and much is decided by a read alone: that there is no such task, that
+// nothing is left to do, that a lane is not paused.
+func (b *Bus) last(ctx context.Context, stream, subject string) (message, error) {
 	question, err := json.Marshal(struct {
 		Subject string `json:"last_by_subj"`
 	}{subject})
 	if err != nil {
-		return cell{}, err
+		return message{}, err
 	}
 	var reply struct {
 		Error   *jetstream.APIError `json:"error"`
@@ -87,7 +79,7 @@ func (b *Bus) newest(ctx context.Context, stream, subject string) (cell, error) 
 			Data     []byte    `json:"data"`
 		} `json:"message"`
 	}
-	err = insist(ctx, func(ctx context.Context) error {
+	err = retry(ctx, func(ctx context.Context) error {
 		answer, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, question)
 		if err != nil {
 			return err
@@ -102,25 +94,24 @@ func (b *Bus) newest(ctx context.Context, stream, subject string) (cell, error) 
 		return nil
 	})
 	if err != nil || reply.Error != nil {
-		return cell{}, err
+		return message{}, err
 	}
-	c := cell{value: reply.Message.Data, revision: reply.Message.Sequence, at: reply.Message.Time}
+	m := message{sequence: reply.Message.Sequence, at: reply.Message.Time, data: reply.Message.Data}
 	if len(reply.Message.Header) == 0 {
-		return c, nil
+		return m, nil
 	}
-	c.header, err = nats.DecodeHeadersMsg(reply.Message.Header)
-	if err != nil {
-		return cell{}, fmt.Errorf("%w: message %d of %s: %w", ErrUnreadable, c.revision, stream, err)
+	if m.header, err = nats.DecodeHeadersMsg(reply.Message.Header); err != nil {
+		return message{}, fmt.Errorf("%w: message %d of %s: %w", ErrUnreadable, m.sequence, stream, err)
 	}
-	c.gone = c.header.Get(headerOperation) != "" || c.header.Get(jetstream.MarkerReasonHeader) != ""
-	return c, nil
+	return m, nil
 }
 
-// key is newest for a key of a bucket. It fails with jetstream.ErrKeyNotFound where there is none, or none any more.
-func (b *Bus) key(ctx context.Context, bucket, key string) (cell, error) {
-	c, err := b.newest(ctx, events.BucketStream(bucket), events.KeySubject(bucket, key))
-	if err == nil && (c.revision == 0 || c.gone) {
-		err = jetstream.ErrKeyNotFound
+// key returns the entry of a key as the leader of the bucket has it.
+func (b *Bus) key(ctx context.Context, bucket, key string) (Entry, error) {
+	m, err := b.last(ctx, events.BucketStream(bucket), events.KeySubject(bucket, key))
+	if err != nil {
+		return Entry{}, err
 	}
-	return c, err
+	marker := m.header.Get(headerOperation) != "" || m.header.Get(jetstream.MarkerReasonHeader) != ""
+	return Entry{Key: key, Value: m.data, Revision: m.sequence, At: m.at, Present: m.sequence > 0 && !marker}, nil
 }

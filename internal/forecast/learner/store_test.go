@@ -1,4 +1,4 @@
-package bus_test
+package learner
 
 import (
 	"context"
@@ -15,15 +15,15 @@ import (
 	"reelay/internal/test/broker"
 )
 
-// TestChangeForecast: many writers at a time lose nothing.
-func TestChangeForecast(t *testing.T) {
-	bubble(t, func(b *fixture) {
+// TestChange: many writers at a time lose nothing.
+func TestChange(t *testing.T) {
+	broker.Run(t, func(b *broker.Broker) {
 		const writers = 4
 		var all sync.WaitGroup
 		for range writers {
 			on := b.Open(bus.Options{})
 			all.Go(func() {
-				err := on.ChangeForecast(b.Context(), "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) { return append(stored, '+'), nil })
+				err := change(b.Context(), on, "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) { return append(stored, '+'), nil })
 				if err != nil {
 					b.Error(err)
 				}
@@ -31,7 +31,7 @@ func TestChangeForecast(t *testing.T) {
 		}
 		all.Wait()
 		on := b.Open(bus.Options{})
-		b.OK(on.ChangeForecast(b.Context(), "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) {
+		b.OK(change(b.Context(), on, "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) {
 			if len(stored) != writers {
 				b.Errorf("%d changes are stored, want %d", len(stored), writers)
 			}
@@ -40,8 +40,8 @@ func TestChangeForecast(t *testing.T) {
 	})
 }
 
-func TestChangeForecastErrors(t *testing.T) {
-	bubble(t, func(b *fixture) {
+func TestChangeErrors(t *testing.T) {
+	broker.Run(t, func(b *broker.Broker) {
 		on := b.Open(bus.Options{})
 		refused := errors.New("refused")
 		same := func(value string) func([]byte) ([]byte, error) {
@@ -59,32 +59,32 @@ func TestChangeForecastErrors(t *testing.T) {
 		}{
 			{"of the change", on, func([]byte) ([]byte, error) { return nil, refused }, refused},
 			{"others are always faster", on, func(stored []byte) ([]byte, error) {
-				b.OK(busy.ChangeForecast(b.Context(), "k", same(string(stored)+"+")))
+				b.OK(change(b.Context(), busy, "k", same(string(stored)+"+")))
 				return []byte("mine"), nil
 			}, bus.ErrConflict},
 			{"lost", lost, same("v"), failpoint.ErrLost},
 		}
 		for _, row := range rows {
-			if err := row.on.ChangeForecast(b.Context(), "k", row.change); !errors.Is(err, row.want) {
+			if err := change(b.Context(), row.on, "k", row.change); !errors.Is(err, row.want) {
 				b.Errorf("%s: %v, want %v", row.name, err, row.want)
 			}
 		}
-		if err := on.ChangeForecast(b.Context(), "k", same(string(make([]byte, 20<<10)))); err == nil {
+		if err := change(b.Context(), on, "k", same(string(make([]byte, 20<<10)))); err == nil {
 			b.Error("a value over the limit is stored")
 		}
 	})
 }
 
-func TestFollowForecasts(t *testing.T) {
-	bubble(t, func(b *fixture) {
+func TestWatch(t *testing.T) {
+	broker.Run(t, func(b *broker.Broker) {
 		on := b.Open(bus.Options{})
 		put := func(key, value string) {
-			b.OK(on.ChangeForecast(b.Context(), key, func([]byte) ([]byte, error) { return []byte(value), nil }))
+			b.OK(change(b.Context(), on, key, func([]byte) ([]byte, error) { return []byte(value), nil }))
 		}
 		put("a", "1")
 		var story []string
 		stop := broker.Begin(b, func(ctx context.Context) error {
-			return on.FollowForecasts(ctx, func(key string, value []byte) {
+			return watch(ctx, on, func(key string, value []byte) {
 				story = append(story, fmt.Sprintf("%s=%s %t", key, value, value == nil))
 			})
 		})

@@ -11,9 +11,9 @@ import (
 	"reelay/internal/bus"
 )
 
-// TestKeepFollowing: a watch that breaks at once is made again ever later, also when the broker took its time to say no, and soon
+// TestKeepWatching: a watch that breaks at once is made again ever later, also when the broker took its time to say no, and soon
 // after one that was up.
-func TestKeepFollowing(t *testing.T) {
+func TestKeepWatching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const (
 			ms     = time.Millisecond
@@ -39,7 +39,7 @@ func TestKeepFollowing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		broke := time.Now()
 		calls := 0
-		bus.KeepFollowing(ctx, slog.New(slog.DiscardHandler), "interrupted", func(context.Context) error {
+		bus.KeepWatching(ctx, slog.New(slog.DiscardHandler), "interrupted", func(context.Context) error {
 			if calls > 0 {
 				if row := rows[calls-1]; time.Since(broke) != row.pause {
 					t.Errorf("watch %d stood for %v, and was made again after %v, want %v", calls, row.stands, time.Since(broke), row.pause)

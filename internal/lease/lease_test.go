@@ -1,4 +1,4 @@
-package bus_test
+package lease_test
 
 import (
 	"context"
@@ -13,9 +13,21 @@ import (
 	"reelay/events"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
+	"reelay/internal/lease"
+	"reelay/internal/test/broker"
 )
 
-// A log of who leads, and the lead to be given up by release.
+func TestMain(m *testing.M) { broker.Main(m) }
+
+// A fixture is a real broker within a bubble, so that hours of its time take milliseconds.
+type fixture struct{ *broker.Broker }
+
+func bubble(t *testing.T, f func(b *fixture)) {
+	t.Helper()
+	broker.Run(t, func(b *broker.Broker) { f(&fixture{b}) })
+}
+
+// terms is a log of who leads, and when that ended.
 type terms struct {
 	mu    sync.Mutex
 	story []string
@@ -39,7 +51,7 @@ func (b *fixture) lead(on *bus.Bus, name string, s *terms, leading *int) (stop f
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		on.Lead(ctx, "fal", name, 0, func(ctx context.Context, l *bus.Lease) {
+		lease.Candidate{Bus: on, Log: b.Logger, Name: name}.Lead(ctx, "fal", func(ctx context.Context, _ *lease.Lease) {
 			s.add("+" + name)
 			s.mu.Lock()
 			if *leading++; *leading > 1 {
@@ -99,14 +111,14 @@ func TestLead(t *testing.T) {
 				if s.String() != "+first -first +second" {
 					b.Errorf("after %v: %s", row.next, &s)
 				}
-				h, err := second.LaneHolder(b.Context(), "fal")
+				h, err := lease.Holder(b.Context(), second, "fal")
 				if b.OK(err); h.Name != "second" || time.Since(h.Since) > time.Minute {
 					b.Errorf("the holder is %+v", h)
 				}
 				faulty.Store(&failpoint.Outcome{})
 				stopFirst()
 				stopSecond()
-				if h, err := second.LaneHolder(b.Context(), "fal"); err != nil || h.Name != "" {
+				if h, err := lease.Holder(b.Context(), second, "fal"); err != nil || h.Name != "" {
 					b.Errorf("after all have stopped: %+v, %v", h, err)
 				}
 			})
@@ -137,111 +149,80 @@ func TestLeadKeepsWhatItHas(t *testing.T) {
 	})
 }
 
-// TestMemory: what a holder remembers is there for the next one; who has lost the lease remembers nothing.
-func TestMemory(t *testing.T) {
+// TestHandOver: what a holder stores is there for the next one; who has lost the lease stores nothing.
+func TestHandOver(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
-		var got string
-		b.OK(on.Recall(b.Context(), "fal", &got))
-		if got != "" {
-			b.Errorf("recalled %q", got)
+		got, err := lease.HandOver(b.Context(), on, "fal")
+		if b.OK(err); got.Version != 0 {
+			b.Errorf("before anything is stored: %+v", got)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		on.Lead(ctx, "fal", "first", 0, func(ctx context.Context, l *bus.Lease) {
-			b.OK(l.Remember(ctx, "20 a minute"))
+		lease.Candidate{Bus: on, Log: b.Logger, Name: "first"}.Lead(ctx, "fal", func(ctx context.Context, l *lease.Lease) {
+			b.OK(l.HandOver(ctx, events.HandOver{Version: 20}))
 			cancel()
 			time.Sleep(time.Hour) // while it ends the lease is renewed
-			b.OK(l.Remember(context.Background(), "30 a minute"))
+			b.OK(l.HandOver(context.Background(), events.HandOver{Version: 30}))
 			on.Conn().Close()
 			time.Sleep(10 * time.Second)
-			if err := l.Remember(context.Background(), "40 a minute"); !errors.Is(err, bus.ErrLeaseLost) {
+			if err := l.HandOver(context.Background(), events.HandOver{Version: 40}); !errors.Is(err, lease.ErrLost) {
 				b.Errorf("after its end: %v", err)
 			}
 		})
-		b.OK(b.Open(bus.Options{}).Recall(b.Context(), "fal", &got))
-		if got != "30 a minute" {
-			b.Errorf("recalled %q", got)
+		got, err = lease.HandOver(b.Context(), b.Open(bus.Options{}), "fal")
+		if b.OK(err); got.Version != 30 {
+			b.Errorf("handed over: %+v", got)
 		}
 	})
 }
 
-// TestSetLane: a switch is set only if nobody else has set it meanwhile.
-func TestSetLane(t *testing.T) {
-	bubble(t, func(b *fixture) {
-		on := b.Open(bus.Options{})
-		kv := b.switches()
-		revision, err := on.SetLane(b.Context(), "fal", events.LanePause{Paused: true, Until: time.Now().Add(time.Hour)}, 0)
-		b.OK(err)
-		if err := on.CheckLane(b.Context(), "fal"); !errors.Is(err, events.ErrPaused) {
-			b.Errorf("paused until later: %v", err)
-		}
-		time.Sleep(time.Hour)
-		b.OK(on.CheckLane(b.Context(), "fal")) // one may be sent to see
-		later, err := kv.PutString(b.Context(), "fal", `{"paused":true}`)
-		b.OK(err)
-		for _, known := range []uint64{0, revision} {
-			if _, err := on.SetLane(b.Context(), "fal", events.LanePause{}, known); !errors.Is(err, bus.ErrConflict) {
-				b.Errorf("over another's: %v", err)
-			}
-		}
-		_, err = on.SetLane(b.Context(), "fal", events.LanePause{}, later)
-		b.OK(err)
-		b.OK(on.CheckLane(b.Context(), "fal"))
-	})
-}
-
-// TestLastChange is the revision of the newest record, whatever else the stream holds.
-func TestLastChange(t *testing.T) {
-	bubble(t, func(b *fixture) {
-		on := b.Open(bus.Options{})
-		want := func(revision uint64) {
-			b.Helper()
-			if got, err := on.LastChange(b.Context()); err != nil || got != revision {
-				b.Errorf("%d, %v, want %d", got, err, revision)
-			}
-		}
-		want(0)
-		first, err := on.Put(b.Context(), bus.Put{Task: record("first"), Heartbeat: time.Second})
-		b.OK(err)
-		want(first)
-		time.Sleep(time.Minute) // heartbeats are no changes
-		want(first)
-		other := record("other")
-		other.ID = "t2"
-		second, err := on.Put(b.Context(), bus.Put{Task: other})
-		b.OK(err)
-		want(second)
-		on.Conn().Close()
-		if _, err := on.LastChange(b.Context()); err == nil {
-			b.Error("no error without a broker")
-		}
-	})
-}
-
-// TestForeignLease: a lease that no process can have written is taken by nobody, and said aloud.
-func TestForeignLease(t *testing.T) {
-	bubble(t, func(b *fixture) {
-		var told strings.Builder
-		on := b.Open(bus.Options{Log: slog.New(slog.NewTextHandler(&told, nil))})
-		kv, err := on.JetStream().KeyValue(b.Context(), events.LeaseBucket)
-		b.OK(err)
-		_, err = kv.PutString(b.Context(), "fal", "nonsense")
-		b.OK(err)
-		var s terms
-		var leading int
-		stop := b.lead(on, "first", &s, &leading)
-		time.Sleep(time.Minute)
-		if s.String() != "" {
-			b.Errorf("%s", &s)
-		}
-		b.OK(kv.Delete(b.Context(), "fal"))
-		time.Sleep(2 * time.Second)
-		if s.String() != "+first" {
-			b.Errorf("after it was deleted: %s", &s)
-		}
-		stop()
-		if !strings.Contains(told.String(), bus.ErrUnreadable.Error()) {
-			b.Errorf("told: %s", &told)
-		}
-	})
+// TestFreeLease: a lease that no process can end is nobody's: what cannot be read at once, what outlives its time when that has been
+// seen. A marker is no lease.
+func TestFreeLease(t *testing.T) {
+	const soon, ttl = 2 * time.Second, events.LeaseTTL + 2*time.Second
+	rows := []struct {
+		name, value string
+		within      time.Duration
+		text        string
+	}{
+		{"unreadable", "nonsense", soon, "could not be read"},
+		{"without a lifetime", `{"holder":"gone"}`, ttl, "outlived its time"},
+		{"without a lifetime, as its own says", `{"holder":"gone","ttl":"20s"}`, 22 * time.Second, "outlived its time"},
+		{"deleted", "delete", soon, ""},
+		{"purged", "purge", soon, ""},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			bubble(t, func(b *fixture) {
+				var told strings.Builder
+				on := b.Open(bus.Options{})
+				kv, err := on.JetStream().KeyValue(b.Context(), events.LeaseBucket)
+				b.OK(err)
+				_, err = kv.PutString(b.Context(), "fal", row.value)
+				b.OK(err)
+				switch row.value {
+				case "delete":
+					b.OK(kv.Delete(b.Context(), "fal"))
+				case "purge":
+					b.OK(kv.Purge(b.Context(), "fal"))
+				}
+				b.Logger = slog.New(slog.NewTextHandler(&told, nil))
+				var s terms
+				var leading int
+				stop := b.lead(on, "first", &s, &leading)
+				time.Sleep(row.within - soon)
+				if row.within > soon && s.String() != "" {
+					b.Errorf("before its time: %s", &s)
+				}
+				time.Sleep(soon)
+				if s.String() != "+first" {
+					b.Errorf("after %v: %s", row.within, &s)
+				}
+				stop()
+				if !strings.Contains(told.String(), row.text) {
+					b.Errorf("told: %s", &told)
+				}
+			})
+		})
+	}
 }

@@ -14,6 +14,8 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/lease"
+	"reelay/internal/test/broker"
 )
 
 // A wire is between a client and the broker, and keeps some of what the client publishes to itself: so a cluster does that has no
@@ -158,10 +160,11 @@ func TestAsksTheLeader(t *testing.T) {
 		_, err = on.LastChange(b.Context())
 		b.OK(err)
 		b.OK(on.CheckLane(b.Context(), "fal"))
-		_, err = on.LaneHolder(b.Context(), "fal")
+		_, err = lease.Holder(b.Context(), on, "fal")
 		b.OK(err)
-		b.OK(on.Recall(b.Context(), "fal", new(int)))
-		_, err = on.Counter(b.Context(), events.AllScope, "2026-11-22", new(int))
+		_, err = lease.HandOver(b.Context(), on, "fal")
+		b.OK(err)
+		_, err = on.Bucket(events.SpendBucket, "counter").Get(b.Context(), events.CounterKey(events.AllScope, "2026-11-22"))
 		b.OK(err)
 		_, err = on.Claimant(b.Context(), "fal", "r1")
 		b.OK(err)
@@ -257,15 +260,20 @@ func TestRenewalOnItsWay(t *testing.T) {
 		w, nc := b.wire()
 		on, err := bus.Open(b.Context(), nc, bus.Options{Log: b.Logger})
 		b.OK(err)
-		var s terms
-		var leading int
-		stop := b.lead(on, "first", &s, &leading)
+		terms := 0
+		stop := broker.Begin(b, func(ctx context.Context) error {
+			lease.Candidate{Bus: on, Log: b.Logger, Name: "first"}.Lead(ctx, "fal", func(term context.Context, _ *lease.Lease) {
+				terms++
+				<-term.Done()
+			})
+			return nil
+		})
 		time.Sleep(time.Minute)
-		w.keep(2, "$KV."+events.LeaseBucket+".fal", onItsWay)
+		w.keep(2, events.KeySubject(events.LeaseBucket, "fal"), onItsWay)
 		time.Sleep(time.Minute)
-		if s.String() != "+first" || w.rest() > 0 {
-			b.Errorf("%s, %d conflicts not met", &s, w.rest())
+		if terms != 1 || w.rest() > 0 {
+			b.Errorf("%d terms, %d conflicts not met", terms, w.rest())
 		}
-		stop()
+		b.OK(stop())
 	})
 }
