@@ -11,6 +11,7 @@
 //	reelay hooks ls | show | replay                        see what providers have called back with, take one again
 //	reelay lanes ls | pause | resume                       stop spending and go on, for one account or for all
 //	reelay doctor                                          say what is wrong with an installation
+//	reelay help config | proofs                            every setting; what shows that promises are kept
 //
 // All but run (without NATS) and up are thin clients: they use only the subjects of package events, so whatever they
 // do can be done by any NATS client. NATS is found by --server (NATS_URL), --context (NATS_CONTEXT, as the nats
@@ -55,6 +56,7 @@ type commands struct {
 	Hooks    hooksCmd    `cmd:"" help:"List, show or replay what providers have called back with."`
 	Lanes    lanesCmd    `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`
 	Doctor   doctorCmd   `cmd:"" help:"Check the installation and say what to do."`
+	Help     helpCmd     `cmd:"" help:"Explain a topic: config (every setting) or proofs (what shows that promises are kept)."`
 }
 
 // env is what a command gets from its process.
