@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"reelay/events"
+	"reelay/events/operator"
 )
 
 var update = flag.Bool("update", false, "write the golden files of the contract")
@@ -176,7 +177,23 @@ func TestRequestGolden(t *testing.T) {
 	wantSameJSON(t, "request", got, want)
 }
 
-var someSpend = events.Spend{Tasks: 3, Attempts: 4, Unpriced: 1, SpentUSD: 3.5, ReservedUSD: 0.7}
+var (
+	someSpend = events.Spend{Tasks: 3, Attempts: 4, Unpriced: 1, SpentUSD: 3.5, ReservedUSD: 0.7}
+	someCap   = events.SpendCap{
+		Scope: "project.film", DailyUSD: 20, UnknownUSD: 0.5, ReservedUSD: 4.2, Since: at(0), By: "anna", Revision: 7,
+	}
+	somePause  = events.LanePause{Paused: true, Reason: "the bill of May", By: "anna", At: at(0), Until: at(40), Tries: 2}
+	someLimits = events.LaneLimits{
+		Models:   map[string]events.ModelLimits{"fal-ai/kling": {Requests: 20, Window: events.Duration(60e9), InFlight: 5, Spacing: events.Duration(1e9)}},
+		Projects: map[string]events.ProjectShare{"film": {Weight: 3, Requests: 10, InFlight: 2}},
+		Polls:    events.PollLimits{Spacing: events.Duration(30e9), PerSecond: 5},
+		Reason:   "the plan of May", By: "anna", At: at(0),
+	}
+	someLearned = events.AdaptiveLimit{Limit: 17, Refused: 20, Accepted: 3, Step: 1, Patience: 2, Streak: 1}
+	// someMessage has its body twice, of which an answer has one.
+	someMessage = operator.StoredMessage{Bytes: 13, Header: map[string][]string{"Nats-Msg-Id": {"m1"}}, Text: `{"model":"m"}`, Data: []byte{0xff, 0}}
+	somePage    = operator.StoredPage{Unreadable: []operator.UnreadableMessage{{ID: 6, Error: "not a dead letter"}}, NextBefore: 6}
+)
 
 // Every command, question and answer: what the decoder of the contract, or of any client, reads from the golden is what was written.
 func TestCommandAndAPIGoldens(t *testing.T) {
@@ -219,9 +236,45 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 			Rows: []events.SpendRow{{
 				Day: "2026-01-31", Project: "film", Provider: "fal", Lane: "fal-team2", Model: "fal-ai/kling-video", Spend: someSpend,
 			}},
-			Caps: []events.SpendCap{{Scope: "project.film", DailyUSD: 20, ReservedUSD: 4.2, Since: at(0), By: "anna"}},
+			Caps: []events.SpendCap{someCap},
 		}, plainJSON[events.SpendReply]},
 		{"api_batch_reply", fullBatch(), plainJSON[events.Batch]},
+		{"api_lanes_reply", operator.LanesReply{Lanes: []operator.LaneState{{
+			Lane: "fal-team2", Provider: "fal", Pause: somePause, PauseRevision: 7, Limits: someLimits, LimitsRevision: 8,
+			LimitsError: "limits: bad JSON", Defaults: map[string]events.ModelLimits{"*": {Requests: 20, Window: events.Duration(60e9), InFlight: 5, Spacing: 1e9}},
+			Dispatcher: &events.Holder{Name: "submitter-7f3a", Since: at(0)}, DispatcherError: "no JSON",
+			Learned: map[string]events.LearnedLimits{"*": {Rate: someLearned, Concurrency: someLearned, PausedUntil: at(31)}},
+			Blocked: []events.Blocked{*task.Blocked},
+		}}}, plainJSON[operator.LanesReply]},
+		{"api_lanes_pause_request", operator.PauseRequest{Lane: "fal-team2", Reason: "the bill of May", By: "anna", Revision: new(uint64(7))},
+			func(b []byte) (any, error) { return operator.DecodePauseRequest(operator.VerbLanesPause, b) }},
+		{"api_lanes_pause_reply", operator.PauseReply{Lane: "fal-team2", Pause: somePause, Revision: 8}, plainJSON[operator.PauseReply]},
+		{"api_lanes_limit_request", operator.LimitsRequest{Lane: "fal-team2", Limits: someLimits, Revision: new(uint64(8))}, as(operator.DecodeLimitsRequest)},
+		{"api_lanes_limit_reply", operator.LimitsReply{Lane: "fal-team2", Limits: someLimits, Revision: 9}, plainJSON[operator.LimitsReply]},
+		{"api_caps_reply", operator.CapsReply{Caps: []events.SpendCap{someCap}}, plainJSON[operator.CapsReply]},
+		{"api_caps_set_request", operator.CapRequest{Scope: "project.film", DailyUSD: new(20.0), UnknownUSD: new(0.5), By: "anna", Revision: new(uint64(7))},
+			func(b []byte) (any, error) { return operator.DecodeCapRequest(operator.VerbCapsSet, b) }},
+		{"api_caps_set_reply", operator.CapReply{Scope: "project.film", Cap: &someCap}, plainJSON[operator.CapReply]},
+		{"api_dead_reply", operator.DeadReply{
+			Letters: []operator.StoredLetter{{
+				ID: 7, Time: at(9), Stream: "REELAY_REQUESTS", Consumer: "intake", Sequence: 42, Subject: "reelay.request.demo.video", StoredAt: at(1),
+				Deliveries: 5, Reason: "handler panicked", NotReplayable: "cannot be replayed: only 13 of its about 2000000 bytes were kept",
+				StoredMessage: someMessage,
+			}},
+			StoredPage: somePage,
+		}, plainJSON[operator.DeadReply]},
+		{"api_callbacks_request", operator.StoredRequest{ID: 7, Lane: "fal-team2", Limit: 20, Before: 90},
+			func(b []byte) (any, error) { return operator.DecodeStoredRequest(operator.VerbCallbacks, b) }},
+		{"api_callbacks_reply", operator.CallbacksReply{
+			Callbacks: []operator.StoredCallback{{
+				ID: 7, Received: at(9), Lane: "fal-team2", Project: "demo", TaskID: "shot-042", Attempt: 1, ProviderWord: "OK", StoredMessage: someMessage,
+			}},
+			StoredPage: somePage,
+		}, plainJSON[operator.CallbacksReply]},
+		{"api_replay_request", operator.ReplayRequest{ID: 7}, as(operator.DecodeReplayRequest)},
+		{"api_replay_reply", operator.ReplayReply{
+			Subject: "reelay.request.demo.video", Stream: "REELAY_REQUESTS", Sequence: 43, Project: "demo", TaskID: "shot-042",
+		}, plainJSON[operator.ReplayReply]},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if zero := zeroFields(reflect.ValueOf(row.value), row.name); len(zero) > 0 {
@@ -252,7 +305,10 @@ func TestNoStrayGoldens(t *testing.T) {
 		"task.json": true, "request.json": true, "command_cancel.json": true, "command_resolve.json": true, "api_task_reply.json": true,
 		"api_error_reply.json": true, "api_list_request.json": true, "api_list_reply.json": true, "api_queue_reply.json": true,
 		"api_timeline_reply.json": true, "api_wait_request.json": true, "api_spend_request.json": true, "api_spend_reply.json": true,
-		"api_batch_reply.json": true,
+		"api_batch_reply.json": true, "api_lanes_reply.json": true, "api_lanes_pause_request.json": true, "api_lanes_pause_reply.json": true,
+		"api_lanes_limit_request.json": true, "api_lanes_limit_reply.json": true, "api_caps_reply.json": true, "api_caps_set_request.json": true,
+		"api_caps_set_reply.json": true, "api_dead_reply.json": true, "api_callbacks_request.json": true,
+		"api_callbacks_reply.json": true, "api_replay_request.json": true, "api_replay_reply.json": true,
 	}
 	for _, et := range events.EventTypes() {
 		known[string(et)+".json"] = true

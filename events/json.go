@@ -65,10 +65,10 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// decodeStrict reads one JSON object of at most MaxRequestBytes field by field, so that each error names its field; what
+// DecodeStrict reads one JSON object of at most MaxRequestBytes field by field, so that each error names its field; what
 // names the object itself. known holds the accepted member names and where each is stored. Behind a field that is wrong it reads
 // on, to store the others, and returns the first error.
-func decodeStrict(data []byte, what string, known map[string]any) error {
+func DecodeStrict(data []byte, what string, known map[string]any) error {
 	var first error
 	if len(data) > MaxRequestBytes {
 		first = fieldError(what, "%d bytes are over the limit of %d", len(data), MaxRequestBytes)
@@ -77,7 +77,7 @@ func decodeStrict(data []byte, what string, known map[string]any) error {
 	return cmp.Or(first, err)
 }
 
-// decodeFields is decodeStrict without the size. wrong hears of every field that is not stored; the error is that of the text.
+// decodeFields is DecodeStrict without the size. wrong hears of every field that is not stored; the error is that of the text.
 func decodeFields(data []byte, what string, known map[string]any, wrong func(error)) error {
 	if !utf8.Valid(data) {
 		return fieldError(what, "bad JSON: it is not UTF-8 text")
@@ -139,12 +139,16 @@ func typeError(field string, target any, err error) error {
 	if _, ok := target.(*Duration); ok {
 		return fieldError(field, "%v", err)
 	}
-	want := typeName(reflect.TypeOf(target).Elem())
+	t := reflect.TypeOf(target).Elem()
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	want := typeName(t)
 	var te *json.UnmarshalTypeError
 	switch {
 	case !errors.As(err, &te):
 		return fieldError(field, "must be %s", want)
-	case te.Type != reflect.TypeOf(target).Elem(): // an element of it
+	case te.Type != t: // an element of it
 		return fieldError(field, "must be %s, but holds another value: %s", want, te.Value)
 	default:
 		return fieldError(field, "must be %s, not %s", want, te.Value)
@@ -155,7 +159,7 @@ func typeName(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
 		return "a string"
-	case reflect.Int:
+	case reflect.Int, reflect.Uint64:
 		return "a whole number"
 	case reflect.Float64:
 		return "a number"
@@ -163,7 +167,7 @@ func typeName(t reflect.Type) string {
 		return "an object of strings"
 	case reflect.Slice:
 		return "a list of strings"
-	default: // *time.Time
+	default: // time.Time
 		return `a time such as "2026-01-31T12:00:00Z"`
 	}
 }

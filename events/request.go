@@ -94,7 +94,7 @@ type Request struct {
 // id can be answered and its batch told.
 func DecodeRequest(data []byte) (Request, error) {
 	var r Request
-	err := decodeStrict(data, "payload", map[string]any{
+	err := DecodeStrict(data, "payload", map[string]any{
 		"id": &r.ID, "provider": &r.Provider, "model": &r.Model, "input": &r.Input, "scene_id": &r.SceneID,
 		"priority": &r.Priority, "timeout": &r.Timeout, "start_timeout": &r.StartTimeout, "on_in_doubt": &r.OnInDoubt,
 		"max_paid_attempts": &r.MaxPaidAttempts, "estimated_cost_usd": &r.EstimatedUSD, "max_cost_usd": &r.MaxCostUSD,
@@ -227,7 +227,7 @@ func DecodeCancel(data []byte) (Cancel, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return c, nil
 	}
-	if err := decodeStrict(data, "payload", map[string]any{"reason": &c.Reason}); err != nil {
+	if err := DecodeStrict(data, "payload", map[string]any{"reason": &c.Reason}); err != nil {
 		return c, err
 	}
 	return c, validReason(c.Reason)
@@ -254,7 +254,7 @@ type Resolve struct {
 // DecodeResolve reads and checks a resolve command. Its error is a FieldError.
 func DecodeResolve(data []byte) (Resolve, error) {
 	var r Resolve
-	err := decodeStrict(data, "payload", map[string]any{"action": &r.Action, "provider_id": &r.ProviderID, "reason": &r.Reason})
+	err := DecodeStrict(data, "payload", map[string]any{"action": &r.Action, "provider_id": &r.ProviderID, "reason": &r.Reason})
 	if err != nil {
 		return r, err
 	}

@@ -45,7 +45,7 @@ type SpendRequest struct {
 func DecodeSpendRequest(data []byte, today time.Time) (SpendRequest, error) {
 	r := SpendRequest{}
 	if len(bytes.TrimSpace(data)) > 0 {
-		if err := decodeStrict(data, "payload", map[string]any{"since": &r.Since, "until": &r.Until, "by": &r.By}); err != nil {
+		if err := DecodeStrict(data, "payload", map[string]any{"since": &r.Since, "until": &r.Until, "by": &r.By}); err != nil {
 			return r, err
 		}
 	}
@@ -118,9 +118,12 @@ type SpendCap struct {
 	// Scope is what it counts for: "all", "project.<project>" or "lane.<lane>".
 	Scope    string  `json:"scope"`
 	DailyUSD float64 `json:"daily_usd"`
+	// UnknownUSD is what an attempt counts for whose price nobody knows.
+	UnknownUSD float64 `json:"unknown_usd"`
 	// ReservedUSD is what is taken of it today.
 	ReservedUSD float64 `json:"reserved_usd"`
-	// Since and By say since when it is as it is, and who made it so.
-	Since time.Time `json:"since,omitzero"`
-	By    string    `json:"by,omitempty"`
+	// Since and By say since when it is as it is, and who made it so; Revision is that of its key.
+	Since    time.Time `json:"since,omitzero"`
+	By       string    `json:"by,omitempty"`
+	Revision uint64    `json:"revision,omitempty"`
 }

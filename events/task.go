@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -369,4 +370,35 @@ func DecodeTask(data []byte) (Task, error) {
 		return t, fmt.Errorf("task record: schema %d, this build reads %d", t.Schema, TaskSchema)
 	}
 	return t, nil
+}
+
+// An Estimate is when a task will end, as told at some time.
+type Estimate struct {
+	// Left is the time to the end that it is as likely to take longer than not; four of five ends come between Earliest and Latest.
+	Left, Earliest, Latest time.Duration
+	// Pace is empty for a task that is not at the provider.
+	Pace Pace
+}
+
+// Fill writes into a record when it will end, as told now; the pace it leaves as it is. Times are whole seconds in UTC: more digits
+// would be noise.
+func (e Estimate) Fill(t *Task, now time.Time) {
+	at := func(left time.Duration) *time.Time {
+		v := now.Add(left).UTC().Round(time.Second)
+		return &v
+	}
+	wait := math.Round(e.Left.Seconds()*10) / 10
+	t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = &wait, at(e.Left), at(e.Earliest), at(e.Latest)
+}
+
+// Typical is how long a provider takes for tasks of one type, learned from those that completed. Half take no longer.
+type Typical struct {
+	// Samples counts the tasks learned from.
+	Samples int `json:"samples"`
+	// WaitS is the time, in seconds, in the provider's queue, RunS the time from start to end; 0 where no task was seen start.
+	WaitS float64 `json:"wait_s,omitempty"`
+	RunS  float64 `json:"run_s,omitempty"`
+	// WholeS is the time, in seconds, from submit to end; nine of ten take no longer than LateS.
+	WholeS float64 `json:"whole_s"`
+	LateS  float64 `json:"late_s"`
 }

@@ -42,6 +42,7 @@
 //	forecast              when a task will end, and when to poll next; pure
 //
 //	events                the contract: subjects, records, events, errors
+//	events/operator       the contract's part for operators: lanes, caps, dead letters, callbacks
 //	events/client         what Go programs use the contract with
 //	emulator              what the emulators share: ledger, scripts, faults, media
 //	emulator/<name>       a server that behaves as one provider does

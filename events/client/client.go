@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/events/operator"
 )
 
 // AnswerTimeout bounds one request, beyond what the request itself asks to wait.
@@ -173,7 +174,62 @@ func (c *Client) Batch(ctx context.Context, k events.Key) (events.Batch, error) 
 	return ask[events.Batch](ctx, c, events.VerbBatch, one(k), nil, 0)
 }
 
-// Spend returns what a project, or, where it is empty, everything has spent and holds, with the caps that count for it.
+// Spend returns what a project, or, where it is empty, everything has spent and reserved, with the caps that count for it.
 func (c *Client) Spend(ctx context.Context, project string, r events.SpendRequest) (events.SpendReply, error) {
 	return ask[events.SpendReply](ctx, c, events.VerbSpend, some(project), r, 0)
+}
+
+// Lanes returns what is set for every lane, what keeps it and who sends for it.
+func (c *Client) Lanes(ctx context.Context) (operator.LanesReply, error) {
+	return ask[operator.LanesReply](ctx, c, operator.VerbLanes, nil, nil, 0)
+}
+
+// PauseLane keeps a lane from sending paid requests. When it returns, none of the lane is completed any more.
+func (c *Client) PauseLane(ctx context.Context, r operator.PauseRequest) (operator.PauseReply, error) {
+	return ask[operator.PauseReply](ctx, c, operator.VerbLanesPause, nil, r, 0)
+}
+
+// ResumeLane has a lane send again.
+func (c *Client) ResumeLane(ctx context.Context, r operator.PauseRequest) (operator.PauseReply, error) {
+	return ask[operator.PauseReply](ctx, c, operator.VerbLanesResume, nil, r, 0)
+}
+
+// LimitLane replaces the limits of a lane.
+func (c *Client) LimitLane(ctx context.Context, r operator.LimitsRequest) (operator.LimitsReply, error) {
+	return ask[operator.LimitsReply](ctx, c, operator.VerbLanesLimit, nil, r, 0)
+}
+
+// Caps returns the caps that count for a project, or, where it is empty, all, with today's use.
+func (c *Client) Caps(ctx context.Context, project string) (operator.CapsReply, error) {
+	return ask[operator.CapsReply](ctx, c, operator.VerbCaps, some(project), nil, 0)
+}
+
+// SetCap limits what may be spent in a day. It counts as soon as a status service has counted what was spent today.
+func (c *Client) SetCap(ctx context.Context, r operator.CapRequest) (operator.CapReply, error) {
+	return ask[operator.CapReply](ctx, c, operator.VerbCapsSet, nil, r, 0)
+}
+
+// UnsetCap takes a cap away.
+func (c *Client) UnsetCap(ctx context.Context, r operator.CapRequest) (operator.CapReply, error) {
+	return ask[operator.CapReply](ctx, c, operator.VerbCapsUnset, nil, r, 0)
+}
+
+// DeadLetters returns messages that could not be processed, newest first.
+func (c *Client) DeadLetters(ctx context.Context, r operator.StoredRequest) (operator.DeadReply, error) {
+	return ask[operator.DeadReply](ctx, c, operator.VerbDead, nil, r, 0)
+}
+
+// ReplayDeadLetter publishes one again, at least once. See operator.ReplayRequest.
+func (c *Client) ReplayDeadLetter(ctx context.Context, id uint64) (operator.ReplayReply, error) {
+	return ask[operator.ReplayReply](ctx, c, operator.VerbDeadReplay, nil, operator.ReplayRequest{ID: id}, 0)
+}
+
+// Callbacks returns what providers have called back with, newest first.
+func (c *Client) Callbacks(ctx context.Context, r operator.StoredRequest) (operator.CallbacksReply, error) {
+	return ask[operator.CallbacksReply](ctx, c, operator.VerbCallbacks, nil, r, 0)
+}
+
+// ReplayCallback hands one to the pipeline again, at least once. See operator.ReplayRequest.
+func (c *Client) ReplayCallback(ctx context.Context, id uint64) (operator.ReplayReply, error) {
+	return ask[operator.ReplayReply](ctx, c, operator.VerbCallbacksReplay, nil, operator.ReplayRequest{ID: id}, 0)
 }

@@ -11,6 +11,7 @@ import (
 
 	"reelay/events"
 	"reelay/events/client"
+	"reelay/events/operator"
 	"reelay/internal/allinone"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
@@ -119,4 +120,25 @@ func ExampleClient_Follow() {
 	// archived kite-3 1
 	// archived kite-4 1
 	// context canceled
+}
+
+// A program stops spending on a lane and lets it go on, and never undoes what a person has done meanwhile.
+func ExampleClient_PauseLane() {
+	nc, stop := sandbox()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c := client.New(nc)
+
+	paused, err := c.PauseLane(ctx, operator.PauseRequest{Lane: "fal", Reason: "the bill of May", By: "night-watch"})
+	check(err)
+	fmt.Println(paused.Lane, "paused:", paused.Pause.Paused)
+
+	_, err = c.PauseLane(ctx, operator.PauseRequest{Lane: "fal", Reason: "do not touch", By: "anna"})
+	check(err)
+	_, err = c.ResumeLane(ctx, operator.PauseRequest{Lane: "fal", By: "night-watch", Revision: &paused.Revision})
+	fmt.Println(client.HasCode(err, events.CodeConflict))
+	// Output:
+	// fal paused: true
+	// true
 }

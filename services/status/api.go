@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"regexp"
@@ -41,6 +42,7 @@ type call struct {
 
 // An endpoint is one verb on one subject.
 type endpoint struct {
+	// name is the verb's where it is empty.
 	name   string
 	verb   events.Verb
 	tokens []string
@@ -75,7 +77,7 @@ func (s *Service) endpoints() []endpoint {
 		one  = []string{tokenProject, tokenTask}
 		each = []string{tokenProject}
 	)
-	return []endpoint{
+	return append(s.operatorEndpoints(), []endpoint{
 		{
 			name: "submit", verb: events.VerbSubmit, tokens: []string{tokenProject, tokenTaskType},
 			about: "hand in a task and wait until it is accepted; the same id and body again is the same task",
@@ -113,7 +115,7 @@ func (s *Service) endpoints() []endpoint {
 				`"cost_usd":4.2}`,
 			handle: s.batch,
 		},
-	}
+	}...)
 }
 
 var semanticVersion = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
@@ -135,7 +137,7 @@ func (s *Service) serve(work, stop context.Context) (micro.Service, error) {
 		return nil, err
 	}
 	for _, e := range s.endpoints() {
-		err := api.AddEndpoint(e.name, s.handler(work, stop, e), micro.WithEndpointSubject(e.subject()),
+		err := api.AddEndpoint(cmp.Or(e.name, string(e.verb)), s.handler(work, stop, e), micro.WithEndpointSubject(e.subject()),
 			micro.WithEndpointMetadata(map[string]string{"description": e.about, "request": e.request, "answer": e.answer}))
 		if err != nil {
 			return nil, errors.Join(err, api.Stop())

@@ -39,6 +39,13 @@
 // A batch counts the rejected requests as well that named it. They are read from the stream of events, the newest 100,000 of all
 // batches; the service is ready, and announces, when it knows them and the records.
 //
+// # Operators
+//
+// lanes, caps, dead and callbacks show what an operator has set and what went wrong; lanes-pause, lanes-resume, lanes-limit, caps-set,
+// caps-unset, dead-replay and callbacks-replay change it. A setting is written as it is asked for or, with a revision, only while it
+// still has that one; the buckets keep the last 16 with who and why. Dispatchers see a pause at once and ask for it again before each
+// paid request. A replay publishes a message at least once, see operator.ReplayRequest.
+//
 // # Limits
 //
 // 256 requests and 2,000 waits are under way at once in one process; one more is answered 503 "unavailable". A list answers

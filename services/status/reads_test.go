@@ -506,6 +506,10 @@ func TestInfo(t *testing.T) {
 			"reelay.api.queue.*": "queue", "reelay.api.queue": "queue-all", "reelay.api.timeline.*.*": "timeline",
 			"reelay.api.wait.*.*": "wait", "reelay.api.cancel.*.*": "cancel", "reelay.api.resolve.*.*": "resolve",
 			"reelay.api.spend.*": "spend", "reelay.api.spend": "spend-all", "reelay.api.batch.*.*": "batch",
+			"reelay.api.lanes": "lanes", "reelay.api.lanes-pause": "lanes-pause", "reelay.api.lanes-resume": "lanes-resume",
+			"reelay.api.lanes-limit": "lanes-limit", "reelay.api.caps": "caps-all", "reelay.api.caps.*": "caps", "reelay.api.caps-set": "caps-set",
+			"reelay.api.caps-unset": "caps-unset", "reelay.api.dead": "dead", "reelay.api.dead-replay": "dead-replay",
+			"reelay.api.callbacks": "callbacks", "reelay.api.callbacks-replay": "callbacks-replay",
 		}
 		if !maps.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)

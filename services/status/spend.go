@@ -168,19 +168,26 @@ func (s *Service) spend(ctx context.Context, c call) (any, error) {
 // caps returns the limits that count for a project, or all, with what is taken of them today.
 func (s *Service) caps(ctx context.Context, project string) ([]events.SpendCap, error) {
 	all := []events.SpendCap{}
-	today := time.Now().UTC().Format(time.DateOnly)
 	for scope, c := range s.capsCache.all() {
 		if project != "" && !scope.Covers(project, "") {
 			continue
 		}
-		n, err := spend.Taken(ctx, s.o.Bus, scope, today)
+		shown, err := s.cap(ctx, scope, c)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, events.SpendCap{Scope: string(scope), DailyUSD: c.DailyUSD, ReservedUSD: n.Total().USD(), Since: c.SetAt.UTC(), By: c.By})
+		all = append(all, shown)
 	}
 	slices.SortFunc(all, func(a, b events.SpendCap) int { return strings.Compare(a.Scope, b.Scope) })
 	return all, nil
+}
+
+// cap is a limit with what is taken of it today.
+func (s *Service) cap(ctx context.Context, scope events.Scope, c events.Cap) (events.SpendCap, error) {
+	n, err := spend.Taken(ctx, s.o.Bus, scope, time.Now().UTC().Format(time.DateOnly))
+	return events.SpendCap{
+		Scope: string(scope), DailyUSD: c.DailyUSD, UnknownUSD: c.UnknownUSD, ReservedUSD: n.Total().USD(), Since: c.SetAt.UTC(), By: c.By, Revision: c.Revision,
+	}, err
 }
 
 // A capsCache holds the caps as they are set.

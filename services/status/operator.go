@@ -1,0 +1,277 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"reelay/events"
+	"reelay/events/operator"
+)
+
+// settingWait bounds the reads and writes of one request to the settings.
+const settingWait = 5 * time.Second
+
+// operatorEndpoints are the verbs of operators. Those that write have no token, see operator.VerbLanes.
+func (s *Service) operatorEndpoints() []endpoint {
+	const (
+		lane = `{"lane":"...","provider":"...","pause":{"paused":false},"pause_revision":0,"limits":{},"limits_revision":0,` +
+			`"dispatcher":{"holder":"...","since":"..."},"learned":{"*":{"rate":{"limit":17}}},"blocked":[{"reason":"cap","message":"..."}]}`
+		pause   = `{"lane":"..., or _all for every lane","reason":"...","by":"...","revision":0}, revision for compare-and-set only`
+		paused  = `{"lane":"...","pause":{"paused":true,"reason":"...","by":"...","at":"..."},"revision":7}`
+		capping = `{"scope":"all, project.demo or lane.<lane>","daily_usd":20,"unknown_usd":1,"by":"...","revision":0}, unknown_usd and revision optional`
+		capped  = `{"scope":"project.demo","cap":{"scope":"project.demo","daily_usd":20,"unknown_usd":1,"reserved_usd":0.84,"revision":7}}`
+		stored  = `empty or {"limit":50,"before":0}, or {"id":7} for one with its header and body`
+		replay  = `{"id":7}`
+		replays = `{"subject":"...","stream":"...","sequence":7,"project":"...","task_id":"..."}`
+		atLeast = " again, at least once"
+	)
+	settle := func(v events.Verb, paused bool) func(context.Context, call) (any, error) {
+		return func(ctx context.Context, c call) (any, error) { return s.pause(ctx, v, c, paused) }
+	}
+	return []endpoint{
+		{verb: operator.VerbLanes, about: "what is set for each lane, what keeps it and who sends", request: "empty", answer: `{"lanes":[` + lane + `]}`, handle: s.lanes},
+		{verb: operator.VerbLanesPause, about: "send no more paid requests", request: pause, answer: paused, handle: settle(operator.VerbLanesPause, true)},
+		{verb: operator.VerbLanesResume, about: "send paid requests again", request: pause, answer: paused, handle: settle(operator.VerbLanesResume, false)},
+		{
+			verb: operator.VerbLanesLimit, about: "replace the limits of a lane",
+			request: `{"lane":"...","limits":{"models":{"*":{"requests":20,"window":"1m","in_flight":5,"spacing":"1s"}},"projects":{"demo":{"weight":3}},` +
+				`"polls":{"spacing":"30s","per_second":5},"reason":"...","by":"..."},"revision":0}, revision for compare-and-set only`,
+			answer: `{"lane":"...","limits":{...},"revision":7}`, handle: s.limit,
+		},
+		{name: "caps-all", verb: operator.VerbCaps, about: "the caps on spending, with today's use", request: "empty", answer: `{"caps":[{...}]}`, handle: s.showCaps},
+		{
+			verb: operator.VerbCaps, tokens: []string{tokenProject}, about: "the caps that count for a project", request: "empty", answer: `{"caps":[{...}]}`,
+			handle: s.showCaps,
+		},
+		{verb: operator.VerbCapsSet, about: "set a cap", request: capping, answer: capped, handle: s.setCap},
+		{verb: operator.VerbCapsUnset, about: "take a cap away", request: `{"scope":"project.demo","revision":0}`, answer: `{"scope":"...","cap":null}`, handle: s.unsetCap},
+		{verb: operator.VerbDead, about: "messages that could not be processed, newest first", request: stored, answer: `{"letters":[{...}],"next_before":0}`, handle: s.dead},
+		{verb: operator.VerbDeadReplay, about: "publish one" + atLeast, request: replay, answer: replays, handle: s.replayDead},
+		{
+			verb: operator.VerbCallbacks, about: "what providers have called back with, newest first", request: stored + `; "lane" for one lane`,
+			answer: `{"callbacks":[{...}],"next_before":0}`, handle: s.callbacks,
+		},
+		{verb: operator.VerbCallbacksReplay, about: "hand one to the pipeline" + atLeast, request: replay, answer: replays, handle: s.replayCallback},
+	}
+}
+
+// lanes answers with the state of every lane that is configured, has tasks or has a setting.
+func (s *Service) lanes(ctx context.Context, _ call) (any, error) {
+	settings, err := s.values(ctx, events.LaneBucket)
+	if err != nil {
+		return nil, err
+	}
+	leases, err := s.values(ctx, events.LeaseBucket)
+	if err != nil {
+		return nil, err
+	}
+	states := map[string]*operator.LaneState{}
+	state := func(lane string) *operator.LaneState {
+		if states[lane] == nil {
+			states[lane] = &operator.LaneState{Lane: lane}
+		}
+		return states[lane]
+	}
+	queue := s.index.queue("", s.o.Lanes, time.Now()).Lanes
+	s.fillBlocked(ctx, queue)
+	for _, l := range queue {
+		known := state(l.Lane)
+		known.Provider, known.Blocked = l.Provider, l.Blocked
+	}
+	for _, l := range s.o.Lanes {
+		state(l.Name).Defaults = l.Limits
+	}
+	for key, v := range settings {
+		if lane, ok := events.LaneOfLimits(key); ok {
+			setLimits(state(lane), v)
+			continue
+		}
+		known := state(key)
+		known.PauseRevision = v.revision
+		if v.data != nil {
+			known.Pause = events.DecodeLanePause(v.data)
+		}
+	}
+	reply := operator.LanesReply{Lanes: []operator.LaneState{}}
+	for lane, known := range states {
+		setDispatcher(known, leases[lane], leases[events.HandOverKey(lane)])
+		reply.Lanes = append(reply.Lanes, *known)
+	}
+	slices.SortFunc(reply.Lanes, func(a, b operator.LaneState) int { return strings.Compare(a.Lane, b.Lane) })
+	return reply, nil
+}
+
+func setLimits(l *operator.LaneState, v value) {
+	l.LimitsRevision = v.revision
+	if v.data == nil {
+		return
+	}
+	limits, err := events.DecodeLaneLimits(v.data)
+	if err != nil {
+		l.LimitsError = err.Error()
+		return
+	}
+	l.Limits = limits
+}
+
+// setDispatcher says who sends for a lane, by its lease, and what was learned of the provider.
+func setDispatcher(l *operator.LaneState, lease, handOver value) {
+	var err error
+	if lease.data != nil {
+		var h events.Holder
+		if err = json.Unmarshal(lease.data, &h); err == nil && h.Name != "" {
+			l.Dispatcher = &h
+		}
+	}
+	if handOver.data != nil {
+		var h events.HandOver
+		err = errors.Join(err, json.Unmarshal(handOver.data, &h))
+		l.Learned = h.Groups
+	}
+	if err != nil {
+		l.DispatcherError = err.Error()
+	}
+}
+
+// pause pauses a lane, or has it send again.
+func (s *Service) pause(ctx context.Context, v events.Verb, c call, paused bool) (any, error) {
+	r, err := operator.DecodePauseRequest(v, c.data)
+	if err != nil {
+		return nil, err
+	}
+	p := events.LanePause{Paused: paused, Reason: r.Reason, By: r.By, At: time.Now().UTC().Truncate(time.Second)}
+	revision, err := s.set(ctx, events.LaneBucket, r.Lane, p, r.Revision)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("a lane was paused or resumed", "lane", r.Lane, "paused", paused, "by", r.By, "reason", r.Reason)
+	return operator.PauseReply{Lane: r.Lane, Pause: p, Revision: revision}, nil
+}
+
+// limit replaces the limits of a lane.
+func (s *Service) limit(ctx context.Context, c call) (any, error) {
+	r, err := operator.DecodeLimitsRequest(c.data)
+	if err != nil {
+		return nil, err
+	}
+	r.Limits.At = time.Now().UTC().Truncate(time.Second)
+	revision, err := s.set(ctx, events.LaneBucket, events.LimitsKey(r.Lane), r.Limits, r.Revision)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("the limits of a lane were set", "lane", r.Lane, "by", r.Limits.By, "reason", r.Limits.Reason)
+	return operator.LimitsReply{Lane: r.Lane, Limits: r.Limits, Revision: revision}, nil
+}
+
+// showCaps answers with the caps that count for a project, or with all.
+func (s *Service) showCaps(ctx context.Context, c call) (any, error) {
+	caps, err := s.caps(ctx, c.key.Project)
+	return operator.CapsReply{Caps: caps}, err
+}
+
+// setCap sets a cap. It counts as soon as what was spent today is counted, see countSpending.
+func (s *Service) setCap(ctx context.Context, c call) (any, error) {
+	r, err := operator.DecodeCapRequest(operator.VerbCapsSet, c.data)
+	if err != nil {
+		return nil, err
+	}
+	limit := r.Cap()
+	if limit.Revision, err = s.set(ctx, events.CapBucket, string(r.Scope), limit, r.Revision); err != nil {
+		return nil, err
+	}
+	limit.SetAt = time.Now()
+	s.log.Info("a cap was set", "scope", r.Scope.String(), "daily_usd", limit.DailyUSD, "by", r.By)
+	shown, err := s.cap(ctx, r.Scope, limit)
+	return operator.CapReply{Scope: r.Scope, Cap: &shown}, err
+}
+
+// unsetCap takes a cap away.
+func (s *Service) unsetCap(ctx context.Context, c call) (any, error) {
+	r, err := operator.DecodeCapRequest(operator.VerbCapsUnset, c.data)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = s.set(ctx, events.CapBucket, string(r.Scope), nil, r.Revision); err != nil {
+		return nil, err
+	}
+	s.log.Info("a cap was taken away", "scope", r.Scope.String(), "by", r.By)
+	return operator.CapReply{Scope: r.Scope}, nil
+}
+
+// A value is what a key holds: nil if it was deleted, and then with the revision of that.
+type value struct {
+	data     []byte
+	revision uint64
+}
+
+// values returns every key of a bucket.
+func (s *Service) values(ctx context.Context, bucket string) (map[string]value, error) {
+	ctx, cancel := context.WithTimeout(ctx, settingWait)
+	defer cancel()
+	kv, err := s.o.Bus.JetStream().KeyValue(ctx, bucket)
+	if err != nil {
+		return nil, unavailable("bucket %s: %v", bucket, err)
+	}
+	watch, err := kv.WatchAll(ctx)
+	if err != nil {
+		return nil, unavailable("bucket %s: %v", bucket, err)
+	}
+	defer func() { _ = watch.Stop() }()
+	all := map[string]value{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, unavailable("bucket %s: %v", bucket, ctx.Err())
+		case entry := <-watch.Updates():
+			if entry == nil {
+				return all, nil
+			}
+			v := value{revision: entry.Revision()}
+			if entry.Operation() == jetstream.KeyValuePut {
+				v.data = entry.Value()
+			}
+			all[entry.Key()] = v
+		}
+	}
+}
+
+// set writes v to a key, nil to delete it: if a revision is given, only while the key still has that one. It returns the new revision.
+func (s *Service) set(ctx context.Context, bucket, key string, v any, revision *uint64) (written uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, settingWait)
+	defer cancel()
+	kv, err := s.o.Bus.JetStream().KeyValue(ctx, bucket)
+	if err != nil {
+		return 0, unavailable("nothing was written: bucket %s: %v", bucket, err)
+	}
+	data, err := events.Marshal(v)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case v == nil && revision == nil:
+		err = kv.Delete(ctx, key)
+	case v == nil:
+		err = kv.Delete(ctx, key, jetstream.LastRevision(*revision))
+	case revision == nil:
+		written, err = kv.Put(ctx, key, data)
+	case *revision == 0:
+		written, err = kv.Create(ctx, key, data) // also in the place of a key that was deleted
+	default:
+		written, err = kv.Update(ctx, key, data, *revision)
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrKeyRevisionMismatch), errors.Is(err, jetstream.ErrKeyExists):
+		return 0, conflict(events.CodeConflict, "revision", "somebody else has changed %s in %s meanwhile; read it and try again", key, bucket)
+	case errors.Is(err, context.DeadlineExceeded):
+		return 0, timedOut("it is not known whether %s in %s is written; read it, and send it again if it is not", key, bucket)
+	case err != nil:
+		return 0, unavailable("%s in %s: %v", key, bucket, err)
+	}
+	return written, nil
+}
