@@ -14,10 +14,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"reelay/events"
+	"reelay/events/operator"
 )
 
 // deadCmd is about messages that could not be processed.
@@ -25,53 +23,6 @@ type deadCmd struct {
 	Ls     deadLsCmd     `cmd:"" help:"List messages that could not be processed, newest first."`
 	Show   deadShowCmd   `cmd:"" help:"Show one with its headers and body."`
 	Replay deadReplayCmd `cmd:"" help:"Publish one again on its original subject, once its cause is repaired."`
-}
-
-// A deadLetter is one message of REELAY_DEAD.
-type deadLetter struct {
-	events.DeadLetter
-	id uint64
-	at time.Time
-}
-
-// from says in one word where it was.
-func (l deadLetter) from() string { return l.Stream + "/" + l.Consumer }
-
-// letters is how dead letters are read and shown.
-func letters() stored[deadLetter] {
-	return stored[deadLetter]{
-		stream: events.StreamDead, noun: "message", kind: "dead message", list: "reelay dead ls",
-		decode: func(raw *jetstream.RawStreamMsg) (deadLetter, error) {
-			l, err := events.DecodeDeadLetter(raw.Header, raw.Data)
-			return deadLetter{DeadLetter: l, id: raw.Sequence, at: raw.Time}, err
-		},
-		print: printLetter, table: printDead, layout: deadLetter.json, plural: "letters",
-	}
-}
-
-// The layout of a letter in JSON.
-type deadJSON struct {
-	ID         uint64     `json:"id"`
-	Time       time.Time  `json:"time"`
-	Stream     string     `json:"stream"`
-	Consumer   string     `json:"consumer"`
-	Sequence   uint64     `json:"sequence"`
-	Subject    string     `json:"subject"`
-	StoredAt   *time.Time `json:"stored_at,omitempty"`
-	Deliveries uint64     `json:"deliveries"`
-	Reason     string     `json:"reason"`
-	Bytes      int        `json:"bytes"`
-}
-
-func (l deadLetter) json() any {
-	j := deadJSON{
-		ID: l.id, Time: l.at, Stream: l.Stream, Consumer: l.Consumer, Sequence: l.Sequence, Subject: l.Subject, Deliveries: l.Deliveries,
-		Reason: l.Reason, Bytes: max(l.CutFrom, len(l.Body)),
-	}
-	if !l.StoredAt.IsZero() {
-		j.StoredAt = &l.StoredAt
-	}
-	return j
 }
 
 // deadLsCmd lists letters.
@@ -84,44 +35,83 @@ type deadLsCmd struct {
 
 // Run lists them, newest first.
 func (c *deadLsCmd) Run(ctx context.Context, e *env) error {
-	return letters().ls(ctx, e, c.connection, c.Limit, c.JSON, func(deadLetter) bool { return true })
+	if err := checkLimit(c.Limit); err != nil {
+		return err
+	}
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	all := operator.DeadReply{Letters: []operator.StoredLetter{}}
+	err = pages(e, operator.StoredRequest{Limit: c.Limit}, func(r operator.StoredRequest) (int, operator.StoredPage, error) {
+		page, err := a.DeadLetters(ctx, r)
+		all.Letters = append(all.Letters, page.Letters...)
+		return len(page.Letters), page.StoredPage, err
+	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, all)
+	}
+	return printDead(e.stdout, all.Letters, time.Local)
 }
 
 // printDead writes letters as a table.
-func printDead(w io.Writer, all []deadLetter, zone *time.Location) error {
+func printDead(w io.Writer, all []operator.StoredLetter, zone *time.Location) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tTIME\tFROM\tSUBJECT\tTRIES\tREASON")
 	for _, l := range all {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%s\n", l.id, l.at.In(zone).Format(time.DateTime), clean(l.from()), orDash(clean(l.Subject)), l.Deliveries,
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Time.In(zone).Format(time.DateTime), clean(givenUpBy(l)), orDash(clean(l.Subject)), l.Deliveries,
 			orDash(clean(l.Reason)))
 	}
 	return t.Flush()
 }
 
-// letterArg names one letter on the command line.
-type letterArg struct {
-	ID uint64 `arg:"" help:"The message's id, as reelay dead ls prints it."`
+// givenUpBy says in one word where a message was.
+func givenUpBy(l operator.StoredLetter) string { return l.Stream + "/" + l.Consumer }
+
+// deadLetter asks for one letter.
+func (a *api) deadLetter(ctx context.Context, id uint64) (l operator.StoredLetter, err error) {
+	r, err := a.DeadLetters(ctx, operator.StoredRequest{ID: id})
+	if err == nil && len(r.Letters) != 1 {
+		err = fmt.Errorf("the service knows %d messages with the id %d", len(r.Letters), id)
+	}
+	if err != nil {
+		return l, missing(err, "reelay dead ls")
+	}
+	return r.Letters[0], nil
 }
 
 // deadShowCmd shows one letter.
 type deadShowCmd struct {
 	connection `embed:""`
-	letterArg  `embed:""`
+	storedID   `embed:""`
 }
 
 // Run shows it.
 func (c *deadShowCmd) Run(ctx context.Context, e *env) error {
-	return letters().show(ctx, e, c.connection, c.ID)
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	l, err := a.deadLetter(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return printLetter(e.stdout, l, time.Local)
 }
 
 // printLetter writes all there is to know of a letter.
-func printLetter(w io.Writer, l deadLetter, zone *time.Location) error {
+func printLetter(w io.Writer, l operator.StoredLetter, zone *time.Location) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	row := func(name, value string) { fmt.Fprintf(t, "%s\t%s\n", name, orDash(clean(value))) }
-	row("id", fmt.Sprint(l.id))
-	row("given up", l.at.In(zone).Format(time.DateTime))
+	row("id", fmt.Sprint(l.ID))
+	row("given up", l.Time.In(zone).Format(time.DateTime))
 	row("reason", l.Reason)
-	row("from", fmt.Sprintf("%s, message %d, %d deliveries", l.from(), l.Sequence, l.Deliveries))
+	row("from", fmt.Sprintf("%s, message %d, %d deliveries", givenUpBy(l), l.Sequence, l.Deliveries))
 	row("subject", l.Subject)
 	if !l.StoredAt.IsZero() {
 		row("stored", l.StoredAt.In(zone).Format(time.DateTime))
@@ -134,11 +124,7 @@ func printLetter(w io.Writer, l deadLetter, zone *time.Location) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if l.CutFrom > 0 {
-		fmt.Fprintf(w, "\nonly %d of about %d bytes could be kept:", len(l.Body), l.CutFrom)
-	}
-	_, err := fmt.Fprintf(w, "\n%s\n", printable(l.Body))
-	return err
+	return printBody(w, bodyOf(l.StoredMessage), l.Bytes)
 }
 
 // printable writes JSON indented, other text as it is but for control characters, anything else as its size.
@@ -158,7 +144,7 @@ func printable(body []byte) string {
 // deadReplayCmd publishes the message of a letter again.
 type deadReplayCmd struct {
 	connection `embed:""`
-	letterArg  `embed:""`
+	storedID   `embed:""`
 
 	Yes bool `help:"Do not ask."`
 }
@@ -170,29 +156,24 @@ func (c *deadReplayCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	l, err := letters().read(ctx, a, c.ID)
+	l, err := a.deadLetter(ctx, c.ID)
 	if err != nil {
 		return err
 	}
-	subject, header, body, err := l.Replay()
-	if err != nil {
-		return fmt.Errorf("message %d: %w", c.ID, err)
+	if l.NotReplayable != "" {
+		return fmt.Errorf("message %d: %s", c.ID, l.NotReplayable)
 	}
-	if !c.Yes && !confirm(e, fmt.Sprintf("publish %d bytes again on %s%s?", len(body), clean(subject), costs(l))) {
-		return errDeclined
+	question := fmt.Sprintf("publish %d bytes again on %s%s?", l.Bytes, clean(l.Subject), costs(l))
+	r, err := replay(ctx, e, c.Yes, question, c.ID, a.ReplayDeadLetter)
+	if err == nil && r.TaskID != "" {
+		fmt.Fprintf(e.stderr, "follow it: reelay watch %s.%s\n", r.Project, r.TaskID)
 	}
-	if err := letters().publishAgain(ctx, e, a, c.ID, &nats.Msg{Subject: subject, Header: header, Data: body}); err != nil {
-		return err
-	}
-	if k, ok := l.Key(); ok {
-		fmt.Fprintf(e.stderr, "follow it: reelay watch %s\n", k)
-	}
-	return nil
+	return err
 }
 
 // costs reminds of the price of a request.
-func costs(l deadLetter) string {
-	if l.IsRequest() {
+func costs(l operator.StoredLetter) string {
+	if (events.DeadLetter{Subject: l.Subject}).IsRequest() {
 		return ", a request that may be paid for"
 	}
 	return ""

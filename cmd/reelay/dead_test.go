@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"reelay/events"
+	"reelay/events/operator"
 )
 
 // aLetter is a dead request.
@@ -26,10 +27,9 @@ func aLetter(change ...func(*events.DeadLetter)) events.DeadLetter {
 	return l
 }
 
-// bury stores letters, the first as message 1.
-func (b *bench) bury(all ...events.DeadLetter) {
+// deadLetter stores letters, the first as message 1.
+func (b *bench) deadLetter(all ...events.DeadLetter) {
 	b.tb.Helper()
-	b.makeStreams()
 	for _, l := range all {
 		msg := &nats.Msg{Subject: events.DeadSubject(l.Stream, l.Consumer), Header: l.Encode(), Data: l.Body}
 		if _, err := b.js.PublishMsg(b.tb.Context(), msg); err != nil {
@@ -40,10 +40,10 @@ func (b *bench) bury(all ...events.DeadLetter) {
 
 func TestDeadLs(t *testing.T) {
 	b := newBench(t)
-	b.reelay("dead", "ls").check(t, exitUnreachable, "", "there is no stream REELAY_DEAD")
-	b.bury()
+	b.reelay("dead", "ls").check(t, exitUnreachable, "", "no reelay service answers on reelay.api.dead")
+	b.serveStatus()
 	b.reelay("dead", "ls").check(t, 0, "ID  TIME", "")
-	b.bury(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Consumer = "x" }))
+	b.deadLetter(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Consumer = "x" }))
 	if _, err := b.js.Publish(t.Context(), "reelay.dead.a.b", nil); err != nil { // not one of ours
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestDeadLs(t *testing.T) {
 		t.Helper()
 		r := b.reelay(append([]string{"dead", "ls", "--json"}, args...)...)
 		r.check(t, 0, "", "message 4: not a dead letter")
-		var out struct{ Letters []deadJSON }
+		var out operator.DeadReply
 		if err := json.Unmarshal([]byte(r.stdout), &out); err != nil {
 			t.Fatal(err)
 		}
@@ -79,10 +79,19 @@ func TestDeadLs(t *testing.T) {
 	}
 }
 
+// stored is a letter as the service shows it.
+func stored(l events.DeadLetter, id uint64, at time.Time) operator.StoredLetter {
+	return operator.StoredLetter{
+		ID: id, Time: at, Stream: l.Stream, Consumer: l.Consumer, Sequence: l.Sequence, Subject: l.Subject, StoredAt: l.StoredAt,
+		Deliveries: l.Deliveries, Reason: l.Reason,
+		StoredMessage: operator.StoredMessage{Bytes: len(l.Body), Header: l.Header, Text: string(l.Body)},
+	}
+}
+
 func TestPrintDead(t *testing.T) {
 	var b bytes.Buffer
 	gone := events.DeadLetter{Stream: events.StreamPolls, Consumer: "poller-fal", Sequence: 1, Deliveries: 12, Reason: "ended by a client"}
-	if err := printDead(&b, []deadLetter{{gone, 12, start.Add(time.Hour)}, {aLetter(), 3, start}}, time.UTC); err != nil {
+	if err := printDead(&b, []operator.StoredLetter{stored(gone, 12, start.Add(time.Hour)), stored(aLetter(), 3, start)}, time.UTC); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, b.String(), `ID  TIME                 FROM                     SUBJECT                    TRIES  REASON
@@ -93,7 +102,7 @@ func TestPrintDead(t *testing.T) {
 
 func TestPrintLetter(t *testing.T) {
 	var b bytes.Buffer
-	if err := printLetter(&b, deadLetter{aLetter(), 3, start.Add(time.Hour)}, time.UTC); err != nil {
+	if err := printLetter(&b, stored(aLetter(), 3, start.Add(time.Hour)), time.UTC); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, b.String(), `id        3
@@ -120,20 +129,22 @@ header    traceparent: 00-1
 
 func TestDeadShow(t *testing.T) {
 	b := newBench(t)
-	b.bury(aLetter(func(l *events.DeadLetter) { l.CutFrom = 1 << 20 }))
-	b.reelay("dead", "show", "1").check(t, 0, "only 13 of about 1048576 bytes could be kept:\n{\n", "")
-	b.reelay("dead", "show", "2").check(t, 1, "", "no dead message 2; see: reelay dead ls")
+	b.serveStatus()
+	b.deadLetter(aLetter(func(l *events.DeadLetter) { l.CutFrom = 1 << 20 }))
+	b.reelay("dead", "show", "1").check(t, 0, "only 13 of about 1048576 bytes are here:\n{\n", "")
+	b.reelay("dead", "show", "2").check(t, 1, "", "there is no dead message 2 (not_found); see: reelay dead ls")
 	b.reelay("dead", "show", "x").check(t, 2, "", "id")
 	if _, err := b.js.Publish(t.Context(), "reelay.dead.a.b", nil); err != nil {
 		t.Fatal(err)
 	}
-	b.reelay("dead", "show", "2").check(t, 1, "", "message 2: not a dead letter")
+	b.reelay("dead", "show", "2").check(t, 1, "", "dead message 2: not a dead letter")
 }
 
 // TestDeadReplay publishes nothing that was not asked for, and the same task however often it is done.
 func TestDeadReplay(t *testing.T) {
 	b := newBench(t)
-	b.bury(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.heartbeat.demo.t1" }))
+	b.serveStatus()
+	b.deadLetter(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.heartbeat.demo.t1" }))
 	count := func(stream string) uint64 {
 		t.Helper()
 		s, err := b.js.Stream(t.Context(), stream)
@@ -152,7 +163,7 @@ func TestDeadReplay(t *testing.T) {
 		answer(no, "1").check(t, 1, "", "publish 13 bytes again on reelay.request.demo.video, a request that may be paid for? [y/N] reelay: nothing was published")
 	}
 	answer("", "3", "--yes").check(t, 1, "", "message 3: cannot be replayed: the server sends the next heartbeat")
-	answer("", "9", "--yes").check(t, 1, "", "no dead message 9")
+	answer("", "9", "--yes").check(t, 1, "", "there is no dead message 9")
 	if n := count(events.StreamRequests) + count(events.StreamCallbacks); n != 0 {
 		t.Fatalf("%d messages were published", n)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,6 +17,7 @@ import (
 
 	"reelay/events"
 	"reelay/events/client"
+	"reelay/events/operator"
 	"reelay/internal/provider/registry"
 	"reelay/internal/secret"
 )
@@ -66,8 +66,8 @@ func (c *doctorCmd) Run(ctx context.Context, e *env) error {
 		defer closeConn()
 		found := []check{{levelOK, "nats", "connected to " + a.nc.ConnectedUrlRedacted(), ""}, checkVersion(a.nc.ConnectedServerVersion())}
 		found = append(found, a.checkJetStream(ctx)...)
-		switches, paused := a.checkSwitches(ctx)
-		found = append(found, switches...)
+		lanes, paused := a.checkLanes(ctx)
+		found = append(found, lanes...)
 		found = append(found, a.checkServices(ctx)...)
 		found = append(found, a.checkQueue(ctx, paused)...)
 		checks = append(found, checks...)
@@ -163,37 +163,29 @@ func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
 	return []check{{levelOK, about, "one server, reelay's own, which syncs each write", ""}}
 }
 
-// checkSwitches shows the lanes that are paused, by their switch, that of all, or limits that cannot be read, and returns which it
-// has shown.
-func (a *api) checkSwitches(ctx context.Context) (checks []check, paused map[string]bool) {
-	kv, err := a.switches(ctx)
+// checkLanes shows the lanes that are paused, by a person or by limits that cannot be read, and returns which it has shown.
+func (a *api) checkLanes(ctx context.Context) (checks []check, paused map[string]bool) {
+	r, err := bounded(ctx, a.Lanes)
 	if errors.Is(err, client.ErrNoService) {
 		return nil, nil // checkServices says so
-	}
-	var all map[string]events.LanePause
-	if err == nil {
-		all, err = readSwitches(ctx, kv)
 	}
 	if err != nil {
 		return []check{{levelFail, "lanes", err.Error(), ""}}, nil
 	}
 	paused = map[string]bool{}
-	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if s := all[key]; s.Paused {
-			arg := key
-			if key == events.AllLanes {
+	for _, l := range r.Lanes {
+		if l.Pause.Paused {
+			arg := l.Lane
+			if l.Lane == events.AllLanes {
 				arg = "--all"
 			}
-			checks = append(checks, check{levelWarn, "lanes", (&events.PausedError{Key: key, Pause: s}).Error(), "reelay lanes resume " + arg})
-			paused[key] = true
+			checks = append(checks, check{levelWarn, "lanes", (&events.PausedError{Key: l.Lane, Pause: l.Pause}).Error(), "reelay lanes resume " + arg})
+			paused[l.Lane] = true
 		}
-		switch _, _, err := readLimits(ctx, kv, key); {
-		case errors.Is(err, events.ErrInvalid):
-			todo := fmt.Sprintf("back to the defaults: nats kv del %s %s", events.LaneBucket, events.LimitsKey(key))
-			checks = append(checks, check{levelWarn, "lanes", key + " is paused: " + err.Error(), todo})
-			paused[key] = true
-		case err != nil:
-			checks = append(checks, check{levelFail, "lanes", err.Error(), ""})
+		if l.LimitsError != "" {
+			todo := fmt.Sprintf("back to the defaults: nats kv del %s %s", events.LaneBucket, events.LimitsKey(l.Lane))
+			checks = append(checks, check{levelWarn, "lanes", l.Lane + " is paused: " + limitsError(l), todo})
+			paused[l.Lane] = true
 		}
 	}
 	return checks, paused
@@ -285,10 +277,7 @@ func (a *api) checkServices(ctx context.Context) []check {
 	}
 	var checks []check
 	answered := map[events.Verb]bool{}
-	verbs := []events.Verb{
-		events.VerbSubmit, events.VerbGet, events.VerbList, events.VerbQueue, events.VerbTimeline, events.VerbWait,
-		events.VerbCancel, events.VerbResolve, events.VerbSpend, events.VerbBatch,
-	}
+	verbs := operator.Verbs()
 	for _, s := range services {
 		var subjects []string
 		for _, endpoint := range s.Endpoints {
@@ -351,7 +340,7 @@ func (a *api) discover(ctx context.Context) ([]micro.Info, error) {
 	return services, nil
 }
 
-// checkQueue shows the lanes, their depth and what keeps them, but for the switches that checkSwitches has shown.
+// checkQueue shows the lanes, their depth and what keeps them, but for the pauses that checkLanes has shown.
 func (a *api) checkQueue(ctx context.Context, paused map[string]bool) []check {
 	r, err := bounded(ctx, func(ctx context.Context) (events.QueueReply, error) { return a.Queue(ctx, "") })
 	if errors.Is(err, client.ErrNoService) {
@@ -366,17 +355,17 @@ func (a *api) checkQueue(ctx context.Context, paused map[string]bool) []check {
 		if n := l.ByPhase[events.PhaseParked]; n > 0 {
 			c.level, c.todo = levelWarn, fmt.Sprintf("%d in doubt need a decision: reelay ls --phase parked --provider %s, then reelay resolve", n, l.Provider)
 		}
-		checks = append(append(checks, c), checkHolds(l, paused[l.Lane] || paused[events.AllLanes], time.Local)...)
+		checks = append(append(checks, c), checkBlocked(l, paused[l.Lane] || paused[events.AllLanes], time.Local)...)
 	}
 	return checks
 }
 
-// checkHolds shows what keeps a lane, if it is more than a limit at work, and more than the pause that was shown.
-func checkHolds(l events.LaneQueue, paused bool, zone *time.Location) (checks []check) {
-	for _, h := range l.Blocked {
-		shown := paused && (h.Reason == events.BlockedPaused || h.Reason == events.BlockedAccount)
-		if !h.Reason.Normal() && !shown {
-			checks = append(checks, check{levelWarn, "lane " + l.Lane, describeLaneHold(h, zone), wayOut(l.Lane, h.Reason)})
+// checkBlocked shows what keeps a lane, if it is more than a limit at work, and more than the pause that was shown.
+func checkBlocked(l events.LaneQueue, paused bool, zone *time.Location) (checks []check) {
+	for _, b := range l.Blocked {
+		shown := paused && (b.Reason == events.BlockedPaused || b.Reason == events.BlockedAccount)
+		if !b.Reason.Normal() && !shown {
+			checks = append(checks, check{levelWarn, "lane " + l.Lane, describeLaneBlocked(b, zone), wayOut(l.Lane, b.Reason)})
 		}
 	}
 	return checks

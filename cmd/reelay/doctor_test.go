@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -9,9 +10,13 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/events/operator"
 	"reelay/internal/bus"
+	"reelay/internal/provider"
+	"reelay/services/status"
 )
 
 // makeStreams makes what the services make at their start.
@@ -32,6 +37,36 @@ func (b *bench) makeStreams() {
 	}
 }
 
+// serveStatus makes the streams and runs a status service that knows the lanes fal and minimax.
+func (b *bench) serveStatus() {
+	b.tb.Helper()
+	b.makeStreams()
+	log := slog.New(slog.DiscardHandler)
+	on, err := bus.Open(b.tb.Context(), b.nc, bus.Options{Log: log})
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	s, err := status.New(status.Options{
+		Bus: on, Log: log, Registerer: prometheus.NewRegistry(),
+		Lanes: []provider.Lane{{Name: "fal", Provider: "fal"}, {Name: "minimax", Provider: "minimax"}},
+	})
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	b.tb.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.tb.Error(err)
+		}
+	})
+	for !s.Ready() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // serveAPI is a service with an endpoint for each verb but those left out.
 func (b *bench) serveAPI(without ...events.Verb) {
 	b.tb.Helper()
@@ -39,15 +74,12 @@ func (b *bench) serveAPI(without ...events.Verb) {
 	if err != nil {
 		b.tb.Fatal(err)
 	}
-	for _, v := range []events.Verb{
-		events.VerbSubmit, events.VerbGet, events.VerbList, events.VerbQueue, events.VerbTimeline, events.VerbWait, events.VerbCancel, events.VerbResolve,
-		events.VerbSpend, events.VerbBatch,
-	} {
+	for _, v := range operator.Verbs() {
 		if len(without) > 0 && v == without[0] {
 			continue
 		}
 		subject := events.APISubject(v, "*", "*")
-		if v == events.VerbQueue {
+		if v == events.VerbQueue || v == operator.VerbLanes {
 			subject = events.APISubject(v)
 		}
 		handler := micro.HandlerFunc(func(r micro.Request) {
@@ -139,7 +171,7 @@ func TestDoctor(t *testing.T) {
 			{"warn", "consumer REELAY_REQUESTS/intake", "101 waiting, 0 in hand"},
 			{"ok", "consumer REELAY_POLLS/poller-fal", "0 waiting"},
 			{"ok", "service reelay-status", "reelay.api.submit.*.*"},
-			{"ok", "api", "all 10 verbs"},
+			{"ok", "api", "all 21 verbs"},
 			{"ok", "queue", "1 active of 2 kept"},
 			{"warn", "lane fal", "0 waiting"},
 			{"-> 1 in doubt need a decision"},

@@ -58,11 +58,11 @@ func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location
 	row("task", task.Key().String())
 	row("makes", string(task.TaskType))
 	row("status", string(task.Status))
-	hold := task.Blocked
+	blocked := task.Blocked
 	task.Blocked = nil // it has a row of its own
 	row("state", describeState(task))
-	if hold != nil && task.Phase == events.PhaseWaiting {
-		row("waits", describeHold(*hold, zone))
+	if blocked != nil && task.Phase == events.PhaseWaiting {
+		row("blocked", describeBlocked(*blocked, zone))
 	}
 	row("time", describeTimes(task, now))
 	if !task.Status.Terminal() {

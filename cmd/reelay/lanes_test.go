@@ -10,14 +10,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/operator"
 	"reelay/internal/provider/registry"
 )
 
 func TestLanes(t *testing.T) {
 	b := newBench(t)
-	b.reelay("lanes", "ls").check(t, 3, "", "bucket reelay_lanes is missing")
-	b.makeStreams()
-	b.serveAPI()
+	b.reelay("lanes", "ls").check(t, 3, "", "no reelay service answers on reelay.api.lanes")
+	b.serveStatus()
 	kv, err := b.js.KeyValue(t.Context(), events.LaneBucket)
 	if err != nil {
 		t.Fatal(err)
@@ -39,11 +39,11 @@ func TestLanes(t *testing.T) {
 			t.Errorf("not one line with %q:\n%s%s", words, r.stdout, r.stderr)
 		}
 	}
-	listed("fal", "on", "-") // it has no switch; the services know of it
+	listed("fal", "on", "-") // it was never paused; the services know of it
 
 	b.reelay("lanes", "pause", "fal", "--reason", "the bill").check(t, 0, "the bill", "")
 	if s := read("fal"); !s.Paused || s.Reason != "the bill" || s.By == "" || time.Since(s.At) > time.Minute {
-		t.Errorf("the switch is %+v", s)
+		t.Errorf("the pause is %+v", s)
 	}
 	b.reelay("lanes", "pause", "--all", "--reason", "fire").check(t, 0, "fire", "")
 	listed("_all", "paused", "fire")
@@ -74,23 +74,43 @@ func TestLanes(t *testing.T) {
 	}
 }
 
-// TestHolds: what keeps a lane is seen where one looks, whatever its switch says.
-func TestHolds(t *testing.T) {
+// TestBlocked: what keeps a lane is seen where one looks, whether it is paused or not.
+func TestBlocked(t *testing.T) {
 	b := newBench(t)
 	b.makeStreams()
 	var all []events.Blocked
 	for _, r := range events.BlockedReasons() {
 		all = append(all, events.Blocked{Reason: r, Message: "because of " + string(r)})
 	}
+	paused := "" // the lane that is, or all
 	b.answer(events.VerbQueue, func(string, []byte) any {
 		return events.QueueReply{Lanes: []events.LaneQueue{{Lane: "fal", Provider: "fal", Blocked: all}}}
 	})
+	b.answer(operator.VerbLanes, func(string, []byte) any {
+		r := operator.LanesReply{Lanes: []operator.LaneState{{Lane: events.AllLanes}, {Lane: "fal", Provider: "fal", Blocked: all}}}
+		for i := range r.Lanes {
+			r.Lanes[i].Pause.Paused = r.Lanes[i].Lane == paused
+		}
+		return r
+	})
+	b.answer(operator.VerbLanesPause, func(_ string, payload []byte) any {
+		r, err := operator.DecodePauseRequest(operator.VerbLanesPause, payload)
+		if err != nil {
+			t.Error(err)
+		}
+		paused = r.Lane
+		return operator.PauseReply{}
+	})
+	b.answer(operator.VerbLanesResume, func(string, []byte) any {
+		paused = ""
+		return operator.PauseReply{}
+	})
 	r := b.reelay("lanes", "ls")
 	r.check(t, 0, "fal   on", "")
-	if n := lines(r.stdout, "fal held (", "because of "); n != len(all) {
+	if n := lines(r.stdout, "fal blocked (", "because of "); n != len(all) {
 		t.Errorf("%d lines of %d:\n%s", n, len(all), r.stdout)
 	}
-	if r := b.reelay("lanes", "resume", "fal"); r.code != 0 || lines(r.stdout, "held") != 0 {
+	if r := b.reelay("lanes", "resume", "fal"); r.code != 0 || lines(r.stdout, "blocked") != 0 {
 		t.Errorf("shows what was before the change:\n%s%s", r.stdout, r.stderr)
 	}
 	diagnose := func(others ...events.BlockedReason) string {
@@ -101,7 +121,7 @@ func TestHolds(t *testing.T) {
 			if slices.Contains(others, r) {
 				want = 0
 			}
-			if n := lines(report, "warn", "lane fal", fmt.Sprintf("held (%s): because of %[1]s, no end known", r)); n != want {
+			if n := lines(report, "warn", "lane fal", fmt.Sprintf("blocked (%s): because of %[1]s, no end known", r)); n != want {
 				t.Errorf("%d lines about %s, want %d:\n%s", n, r, want, report)
 			}
 		}
@@ -115,7 +135,7 @@ func TestHolds(t *testing.T) {
 			t.Errorf("%d lines with %q, want %d:\n%s", n, todo, want, report)
 		}
 	}
-	// A pause whose switch the doctor shows, with the lane to resume, is not shown again.
+	// A pause that the doctor shows, with the lane to resume, is not shown again.
 	for _, lane := range []string{"fal", "--all"} {
 		b.reelay("lanes", "pause", lane, "--reason", "x").check(t, 0, "paused", "")
 		diagnose(events.BlockedRequests, events.BlockedInFlight, events.BlockedPaused, events.BlockedAccount)
@@ -123,10 +143,10 @@ func TestHolds(t *testing.T) {
 	}
 }
 
-// TestLanesUsage: a switch that is not named clearly is not touched.
+// TestLanesUsage: a lane that is not named clearly is not touched.
 func TestLanesUsage(t *testing.T) {
 	b := newBench(t)
-	b.makeStreams()
+	b.serveStatus()
 	for _, row := range []struct {
 		args []string
 		want string
@@ -165,10 +185,10 @@ func TestDurability(t *testing.T) {
 	}
 }
 
-// TestLanesSet sets limits, each apart from the rest and from the switch.
+// TestLanesSet sets limits, each apart from the rest and from the pause.
 func TestLanesSet(t *testing.T) {
 	b := newBench(t)
-	b.makeStreams()
+	b.serveStatus()
 	kv, err := b.js.KeyValue(t.Context(), events.LaneBucket)
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +209,7 @@ func TestLanesSet(t *testing.T) {
 		{[]string{"minimax", "--model", "*"}, 2, "", "give limits, or --reset"},
 		{[]string{"minimax", "--model", "*", "--weight", "3"}, 2, "", "--weight is of a project"},
 		{[]string{"minimax", "--project", "demo", "--weight", "0"}, 2, "", "--weight: 0 is less than 1"},
-		{[]string{"minimax", "--project", "demo", "--window", "1m"}, 2, "", "--window and --spacing are of a family"},
+		{[]string{"minimax", "--project", "demo", "--window", "1m"}, 2, "", "--window and --spacing are of a limit group"},
 		{[]string{"minimax", "--model", "*", "--requests=-1"}, 2, "", "models.*.requests: -1 is not between 0 and 1000000"},
 		{[]string{"mini.max", "--model", "*", "--requests", "1"}, 2, "", "is no lane"},
 	} {
@@ -222,8 +242,8 @@ func TestDescribeLimits(t *testing.T) {
 			"models *: 20 requests in 1m0s (default)", "models M: no limit", "models MiniMax-H3: 9 requests in 1m0s",
 		}},
 		{"no defaults", set, "fal", []string{"models M: no limit", "models MiniMax-H3: 9 requests in 1m0s"}},
-		{"looks", events.LaneLimits{Polls: events.PollLimits{Spacing: events.Duration(30 * time.Second), PerSecond: 5}}, "", []string{
-			"looks: 30s apart for each task, 5 a second",
+		{"polls", events.LaneLimits{Polls: events.PollLimits{Spacing: events.Duration(30 * time.Second), PerSecond: 5}}, "", []string{
+			"polls: 30s apart for each task, 5 a second",
 		}},
 		{"a provider that is not known", events.LaneLimits{}, "", nil},
 	} {
@@ -236,8 +256,7 @@ func TestDescribeLimits(t *testing.T) {
 // TestLanesDispatcher: lanes ls says who sends, and what was learned of the provider.
 func TestLanesDispatcher(t *testing.T) {
 	b := newBench(t)
-	b.makeStreams()
-	b.serveAPI()
+	b.serveStatus()
 	kv, err := b.js.KeyValue(t.Context(), events.LeaseBucket)
 	if err != nil {
 		t.Fatal(err)
@@ -261,5 +280,5 @@ func TestLanesDispatcher(t *testing.T) {
 		}
 	}
 	put("fal", "?")
-	b.reelay("lanes", "ls").check(t, 1, "LANE", "fal in reelay_leases")
+	b.reelay("lanes", "ls").check(t, 0, "fal has a lease that cannot be read", "")
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"reelay/events"
+	"reelay/events/client"
+	"reelay/events/operator"
 )
 
 // lanesSetCmd sets limits of a lane.
@@ -19,26 +19,26 @@ type lanesSetCmd struct {
 	connection `embed:""`
 
 	Lane    string `arg:"" help:"Lane, as lanes ls shows it."`
-	Model   string `help:"Family of models that it is about: what their names begin with, * for all others." placeholder:"PREFIX"`
-	Project string `help:"Project that it is about, in each family." placeholder:"NAME"`
+	Model   string `help:"Limit group that it is about: what the names of its models begin with, * for all others." placeholder:"PREFIX"`
+	Project string `help:"Project that it is about, in each limit group." placeholder:"NAME"`
 	Reset   bool   `help:"Back to the default."`
 
 	Requests *int           `help:"Most paid requests in a window; 0 for no limit." placeholder:"N"`
-	Window   *time.Duration `help:"The window of a family; 1m if not set." placeholder:"DURATION"`
+	Window   *time.Duration `help:"The window of a limit group; 1m if not set." placeholder:"DURATION"`
 	InFlight *int           `help:"Most tasks at the provider at once; 0 for no limit." placeholder:"N"`
-	Spacing  *time.Duration `help:"Least time between two requests of a family." placeholder:"DURATION"`
-	Weight   *int           `help:"Share of a project in the turns, at least 1; 1 if not set." placeholder:"N"`
+	Spacing  *time.Duration `help:"Least time between two requests of a limit group." placeholder:"DURATION"`
+	Weight   *int           `help:"Share of a project while others wait as well, at least 1; 1 if not set." placeholder:"N"`
 
-	LookSpacing *time.Duration `help:"Least time between two looks at a task of the lane; 0 for what the pollers choose." placeholder:"DURATION"`
-	Looks       *int           `help:"Most looks a second at the lane, of all pollers; 0 for what the pollers choose." placeholder:"N"`
+	PollSpacing *time.Duration `help:"Least time between two polls of a task of the lane; 0 for what the pollers choose." placeholder:"DURATION"`
+	Polls       *int           `help:"Most polls a second of the lane, of all pollers; 0 for what the pollers choose." placeholder:"N"`
 
 	Reason string `help:"Why, for the history of the limits."`
 }
 
 // Run changes what the flags name and leaves the rest as it is. It counts at once.
 func (c *lanesSetCmd) Run(ctx context.Context, e *env) error {
-	if !events.ValidToken(c.Lane) {
-		return usagef("%q is no lane: 1 to %d characters of A-Z a-z 0-9 _ -", c.Lane, events.MaxTokenBytes)
+	if err := checkLane(c.Lane); err != nil {
+		return err
 	}
 	if err := c.check(); err != nil {
 		return err
@@ -48,43 +48,49 @@ func (c *lanesSetCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	kv, err := a.switches(ctx)
+	set, err := a.laneState(ctx, c.Lane)
 	if err != nil {
 		return err
 	}
-	l, revision, err := readLimits(ctx, kv, c.Lane)
-	if err != nil {
-		return err
+	if set.LimitsError != "" { // whoever wrote them wanted something
+		return errors.New(limitsError(set))
 	}
+	l := set.Limits
 	c.apply(&l)
 	if err := l.Validate(); err != nil {
 		return usagef("%v", err)
 	}
-	l.Reason, l.By, l.At = c.Reason, person(), time.Now().UTC().Truncate(time.Second)
-	value, err := events.Marshal(l)
+	l.Reason, l.By = c.Reason, person()
+	_, err = a.LimitLane(ctx, operator.LimitsRequest{Lane: c.Lane, Limits: l, Revision: &set.LimitsRevision})
+	if client.HasCode(err, events.CodeConflict) {
+		return fmt.Errorf("%s: somebody else has just changed it; read it and try again", events.LimitsKey(c.Lane))
+	}
 	if err != nil {
 		return err
 	}
-	key := events.LimitsKey(c.Lane)
-	_, err = bounded(ctx, func(ctx context.Context) (uint64, error) { return kv.Update(ctx, key, value, revision) })
-	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-		return fmt.Errorf("%s: somebody else has just changed it; look and try again", key)
+	return a.printLanes(ctx, e, false)
+}
+
+// laneState returns what is set for a lane, nothing for one that was never seen.
+func (a *api) laneState(ctx context.Context, lane string) (operator.LaneState, error) {
+	r, err := a.Lanes(ctx)
+	for _, l := range r.Lanes {
+		if l.Lane == lane {
+			return l, err
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	return a.printLanes(ctx, e, kv, false)
+	return operator.LaneState{Lane: lane}, err
 }
 
 // check returns a usageError for flags that do not fit together.
 func (c *lanesSetCmd) check() error {
 	given := c.Requests != nil || c.Window != nil || c.InFlight != nil || c.Spacing != nil || c.Weight != nil
-	looks := c.LookSpacing != nil || c.Looks != nil
+	polls := c.PollSpacing != nil || c.Polls != nil
 	switch {
-	case looks && !given && !c.Reset && c.Model == "" && c.Project == "":
+	case polls && !given && !c.Reset && c.Model == "" && c.Project == "":
 		return nil
-	case looks:
-		return usagef("--look-spacing and --looks are of the lane, and go without other limits")
+	case polls:
+		return usagef("--poll-spacing and --polls are of the lane, and go without other limits")
 	case (c.Model == "") == (c.Project == ""):
 		return usagef("name --model or --project")
 	case c.Reset == given:
@@ -94,12 +100,12 @@ func (c *lanesSetCmd) check() error {
 	case c.Weight != nil && *c.Weight < 1:
 		return usagef("--weight: %d is less than 1; --reset takes all limits of a project away", *c.Weight)
 	case c.Project != "" && (c.Window != nil || c.Spacing != nil):
-		return usagef("--window and --spacing are of a family of models")
+		return usagef("--window and --spacing are of a limit group")
 	}
 	return nil
 }
 
-// apply changes limits as the flags say. A family that had the default begins with no limits but those that are given.
+// apply changes limits as the flags say. A limit group that had the default begins with no limits but those that are given.
 func (c *lanesSetCmd) apply(l *events.LaneLimits) {
 	set := func(to *int, from *int) {
 		if from != nil {
@@ -111,10 +117,10 @@ func (c *lanesSetCmd) apply(l *events.LaneLimits) {
 			*to = events.Duration(*from)
 		}
 	}
-	set(&l.Polls.PerSecond, c.Looks)
-	lasting(&l.Polls.Spacing, c.LookSpacing)
+	set(&l.Polls.PerSecond, c.Polls)
+	lasting(&l.Polls.Spacing, c.PollSpacing)
 	switch {
-	case c.Looks != nil || c.LookSpacing != nil:
+	case c.Polls != nil || c.PollSpacing != nil:
 	case c.Reset:
 		delete(l.Models, c.Model)
 		delete(l.Projects, c.Project)
@@ -138,24 +144,6 @@ func (c *lanesSetCmd) apply(l *events.LaneLimits) {
 		set(&p.Weight, c.Weight)
 		l.Projects[c.Project] = p
 	}
-}
-
-// readLimits returns what is set for a lane and the revision of its key, 0 if nothing ever was. Limits that cannot be read are an
-// error: whoever wrote them wanted something.
-func readLimits(ctx context.Context, kv jetstream.KeyValue, lane string) (l events.LaneLimits, revision uint64, err error) {
-	key := events.LimitsKey(lane)
-	entry, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) { return kv.Get(ctx, key) })
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return l, 0, nil
-	}
-	if err == nil {
-		revision = entry.Revision()
-		l, err = events.DecodeLaneLimits(entry.Value())
-	}
-	if err != nil {
-		return l, 0, fmt.Errorf("%s: %w", key, err)
-	}
-	return l, revision, nil
 }
 
 // describeLimits says what is in force for a lane, one line each: what is set and, marked, the provider's defaults where nothing is.
@@ -197,15 +185,15 @@ func describeLimits(set events.LaneLimits, defaults map[string]events.ModelLimit
 		}
 		lines = append(lines, "project "+clean(name)+": "+strings.Join(parts, ", "))
 	}
-	var looks []string
+	var polls []string
 	if set.Polls.Spacing > 0 {
-		looks = append(looks, fmt.Sprintf("%v apart for each task", time.Duration(set.Polls.Spacing)))
+		polls = append(polls, fmt.Sprintf("%v apart for each task", time.Duration(set.Polls.Spacing)))
 	}
 	if set.Polls.PerSecond > 0 {
-		looks = append(looks, fmt.Sprintf("%d a second", set.Polls.PerSecond))
+		polls = append(polls, fmt.Sprintf("%d a second", set.Polls.PerSecond))
 	}
-	if len(looks) > 0 {
-		lines = append(lines, "looks: "+strings.Join(looks, ", "))
+	if len(polls) > 0 {
+		lines = append(lines, "polls: "+strings.Join(polls, ", "))
 	}
 	return lines
 }

@@ -65,14 +65,14 @@ func (l *liveLine) end() {
 	}
 }
 
-// describeState says where a task is: phase, places in line, what keeps it there, percent, trouble.
+// describeState says where a task is: phase, its queue positions, what keeps it there, percent, trouble.
 func describeState(t events.Task) string {
 	parts := []string{phaseWords(t)}
 	if q := describeQueue(t); q != "" {
 		parts = append(parts, q)
 	}
-	if h := holdOf(t); h != nil {
-		parts = append(parts, "("+clean(h.Message)+")")
+	if b := blockedBy(t); b != nil {
+		parts = append(parts, "("+clean(b.Message)+")")
 	}
 	if t.ProgressPercentage != nil && !t.Status.Terminal() {
 		parts = append(parts, fmt.Sprintf("%.0f%%", *t.ProgressPercentage))
@@ -112,23 +112,23 @@ func phaseWords(t events.Task) string {
 	}
 }
 
-// describeQueue says the places in line, 1 being next; empty if none is known.
+// describeQueue says the queue positions, 1 being next; empty if none is known.
 func describeQueue(t events.Task) string {
 	q := t.QueuePosition
 	if q == nil || t.Status.Terminal() {
 		return ""
 	}
-	var places []string
+	var positions []string
 	if q.Ours != nil {
-		places = append(places, fmt.Sprintf("#%d here", *q.Ours+1))
+		positions = append(positions, fmt.Sprintf("#%d here", *q.Ours+1))
 	}
 	if q.Provider != nil {
-		places = append(places, fmt.Sprintf("#%d at %s", *q.Provider+1, t.Provider))
+		positions = append(positions, fmt.Sprintf("#%d at %s", *q.Provider+1, t.Provider))
 	}
 	if q.Ours != nil && q.Provider != nil && q.Total != nil {
-		places = append(places, fmt.Sprintf("#%d in all", *q.Total+1))
+		positions = append(positions, fmt.Sprintf("#%d in all", *q.Total+1))
 	}
-	return strings.Join(places, ", ")
+	return strings.Join(positions, ", ")
 }
 
 // describeTimes says how long the task has taken and how long it may take.

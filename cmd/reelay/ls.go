@@ -125,8 +125,8 @@ func printTasks(w io.Writer, tasks []events.Task, now time.Time) error {
 		if task.Status.Terminal() {
 			state = string(task.Status)
 		}
-		if h := holdOf(task); h != nil {
-			state += " (" + string(h.Reason) + ")"
+		if b := blockedBy(task); b != nil {
+			state += " (" + string(b.Reason) + ")"
 		}
 		if task.ProgressPercentage != nil {
 			done = fmt.Sprintf("%.0f%%", *task.ProgressPercentage)

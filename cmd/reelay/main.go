@@ -8,8 +8,8 @@
 //	reelay batch                                           see how far the tasks of a batch are, wait for all
 //	reelay spend, spend cap                                see what was spent, limit what may be in a day
 //	reelay dead ls | show | replay                         see messages that could not be processed, try one again
-//	reelay hooks ls | show | replay                        see what providers have called back with, take one again
-//	reelay lanes ls | pause | resume                       stop spending and go on, for one account or for all
+//	reelay callbacks ls | show | replay                    see what providers have called back with, take one again
+//	reelay lanes ls | pause | resume | set                 stop spending and go on, for one account or for all
 //	reelay doctor                                          say what is wrong with an installation
 //	reelay help config | proofs                            every setting; what shows that promises are kept
 //
@@ -39,24 +39,24 @@ const description = "NATS-native pipeline for long-running, paid generative-medi
 
 // commands is what kong reads the command line into.
 type commands struct {
-	Run      runCmd      `cmd:"" help:"Make one thing: submit, show progress, save the media. Without NATS: in a sandbox of its own."`
-	Up       upCmd       `cmd:"" help:"Run the whole stack in one process."`
-	Submit   submitCmd   `cmd:"" help:"Hand in a task."`
-	Watch    watchCmd    `cmd:"" help:"Show events as they happen, of one task or of many."`
-	Wait     waitCmd     `cmd:"" help:"Wait until a task has ended."`
-	Ls       lsCmd       `cmd:"" help:"List tasks, newest first."`
-	Get      getCmd      `cmd:"" help:"Show one task."`
-	Timeline timelineCmd `cmd:"" help:"Tell the story of one task: who decided what, when and why."`
-	Queue    queueCmd    `cmd:"" help:"Show how much work there is, by status and by provider account."`
-	Cancel   cancelCmd   `cmd:"" help:"Ask for the end of a task."`
-	Resolve  resolveCmd  `cmd:"" help:"Decide about a task whose paid request is in doubt."`
-	Batch    batchCmd    `cmd:"" help:"Show how far a batch is, or wait for its end."`
-	Spend    spendCmd    `cmd:"" help:"Show what was spent and is held, and limit what may be."`
-	Dead     deadCmd     `cmd:"" help:"List, show or replay messages that could not be processed."`
-	Hooks    hooksCmd    `cmd:"" help:"List, show or replay what providers have called back with."`
-	Lanes    lanesCmd    `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`
-	Doctor   doctorCmd   `cmd:"" help:"Check the installation and say what to do."`
-	Help     helpCmd     `cmd:"" help:"Explain a topic: config (every setting) or proofs (what shows that promises are kept)."`
+	Run       runCmd       `cmd:"" help:"Make one thing: submit, show progress, save the media. Without NATS: in a sandbox of its own."`
+	Up        upCmd        `cmd:"" help:"Run the whole stack in one process."`
+	Submit    submitCmd    `cmd:"" help:"Hand in a task."`
+	Watch     watchCmd     `cmd:"" help:"Show events as they happen, of one task or of many."`
+	Wait      waitCmd      `cmd:"" help:"Wait until a task has ended."`
+	Ls        lsCmd        `cmd:"" help:"List tasks, newest first."`
+	Get       getCmd       `cmd:"" help:"Show one task."`
+	Timeline  timelineCmd  `cmd:"" help:"Tell the story of one task: who decided what, when and why."`
+	Queue     queueCmd     `cmd:"" help:"Show how much work there is, by status and by provider account."`
+	Cancel    cancelCmd    `cmd:"" help:"Ask for the end of a task."`
+	Resolve   resolveCmd   `cmd:"" help:"Decide about a task whose paid request is in doubt."`
+	Batch     batchCmd     `cmd:"" help:"Show how far a batch is, or wait for its end."`
+	Spend     spendCmd     `cmd:"" help:"Show what was spent and is reserved, and limit what may be."`
+	Dead      deadCmd      `cmd:"" help:"List, show or replay messages that could not be processed."`
+	Callbacks callbacksCmd `cmd:"" help:"List, show or replay what providers have called back with."`
+	Lanes     lanesCmd     `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`
+	Doctor    doctorCmd    `cmd:"" help:"Check the installation and say what to do."`
+	Help      helpCmd      `cmd:"" help:"Explain a topic: config (every setting) or proofs (what shows that promises are kept)."`
 }
 
 // env is what a command gets from its process.

@@ -143,9 +143,9 @@ func TestPrintQueue(t *testing.T) {
 
 LANE       PROVIDER  WAITING  IN DOUBT  PARKED  AT PROVIDER  ACTIVE  DONE/H  FAILED/H  OLDEST WAIT
 fal-team2  fal       2        0         1       1            4       5       0         1m01s
-fal-team2 held (breaker): 3 outcomes in a row are unknown, until 2026-01-31 12:01:00
-fal-team2 models fal-ai/wan held (in_flight): 2 of 2 are at the provider, no end known
-fal-team2 models fal-ai/kling project demo held (cap): the cap of today is used up, until 2026-02-01 00:00:00
+fal-team2 blocked (breaker): 3 outcomes in a row are unknown, until 2026-01-31 12:01:00
+fal-team2 models fal-ai/wan blocked (in_flight): 2 of 2 are at the provider, no end known
+fal-team2 models fal-ai/kling project demo blocked (cap): the cap of today is used up, until 2026-02-01 00:00:00
 fal-team2 sent 4 in the last minute
 fal-team2 image takes 9s, nine of ten under 14s (learned from 2)
 fal-team2 video takes 3m02s, nine of ten under 4m10s; it waits 20s and runs 2m40s (learned from 120)
@@ -182,21 +182,21 @@ deadline    2026-01-31 12:30:00
 	golden(t, b.String(), "12:01:00  demo.t1  progress  running at fal  congested  1m00s to 4m00s left\n")
 }
 
-// TestPrintHeld: get shows what keeps a waiting task, a limit at work as well, and of no other task.
-func TestPrintHeld(t *testing.T) {
-	held := with(aTask(), func(t *events.Task) {
+// TestPrintBlocked: get shows what keeps a waiting task, a limit at work as well, and of no other task.
+func TestPrintBlocked(t *testing.T) {
+	blocked := with(aTask(), func(t *events.Task) {
 		t.QueuePosition = &events.QueuePosition{Ours: ptr(2)}
 		t.Blocked = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by heron: the\x1bbill"}
 	})
 	var b bytes.Buffer
-	if err := printTask(&b, held, start.Add(time.Minute), time.UTC); err != nil {
+	if err := printTask(&b, blocked, start.Add(time.Minute), time.UTC); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, b.String(), `task      demo.t1
 makes     video
 status    queued
 state     waiting for its turn  #3 here
-waits     paused by heron: the bill, no end known
+blocked   paused by heron: the bill, no end known
 time      1m00s
 provider  fal
 model     fal-ai/wan
@@ -207,19 +207,19 @@ deadline  2026-01-31 12:30:00
 		name, want string
 		change     func(*events.Task)
 	}{
-		{"until", "waits     paused, until 2026-01-31 13:05:00\n", func(t *events.Task) { t.Blocked.Message, t.Blocked.Until = "paused", ptr(start.Add(5*time.Minute)) }},
-		{"a limit", "waits     20 in a minute, no end known\n", func(t *events.Task) { t.Blocked.Reason, t.Blocked.Message = events.BlockedRequests, "20 in a minute" }},
+		{"until", "blocked   paused, until 2026-01-31 13:05:00\n", func(t *events.Task) { t.Blocked.Message, t.Blocked.Until = "paused", ptr(start.Add(5*time.Minute)) }},
+		{"a limit", "blocked   20 in a minute, no end known\n", func(t *events.Task) { t.Blocked.Reason, t.Blocked.Message = events.BlockedRequests, "20 in a minute" }},
 		{"no hold", "", func(t *events.Task) { t.Blocked = nil }},
 		{"sent since", "", func(t *events.Task) { t.Phase = events.PhaseSubmitting }},
 	} {
-		task := with(held, func(t *events.Task) { t.Blocked = ptr(*held.Blocked); row.change(t) })
+		task := with(blocked, func(t *events.Task) { t.Blocked = ptr(*blocked.Blocked); row.change(t) })
 		var b bytes.Buffer
 		if err := printTask(&b, task, start, time.FixedZone("", 3600)); err != nil {
 			t.Fatal(err)
 		}
 		got := ""
 		for line := range strings.Lines(b.String()) {
-			if strings.HasPrefix(line, "waits") {
+			if strings.HasPrefix(line, "blocked") {
 				got += line
 			}
 		}

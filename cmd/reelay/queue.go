@@ -61,7 +61,7 @@ func printQueue(w io.Writer, r events.QueueReply, zone *time.Location) error {
 		return err
 	}
 	for _, l := range r.Lanes {
-		printHolds(w, l, zone)
+		printBlocked(w, l.Lane, l.Blocked, zone)
 		for _, line := range describeLane(l) {
 			fmt.Fprintf(w, "%s %s\n", l.Lane, line)
 		}

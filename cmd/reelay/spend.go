@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,15 +10,13 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"reelay/events"
-	"reelay/events/client"
+	"reelay/events/operator"
 )
 
 // spendCmd shows what was spent, and limits what is.
 type spendCmd struct {
-	Show spendShowCmd `cmd:"" default:"withargs" help:"Show what was spent and what is held (the default)."`
+	Show spendShowCmd `cmd:"" default:"withargs" help:"Show what was spent and what is reserved (the default)."`
 	Cap  spendCapCmd  `cmd:"" help:"Limit what may be spent in a day, of a project, a lane or everything."`
 }
 
@@ -67,7 +64,7 @@ func printSpend(w io.Writer, r events.SpendReply, by []events.SpendGroup) error 
 			heads = append(heads, strings.ToUpper(string(g)))
 		}
 	}
-	fmt.Fprintln(t, strings.Join(append(heads, "TASKS", "ATTEMPTS", "SPENT USD", "HELD USD"), "\t"))
+	fmt.Fprintln(t, strings.Join(append(heads, "TASKS", "ATTEMPTS", "SPENT USD", "RESERVED USD"), "\t"))
 	for _, row := range r.Rows {
 		var words []string
 		for _, cell := range []struct {
@@ -133,7 +130,7 @@ type spendCapCmd struct {
 }
 
 // Run sets the cap. It counts as soon as a status service has counted what was spent today, and within a minute for tasks that it
-// held back before.
+// kept waiting before.
 func (c *spendCapCmd) Run(ctx context.Context, e *env) error {
 	scope, err := parseScope(c.Scope)
 	if err != nil {
@@ -152,20 +149,15 @@ func (c *spendCapCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	kv, err := a.caps(ctx)
+	r := operator.CapRequest{Scope: scope, By: person()}
+	if off {
+		_, err = a.UnsetCap(ctx, r)
+	} else {
+		r.DailyUSD, r.UnknownUSD = &limit, &c.Unknown
+		_, err = a.SetCap(ctx, r)
+	}
 	if err != nil {
 		return err
-	}
-	if off {
-		_, err = bounded(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, kv.Delete(ctx, string(scope)) })
-	} else {
-		var value []byte
-		if value, err = events.Marshal(events.Cap{DailyUSD: limit, UnknownUSD: c.Unknown, By: person()}); err == nil {
-			_, err = bounded(ctx, func(ctx context.Context) (uint64, error) { return kv.Put(ctx, string(scope), value) })
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("cap of %s: %w", scope, err)
 	}
 	if off {
 		fmt.Fprintf(e.stdout, "%s: no cap\n", scope)
@@ -185,20 +177,4 @@ func parseScope(s string) (events.Scope, error) {
 		return "", usagef("%q is no project, project.<project>, lane.<lane> or all", s)
 	}
 	return scope, nil
-}
-
-// caps opens the bucket of the caps.
-func (a *api) caps(ctx context.Context) (jetstream.KeyValue, error) {
-	js, err := jetstream.New(a.nc)
-	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
-	}
-	kv, err := bounded(ctx, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, events.CapBucket) })
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, fmt.Errorf("%w: bucket %s is missing; the services make it", client.ErrNoService, events.CapBucket)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", events.CapBucket, err)
-	}
-	return kv, nil
 }

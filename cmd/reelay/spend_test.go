@@ -23,7 +23,7 @@ func TestSpend(t *testing.T) {
 	})
 	r := b.reelay("spend", "--project", "film", "--since", "2026-01-01")
 	for _, want := range [][]string{
-		{"PROJECT  MODEL", "TASKS", "SPENT USD", "HELD USD"},
+		{"PROJECT  MODEL", "TASKS", "SPENT USD", "RESERVED USD"},
 		{"film", "a-model", "3", "4", "3.50", "0.0035"},
 		{"total", "3.50", "0.0035"},
 		{"2026-01-01 to 2026-01-31", "2 rows are left out", "of 1 attempts nobody knows the price"},
@@ -46,8 +46,8 @@ func TestSpend(t *testing.T) {
 
 func TestSpendCap(t *testing.T) {
 	b := newBench(t)
-	b.reelay("spend", "cap", "film", "5").check(t, 3, "", "bucket reelay_caps is missing")
-	b.makeStreams()
+	b.reelay("spend", "cap", "film", "5").check(t, 3, "", "no reelay service answers on reelay.api.caps-set")
+	b.serveStatus()
 	kv, err := b.js.KeyValue(t.Context(), events.CapBucket)
 	if err != nil {
 		t.Fatal(err)

@@ -107,7 +107,7 @@ reelay is up at {{.URL}}
   lanes  {{range $i, $a := .Lanes}}{{if $i}}, {{end}}{{$a.Name}}{{if $a.Emulated}} (emulated){{end}}{{end}}
   store  {{.Store}}
 {{- with .Hooks}}
-  hooks  {{.}}/cb/... (callbacks of providers; see: reelay hooks ls)
+  callbacks  {{.}}/cb/... (callbacks of providers; see: reelay callbacks ls)
 {{- end}}
 {{- with .Ops}}
   ops    http://{{.}}/metrics (also /healthz, /readyz)

@@ -2,9 +2,12 @@ package arch
 
 import (
 	"bytes"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +17,7 @@ import (
 const (
 	eventsPkg    = "reelay/events"
 	clientPkg    = "reelay/events/client"
+	operatorPkg  = "reelay/events/operator"
 	valuesPkg    = "reelay/internal/provider"
 	registryPkg  = "reelay/internal/provider/registry"
 	services     = "reelay/services/..."
@@ -50,7 +54,8 @@ func TestImports(t *testing.T) {
 		why  string
 	}{
 		{[]string{eventsPkg}, nil, "clients import the contract; it brings nothing along"},
-		{[]string{clientPkg}, []string{eventsPkg, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/..."}, "what a program needs beside the contract is a NATS connection"},
+		{[]string{operatorPkg}, []string{eventsPkg}, "it is a part of the contract"},
+		{[]string{clientPkg}, []string{eventsPkg, operatorPkg, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/..."}, "what a program needs beside the contract is a NATS connection"},
 		{[]string{"reelay/internal/secret"}, nil, "what holds keys is small enough to be read in one go"},
 		{
 			[]string{"reelay/internal/callbackurl"},
@@ -248,6 +253,26 @@ func TestUses(t *testing.T) {
 		}
 		if !used {
 			t.Errorf("%s uses none of %v of %s: the rule is out of date", row.by, row.names, row.target)
+		}
+	}
+}
+
+// TestThinClient: the command asks by subject, so that whatever it does any other client can do. Only the doctor looks at JetStream,
+// whose state no service tells.
+func TestThinClient(t *testing.T) {
+	const jetStream = "github.com/nats-io/nats.go/jetstream"
+	for _, p := range find(t, "reelay/cmd/reelay") {
+		for _, name := range p.GoFiles {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range file.Imports {
+				path, _ := strconv.Unquote(spec.Path.Value)
+				if path == "reelay/internal/bus" || path == jetStream && name != "doctor.go" {
+					t.Errorf("%s imports %s: ask a service instead", name, path)
+				}
+			}
 		}
 	}
 }

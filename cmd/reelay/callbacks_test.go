@@ -11,17 +11,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/operator"
 )
 
 const (
-	falHook     = `{"error": null, "payload": {"seed": 17454220438242315174, "video": {"url": "https://v3.example.test/o.mp4?Expires=9\u0026Signature=hush"}}, "status": "OK"}`
-	minimaxHook = `{"task":{"id":"4","status":"succeeded","content":{"url":"https://cdn.example.test/4.mp4"}}}`
+	falCallback     = `{"error": null, "payload": {"seed": 17454220438242315174, "video": {"url": "https://v3.example.test/o.mp4?Expires=9\u0026Signature=hush"}}, "status": "OK"}`
+	minimaxCallback = `{"task":{"id":"4","status":"succeeded","content":{"url":"https://cdn.example.test/4.mp4"}}}`
 )
 
 // deliver stores callbacks, the first as callback 1.
 func (b *bench) deliver(bodies ...string) {
 	b.tb.Helper()
-	b.makeStreams()
 	for i, body := range bodies {
 		h := events.Callback{
 			Lane: []string{"fal", "minimax"}[i%2], Task: events.Key{Project: "demo", ID: fmt.Sprintf("t%d", i+1)}, Attempt: i + 1, Received: start,
@@ -38,12 +38,12 @@ func (b *bench) deliver(bodies ...string) {
 	}
 }
 
-func TestHooksLs(t *testing.T) {
+func TestCallbacksLs(t *testing.T) {
 	b := newBench(t)
-	b.reelay("hooks", "ls").check(t, exitUnreachable, "", "there is no stream REELAY_CALLBACKS")
-	b.deliver()
-	b.reelay("hooks", "ls").check(t, 0, "ID  RECEIVED", "")
-	b.deliver(falHook, minimaxHook, `{"status":"OK\u001b[2J"}`, `{"status":7}`)
+	b.reelay("callbacks", "ls").check(t, exitUnreachable, "", "no reelay service answers on reelay.api.callbacks")
+	b.serveStatus()
+	b.reelay("callbacks", "ls").check(t, 0, "ID  RECEIVED", "")
+	b.deliver(falCallback, minimaxCallback, `{"status":"OK\u001b[2J"}`, `{"status":7}`)
 	if _, err := b.js.Publish(t.Context(), "reelay.callback.fal.demo.t9", nil); err != nil { // without an attempt
 		t.Fatal(err)
 	}
@@ -56,22 +56,20 @@ func TestHooksLs(t *testing.T) {
 	}
 	says := func(args ...string) string {
 		t.Helper()
-		r := b.reelay(append([]string{"hooks", "ls", "--json"}, args...)...)
-		r.check(t, 0, "", `callback 5: Reelay-Attempt: "" is not the number of an attempt`)
-		var out struct {
-			Deliveries []deliveryJSON `json:"deliveries"`
-		}
+		r := b.reelay(append([]string{"callbacks", "ls", "--json"}, args...)...)
+		r.check(t, 0, "", `message 5: Reelay-Attempt: "" is not the number of an attempt`)
+		var out operator.CallbacksReply
 		if err := json.Unmarshal([]byte(r.stdout), &out); err != nil {
 			t.Fatal(err)
 		}
 		var all []string
-		for _, d := range out.Deliveries {
-			all = append(all, fmt.Sprintf("%d %s %s.%s %d %d %s", d.ID, d.Lane, d.Project, d.Task, d.Attempt, d.Bytes, d.Says))
+		for _, d := range out.Callbacks {
+			all = append(all, fmt.Sprintf("%d %s %s.%s %d %d %s", d.ID, d.Lane, d.Project, d.TaskID, d.Attempt, d.Bytes, d.ProviderWord))
 		}
 		return strings.Join(all, "; ")
 	}
-	fal1 := fmt.Sprintf("1 fal demo.t1 1 %d OK", len(falHook))
-	mm2, mm4 := fmt.Sprintf("2 minimax demo.t2 2 %d succeeded", len(minimaxHook)), "4 minimax demo.t4 4 12 "
+	fal1 := fmt.Sprintf("1 fal demo.t1 1 %d OK", len(falCallback))
+	mm2, mm4 := fmt.Sprintf("2 minimax demo.t2 2 %d succeeded", len(minimaxCallback)), "4 minimax demo.t4 4 12 "
 	for _, row := range []struct {
 		args []string
 		want string
@@ -86,14 +84,15 @@ func TestHooksLs(t *testing.T) {
 			t.Errorf("%v: %s, want %s", row.args, got, row.want)
 		}
 	}
-	b.reelay("hooks", "ls", "--limit", "0").check(t, 2, "", "--limit: 0 is not between 1 and 1000")
-	b.reelay("hooks", "ls", "--limit", "1001").check(t, 2, "", "--limit: 1001 is not between 1 and 1000")
+	b.reelay("callbacks", "ls", "--limit", "0").check(t, 2, "", "--limit: 0 is not between 1 and 1000")
+	b.reelay("callbacks", "ls", "--limit", "1001").check(t, 2, "", "--limit: 1001 is not between 1 and 1000")
 }
 
-func TestHooksShow(t *testing.T) {
+func TestCallbacksShow(t *testing.T) {
 	b := newBench(t)
-	b.deliver(falHook)
-	r := b.reelay("hooks", "show", "1")
+	b.serveStatus()
+	b.deliver(falCallback)
+	r := b.reelay("callbacks", "show", "1")
 	r.check(t, 0, "demo.t1, attempt 1", "")
 	for _, want := range []string{"Reelay-Attempt: 1", `"seed": 17454220438242315174`, `"url": "https://v3.example.test/o.mp4?[redacted]"`} {
 		if !strings.Contains(r.stdout, want) {
@@ -103,8 +102,8 @@ func TestHooksShow(t *testing.T) {
 	if strings.Contains(r.stdout, "hush") {
 		t.Errorf("shows a signature:\n%s", r.stdout)
 	}
-	b.reelay("hooks", "show", "2").check(t, 1, "", "no callback 2; see: reelay hooks ls")
-	b.reelay("hooks", "show", "x").check(t, 2, "", "id")
+	b.reelay("callbacks", "show", "2").check(t, 1, "", "there is no callback 2 (not_found); see: reelay callbacks ls")
+	b.reelay("callbacks", "show", "x").check(t, 2, "", "id")
 }
 
 func TestWithoutSecrets(t *testing.T) {
@@ -131,7 +130,7 @@ func TestWithoutSecrets(t *testing.T) {
 
 // No secret of a link is left, wherever in a body it stands, and JSON stays JSON.
 func FuzzWithoutSecrets(f *testing.F) {
-	for _, body := range []string{falHook, minimaxHook, `{"a":"https://h/?s"}`, `https://h?a`, `"\"https://h/?s"`} {
+	for _, body := range []string{falCallback, minimaxCallback, `{"a":"https://h/?s"}`, `https://h?a`, `"\"https://h/?s"`} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -142,16 +141,17 @@ func FuzzWithoutSecrets(f *testing.F) {
 	})
 }
 
-func TestHooksReplay(t *testing.T) {
+func TestCallbacksReplay(t *testing.T) {
 	b := newBench(t)
-	b.deliver(falHook)
+	b.serveStatus()
+	b.deliver(falCallback)
 	answer := func(stdin string, args ...string) result {
 		e, stdout, stderr := testEnv()
 		e.stdin = strings.NewReader(stdin)
-		code := execute(t.Context(), e, append(append([]string{"hooks", "replay"}, args...), "--server", b.url))
+		code := execute(t.Context(), e, append(append([]string{"callbacks", "replay"}, args...), "--server", b.url))
 		return result{code, stdout.String(), stderr.String()}
 	}
-	hooks := func() (uint64, *jetstream.RawStreamMsg) {
+	callbacks := func() (uint64, *jetstream.RawStreamMsg) {
 		t.Helper()
 		s, err := b.js.Stream(t.Context(), events.StreamCallbacks)
 		if err != nil {
@@ -160,16 +160,16 @@ func TestHooksReplay(t *testing.T) {
 		raw, _ := s.GetMsg(t.Context(), s.CachedInfo().State.LastSeq)
 		return s.CachedInfo().State.Msgs, raw
 	}
-	answer("n\n", "1").check(t, 1, "", fmt.Sprintf("hand %d bytes about attempt 1 of demo.t1 to the pipeline again? [y/N] reelay: nothing was published", len(falHook)))
-	answer("", "7", "--yes").check(t, 1, "", "no callback 7")
-	if n, _ := hooks(); n != 1 {
+	answer("n\n", "1").check(t, 1, "", fmt.Sprintf("hand %d bytes about attempt 1 of demo.t1 to the pipeline again? [y/N] reelay: nothing was published", len(falCallback)))
+	answer("", "7", "--yes").check(t, 1, "", "there is no callback 7")
+	if n, _ := callbacks(); n != 1 {
 		t.Fatalf("%d messages are stored, want the first alone", n)
 	}
 	answer("y\n", "1").check(t, 0, "published again on reelay.callback.fal.demo.t1, now message 2 of REELAY_CALLBACKS\n", "reelay timeline demo.t1")
 	answer("", "1", "--yes").check(t, 0, "now message 3 of REELAY_CALLBACKS\n", "")
-	_, raw := hooks()
+	_, raw := callbacks()
 	h, err := events.ParseCallback(raw.Subject, raw.Header.Get, raw.Data)
-	if err != nil || string(h.Body) != falHook || h.Attempt != 1 || raw.Header.Get("Nats-Msg-Id") != "" || time.Since(h.Received) > time.Minute {
+	if err != nil || string(h.Body) != falCallback || h.Attempt != 1 || raw.Header.Get("Nats-Msg-Id") != "" || time.Since(h.Received) > time.Minute {
 		t.Errorf("%+v, %v, headers %v", h, err, raw.Header)
 	}
 }
