@@ -242,7 +242,7 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 		{"api_lanes_reply", operator.LanesReply{Lanes: []operator.LaneState{{
 			Lane: "fal-team2", Provider: "fal", Pause: somePause, PauseRevision: 7, Limits: someLimits, LimitsRevision: 8,
 			LimitsError: "limits: bad JSON", Defaults: map[string]events.ModelLimits{"*": {Requests: 20, Window: events.Duration(60e9), InFlight: 5, Spacing: 1e9}},
-			Dispatcher: &events.Holder{Name: "submitter-7f3a", Since: at(0)}, DispatcherError: "no JSON",
+			Dispatcher: &events.Holder{Name: "submitter-7f3a", Since: at(0), TTL: events.Duration(6e9)}, DispatcherError: "no JSON",
 			Learned: map[string]events.LearnedLimits{"*": {Rate: someLearned, Concurrency: someLearned, PausedUntil: at(31)}},
 			Blocked: []events.Blocked{*task.Blocked},
 		}}}, plainJSON[operator.LanesReply]},

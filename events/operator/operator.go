@@ -59,7 +59,7 @@ type LaneState struct {
 	Lane string `json:"lane"`
 	// Provider is empty for a lane that no service knows: nothing is sent there, and its settings keep nothing.
 	Provider string `json:"provider,omitempty"`
-	// Pause and Limits are as they are set, with the revisions of their keys, 0 for what was never set.
+	// Pause and Limits are as they are set, with the revisions of their keys, 0 for what is not set.
 	Pause          events.LanePause  `json:"pause"`
 	PauseRevision  uint64            `json:"pause_revision"`
 	Limits         events.LaneLimits `json:"limits"`

@@ -8,14 +8,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"reelay/events"
 	"reelay/events/operator"
+	"reelay/internal/bus"
 )
 
-// settingWait bounds the reads and writes of one request to the settings.
-const settingWait = 5 * time.Second
+// settingTries is how often a setting is written that is to take the place of whatever is there, while others change it.
+const settingTries = 5
 
 // operatorEndpoints are the verbs of operators. Those that write have no token, see operator.VerbLanes.
 func (s *Service) operatorEndpoints() []endpoint {
@@ -63,13 +62,17 @@ func (s *Service) operatorEndpoints() []endpoint {
 
 // lanes answers with the state of every lane that is configured, has tasks or has a setting.
 func (s *Service) lanes(ctx context.Context, _ call) (any, error) {
-	settings, err := s.values(ctx, events.LaneBucket)
+	settings, err := s.o.Bus.Bucket(events.LaneBucket, "").All(ctx)
 	if err != nil {
 		return nil, err
 	}
-	leases, err := s.values(ctx, events.LeaseBucket)
+	leases, err := s.o.Bus.Bucket(events.LeaseBucket, "").All(ctx)
 	if err != nil {
 		return nil, err
+	}
+	held := map[string][]byte{}
+	for _, e := range leases {
+		held[e.Key] = e.Value
 	}
 	states := map[string]*operator.LaneState{}
 	state := func(lane string) *operator.LaneState {
@@ -87,32 +90,26 @@ func (s *Service) lanes(ctx context.Context, _ call) (any, error) {
 	for _, l := range s.o.Lanes {
 		state(l.Name).Defaults = l.Limits
 	}
-	for key, v := range settings {
-		if lane, ok := events.LaneOfLimits(key); ok {
-			setLimits(state(lane), v)
+	for _, e := range settings {
+		if lane, ok := events.LaneOfLimits(e.Key); ok {
+			setLimits(state(lane), e)
 			continue
 		}
-		known := state(key)
-		known.PauseRevision = v.revision
-		if v.data != nil {
-			known.Pause = events.DecodeLanePause(v.data)
-		}
+		known := state(e.Key)
+		known.Pause, known.PauseRevision = events.DecodeLanePause(e.Value), e.Revision
 	}
 	reply := operator.LanesReply{Lanes: []operator.LaneState{}}
 	for lane, known := range states {
-		setDispatcher(known, leases[lane], leases[events.HandOverKey(lane)])
+		setDispatcher(known, held[lane], held[events.HandOverKey(lane)])
 		reply.Lanes = append(reply.Lanes, *known)
 	}
 	slices.SortFunc(reply.Lanes, func(a, b operator.LaneState) int { return strings.Compare(a.Lane, b.Lane) })
 	return reply, nil
 }
 
-func setLimits(l *operator.LaneState, v value) {
-	l.LimitsRevision = v.revision
-	if v.data == nil {
-		return
-	}
-	limits, err := events.DecodeLaneLimits(v.data)
+func setLimits(l *operator.LaneState, e bus.Entry) {
+	l.LimitsRevision = e.Revision
+	limits, err := events.DecodeLaneLimits(e.Value)
 	if err != nil {
 		l.LimitsError = err.Error()
 		return
@@ -121,17 +118,17 @@ func setLimits(l *operator.LaneState, v value) {
 }
 
 // setDispatcher says who sends for a lane, by its lease, and what was learned of the provider.
-func setDispatcher(l *operator.LaneState, lease, handOver value) {
+func setDispatcher(l *operator.LaneState, lease, handOver []byte) {
 	var err error
-	if lease.data != nil {
+	if lease != nil {
 		var h events.Holder
-		if err = json.Unmarshal(lease.data, &h); err == nil && h.Name != "" {
+		if err = json.Unmarshal(lease, &h); err == nil && h.Name != "" {
 			l.Dispatcher = &h
 		}
 	}
-	if handOver.data != nil {
+	if handOver != nil {
 		var h events.HandOver
-		err = errors.Join(err, json.Unmarshal(handOver.data, &h))
+		err = errors.Join(err, json.Unmarshal(handOver, &h))
 		l.Learned = h.Groups
 	}
 	if err != nil {
@@ -204,74 +201,45 @@ func (s *Service) unsetCap(ctx context.Context, c call) (any, error) {
 	return operator.CapReply{Scope: r.Scope}, nil
 }
 
-// A value is what a key holds: nil if it was deleted, and then with the revision of that.
-type value struct {
-	data     []byte
-	revision uint64
-}
-
-// values returns every key of a bucket.
-func (s *Service) values(ctx context.Context, bucket string) (map[string]value, error) {
-	ctx, cancel := context.WithTimeout(ctx, settingWait)
-	defer cancel()
-	kv, err := s.o.Bus.JetStream().KeyValue(ctx, bucket)
-	if err != nil {
-		return nil, unavailable("bucket %s: %v", bucket, err)
-	}
-	watch, err := kv.WatchAll(ctx)
-	if err != nil {
-		return nil, unavailable("bucket %s: %v", bucket, err)
-	}
-	defer func() { _ = watch.Stop() }()
-	all := map[string]value{}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, unavailable("bucket %s: %v", bucket, ctx.Err())
-		case entry := <-watch.Updates():
-			if entry == nil {
-				return all, nil
-			}
-			v := value{revision: entry.Revision()}
-			if entry.Operation() == jetstream.KeyValuePut {
-				v.data = entry.Value()
-			}
-			all[entry.Key()] = v
-		}
-	}
-}
-
-// set writes v to a key, nil to delete it: if a revision is given, only while the key still has that one. It returns the new revision.
-func (s *Service) set(ctx context.Context, bucket, key string, v any, revision *uint64) (written uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, settingWait)
-	defer cancel()
-	kv, err := s.o.Bus.JetStream().KeyValue(ctx, bucket)
-	if err != nil {
-		return 0, unavailable("nothing was written: bucket %s: %v", bucket, err)
-	}
+// set writes v to a key, nil to delete it: if a revision is given, only while the key still has that one, 0 being none. It returns the
+// new revision.
+func (s *Service) set(ctx context.Context, bucket, key string, v any, revision *uint64) (uint64, error) {
+	settings := s.o.Bus.Bucket(bucket, "setting")
 	data, err := events.Marshal(v)
 	if err != nil {
 		return 0, err
 	}
-	switch {
-	case v == nil && revision == nil:
-		err = kv.Delete(ctx, key)
-	case v == nil:
-		err = kv.Delete(ctx, key, jetstream.LastRevision(*revision))
-	case revision == nil:
-		written, err = kv.Put(ctx, key, data)
-	case *revision == 0:
-		written, err = kv.Create(ctx, key, data) // also in the place of a key that was deleted
-	default:
-		written, err = kv.Update(ctx, key, data, *revision)
+	for try := 1; ; try++ {
+		written, err := s.setOnce(ctx, settings, key, data, v == nil, revision)
+		switch {
+		case err == nil:
+			return written, nil
+		case !errors.Is(err, bus.ErrConflict):
+			return 0, timedOut("it is not known whether the setting is written: %v; read it, and send it again if it is not", err)
+		case revision != nil || try == settingTries:
+			return 0, conflict(events.CodeConflict, "revision", "somebody else has changed %s in %s meanwhile; read it and try again", key, bucket)
+		}
 	}
-	switch {
-	case errors.Is(err, jetstream.ErrKeyRevisionMismatch), errors.Is(err, jetstream.ErrKeyExists):
-		return 0, conflict(events.CodeConflict, "revision", "somebody else has changed %s in %s meanwhile; read it and try again", key, bucket)
-	case errors.Is(err, context.DeadlineExceeded):
-		return 0, timedOut("it is not known whether %s in %s is written; read it, and send it again if it is not", key, bucket)
-	case err != nil:
-		return 0, unavailable("%s in %s: %v", key, bucket, err)
+}
+
+// setOnce writes if the key has the revision, or, if none is given, that which it has now. It fails with bus.ErrConflict, or leaves open
+// whether it has written.
+func (s *Service) setOnce(ctx context.Context, settings bus.Bucket, key string, data []byte, remove bool, revision *uint64) (uint64, error) {
+	var known uint64
+	if revision != nil && *revision != 0 {
+		known = *revision
+	} else {
+		e, err := settings.Get(ctx, key)
+		if err != nil {
+			return 0, err
+		}
+		if revision != nil && e.Present {
+			return 0, bus.ErrConflict
+		}
+		known = e.Revision // of the marker, where a value was
 	}
-	return written, nil
+	if remove {
+		return 0, settings.Delete(ctx, key, known)
+	}
+	return settings.Update(ctx, key, data, known, 0)
 }

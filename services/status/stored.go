@@ -18,6 +18,9 @@ import (
 // maxScan is how many messages one page goes through at most, those left out included.
 const maxScan = 1_000
 
+// replayWait bounds a publish.
+const replayWait = 5 * time.Second
+
 // dead answers with dead letters, or with one and all that is kept of it.
 func (s *Service) dead(ctx context.Context, c call) (any, error) {
 	r, err := operator.DecodeStoredRequest(operator.VerbDead, c.data)
@@ -203,7 +206,7 @@ func (s *Service) replayCallback(ctx context.Context, c call) (any, error) {
 
 // replay publishes what message id is about and says where it now is.
 func (s *Service) replay(ctx context.Context, id uint64, msg *nats.Msg, k events.Key) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, settingWait)
+	ctx, cancel := context.WithTimeout(ctx, replayWait)
 	defer cancel()
 	ack, err := s.o.Bus.JetStream().PublishMsg(ctx, msg)
 	switch {
