@@ -178,14 +178,8 @@ func (l *Lane) checks(now time.Time, outside Outside) []check {
 		}
 		all = append(all, c)
 	}
-	if l.backoff.After(now) {
-		until := l.backoff
-		b := &events.Blocked{Reason: events.BlockedAccount, Message: "the provider refuses the account", Until: &until}
-		if l.failures > 0 {
-			b.Reason = events.BlockedUnreachable
-			b.Message = fmt.Sprintf("the provider could not be reached, %d times in a row", l.failures)
-		}
-		all = append(all, check{reason: b.Reason, report: b, from: until})
+	if b := l.backoff; b != nil && b.Until.After(now) {
+		all = append(all, check{reason: b.Reason, report: b, from: *b.Until})
 	}
 	// Each slot sends one task after the other.
 	return append(all, check{from: now, spacing: l.sendTime / time.Duration(l.slots)})

@@ -50,8 +50,10 @@ func laneOfOne(t *rapid.T) (*Lane, Outside) {
 	}
 	l.See(oneKey, one, 0, noon)
 	g := l.groups[events.AnyModel]
-	g.backoff, g.projects["p"].backoff, l.backoff = seconds(t, "backoff"), seconds(t, "own backoff"), seconds(t, "lane backoff")
-	l.failures = rapid.IntRange(0, 2).Draw(t, "failures")
+	g.backoff, g.projects["p"].backoff = seconds(t, "backoff"), seconds(t, "own backoff")
+	l.Backoff(rapid.SampledFrom([]events.BlockedReason{
+		events.BlockedAccount, events.BlockedBreaker, events.BlockedUnreachable,
+	}).Draw(t, "lane reason"), "backoff", seconds(t, "lane backoff"))
 	l.sending = rapid.IntRange(0, 1).Draw(t, "sending")
 	g.rate.Limit, g.concurrency.Limit = rapid.IntRange(0, 5).Draw(t, "rate"), rapid.IntRange(0, 5).Draw(t, "concurrency")
 	outside := Outside{Probe: rapid.Bool().Draw(t, "probe")}
@@ -73,7 +75,7 @@ func lift(l *Lane, outside *Outside, b *events.Blocked) {
 	switch {
 	case b == outside.Blocked:
 		*outside = Outside{}
-	case b.Reason == events.BlockedAccount, b.Reason == events.BlockedUnreachable:
+	case b == l.backoff:
 		l.Resume()
 	case b.Reason == events.BlockedRateLimited:
 		g.backoff = time.Time{}

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -33,8 +34,8 @@ type Lane struct {
 	// sending counts the tasks that are being sent, sendTime is the moving average of how long one send occupies a slot.
 	sending  int
 	sendTime time.Duration
-	// backoff: nothing of the lane is sent before.
-	backoff time.Time
+	// backoff is why nothing of the lane is sent before its Until; nil for nothing.
+	backoff *events.Blocked
 	// failures counts the requests in a row that could not reach the provider, lastFailure is when the last of them failed.
 	failures    int
 	lastFailure time.Time
@@ -260,17 +261,25 @@ func (l *Lane) Reached(reached bool, begun, now time.Time) (failures int) {
 		l.failures = 0
 	case begun.After(l.lastFailure): // else it was on its way already when another failed
 		l.failures, l.lastFailure = l.failures+1, now
-		l.backoff = latest(l.backoff, now.Add(min(time.Second<<min(l.failures-1, 16), maxUnreachableBackoff)))
+		until := now.Add(min(time.Second<<min(l.failures-1, 16), maxUnreachableBackoff))
+		l.backOff(events.BlockedUnreachable, fmt.Sprintf("the provider could not be reached, %d times in a row", l.failures), until)
 		return l.failures
 	}
 	return 0
 }
 
-// Backoff keeps the lane from sending until then.
-func (l *Lane) Backoff(until time.Time) {
+// Backoff keeps the lane from sending until then, and says why. A shorter one does not end a longer one.
+func (l *Lane) Backoff(reason events.BlockedReason, message string, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.backoff = latest(l.backoff, until)
+	l.backOff(reason, message, until)
+}
+
+// backOff is Backoff. The lock is held.
+func (l *Lane) backOff(reason events.BlockedReason, message string, until time.Time) {
+	if l.backoff == nil || until.After(*l.backoff.Until) {
+		l.backoff = &events.Blocked{Reason: reason, Message: message, Until: &until}
+	}
 }
 
 // BackoffProject keeps the other tasks of the project of one that is being sent from being sent until then.
@@ -286,5 +295,5 @@ func (l *Lane) BackoffProject(k events.Key, until time.Time) {
 func (l *Lane) Resume() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.backoff, l.failures = time.Time{}, 0
+	l.backoff, l.failures = nil, 0
 }

@@ -99,8 +99,11 @@ func TestLaneNotBefore(t *testing.T) {
 func TestLaneBackoff(t *testing.T) {
 	l := emptyLane()
 	put(l, "a", 0, 0, 0)
-	l.Backoff(noon.Add(time.Minute))
-	l.Backoff(noon.Add(time.Second))
+	l.Backoff(events.BlockedAccount, "refused", noon.Add(time.Minute))
+	l.Backoff(events.BlockedAccount, "refused", noon.Add(time.Second))
+	if b := l.Stopped(noon, Outside{}); b == nil || b.Reason != events.BlockedAccount || !b.Until.Equal(noon.Add(time.Minute)) {
+		t.Errorf("stopped by %+v", b)
+	}
 	if got, wait := drain(l, 10); got != nil || wait != 50*time.Second {
 		t.Errorf("%v and %v, want nothing and 50s", got, wait)
 	}
@@ -199,7 +202,7 @@ func TestLaneUnreachable(t *testing.T) {
 	now := noon
 	waits := func(want time.Duration) {
 		t.Helper()
-		if got := max(l.backoff.Sub(now), 0); got != want {
+		if got := max(l.backoff.Until.Sub(now), 0); got != want {
 			t.Errorf("waits %v, want %v", got, want)
 		}
 	}

@@ -117,7 +117,7 @@ func (a *attempt) passBreaker() bool {
 		return true
 	}
 	a.metrics.submits.WithLabelValues(a.lane.Name, "breaker_open").Inc()
-	a.lane.queue.Backoff(time.Now().Add(wait))
+	a.lane.queue.Backoff(events.BlockedBreaker, "the breaker of the lane is open", time.Now().Add(wait))
 	a.notBefore = time.Time{}
 	return false
 }

@@ -99,7 +99,7 @@ func (s *Service) setPause(ctx context.Context, l *lane, pause events.LanePause,
 		// Nobody else knows of it, but this process sends nothing for a while.
 		s.log.Error("a lane's pause could not be set; only this process keeps to it", "lane", l.Name, "error", err)
 		if pause.Paused {
-			l.queue.Backoff(pause.Until)
+			l.queue.Backoff(events.BlockedAccount, pause.Reason, pause.Until)
 		}
 		return
 	}
