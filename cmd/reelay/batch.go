@@ -95,7 +95,7 @@ func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key, 
 
 // printBatch writes a batch in a line.
 func printBatch(w io.Writer, b events.Batch) error {
-	announced := "nobody has told how many there will be"
+	announced := "no request has said how many there will be"
 	if b.Announced > 0 {
 		announced = fmt.Sprintf("%d announced", b.Announced)
 	}

@@ -256,7 +256,7 @@ func checkReplicas(info *jetstream.StreamInfo) []check {
 	return checks
 }
 
-// checkConsumer says how far a consumer lags. On the poll clock, messages held back are tasks at the provider: no lag.
+// checkConsumer says how far a consumer lags. On the poll clock, messages that are not due yet are tasks at the provider: no lag.
 func checkConsumer(stream string, c *jetstream.ConsumerInfo) check {
 	about := fmt.Sprintf("consumer %s/%s", stream, c.Config.Durable)
 	detail := fmt.Sprintf("%d waiting, %d in hand, %d delivered again", c.NumPending, c.NumAckPending, c.NumRedelivered)

@@ -174,7 +174,7 @@ func TestDurability(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r := b.reelay("doctor"); lines(r.stdout, "warn", "durability", "cannot be asked") != 1 {
-			t.Errorf("what nobody has said lately is believed:\n%s", r.stdout)
+			t.Errorf("what nobody has said lately is trusted:\n%s", r.stdout)
 		}
 		if _, err := b.js.Publish(t.Context(), events.BrokerSubject, nil); err != nil {
 			t.Fatal(err)

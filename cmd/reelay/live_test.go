@@ -40,16 +40,16 @@ func TestDescribe(t *testing.T) {
 			t.Phase, t.Pace, t.ETA = events.PhaseRunning, events.PaceStuck, ptr(now.Add(-time.Hour))
 			t.ETAEarliest, t.ETALatest = ptr(now.Add(-time.Hour)), ptr(now.Add(-time.Minute))
 		})},
-		{"foretold, then cancelled", "being cancelled at fal", "1m05s", with(base, func(t *events.Task) {
+		{"estimated, then cancelled", "being cancelled at fal", "1m05s", with(base, func(t *events.Task) {
 			t.Phase, t.ETA = events.PhaseCancelling, ptr(now.Add(time.Minute))
 		})},
-		{"held", "waiting for its turn  #3 here  (paused by heron)", "1m05s", with(base, func(t *events.Task) {
+		{"blocked", "waiting for its turn  #3 here  (paused by heron)", "1m05s", with(base, func(t *events.Task) {
 			t.Blocked, t.QueuePosition = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by\x1bheron"}, &events.QueuePosition{Ours: ptr(2)}
 		})},
-		{"held by a limit at work", "waiting for its turn", "1m05s", with(base, func(t *events.Task) {
+		{"blocked by a limit at work", "waiting for its turn", "1m05s", with(base, func(t *events.Task) {
 			t.Blocked = &events.Blocked{Reason: events.BlockedInFlight, Message: "2 of 2 are at the provider"}
 		})},
-		{"held until it was sent", "running at fal", "1m05s", with(base, func(t *events.Task) {
+		{"blocked until it was sent", "running at fal", "1m05s", with(base, func(t *events.Task) {
 			t.Blocked, t.Phase = &events.Blocked{Reason: events.BlockedPaused, Message: "paused"}, events.PhaseRunning
 		})},
 		{"submitting", "being submitted to fal", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseSubmitting })},

@@ -112,7 +112,7 @@ paid attempt 1, begun 12:00:00: in doubt, it may have been charged
   12:00:30  reply: connection reset after the last byte
   error     connection reset (network)
 
-Nobody knows whether the provider took the last request. Look for it in the provider's own dashboard, then:
+Nobody knows whether the provider took the last request. Search the provider's own dashboard for it, then:
   reelay resolve demo.t1 --adopt ID    it is there, under this id
   reelay resolve demo.t1 --resubmit    it is not there: ask again, which pays again if it was there after all
   reelay resolve demo.t1 --write-off   end the task as failed
@@ -153,8 +153,8 @@ fal-team2 callbacks: 2% missed, 0.3s behind (50 ends seen)
 `)
 }
 
-// TestPrintForetold: get shows when a task that has not ended is thought to end.
-func TestPrintForetold(t *testing.T) {
+// TestPrintEstimate: get shows when a task that has not ended is thought to end.
+func TestPrintEstimate(t *testing.T) {
 	var b bytes.Buffer
 	task := with(aTask(), func(t *events.Task) {
 		t.Phase, t.Status, t.Pace = events.PhaseRunning, events.StatusInProgress, events.PaceCongested

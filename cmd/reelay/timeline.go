@@ -71,7 +71,7 @@ func printTimeline(w io.Writer, k events.Key, r events.TimelineReply, zone *time
 	}
 	if phase == events.PhaseInDoubt || phase == events.PhaseParked {
 		fmt.Fprintf(w, `
-Nobody knows whether the provider took the last request. Look for it in the provider's own dashboard, then:
+Nobody knows whether the provider took the last request. Search the provider's own dashboard for it, then:
   reelay resolve %[1]s --adopt ID    it is there, under this id
   reelay resolve %[1]s --resubmit    it is not there: ask again, which pays again if it was there after all
   reelay resolve %[1]s --write-off   end the task as failed

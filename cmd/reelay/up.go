@@ -78,7 +78,7 @@ func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o allin
 		return err
 	}
 	if err := welcome.Execute(w, welcomeData{
-		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Hooks: s.CallbackURLs().Public, Sandbox: o.Providers.Sandbox, Lanes: s.Lanes(), Example: registry.Find(s.Lanes()[0].Provider),
+		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Callbacks: s.CallbackURLs().Public, Sandbox: o.Providers.Sandbox, Lanes: s.Lanes(), Example: registry.Find(s.Lanes()[0].Provider),
 	}); err != nil {
 		return err
 	}
@@ -90,9 +90,9 @@ func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o allin
 }
 
 type welcomeData struct {
-	URL, Store, Ops, Hooks string
-	Sandbox                bool
-	Lanes                  []provider.Lane
+	URL, Store, Ops, Callbacks string
+	Sandbox                    bool
+	Lanes                      []provider.Lane
 	// Example is the provider of the example request.
 	Example registry.Provider
 }
@@ -104,18 +104,19 @@ reelay is up at {{.URL}}
 {{- else}}
   LIVE: requests are sent to real providers and cost money.
 {{- end}}
-  lanes  {{range $i, $a := .Lanes}}{{if $i}}, {{end}}{{$a.Name}}{{if $a.Emulated}} (emulated){{end}}{{end}}
-  store  {{.Store}}
-{{- with .Hooks}}
+  lanes      {{range $i, $a := .Lanes}}{{if $i}}, {{end}}{{$a.Name}}{{if $a.Emulated}} (emulated){{end}}{{end}}
+  store      {{.Store}}
+{{- with .Callbacks}}
   callbacks  {{.}}/cb/... (callbacks of providers; see: reelay callbacks ls)
 {{- end}}
 {{- with .Ops}}
-  ops    http://{{.}}/metrics (also /healthz, /readyz)
+  ops        http://{{.}}/metrics (also /healthz, /readyz)
 {{- end}}
 
   reelay.request.<project>.<task_type>           publish a request
   reelay.event.<project>.<task>.<event>          hear what happens (stream REELAY_EVENTS)
   reelay.api.<verb>.<project>[.<task>]           ask: submit get list queue timeline wait cancel resolve batch spend
+  reelay.api.lanes, .caps, .dead, .callbacks     ask as an operator; nats micro info reelay shows what is set by which subject
   $KV.reelay_tasks.<project>.<task>              the record (KV bucket reelay_tasks)
 
 Paste into another terminal:
