@@ -18,21 +18,21 @@ const (
 	propCompleted   = "completed means bought and finished"
 	propRefKept     = "a reported reference is kept"
 	propBought      = "a reference is of what its attempt bought"
-	propRefWatched  = "a known reference is looked at unless another attempt is out"
+	propRefPolled   = "a known reference is polled unless another attempt is out"
 	propTimer       = "what is open has a heartbeat"
-	propVerdict     = "a task at the provider ends by its word or is watched on"
+	propVerdict     = "a task at the provider ends by its word or is polled on"
 	propParked      = "no timer leaves parked"
 	propMachine     = "the machine takes only its arrows"
 	propEnds        = "every task can end without luck"
-	propWatch       = "a wanted watch message comes back without luck"
+	propPollTicket  = "a needed poll ticket comes back without luck"
 	propAbstraction = "the abstraction is exact"
 )
 
-// judge checks a step of the machine against the truth, and keeps the books of what was told.
+// judge checks a step of the machine against the truth, and notes what was reported.
 func (t *step) judge(tr trig, eff effect) {
 	before, after := &t.e.b.classes[t.rec], &t.e.b.classes[eff.rec]
 	if (tr.kind == kAccepted || tr.kind == kAdopt) && !eff.refused && tr.attempt <= before.n {
-		t.told |= 1 << (tr.attempt - 1)
+		t.reported |= 1 << (tr.attempt - 1)
 	}
 	switch {
 	case tr.kind == kNotFound:
@@ -43,7 +43,7 @@ func (t *step) judge(tr trig, eff effect) {
 	switch {
 	case before.phase == events.PhaseDone && (after.phase != events.PhaseDone || after.status != before.status):
 		t.broken = propAbsorb
-	case before.phase == events.PhaseParked && after.phase != events.PhaseParked && tr.kind == kDue:
+	case before.phase == events.PhaseParked && after.phase != events.PhaseParked && tr.kind == kHeartbeat:
 		t.broken = propParked
 	case before.phase != events.PhaseDone && after.phase == events.PhaseDone && before.current != 0:
 		t.verdict(tr, before, after)
@@ -55,7 +55,7 @@ func (t *step) verdict(tr trig, before, after *class) {
 	switch tr.kind {
 	case kSucceeded, kFailed, kFailedFree, kCancelledThere:
 		return
-	case kHookSucceeded, kHookFailed, kHookCancelled:
+	case kCallbackSucceeded, kCallbackFailed, kCallbackCancelled:
 		if tr.attempt == before.current {
 			return
 		}
@@ -86,7 +86,7 @@ func (e *explorer) check(s *state) (property, detail string) {
 			return propFree, fmt.Sprintf("the task says charge none, attempt %d was bought", i+1)
 		case c.refs&bit != 0 && f < fWorking:
 			return propBought, fmt.Sprintf("attempt %d was never accepted", i+1)
-		case s.told&bit != 0 && c.refs&bit == 0 && !c.foreign:
+		case s.reported&bit != 0 && c.refs&bit == 0 && !c.foreign:
 			return propRefKept, fmt.Sprintf("of attempt %d", i+1)
 		}
 		if bought(f) {
@@ -107,8 +107,8 @@ func (e *explorer) check(s *state) (property, detail string) {
 	case c.status == events.StatusCompleted && (c.current == 0 || s.fate[c.current-1] != fSucceeded):
 		return propCompleted, ""
 	case c.phase != events.PhaseDone && c.phase != events.PhaseSubmitting && c.refs != 0 && c.current == 0:
-		return propRefWatched, fmt.Sprintf("references of attempts %04b", c.refs)
-	case (c.phase != events.PhaseDone || c.told) && !c.beats:
+		return propRefPolled, fmt.Sprintf("references of attempts %04b", c.refs)
+	case (c.phase != events.PhaseDone || c.unannounced) && !c.heartbeat:
 		return propTimer, ""
 	}
 	return "", ""
@@ -145,15 +145,15 @@ func (e *explorer) goals() []goal {
 			owed: func(*state) bool { return true },
 		},
 		{
-			property: propWatch,
-			reached:  func(s *state) bool { return s.msgs&mWatch != 0 },
+			property: propPollTicket,
+			reached:  func(s *state) bool { return s.msgs&mPollTicket != 0 },
 			owed: func(s *state) bool {
-				if !e.b.classes[s.rec].wants.PollTicket {
+				if !e.b.classes[s.rec].needs.PollTicket {
 					return false
 				}
-				// A late watch that is over is owed nothing.
-				now := e.b.apply(s.rec, trig{kind: kDue, clock: s.clock})
-				return e.b.classes[now.rec].wants.PollTicket
+				// Late polling that is over is owed nothing.
+				now := e.b.apply(s.rec, trig{kind: kHeartbeat, clock: s.clock})
+				return e.b.classes[now.rec].needs.PollTicket
 			},
 		},
 	}

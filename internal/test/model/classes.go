@@ -16,17 +16,17 @@ import (
 // the waits, each of which lets one more kind of timer run out.
 const (
 	soon = time.Millisecond
-	// mid is past not_before, not_after, the cancel grace and the span of looks without a task.
+	// mid is past not_before, not_after, the cancel grace and the span of polls without a task.
 	mid = 10 * time.Minute
 	// long is past the provider's horizon too, longer past twice the horizon.
 	long   = horizon * 3 / 2
 	longer = 3 * horizon
-	// veryLong is past the late watch too.
+	// veryLong is past late polling too.
 	veryLong = 2 * task.LatePolling
 
 	horizon    = time.Hour
 	intentLife = 2 * time.Minute
-	heldBack   = time.Minute
+	backoff    = time.Minute
 )
 
 // The clock of the world says which deadlines of the record have passed. They are so far apart that no path of waits crosses
@@ -81,12 +81,12 @@ const (
 	kResubmit
 	kWriteOff
 	kSearched
-	kHookSucceeded
-	kHookFailed
-	kHookCancelled
-	kHookForeign
+	kCallbackSucceeded
+	kCallbackFailed
+	kCallbackCancelled
+	kCallbackForeign
 	kSearchedPart
-	kDue
+	kHeartbeat
 )
 
 // trig is one trigger: what, of which attempt and owner, and when.
@@ -130,7 +130,7 @@ type effect struct {
 	rec     uint32
 	list    story // events to be stored once
 	written bool
-	ensure  bool // a watch message must be made sure of
+	ensure  bool // a poll ticket must exist
 	refused bool // ErrNotApplicable
 	clock   uint8
 	bad     string
@@ -138,42 +138,42 @@ type effect struct {
 
 // class is what the world needs to know of a record class.
 type class struct {
-	record  events.Task
-	phase   events.Phase
-	status  events.Status
-	story   story
-	owner   uint8 // of the latest attempt, while its outcome is not known
-	n       uint8 // attempts
-	doubted uint8 // the latest attempt of which nobody knows
-	current uint8 // attempt whose reference is looked at
-	refs    uint8 // attempts with a reference
-	foreign bool  // an attempt has the reference of another
-	free    uint8 // attempts proven free, as the record says
-	allFree bool  // what the record says of the price of an ended task: nothing
-	beats   bool
-	wants   task.Effects
-	late    bool
-	held    bool // not_before is set
-	cancel  bool // a cancel is noted
-	told    bool // unannounced
+	record      events.Task
+	phase       events.Phase
+	status      events.Status
+	story       story
+	owner       uint8 // of the latest attempt, while its outcome is not known
+	n           uint8 // attempts
+	doubted     uint8 // the latest attempt of which nobody knows
+	current     uint8 // attempt whose reference is polled
+	refs        uint8 // attempts with a reference
+	foreign     bool  // an attempt has the reference of another
+	free        uint8 // attempts proven free, as the record says
+	allFree     bool  // what the record says of the price of an ended task: nothing
+	heartbeat   bool
+	needs       task.Effects
+	late        bool
+	backoff     bool // not_before is set
+	cancel      bool // a cancel is noted
+	unannounced bool
 }
 
-// book is the set of record classes and the memory of what Apply did to them.
-type book struct {
-	o       *Options
-	classes []class
-	twins   []*events.Task // another record of the class, to check the abstraction with
-	index   map[string]uint32
-	memo    map[uint64]effect
-	applies int
+// A classTable is the set of record classes and what Apply did to each.
+type classTable struct {
+	o         *Options
+	classes   []class
+	witnesses []*events.Task // another record of the class, to check the abstraction with
+	index     map[string]uint32
+	memo      map[uint64]effect
+	applies   int
 }
 
-func newBook(o *Options) *book {
-	return &book{o: o, index: map[string]uint32{}, memo: map[uint64]effect{}}
+func newClassTable(o *Options) *classTable {
+	return &classTable{o: o, index: map[string]uint32{}, memo: map[uint64]effect{}}
 }
 
 // create returns the class of the record of a new task.
-func (b *book) create() (uint32, story, error) {
+func (b *classTable) create() (uint32, story, error) {
 	t := events.Task{
 		Schema: events.TaskSchema, ID: "t", Project: "p", TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "m",
 		RequestDigest: "d", CreatedAt: birth, Deadline: birth.Add(2 * farApart), OnInDoubt: b.o.Policy, MaxPaidAttempts: b.o.Budget,
@@ -189,25 +189,25 @@ func (b *book) create() (uint32, story, error) {
 	return b.intern(c.Task), onceOf(c.Events), nil
 }
 
-func (b *book) intern(t events.Task) uint32 {
+func (b *classTable) intern(t events.Task) uint32 {
 	k := key(&t, b.o.Listings)
 	id, ok := b.index[k]
 	if !ok {
 		id = uint32(len(b.classes))
 		b.index[k] = id
 		b.classes = append(b.classes, b.summary(t))
-		b.twins = append(b.twins, nil)
-	} else if b.twins[id] == nil {
-		b.twins[id] = &t
+		b.witnesses = append(b.witnesses, nil)
+	} else if b.witnesses[id] == nil {
+		b.witnesses[id] = &t
 	}
 	return id
 }
 
-func (b *book) summary(t events.Task) class {
+func (b *classTable) summary(t events.Task) class {
 	c := class{
 		record: t, phase: t.Phase, status: t.Status, story: storyOf(t.Transitions), n: uint8(len(t.Attempts)),
-		beats: b.o.Heartbeat(t) > 0, wants: b.o.Wants(t), late: t.LateUntil != nil, held: t.NotBefore != nil, cancel: t.Cancel != nil,
-		told: t.Unannounced,
+		heartbeat: b.o.Heartbeat(t) > 0, needs: b.o.Needs(t), late: t.LateUntil != nil, backoff: t.NotBefore != nil, cancel: t.Cancel != nil,
+		unannounced: t.Unannounced,
 	}
 	c.allFree = t.Phase == events.PhaseDone && (t.Status == events.StatusCancelled || t.Error != nil && t.Error.Charge == events.ChargeNone)
 	for _, a := range t.Attempts {
@@ -240,7 +240,7 @@ func unknown(p events.Phase) bool {
 }
 
 // apply returns what a trigger does to a class of records. Each pair is computed by the machine once.
-func (b *book) apply(rec uint32, tr trig) effect {
+func (b *classTable) apply(rec uint32, tr trig) effect {
 	k := tr.code(rec)
 	if e, ok := b.memo[k]; ok {
 		return e
@@ -251,21 +251,21 @@ func (b *book) apply(rec uint32, tr trig) effect {
 }
 
 // verify checks the abstraction: wherever a second record of a class is known, the machine must treat it as it treated the first.
-func (b *book) verify() string {
+func (b *classTable) verify() string {
 	for k, e := range b.memo {
 		rec, tr := triggerOf(k)
-		if b.twins[rec] == nil || windowOf(b.twins[rec]) > tr.clock {
+		if b.witnesses[rec] == nil || windowOf(b.witnesses[rec]) > tr.clock {
 			continue // the world's clock is never behind a record's
 		}
-		if other := b.compute(*b.twins[rec], tr); other != e {
-			return fmt.Sprintf("two records of class %d (%s) differ under %+v: %+v (%s) and %+v (%s)", rec, key(b.twins[rec], b.o.Listings), tr,
+		if other := b.compute(*b.witnesses[rec], tr); other != e {
+			return fmt.Sprintf("two records of class %d (%s) differ under %+v: %+v (%s) and %+v (%s)", rec, key(b.witnesses[rec], b.o.Listings), tr,
 				e, key(&b.classes[e.rec].record, b.o.Listings), other, key(&b.classes[other.rec].record, b.o.Listings))
 		}
 	}
 	return ""
 }
 
-func (b *book) compute(t events.Task, tr trig) effect {
+func (b *classTable) compute(t events.Task, tr trig) effect {
 	b.applies++
 	before := t
 	trigger := tr.trigger(&t, b.o.Listings)
@@ -280,24 +280,24 @@ func (b *book) compute(t events.Task, tr trig) effect {
 	if c.Written {
 		e.clock = windowOf(&c.Task)
 	}
-	repair := c.Task.Phase == events.PhaseDone || repairs(trigger)
+	repair := c.Task.Phase == events.PhaseDone || isRedelivery(trigger)
 	if c.Written || repair {
 		e.list = onceOf(c.Events)
 	}
-	if c.Written && !b.o.Retold && c.Task.Phase != events.PhaseDone && !slices.ContainsFunc(c.Events, func(ev events.Event) bool {
+	if c.Written && !b.o.Repeats && c.Task.Phase != events.PhaseDone && !slices.ContainsFunc(c.Events, func(ev events.Event) bool {
 		return ev.Once && ev.Version == c.Task.Version
 	}) {
 		e.list = 0
 	}
-	e.ensure = b.o.Wants(c.Task).PollTicket && (!b.o.Wants(before).PollTicket || repair)
+	e.ensure = b.o.Needs(c.Task).PollTicket && (!b.o.Needs(before).PollTicket || repair)
 	if err := Replay(c.Task.Transitions); err != nil {
 		e.bad = err.Error()
 	}
 	return e
 }
 
-// repairs is the rule of package record: which triggers do again what a crash may have left out, although they change nothing.
-func repairs(tr task.Trigger) bool {
+// isRedelivery is the rule of package taskstore: which triggers do again what a crash may have left out, although they change nothing.
+func isRedelivery(tr task.Trigger) bool {
 	switch tr.(type) {
 	case task.Accept, task.Cancel, task.Resolve, task.Heartbeat, task.Accepted, task.Refused, task.Doubt:
 		return true
@@ -313,10 +313,10 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	}
 	meta := task.Meta{At: from.Add(waits[t.after]), By: "model"}
 	owner := ownerName(t.owner)
-	look := func(s provider.Snapshot) task.Trigger {
+	poll := func(s provider.Snapshot) task.Trigger {
 		return task.PollResult{Meta: meta, ID: r.ProviderID, Snapshot: s}
 	}
-	hook := func(s provider.Snapshot) task.Trigger {
+	callback := func(s provider.Snapshot) task.Trigger {
 		return task.PollResult{Meta: meta, ID: idOf(t.attempt), Snapshot: s}
 	}
 	fault := func(k events.Kind, c events.Charge) *provider.Error {
@@ -328,7 +328,7 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kRelease:
 		return task.Release{Meta: meta, Owner: owner, Reason: "m"}
 	case kReleaseWait:
-		return task.Release{Meta: meta, Owner: owner, Reason: "m", Wait: heldBack}
+		return task.Release{Meta: meta, Owner: owner, Reason: "m", Wait: backoff}
 	case kAccepted:
 		a := task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.attempt), ID: idOf(t.attempt), Source: "callback"}
 		if t.owner != 0 {
@@ -338,23 +338,23 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kRefusedFinal:
 		return task.Refused{Meta: meta, Owner: owner, Err: fault(events.KindInvalid, "")}
 	case kRefusedWait:
-		return task.Refused{Meta: meta, Owner: owner, Err: fault(events.KindQuota, ""), Wait: heldBack}
+		return task.Refused{Meta: meta, Owner: owner, Err: fault(events.KindQuota, ""), Wait: backoff}
 	case kDoubt:
 		return task.Doubt{Meta: meta, Owner: owner, Err: fault(events.KindAmbiguous, "")}
 	case kQueued:
-		return look(provider.Snapshot{State: provider.Queued})
+		return poll(provider.Snapshot{State: provider.Queued})
 	case kRunning:
-		return look(provider.Snapshot{State: provider.Running})
+		return poll(provider.Snapshot{State: provider.Running})
 	case kPending:
-		return look(provider.Snapshot{State: provider.Running, ResultPending: true})
+		return poll(provider.Snapshot{State: provider.Running, ResultPending: true})
 	case kSucceeded:
-		return look(provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://x.test/a"}}})
+		return poll(provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://x.test/a"}}})
 	case kFailed:
-		return look(provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "")})
+		return poll(provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "")})
 	case kFailedFree:
-		return look(provider.Snapshot{State: provider.Failed, Err: fault(events.KindInternal, events.ChargeNone)})
+		return poll(provider.Snapshot{State: provider.Failed, Err: fault(events.KindInternal, events.ChargeNone)})
 	case kCancelledThere:
-		return look(provider.Snapshot{State: provider.Cancelled})
+		return poll(provider.Snapshot{State: provider.Cancelled})
 	case kNotFound:
 		return task.PollFailed{Meta: meta, Err: fault(events.KindNotFound, "")}
 	case kTransient:
@@ -375,13 +375,13 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveResubmit}
 	case kWriteOff:
 		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveWriteOff}
-	case kHookSucceeded:
-		return hook(provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://x.test/a"}}})
-	case kHookFailed:
-		return hook(provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "")})
-	case kHookCancelled:
-		return hook(provider.Snapshot{State: provider.Cancelled})
-	case kHookForeign: // the callback of an attempt names the request of another
+	case kCallbackSucceeded:
+		return callback(provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://x.test/a"}}})
+	case kCallbackFailed:
+		return callback(provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "")})
+	case kCallbackCancelled:
+		return callback(provider.Snapshot{State: provider.Cancelled})
+	case kCallbackForeign: // the callback of an attempt names the request of another
 		return task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.owner), ID: idOf(t.owner), Source: "callback"}
 	case kSearched, kSearchedPart:
 		return task.Searched{Meta: meta, Attempt: int(t.attempt), Complete: t.kind == kSearched, Note: "m"}
@@ -389,7 +389,7 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	return task.Heartbeat{Meta: meta, Horizon: horizon, Listings: listings}
 }
 
-// key encodes what Apply, Heartbeat and Wants read of a record, and nothing else: no texts, no evidence, no exact times.
+// key encodes what Apply, Heartbeat and Needs read of a record, and nothing else: no texts, no evidence, no exact times.
 func key(t *events.Task, listings int) string {
 	k := make([]byte, 0, 96)
 	last := t.Transitions[len(t.Transitions)-1].At
@@ -501,7 +501,7 @@ const (
 	tFailed
 	tCancelled
 	tLateResult
-	tWatch // no event: the watch message, made sure of after the events
+	tPollTicket // no event: the poll ticket, made sure of after the events
 )
 
 var digits = map[events.EventType]story{

@@ -24,27 +24,27 @@ type Options struct {
 	Publishers int
 	// Listings is how many complete listings the horizon needs; 0 for a provider without a list.
 	Listings int
-	// StartDeadline gives the task a start deadline. Looks adds looks that fail or are odd: "no such task", transient errors,
+	// StartDeadline gives the task a start deadline. OddPolls adds polls that fail or are odd: "no such task", transient errors,
 	// a result that cannot be read yet, a provider that forgets the task or fails it for free.
-	StartDeadline, Looks bool
+	StartDeadline, OddPolls bool
 	// Journal lets a submitter that died come back with what it had written to its own disk; without it the disk is lost.
 	Journal bool
 	// Unheard has a submitter's report stored without an acknowledgement that it hears, so that it reports again. Behind lets
 	// heartbeats and intents come from a service whose clock has not passed the last deadline yet.
 	Unheard, Behind bool
-	// Retold takes in the earlier events that a step without an event of its own repeats while they are young. Their age is not
+	// Repeats takes in the earlier events that a step without an event of its own repeats while they are young. Their age is not
 	// part of a class, so with it the abstraction is not exact; without it they are left to the heartbeat.
-	Retold bool
+	Repeats bool
 	// MaxStates ends the exploration early; 0 for no limit. A cut exploration checks no liveness.
 	MaxStates int
 
-	// Apply, Heartbeat and Wants are the machine; package task's own if nil. A mutant wraps one of them.
+	// Apply, Heartbeat and Needs are the machine; package task's own if nil. A mutant wraps one of them.
 	Apply     func(*events.Task, task.Trigger) (task.Change, error)
 	Heartbeat func(events.Task) time.Duration
-	Wants     func(events.Task) task.Effects
+	Needs     func(events.Task) task.Effects
 
-	// bend changes what the services and the event store do.
-	bend bend
+	// mutation changes what the services and the event store do.
+	mutation mutation
 }
 
 func (o *Options) fill() {
@@ -64,8 +64,8 @@ func (o *Options) fill() {
 	if o.Heartbeat == nil {
 		o.Heartbeat = task.HeartbeatInterval
 	}
-	if o.Wants == nil {
-		o.Wants = task.Needs
+	if o.Needs == nil {
+		o.Needs = task.Needs
 	}
 }
 
@@ -94,7 +94,7 @@ type Result struct {
 func Explore(o Options) Result {
 	o.fill()
 	begin := time.Now()
-	e := &explorer{o: o, b: newBook(&o), seed: maphash.MakeSeed(), slots: make([]uint32, 1<<16)}
+	e := &explorer{o: o, b: newClassTable(&o), seed: maphash.MakeSeed(), slots: make([]uint32, 1<<16)}
 	r := e.run()
 	r.States, r.Edges, r.Classes, r.Applies, r.Took = e.count, e.edges, len(e.b.classes), e.b.applies, time.Since(begin)
 	return r
@@ -103,7 +103,7 @@ func Explore(o Options) Result {
 // explorer is a breadth-first search with its own hash set: the states themselves lie in the order of discovery.
 type explorer struct {
 	o      Options
-	b      *book
+	b      *classTable
 	seed   maphash.Seed
 	chunks [][]state // never copied: most of the memory is here
 	count  int

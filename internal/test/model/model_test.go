@@ -35,12 +35,12 @@ var quick = []world{
 	{"fail", Options{Policy: events.InDoubtFail, Attempts: 1}},
 	{"resubmit, budget 2", Options{Policy: events.InDoubtResubmit, Budget: 2, Attempts: 2, MaxStates: 600_000}},
 	{"a person decides, a list", Options{Attempts: 2, Decisions: 1, Listings: 1, MaxStates: 600_000}},
-	{"odd looks, two pollers", Options{Attempts: 1, Looks: true, Publishers: 2, StartDeadline: true, MaxStates: 200_000}},
+	{"odd polls, two pollers", Options{Attempts: 1, OddPolls: true, Publishers: 2, StartDeadline: true, MaxStates: 200_000}},
 }
 
 var thorough = []world{
 	{"two attempts", Options{Attempts: 2, Journal: true}},
-	{"one attempt, cancel, odd looks", Options{Attempts: 1, Cancels: 1, Looks: true}},
+	{"one attempt, cancel, odd polls", Options{Attempts: 1, Cancels: 1, OddPolls: true}},
 	{"one attempt, two pollers", Options{Attempts: 1, Publishers: 2}},
 	{"fail, a person decides", Options{Policy: events.InDoubtFail, Attempts: 1, Decisions: 1, Cancels: 1, MaxStates: 2_000_000}},
 	{"resubmit, budget 2", Options{Policy: events.InDoubtResubmit, Budget: 2, Attempts: 2}},

@@ -64,40 +64,40 @@ func resubmits(budget int) Options {
 
 // mutants are ways to get the protocol wrong. Each must violate one of its properties.
 var mutants = []struct {
-	name string
-	o    Options
-	bend func(*bend)
-	wrap func(apply) apply
-	beat func(events.Task) time.Duration
-	want []string
+	name      string
+	o         Options
+	mutate    func(*mutation)
+	wrap      func(apply) apply
+	heartbeat func(events.Task) time.Duration
+	want      []string
 }{
-	{name: "no intent at all", o: Options{Attempts: 1}, bend: func(b *bend) { b.noIntent = true }, want: []string{propOnePost, propBudget}},
-	{name: "send again what is found submitting", o: Options{Attempts: 1}, bend: func(b *bend) { b.repost = true }, want: []string{propOnePost}},
-	{name: "intent without compare-and-set", o: Options{Attempts: 1}, bend: func(b *bend) { b.blindIntent = true }, want: []string{propOnePost, propBudget}},
-	{name: "lost acknowledgement taken for a permit", o: Options{Attempts: 2}, bend: func(b *bend) { b.lostAckPermits = true }, want: []string{propOnePost, propBudget}},
-	{name: "outcome by blind put", o: Options{Attempts: 1}, bend: func(b *bend) { b.blindOutcome = true }, want: []string{propAbsorb, propRefKept, propDerived, propOneEvent}},
-	{name: "5xx retried as a new attempt", o: Options{Attempts: 2}, bend: func(b *bend) { b.doubtRetried = true }, want: []string{propFree, propBudget}},
-	{name: "event before the record", o: Options{Attempts: 1}, bend: func(b *bend) { b.eventFirst = true }, want: []string{propDerived}},
-	{name: "terminal event not create-once", o: Options{Attempts: 1}, bend: func(b *bend) { b.storeTwice = true }, want: []string{propOneEvent}},
+	{name: "no intent at all", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.noIntent = true }, want: []string{propOnePost, propBudget}},
+	{name: "send again what is found submitting", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.repost = true }, want: []string{propOnePost}},
+	{name: "intent without compare-and-set", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.blindIntent = true }, want: []string{propOnePost, propBudget}},
+	{name: "lost acknowledgement taken for a permit", o: Options{Attempts: 2}, mutate: func(b *mutation) { b.lostAckPermits = true }, want: []string{propOnePost, propBudget}},
+	{name: "outcome by blind put", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.blindOutcome = true }, want: []string{propAbsorb, propRefKept, propDerived, propOneEvent}},
+	{name: "5xx retried as a new attempt", o: Options{Attempts: 2}, mutate: func(b *mutation) { b.doubtRetried = true }, want: []string{propFree, propBudget}},
+	{name: "event before the record", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.eventFirst = true }, want: []string{propDerived}},
+	{name: "terminal event not create-once", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.storeTwice = true }, want: []string{propOneEvent}},
 	{
-		name: "acknowledged before the effect, no heartbeat", o: Options{Attempts: 1, Cancels: 1}, bend: func(b *bend) { b.ackFirst = true },
+		name: "acknowledged before the effect, no heartbeat", o: Options{Attempts: 1, Cancels: 1}, mutate: func(b *mutation) { b.ackFirst = true },
 		want: []string{propEnds},
 	},
-	{name: "watch effect lost", o: Options{Attempts: 1}, bend: func(b *bend) { b.watchLost = true }, want: []string{propWatch}},
+	{name: "poll ticket lost", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.pollTicketLost = true }, want: []string{propPollTicket}},
 	{
 		name: "a late resolve decides about the next attempt", o: Options{Attempts: 3, Decisions: 1, MaxStates: 6_000_000},
-		bend: func(b *bend) { b.resolveLate = true }, want: []string{propBudget},
+		mutate: func(b *mutation) { b.resolveLate = true }, want: []string{propBudget},
 	},
 	{
-		name: "unsent taken for doubt, doubt without heartbeat", o: Options{Attempts: 1}, bend: func(b *bend) { b.unsentIsDoubt = true },
-		beat: without(events.PhaseInDoubt), want: []string{propTimer},
+		name: "unsent taken for doubt, doubt without heartbeat", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.unsentIsDoubt = true },
+		heartbeat: without(events.PhaseInDoubt), want: []string{propTimer},
 	},
-	{name: "no heartbeat in doubt", o: Options{Attempts: 1}, beat: without(events.PhaseInDoubt), want: []string{propTimer}},
-	{name: "no heartbeat while submitting", o: Options{Attempts: 1}, beat: without(events.PhaseSubmitting), want: []string{propTimer}},
+	{name: "no heartbeat in doubt", o: Options{Attempts: 1}, heartbeat: without(events.PhaseInDoubt), want: []string{propTimer}},
+	{name: "no heartbeat while submitting", o: Options{Attempts: 1}, heartbeat: without(events.PhaseSubmitting), want: []string{propTimer}},
 	{
 		name: "overdue goes back to waiting", o: Options{Attempts: 2},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if _, due := tr.(task.Heartbeat); due && t.Phase == events.PhaseSubmitting && c.Written {
+			if _, ok := tr.(task.Heartbeat); ok && t.Phase == events.PhaseSubmitting && c.Written {
 				c.Task.MaxPaidAttempts++
 				rewrite(t, c, c.Task.Transitions[len(c.Task.Transitions)-1].At, "release", events.PhaseWaiting, events.StatusQueued, "", nil)
 				c.Task.MaxPaidAttempts++
@@ -146,7 +146,7 @@ var mutants = []struct {
 		name: "the horizon resubmits beyond the budget", o: Options{Policy: events.InDoubtResubmit, Budget: 1, Attempts: 2},
 		wrap: func(next apply) apply {
 			return func(t *events.Task, tr task.Trigger) (task.Change, error) {
-				if _, due := tr.(task.Heartbeat); due && t != nil && t.Phase == events.PhaseInDoubt {
+				if _, ok := tr.(task.Heartbeat); ok && t != nil && t.Phase == events.PhaseInDoubt {
 					in := *t
 					in.MaxPaidAttempts = 3
 					c, err := next(&in, tr)
@@ -159,10 +159,10 @@ var mutants = []struct {
 		}, want: []string{propBudget},
 	},
 	{
-		name: "a look leaves an end", o: Options{Attempts: 1},
+		name: "a poll leaves an end", o: Options{Attempts: 1},
 		wrap: func(next apply) apply {
 			return func(t *events.Task, tr task.Trigger) (task.Change, error) {
-				if o, look := tr.(task.PollResult); look && t != nil && t.LateUntil != nil && o.Snapshot.State == provider.Succeeded {
+				if o, ok := tr.(task.PollResult); ok && t != nil && t.LateUntil != nil && o.Snapshot.State == provider.Succeeded {
 					in := *t
 					in.Phase, in.LateUntil, in.Error, in.CompletedAt = events.PhaseRunning, nil, nil, nil
 					return next(&in, tr)
@@ -192,11 +192,11 @@ var mutants = []struct {
 		}), want: []string{propVerdict, propCompleted},
 	},
 	{
-		name: "a callback adopts without proof", o: Options{Attempts: 1}, bend: func(b *bend) { b.hookUnproven = true },
+		name: "a callback adopts without proof", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.callbackUnproven = true },
 		want: []string{propBought},
 	},
 	{
-		name: "a callback adopts without a claim", o: resubmits(2), bend: func(b *bend) { b.hookUnclaimed = true },
+		name: "a callback adopts without a claim", o: resubmits(2), mutate: func(b *mutation) { b.callbackUnclaimed = true },
 		want: []string{propBought},
 	},
 	{
@@ -227,15 +227,15 @@ var mutants = []struct {
 		}), want: []string{propVerdict},
 	},
 	{
-		name: "a failed look fails the task", o: Options{Attempts: 1, Looks: true},
+		name: "a failed poll fails the task", o: Options{Attempts: 1, OddPolls: true},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if look, is := tr.(task.PollFailed); is && t.Phase == events.PhaseRunning {
-				rewrite(t, c, look.At, "fail", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargePossible))
+			if failed, is := tr.(task.PollFailed); is && t.Phase == events.PhaseRunning {
+				rewrite(t, c, failed.At, "fail", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargePossible))
 			}
 		}), want: []string{propVerdict},
 	},
 	{
-		name: "given up without a late watch", o: Options{Attempts: 1},
+		name: "given up without late polling", o: Options{Attempts: 1},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
 			if _, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseCancelling {
 				c.Task.LateUntil = nil
@@ -245,16 +245,16 @@ var mutants = []struct {
 	{
 		name: "a timer leaves parked", o: Options{Attempts: 2},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if due, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseParked {
-				rewrite(t, c, due.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargePossible))
+			if tr, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseParked {
+				rewrite(t, c, tr.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargePossible))
 			}
 		}), want: []string{propParked},
 	},
 	{
 		name: "a deadline ends doubt for free", o: Options{Attempts: 1},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
-			if due, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseInDoubt && !due.At.Before(t.Deadline) {
-				rewrite(t, c, due.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargeNone))
+			if tr, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseInDoubt && !tr.At.Before(t.Deadline) {
+				rewrite(t, c, tr.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargeNone))
 			}
 		}), want: []string{propFree},
 	},
@@ -288,14 +288,14 @@ func TestMutants(t *testing.T) {
 	for _, m := range mutants {
 		o := m.o
 		o.Apply, o.Heartbeat = task.Apply, task.HeartbeatInterval
-		if m.bend != nil {
-			m.bend(&o.bend)
+		if m.mutate != nil {
+			m.mutate(&o.mutation)
 		}
 		if m.wrap != nil {
 			o.Apply = m.wrap(o.Apply)
 		}
-		if m.beat != nil {
-			o.Heartbeat = m.beat
+		if m.heartbeat != nil {
+			o.Heartbeat = m.heartbeat
 		}
 		r := Explore(o)
 		if r.Violation == nil {

@@ -52,7 +52,7 @@ type (
 // submitter is one process that takes waiting tasks through intent, paid request and report.
 func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
 	p := s.proc[k]
-	b := e.o.bend
+	b := e.o.mutation
 	if p.pc != idle {
 		t := begin()
 		t.proc[k] = proc{}
@@ -65,7 +65,7 @@ func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
 	}
 	switch p.pc {
 	case idle:
-		e.take(s, k, begin, end)
+		e.claim(s, k, begin, end)
 	case reading:
 		t := begin()
 		eff := e.b.apply(p.base, trig{kind: kIntent, owner: p.owner, clock: s.clock, after: afterMid})
@@ -92,7 +92,7 @@ func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
 		if b.eventFirst {
 			t := begin()
 			for list := e.b.apply(s.rec, trig{kind: report[p.out], attempt: p.attempt, owner: p.owner, clock: s.clock}).list; list != 0; {
-				list = t.tell(list)
+				list = t.storeNext(list)
 			}
 			end(t, false, "submitter stores the events of a record that is not written")
 		}
@@ -112,9 +112,9 @@ func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
 			}
 		}
 		end(t, false, "submitter reports "+outcomes[p.out])
-	case telling:
+	case publishing:
 		t := begin()
-		t.proc[k].list = t.tell(t.proc[k].list)
+		t.proc[k].list = t.storeNext(t.proc[k].list)
 		t.settle()
 		end(t, false, "submitter stores an event")
 	}
@@ -124,10 +124,10 @@ var outcomes = [...]string{
 	oAccepted: "accepted", oRefusedFinal: "refused", oRefusedWait: "refused for the account", oNotSent: "not sent", oDoubt: "in doubt",
 }
 
-// take begins with a waiting task.
-func (e *explorer) take(s *state, k int, begin beginning, end ending) {
+// claim begins with a waiting task.
+func (e *explorer) claim(s *state, k int, begin beginning, end ending) {
 	c := &e.b.classes[s.rec]
-	b := e.o.bend
+	b := e.o.mutation
 	if b.repost && c.phase == events.PhaseSubmitting {
 		t := begin()
 		t.proc[k] = proc{pc: permit, attempt: c.n, owner: c.owner, base: e.base(t.rec)}
@@ -138,7 +138,7 @@ func (e *explorer) take(s *state, k int, begin beginning, end ending) {
 	}
 	owner := (&step{state: *s, e: e}).freeOwner()
 	after := afterSoon
-	if c.held {
+	if c.backoff {
 		after = afterMid
 	}
 	if b.noIntent {
@@ -178,15 +178,15 @@ func (e *explorer) take(s *state, k int, begin beginning, end ending) {
 	}
 }
 
-// base is what a submitter remembers of the record, where a bend has it use that.
+// base is what a submitter remembers of the record, where a mutation has it use that.
 func (e *explorer) base(rec uint32) uint32 {
-	if e.o.bend.blindOutcome {
+	if e.o.mutation.blindOutcome {
 		return rec
 	}
 	return 0
 }
 
-// send is the paid request. The gate before the last byte is a brake and no permission: here it may fail to hold anything back.
+// send is the paid request. The gate before the last byte is a veto and no permission: here it may fail to hold anything back.
 func (e *explorer) send(s *state, k int, begin beginning, end ending) {
 	p := s.proc[k]
 	i := p.attempt - 1
@@ -202,14 +202,14 @@ func (e *explorer) send(s *state, k int, begin beginning, end ending) {
 		end(t, false, label)
 	}
 	lost := oDoubt
-	if e.o.bend.doubtRetried {
+	if e.o.mutation.doubtRetried {
 		lost = oNotSent
 	}
 	unsent := oNotSent
-	if e.o.bend.unsentIsDoubt {
+	if e.o.mutation.unsentIsDoubt {
 		unsent = oDoubt
 	}
-	try(unsent, fNone, false, "gate holds the last byte back")
+	try(unsent, fNone, false, "gate vetoes the last byte")
 	try(oAccepted, fWorking, true, "sent, accepted, reply read")
 	try(oRefusedFinal, fNone, true, "sent, refused for good")
 	try(oRefusedWait, fNone, true, "sent, refused for the account")
@@ -223,14 +223,14 @@ func (e *explorer) send(s *state, k int, begin beginning, end ending) {
 
 // after is where a submitter is once the machine has answered.
 func (t *step) after(k int, eff effect) {
-	t.proc[k] = proc{pc: telling, list: t.todo(eff)}
+	t.proc[k] = proc{pc: publishing, list: t.todo(eff)}
 	t.settle()
 }
 
-// todo is what a step has to do outside of the record: its events, then the watch message.
+// todo is what a step has to do outside of the record: its events, then the poll ticket.
 func (t *step) todo(eff effect) story {
-	if eff.ensure && !t.e.o.bend.watchLost {
-		return eff.list<<4 | tWatch
+	if eff.ensure && !t.e.o.mutation.pollTicketLost {
+		return eff.list<<4 | tPollTicket
 	}
 	return eff.list
 }
@@ -239,22 +239,22 @@ func (t *step) todo(eff effect) story {
 // same message could do harm, the acknowledgement is a step of its own.
 func (t *step) settle() {
 	for k := range t.proc {
-		if p := &t.proc[k]; p.pc == telling {
-			if p.list = t.untold(p.list); p.list == 0 {
+		if p := &t.proc[k]; p.pc == publishing {
+			if p.list = t.missing(p.list); p.list == 0 {
 				*p = proc{}
 			}
 		}
 	}
 	for i := range t.box {
 		b := &t.box[i]
-		b.list = t.untold(b.list)
-		if b.list == 0 && (b.by == byHook || b.by == byHookLast || b.by == byWatch || b.by == byDue || b.by == byDueLast) {
+		b.list = t.missing(b.list)
+		if b.list == 0 && (b.by == byCallback || b.by == byCallbackLast || b.by == byPollTicket || b.by == byHeartbeat || b.by == byHeartbeatLast) {
 			t.acknowledge(b.by)
 			*b = box{}
 		}
 	}
-	if t.e.b.classes[t.rec].beats {
-		t.msgs &^= mDue // another comes anyway
+	if t.e.b.classes[t.rec].heartbeat {
+		t.msgs &^= mHeartbeat // another comes anyway
 	}
 }
 
@@ -271,7 +271,7 @@ func (e *explorer) network(s *state, begin beginning, end ending) {
 	}
 	t = begin()
 	after := afterSoon
-	if e.b.classes[s.rec].held {
+	if e.b.classes[s.rec].backoff {
 		after = afterMid
 	}
 	t.apply(trig{kind: kIntent, owner: s.wire.owner, after: after})
@@ -292,10 +292,10 @@ func (e *explorer) publishers(s *state, begin beginning, end ending) {
 		switch q := &t.box[i]; {
 		case q.list != 0:
 			label := "an event is stored"
-			if q.list == tWatch {
-				label = "the watch message is made sure of"
+			if q.list == tPollTicket {
+				label = "the poll ticket is made sure of"
 			}
-			q.list = t.tell(q.list)
+			q.list = t.storeNext(q.list)
 			t.settle()
 			end(t, true, label)
 		default:
@@ -310,12 +310,12 @@ func (e *explorer) publishers(s *state, begin beginning, end ending) {
 // open puts the rest of a step into a box; what has nothing left to do is acknowledged at once, except where a repetition
 // could do harm.
 func (t *step) open(i int, by uint32, eff effect) {
-	if by == byDue && !t.e.b.classes[t.rec].beats {
-		by = byDueLast
-		t.msgs |= mDue
+	if by == byHeartbeat && !t.e.b.classes[t.rec].heartbeat {
+		by = byHeartbeatLast
+		t.msgs |= mHeartbeat
 	}
 	t.box[i] = box{by: by, list: t.todo(eff)}
-	if t.e.o.bend.ackFirst {
+	if t.e.o.mutation.ackFirst {
 		t.acknowledge(by)
 	}
 	t.settle()
@@ -324,12 +324,12 @@ func (t *step) open(i int, by uint32, eff effect) {
 // acknowledge takes away the message that a step came from.
 func (t *step) acknowledge(by uint32) {
 	switch by {
-	case byDueLast:
-		t.msgs &^= mDue
-	case byWatchLast:
-		t.msgs &^= mWatch
-	case byHookLast:
-		t.msgs &^= mHook
+	case byHeartbeatLast:
+		t.msgs &^= mHeartbeat
+	case byPollTicketLast:
+		t.msgs &^= mPollTicket
+	case byCallbackLast:
+		t.msgs &^= mCallback
 	case byCancel:
 		t.msgs &^= mCancel
 	case byResolve:
@@ -354,7 +354,7 @@ func (e *explorer) provider(s *state, begin beginning, end ending) {
 			to(fSucceeded, "provider finishes")
 			to(fFailed, "provider fails the task")
 			to(fCancelled, "the task is cancelled at the provider")
-			if e.o.Looks {
+			if e.o.OddPolls {
 				to(fFree, "provider fails the task and charges nothing")
 				to(fGone, "provider forgets the task")
 			}
@@ -411,117 +411,117 @@ func (s *state) bought() (n uint8) {
 // heartbeat may come at any moment, as long as the record has one.
 func (e *explorer) heartbeat(s *state, slot int, begin beginning, end ending) {
 	c := &e.b.classes[s.rec]
-	if s.msgs&mDue != 0 {
+	if s.msgs&mHeartbeat != 0 {
 		t := begin()
-		t.msgs &^= mDue
+		t.msgs &^= mHeartbeat
 		end(t, false, "the delivered heartbeat expires")
 	}
-	if !c.beats && s.msgs&mDue == 0 {
+	if !c.heartbeat && s.msgs&mHeartbeat == 0 {
 		return
 	}
-	beat := func(after, behind uint8, label string) {
+	heartbeatBehind := func(after, behind uint8, label string) {
 		t := begin()
 		t.behind = behind
-		eff := t.apply(trig{kind: kDue, after: after})
-		if c.record.Unannounced { // the step says that the story is told, and is taken after that
+		eff := t.apply(trig{kind: kHeartbeat, after: after})
+		if c.record.Unannounced { // the step says that the events are stored, and is taken after that
 			for rest := eff.list; rest != 0; {
-				rest = t.tell(rest)
+				rest = t.storeNext(rest)
 			}
 		}
-		t.open(slot, byDue, eff)
+		t.open(slot, byHeartbeat, eff)
 		end(t, behind == 0, label)
 	}
-	due := func(after uint8, label string) { beat(after, 0, label) }
-	due(afterSoon, "heartbeat")
+	heartbeat := func(after uint8, label string) { heartbeatBehind(after, 0, label) }
+	heartbeat(afterSoon, "heartbeat")
 	if e.o.Behind && s.clock > 0 {
-		beat(afterSoon, 1, "heartbeat, by a clock that is behind")
+		heartbeatBehind(afterSoon, 1, "heartbeat, by a clock that is behind")
 	}
 	switch c.phase {
 	case events.PhaseSubmitting, events.PhaseCancelling:
-		due(afterMid, "heartbeat after not_after or the grace")
+		heartbeat(afterMid, "heartbeat after not_after or the grace")
 	case events.PhaseInDoubt:
-		due(afterLong, "heartbeat after the horizon")
+		heartbeat(afterLong, "heartbeat after the horizon")
 		if e.o.Listings > 0 {
-			due(afterLonger, "heartbeat after twice the horizon")
+			heartbeat(afterLonger, "heartbeat after twice the horizon")
 			t := begin()
-			t.open(slot, byHook, t.apply(trig{kind: kSearched, attempt: c.n}))
+			t.open(slot, byCallback, t.apply(trig{kind: kSearched, attempt: c.n}))
 			end(t, false, "the provider's list does not show it")
 			t = begin()
-			t.open(slot, byHook, t.apply(trig{kind: kSearchedPart, attempt: c.n}))
+			t.open(slot, byCallback, t.apply(trig{kind: kSearchedPart, attempt: c.n}))
 			end(t, false, "the provider's list does not show it, and does not show everything")
 		}
 	case events.PhaseDone:
 		if c.late {
-			due(afterVeryLong, "heartbeat after the late watch")
+			heartbeat(afterVeryLong, "heartbeat after late polling")
 		}
 	}
-	if c.wants.AskCancel {
-		e.cancelAnswers(slot, byDue, begin, end)
+	if c.needs.AskCancel {
+		e.cancelAnswers(slot, byHeartbeat, begin, end)
 	}
 }
 
-// poller looks at the task for as long as its watch message exists.
+// poller polls the task for as long as its poll ticket exists.
 func (e *explorer) poller(s *state, slot int, begin beginning, end ending) {
-	if s.msgs&mWatch == 0 {
+	if s.msgs&mPollTicket == 0 {
 		return
 	}
 	c := &e.b.classes[s.rec]
-	if !c.wants.PollTicket {
+	if !c.needs.PollTicket {
 		t := begin()
-		eff := t.apply(trig{kind: kDue})
-		t.open(slot, byWatchLast, eff)
-		end(t, true, "the watch message finds the task ended")
+		eff := t.apply(trig{kind: kHeartbeat})
+		t.open(slot, byPollTicketLast, eff)
+		end(t, true, "the poll ticket finds the task ended")
 		return
 	}
-	if c.wants.AskCancel {
-		e.cancelAnswers(slot, byWatch, begin, end)
+	if c.needs.AskCancel {
+		e.cancelAnswers(slot, byPollTicket, begin, end)
 		return
 	}
 	if c.phase == events.PhaseDone && s.clock == pastAll && !s.stored.has(terminalOf(c.status)) {
-		t := begin() // an overdue task is given a heartbeat before each look
-		t.open(slot, byWatch, t.apply(trig{kind: kDue}))
-		end(t, true, "the look finds a deadline passed")
+		t := begin() // an overdue task is given a heartbeat before each poll
+		t.open(slot, byPollTicket, t.apply(trig{kind: kHeartbeat}))
+		end(t, true, "the poll finds a deadline passed")
 		return
 	}
 	if c.current == 0 {
 		return
 	}
-	look := func(k kind, after uint8, label string) {
+	poll := func(k kind, after uint8, label string) {
 		t := begin()
-		t.look(slot, trig{kind: k, after: after})
+		t.poll(slot, trig{kind: k, after: after})
 		end(t, true, label)
 	}
 	fate := s.fate[c.current-1]
-	if fate == fWorking || e.o.Looks {
-		look(kQueued, afterSoon, "look: queued")
-		look(kRunning, afterSoon, "look: running")
+	if fate == fWorking || e.o.OddPolls {
+		poll(kQueued, afterSoon, "poll: queued")
+		poll(kRunning, afterSoon, "poll: running")
 	}
 	switch fate {
 	case fSucceeded:
-		look(kSucceeded, afterSoon, "look: succeeded")
-		if e.o.Looks {
-			look(kPending, afterSoon, "look: finished, no result yet")
+		poll(kSucceeded, afterSoon, "poll: succeeded")
+		if e.o.OddPolls {
+			poll(kPending, afterSoon, "poll: finished, no result yet")
 		}
 	case fFailed:
-		look(kFailed, afterSoon, "look: failed")
+		poll(kFailed, afterSoon, "poll: failed")
 	case fFree:
-		look(kFailedFree, afterSoon, "look: failed for free")
+		poll(kFailedFree, afterSoon, "poll: failed for free")
 	case fCancelled:
-		look(kCancelledThere, afterSoon, "look: cancelled")
+		poll(kCancelledThere, afterSoon, "poll: cancelled")
 	}
-	if e.o.Looks {
-		look(kTransient, afterSoon, "look fails")
-		look(kNotFound, afterSoon, "look: no such task")
-		look(kNotFound, afterMid, "look: no such task, minutes later")
+	if e.o.OddPolls {
+		poll(kTransient, afterSoon, "poll fails")
+		poll(kNotFound, afterSoon, "poll: no such task")
+		poll(kNotFound, afterMid, "poll: no such task, minutes later")
 	}
 }
 
-// look applies what a look has shown; the message is acknowledged if the record then wants none.
-func (t *step) look(slot int, tr trig) {
+// poll applies what a poll has shown; the ticket is acknowledged if the record then needs none.
+func (t *step) poll(slot int, tr trig) {
 	eff := t.apply(tr)
-	by := byWatch
-	if !t.e.b.classes[t.rec].wants.PollTicket {
-		by = byWatchLast
+	by := byPollTicket
+	if !t.e.b.classes[t.rec].needs.PollTicket {
+		by = byPollTicketLast
 	}
 	t.open(slot, by, eff)
 }
@@ -534,7 +534,7 @@ func (e *explorer) cancelAnswers(slot int, by uint32, begin beginning, end endin
 	}
 	answer(kCancelSent, "provider takes the cancel")
 	answer(kCancelUnsupported, "provider has no cancel")
-	if e.o.Looks {
+	if e.o.OddPolls {
 		answer(kCancelDone, "provider says it is cancelled")
 		answer(kCancelUnanswered, "cancel is not answered")
 	}
@@ -546,23 +546,23 @@ func (e *explorer) evidence(s *state, slot int, begin beginning, end ending) {
 	bring := func(tr trig, label string) {
 		t := begin()
 		eff := t.apply(tr)
-		by := byHook
+		by := byCallback
 		if eff.written && t.e.b.classes[t.rec].phase == events.PhaseDone {
-			by = byHookLast
-			t.msgs |= mHook
+			by = byCallbackLast
+			t.msgs |= mCallback
 		}
 		t.open(slot, by, eff)
 		end(t, false, label)
 	}
-	if s.msgs&mHook != 0 {
+	if s.msgs&mCallback != 0 {
 		t := begin()
-		t.open(slot, byHookLast, t.apply(trig{kind: kDue}))
+		t.open(slot, byCallbackLast, t.apply(trig{kind: kHeartbeat}))
 		end(t, true, "the callback that has ended the task is delivered again")
 	}
 	for i, f := range s.fate {
 		n := uint8(i + 1)
 		if f < fWorking {
-			if e.o.bend.hookUnproven && n <= e.b.classes[s.rec].n {
+			if e.o.mutation.callbackUnproven && n <= e.b.classes[s.rec].n {
 				bring(trig{kind: kAccepted, attempt: n}, "a callback names what the provider has never accepted")
 			}
 			continue
@@ -570,15 +570,15 @@ func (e *explorer) evidence(s *state, slot int, begin beginning, end ending) {
 		bring(trig{kind: kAccepted, attempt: n}, "a callback or list shows the accepted attempt")
 		switch f {
 		case fSucceeded:
-			bring(trig{kind: kHookSucceeded, attempt: n}, "a callback says that an attempt has succeeded")
+			bring(trig{kind: kCallbackSucceeded, attempt: n}, "a callback says that an attempt has succeeded")
 		case fFailed, fFree:
-			bring(trig{kind: kHookFailed, attempt: n}, "a callback says that an attempt has failed")
+			bring(trig{kind: kCallbackFailed, attempt: n}, "a callback says that an attempt has failed")
 		case fCancelled:
-			bring(trig{kind: kHookCancelled, attempt: n}, "a callback says that an attempt was cancelled")
+			bring(trig{kind: kCallbackCancelled, attempt: n}, "a callback says that an attempt was cancelled")
 		}
 		for other := range e.b.classes[s.rec].n {
-			if e.o.bend.hookUnclaimed && other != uint8(i) {
-				bring(trig{kind: kHookForeign, attempt: other + 1, owner: n}, "a callback of one attempt names the request of another")
+			if e.o.mutation.callbackUnclaimed && other != uint8(i) {
+				bring(trig{kind: kCallbackForeign, attempt: other + 1, owner: n}, "a callback of one attempt names the request of another")
 			}
 		}
 	}
@@ -596,7 +596,7 @@ func (e *explorer) commands(s *state, slot int, begin beginning, end ending) {
 	}
 	t := begin()
 	handled := e.b.classes[s.rec].record.LastCommand >= uint64(s.decided)
-	if !e.o.bend.resolveLate && e.b.classes[s.rec].doubted != s.about && !handled {
+	if !e.o.mutation.resolveLate && e.b.classes[s.rec].doubted != s.about && !handled {
 		t.acknowledge(byResolve)
 		end(t, true, "the resolve command speaks of a former attempt and is rejected")
 		return

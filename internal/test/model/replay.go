@@ -25,7 +25,7 @@ const (
 // Replay accepts the transitions of a record that the machine can have written, and answers anything else with
 // ErrNotInModel: an unknown arrow, one taken from or to a wrong phase, steps that do not follow on each other, versions that
 // skip or run backwards, an attempt that no intent opened, a second end, a way out of an end, an event that is not its arrow's.
-// Of steps in a row that tell a place only the newest is kept, so versions may be missing before it. A record that holds
+// Of steps in a row that announce a position only the newest is kept, so versions may be missing before it. A record that holds
 // events.MaxTransitions steps has lost older ones: between those it kept, anything may be missing.
 func Replay(transitions []events.Transition) error {
 	if len(transitions) > events.MaxTransitions {

@@ -37,14 +37,14 @@ func TestReplay(t *testing.T) {
 		{"as it is", func(p []events.Transition) []events.Transition { return p }, ""},
 		{"nothing", func([]events.Transition) []events.Transition { return nil }, ""},
 		{"unknown arrow", func(p []events.Transition) []events.Transition { p[2].Name = "teleport"; return p }, `unknown arrow "teleport"`},
-		{"places were told", func(p []events.Transition) []events.Transition { return positioned(p, 5) }, ""},
+		{"positions were announced", func(p []events.Transition) []events.Transition { return positioned(p, 5) }, ""},
 		{
-			"places were told, but the next step is missing", func(p []events.Transition) []events.Transition {
+			"positions were announced, but the next step is missing", func(p []events.Transition) []events.Transition {
 				return slices.Delete(positioned(p, 5), 2, 3)
 			}, "follows version 5",
 		},
 		{
-			"a place was told to one that is not waiting", func(p []events.Transition) []events.Transition {
+			"a position was announced to one that is not waiting", func(p []events.Transition) []events.Transition {
 				return append(p[:2:2], events.Transition{Version: 3, Name: "positioned", From: events.PhaseSubmitting, To: events.PhaseSubmitting, Attempt: 1})
 			}, "no such arrow",
 		},
@@ -82,13 +82,13 @@ func TestReplay(t *testing.T) {
 				})
 			}, "",
 		},
-		{"trimmed", func([]events.Transition) []events.Transition { return looks(events.MaxTransitions, 3) }, ""},
+		{"trimmed", func([]events.Transition) []events.Transition { return polls(events.MaxTransitions, 3) }, ""},
 		{"trimmed, and back in time", func([]events.Transition) []events.Transition {
-			p := looks(events.MaxTransitions, 3)
+			p := polls(events.MaxTransitions, 3)
 			p[10].Version = 4
 			return p
 		}, "follows version"},
-		{"too long", func([]events.Transition) []events.Transition { return looks(events.MaxTransitions+1, 3) }, "more than"},
+		{"too long", func([]events.Transition) []events.Transition { return polls(events.MaxTransitions+1, 3) }, "more than"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -103,18 +103,18 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// placed is a path on which a place was told at a version, and others that are not kept before.
+// positioned is a path on which a position was announced at a version, and others that are not kept before.
 func positioned(p []events.Transition, version uint64) []events.Transition {
-	told := events.Transition{Version: version, Name: "positioned", From: events.PhaseWaiting, To: events.PhaseWaiting, Event: events.EventProgress}
-	p = slices.Insert(p, 1, told)
+	step := events.Transition{Version: version, Name: "positioned", From: events.PhaseWaiting, To: events.PhaseWaiting, Event: events.EventProgress}
+	p = slices.Insert(p, 1, step)
 	for i := 2; i < len(p); i++ {
 		p[i].Version += version - 1
 	}
 	return p
 }
 
-// looks is n steps of a trimmed record: progress at the provider with every gap-th version kept.
-func looks(n, gap int) []events.Transition {
+// polls is n steps of a trimmed record: progress at the provider with every gap-th version kept.
+func polls(n, gap int) []events.Transition {
 	p := path()[:5]
 	for len(p) < n {
 		p = append(p, events.Transition{

@@ -23,12 +23,12 @@ func bought(fate uint8) bool { return fate >= fWorking && fate != fFree }
 
 // Where a submitter is.
 const (
-	idle    uint8 = iota
-	reading       // it has read a waiting record (only where a bend lets its write go without compare-and-set)
-	unsure        // its intent was not acknowledged
-	permit        // its intent was acknowledged: it may send
-	posted        // it knows an outcome
-	telling       // the outcome is written; its events are not all stored
+	idle       uint8 = iota
+	reading          // it has read a waiting record (only where a mutation lets its write go without compare-and-set)
+	unsure           // its intent was not acknowledged
+	permit           // its intent was acknowledged: it may send
+	posted           // it knows an outcome
+	publishing       // the outcome is written; its events are not all stored
 )
 
 // What a submitter knows of its request.
@@ -47,7 +47,7 @@ var report = [...]kind{oAccepted: kAccepted, oRefusedFinal: kRefusedFinal, oRefu
 type proc struct {
 	pc, attempt, owner, out uint8
 	list                    story
-	base                    uint32 // what it has read, for the bends
+	base                    uint32 // what it has read, for the mutations
 }
 
 // wire is an intent that was sent and not acknowledged. It may still be stored, as long as nobody else writes.
@@ -58,14 +58,14 @@ type wire struct {
 // Sources of a step whose effects are not all out yet.
 const (
 	byNobody uint32 = iota
-	byDue
-	byDueLast // the heartbeat that was delivered last before the record stopped having one
-	byWatch
-	byWatchLast // the watch message will be acknowledged
+	byHeartbeat
+	byHeartbeatLast // the heartbeat that was delivered last before the record stopped having one
+	byPollTicket
+	byPollTicketLast // the poll ticket will be acknowledged
 	byCancel
 	byResolve
-	byHook
-	byHookLast // the callback that has ended the task
+	byCallback
+	byCallbackLast // the callback that has ended the task
 )
 
 // box is a service between its write and the acknowledgement of its trigger.
@@ -76,32 +76,32 @@ type box struct {
 
 // Messages that exist.
 const (
-	mWatch uint8 = 1 << iota
-	mDue         // a heartbeat was delivered and is not acknowledged
+	mPollTicket uint8 = 1 << iota
+	mHeartbeat        // a heartbeat was delivered and is not acknowledged
 	mCancel
 	mResolve
-	mHook // the callback that has ended the task is not acknowledged
+	mCallback // the callback that has ended the task is not acknowledged
 )
 
 // state is one state of the world. Equal states are the same. It has no holes, so that it is hashed as plain memory.
 type state struct {
-	rec    uint32
-	stored story
-	proc   [submitters]proc
-	box    [2]box
-	wire   wire
-	fate   [maxAttempts]uint8
-	posts  [maxAttempts]uint8
-	told   uint8 // attempts whose reference was brought to the record
-	clock  uint8
-	msgs   uint8
+	rec      uint32
+	stored   story
+	proc     [submitters]proc
+	box      [2]box
+	wire     wire
+	fate     [maxAttempts]uint8
+	posts    [maxAttempts]uint8
+	reported uint8 // attempts whose reference was brought to the record
+	clock    uint8
+	msgs     uint8
 	// decision is what a waiting resolve command says, about which attempt.
 	decision kind
 	about    uint8
 	decided  uint8  // resolve commands sent
 	asked    bool   // the client has asked for a cancel
 	allowed  uint8  // how often the task may be bought
-	unknown  uint16 // looks in a row that found no such task
+	unknown  uint16 // polls in a row that found no such task
 }
 
 // normalise brings equal worlds into one form: who is which of two equal processes does not matter.
@@ -133,7 +133,7 @@ func (e *explorer) first() (state, error) {
 	if e.o.Policy == events.InDoubtResubmit {
 		s.allowed = uint8(e.o.Budget)
 	}
-	s.box[0] = box{list: list, by: byHook}
+	s.box[0] = box{list: list, by: byCallback}
 	return s, err
 }
 
@@ -165,7 +165,7 @@ func (t *step) apply(tr trig) effect {
 // write stores a record. Intents under way lose their compare-and-set by that.
 func (t *step) write(rec uint32) {
 	t.rec = rec
-	if !t.e.o.bend.blindIntent {
+	if !t.e.o.mutation.blindIntent {
 		t.wire = wire{}
 	}
 }
@@ -179,13 +179,13 @@ func (t *step) freeOwner() uint8 {
 	}
 }
 
-// tell does the next thing of a list that is not done yet, and returns the rest.
-func (t *step) tell(list story) story {
-	d, rest := t.untold(list).first()
+// storeNext does the next thing of a list that is not done yet, and returns the rest.
+func (t *step) storeNext(list story) story {
+	d, rest := t.missing(list).first()
 	switch {
 	case d == 0:
-	case d == tWatch:
-		t.msgs |= mWatch
+	case d == tPollTicket:
+		t.msgs |= mPollTicket
 	case d >= tCompleted && d <= tCancelled:
 		if n, _ := t.stored.terminals(); n < 2 { // two are enough to see
 			t.stored = t.stored<<4 | d
@@ -196,14 +196,14 @@ func (t *step) tell(list story) story {
 	return rest
 }
 
-// untold drops from a list what is done already: the event store refuses what it has, a watch message that is there stays.
-func (t *step) untold(list story) (out story) {
+// missing drops from a list what is done already: the event store refuses what it has, a poll ticket that is there stays.
+func (t *step) missing(list story) (out story) {
 	for list != 0 {
 		d, rest := list.first()
 		list = rest
-		there := t.stored.has(d) && !(t.e.o.bend.storeTwice && d >= tCompleted && d <= tCancelled)
-		if d == tWatch {
-			there = t.msgs&mWatch != 0
+		there := t.stored.has(d) && !(t.e.o.mutation.storeTwice && d >= tCompleted && d <= tCancelled)
+		if d == tPollTicket {
+			there = t.msgs&mPollTicket != 0
 		}
 		if !there {
 			out = out<<4 | d
