@@ -14,45 +14,45 @@ const (
 	HeaderCallbackReceived = "Reelay-Received"
 )
 
-// A Callback is one provider callback, as the webhook edge has verified it.
+// A Callback is one provider callback, as the webhook service has verified it.
 type Callback struct {
 	Lane string
 	Task Key
 	// Attempt is the paid attempt, from 1, whose request named the callback URL.
 	Attempt int
-	// Received is when the edge had read it.
+	// Received is when the webhook service had read it.
 	Received time.Time
 	// Body is what the provider sent, byte by byte, at most MaxCallbackBytes.
 	Body []byte
 }
 
-// Subject is where the hook is published.
-func (h Callback) Subject() string { return CallbackSubject(h.Lane, h.Task) }
+// Subject is where the callback is published.
+func (c Callback) Subject() string { return CallbackSubject(c.Lane, c.Task) }
 
-// Header returns what of the hook is not in the subject or the payload.
-func (h Callback) Header() map[string]string {
+// Header returns what of the callback is not in the subject or the payload.
+func (c Callback) Header() map[string]string {
 	return map[string]string{
-		HeaderCallbackAttempt:  strconv.Itoa(h.Attempt),
-		HeaderCallbackReceived: h.Received.UTC().Format(time.RFC3339Nano),
+		HeaderCallbackAttempt:  strconv.Itoa(c.Attempt),
+		HeaderCallbackReceived: c.Received.UTC().Format(time.RFC3339Nano),
 	}
 }
 
-// ParseCallback reads a message of REELAY_CALLBACKS, or its copy in REELAY_DELIVERIES. It fails with ErrSubject, or with a FieldError that
+// ParseCallback reads a message of REELAY_CALLBACKS. It fails with ErrSubject, or with a FieldError that
 // names a header.
 func ParseCallback(subject string, header func(name string) string, body []byte) (Callback, error) {
 	lane, k, err := ParseCallbackSubject(subject)
 	if err != nil {
 		return Callback{}, err
 	}
-	h := Callback{Lane: lane, Task: k, Body: body}
-	if h.Attempt, err = strconv.Atoi(header(HeaderCallbackAttempt)); err != nil || h.Attempt < 1 {
+	c := Callback{Lane: lane, Task: k, Body: body}
+	if c.Attempt, err = strconv.Atoi(header(HeaderCallbackAttempt)); err != nil || c.Attempt < 1 {
 		return Callback{}, fieldError(HeaderCallbackAttempt, "%q is not the number of an attempt", header(HeaderCallbackAttempt))
 	}
-	if h.Received, err = time.Parse(time.RFC3339Nano, header(HeaderCallbackReceived)); err != nil {
+	if c.Received, err = time.Parse(time.RFC3339Nano, header(HeaderCallbackReceived)); err != nil {
 		return Callback{}, fieldError(HeaderCallbackReceived, "%q is not a time", header(HeaderCallbackReceived))
 	}
 	if len(body) > MaxCallbackBytes {
 		return Callback{}, fieldError("payload", "%d bytes are over the limit of %d", len(body), MaxCallbackBytes)
 	}
-	return h, nil
+	return c, nil
 }
