@@ -129,9 +129,9 @@ type LaneQueue struct {
 // CallbackHealth is how well a provider's callbacks arrive, learned from the ends of tasks that had asked for one; the newest count
 // most.
 type CallbackHealth struct {
-	// MissRate is the share of ends that a look had to find, 0 to 1.
+	// MissRate is the share of ends that a poll had to find, 0 to 1.
 	MissRate float64 `json:"miss_rate"`
-	// LagS is how far behind callbacks are, in seconds: from their receipt to the record, or from the end that a look had found before.
+	// LagS is how far behind callbacks are, in seconds: from their receipt to the record, or from the end that a poll had found before.
 	LagS float64 `json:"lag_s"`
 	// Seen counts the ends that were seen.
 	Seen int `json:"seen"`
@@ -171,7 +171,7 @@ func DecodeWaitRequest(data []byte) (WaitRequest, error) {
 type Batch struct {
 	Project string `json:"project"`
 	ID      string `json:"batch_id"`
-	// Announced is the largest batch_size of its requests; 0 while none has told one.
+	// Announced is the largest batch_size of its requests; 0 while none has named one.
 	Announced int `json:"announced"`
 	// Total counts the tasks that were accepted, Ended those of them that have ended.
 	Total int `json:"total"`

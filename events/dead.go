@@ -204,7 +204,7 @@ func (l DeadLetter) Replay() (subject string, header map[string][]string, body [
 	case l.CutFrom > 0:
 		return refuse(fmt.Sprintf("only %d of its about %d bytes were kept", len(l.Body), l.CutFrom))
 	case strings.HasPrefix(l.Subject, pollPrefix):
-		return refuse("the heartbeat of its task makes a watch message again")
+		return refuse("the heartbeat of its task makes its poll ticket again")
 	case strings.HasPrefix(l.Subject, heartbeatPrefix):
 		return refuse("the server sends the next heartbeat of its task by itself")
 	case !l.IsRequest() && !strings.HasPrefix(l.Subject, commandPrefix) && !strings.HasPrefix(l.Subject, callbackPrefix):

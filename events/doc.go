@@ -42,7 +42,7 @@
 // as long as its event is kept and no task of the batch has the id; a request without an id that is sent anew is another. Requests added
 // to the batch later do not retract batch_done.
 //
-// paused and resumed tell that a provider account is no longer sent to and that it is again, whether a switch or the breaker is the
+// paused and resumed tell that a provider account is no longer sent to and that it is again, whether a pause or the breaker is the
 // reason, on reelay.event._lanes.<lane>.<event>, once for each change.
 //
 // # Slow consumers

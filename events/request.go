@@ -91,7 +91,7 @@ type Request struct {
 
 // DecodeRequest reads and checks a request. Its error is a FieldError that names the field and the limit; a request over
 // MaxRequestBytes fails with field "payload". With an error it returns what could be read, up to where it is no JSON, so that its
-// id can be answered and its batch told.
+// id can be answered and its batch counted.
 func DecodeRequest(data []byte) (Request, error) {
 	var r Request
 	err := DecodeStrict(data, "payload", map[string]any{

@@ -372,7 +372,7 @@ func DecodeTask(data []byte) (Task, error) {
 	return t, nil
 }
 
-// An Estimate is when a task will end, as told at some time.
+// An Estimate is when a task will end, as of some time.
 type Estimate struct {
 	// Left is the time to the end that it is as likely to take longer than not; four of five ends come between Earliest and Latest.
 	Left, Earliest, Latest time.Duration
@@ -380,7 +380,7 @@ type Estimate struct {
 	Pace Pace
 }
 
-// Fill writes into a record when it will end, as told now; the pace it leaves as it is. Times are whole seconds in UTC: more digits
+// Fill writes into a record when it will end, as of now; the pace it leaves as it is. Times are whole seconds in UTC: more digits
 // would be noise.
 func (e Estimate) Fill(t *Task, now time.Time) {
 	at := func(left time.Duration) *time.Time {

@@ -31,7 +31,7 @@ var (
 	// ErrOtherBuild says that another build of reelay has written the store, and that this one cannot go on with it.
 	ErrOtherBuild = errors.New("the store was written by another build of reelay")
 	// ErrConflict says that a record changed since it was read, or that it exists already.
-	ErrConflict = errors.New("the record was changed by someone else")
+	ErrConflict = errors.New("it was changed by somebody else")
 	// ErrUnreadable says that a stored value is not what this build stores there. Reading it again does not help.
 	ErrUnreadable = errors.New("the stored value cannot be read")
 	// ErrNotFound says that there is no such record.
@@ -143,7 +143,7 @@ func OpenRetrying(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 		if err == nil || errors.Is(err, ErrOldServer) || errors.Is(err, ErrOtherBuild) {
 			return b, err
 		}
-		o.Log.Info("waiting for nats", "error", err)
+		o.Log.Info("waiting for the broker", "error", err)
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

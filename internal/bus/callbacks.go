@@ -30,24 +30,24 @@ func NewCallbackPublisher(nc *nats.Conn) (*CallbackPublisher, error) {
 // Publish returns when the stream has the callback, or with an error at the end of ctx, which must have a deadline. The same
 // body for the same attempt is stored once within events.EventDuplicates and reported as a duplicate after that. After an error
 // the callback may have been stored or not.
-func (p *CallbackPublisher) Publish(ctx context.Context, h events.Callback) (duplicate bool, err error) {
-	// Not while the connection is down: nats.go would keep the message back and send it long after the sender was told to come again.
+func (p *CallbackPublisher) Publish(ctx context.Context, c events.Callback) (duplicate bool, err error) {
+	// Not while the connection is down: nats.go would keep the message back and send it long after the provider was answered to try again.
 	if !p.nc.IsConnected() {
 		return false, nats.ErrDisconnected
 	}
-	msg := nats.NewMsg(h.Subject())
-	msg.Data = h.Body
-	for name, value := range h.Header() {
+	msg := nats.NewMsg(c.Subject())
+	msg.Data = c.Body
+	for name, value := range c.Header() {
 		msg.Header.Set(name, value)
 	}
-	ack, err := p.js.PublishMsg(ctx, msg, jetstream.WithMsgID(hookID(h)))
+	ack, err := p.js.PublishMsg(ctx, msg, jetstream.WithMsgID(callbackID(c)))
 	if err != nil {
-		return false, fmt.Errorf("callback of %s at %s: %w", h.Task, h.Lane, err)
+		return false, fmt.Errorf("callback of %s at %s: %w", c.Task, c.Lane, err)
 	}
 	return ack.Duplicate, nil
 }
 
-// hookID is the same for a callback that is delivered again, and for no other.
-func hookID(h events.Callback) string {
-	return fmt.Sprintf("%s.%s.%d.%x", h.Lane, h.Task, h.Attempt, sha256.Sum256(h.Body))
+// callbackID is the same for a callback that is delivered again, and for no other.
+func callbackID(c events.Callback) string {
+	return fmt.Sprintf("%s.%s.%d.%x", c.Lane, c.Task, c.Attempt, sha256.Sum256(c.Body))
 }

@@ -21,7 +21,7 @@ func (b *Bus) Claim(ctx context.Context, lane, providerID, by string) (holder st
 	switch {
 	case err == nil:
 		return by, nil
-	case !isTaken(err):
+	case !isOccupied(err):
 		return "", fmt.Errorf("claim of %s at %s: %w", providerID, lane, err)
 	}
 	if holder, err = b.Claimant(ctx, lane, providerID); err == nil && holder == "" {

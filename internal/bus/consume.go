@@ -36,26 +36,26 @@ func (m Message) Get(name string) string {
 	return ""
 }
 
-// A Verdict is what becomes of a message once its handler is done with it.
-type Verdict struct {
-	again  time.Duration
+// An Outcome is what becomes of a message once its handler is done with it.
+type Outcome struct {
+	delay  time.Duration
 	ack    bool
 	reason string
 }
 
 // Done acknowledges the message: its effect is stored.
-func Done() Verdict { return Verdict{ack: true} }
+func Done() Outcome { return Outcome{ack: true} }
 
-// Again has the message delivered again after a delay.
-func Again(d time.Duration) Verdict { return Verdict{again: d} }
+// RetryAfter has the message delivered again after a delay.
+func RetryAfter(d time.Duration) Outcome { return Outcome{delay: d} }
 
-// Drop ends the message for ever. It is kept in REELAY_DEAD with the reason, which the server announces in an advisory as well.
-func Drop(reason string) Verdict { return Verdict{reason: cmp.Or(reason, "no reason was given")} }
+// Terminate ends the message for ever. It is kept in REELAY_DEAD with the reason, which the server announces in an advisory as well.
+func Terminate(reason string) Outcome { return Outcome{reason: cmp.Or(reason, "no reason was given")} }
 
 // A Handler does what a message asks for and says what becomes of it. It is called from many goroutines. It may take longer
 // than the consumer's AckWait: the server is told that work goes on. A panic is tried again after 30 seconds, and ends the
-// message as Drop does from its fifth delivery on.
-type Handler func(ctx context.Context, m Message) Verdict
+// message as Terminate does from its fifth delivery on.
+type Handler func(ctx context.Context, m Message) Outcome
 
 const (
 	// drainWait is how long handlers under way may finish after a consumer was told to stop.
@@ -67,7 +67,7 @@ const (
 )
 
 // Consume delivers the messages of a durable consumer to handle, at most inFlight at a time, until ctx ends. Then it
-// hands back what it has not begun and waits for the rest. A consumer that vanishes is made again.
+// hands back what it has not begun and waits for the rest. A consumer that vanishes is created again.
 func (b *Bus) Consume(ctx context.Context, c events.Consumer, inFlight int, handle Handler) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
@@ -75,7 +75,7 @@ func (b *Bus) Consume(ctx context.Context, c events.Consumer, inFlight int, hand
 		bus: b, ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight), durable: c.Durable,
 		ackWait: c.AckWait, handle: handle,
 	}
-	KeepWatching(ctx, w.log, "consumer interrupted", func(context.Context) error { return w.run(b.js, c) })
+	KeepWatching(ctx, w.log, "the consumer was interrupted", func(context.Context) error { return w.run(b.js, c) })
 	idle := make(chan struct{})
 	go func() { w.running.Wait(); close(idle) }()
 	select {
@@ -114,8 +114,10 @@ func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
 	}
 	// As many are fetched ahead as are worked on. When all slots are busy for longer than AckWait, those are delivered twice, which
 	// costs work and nothing else; fetching fewer halves the throughput.
-	pull, err := consumer.Consume(w.take, jetstream.PullMaxMessages(cap(w.slots)),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { w.log.Debug("pull", "error", err) }))
+	pull, err := consumer.Consume(w.receive, jetstream.PullMaxMessages(cap(w.slots)),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			w.log.Debug("a pull of messages has failed", "error", err)
+		}))
 	if err != nil {
 		return err
 	}
@@ -129,36 +131,36 @@ func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
 	}
 }
 
-// take is called for one message after the other.
-func (w *worker) take(msg jetstream.Msg) {
-	done := w.keep(msg) // also while it waits for a slot
+// receive is called for one message at a time.
+func (w *worker) receive(msg jetstream.Msg) {
+	done := w.keepAlive(msg) // also while it waits for a slot
 	select {
 	case <-w.ctx.Done():
 	case w.slots <- struct{}{}:
 	}
-	if w.ctx.Err() != nil { // asked for again: select takes either when both are ready
+	if w.ctx.Err() != nil { // asked again: select may pick either when both are ready
 		done()
-		w.answer(msg, Again(0))
+		w.answer(msg, RetryAfter(0))
 		return
 	}
 	w.running.Go(func() {
 		defer func() { <-w.slots }()
-		var v Verdict
-		if err := w.bus.faults.Do(w.work, "handle/"+w.durable, func() error { v = w.safely(msg); return nil }); err != nil {
+		var o Outcome
+		if err := w.bus.faults.Do(w.work, "handle/"+w.durable, func() error { o = w.safely(msg); return nil }); err != nil {
 			done()
 			return // its process died over it: the message comes again when nobody asks for more time
 		}
-		if v.reason != "" {
-			v = w.bury(msg, v)
+		if o.reason != "" {
+			o = w.deadLetter(msg, o)
 		}
 		done()
-		w.answer(msg, v)
+		w.answer(msg, o)
 	})
 }
 
-// keep tells the server again and again that work on a message goes on, until the returned function is called. So AckWait
+// keepAlive tells the server again and again that work on a message goes on, until the returned function is called. So AckWait
 // can be short, and the messages of a process that was killed are soon with another.
-func (w *worker) keep(msg jetstream.Msg) (done func()) {
+func (w *worker) keepAlive(msg jetstream.Msg) (done func()) {
 	ended := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(w.ackWait / 3)
@@ -175,18 +177,18 @@ func (w *worker) keep(msg jetstream.Msg) (done func()) {
 	return func() { close(ended) }
 }
 
-// safely calls the handler; a panic costs the message a delay, at the last its end, and nobody else anything.
-func (w *worker) safely(msg jetstream.Msg) (v Verdict) {
+// safely calls the handler; a panic delays its message, and terminates it in the end, and touches no other.
+func (w *worker) safely(msg jetstream.Msg) (o Outcome) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return Drop("not a JetStream message")
+		return Terminate("not a JetStream message")
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			w.log.Error("handler panicked", "subject", msg.Subject(), "panic", p, "stack", string(debug.Stack()))
-			v = Again(panicDelay)
+			w.log.Error("the handler of a message panicked", "subject", msg.Subject(), "panic", p, "stack", string(debug.Stack()))
+			o = RetryAfter(panicDelay)
 			if meta.NumDelivered >= maxPanics {
-				v = Drop(fmt.Sprintf("handler panicked in delivery %d: %.500v", meta.NumDelivered, p))
+				o = Terminate(fmt.Sprintf("handler panicked in delivery %d: %.500v", meta.NumDelivered, p))
 			}
 		}
 	}()
@@ -196,23 +198,23 @@ func (w *worker) safely(msg jetstream.Msg) (v Verdict) {
 	})
 }
 
-func (w *worker) answer(msg jetstream.Msg, v Verdict) {
-	err := w.bus.faults.Do(w.work, "answer/"+w.durable, func() error { return respond(msg, v) })
+func (w *worker) answer(msg jetstream.Msg, o Outcome) {
+	err := w.bus.faults.Do(w.work, "answer/"+w.durable, func() error { return respond(msg, o) })
 	if err != nil { // the message comes again, and finds its work done
-		w.log.Warn("answer to a message", "subject", msg.Subject(), "error", err)
+		w.log.Warn("a message could not be acknowledged; it is delivered again", "subject", msg.Subject(), "error", err)
 	}
 }
 
-func respond(msg jetstream.Msg, v Verdict) error {
+func respond(msg jetstream.Msg, o Outcome) error {
 	switch {
-	case v.ack:
+	case o.ack:
 		return msg.Ack()
-	case v.reason != "":
-		return msg.TermWithReason(v.reason)
-	case v.again == 0:
+	case o.reason != "":
+		return msg.TermWithReason(o.reason)
+	case o.delay == 0:
 		return msg.Nak()
 	default:
-		return msg.NakWithDelay(v.again)
+		return msg.NakWithDelay(o.delay)
 	}
 }
 

@@ -20,16 +20,16 @@ import (
 func TestVerdicts(t *testing.T) {
 	rows := []struct {
 		name    string
-		first   func() bus.Verdict
+		first   func() bus.Outcome
 		again   time.Duration // when the second delivery comes; 0 for never
 		advised string
 	}{
 		{"done", bus.Done, 0, ""},
-		{"again at once", func() bus.Verdict { return bus.Again(0) }, time.Nanosecond, ""},
-		{"again after a delay", func() bus.Verdict { return bus.Again(7 * time.Second) }, 7 * time.Second, ""},
-		{"again after hours", func() bus.Verdict { return bus.Again(3 * time.Hour) }, 3 * time.Hour, ""},
-		{"drop", func() bus.Verdict { return bus.Drop("of no use") }, 0, "of no use"},
-		{"panic", func() bus.Verdict { panic("bad luck") }, 30 * time.Second, ""},
+		{"again at once", func() bus.Outcome { return bus.RetryAfter(0) }, time.Nanosecond, ""},
+		{"again after a delay", func() bus.Outcome { return bus.RetryAfter(7 * time.Second) }, 7 * time.Second, ""},
+		{"again after hours", func() bus.Outcome { return bus.RetryAfter(3 * time.Hour) }, 3 * time.Hour, ""},
+		{"drop", func() bus.Outcome { return bus.Terminate("of no use") }, 0, "of no use"},
+		{"panic", func() bus.Outcome { panic("bad luck") }, 30 * time.Second, ""},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestVerdicts(t *testing.T) {
 				b.OK(err)
 				synctest.Wait()
 				var at []time.Time
-				stop := b.consume(on, consumer(), 4, func(_ context.Context, m bus.Message) bus.Verdict {
+				stop := b.consume(on, consumer(), 4, func(_ context.Context, m bus.Message) bus.Outcome {
 					at = append(at, time.Now())
 					if int(m.Delivered) != len(at) {
 						b.Errorf("delivery %d counts %d", len(at), m.Delivered)
@@ -81,7 +81,7 @@ func TestMessage(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var got bus.Message
-		stop := b.consume(on, consumer(), 1, func(_ context.Context, m bus.Message) bus.Verdict {
+		stop := b.consume(on, consumer(), 1, func(_ context.Context, m bus.Message) bus.Outcome {
 			got = m
 			return bus.Done()
 		})
@@ -106,7 +106,7 @@ func TestPanicHurtsNobodyElse(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var done atomic.Int64
-		stop := b.consume(on, consumer(), 2, func(_ context.Context, m bus.Message) bus.Verdict {
+		stop := b.consume(on, consumer(), 2, func(_ context.Context, m bus.Message) bus.Outcome {
 			if m.Sequence == 1 {
 				panic("bad luck")
 			}
@@ -127,7 +127,7 @@ func TestInFlight(t *testing.T) {
 		const limit, messages = 7, 200
 		on := b.Open(bus.Options{})
 		var now, peak, done atomic.Int64
-		stop := b.consume(on, consumer(), limit, func(context.Context, bus.Message) bus.Verdict {
+		stop := b.consume(on, consumer(), limit, func(context.Context, bus.Message) bus.Outcome {
 			n := now.Add(1)
 			for old := peak.Load(); n > old && !peak.CompareAndSwap(old, n); old = peak.Load() {
 			}
@@ -151,7 +151,7 @@ func TestStopHandsBack(t *testing.T) {
 		const limit, messages = 3, 20
 		leaving, staying := b.Open(bus.Options{}), b.Open(bus.Options{})
 		var begun, finished atomic.Int64
-		stop := b.consume(leaving, consumer(), limit, func(ctx context.Context, _ bus.Message) bus.Verdict {
+		stop := b.consume(leaving, consumer(), limit, func(ctx context.Context, _ bus.Message) bus.Outcome {
 			begun.Add(1)
 			time.Sleep(10 * time.Second)
 			if ctx.Err() == nil {
@@ -165,7 +165,7 @@ func TestStopHandsBack(t *testing.T) {
 		var mu sync.Mutex
 		var late time.Duration
 		taken := map[uint64]int{}
-		stopOther := b.consume(staying, consumer(), messages, func(_ context.Context, m bus.Message) bus.Verdict {
+		stopOther := b.consume(staying, consumer(), messages, func(_ context.Context, m bus.Message) bus.Outcome {
 			mu.Lock()
 			defer mu.Unlock()
 			taken[m.Sequence]++
@@ -203,7 +203,7 @@ func TestStopBeginsNothing(t *testing.T) {
 		done := make(chan error, 1)
 		var begun atomic.Int64
 		go func() {
-			done <- on.Consume(ctx, consumer(), limit, func(context.Context, bus.Message) bus.Verdict {
+			done <- on.Consume(ctx, consumer(), limit, func(context.Context, bus.Message) bus.Outcome {
 				begun.Add(1)
 				<-ctx.Done()
 				return bus.Done()
@@ -234,13 +234,13 @@ func TestStopIsBounded(t *testing.T) {
 			bubble(t, func(b *fixture) {
 				on := b.Open(bus.Options{})
 				ended, let := make(chan struct{}), make(chan struct{})
-				stop := b.consume(on, consumer(), 1, func(ctx context.Context, _ bus.Message) bus.Verdict {
+				stop := b.consume(on, consumer(), 1, func(ctx context.Context, _ bus.Message) bus.Outcome {
 					<-ctx.Done()
 					close(ended)
 					if !row.heeds {
 						<-let
 					}
-					return bus.Again(0)
+					return bus.RetryAfter(0)
 				})
 				b.send(on, 1)
 				synctest.Wait()
@@ -264,7 +264,7 @@ func TestLongWork(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var deliveries atomic.Int64
-		stop := b.consume(on, consumer(), 4, func(context.Context, bus.Message) bus.Verdict {
+		stop := b.consume(on, consumer(), 4, func(context.Context, bus.Message) bus.Outcome {
 			deliveries.Add(1)
 			time.Sleep(5 * time.Minute)
 			return bus.Done()
@@ -283,13 +283,13 @@ func TestKilledConsumer(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		dying, staying := b.Open(bus.Options{}), b.Open(bus.Options{})
 		released := make(chan struct{})
-		stop := b.consume(dying, consumer(), 1, func(context.Context, bus.Message) bus.Verdict { <-released; return bus.Done() })
+		stop := b.consume(dying, consumer(), 1, func(context.Context, bus.Message) bus.Outcome { <-released; return bus.Done() })
 		b.send(staying, 1)
 		synctest.Wait()
 		dying.Conn().Close()
 		died := time.Now()
 		var after time.Duration
-		stopOther := b.consume(staying, consumer(), 1, func(context.Context, bus.Message) bus.Verdict {
+		stopOther := b.consume(staying, consumer(), 1, func(context.Context, bus.Message) bus.Outcome {
 			after = time.Since(died)
 			return bus.Done()
 		})
@@ -309,7 +309,7 @@ func TestConsumerIsMadeAgain(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var done atomic.Int64
-		stop := b.consume(on, consumer(), 2, func(context.Context, bus.Message) bus.Verdict { done.Add(1); return bus.Done() })
+		stop := b.consume(on, consumer(), 2, func(context.Context, bus.Message) bus.Outcome { done.Add(1); return bus.Done() })
 		for round := int64(1); round <= 3; round++ {
 			b.send(on, 5)
 			time.Sleep(time.Minute)

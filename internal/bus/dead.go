@@ -17,13 +17,13 @@ import (
 const (
 	// maxPanics is the delivery from which on a panic of its handler ends a message.
 	maxPanics = 5
-	// buryDelay is when a message is tried again that could not be kept, so that nothing is lost.
-	buryDelay = 30 * time.Second
+	// deadLetterDelay is when a message is tried again that could not be kept, so that nothing is lost.
+	deadLetterDelay = 30 * time.Second
 	// advisoriesInFlight bounds how many advisories are acted on at once.
 	advisoriesInFlight = 8
 	// maxHeaderBytes is what a JetStream message may have of headers.
 	maxHeaderBytes = 1<<16 - 1
-	// publishOverhead is room for what the client adds to the headers of a letter.
+	// publishOverhead is room for what the client adds to the headers of a dead letter.
 	publishOverhead = 1 << 10
 )
 
@@ -40,11 +40,11 @@ func newDeadLetters() *prometheus.CounterVec {
 	}, []string{"stream", "consumer"})
 }
 
-// bury keeps a message that is given up. It returns when the stream has it; a message that is kept already counts as kept.
-func (b *Bus) bury(ctx context.Context, l events.DeadLetter) error {
+// deadLetter stores a message that could not be processed. It returns when the stream has it; one that is stored already counts as stored.
+func (b *Bus) deadLetter(ctx context.Context, l events.DeadLetter) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	msg := b.letter(l)
+	msg := b.deadMessage(l)
 	var ack *jetstream.PubAck
 	err := b.faults.Do(ctx, "dead/"+l.Consumer, func() (err error) {
 		ack, err = b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(l.ID()))
@@ -55,15 +55,15 @@ func (b *Bus) bury(ctx context.Context, l events.DeadLetter) error {
 	}
 	if !ack.Duplicate {
 		b.dead.WithLabelValues(l.Stream, l.Consumer).Inc()
-		b.log.Error("message given up", "stream", l.Stream, "consumer", l.Consumer, "sequence", l.Sequence, "subject", l.Subject,
-			"deliveries", l.Deliveries, "reason", l.Reason, "letter", ack.Sequence)
+		b.log.Error("a message could not be processed and is kept as a dead letter", "stream", l.Stream, "consumer", l.Consumer, "sequence", l.Sequence, "subject", l.Subject,
+			"deliveries", l.Deliveries, "reason", l.Reason, "dead_letter", ack.Sequence)
 	}
 	return nil
 }
 
-// letter makes the message. One that has grown beyond what the server takes loses the original's headers, and its body ends
-// early: a letter that no stream takes would have its message tried for ever.
-func (b *Bus) letter(l events.DeadLetter) *nats.Msg {
+// deadMessage encodes a dead letter. One beyond what the server accepts leaves out the original's headers and the end of its body: a
+// dead letter that no stream accepts would have its message delivered for ever.
+func (b *Bus) deadMessage(l events.DeadLetter) *nats.Msg {
 	build := func() (msg *nats.Msg, headerBytes int) {
 		msg = &nats.Msg{Subject: events.DeadSubject(l.Stream, l.Consumer), Header: l.Encode(), Data: l.Body}
 		return msg, msg.Size() - len(msg.Data) + publishOverhead
@@ -80,21 +80,21 @@ func (b *Bus) letter(l events.DeadLetter) *nats.Msg {
 	return msg
 }
 
-// bury keeps a message before the verdict that ends it, and puts the verdict off while that fails.
-func (w *worker) bury(msg jetstream.Msg, v Verdict) Verdict {
+// deadLetter stores a message before it is terminated, and has it delivered again while that fails.
+func (w *worker) deadLetter(msg jetstream.Msg, o Outcome) Outcome {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return v // it is in no stream
+		return o // it is in no stream
 	}
-	err = w.bus.bury(w.work, events.DeadLetter{
-		Stream: meta.Stream, Consumer: meta.Consumer, Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Reason: v.reason,
+	err = w.bus.deadLetter(w.work, events.DeadLetter{
+		Stream: meta.Stream, Consumer: meta.Consumer, Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Reason: o.reason,
 		Subject: msg.Subject(), StoredAt: meta.Timestamp, Header: msg.Headers(), Body: msg.Data(),
 	})
 	if err != nil {
-		w.log.Warn("message is not given up yet", "subject", msg.Subject(), "reason", v.reason, "error", err)
-		return Again(buryDelay)
+		w.log.Warn("a message could not be kept as a dead letter yet; it is delivered again", "subject", msg.Subject(), "reason", o.reason, "error", err)
+		return RetryAfter(deadLetterDelay)
 	}
-	return v
+	return o
 }
 
 // An advisory is what the server says of a message that was given up.
@@ -108,14 +108,14 @@ type advisory struct {
 // another client has ended, until ctx ends. Any number of processes may do so. A work queue loses its message after that, for
 // nothing would ever take it from there. It returns what Consume returns.
 func (b *Bus) CollectDead(ctx context.Context) error {
-	return b.Consume(ctx, events.AdvisoryConsumer(), advisoriesInFlight, func(ctx context.Context, m Message) Verdict {
+	return b.Consume(ctx, events.AdvisoryConsumer(), advisoriesInFlight, func(ctx context.Context, m Message) Outcome {
 		err := b.collect(ctx, m)
 		switch {
 		case errors.Is(err, errAdvisory):
-			return Drop(err.Error())
+			return Terminate(err.Error())
 		case err != nil:
-			b.log.Warn("advisory", "subject", m.Subject, "error", err)
-			return Again(buryDelay)
+			b.log.Warn("an advisory could not be acted on yet; it is delivered again", "subject", m.Subject, "error", err)
+			return RetryAfter(deadLetterDelay)
 		}
 		return Done()
 	})
@@ -150,8 +150,8 @@ func (b *Bus) collect(ctx context.Context, m Message) error {
 	case !gone:
 		l.Subject, l.StoredAt, l.Header, l.Body = raw.Subject, raw.Time, raw.Header, raw.Data
 	}
-	// If reelay ended it itself, the letter is there with all of this, and stays as it is.
-	if err := b.bury(ctx, l); err != nil {
+	// If reelay terminated it itself, the dead letter is there with all of this, and stays as it is.
+	if err := b.deadLetter(ctx, l); err != nil {
 		return err
 	}
 	if gone || stream.CachedInfo().Config.Retention != jetstream.WorkQueuePolicy {

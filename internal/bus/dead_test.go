@@ -59,22 +59,22 @@ func TestGivenUp(t *testing.T) {
 		deliveries uint64
 		reason     string
 	}{
-		{"drop", func(context.Context, bus.Message) bus.Verdict { return bus.Drop("of no use") }, 0, 1, "of no use"},
-		{"drop without a reason", func(context.Context, bus.Message) bus.Verdict { return bus.Drop("") }, 0, 1, "no reason was given"},
-		{"drop at last", func(_ context.Context, m bus.Message) bus.Verdict {
+		{"drop", func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("of no use") }, 0, 1, "of no use"},
+		{"drop without a reason", func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("") }, 0, 1, "no reason was given"},
+		{"drop at last", func(_ context.Context, m bus.Message) bus.Outcome {
 			if m.Delivered < 3 {
-				return bus.Again(time.Hour)
+				return bus.RetryAfter(time.Hour)
 			}
-			return bus.Drop("too often")
+			return bus.Terminate("too often")
 		}, 2 * time.Hour, 3, "too often"},
-		{"panic", func(context.Context, bus.Message) bus.Verdict { panic(errors.New("bad luck")) }, 2 * time.Minute, 5, "handler panicked in delivery 5: bad luck"},
+		{"panic", func(context.Context, bus.Message) bus.Outcome { panic(errors.New("bad luck")) }, 2 * time.Minute, 5, "handler panicked in delivery 5: bad luck"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			bubble(t, func(b *fixture) {
 				on := b.Open(bus.Options{})
 				stopCollecting := b.collect(b.Open(bus.Options{}))
 				var others atomic.Int64
-				stop := b.consume(on, consumer(), 2, func(ctx context.Context, m bus.Message) bus.Verdict {
+				stop := b.consume(on, consumer(), 2, func(ctx context.Context, m bus.Message) bus.Outcome {
 					if m.Get("X") == "bad" {
 						return row.bad(ctx, m)
 					}
@@ -132,7 +132,7 @@ func TestGivenUpIsKeptFirst(t *testing.T) {
 			n := tries.Add(1)
 			return failpoint.Outcome{Lose: n <= 2, LoseAnswer: n == 3}
 		}})
-		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Verdict { return bus.Drop("of no use") })
+		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("of no use") })
 		b.send(on, 1)
 		for try, want := range []struct{ letters, left uint64 }{{0, 1}, {0, 1}, {1, 1}, {1, 0}, {1, 0}} {
 			time.Sleep(time.Second)
@@ -164,7 +164,7 @@ func TestOverlargeLetter(t *testing.T) {
 				if row.body == 0 { // as much as there is room for
 					row.body = int(on.Conn().MaxPayload()) - row.headers - 100
 				}
-				stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Verdict { return bus.Drop("too much") })
+				stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("too much") })
 				_, err := on.JetStream().PublishMsg(b.Context(), &nats.Msg{
 					Subject: "reelay.request.demo.video", Data: []byte(strings.Repeat("x", row.body)), Header: nats.Header{"X": {strings.Repeat("y", row.headers)}},
 				})
@@ -309,12 +309,12 @@ func TestCollectDead(t *testing.T) {
 }
 
 // TestOneLetterPerMessage: reelay's own drop is advised by the server as well; a collector that was away for hours knows it
-// again.
+// delay.
 func TestOneLetterPerMessage(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		registry := prometheus.NewRegistry()
 		on := b.Open(bus.Options{Registerer: registry})
-		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Verdict { return bus.Drop("of no use") })
+		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("of no use") })
 		b.send(on, 3)
 		time.Sleep(3 * time.Hour)
 		if n := b.stored(on, events.StreamAdvisories); n != 3 {

@@ -31,7 +31,7 @@ type wire struct {
 	answer  string
 }
 
-// keep lets the next n messages on a subject vanish; an answer that is not empty is their reply.
+// keepAlive lets the next n messages on a subject vanish; an answer that is not empty is their reply.
 func (w *wire) keep(n int, subject, answer string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

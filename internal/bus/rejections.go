@@ -22,7 +22,7 @@ const (
 func (b *Bus) WatchRejections(ctx context.Context, handle func(*events.Event)) error {
 	filter := events.EventFilter(events.EventRejected)
 	consumer, err := b.js.OrderedConsumer(ctx, events.StreamEvents, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{filter}, MaxResetAttempts: 1, // whoever follows begins anew
+		FilterSubjects: []string{filter}, MaxResetAttempts: 1, // whoever watches begins anew
 	})
 	if err != nil {
 		return fmt.Errorf("consumer of %s: %w", filter, err)
@@ -67,7 +67,7 @@ func unlessOver(ctx context.Context, err error) error {
 func (b *Bus) rejected(msg jetstream.Msg, handle func(*events.Event)) {
 	e, err := events.DecodeEvent(msg.Headers().Get(events.HeaderType), msg.Data())
 	if err != nil {
-		b.log.Error("unreadable event", "subject", msg.Subject(), "error", err)
+		b.log.Error("a rejected event could not be read and is left out", "subject", msg.Subject(), "error", err)
 		return
 	}
 	handle(&e)

@@ -52,7 +52,7 @@ type Put struct {
 	Task events.Task
 	// Revision is that of the record read; 0 creates.
 	Revision uint64
-	// Heartbeat is the interval of due messages, in whole seconds; 0 stops them.
+	// Heartbeat is the interval of heartbeats, in whole seconds; 0 stops them.
 	Heartbeat time.Duration
 	// TTL is how long the record stays; 0 for ever.
 	TTL time.Duration
@@ -71,7 +71,7 @@ func (b *Bus) Put(ctx context.Context, p Put) (uint64, error) {
 			opts,
 			jetstream.WithScheduleEvery(p.Heartbeat),
 			jetstream.WithScheduleTarget(events.HeartbeatSubject(p.Task.Key())),
-			// Longer than a beat: each due message replaces the one before, and only the last leaves a delete marker.
+			// Longer than the interval: each heartbeat replaces the one before, and only the last leaves a delete marker.
 			jetstream.WithScheduleTTL(2*p.Heartbeat+time.Minute),
 		)
 	}
@@ -279,7 +279,7 @@ func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
 	return msg, []jetstream.PublishOpt{jetstream.WithMsgID(e.ID())}, nil
 }
 
-// EnsurePollTicket makes sure that the poll clock of a task exists.
+// EnsurePollTicket makes sure that the poll ticket of a task exists.
 func (b *Bus) EnsurePollTicket(ctx context.Context, lane string, k events.Key) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
@@ -287,17 +287,17 @@ func (b *Bus) EnsurePollTicket(ctx context.Context, lane string, k events.Key) e
 		_, err := b.js.Publish(ctx, events.PollSubject(lane, k), nil)
 		return err
 	})
-	if isTaken(err) {
+	if isOccupied(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("watch of %s: %w", k, err)
+		return fmt.Errorf("poll ticket of %s: %w", k, err)
 	}
 	return nil
 }
 
-// isTaken reports whether a message was refused because its create-only subject has one.
-func isTaken(err error) bool {
+// isOccupied reports whether a message was refused because its create-only subject has one.
+func isOccupied(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && api.ErrorCode == codeStoreFailed && strings.Contains(api.Description, textPerSubjectFull)
 }

@@ -78,7 +78,7 @@ func TestHeartbeat(t *testing.T) {
 		}
 		var beats []beat
 		c := events.HeartbeatConsumer()
-		stop := b.consume(on, c, 1, func(_ context.Context, m bus.Message) bus.Verdict {
+		stop := b.consume(on, c, 1, func(_ context.Context, m bus.Message) bus.Outcome {
 			if m.Get("Nats-Marker-Reason") != "" {
 				return bus.Done()
 			}
@@ -422,12 +422,12 @@ func TestEnsureWatch(t *testing.T) {
 		}
 		// One that is held back by a delay still stands; one that was acknowledged can be made again.
 		looks := map[string]int{}
-		stop := b.consume(on, events.PollConsumer("fal"), 1, func(_ context.Context, m bus.Message) bus.Verdict {
+		stop := b.consume(on, events.PollConsumer("fal"), 1, func(_ context.Context, m bus.Message) bus.Outcome {
 			lane, k, err := events.ParsePollSubject(m.Subject)
 			b.OK(err)
 			looks[lane+" "+k.ID]++
 			if k == key {
-				return bus.Again(time.Minute)
+				return bus.RetryAfter(time.Minute)
 			}
 			return bus.Done()
 		})

@@ -76,7 +76,7 @@ func TestRefusals(t *testing.T) {
 		if got := isRefusedAsStored(row.err); got != row.stored {
 			t.Errorf("%v: stored %v, want %v", row.err, got, row.stored)
 		}
-		if got := isTaken(row.err); got != row.taken {
+		if got := isOccupied(row.err); got != row.taken {
 			t.Errorf("%v: taken %v, want %v", row.err, got, row.taken)
 		}
 	}

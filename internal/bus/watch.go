@@ -7,24 +7,24 @@ import (
 )
 
 const (
-	// followWait and maxFollowWait bound the pause before a watch is made again after it broke.
-	followWait    = 100 * time.Millisecond
-	maxFollowWait = 5 * time.Second
-	// upAfter is how long a watch has stood that was up for certain: a broker that does not answer is given up sooner.
+	// watchWait and maxWatchWait bound the pause before a watch that broke is opened again.
+	watchWait    = 100 * time.Millisecond
+	maxWatchWait = 5 * time.Second
+	// upAfter is how long a watch lasts that was certainly up: an attempt at a broker that does not answer ends sooner.
 	upAfter = 2 * writeWait
 )
 
-// KeepWatching watches until ctx ends: watch calls one of the Follow methods, or takes messages, and is called again when that
-// breaks, after 100 ms, and after twice as long each time that it breaks at once, up to 5 s. interrupted is what the log then says.
+// KeepWatching calls watch until ctx ends. watch lasts as long as it can, as the Watch methods do, and is called again when it breaks:
+// after 100 ms, and after twice as long each time that it breaks at once, up to 5 s. interrupted is what the log then says.
 func KeepWatching(ctx context.Context, log *slog.Logger, interrupted string, watch func(context.Context) error) {
-	for wait := followWait; ; wait = min(2*wait, maxFollowWait) {
-		begun := time.Now()
+	for wait := watchWait; ; wait = min(2*wait, maxWatchWait) {
+		began := time.Now()
 		err := watch(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(begun) >= upAfter {
-			wait = followWait
+		if time.Since(began) >= upAfter {
+			wait = watchWait
 		}
 		log.Warn(interrupted, "error", err, "again_in", wait)
 		select {

@@ -115,7 +115,7 @@ func (j *Journal) takeOver() error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	var taken []*flock.Flock
+	var acquired []*flock.Flock
 	for _, path := range old {
 		lock := flock.New(path)
 		ok, err := lock.TryLock()
@@ -128,12 +128,12 @@ func (j *Journal) takeOver() error {
 		if err := j.read(path); err != nil {
 			return err
 		}
-		taken = append(taken, lock)
+		acquired = append(acquired, lock)
 	}
 	if err := j.rewrite(); err != nil {
 		return err
 	}
-	for _, lock := range taken { // only now: what they held is in the new file
+	for _, lock := range acquired { // only now: what they held is in the new file
 		if err := errors.Join(os.Remove(lock.Path()), lock.Unlock()); err != nil {
 			return fmt.Errorf("journal: %w", err)
 		}
@@ -211,7 +211,7 @@ func (j *Journal) change(point, owner string, sync bool, f func(*Entry)) error {
 	})
 }
 
-// put appends the newest state of an entry and remembers it once it is written.
+// put appends the current state of an entry and remembers it once it is written.
 func (j *Journal) put(e Entry, sync bool) error {
 	if j.closed {
 		return fmt.Errorf("journal: %w", os.ErrClosed)
@@ -221,7 +221,7 @@ func (j *Journal) put(e Entry, sync bool) error {
 			if j.torn {
 				return err // a line after half a line would be lost with it
 			}
-			j.log.Warn("the submit journal is not rewritten yet", "error", err)
+			j.log.Warn("the submit journal could not be rewritten yet", "error", err)
 		}
 	}
 	if err := j.append(e, sync); err != nil {
@@ -276,7 +276,7 @@ func (j *Journal) read(path string) error {
 	for lines.Scan() {
 		var e Entry
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil || e.Owner == "" {
-			j.log.Warn("unreadable line in a submit journal", "file", path)
+			j.log.Warn("a line of a submit journal could not be read and is left out", "file", path)
 			continue
 		}
 		j.remember(e)

@@ -162,7 +162,7 @@ func (w *watchdog) measure() {
 	w.metrics.free.Set(float64(disk.Free))
 	low := disk.Under(lowPercent, lowBytes)
 	if low && !w.low {
-		w.o.Log.Warn("little room on the disk of the broker's store", "store", w.o.StoreDir, "room", disk.String())
+		w.o.Log.Warn("there is little room on the disk of the broker's store", "store", w.o.StoreDir, "room", disk.String())
 	}
 	w.low = low
 }

@@ -176,7 +176,7 @@ func (p *Process) Stop() error {
 }
 
 func (p *Process) stop(s stop) error {
-	p.log.Debug("stops a part", "part", s.name)
+	p.log.Debug("a part of the process is being stopped", "part", s.name)
 	done := make(chan error, 1)
 	go func() { done <- s.fn() }()
 	timer := time.NewTimer(stopWait)

@@ -29,7 +29,7 @@ func bubble(t *testing.T, f func(l *lab)) {
 func (l *lab) budget(b *bus.Bus) *spend.Reserver {
 	l.Helper()
 	k := spend.New(b, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	broker.Begin(l, k.Follow)
+	broker.Begin(l, k.Watch)
 	return k
 }
 

@@ -65,7 +65,7 @@ type Reserver struct {
 	caps  map[events.Scope]events.Cap
 }
 
-// New returns a Reserver whose metrics are registered with reg. It knows no caps before Follow has read them.
+// New returns a Reserver whose metrics are registered with reg. It knows no caps before Watch has read them.
 func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Reserver {
 	k := &Reserver{
 		bus: b, log: log, caps: map[events.Scope]events.Cap{}, known: make(chan struct{}),
@@ -77,9 +77,9 @@ func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Reserver {
 	return k
 }
 
-// Follow keeps the caps as they are set, until ctx ends.
-func (b *Reserver) Follow(ctx context.Context) error {
-	bus.KeepWatching(ctx, b.log, "watch of the caps interrupted", func(ctx context.Context) error { return WatchCaps(ctx, b.bus, b.log, b.set) })
+// Watch keeps the caps as they are set, until ctx ends.
+func (b *Reserver) Watch(ctx context.Context) error {
+	bus.KeepWatching(ctx, b.log, "the watch of the caps was interrupted", func(ctx context.Context) error { return WatchCaps(ctx, b.bus, b.log, b.set) })
 	return nil
 }
 
@@ -89,10 +89,10 @@ func (b *Reserver) set(s events.Scope, c *events.Cap) {
 	switch {
 	case s != "" && c != nil:
 		b.caps[s] = *c
-		b.log.Info("cap of spending", "scope", s.String(), "daily_usd", c.DailyUSD, "by", c.By)
+		b.log.Info("a cap on spending is set", "scope", s.String(), "daily_usd", c.DailyUSD, "by", c.By)
 	case s != "":
 		delete(b.caps, s)
-		b.log.Info("cap of spending taken away", "scope", s.String())
+		b.log.Info("a cap on spending was removed", "scope", s.String())
 	case !b.read():
 		close(b.known)
 	}

@@ -78,14 +78,14 @@ func (c cause) meta() task.Meta {
 }
 
 // handleCallback handles one delivery of a callback.
-func (s *Service) handleCallback(ctx context.Context, m bus.Message) bus.Verdict {
+func (s *Service) handleCallback(ctx context.Context, m bus.Message) bus.Outcome {
 	cb, err := events.ParseCallback(m.Subject, m.Get, m.Data)
 	if err != nil {
-		return bus.Drop(err.Error())
+		return bus.Terminate(err.Error())
 	}
 	l, ok := s.lanes[cb.Lane]
 	if !ok {
-		return bus.Drop("no such lane in this poller")
+		return bus.Terminate("no such lane in this poller")
 	}
 	d := delivery{Service: s, lane: l, callback: cb, why: cause{cb.Received}, delivered: m.Delivered}
 	o, err := d.handle(ctx)
@@ -93,7 +93,7 @@ func (s *Service) handleCallback(ctx context.Context, m bus.Message) bus.Verdict
 	case err != nil:
 		return s.retryStore(cb.Task, err)
 	case o.retryAfter > 0:
-		return bus.Again(o.retryAfter)
+		return bus.RetryAfter(o.retryAfter)
 	}
 	s.metrics.callbacks.WithLabelValues(l.Name, o.result).Inc()
 	return bus.Done()

@@ -27,14 +27,14 @@ const (
 
 // handleTicket handles one delivery of a poll ticket: it polls the task and hands the ticket back with the delay
 // until the next poll.
-func (s *Service) handleTicket(ctx context.Context, m bus.Message) bus.Verdict {
+func (s *Service) handleTicket(ctx context.Context, m bus.Message) bus.Outcome {
 	laneName, key, err := events.ParsePollSubject(m.Subject)
 	if err != nil {
-		return bus.Drop(err.Error())
+		return bus.Terminate(err.Error())
 	}
 	l, ok := s.lanes[laneName]
 	if !ok {
-		return bus.Drop("no such lane in this poller")
+		return bus.Terminate("no such lane in this poller")
 	}
 	t, err := s.store.Get(ctx, key)
 	switch {
@@ -44,7 +44,7 @@ func (s *Service) handleTicket(ctx context.Context, m bus.Message) bus.Verdict {
 		return s.retryStore(key, err)
 	}
 	if wait := s.firstDelay(l, t, time.Now()); m.Delivered == 1 && wait > 0 {
-		return bus.Again(jittered(wait))
+		return bus.RetryAfter(jittered(wait))
 	}
 	t, _, err = s.poll(ctx, l, t, byClock)
 	switch {
@@ -53,14 +53,14 @@ func (s *Service) handleTicket(ctx context.Context, m bus.Message) bus.Verdict {
 	case !task.Needs(t).PollTicket:
 		return bus.Done()
 	}
-	return bus.Again(jittered(s.nextDelay(l, t, time.Now())))
+	return bus.RetryAfter(jittered(s.nextDelay(l, t, time.Now())))
 }
 
 // handleHeartbeat acts on what is overdue in a record.
-func (s *Service) handleHeartbeat(ctx context.Context, m bus.Message) bus.Verdict {
+func (s *Service) handleHeartbeat(ctx context.Context, m bus.Message) bus.Outcome {
 	key, err := events.ParseHeartbeatSubject(m.Subject)
 	if err != nil {
-		return bus.Drop(err.Error())
+		return bus.Terminate(err.Error())
 	}
 	t, err := s.store.Get(ctx, key)
 	if errors.Is(err, bus.ErrNotFound) {
@@ -89,9 +89,9 @@ func (s *Service) handleHeartbeat(ctx context.Context, m bus.Message) bus.Verdic
 	return bus.Done()
 }
 
-func (s *Service) retryStore(key events.Key, err error) bus.Verdict {
+func (s *Service) retryStore(key events.Key, err error) bus.Outcome {
 	s.log.Warn("step could not be stored yet; its message is redelivered", "task", key, "error", err)
-	return bus.Again(storeRetryDelay)
+	return bus.RetryAfter(storeRetryDelay)
 }
 
 // applyHeartbeat applies a heartbeat and returns the record as it then is.

@@ -194,7 +194,7 @@ func TestCapsAreCounted(t *testing.T) {
 		k := spend.New(l.bus, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- k.Follow(ctx) }()
+		go func() { done <- k.Watch(ctx) }()
 		_, err := k.Reserve(ctx, spend.Ask{Project: "b", Lane: "minimax", At: time.Now(), USD: new(0.5)})
 		if !errors.Is(err, spend.ErrOver) {
 			t.Errorf("a cap that cannot be read allows: %v", err)

@@ -13,10 +13,10 @@ const deadInFlight = 4
 
 // answerDead tells the sender of a request or command that it could not be processed. Whoever gave the message up, a dead letter
 // in REELAY_DEAD says so, so no way to die goes unanswered.
-func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Verdict {
+func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Outcome {
 	l, err := events.DecodeDeadLetter(m.Header, m.Data)
 	if err != nil {
-		return bus.Drop(err.Error())
+		return bus.Terminate(err.Error())
 	}
 	k, ok := l.Key()
 	if !ok { // it was gone before it could be copied: nobody knows whose it was
@@ -40,7 +40,7 @@ func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Verdict {
 	return bus.Done()
 }
 
-func (s *Service) answerLater(k events.Key, err error) bus.Verdict {
+func (s *Service) answerLater(k events.Key, err error) bus.Outcome {
 	s.log.Warn("the sender of a dead message could not be answered yet; it is tried again", "task", k, "error", err)
-	return bus.Again(maxIntakeDelay)
+	return bus.RetryAfter(maxIntakeDelay)
 }

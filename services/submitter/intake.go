@@ -34,7 +34,7 @@ type Pricer interface {
 }
 
 // intake handles one request or command.
-func (s *Service) intake(ctx context.Context, m bus.Message) bus.Verdict {
+func (s *Service) intake(ctx context.Context, m bus.Message) bus.Outcome {
 	var err error
 	if events.IsCommandSubject(m.Subject) {
 		err = s.command(ctx, m)
@@ -47,7 +47,7 @@ func (s *Service) intake(ctx context.Context, m bus.Message) bus.Verdict {
 	}
 	if err != nil {
 		s.log.Warn("a request or command could not be processed yet; it is delivered again", "subject", m.Subject, "delivered", m.Delivered, "error", err)
-		return bus.Again(min(time.Second<<min(m.Delivered, 5), maxIntakeDelay))
+		return bus.RetryAfter(min(time.Second<<min(m.Delivered, 5), maxIntakeDelay))
 	}
 	return bus.Done()
 }

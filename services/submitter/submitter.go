@@ -141,7 +141,7 @@ func (s *Service) Run(ctx context.Context) error {
 	// First of all what a former process has paid for: it must not be dispatched again as if nothing were known.
 	s.recover(ctx)
 	g.Add(func() error { return s.followPauses(ctx) }, interrupt)
-	g.Add(func() error { return s.spend.Follow(ctx) }, interrupt)
+	g.Add(func() error { return s.spend.Watch(ctx) }, interrupt)
 	g.Add(func() error { return s.learner.Run(ctx) }, interrupt)
 	g.Add(func() error { return s.follow(ctx) }, interrupt)
 	for _, l := range s.lanes {
