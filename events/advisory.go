@@ -14,9 +14,9 @@ const advisoryPrefix = "$JS.EVENT.ADVISORY.CONSUMER."
 type AdvisoryKind string
 
 const (
-	// AdvisoryMaxDeliveries tells of a message that was delivered as often as its consumer allows. It stays in its stream.
+	// AdvisoryMaxDeliveries is about a message that was delivered as often as its consumer allows. It stays in its stream.
 	AdvisoryMaxDeliveries AdvisoryKind = "MAX_DELIVERIES"
-	// AdvisoryTerminated tells of a message that a client has ended. A work queue has let go of it.
+	// AdvisoryTerminated is about a message that a client has ended. A work queue has let go of it.
 	AdvisoryTerminated AdvisoryKind = "MSG_TERMINATED"
 )
 

@@ -66,7 +66,7 @@ type PositionsReply struct {
 
 // A Position is the queue position of a waiting task, and what its lane makes of it.
 type Position struct {
-	// Ahead is how many tasks are sent before it by the order that holds now.
+	// Ahead is how many tasks are sent before it by the order of this moment.
 	Ahead int `json:"ahead"`
 	// WaitS is how long the limits on requests and the reasons with a known end stop it, in seconds.
 	WaitS float64 `json:"wait_s,omitempty"`

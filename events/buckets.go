@@ -51,7 +51,7 @@ const (
 	// HealthBucket is the KV bucket of what each poller has learned about the callbacks of each lane: one CallbackHealth as JSON under each
 	// HealthKey. It is for people: nothing is decided by it.
 	HealthBucket = "reelay_health"
-	// HealthAge is how long the figures of a poller stand that sees no more tasks end.
+	// HealthAge is how long the figures of a poller stay that sees no more tasks end.
 	HealthAge = time.Hour
 )
 

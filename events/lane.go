@@ -33,7 +33,7 @@ type LaneLimits struct {
 	Models map[string]ModelLimits `json:"models,omitempty"`
 	// Projects are the shares of projects in each limit group; one that is not named has weight 1 and no caps.
 	Projects map[string]ProjectShare `json:"projects,omitempty"`
-	// Polls bounds how often tasks at the provider are looked at.
+	// Polls bounds how often tasks at the provider are polled.
 	Polls PollLimits `json:"polls,omitzero"`
 	// Reason, By and At say why, who and when, for people.
 	Reason string    `json:"reason,omitempty"`

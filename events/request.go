@@ -73,7 +73,7 @@ type Request struct {
 	Input json.RawMessage `json:"input"`
 
 	SceneID string `json:"scene_id,omitempty"`
-	// BatchID puts the task in a batch. BatchSize tells how many tasks the batch will have; one request that tells it is enough.
+	// BatchID puts the task in a batch. BatchSize is how many tasks the batch will have; one request that names it is enough.
 	BatchID   string `json:"batch_id,omitempty"`
 	BatchSize int    `json:"batch_size,omitempty"`
 	// Priority orders the tasks of one project, -100 to 100, higher first.

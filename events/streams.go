@@ -39,7 +39,7 @@ type Consumer struct {
 	Filters     []string
 	// AckWait is how long a delivery may stay unanswered, without a sign that work goes on, before it is delivered again.
 	AckWait time.Duration
-	// MaxAckPending bounds the deliveries that are unanswered or held back by a NAK delay.
+	// MaxAckPending bounds the deliveries that are unanswered or delayed by a NAK.
 	MaxAckPending int
 }
 
