@@ -54,9 +54,6 @@ var glossary = []struct {
 	{words: "bend bends", use: "mutation", names: true},
 }
 
-// notYet are the paths whose names do not follow the glossary yet.
-var notYet = []string{"README.md", "internal/bus/", "internal/task/", "internal/test/model/"}
-
 // A finder reports the words of the glossary, where they stand.
 type finder struct {
 	tb    testing.TB
@@ -118,7 +115,7 @@ func nameParts(name string) []string {
 func TestGlossary(t *testing.T) {
 	f := newFinder(t)
 	for _, name := range repositoryFiles(t) {
-		if anyPrefix(notYet, name) || strings.HasPrefix(name, "internal/test/arch/") || strings.Contains(name, "testdata/") {
+		if strings.HasPrefix(name, "internal/test/arch/") || strings.Contains(name, "testdata/") {
 			continue
 		}
 		f.name(name, path.Base(name))
