@@ -17,7 +17,7 @@ import (
 	"reelay/internal/bus"
 )
 
-func aHook(change ...func(*events.Callback)) events.Callback {
+func aCallback(change ...func(*events.Callback)) events.Callback {
 	h := events.Callback{Lane: "fal", Task: key, Attempt: 1, Received: time.Now().UTC().Truncate(0), Body: []byte(`{"status":"OK"}`)}
 	for _, f := range change {
 		f(&h)
@@ -25,28 +25,28 @@ func aHook(change ...func(*events.Callback)) events.Callback {
 	return h
 }
 
-// A callback is stored byte by byte, with a copy for people, once per attempt and body.
-func TestPublishHook(t *testing.T) {
+// A callback is stored byte by byte, once per attempt and body.
+func TestPublishCallback(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		p, err := bus.NewCallbackPublisher(b.Connect())
 		b.OK(err)
-		first := aHook()
+		first := aCallback()
 		for _, row := range []struct {
 			name      string
-			hook      events.Callback
+			callback  events.Callback
 			duplicate bool
 		}{
 			{"first", first, false},
-			{"again", aHook(), true},
-			{"again, later", aHook(func(h *events.Callback) { h.Received = h.Received.Add(time.Minute) }), true},
-			{"other body", aHook(func(h *events.Callback) { h.Body = []byte("{}") }), false},
-			{"other attempt", aHook(func(h *events.Callback) { h.Attempt = 2 }), false},
-			{"other task", aHook(func(h *events.Callback) { h.Task.ID = "t2" }), false},
-			{"other lane", aHook(func(h *events.Callback) { h.Lane = "fal-2" }), false},
-			{"as large as can be", aHook(func(h *events.Callback) { h.Body = bytes.Repeat([]byte("x"), events.MaxCallbackBytes) }), false},
+			{"again", aCallback(), true},
+			{"again, later", aCallback(func(h *events.Callback) { h.Received = h.Received.Add(time.Minute) }), true},
+			{"other body", aCallback(func(h *events.Callback) { h.Body = []byte("{}") }), false},
+			{"other attempt", aCallback(func(h *events.Callback) { h.Attempt = 2 }), false},
+			{"other task", aCallback(func(h *events.Callback) { h.Task.ID = "t2" }), false},
+			{"other lane", aCallback(func(h *events.Callback) { h.Lane = "fal-2" }), false},
+			{"as large as can be", aCallback(func(h *events.Callback) { h.Body = bytes.Repeat([]byte("x"), events.MaxCallbackBytes) }), false},
 		} {
-			if got, err := p.Publish(b.Context(), row.hook); err != nil || got != row.duplicate {
+			if got, err := p.Publish(b.Context(), row.callback); err != nil || got != row.duplicate {
 				b.Errorf("%s: duplicate %v, %v", row.name, got, err)
 			}
 		}
@@ -61,14 +61,14 @@ func TestPublishHook(t *testing.T) {
 			b.Errorf("%+v, %v, want %+v", got, err, first)
 		}
 		time.Sleep(events.EventDuplicates + time.Minute)
-		if again, err := p.Publish(b.Context(), aHook()); again || err != nil {
+		if again, err := p.Publish(b.Context(), aCallback()); again || err != nil {
 			b.Errorf("after the window: duplicate %v, %v", again, err)
 		}
 	})
 }
 
 // Without the stream, and without a server, the caller hears so, and nothing is sent later.
-func TestPublishHookFails(t *testing.T) {
+func TestPublishCallbackFails(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		nc := b.Connect()
 		p, err := bus.NewCallbackPublisher(nc)
@@ -76,7 +76,7 @@ func TestPublishHookFails(t *testing.T) {
 		publish := func() error {
 			ctx, cancel := context.WithTimeout(b.Context(), 3*time.Second)
 			defer cancel()
-			_, err := p.Publish(ctx, aHook())
+			_, err := p.Publish(ctx, aCallback())
 			return err
 		}
 		if err := publish(); !errors.Is(err, jetstream.ErrNoStreamResponse) || !strings.Contains(err.Error(), "demo.t1") {

@@ -99,8 +99,8 @@ const (
 	onItsWay = `{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"},"stream":"X","seq":0}`
 )
 
-// TestInsist: a question that nobody answers, or nobody can, is asked again, long before its time is over.
-func TestInsist(t *testing.T) {
+// TestRetry: a question that nobody answers, or nobody can, is asked again, long before its time is over.
+func TestRetry(t *testing.T) {
 	get := "$JS.API.STREAM.MSG.GET." + events.StreamTasks
 	read := func(on *bus.Bus) error { _, _, err := on.Get(context.Background(), key); return err }
 	rows := []struct {

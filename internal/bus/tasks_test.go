@@ -418,14 +418,14 @@ func TestEnsureWatch(t *testing.T) {
 		}
 		b.OK(on.EnsurePollTicket(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
 		if n := b.stored(on, events.StreamPolls); n != 2 {
-			b.Errorf("%d watch messages, want one per task", n)
+			b.Errorf("%d poll tickets, want one per task", n)
 		}
-		// One that is held back by a delay still stands; one that was acknowledged can be made again.
-		looks := map[string]int{}
+		// One that is held back by a delay is still there; one that was acknowledged can be made again.
+		polls := map[string]int{}
 		stop := b.consume(on, events.PollConsumer("fal"), 1, func(_ context.Context, m bus.Message) bus.Outcome {
 			lane, k, err := events.ParsePollSubject(m.Subject)
 			b.OK(err)
-			looks[lane+" "+k.ID]++
+			polls[lane+" "+k.ID]++
 			if k == key {
 				return bus.RetryAfter(time.Minute)
 			}
@@ -436,8 +436,8 @@ func TestEnsureWatch(t *testing.T) {
 		b.OK(on.EnsurePollTicket(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
 		synctest.Wait()
 		b.OK(stop())
-		if looks["fal t1"] != 11 || looks["fal t2"] != 2 {
-			b.Errorf("looks %v, want 11 and 2", looks)
+		if polls["fal t1"] != 11 || polls["fal t2"] != 2 {
+			b.Errorf("polls %v, want 11 and 2", polls)
 		}
 	})
 }

@@ -28,7 +28,7 @@ func TestPlaced(t *testing.T) {
 		{"the end, a bit later", place(7*time.Second, 20, 8*time.Minute), "", 20, 6 * time.Minute, false},
 		{"the end, far later", place(8*time.Second, 20, 10*time.Minute), "20 tasks go before it, about 10m left", 20, 10 * time.Minute, false},
 		{"the end, half of that later", place(9*time.Second, 20, 14*time.Minute+50*time.Second), "", 20, 10 * time.Minute, false},
-		{"the end, as foretold", place(4*time.Minute, 19, 6*time.Minute+8*time.Second), "", 20, 10 * time.Minute, false},
+		{"the end, as estimated", place(4*time.Minute, 19, 6*time.Minute+8*time.Second), "", 20, 10 * time.Minute, false},
 		{"the end, far sooner", place(4*time.Minute+time.Second, 19, 10*time.Second), "19 tasks go before it, about 10s left", 19, 10 * time.Second, false},
 		{"the end, sooner than that was", place(4*time.Minute+2*time.Second, 19, 2*time.Minute), "", 19, 10 * time.Second, false},
 		{"let in before", place(4*time.Minute+3*time.Second, 39), "39 tasks go before it", 39, 0, true},
@@ -75,11 +75,11 @@ func TestPlacedIsForgotten(t *testing.T) {
 	told := []task.Trigger{place(time.Second, 12, 10*time.Minute)}
 	capped := task.CapReached{Meta: at(2 * time.Second), Note: "no money", Until: t0.Add(time.Minute)}
 	began := intentAt(2*time.Second, "me")
-	foretold := task.Accepted{
+	estimated := task.Accepted{
 		Meta: at(3 * time.Second), Attempt: 1, Ref: ref, ID: "r1", Source: "reply",
 		Estimate: &events.Estimate{Left: 4 * time.Minute, Earliest: time.Minute, Latest: 9 * time.Minute, Pace: events.PaceNormal},
 	}
-	unheard := foretold
+	unheard := estimated
 	unheard.Estimate = nil
 	cancel := task.Cancel{Meta: at(2500 * time.Millisecond)}
 	for _, row := range []struct {
@@ -97,9 +97,9 @@ func TestPlacedIsForgotten(t *testing.T) {
 		{"not sent", []task.Trigger{began, task.Release{Meta: at(3 * time.Second), Owner: "me"}}, events.PhaseWaiting, false, false},
 		{"refused", []task.Trigger{began, task.Refused{Meta: at(3 * time.Second), Owner: "me", Err: fault(events.KindQuota, "1008")}}, events.PhaseWaiting, false, false},
 		{"in doubt", []task.Trigger{began, doubt}, events.PhaseInDoubt, false, false},
-		{"accepted", []task.Trigger{began, foretold}, events.PhaseProviderQueued, false, true},
+		{"accepted", []task.Trigger{began, estimated}, events.PhaseProviderQueued, false, true},
 		{"accepted, nothing known", []task.Trigger{began, unheard}, events.PhaseProviderQueued, false, false},
-		{"accepted and cancelled", []task.Trigger{began, cancel, foretold}, events.PhaseCancelling, false, false},
+		{"accepted and cancelled", []task.Trigger{began, cancel, estimated}, events.PhaseCancelling, false, false},
 		{"cancelled", []task.Trigger{cancel}, events.PhaseDone, false, false},
 		{"too late", []task.Trigger{due(total + time.Second)}, events.PhaseDone, false, false},
 	} {
@@ -107,7 +107,7 @@ func TestPlacedIsForgotten(t *testing.T) {
 		placed := got.QueuePosition != nil
 		left := got.ETA != nil || got.EstimatedWaitS != nil || got.ETAEarliest != nil || got.ETALatest != nil
 		if got.Phase != row.phase || placed != row.placed || left != row.left {
-			t.Errorf("%s: %s, placed %t, foretold %t; want %s, %t, %t", row.name, got.Phase, placed, left, row.phase, row.placed, row.left)
+			t.Errorf("%s: %s, positioned %t, estimated %t; want %s, %t, %t", row.name, got.Phase, placed, left, row.phase, row.placed, row.left)
 		}
 	}
 	// Evidence of an earlier attempt reaches a task that waits again.
@@ -117,8 +117,8 @@ func TestPlacedIsForgotten(t *testing.T) {
 	}
 }
 
-// TestSubmittedForetells: the event of a submit has the end as it is expected then.
-func TestSubmittedForetells(t *testing.T) {
+// TestSubmittedHasEstimate: the event of a submit has the end as it is expected then.
+func TestSubmittedHasEstimate(t *testing.T) {
 	tr := accepted
 	tr.Estimate = &events.Estimate{Left: 4 * time.Minute, Earliest: time.Minute, Latest: 9 * time.Minute}
 	c := apply(t, story(t, request(), intent), tr)

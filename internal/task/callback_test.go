@@ -14,7 +14,7 @@ import (
 )
 
 // Evidence may come in any order and any number of times, and gives one and the same record in the end.
-func TestCallbackReplyAndLookInAnyOrder(t *testing.T) {
+func TestCallbackReplyAndPollInAnyOrder(t *testing.T) {
 	ways := map[string][]task.Trigger{
 		"reply":    {accepted},
 		"doubt":    {doubt},
@@ -22,7 +22,7 @@ func TestCallbackReplyAndLookInAnyOrder(t *testing.T) {
 		"callback": {task.Accepted{Attempt: 1, Ref: ref, ID: "r1", Source: "callback"}, callback(0, "r1", succeeded)},
 		"stray":    {callback(0, "r2", provider.Snapshot{State: provider.Failed, Err: fault(events.KindInvalid, "422")})},
 		"list":     {task.Accepted{Attempt: 1, Ref: ref, ID: "r1", Source: "list"}},
-		"look":     {observed(0, succeeded)},
+		"poll":     {observed(0, succeeded)},
 	}
 	var names []string
 	for name := range ways {

@@ -50,7 +50,7 @@ func TestEventsCarryWhatChanged(t *testing.T) {
 
 // TestRepairedEvents: an event that is published after a later step tells its own step, and nothing of the moment.
 func TestRepairedEvents(t *testing.T) {
-	now := story(t, request(), intent, accepted, foretold(running(3*time.Second), events.PaceNormal),
+	now := story(t, request(), intent, accepted, estimated(running(3*time.Second), events.PaceNormal),
 		observed(4*time.Second, provider.Snapshot{State: provider.Running, Progress: ptr(40.0)}))
 	c, err := task.Apply(&now, accepted)
 	if err != nil || c.Written || len(c.Events) != 2 {

@@ -33,12 +33,12 @@ func TestEstimate(t *testing.T) {
 		{"others too", further, events.PaceCongested, true, "50 %, slower than usual, as others of late", events.PaceCongested, 60},
 		{"others no more", further, events.PaceSlow, false, "", events.PaceCongested, 60},
 		{"stuck", further, events.PaceStuck, true, "50 %, far slower than others, which end", events.PaceStuck, 60},
-		{"nothing foretold, and a percent more", running, "", true, "40 %", events.PaceStuck, 15},
+		{"nothing estimated, and a percent more", running, "", true, "40 %", events.PaceStuck, 15},
 		{"the end", provider.Snapshot{State: provider.Succeeded, Outputs: outputs}, events.PaceStuck, true, "the provider has finished", "", -1},
 	} {
 		tr := observed(time.Duration(10+i)*time.Second, row.snap)
 		if row.told != "" {
-			tr = foretold(tr, row.told)
+			tr = estimated(tr, row.told)
 		}
 		c, err := task.Apply(&now, tr)
 		if err != nil {

@@ -159,9 +159,9 @@ func (w *world) check(c task.Change) {
 	if p := t.QueuePosition; p != nil && p.Ours != nil && t.Phase != events.PhaseWaiting {
 		w.t.Fatalf("place %d in our line in phase %s", *p.Ours, t.Phase)
 	}
-	foretold := t.ETA != nil || t.EstimatedWaitS != nil || t.ETAEarliest != nil || t.ETALatest != nil
-	if foretold && t.Phase != events.PhaseWaiting && !task.Needs(t).PollTicket {
-		w.t.Fatalf("in phase %s its end is foretold", t.Phase)
+	estimated := t.ETA != nil || t.EstimatedWaitS != nil || t.ETAEarliest != nil || t.ETALatest != nil
+	if estimated && t.Phase != events.PhaseWaiting && !task.Needs(t).PollTicket {
+		w.t.Fatalf("in phase %s its end is estimated", t.Phase)
 	}
 	if w.terminal != "" && t.Status != w.terminal {
 		w.t.Fatalf("left the terminal status %s for %s", w.terminal, t.Status)
@@ -313,7 +313,7 @@ func TestAnyOrder(t *testing.T) {
 				}).Draw(rt, "snapshot").(task.PollResult)
 				tr.Meta = w.meta()
 				if rapid.Bool().Draw(rt, "with an end") {
-					tr = foretold(tr, rapid.SampledFrom(paces).Draw(rt, "pace"))
+					tr = estimated(tr, rapid.SampledFrom(paces).Draw(rt, "pace"))
 				}
 				before := slices.Index(paces, w.record.Pace)
 				c := w.apply(tr)

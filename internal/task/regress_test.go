@@ -209,7 +209,7 @@ func TestChargeCountsEarlierAttempts(t *testing.T) {
 // While nobody knew, nobody could use the time: both deadlines move.
 func TestTimeInDoubtIsNotCounted(t *testing.T) {
 	const long = 4 * time.Hour
-	t.Run("adopted, it is looked at and not cancelled", func(t *testing.T) {
+	t.Run("adopted, it is polled and not cancelled", func(t *testing.T) {
 		now := after(t, story(t, request(), append(slices.Clip(inDoubt), due(2*horizon))...), resolve(long, 1, events.ResolveAdopt))
 		if c := apply(t, now, due(long+time.Second)); c.Written || task.Overdue(c.Task, t0.Add(long+time.Second)) {
 			t.Errorf("a heartbeat leads to %s", c.Task.Phase)
@@ -217,7 +217,7 @@ func TestTimeInDoubtIsNotCounted(t *testing.T) {
 		now = after(t, now, observed(long+2*time.Second, succeeded))
 		wantPhase(t, now, events.PhaseDone, events.StatusCompleted)
 	})
-	t.Run("found by the list, it is looked at and not cancelled", func(t *testing.T) {
+	t.Run("found by the list, it is polled and not cancelled", func(t *testing.T) {
 		now := story(t, request(), append(slices.Clip(inDoubt),
 			task.Accepted{Meta: at(long), Attempt: 1, Ref: ref, ID: "r1", Source: "list"}, due(long+time.Second))...)
 		wantPhase(t, now, events.PhaseProviderQueued, events.StatusQueued)
@@ -463,7 +463,7 @@ func TestEndByAHeartbeatIsToldAgain(t *testing.T) {
 
 // A task given up by a heartbeat is watched late, and the look that ends that watch is the last step of all: it tells the end
 // again, whose publish may have been lost.
-func TestLastLookTellsTheEnd(t *testing.T) {
+func TestLastPollTellsTheEnd(t *testing.T) {
 	ended := story(t, request(), intent, accepted, running(3*time.Second), due(total+time.Second), due(total+time.Minute+task.CancelGrace))
 	wantPhase(t, ended, events.PhaseDone, events.StatusFailed)
 	if !task.Needs(ended).PollTicket || task.HeartbeatInterval(ended) == 0 {

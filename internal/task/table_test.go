@@ -85,8 +85,8 @@ func running(d time.Duration) task.PollResult {
 	return observed(d, provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS"})
 }
 
-// foretold is what was observed, with an estimate.
-func foretold(tr task.PollResult, p events.Pace) task.PollResult {
+// estimated is what was observed, with an estimate.
+func estimated(tr task.PollResult, p events.Pace) task.PollResult {
 	tr.Estimate = &events.Estimate{Left: time.Minute, Earliest: 40 * time.Second, Latest: 2 * time.Minute, Pace: p}
 	return tr
 }
@@ -160,12 +160,12 @@ func triggers() []struct {
 		{"poll: queued", observed(soon, provider.Snapshot{State: provider.Queued, Word: "IN_QUEUE", Position: ptr(3)})},
 		{"poll: running", observed(soon, provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS", Progress: ptr(40.0)})},
 		{"poll: result pending", observed(soon, provider.Snapshot{State: provider.Running, ResultPending: true})},
-		{"poll: queued, normal", foretold(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceNormal)},
-		{"poll: queued, slow", foretold(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceSlow)},
-		{"poll: running, normal", foretold(running(soon), events.PaceNormal)},
-		{"poll: running, slow", foretold(running(soon), events.PaceSlow)},
-		{"poll: running, stuck", foretold(running(soon), events.PaceStuck)},
-		{"poll: succeeded, slow", foretold(observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}), events.PaceSlow)},
+		{"poll: queued, normal", estimated(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceNormal)},
+		{"poll: queued, slow", estimated(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceSlow)},
+		{"poll: running, normal", estimated(running(soon), events.PaceNormal)},
+		{"poll: running, slow", estimated(running(soon), events.PaceSlow)},
+		{"poll: running, stuck", estimated(running(soon), events.PaceStuck)},
+		{"poll: succeeded, slow", estimated(observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}), events.PaceSlow)},
 		{"poll: unknown word", observed(soon, provider.Snapshot{State: provider.Unknown, Word: "PONDERING"})},
 		{"poll: succeeded", observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
 		{"poll: failed", observed(soon, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
