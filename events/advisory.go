@@ -20,14 +20,14 @@ const (
 	AdvisoryTerminated AdvisoryKind = "MSG_TERMINATED"
 )
 
-// advisedStreams are the work queues that reelay consumes. The stream of records is none of them: there the server says of every
-// heartbeat that a newer one has replaced that it was given up, and a lost heartbeat comes again.
+// advisedStreams are the work queues that reelay consumes. The stream of records is none of them: there the server says
+// of every heartbeat that a newer one has replaced that it was given up, and a lost heartbeat comes again.
 func advisedStreams() []string {
 	return []string{StreamRequests, StreamPolls, StreamCallbacks}
 }
 
-// advisorySubjects are what REELAY_ADVISORIES takes in. Advisories are published once and not kept: without a stream, those
-// sent while no service runs would be lost.
+// advisorySubjects are what REELAY_ADVISORIES takes in. Advisories are published once and not kept: without a stream,
+// those sent while no service runs would be lost.
 func advisorySubjects() []string {
 	var all []string
 	for _, stream := range advisedStreams() {
@@ -58,7 +58,8 @@ func ParseAdvisorySubject(subject string) (kind AdvisoryKind, stream, consumer s
 // AdvisoryConsumer hears what the server says of messages that were given up.
 func AdvisoryConsumer() Consumer {
 	return Consumer{
-		Stream: StreamAdvisories, Durable: ConsumerAdvisories, Description: "submitter: keeps messages that the server or another client gave up",
-		AckWait: ackWait, MaxAckPending: 1_000,
+		Stream: StreamAdvisories, Durable: ConsumerAdvisories,
+		Description: "submitter: keeps messages that the server or another client gave up", AckWait: ackWait,
+		MaxAckPending: 1_000,
 	}
 }

@@ -119,19 +119,20 @@ type LaneQueue struct {
 	Callbacks *CallbackHealth `json:"callbacks,omitempty"`
 	// SentPerMinute is how many paid requests the provider has accepted in the last minute.
 	SentPerMinute float64 `json:"sent_per_minute,omitempty"`
-	// Blocked are what keeps waiting tasks of the lane from being sent now, those of the whole lane first; empty where they are sent as
-	// they come.
+	// Blocked are what keeps waiting tasks of the lane from being sent now, those of the whole lane first; empty where
+	// they are sent as they come.
 	Blocked []Blocked `json:"blocked,omitempty"`
 	// Typical is how long the provider takes, by task type; types that nothing was learned of are left out.
 	Typical map[TaskType]Typical `json:"typical,omitempty"`
 }
 
-// CallbackHealth is how well a provider's callbacks arrive, learned from the ends of tasks that had asked for one; the newest count
-// most.
+// CallbackHealth is how well a provider's callbacks arrive, learned from the ends of tasks that had asked for one; the
+// newest count most.
 type CallbackHealth struct {
 	// MissRate is the share of ends that a poll had to find, 0 to 1.
 	MissRate float64 `json:"miss_rate"`
-	// LagS is how far behind callbacks are, in seconds: from their receipt to the record, or from the end that a poll had found before.
+	// LagS is how far behind callbacks are, in seconds: from their receipt to the record, or from the end that a poll had
+	// found before.
 	LagS float64 `json:"lag_s"`
 	// Seen counts the ends that were seen.
 	Seen int `json:"seen"`
@@ -166,8 +167,8 @@ func DecodeWaitRequest(data []byte) (WaitRequest, error) {
 	return r, nil
 }
 
-// A Batch is the tasks of one project that were asked for under one batch id. It answers batch, and is part of batch_done. A batch
-// and a task may have the same id: their events then share all of the subject but its last token.
+// A Batch is the tasks of one project that were asked for under one batch id. It answers batch, and is part of
+// batch_done. A batch and a task may have the same id: their events then share all of the subject but its last token.
 type Batch struct {
 	Project string `json:"project"`
 	ID      string `json:"batch_id"`

@@ -7,24 +7,29 @@ type BlockedReason string
 
 // The reasons. The first that holds is reported: it hides those after it.
 const (
-	BlockedNoDispatcher    BlockedReason = "no_dispatcher"    // no submitter sends for the lane now
-	BlockedSpendingStopped BlockedReason = "spending_stopped" // the submitter does not trust its store, its journal or its disk
-	BlockedPaused          BlockedReason = "paused"           // by a person, or by limits that cannot be read
-	BlockedAccount         BlockedReason = "account"          // the provider refuses the account's key or balance; one request now and then tries
-	BlockedBreaker         BlockedReason = "breaker"          // too many paid requests have an unknown outcome; one a minute tries
-	BlockedUnreachable     BlockedReason = "unreachable"      // the provider could not be reached
-	BlockedRateLimited     BlockedReason = "rate_limited"     // the provider has refused a request for its rate
-	BlockedCap             BlockedReason = "cap"              // a cap on spending is used up
-	BlockedRetry           BlockedReason = "retry"            // the task's last attempt bought nothing; it is tried again after a pause
-	BlockedRequests        BlockedReason = "requests"         // the request limit of the current window is used up, or the last request is too recent
-	BlockedInFlight        BlockedReason = "in_flight"        // the limit on tasks at the provider is used up
+	BlockedNoDispatcher BlockedReason = "no_dispatcher" // no submitter sends for the lane now
+	// the submitter does not trust its store, its journal or its disk
+	BlockedSpendingStopped BlockedReason = "spending_stopped"
+	BlockedPaused          BlockedReason = "paused" // by a person, or by limits that cannot be read
+	// the provider refuses the account's key or balance; one request now and then tries
+	BlockedAccount BlockedReason = "account"
+	// too many paid requests have an unknown outcome; one a minute tries
+	BlockedBreaker     BlockedReason = "breaker"
+	BlockedUnreachable BlockedReason = "unreachable"  // the provider could not be reached
+	BlockedRateLimited BlockedReason = "rate_limited" // the provider has refused a request for its rate
+	BlockedCap         BlockedReason = "cap"          // a cap on spending is used up
+	// the task's last attempt bought nothing; it is tried again after a pause
+	BlockedRetry BlockedReason = "retry"
+	// the request limit of the current window is used up, or the last request is too recent
+	BlockedRequests BlockedReason = "requests"
+	BlockedInFlight BlockedReason = "in_flight" // the limit on tasks at the provider is used up
 )
 
 // BlockedReasons lists every reason, in order.
 func BlockedReasons() []BlockedReason {
 	return []BlockedReason{
-		BlockedNoDispatcher, BlockedSpendingStopped, BlockedPaused, BlockedAccount, BlockedBreaker, BlockedUnreachable, BlockedRateLimited,
-		BlockedCap, BlockedRetry, BlockedRequests, BlockedInFlight,
+		BlockedNoDispatcher, BlockedSpendingStopped, BlockedPaused, BlockedAccount, BlockedBreaker, BlockedUnreachable,
+		BlockedRateLimited, BlockedCap, BlockedRetry, BlockedRequests, BlockedInFlight,
 	}
 }
 
@@ -49,8 +54,8 @@ type Blocked struct {
 // MaxPositions is how many tasks one PositionsRequest names at most.
 const MaxPositions = 1_000
 
-// A PositionsRequest asks the dispatcher of a lane, on LanePositionsSubject, for the queue positions of waiting tasks and for
-// what stops the lane.
+// A PositionsRequest asks the dispatcher of a lane, on LanePositionsSubject, for the queue positions of waiting tasks
+// and for what stops the lane.
 type PositionsRequest struct {
 	// Tasks are the keys of at most MaxPositions tasks, as Key.String writes them.
 	Tasks []string `json:"tasks,omitempty"`
@@ -70,8 +75,8 @@ type Position struct {
 	Ahead int `json:"ahead"`
 	// WaitS is how long the limits on requests and the reasons with a known end stop it, in seconds.
 	WaitS float64 `json:"wait_s,omitempty"`
-	// Behind is how many tasks at the provider must have ended before it is sent, of InFlight that may be there at once; 0 for none.
-	// EachS is how long each of those takes on the mean, in seconds; 0 if that is not known.
+	// Behind is how many tasks at the provider must have ended before it is sent, of InFlight that may be there at once; 0
+	// for none. EachS is how long each of those takes on the mean, in seconds; 0 if that is not known.
 	Behind   int     `json:"behind,omitempty"`
 	InFlight int     `json:"in_flight,omitempty"`
 	EachS    float64 `json:"each_s,omitempty"`

@@ -4,8 +4,9 @@ import (
 	"time"
 )
 
-// StreamBroker is a stream that reelay's embedded broker keeps for itself: it writes a message there every few seconds to see whether
-// its store accepts writes, and tells in the stream's metadata how it syncs. No other broker has it, and it is not one of Streams.
+// StreamBroker is a stream that reelay's embedded broker keeps for itself: it writes a message there every few seconds
+// to see whether its store accepts writes, and tells in the stream's metadata how it syncs. No other broker has it, and
+// it is not one of Streams.
 const StreamBroker = "REELAY_BROKER"
 
 const (
@@ -16,6 +17,7 @@ const (
 	// BrokerSyncAlways acknowledges a write when it is on disk, BrokerSyncInterval before.
 	BrokerSyncAlways   = "always"
 	BrokerSyncInterval = "interval"
-	// BrokerFresh is how old the last message in StreamBroker may be for its metadata to count as that of the broker that runs now.
+	// BrokerFresh is how old the last message in StreamBroker may be for its metadata to count as that of the broker that
+	// runs now.
 	BrokerFresh = time.Minute
 )

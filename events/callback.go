@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// MaxCallbackBytes bounds the body of a provider callback. It leaves room for headers below NATS' default max_payload of 1 MiB.
+// MaxCallbackBytes bounds the body of a provider callback. It leaves room for headers below NATS' default max_payload
+// of 1 MiB.
 const MaxCallbackBytes = 960 << 10
 
 // Headers of a callback in the stream REELAY_CALLBACKS.
@@ -46,7 +47,8 @@ func ParseCallback(subject string, header func(name string) string, body []byte)
 	}
 	c := Callback{Lane: lane, Task: k, Body: body}
 	if c.Attempt, err = strconv.Atoi(header(HeaderCallbackAttempt)); err != nil || c.Attempt < 1 {
-		return Callback{}, fieldError(HeaderCallbackAttempt, "%q is not the number of an attempt", header(HeaderCallbackAttempt))
+		return Callback{}, fieldError(HeaderCallbackAttempt, "%q is not the number of an attempt",
+			header(HeaderCallbackAttempt))
 	}
 	if c.Received, err = time.Parse(time.RFC3339Nano, header(HeaderCallbackReceived)); err != nil {
 		return Callback{}, fieldError(HeaderCallbackReceived, "%q is not a time", header(HeaderCallbackReceived))

@@ -10,7 +10,8 @@ import (
 // A callback survives its message byte by byte.
 func TestCallbackRoundTrip(t *testing.T) {
 	h := events.Callback{
-		Lane: "fal-team2", Task: events.Key{Project: "demo", ID: "shot-042"}, Attempt: 2, Received: at(3), Body: []byte("{\"a\":1.0}\n"),
+		Lane: "fal-team2", Task: events.Key{Project: "demo", ID: "shot-042"}, Attempt: 2, Received: at(3),
+		Body: []byte("{\"a\":1.0}\n"),
 	}
 	got, err := events.ParseCallback(h.Subject(), func(name string) string { return h.Header()[name] }, h.Body)
 	if err != nil || !reflect.DeepEqual(got, h) {
@@ -31,6 +32,7 @@ func TestParseCallbackRefuses(t *testing.T) {
 		_, err := events.ParseCallback(good.Subject(), func(name string) string { return h[name] }, nil)
 		wantFieldError(t, err, row.want)
 	}
-	_, err := events.ParseCallback(good.Subject(), func(name string) string { return good.Header()[name] }, make([]byte, events.MaxCallbackBytes+1))
+	_, err := events.ParseCallback(good.Subject(), func(name string) string { return good.Header()[name] },
+		make([]byte, events.MaxCallbackBytes+1))
 	wantFieldError(t, err, "payload: 983041 bytes are over the limit of 983040")
 }

@@ -20,7 +20,10 @@ func checkDecode[T any](t *testing.T, decode func([]byte) (T, error), rows []dec
 		decodeRow{"text behind", `{}x`, "payload: has text after the JSON object"},
 		decodeRow{"unknown field", `{"why":1}`, "why: unknown field"},
 		decodeRow{"invalid UTF-8", "{\"\xff\":1}", "payload: bad JSON: it is not UTF-8 text"},
-		decodeRow{"too large", "{" + strings.Repeat(" ", events.MaxRequestBytes), "payload: 983041 bytes are over the limit of 983040"},
+		decodeRow{
+			"too large", "{" + strings.Repeat(" ", events.MaxRequestBytes),
+			"payload: 983041 bytes are over the limit of 983040",
+		},
 	)
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -36,7 +39,10 @@ func TestDecodeCancel(t *testing.T) {
 		{"white space", " \n", ""},
 		{"empty object", `{}`, ""},
 		{"reason: limit", `{"reason":"` + strings.Repeat("x", 500) + `"}`, ""},
-		{"reason: over the limit", `{"reason":"` + strings.Repeat("x", 501) + `"}`, "reason: 501 bytes are over the limit of 500"},
+		{
+			"reason: over the limit", `{"reason":"` + strings.Repeat("x", 501) + `"}`,
+			"reason: 501 bytes are over the limit of 500",
+		},
 		{"reason: type", `{"reason":1}`, "reason: must be a string, not number"},
 		{"reason: twice", `{"reason":"a","reason":"b"}`, "reason: is given twice"},
 	})
@@ -61,7 +67,10 @@ func TestDecodeResolve(t *testing.T) {
 		{"resubmit with an id", `{"action":"resubmit","provider_id":"019c"}`, "provider_id: belongs to action adopt only"},
 		{"write_off", `{"action":"write_off","reason":"nobody answers"}`, ""},
 		{"write_off with an id", `{"action":"write_off","provider_id":"019c"}`, "provider_id: belongs to action adopt only"},
-		{"reason: over the limit", `{"action":"resubmit","reason":"` + strings.Repeat("x", 501) + `"}`, "reason: 501 bytes are over the limit of 500"},
+		{
+			"reason: over the limit", `{"action":"resubmit","reason":"` + strings.Repeat("x", 501) + `"}`,
+			"reason: 501 bytes are over the limit of 500",
+		},
 	})
 	r, err := events.DecodeResolve([]byte(`{"action":"adopt","provider_id":"019c","reason":"seen"}`))
 	if want := (events.Resolve{Action: events.ResolveAdopt, ProviderID: "019c", Reason: "seen"}); err != nil || r != want {
@@ -80,10 +89,17 @@ func TestDecodeListRequest(t *testing.T) {
 		{"limit: below", `{"limit":-1}`, "limit: -1 is not between 1 and 200"},
 		{"limit: type", `{"limit":"10"}`, "limit: must be a whole number, not string"},
 		{"status: every", `{"status":["queued","in_progress","completed","failed","cancelled"]}`, ""},
-		{"status: unknown", `{"status":["queued","running"]}`, `status: "running" is not one of queued, in_progress, completed, failed, cancelled`},
+		{
+			"status: unknown", `{"status":["queued","running"]}`,
+			`status: "running" is not one of queued, in_progress, completed, failed, cancelled`,
+		},
 		{"status: not a list", `{"status":"queued"}`, "status: must be a list of strings, not string"},
 		{"status: list of numbers", `{"status":[1]}`, "status: must be a list of strings, but holds another value: number"},
-		{"phase: unknown", `{"phase":["queued"]}`, `phase: "queued" is not one of waiting, submitting, in_doubt, parked, provider_queued, running, cancelling, fetching, done`},
+		{
+			"phase: unknown", `{"phase":["queued"]}`,
+			`phase: "queued" is not one of waiting, submitting, in_doubt, parked, provider_queued, running, cancelling, ` +
+				`fetching, done`,
+		},
 		{"phase: not a list", `{"phase":{}}`, "phase: must be a list of strings, not object"},
 		{"scene_id: type", `{"scene_id":7}`, "scene_id: must be a string, not number"},
 		{"provider: type", `{"provider":["fal"]}`, "provider: must be a string, not array"},
@@ -110,7 +126,10 @@ func TestDecodeWaitRequest(t *testing.T) {
 		{"below", `{"timeout":"-1ns"}`, "timeout: -1ns is not between 0 and 5m0s"},
 		{"bare number", `{"timeout":30}`, `timeout: 30 is not a duration string such as "30m"`},
 	})
-	for data, want := range map[string]time.Duration{``: 30 * time.Second, `{"timeout":"0s"}`: 30 * time.Second, `{"timeout":"1s"}`: time.Second} {
+	for data, want := range map[string]time.Duration{
+		``: 30 * time.Second, `{"timeout":"0s"}`: 30 * time.Second,
+		`{"timeout":"1s"}`: time.Second,
+	} {
 		if r, err := events.DecodeWaitRequest([]byte(data)); err != nil || time.Duration(r.Timeout) != want {
 			t.Errorf("%q: timeout %v, %v, want %v", data, time.Duration(r.Timeout), err, want)
 		}

@@ -19,8 +19,8 @@ var (
 	ErrNotReplayable = errors.New("cannot be replayed")
 )
 
-// The headers of a dead letter. A header of the original message keeps its name, unless the server or a reader of the letter
-// would take it for one that concerns the letter: it then stands behind HeaderDeadKept.
+// The headers of a dead letter. A header of the original message keeps its name, unless the server or a reader of the
+// letter would take it for one that concerns the letter: it then stands behind HeaderDeadKept.
 const (
 	headerDead           = "Reelay-Dead-"
 	HeaderDeadStream     = headerDead + "Stream"
@@ -37,8 +37,8 @@ const (
 	headerMsgID  = "Nats-Msg-Id"
 )
 
-// A DeadLetter is a message that could not be processed, as REELAY_DEAD keeps it: its body is the payload, all else is in
-// headers. When it was given up is the time at which that stream stored it.
+// A DeadLetter is a message that could not be processed, as REELAY_DEAD keeps it: its body is the payload, all else is
+// in headers. When it was given up is the time at which that stream stored it.
 type DeadLetter struct {
 	// Stream, Consumer and Sequence say where the message was, Deliveries how often it was tried.
 	Stream     string
@@ -47,13 +47,15 @@ type DeadLetter struct {
 	Deliveries uint64
 	// Reason is at most MaxMessageBytes long, without control characters.
 	Reason string
-	// Subject is the original one; empty if the message was gone before it could be copied, and then so are the fields below.
+	// Subject is the original one; empty if the message was gone before it could be copied, and then so are the fields
+	// below.
 	Subject string
 	// StoredAt is when the original stream stored the message.
 	StoredAt time.Time
 	Header   map[string][]string
 	Body     []byte
-	// CutFrom is about the size of the original, with its headers, where these and the end of its body had to be left out; else 0.
+	// CutFrom is about the size of the original, with its headers, where these and the end of its body had to be left out;
+	// else 0.
 	CutFrom int
 }
 
@@ -85,8 +87,8 @@ func (l DeadLetter) Encode() map[string][]string {
 	return h
 }
 
-// reserved says whether a header of that name would be taken for one of the letter itself. A rollup or an expected sequence of
-// the original would otherwise be obeyed by REELAY_DEAD, or make it refuse the letter.
+// reserved says whether a header of that name would be taken for one of the letter itself. A rollup or an expected
+// sequence of the original would otherwise be obeyed by REELAY_DEAD, or make it refuse the letter.
 func reserved(name string) bool {
 	return hasPrefixFold(name, headerServer) || hasPrefixFold(name, headerDead)
 }
@@ -104,7 +106,8 @@ func DecodeDeadLetter(header map[string][]string, body []byte) (DeadLetter, erro
 		return ""
 	}
 	l := DeadLetter{
-		Stream: get(HeaderDeadStream), Consumer: get(HeaderDeadConsumer), Reason: get(HeaderDeadReason), Subject: get(HeaderDeadSubject), Body: body,
+		Stream: get(HeaderDeadStream), Consumer: get(HeaderDeadConsumer), Reason: get(HeaderDeadReason),
+		Subject: get(HeaderDeadSubject), Body: body,
 	}
 	if l.Stream == "" || l.Consumer == "" {
 		return l, fmt.Errorf("%w: %s or %s is missing", ErrDeadLetter, HeaderDeadStream, HeaderDeadConsumer)
@@ -134,8 +137,8 @@ func DecodeDeadLetter(header map[string][]string, body []byte) (DeadLetter, erro
 	return l, nil
 }
 
-// DerivedTaskID is the id of a task whose request brought none. It depends on nothing but the request's place in its stream,
-// so that a redelivery names the same task; the time keeps it apart from the ids of a stream that was deleted.
+// DerivedTaskID is the id of a task whose request brought none. It depends on nothing but the request's place in its
+// stream, so that a redelivery names the same task; the time keeps it apart from the ids of a stream that was deleted.
 func DerivedTaskID(sequence uint64, stored time.Time) string {
 	return "t" + strconv.FormatUint(sequence, 10) + "-" + strconv.FormatInt(stored.UnixMilli(), 36)
 }
@@ -143,8 +146,9 @@ func DerivedTaskID(sequence uint64, stored time.Time) string {
 // IsRequest reports whether l was on a request's subject, well formed or not.
 func (l DeadLetter) IsRequest() bool { return strings.HasPrefix(l.Subject, requestPrefix) }
 
-// Key names the task that a dead request or command spoke of, under InvalidProject if it names none. ok is false for a letter
-// that was neither. It reads no more of the body than it must: something about the message has broken its reader.
+// Key names the task that a dead request or command spoke of, under InvalidProject if it names none. ok is false for a
+// letter that was neither. It reads no more of the body than it must: something about the message has broken its
+// reader.
 func (l DeadLetter) Key() (k Key, ok bool) {
 	switch {
 	case l.IsRequest():
@@ -191,9 +195,10 @@ func (l DeadLetter) headerID() string {
 	return DerivedTaskID(l.Sequence, l.StoredAt)
 }
 
-// Replay returns what to publish to have the message processed again: its subject, its headers but for those that the server
-// reads, its body. A request keeps its task id, as Nats-Msg-Id if need be: replayed twice, or sent again by its sender meanwhile, it is
-// still one task and is paid for once. Anything but requests, commands and callbacks fails with ErrNotReplayable, which says why.
+// Replay returns what to publish to have the message processed again: its subject, its headers but for those that the
+// server reads, its body. A request keeps its task id, as Nats-Msg-Id if need be: replayed twice, or sent again by its
+// sender meanwhile, it is still one task and is paid for once. Anything but requests, commands and callbacks fails with
+// ErrNotReplayable, which says why.
 func (l DeadLetter) Replay() (subject string, header map[string][]string, body []byte, err error) {
 	refuse := func(reason string) (string, map[string][]string, []byte, error) {
 		return "", nil, nil, fmt.Errorf("%w: %s", ErrNotReplayable, reason)
@@ -224,7 +229,8 @@ func (l DeadLetter) Replay() (subject string, header map[string][]string, body [
 // DeadRequestConsumer hears of requests and commands that could not be processed, so that their senders can be told.
 func DeadRequestConsumer() Consumer {
 	return Consumer{
-		Stream: StreamDead, Durable: ConsumerDeadRequests, Description: "submitter: rejects requests and commands that could not be processed",
-		Filters: []string{deadPrefix + StreamRequests + ".>"}, AckWait: ackWait, MaxAckPending: 1_000,
+		Stream: StreamDead, Durable: ConsumerDeadRequests,
+		Description: "submitter: rejects requests and commands that could not be processed",
+		Filters:     []string{deadPrefix + StreamRequests + ".>"}, AckWait: ackWait, MaxAckPending: 1_000,
 	}
 }

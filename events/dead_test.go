@@ -14,9 +14,11 @@ import (
 // aLetter is a dead request.
 func aLetter(change ...func(*events.DeadLetter)) events.DeadLetter {
 	l := events.DeadLetter{
-		Stream: events.StreamRequests, Consumer: events.ConsumerIntake, Sequence: 7, Deliveries: 5, Reason: "handler panicked",
-		Subject: "reelay.request.demo.video", StoredAt: time.Date(2026, 1, 31, 12, 0, 0, 5, time.UTC),
-		Header: map[string][]string{"Nats-Msg-Id": {"m1"}, "traceparent": {"00-1"}, "X": {"a", "b"}}, Body: []byte(`{"model":"m"}`),
+		Stream: events.StreamRequests, Consumer: events.ConsumerIntake, Sequence: 7, Deliveries: 5,
+		Reason: "handler panicked", Subject: "reelay.request.demo.video",
+		StoredAt: time.Date(2026, 1, 31, 12, 0, 0, 5, time.UTC),
+		Header:   map[string][]string{"Nats-Msg-Id": {"m1"}, "traceparent": {"00-1"}, "X": {"a", "b"}},
+		Body:     []byte(`{"model":"m"}`),
 	}
 	for _, f := range change {
 		f(&l)
@@ -32,7 +34,8 @@ func TestDeadLetterRoundTrip(t *testing.T) {
 		"no headers": aLetter(func(l *events.DeadLetter) { l.Header = nil }),
 		"hostile": aLetter(func(l *events.DeadLetter) {
 			l.Header = map[string][]string{
-				"Reelay-Dead-Subject": {"reelay.event.x"}, "reelay-dead-stream": {"X"}, "Reelay-Dead-Kept-Nats-Rollup": {"all"}, "nats-rollup": {"sub"},
+				"Reelay-Dead-Subject": {"reelay.event.x"}, "reelay-dead-stream": {"X"}, "Reelay-Dead-Kept-Nats-Rollup": {"all"},
+				"nats-rollup": {"sub"},
 			}
 		}),
 	} {
@@ -67,7 +70,8 @@ func TestDecodeDeadLetterErrors(t *testing.T) {
 	} {
 		h := aLetter().Encode()
 		h[row.header] = []string{row.value}
-		if _, err := events.DecodeDeadLetter(h, nil); !errors.Is(err, events.ErrDeadLetter) || !strings.Contains(err.Error(), row.want) {
+		if _, err := events.DecodeDeadLetter(h, nil); !errors.Is(err, events.ErrDeadLetter) ||
+			!strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s %q: %v, want %q", row.header, row.value, err, row.want)
 		}
 	}
@@ -134,8 +138,14 @@ func TestReplay(t *testing.T) {
 	}{
 		{"request", func(*events.DeadLetter) {}, with("m1"), ""},
 		{"request that names itself", func(l *events.DeadLetter) { l.Body = []byte(`{"id":"own"}`) }, with("m1"), ""},
-		{"request without an id", func(l *events.DeadLetter) { delete(l.Header, "Nats-Msg-Id") }, with(events.DerivedTaskID(7, aLetter().StoredAt)), ""},
-		{"request that expects", func(l *events.DeadLetter) { l.Header["Nats-Expected-Last-Sequence"] = []string{"1"} }, with("m1"), ""},
+		{
+			"request without an id", func(l *events.DeadLetter) { delete(l.Header, "Nats-Msg-Id") },
+			with(events.DerivedTaskID(7, aLetter().StoredAt)), "",
+		},
+		{
+			"request that expects", func(l *events.DeadLetter) { l.Header["Nats-Expected-Last-Sequence"] = []string{"1"} },
+			with("m1"), "",
+		},
 		{"command", on("reelay.command.demo.t1.cancel"), plain, ""},
 		{"callback", on("reelay.callback.fal.demo.t1"), plain, ""},
 		{"watch", on("reelay.poll.fal.demo.t1"), nil, "heartbeat of its task makes"},
@@ -182,7 +192,10 @@ func TestAdvisorySubjects(t *testing.T) {
 	if slices.ContainsFunc(taken, func(p string) bool { return overlap(loop, p) }) {
 		t.Errorf("%s hears of itself", events.StreamAdvisories)
 	}
-	for _, bad := range []string{"", "$JS.EVENT.ADVISORY.CONSUMER.MSG_NAKED.S.c", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.S", "MSG_TERMINATED.S.c"} {
+	for _, bad := range []string{
+		"", "$JS.EVENT.ADVISORY.CONSUMER.MSG_NAKED.S.c",
+		"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.S", "MSG_TERMINATED.S.c",
+	} {
 		if _, _, _, err := events.ParseAdvisorySubject(bad); !errors.Is(err, events.ErrSubject) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -197,12 +210,14 @@ func TestDeadConsumers(t *testing.T) {
 	}
 	// A letter about a letter must not be answered as if it were a request.
 	f := events.DeadRequestConsumer().Filters[0]
-	if !inside(events.DeadSubject(events.StreamRequests, "any"), f) || inside(events.DeadSubject(events.StreamDead, events.ConsumerDeadRequests), f) {
+	if !inside(events.DeadSubject(events.StreamRequests, "any"), f) ||
+		inside(events.DeadSubject(events.StreamDead, events.ConsumerDeadRequests), f) {
 		t.Errorf("filter %s", f)
 	}
 	for _, s := range events.Streams() {
 		if s.Name == events.StreamDead && s.Duplicates < events.AdvisoryAge {
-			t.Errorf("an advisory of %v ago makes a second letter: letters are known again for %v", events.AdvisoryAge, s.Duplicates)
+			t.Errorf("an advisory of %v ago makes a second letter: letters are known again for %v", events.AdvisoryAge,
+				s.Duplicates)
 		}
 	}
 }

@@ -17,12 +17,16 @@ import (
 func genValue(depth int) *rapid.Generator[any] {
 	leaf := rapid.OneOf(
 		rapid.String().AsAny(), rapid.Bool().AsAny(), rapid.Just[any](nil),
-		rapid.SampledFrom([]json.Number{"0", "-0", "1", "1.0", "1e0", "12345678901234567890", "0.1", "1E400", "-2.50"}).AsAny(),
+		rapid.SampledFrom([]json.Number{
+			"0", "-0", "1", "1.0", "1e0", "12345678901234567890", "0.1", "1E400",
+			"-2.50",
+		}).AsAny(),
 	)
 	if depth == 0 {
 		return leaf
 	}
-	return rapid.OneOf(leaf, rapid.SliceOfN(genValue(depth-1), 0, 4).AsAny(), rapid.MapOfN(rapid.String(), genValue(depth-1), 0, 4).AsAny())
+	return rapid.OneOf(leaf, rapid.SliceOfN(genValue(depth-1), 0, 4).AsAny(),
+		rapid.MapOfN(rapid.String(), genValue(depth-1), 0, 4).AsAny())
 }
 
 func genObject() *rapid.Generator[map[string]any] {
@@ -184,7 +188,8 @@ func TestRequestDigest(t *testing.T) {
 		}
 	}
 
-	spelt, err := events.DecodeRequest([]byte(` {"timeout":"1800s", "model":"m", "input":{"b":1, "a":2}, "provider":"fal","id":"x"}`))
+	spelt, err := events.DecodeRequest(
+		[]byte(` {"timeout":"1800s", "model":"m", "input":{"b":1, "a":2}, "provider":"fal","id":"x"}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,39 +11,42 @@
 // # Order
 //
 // The events of one task are stored in the order of its story: queued before submitted before progress before the
-// terminal event. Version, the count of writes of the record, never goes back. A late_result follows the terminal event.
-// Nothing is promised about the order between tasks.
+// terminal event. Version, the count of writes of the record, never goes back. A late_result follows the terminal
+// event. Nothing is promised about the order between tasks.
 //
 // # Duplicates
 //
-// Events are published, stored and heard on one subject, so every client library finds REELAY_EVENTS by it. The stream stores each
-// exactly once: an event that happens once is the only message of its subject for ever; any other (progress, a rejection, a lane that
-// pauses) carries a message id, which the stream recognises for ten minutes. A JetStream consumer is handed each event once and in order.
+// Events are published, stored and heard on one subject, so every client library finds REELAY_EVENTS by it. The stream
+// stores each exactly once: an event that happens once is the only message of its subject for ever; any other
+// (progress, a rejection, a lane that pauses) carries a message id, which the stream recognises for ten minutes. A
+// JetStream consumer is handed each event once and in order.
 //
-// A core subscriber hears what is published. It may hear an event twice, when two services did not know of each other or a crash
-// had it published again; and it may hear one whose storing failed, which is repeated later as long as it still says what is so. Both carry
-// the same id in the ce-id header. It misses what is published while it is not connected.
+// A core subscriber hears what is published. It may hear an event twice, when two services did not know of each other
+// or a crash had it published again; and it may hear one whose storing failed, which is repeated later as long as it
+// still says what is so. Both carry the same id in the ce-id header. It misses what is published while it is not
+// connected.
 //
 // # Payloads
 //
-// An event of a task names the task (project, task_id, scene_id, batch_id) and where it runs (provider, lane, model, task_type), says
-// what changed (transition, message) and where the task then is: status, phase, version, queue position, end, pace, progress, cost, the
-// log lines that are new, and an error where there is one. completed, failed, cancelled and late_result bring the whole record in task,
-// as it is when they are published; of any other event the record is asked for with the get verb. An event that is published only after
-// a later step, because a crash had left it out, tells of its own step and leaves out position, end, pace and progress.
+// An event of a task names the task (project, task_id, scene_id, batch_id) and where it runs (provider, lane, model,
+// task_type), says what changed (transition, message) and where the task then is: status, phase, version, queue
+// position, end, pace, progress, cost, the log lines that are new, and an error where there is one. completed, failed,
+// cancelled and late_result bring the whole record in task, as it is when they are published; of any other event the
+// record is asked for with the get verb. An event that is published only after a later step, because a crash had left
+// it out, tells of its own step and leaves out position, end, pace and progress.
 //
-// rejected names what was refused by its request_digest and says why in error; batch_done brings the batch in batch, paused what keeps
-// the lane in blocked.
+// rejected names what was refused by its request_digest and says why in error; batch_done brings the batch in batch,
+// paused what keeps the lane in blocked.
 //
 // # Batches and lanes
 //
-// batch_done is published once for a batch, on reelay.event.<project>.<batch>.batch_done, when as many of its tasks as its requests
-// announced have ended or were rejected. It is stored after the terminal events of these tasks. A rejection counts by its task id, once,
-// as long as its event is kept and no task of the batch has the id; a request without an id that is sent anew is another. Requests added
-// to the batch later do not retract batch_done.
+// batch_done is published once for a batch, on reelay.event.<project>.<batch>.batch_done, when as many of its tasks as
+// its requests announced have ended or were rejected. It is stored after the terminal events of these tasks. A
+// rejection counts by its task id, once, as long as its event is kept and no task of the batch has the id; a request
+// without an id that is sent anew is another. Requests added to the batch later do not retract batch_done.
 //
-// paused and resumed tell that a provider account is no longer sent to and that it is again, whether a pause or the breaker is the
-// reason, on reelay.event._lanes.<lane>.<event>, once for each change.
+// paused and resumed tell that a provider account is no longer sent to and that it is again, whether a pause or the
+// breaker is the reason, on reelay.event._lanes.<lane>.<event>, once for each change.
 //
 // # Slow consumers
 //
@@ -57,11 +60,11 @@
 //
 // # How to add an event
 //
-//   - event.go: the constant, EventTypes, cloudEventType if it is not of a task, WithTask if it brings the record, a field of Event for
-//     what it tells alone;
+//   - event.go: the constant, EventTypes, cloudEventType if it is not of a task, WithTask if it brings the record, a
+//     field of Event for what it tells alone;
 //   - fixtures_test.go and testdata/v1: its golden (go test ./events -update);
-//   - internal/task/arrows.go: the arrow whose step it derives from; internal/task/emit.go then makes it. One of a batch or a lane is
-//     published by its service instead (services/status/batch.go, services/submitter);
+//   - internal/task/arrows.go: the arrow whose step it derives from; internal/task/emit.go then makes it. One of a
+//     batch or a lane is published by its service instead (services/status/batch.go, services/submitter);
 //   - internal/test/chaos/judge.go and internal/test/sim: how often and after what it may come;
 //   - cmd/reelay/watch.go, and README.md: how people see it.
 package events

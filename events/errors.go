@@ -17,8 +17,9 @@ var (
 	ErrUnknownType = errors.New("unknown event type")
 )
 
-// A FieldError says which field of a request is wrong and what its limit is. It matches ErrInvalid. Both texts come in part
-// from the sender and go into events, headers and logs: NewFieldError bounds them and leaves no control characters.
+// A FieldError says which field of a request is wrong and what its limit is. It matches ErrInvalid. Both texts come in
+// part from the sender and go into events, headers and logs: NewFieldError bounds them and leaves no control
+// characters.
 type FieldError struct {
 	Field   string
 	Message string
@@ -33,7 +34,8 @@ func (e *FieldError) Is(target error) bool { return target == ErrInvalid }
 // maxFieldBytes is the longest field name in an error: that of a metadata entry with the longest key fits.
 const maxFieldBytes = 128
 
-// NewFieldError returns a FieldError with a formatted message. The field is cut to 128 bytes, the message to MaxMessageBytes.
+// NewFieldError returns a FieldError with a formatted message. The field is cut to 128 bytes, the message to
+// MaxMessageBytes.
 func NewFieldError(field, format string, args ...any) *FieldError {
 	return &FieldError{Field: plain(field, maxFieldBytes), Message: plain(fmt.Sprintf(format, args...), MaxMessageBytes)}
 }

@@ -20,7 +20,8 @@ func wantBounded(t testing.TB, name string, err error) {
 		return
 	}
 	if len(fe.Field) > 128 || len(fe.Message) > events.MaxMessageBytes || fe.Message == "" {
-		t.Errorf("%s: a field of %d bytes and a message of %d, want at most 128 and %d", name, len(fe.Field), len(fe.Message), events.MaxMessageBytes)
+		t.Errorf("%s: a field of %d bytes and a message of %d, want at most 128 and %d", name, len(fe.Field), len(fe.Message),
+			events.MaxMessageBytes)
 	}
 	if text := err.Error(); !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 		t.Errorf("%s: %.200q has control characters or is not UTF-8", name, text)
@@ -73,15 +74,17 @@ func TestWordLists(t *testing.T) {
 		t.Error("an empty or misspelt word is valid")
 	}
 	for name, got := range map[string]string{
-		"event types": fmt.Sprint(events.EventTypes()), "statuses": fmt.Sprint(events.Statuses()), "phases": fmt.Sprint(events.Phases()),
-		"task types": fmt.Sprint(events.TaskTypes()), "kinds": fmt.Sprint(events.Kinds()),
+		"event types": fmt.Sprint(events.EventTypes()), "statuses": fmt.Sprint(events.Statuses()),
+		"phases": fmt.Sprint(events.Phases()), "task types": fmt.Sprint(events.TaskTypes()),
+		"kinds": fmt.Sprint(events.Kinds()),
 	} {
 		want := map[string]string{
-			"event types": "[queued submitted progress in_doubt completed failed cancelled late_result rejected batch_done paused resumed]",
-			"statuses":    "[queued in_progress completed failed cancelled]",
-			"phases":      "[waiting submitting in_doubt parked provider_queued running cancelling fetching done]",
-			"task types":  "[video image audio speech]",
-			"kinds":       "[retry rate_limited quota auth invalid moderation not_found ambiguous deadline internal]",
+			"event types": "[queued submitted progress in_doubt completed failed cancelled late_result rejected batch_done " +
+				"paused resumed]",
+			"statuses":   "[queued in_progress completed failed cancelled]",
+			"phases":     "[waiting submitting in_doubt parked provider_queued running cancelling fetching done]",
+			"task types": "[video image audio speech]",
+			"kinds":      "[retry rate_limited quota auth invalid moderation not_found ambiguous deadline internal]",
 		}[name]
 		if got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)

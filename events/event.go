@@ -23,9 +23,10 @@ const (
 	EventLateResult EventType = "late_result" // a result arrived after the task had been given up
 	EventRejected   EventType = "rejected"    // a request or command was refused; no task was changed
 
-	EventBatchDone EventType = "batch_done" // of a batch: as many of its tasks as were announced have ended or were rejected
-	EventPaused    EventType = "paused"     // of a lane: it sends nothing
-	EventResumed   EventType = "resumed"    // of a lane: it sends again
+	// of a batch: as many of its tasks as were announced have ended or were rejected
+	EventBatchDone EventType = "batch_done"
+	EventPaused    EventType = "paused"  // of a lane: it sends nothing
+	EventResumed   EventType = "resumed" // of a lane: it sends again
 )
 
 // EventTypes lists every event type.
@@ -61,17 +62,18 @@ func (t EventType) cloudEventType() string {
 	return "reelay." + about + string(t) + ".v" + strconv.Itoa(EventVersion)
 }
 
-// An Event says what happened to a task, a batch or a lane. The payload is plain JSON; the CloudEvents attributes ride in headers.
+// An Event says what happened to a task, a batch or a lane. The payload is plain JSON; the CloudEvents attributes ride
+// in headers.
 //
-// An event of a task names the task and where it runs, what changed and where the task then is. Only completed, failed, cancelled and
-// late_result bring the record with its input and result; for more, ask with the get verb.
+// An event of a task names the task and where it runs, what changed and where the task then is. Only completed, failed,
+// cancelled and late_result bring the record with its input and result; for more, ask with the get verb.
 type Event struct {
 	Type    EventType `json:"type"`
 	Project string    `json:"project"`
 	TaskID  string    `json:"task_id,omitempty"`
 	SceneID string    `json:"scene_id,omitempty"`
-	// BatchID is the batch of the task. Of a rejected request it and BatchSize are as far as they could be read; one whose id is that of
-	// a task of the same batch names none: that task counts.
+	// BatchID is the batch of the task. Of a rejected request it and BatchSize are as far as they could be read; one whose
+	// id is that of a task of the same batch names none: that task counts.
 	BatchID   string   `json:"batch_id,omitempty"`
 	BatchSize int      `json:"batch_size,omitempty"`
 	TaskType  TaskType `json:"task_type,omitempty"`
@@ -94,8 +96,8 @@ type Event struct {
 	// Transition is the step, as the timeline has it; its note is Message.
 	Transition *Transition `json:"transition,omitempty"`
 
-	// The position, the end and the progress are as the step has left them. An event that is published after a later step, because a
-	// crash had left it out, has none of them.
+	// The position, the end and the progress are as the step has left them. An event that is published after a later step,
+	// because a crash had left it out, has none of them.
 	QueuePosition      *QueuePosition `json:"queue_position,omitempty"`
 	EstimatedWaitS     *float64       `json:"estimated_wait_s,omitempty"`
 	ETA                *time.Time     `json:"eta,omitempty"`
@@ -110,8 +112,8 @@ type Event struct {
 	// Error is why a request was rejected, a task failed, or an attempt is in doubt or was refused.
 	Error *Error `json:"error,omitempty"`
 
-	// RequestDigest identifies what was rejected: a request by Request.Digest; a command, or a request that cannot be decoded, by
-	// the SHA-256 of its payload in hex.
+	// RequestDigest identifies what was rejected: a request by Request.Digest; a command, or a request that cannot be
+	// decoded, by the SHA-256 of its payload in hex.
 	RequestDigest string `json:"request_digest,omitempty"`
 	// Blocked is why a lane is paused.
 	Blocked *Blocked `json:"blocked,omitempty"`
@@ -128,7 +130,8 @@ type Event struct {
 	Traceparent string `json:"-"`
 }
 
-// Key returns what the event is about: the key of a task, and in the same form a project and batch, or LanesProject and a lane.
+// Key returns what the event is about: the key of a task, and in the same form a project and batch, or LanesProject and
+// a lane.
 func (e Event) Key() Key {
 	id := e.TaskID
 	switch {
@@ -140,7 +143,8 @@ func (e Event) Key() Key {
 	return Key{Project: e.Project, ID: id}
 }
 
-// Update returns t as of the event: the record that the event brings, or what is known of it with the changes of the step.
+// Update returns t as of the event: the record that the event brings, or what is known of it with the changes of the
+// step.
 func (e Event) Update(t Task) Task {
 	if e.Task != nil {
 		return *e.Task
@@ -148,7 +152,8 @@ func (e Event) Update(t Task) Task {
 	t.Project, t.ID, t.SceneID, t.BatchID, t.TaskType = e.Project, e.TaskID, e.SceneID, e.BatchID, e.TaskType
 	t.Provider, t.Lane, t.Model, t.ProviderID = e.Provider, e.Lane, e.Model, e.ProviderID
 	t.Status, t.Phase, t.Version, t.Cost = e.Status, e.Phase, e.Version, e.Cost
-	t.QueuePosition, t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = e.QueuePosition, e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest
+	t.QueuePosition, t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = e.QueuePosition, e.EstimatedWaitS, e.ETA,
+		e.ETAEarliest, e.ETALatest
 	t.Pace, t.ProgressPercentage = e.Pace, e.ProgressPercentage
 	t.Blocked, t.Trouble = nil, nil // they are of an earlier moment
 	return t
@@ -157,7 +162,8 @@ func (e Event) Update(t Task) Task {
 // Subject returns the subject on which the event is published, stored and heard.
 func (e Event) Subject() string { return EventSubject(e.Key(), e.Type) }
 
-// ID identifies the event: <project>/<task, batch or lane>/<version>/<type>, and for a rejection the digest of what was rejected.
+// ID identifies the event: <project>/<task, batch or lane>/<version>/<type>, and for a rejection the digest of what was
+// rejected.
 func (e Event) ID() string {
 	id := e.Project + "/" + e.Key().ID + "/" + strconv.FormatUint(e.Version, 10) + "/" + string(e.Type)
 	if e.RequestDigest != "" && e.Type == EventRejected {

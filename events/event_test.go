@@ -18,21 +18,33 @@ func TestDecodeEventRefuses(t *testing.T) {
 		{"header and payload agree", "reelay.task.completed.v1", ok, false, ""},
 		{"no header", "", ok, false, ""},
 		{"a later version", "reelay.task.completed.v2", ok, true, `unknown event type: "reelay.task.completed.v2"`},
-		{"version 10 is not version 1", "reelay.task.completed.v10", ok, true, `unknown event type: "reelay.task.completed.v10"`},
+		{
+			"version 10 is not version 1", "reelay.task.completed.v10", ok, true,
+			`unknown event type: "reelay.task.completed.v10"`,
+		},
 		{"no version", "reelay.task.completed", ok, true, `unknown event type: "reelay.task.completed"`},
 		{"empty version", "reelay.task.completed.v", ok, true, `unknown event type: "reelay.task.completed.v"`},
 		{"a later type", "reelay.task.throttled.v1", ok, true, `unknown event type: "reelay.task.throttled.v1"`},
 		{"no type", "reelay.task..v1", ok, true, `unknown event type: "reelay.task..v1"`},
 		{"without the prefix", "completed.v1", ok, true, `unknown event type: "completed.v1"`},
 		{"of another product", "com.example.completed.v1", ok, true, `unknown event type: "com.example.completed.v1"`},
-		{"another type in the payload", "reelay.task.failed.v1", ok, true, `unknown event type: "completed" in a payload under "reelay.task.failed.v1"`},
-		{"a later type, payload only", "", `{"type":"throttled"}`, true, `unknown event type: "throttled" in a payload under ""`},
+		{
+			"another type in the payload", "reelay.task.failed.v1", ok, true,
+			`unknown event type: "completed" in a payload under "reelay.task.failed.v1"`,
+		},
+		{
+			"a later type, payload only", "", `{"type":"throttled"}`, true,
+			`unknown event type: "throttled" in a payload under ""`,
+		},
 		{"no type, payload only", "", `{}`, true, `unknown event type: "" in a payload under ""`},
 		{"null", "", `null`, true, `unknown event type: "" in a payload under ""`},
 		{"no JSON", "reelay.task.completed.v1", `{"type":`, false, "event: unexpected end of JSON input"},
 		{"empty", "", ``, false, "event: unexpected end of JSON input"},
 		// A version that is not known is said before the payload is read: its layout may be any.
-		{"a later version without JSON", "reelay.task.completed.v2", `<xml>`, true, `unknown event type: "reelay.task.completed.v2"`},
+		{
+			"a later version without JSON", "reelay.task.completed.v2", `<xml>`, true,
+			`unknown event type: "reelay.task.completed.v2"`,
+		},
 	} {
 		_, err := events.DecodeEvent(row.ceType, []byte(row.data))
 		if errors.Is(err, events.ErrUnknownType) != row.unknown {
@@ -52,7 +64,8 @@ func TestUpdate(t *testing.T) {
 	if got.Version != e.Version || got.Status != e.Status || got.Blocked != nil || got.Trouble != nil {
 		t.Errorf("version %d, %s, blocked %v, trouble %v", got.Version, got.Status, got.Blocked, got.Trouble)
 	}
-	if !bytes.Equal(got.Input, known.Input) || !got.CreatedAt.Equal(known.CreatedAt) || len(got.Attempts) != len(known.Attempts) {
+	if !bytes.Equal(got.Input, known.Input) || !got.CreatedAt.Equal(known.CreatedAt) ||
+		len(got.Attempts) != len(known.Attempts) {
 		t.Error("what the event does not tell is gone")
 	}
 	fresh := anEvent(events.EventQueued).Update(events.Task{})
@@ -65,7 +78,8 @@ func TestUpdate(t *testing.T) {
 	wantSameJSON(t, "of an ended task", end.Update(known), *end.Task)
 }
 
-// Ids tell events apart, as CloudEvents asks for: of two tasks, versions, types, and of two rejected requests with one id.
+// Ids tell events apart, as CloudEvents asks for: of two tasks, versions, types, and of two rejected requests with one
+// id.
 func TestEventID(t *testing.T) {
 	e := events.Event{Type: events.EventProgress, Project: "p", TaskID: "t", Version: 18446744073709551615}
 	if got := e.ID(); got != "p/t/18446744073709551615/progress" {

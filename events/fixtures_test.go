@@ -22,9 +22,9 @@ func fullRequest() events.Request {
 	return events.Request{
 		ID: "shot-042", Provider: "fal", Model: "fal-ai/kling-video/v2/master",
 		Input:   json.RawMessage(`{"prompt":"a <b>heron</b> & a fish","seed":12345678901234567890,"cfg":1.0}`),
-		SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, Priority: -5, Timeout: events.Duration(30 * time.Minute), StartTimeout: events.Duration(90 * time.Second),
-		OnInDoubt: events.InDoubtResubmit, MaxPaidAttempts: 2, EstimatedUSD: 0.35, MaxCostUSD: 1.5,
-		Metadata: map[string]string{"film": "heron", "take": "3"},
+		SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, Priority: -5, Timeout: events.Duration(30 * time.Minute),
+		StartTimeout: events.Duration(90 * time.Second), OnInDoubt: events.InDoubtResubmit, MaxPaidAttempts: 2,
+		EstimatedUSD: 0.35, MaxCostUSD: 1.5, Metadata: map[string]string{"film": "heron", "take": "3"},
 	}
 }
 
@@ -40,31 +40,35 @@ func fullError() *events.Error {
 func fullTask() events.Task {
 	return events.Task{
 		Schema: events.TaskSchema,
-		ID:     "shot-042", Project: "demo", SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, TaskType: events.Video, Provider: "fal", Lane: "fal-team2",
-		Model: "fal-ai/kling-video/v2/master", RequestDigest: strings.Repeat("1", 64), InputDigest: strings.Repeat("2", 64),
-		Input: fullRequest().Input, InputRef: "input-" + strings.Repeat("2", 64), Priority: -5,
-		Metadata:    map[string]string{"film": "heron", "take": "3"},
+		ID:     "shot-042", Project: "demo", SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, TaskType: events.Video,
+		Provider: "fal", Lane: "fal-team2", Model: "fal-ai/kling-video/v2/master", RequestDigest: strings.Repeat("1", 64),
+		InputDigest: strings.Repeat("2", 64), Input: fullRequest().Input, InputRef: "input-" + strings.Repeat("2", 64),
+		Priority: -5, Metadata: map[string]string{"film": "heron", "take": "3"},
 		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		Status:      events.StatusInProgress, Phase: events.PhaseRunning,
 		QueuePosition:  &events.QueuePosition{Ours: new(0), Provider: new(4), Total: new(4)},
-		EstimatedWaitS: new(41.5), ETA: new(at(50)), ETAEarliest: new(at(45)), ETALatest: new(at(56)), Pace: events.PaceSlow, ProgressPercentage: new(12.5),
-		Blocked: &events.Blocked{
-			Reason: events.BlockedRequests, Model: "fal-ai/kling-video", Project: "demo", Message: "20 requests in a minute are used", Until: new(at(31)),
+		EstimatedWaitS: new(41.5), ETA: new(at(50)), ETAEarliest: new(at(45)), ETALatest: new(at(56)), Pace: events.PaceSlow,
+		ProgressPercentage: new(12.5), Blocked: &events.Blocked{
+			Reason: events.BlockedRequests, Model: "fal-ai/kling-video", Project: "demo",
+			Message: "20 requests in a minute are used", Until: new(at(31)),
 		},
 		Logs: []events.LogLine{{At: new(at(9)), Level: "info", Message: "step 3 of 20"}}, LogCount: 17,
 		Attempts: []events.Attempt{{
 			N: 1, Owner: "submitter-7f3a", IntentAt: at(1), NotAfter: at(31), BodySHA256: strings.Repeat("3", 64),
-			Outcome: events.AttemptAccepted, OutcomeAt: new(at(2)), Ref: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c",
-			Charge: events.ChargeConfirmed, CostUSD: new(0.4), Callback: true, Error: fullError(),
+			Outcome: events.AttemptAccepted, OutcomeAt: new(at(2)), Ref: json.RawMessage(`{"request_id":"019c"}`),
+			ProviderID: "019c", Charge: events.ChargeConfirmed, CostUSD: new(0.4), Callback: true, Error: fullError(),
 			Searches: 2, Listings: 1, SearchedAt: new(at(2)),
-			Evidence: []events.Evidence{{At: at(2), Source: events.SourceReply, ProviderID: "019c", Note: "200 with a request id"}},
+			Evidence: []events.Evidence{
+				{At: at(2), Source: events.SourceReply, ProviderID: "019c", Note: "200 with a request id"},
+			},
 		}},
 		ProviderRef: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c", ProviderWord: "IN_PROGRESS",
 		CreatedAt: at(0), SubmittedAt: new(at(2)), StartedAt: new(at(5)), CompletedAt: new(at(55)), NotBefore: new(at(3)),
 		Deadline: at(59), StartDeadline: new(at(30)), OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 2,
 		LastCommand: 7,
 		Cancel: &events.CancelState{
-			AskedAt: at(20), Reason: "wrong take", By: "client", SentAt: new(at(21)), Outcome: "requested", Tries: 1, RetryAt: new(at(22)),
+			AskedAt: at(20), Reason: "wrong take", By: "client", SentAt: new(at(21)), Outcome: "requested", Tries: 1,
+			RetryAt: new(at(22)),
 		},
 		Trouble: &events.Trouble{Kind: events.KindNotFound, Message: "no such request", Since: at(15), NotFound: 2},
 		Error:   fullError(),
@@ -73,7 +77,8 @@ func fullTask() events.Task {
 				URL: "https://media.example/heron.mp4?a=1&b=2", ContentType: "video/mp4", FileName: "heron.mp4", Size: 1 << 40,
 				SHA256: strings.Repeat("4", 64), ExpiresAt: new(at(58)), Stored: "outputs/heron.mp4",
 			}},
-			Raw: json.RawMessage(`{"video":{"url":"https://media.example/heron.mp4"}}`), RawRef: "raw-" + strings.Repeat("5", 64), Late: true,
+			Raw:    json.RawMessage(`{"video":{"url":"https://media.example/heron.mp4"}}`),
+			RawRef: "raw-" + strings.Repeat("5", 64), Late: true,
 		},
 		LateUntil: new(at(57)),
 		Cost: &events.Cost{
@@ -82,8 +87,9 @@ func fullTask() events.Task {
 		},
 		Unannounced: true, Version: 1 << 60,
 		Transitions: []events.Transition{{
-			Version: 3, At: at(2), Name: "accepted", From: events.PhaseSubmitting, To: events.PhaseProviderQueued, By: "submitter",
-			Reason: events.BlockedCap, Cap: &events.CapReached{Scope: "project.demo", DailyUSD: 20}, Note: "fal gave request 019c", Event: events.EventSubmitted, Attempt: 1,
+			Version: 3, At: at(2), Name: "accepted", From: events.PhaseSubmitting, To: events.PhaseProviderQueued,
+			By: "submitter", Reason: events.BlockedCap, Cap: &events.CapReached{Scope: "project.demo", DailyUSD: 20},
+			Note: "fal gave request 019c", Event: events.EventSubmitted, Attempt: 1,
 		}},
 	}
 }
@@ -93,7 +99,8 @@ func fullBatch() events.Batch {
 	return events.Batch{
 		Project: "demo", ID: "reel-9", Announced: 12, Total: 11, Ended: 10, Rejected: 2,
 		ByStatus: map[events.Status]int{
-			events.StatusQueued: 0, events.StatusInProgress: 1, events.StatusCompleted: 9, events.StatusFailed: 1, events.StatusCancelled: 0,
+			events.StatusQueued: 0, events.StatusInProgress: 1, events.StatusCompleted: 9, events.StatusFailed: 1,
+			events.StatusCancelled: 0,
 		}, CostUSD: 4.2,
 	}
 }
@@ -105,7 +112,9 @@ func smallTask(s events.Status, p events.Phase, version uint64) *events.Task {
 		Model: "fal-ai/kling-video", RequestDigest: strings.Repeat("1", 64), InputDigest: strings.Repeat("2", 64),
 		Input: json.RawMessage(`{"prompt":"a heron"}`), Status: s, Phase: p, CreatedAt: at(0), Deadline: at(59),
 		OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 1, Version: version,
-		Transitions: []events.Transition{{Version: 1, At: at(0), Name: "create", To: events.PhaseWaiting, By: "submitter", Event: events.EventQueued}},
+		Transitions: []events.Transition{
+			{Version: 1, At: at(0), Name: "create", To: events.PhaseWaiting, By: "submitter", Event: events.EventQueued},
+		},
 	}
 }
 
@@ -122,7 +131,10 @@ func anEvent(t events.EventType) events.Event {
 	case events.EventSubmitted:
 		s, p, e.Version = events.StatusQueued, events.PhaseProviderQueued, 3
 	case events.EventProgress:
-		e.Version, e.Logs = 4, []events.LogLine{{At: new(at(9)), Level: "info", Message: "step 3 of 20"}, {Message: "step 4 of 20"}}
+		e.Version, e.Logs = 4, []events.LogLine{
+			{At: new(at(9)), Level: "info", Message: "step 3 of 20"},
+			{Message: "step 4 of 20"},
+		}
 	case events.EventInDoubt:
 		s, p, e.Version = events.StatusQueued, events.PhaseInDoubt, 3
 	case events.EventCompleted:
@@ -135,7 +147,10 @@ func anEvent(t events.EventType) events.Event {
 		s, p, e.Version = events.StatusFailed, events.PhaseDone, 7
 	case events.EventRejected:
 		e.RequestDigest, e.BatchID, e.BatchSize = strings.Repeat("6", 64), "reel-9", 12
-		e.Error = &events.Error{Code: events.CodeInvalidRequest, Kind: events.KindInvalid, Message: "model: is missing", Field: "model", Charge: events.ChargeNone}
+		e.Error = &events.Error{
+			Code: events.CodeInvalidRequest, Kind: events.KindInvalid, Message: "model: is missing",
+			Field: "model", Charge: events.ChargeNone,
+		}
 		return e
 	case events.EventBatchDone:
 		e.TaskID, e.Traceparent = "", ""
@@ -144,7 +159,10 @@ func anEvent(t events.EventType) events.Event {
 	case events.EventPaused, events.EventResumed:
 		e.Project, e.TaskID, e.Lane, e.Version, e.Traceparent = events.LanesProject, "", "fal-team2", 9, ""
 		if t == events.EventPaused {
-			e.Blocked = &events.Blocked{Reason: events.BlockedAccount, Model: "m", Project: "demo", Message: "what keeps it, in words", Until: new(at(40))}
+			e.Blocked = &events.Blocked{
+				Reason: events.BlockedAccount, Model: "m", Project: "demo",
+				Message: "what keeps it, in words", Until: new(at(40)),
+			}
 		}
 		return e
 	}
@@ -157,7 +175,8 @@ func anEvent(t events.EventType) events.Event {
 	case events.EventProgress:
 		full := fullTask()
 		e.SceneID, e.BatchID, e.ProviderID, e.Cost = full.SceneID, full.BatchID, full.ProviderID, full.Cost
-		e.QueuePosition, e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest = full.QueuePosition, full.EstimatedWaitS, full.ETA, full.ETAEarliest, full.ETALatest
+		e.QueuePosition, e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest = full.QueuePosition, full.EstimatedWaitS,
+			full.ETA, full.ETAEarliest, full.ETALatest
 		e.Pace, e.ProgressPercentage, e.Error = full.Pace, full.ProgressPercentage, fullError()
 		e.Transition = &full.Transitions[0]
 		e.Transition.Note = ""
@@ -182,8 +201,8 @@ func mustMarshal(t rapid.TB, v any) []byte {
 	return b
 }
 
-// zeroFields names the exported fields below v that are zero, so that a golden shows whether it covers everything. Fields that
-// are not part of the JSON are left out.
+// zeroFields names the exported fields below v that are zero, so that a golden shows whether it covers everything.
+// Fields that are not part of the JSON are left out.
 func zeroFields(v reflect.Value, path string) []string {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -222,8 +241,8 @@ func zeroFields(v reflect.Value, path string) []string {
 	return nil
 }
 
-// wantFieldError checks that err is a FieldError with the text want, "" meaning none. A want that ends in "*" is a prefix: the
-// rest is encoding/json's.
+// wantFieldError checks that err is a FieldError with the text want, "" meaning none. A want that ends in "*" is a
+// prefix: the rest is encoding/json's.
 func wantFieldError(t testing.TB, err error, want string) {
 	t.Helper()
 	if want == "" {

@@ -26,13 +26,14 @@ func goldens(f *testing.F) map[string][]byte {
 	return all
 }
 
-// A request is what a stranger publishes. It is read or refused by a bounded error, and what was read is written and read again as
-// the same request.
+// A request is what a stranger publishes. It is read or refused by a bounded error, and what was read is written and
+// read again as the same request.
 func FuzzDecodeRequest(f *testing.F) {
 	f.Add(goldens(f)["request.json"])
 	for _, seed := range []string{
-		request(), request(`"timeout":"1h30m"`, `"metadata":{"a":"b"}`), request(`"priority":1.5`), `{"provider":"fal"`, `[]`, ``,
-		request(`"input":{}`), request("\"scene_id\":\"\\u2028\xff\""), `{"provider":"p","model":"m","input":{"a":1E400,"a":-0}}`,
+		request(), request(`"timeout":"1h30m"`, `"metadata":{"a":"b"}`), request(`"priority":1.5`), `{"provider":"fal"`, `[]`,
+		``, request(`"input":{}`), request("\"scene_id\":\"\\u2028\xff\""),
+		`{"provider":"p","model":"m","input":{"a":1E400,"a":-0}}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -67,9 +68,10 @@ func FuzzDecodeRequest(f *testing.F) {
 func FuzzParseSubjects(f *testing.F) {
 	k := events.Key{Project: "demo", ID: "shot-042"}
 	for _, seed := range []string{
-		"", ".", "..", k.String(), "reelay.request.demo.video", events.CommandSubject(k, events.CommandCancel), events.RecordSubject(k),
-		events.HeartbeatSubject(k), events.PollSubject("fal", k), events.CallbackSubject("fal", k), events.EventSubject(k, events.EventCompleted),
-		"reelay.event.demo.*.>", "reelay.poll.fal.demo", "reelay.command.demo.shot 042.cancel",
+		"", ".", "..", k.String(), "reelay.request.demo.video", events.CommandSubject(k, events.CommandCancel),
+		events.RecordSubject(k), events.HeartbeatSubject(k), events.PollSubject("fal", k), events.CallbackSubject("fal", k),
+		events.EventSubject(k, events.EventCompleted), "reelay.event.demo.*.>", "reelay.poll.fal.demo",
+		"reelay.command.demo.shot 042.cancel",
 	} {
 		f.Add(seed)
 	}
@@ -86,7 +88,8 @@ func FuzzParseSubjects(f *testing.F) {
 	})
 }
 
-// Whatever stands in the event stream, reading it does not panic, and what was read is written and read again as the same event.
+// Whatever stands in the event stream, reading it does not panic, and what was read is written and read again as the
+// same event.
 func FuzzDecodeEvent(f *testing.F) {
 	for _, file := range goldens(f) {
 		var g eventGolden

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/operator"
 )
 
@@ -34,7 +35,8 @@ func golden(t *testing.T, name string, v any) []byte {
 		t.Fatalf("%v (a new golden is written by -update)", err)
 	}
 	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("%s differs; if the contract is meant to change, see testdata/README.md\n--- got\n%s--- want\n%s", file, got.Bytes(), want)
+		t.Errorf("%s differs; if the contract is meant to change, see testdata/README.md\n--- got\n%s--- want\n%s", file,
+			got.Bytes(), want)
 	}
 	return want
 }
@@ -66,17 +68,22 @@ func TestEventGoldens(t *testing.T) {
 				back.Traceparent = g.Header[events.HeaderTraceparent]
 				wantSameJSON(t, name, back, e)
 				if back.ID() != g.Header[events.HeaderID] || back.Subject() != g.Subject {
-					t.Errorf("%s: read as %s on %s, want %s on %s", name, back.ID(), back.Subject(), g.Header[events.HeaderID], g.Subject)
+					t.Errorf("%s: read as %s on %s, want %s on %s", name, back.ID(), back.Subject(), g.Header[events.HeaderID],
+						g.Subject)
 				}
 			}
 		})
 	}
 }
 
-// withUnknownFields adds a member that no build knows to every object of data outside the user's and provider's own JSON.
+// withUnknownFields adds a member that no build knows to every object of data outside the user's and provider's own
+// JSON.
 func withUnknownFields(t *testing.T, data []byte) []byte {
 	t.Helper()
-	opaque := map[string]bool{"input": true, "raw": true, "ref": true, "provider_ref": true, "metadata": true, "by_status": true}
+	opaque := map[string]bool{
+		"input": true, "raw": true, "ref": true, "provider_ref": true, "metadata": true,
+		"by_status": true,
+	}
 	var add func(json.RawMessage) json.RawMessage
 	add = func(raw json.RawMessage) json.RawMessage {
 		switch raw[0] {
@@ -182,20 +189,29 @@ var (
 	someCap   = events.SpendCap{
 		Scope: "project.film", DailyUSD: 20, UnknownUSD: 0.5, ReservedUSD: 4.2, Since: at(0), By: "anna", Revision: 7,
 	}
-	somePause  = events.LanePause{Paused: true, Reason: "the bill of May", By: "anna", At: at(0), Until: at(40), Tries: 2}
+	somePause  = bucket.LanePause{Paused: true, Reason: "the bill of May", By: "anna", At: at(0), Until: at(40), Tries: 2}
 	someLimits = events.LaneLimits{
-		Models:   map[string]events.ModelLimits{"fal-ai/kling": {Requests: 20, Window: events.Duration(60e9), InFlight: 5, Spacing: events.Duration(1e9)}},
+		Models: map[string]events.ModelLimits{
+			"fal-ai/kling": {Requests: 20, Window: events.Duration(60e9), InFlight: 5, Spacing: events.Duration(1e9)},
+		},
 		Projects: map[string]events.ProjectShare{"film": {Weight: 3, Requests: 10, InFlight: 2}},
 		Polls:    events.PollLimits{Spacing: events.Duration(30e9), PerSecond: 5},
 		Reason:   "the plan of May", By: "anna", At: at(0),
 	}
-	someLearned = events.AdaptiveLimit{Limit: 17, Refused: 20, Accepted: 3, Step: 1, Patience: 2, Streak: 1}
+	someLearned = bucket.AdaptiveLimit{Limit: 17, Refused: 20, Accepted: 3, Step: 1, Patience: 2, Streak: 1}
 	// someMessage has its body twice, of which an answer has one.
-	someMessage = operator.StoredMessage{Bytes: 13, Header: map[string][]string{"Nats-Msg-Id": {"m1"}}, Text: `{"model":"m"}`, Data: []byte{0xff, 0}}
-	somePage    = operator.StoredPage{Unreadable: []operator.UnreadableMessage{{ID: 6, Error: "not a dead letter"}}, NextBefore: 6}
+	someMessage = operator.StoredMessage{
+		Bytes: 13, Header: map[string][]string{"Nats-Msg-Id": {"m1"}},
+		Text: `{"model":"m"}`, Data: []byte{0xff, 0},
+	}
+	somePage = operator.StoredPage{
+		Unreadable: []operator.UnreadableMessage{{ID: 6, Error: "not a dead letter"}},
+		NextBefore: 6,
+	}
 )
 
-// Every command, question and answer: what the decoder of the contract, or of any client, reads from the golden is what was written.
+// Every command, question and answer: what the decoder of the contract, or of any client, reads from the golden is what
+// was written.
 func TestCommandAndAPIGoldens(t *testing.T) {
 	task := fullTask()
 	for _, row := range []struct {
@@ -204,22 +220,33 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 		decode func([]byte) (any, error)
 	}{
 		{"command_cancel", events.Cancel{Reason: "wrong take"}, as(events.DecodeCancel)},
-		{"command_resolve", events.Resolve{Action: events.ResolveAdopt, ProviderID: "019c", Reason: "seen in the console"}, as(events.DecodeResolve)},
+		{
+			"command_resolve",
+			events.Resolve{Action: events.ResolveAdopt, ProviderID: "019c", Reason: "seen in the console"},
+			as(events.DecodeResolve),
+		},
 		{"api_task_reply", events.TaskReply{Task: task}, plainJSON[events.TaskReply]},
 		{"api_error_reply", events.ErrorReply{Error: *fullError()}, plainJSON[events.ErrorReply]},
 		{"api_list_request", events.ListRequest{
 			Status: []events.Status{events.StatusQueued, events.StatusInProgress}, Phase: []events.Phase{events.PhaseParked},
-			SceneID: "scene-7", Provider: "fal", Model: "fal-ai/kling-video", BatchID: "film-3", Since: new(at(0)), Limit: 20, Cursor: "1767-shot-041",
+			SceneID: "scene-7", Provider: "fal", Model: "fal-ai/kling-video", BatchID: "film-3", Since: new(at(0)), Limit: 20,
+			Cursor: "1767-shot-041",
 		}, as(events.DecodeListRequest)},
-		{"api_list_reply", events.ListReply{Tasks: []events.Task{task}, NextCursor: "1767-shot-042"}, plainJSON[events.ListReply]},
+		{
+			"api_list_reply",
+			events.ListReply{Tasks: []events.Task{task}, NextCursor: "1767-shot-042"},
+			plainJSON[events.ListReply],
+		},
 		{"api_queue_reply", events.QueueReply{
 			Total: 9, ByStatus: map[events.Status]int{events.StatusQueued: 2, events.StatusCompleted: 7}, ActiveCount: 2,
 			Lanes: []events.LaneQueue{{
-				Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 1, events.PhaseProviderQueued: 1},
-				Active: 2, AtProvider: 1, CompletedLastHour: 6, FailedLastHour: 1, OldestWaitingS: 12.5,
-				Callbacks:     &events.CallbackHealth{MissRate: 0.25, LagS: 0.5, Seen: 4},
-				Blocked:       []events.Blocked{*task.Blocked, {Reason: events.BlockedPaused, Message: "paused by heron: the budget of May"}},
-				SentPerMinute: 2.5, Typical: map[events.TaskType]events.Typical{
+				Lane: "fal-team2", Provider: "fal",
+				ByPhase: map[events.Phase]int{events.PhaseWaiting: 1, events.PhaseProviderQueued: 1}, Active: 2, AtProvider: 1,
+				CompletedLastHour: 6, FailedLastHour: 1, OldestWaitingS: 12.5,
+				Callbacks: &events.CallbackHealth{MissRate: 0.25, LagS: 0.5, Seen: 4},
+				Blocked: []events.Blocked{
+					*task.Blocked, {Reason: events.BlockedPaused, Message: "paused by heron: the budget of May"},
+				}, SentPerMinute: 2.5, Typical: map[events.TaskType]events.Typical{
 					events.Video: {Samples: 120, WaitS: 12.5, RunS: 240, WholeS: 255.5, LateS: 400},
 				},
 			}},
@@ -234,40 +261,70 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 		{"api_spend_reply", events.SpendReply{
 			Since: "2026-01-01", Until: "2026-01-31", RowsLeftOut: 3, Total: someSpend,
 			Rows: []events.SpendRow{{
-				Day: "2026-01-31", Project: "film", Provider: "fal", Lane: "fal-team2", Model: "fal-ai/kling-video", Spend: someSpend,
+				Day: "2026-01-31", Project: "film", Provider: "fal", Lane: "fal-team2", Model: "fal-ai/kling-video",
+				Spend: someSpend,
 			}},
 			Caps: []events.SpendCap{someCap},
 		}, plainJSON[events.SpendReply]},
 		{"api_batch_reply", fullBatch(), plainJSON[events.Batch]},
 		{"api_lanes_reply", operator.LanesReply{Lanes: []operator.LaneState{{
 			Lane: "fal-team2", Provider: "fal", Pause: somePause, PauseRevision: 7, Limits: someLimits, LimitsRevision: 8,
-			LimitsError: "limits: bad JSON", Defaults: map[string]events.ModelLimits{"*": {Requests: 20, Window: events.Duration(60e9), InFlight: 5, Spacing: 1e9}},
-			Dispatcher: &events.Holder{Name: "submitter-7f3a", Since: at(0), TTL: events.Duration(6e9)}, DispatcherError: "no JSON",
-			Learned: map[string]events.LearnedLimits{"*": {Rate: someLearned, Concurrency: someLearned, PausedUntil: at(31)}},
-			Blocked: []events.Blocked{*task.Blocked},
+			LimitsError: "limits: bad JSON",
+			Defaults: map[string]events.ModelLimits{
+				"*": {Requests: 20, Window: events.Duration(60e9), InFlight: 5, Spacing: 1e9},
+			}, Dispatcher: &bucket.Holder{Name: "submitter-7f3a", Since: at(0), TTL: events.Duration(6e9)},
+			DispatcherError: "no JSON",
+			Learned: map[string]bucket.LearnedLimits{
+				"*": {Rate: someLearned, Concurrency: someLearned, PausedUntil: at(31)},
+			}, Blocked: []events.Blocked{*task.Blocked},
 		}}}, plainJSON[operator.LanesReply]},
-		{"api_lanes_pause_request", operator.PauseRequest{Lane: "fal-team2", Reason: "the bill of May", By: "anna", Revision: new(uint64(7))},
-			func(b []byte) (any, error) { return operator.DecodePauseRequest(operator.VerbLanesPause, b) }},
-		{"api_lanes_pause_reply", operator.PauseReply{Lane: "fal-team2", Pause: somePause, Revision: 8}, plainJSON[operator.PauseReply]},
-		{"api_lanes_limit_request", operator.LimitsRequest{Lane: "fal-team2", Limits: someLimits, Revision: new(uint64(8))}, as(operator.DecodeLimitsRequest)},
-		{"api_lanes_limit_reply", operator.LimitsReply{Lane: "fal-team2", Limits: someLimits, Revision: 9}, plainJSON[operator.LimitsReply]},
+		{
+			"api_lanes_pause_request",
+			operator.PauseRequest{Lane: "fal-team2", Reason: "the bill of May", By: "anna", Revision: new(uint64(7))},
+			func(b []byte) (any, error) { return operator.DecodePauseRequest(operator.VerbLanesPause, b) },
+		},
+		{
+			"api_lanes_pause_reply",
+			operator.PauseReply{Lane: "fal-team2", Pause: somePause, Revision: 8},
+			plainJSON[operator.PauseReply],
+		},
+		{
+			"api_lanes_limit_request",
+			operator.LimitsRequest{Lane: "fal-team2", Limits: someLimits, Revision: new(uint64(8))},
+			as(operator.DecodeLimitsRequest),
+		},
+		{
+			"api_lanes_limit_reply",
+			operator.LimitsReply{Lane: "fal-team2", Limits: someLimits, Revision: 9},
+			plainJSON[operator.LimitsReply],
+		},
 		{"api_caps_reply", operator.CapsReply{Caps: []events.SpendCap{someCap}}, plainJSON[operator.CapsReply]},
-		{"api_caps_set_request", operator.CapRequest{Scope: "project.film", DailyUSD: new(20.0), UnknownUSD: new(0.5), By: "anna", Revision: new(uint64(7))},
-			func(b []byte) (any, error) { return operator.DecodeCapRequest(operator.VerbCapsSet, b) }},
+		{
+			"api_caps_set_request",
+			operator.CapRequest{
+				Scope: "project.film", DailyUSD: new(20.0), UnknownUSD: new(0.5), By: "anna",
+				Revision: new(uint64(7)),
+			},
+			func(b []byte) (any, error) { return operator.DecodeCapRequest(operator.VerbCapsSet, b) },
+		},
 		{"api_caps_set_reply", operator.CapReply{Scope: "project.film", Cap: &someCap}, plainJSON[operator.CapReply]},
 		{"api_dead_reply", operator.DeadReply{
 			Letters: []operator.StoredLetter{{
-				ID: 7, Time: at(9), Stream: "REELAY_REQUESTS", Consumer: "intake", Sequence: 42, Subject: "reelay.request.demo.video", StoredAt: at(1),
-				Deliveries: 5, Reason: "handler panicked", NotReplayable: "cannot be replayed: only 13 of its about 2000000 bytes were kept",
-				StoredMessage: someMessage,
+				ID: 7, Time: at(9), Stream: "REELAY_REQUESTS", Consumer: "intake", Sequence: 42,
+				Subject: "reelay.request.demo.video", StoredAt: at(1), Deliveries: 5, Reason: "handler panicked",
+				NotReplayable: "cannot be replayed: only 13 of its about 2000000 bytes were kept", StoredMessage: someMessage,
 			}},
 			StoredPage: somePage,
 		}, plainJSON[operator.DeadReply]},
-		{"api_callbacks_request", operator.StoredRequest{ID: 7, Lane: "fal-team2", Limit: 20, Before: 90},
-			func(b []byte) (any, error) { return operator.DecodeStoredRequest(operator.VerbCallbacks, b) }},
+		{
+			"api_callbacks_request",
+			operator.StoredRequest{ID: 7, Lane: "fal-team2", Limit: 20, Before: 90},
+			func(b []byte) (any, error) { return operator.DecodeStoredRequest(operator.VerbCallbacks, b) },
+		},
 		{"api_callbacks_reply", operator.CallbacksReply{
 			Callbacks: []operator.StoredCallback{{
-				ID: 7, Received: at(9), Lane: "fal-team2", Project: "demo", TaskID: "shot-042", Attempt: 1, ProviderWord: "OK", StoredMessage: someMessage,
+				ID: 7, Received: at(9), Lane: "fal-team2", Project: "demo", TaskID: "shot-042", Attempt: 1, ProviderWord: "OK",
+				StoredMessage: someMessage,
 			}},
 			StoredPage: somePage,
 		}, plainJSON[operator.CallbacksReply]},
@@ -302,13 +359,15 @@ func plainJSON[T any](data []byte) (any, error) {
 // Every file that stands under testdata/v1 is pinned by a test: a golden that nothing writes pins nothing.
 func TestNoStrayGoldens(t *testing.T) {
 	known := map[string]bool{
-		"task.json": true, "request.json": true, "command_cancel.json": true, "command_resolve.json": true, "api_task_reply.json": true,
-		"api_error_reply.json": true, "api_list_request.json": true, "api_list_reply.json": true, "api_queue_reply.json": true,
-		"api_timeline_reply.json": true, "api_wait_request.json": true, "api_spend_request.json": true, "api_spend_reply.json": true,
-		"api_batch_reply.json": true, "api_lanes_reply.json": true, "api_lanes_pause_request.json": true, "api_lanes_pause_reply.json": true,
-		"api_lanes_limit_request.json": true, "api_lanes_limit_reply.json": true, "api_caps_reply.json": true, "api_caps_set_request.json": true,
-		"api_caps_set_reply.json": true, "api_dead_reply.json": true, "api_callbacks_request.json": true,
-		"api_callbacks_reply.json": true, "api_replay_request.json": true, "api_replay_reply.json": true,
+		"task.json": true, "request.json": true, "command_cancel.json": true, "command_resolve.json": true,
+		"api_task_reply.json": true, "api_error_reply.json": true, "api_list_request.json": true, "api_list_reply.json": true,
+		"api_queue_reply.json": true, "api_timeline_reply.json": true, "api_wait_request.json": true,
+		"api_spend_request.json": true, "api_spend_reply.json": true, "api_batch_reply.json": true,
+		"api_lanes_reply.json": true, "api_lanes_pause_request.json": true, "api_lanes_pause_reply.json": true,
+		"api_lanes_limit_request.json": true, "api_lanes_limit_reply.json": true, "api_caps_reply.json": true,
+		"api_caps_set_request.json": true, "api_caps_set_reply.json": true, "api_dead_reply.json": true,
+		"api_callbacks_request.json": true, "api_callbacks_reply.json": true, "api_replay_request.json": true,
+		"api_replay_reply.json": true,
 	}
 	for _, et := range events.EventTypes() {
 		known[string(et)+".json"] = true

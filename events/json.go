@@ -65,9 +65,9 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// DecodeStrict reads one JSON object of at most MaxRequestBytes field by field, so that each error names its field; what
-// names the object itself. known holds the accepted member names and where each is stored. Behind a field that is wrong it reads
-// on, to store the others, and returns the first error.
+// DecodeStrict reads one JSON object of at most MaxRequestBytes field by field, so that each error names its field;
+// what names the object itself. known holds the accepted member names and where each is stored. Behind a field that is
+// wrong it reads on, to store the others, and returns the first error.
 func DecodeStrict(data []byte, what string, known map[string]any) error {
 	var first error
 	if len(data) > MaxRequestBytes {
@@ -77,7 +77,8 @@ func DecodeStrict(data []byte, what string, known map[string]any) error {
 	return cmp.Or(first, err)
 }
 
-// decodeFields is DecodeStrict without the size. wrong hears of every field that is not stored; the error is that of the text.
+// decodeFields is DecodeStrict without the size. wrong hears of every field that is not stored; the error is that of
+// the text.
 func decodeFields(data []byte, what string, known map[string]any, wrong func(error)) error {
 	if !utf8.Valid(data) {
 		return fieldError(what, "bad JSON: it is not UTF-8 text")

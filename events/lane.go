@@ -13,8 +13,8 @@ import (
 const AnyModel = "*"
 
 const (
-	// MaxLaneRequests, MaxLaneWindow, MaxLaneInFlight and MaxLaneSpacing bound what a limit can say, MaxLaneWeight the weight of a
-	// project, MaxLaneKeys the models and the projects that one lane has settings for.
+	// MaxLaneRequests, MaxLaneWindow, MaxLaneInFlight and MaxLaneSpacing bound what a limit can say, MaxLaneWeight the
+	// weight of a project, MaxLaneKeys the models and the projects that one lane has settings for.
 	MaxLaneRequests = 1_000_000
 	MaxLaneWindow   = 24 * time.Hour
 	MaxLaneInFlight = 1_000_000
@@ -25,11 +25,11 @@ const (
 	MaxLanePolls = 10_000
 )
 
-// LaneLimits is how fast a lane may send, and how it is shared: the JSON value of the key <lane>.limits in the KV bucket
-// reelay_lanes. What it does not name keeps the default of the provider.
+// LaneLimits is how fast a lane may send, and how it is shared: the JSON value of the key <lane>.limits in the KV
+// bucket reelay_lanes. What it does not name keeps the default of the provider.
 type LaneLimits struct {
-	// Models are the limits of each limit group, by what the names of its models begin with; the longest such key counts, and AnyModel
-	// for the rest. Each limit group has its own queue and its own limits.
+	// Models are the limits of each limit group, by what the names of its models begin with; the longest such key counts,
+	// and AnyModel for the rest. Each limit group has its own queue and its own limits.
 	Models map[string]ModelLimits `json:"models,omitempty"`
 	// Projects are the shares of projects in each limit group; one that is not named has weight 1 and no caps.
 	Projects map[string]ProjectShare `json:"projects,omitempty"`
@@ -54,8 +54,8 @@ type ModelLimits struct {
 	// Requests is how many paid requests may fall into any Window, which is a minute if 0.
 	Requests int      `json:"requests,omitempty"`
 	Window   Duration `json:"window,omitempty"`
-	// InFlight is how many tasks may be at the provider, or on the way to it, at once. One that is in doubt counts until it is
-	// settled or parked.
+	// InFlight is how many tasks may be at the provider, or on the way to it, at once. One that is in doubt counts until
+	// it is settled or parked.
 	InFlight int `json:"in_flight,omitempty"`
 	// Spacing is the least time between two requests.
 	Spacing Duration `json:"spacing,omitempty"`
@@ -71,7 +71,8 @@ func (l ModelLimits) EachWindow() time.Duration {
 
 // A ProjectShare is how much of a limit group a project gets. A zero is no cap.
 type ProjectShare struct {
-	// Weight is its share of the turns while others wait as well: one of weight 3 has three times those of one of weight 1. 0 is 1.
+	// Weight is its share of the turns while others wait as well: one of weight 3 has three times those of one of
+	// weight 1. 0 is 1.
 	Weight int `json:"weight,omitempty"`
 	// Requests and InFlight are as those of ModelLimits, for the project alone and in the group's window.
 	Requests int `json:"requests,omitempty"`
@@ -103,8 +104,8 @@ func (l LaneLimits) LimitGroup(model string) string {
 	return group
 }
 
-// DecodeLaneLimits reads and checks a value. Its error is a FieldError. Unknown fields are refused, so that a limit with a typing
-// error is not taken for none.
+// DecodeLaneLimits reads and checks a value. Its error is a FieldError. Unknown fields are refused, so that a limit
+// with a typing error is not taken for none.
 func DecodeLaneLimits(data []byte) (LaneLimits, error) {
 	var l LaneLimits
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -133,7 +134,8 @@ func (l LaneLimits) Validate() error {
 		return nil
 	}
 	for _, err := range []error{
-		lasting("polls.spacing", l.Polls.Spacing, MaxLaneSpacing), bounded("polls.per_second", l.Polls.PerSecond, MaxLanePolls),
+		lasting("polls.spacing", l.Polls.Spacing, MaxLaneSpacing),
+		bounded("polls.per_second", l.Polls.PerSecond, MaxLanePolls),
 	} {
 		if err != nil {
 			return err

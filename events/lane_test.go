@@ -21,8 +21,10 @@ func TestDecodeLaneLimits(t *testing.T) {
 		field       string // of the error; "" if there is none
 	}{
 		{"nothing", `{}`, ""},
-		{"all", `{"models":{"*":{"requests":20,"window":"90s","in_flight":3,"spacing":"1s"}},"projects":{"demo":{"weight":3,"requests":2,"in_flight":1}},"by":"ann"}`, ""},
-		{"the most", `{"models":{"m":{"requests":1000000,"window":"24h","in_flight":1000000,"spacing":"1h"}},"projects":{"p":{"weight":1000}}}`, ""},
+		{"all", `{"models":{"*":{"requests":20,"window":"90s","in_flight":3,"spacing":"1s"}},` +
+			`"projects":{"demo":{"weight":3,"requests":2,"in_flight":1}},"by":"ann"}`, ""},
+		{"the most", `{"models":{"m":{"requests":1000000,"window":"24h","in_flight":1000000,"spacing":"1h"}},` +
+			`"projects":{"p":{"weight":1000}}}`, ""},
 		{"no JSON", `20`, "limits"},
 		{"a typing error", `{"models":{"*":{"request":20}}}`, "limits"},
 		{"a bare number of seconds", `{"models":{"*":{"window":60}}}`, "limits"},
@@ -51,16 +53,18 @@ func TestDecodeLaneLimits(t *testing.T) {
 
 func TestFamily(t *testing.T) {
 	defaults := map[string]events.ModelLimits{events.AnyModel: {Requests: 20}, "MiniMax-H3": {Requests: 300}}
-	l := events.LaneLimits{Models: map[string]events.ModelLimits{"MiniMax-H3": {Requests: 5}, "MiniMax-H3-Max": {}}}.Over(defaults)
+	l := events.LaneLimits{Models: map[string]events.ModelLimits{"MiniMax-H3": {Requests: 5}, "MiniMax-H3-Max": {}}}.Over(
+		defaults)
 	for model, want := range map[string]string{
-		"MiniMax-Hailuo-2.3": events.AnyModel, "MiniMax-H3": "MiniMax-H3", "MiniMax-H3-Pro": "MiniMax-H3", "MiniMax-H3-Max": "MiniMax-H3-Max",
-		"": events.AnyModel, "*": events.AnyModel,
+		"MiniMax-Hailuo-2.3": events.AnyModel, "MiniMax-H3": "MiniMax-H3", "MiniMax-H3-Pro": "MiniMax-H3",
+		"MiniMax-H3-Max": "MiniMax-H3-Max", "": events.AnyModel, "*": events.AnyModel,
 	} {
 		if got := l.LimitGroup(model); got != want {
 			t.Errorf("%q belongs to %q, want %q", model, got, want)
 		}
 	}
-	if l.Models["MiniMax-H3"].Requests != 5 || l.Models[events.AnyModel].Requests != 20 || defaults["MiniMax-H3"].Requests != 300 {
+	if l.Models["MiniMax-H3"].Requests != 5 || l.Models[events.AnyModel].Requests != 20 ||
+		defaults["MiniMax-H3"].Requests != 300 {
 		t.Errorf("over the defaults %v: %v", defaults, l.Models)
 	}
 	if _, ok := (events.LaneLimits{}).Over(nil).Models[events.AnyModel]; !ok {
@@ -73,7 +77,8 @@ func TestFamily(t *testing.T) {
 
 // FuzzLaneLimits: what can be read is valid, and the same when it is written and read again.
 func FuzzLaneLimits(f *testing.F) {
-	f.Add([]byte(`{"models":{"*":{"requests":20,"window":"90s","in_flight":3,"spacing":"1s"}},"projects":{"demo":{"weight":3}}}`))
+	f.Add([]byte(`{"models":{"*":{"requests":20,"window":"90s","in_flight":3,"spacing":"1s"}},` +
+		`"projects":{"demo":{"weight":3}}}`))
 	f.Add([]byte(`{"polls":{"spacing":"30s","per_second":5}}`))
 	f.Add([]byte(`{"models":null,"at":"2026-01-02T03:04:05Z"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/operator"
 )
 
@@ -18,12 +19,24 @@ func TestDecodePauseRequest(t *testing.T) {
 		{"all lanes, if nobody else was faster", `{"lane":"_all","reason":"fire","by":"anna","revision":0}`, ""},
 		{"nothing", ``, "payload: bad JSON: it ends too early"},
 		{"no lane", `{"reason":"the bill"}`, `lane: "" is not 1 to 64 characters of A-Z a-z 0-9 _ -`},
-		{"lane: no token", `{"lane":"fal.limits","reason":"x"}`, `lane: "fal.limits" is not 1 to 64 characters of A-Z a-z 0-9 _ -`},
+		{
+			"lane: no token", `{"lane":"fal.limits","reason":"x"}`,
+			`lane: "fal.limits" is not 1 to 64 characters of A-Z a-z 0-9 _ -`,
+		},
 		{"no reason", `{"lane":"fal"}`, "reason: must say why the lane is paused"},
-		{"reason: over the limit", `{"lane":"fal","reason":"` + strings.Repeat("x", 501) + `"}`, "reason: 501 bytes are over the limit of 500"},
-		{"by: over the limit", `{"lane":"fal","reason":"x","by":"` + strings.Repeat("x", 101) + `"}`, "by: 101 bytes are over the limit of 100"},
+		{
+			"reason: over the limit", `{"lane":"fal","reason":"` + strings.Repeat("x", 501) + `"}`,
+			"reason: 501 bytes are over the limit of 500",
+		},
+		{
+			"by: over the limit", `{"lane":"fal","reason":"x","by":"` + strings.Repeat("x", 101) + `"}`,
+			"by: 101 bytes are over the limit of 100",
+		},
 		{"revision: type", `{"lane":"fal","reason":"x","revision":"7"}`, "revision: must be a whole number, not string"},
-		{"revision: negative", `{"lane":"fal","reason":"x","revision":-7}`, "revision: must be a whole number, not number -7"},
+		{
+			"revision: negative", `{"lane":"fal","reason":"x","revision":-7}`,
+			"revision: must be a whole number, not number -7",
+		},
 		{"unknown", `{"lane":"fal","reason":"x","paused":false}`, "paused: unknown field"},
 	})
 	if _, err := operator.DecodePauseRequest(operator.VerbLanesResume, []byte(`{"lane":"fal"}`)); err != nil {
@@ -39,8 +52,14 @@ func TestDecodeLimitsRequest(t *testing.T) {
 		{"null", `{"lane":"fal","limits":null}`, "limits: is missing; {} is the provider's defaults"},
 		{"all lanes", `{"lane":"_all","limits":{}}`, `lane: "_all" is not 1 to 64 characters of A-Z a-z 0-9 _ -`},
 		{"a typing error", `{"lane":"fal","limits":{"model":{}}}`, `limits: bad JSON: json: unknown field "model"`},
-		{"over", `{"lane":"fal","limits":{"models":{"*":{"requests":1000001}}}}`, "models.*.requests: 1000001 is not between 0 and 1000000"},
-		{"by: over", `{"lane":"fal","limits":{"by":"` + strings.Repeat("x", 101) + `"}}`, "by: 101 bytes are over the limit of 100"},
+		{
+			"over", `{"lane":"fal","limits":{"models":{"*":{"requests":1000001}}}}`,
+			"models.*.requests: 1000001 is not between 0 and 1000000",
+		},
+		{
+			"by: over", `{"lane":"fal","limits":{"by":"` + strings.Repeat("x", 101) + `"}}`,
+			"by: 101 bytes are over the limit of 100",
+		},
 	})
 }
 
@@ -61,16 +80,22 @@ func TestDecodeCapRequest(t *testing.T) {
 		{"no amount", `{"scope":"all"}`, "daily_usd: is missing"},
 		{"over", `{"scope":"all","daily_usd":1000000001}`, "daily_usd: 1.000000001e+09 is not between 0 and 1e+09"},
 		{"below", `{"scope":"all","daily_usd":-0.01}`, "daily_usd: -0.01 is not between 0 and 1e+09"},
-		{"unknown_usd: below", `{"scope":"all","daily_usd":1,"unknown_usd":-1}`, "unknown_usd: -1 is not between 0 and 1e+09"},
+		{
+			"unknown_usd: below", `{"scope":"all","daily_usd":1,"unknown_usd":-1}`,
+			"unknown_usd: -1 is not between 0 and 1e+09",
+		},
 		{"daily_usd: type", `{"scope":"all","daily_usd":"20"}`, "daily_usd: must be a number, not string"},
-		{"by: over", `{"scope":"all","daily_usd":1,"by":"` + strings.Repeat("x", 101) + `"}`, "by: 101 bytes are over the limit of 100"},
+		{
+			"by: over", `{"scope":"all","daily_usd":1,"by":"` + strings.Repeat("x", 101) + `"}`,
+			"by: 101 bytes are over the limit of 100",
+		},
 	})
 	checkDecode(t, unset, []decodeRow{
 		{"a project", `{"scope":"project.demo"}`, ""},
 		{"with an amount", `{"scope":"project.demo","daily_usd":0}`, "daily_usd: is not taken: the cap goes away"},
 	})
 	r, err := set([]byte(`{"scope":"all","daily_usd":3}`))
-	if want := (events.Cap{DailyUSD: 3, UnknownUSD: events.DefaultUnknownUSD}); err != nil || r.Cap() != want {
+	if want := (bucket.Cap{DailyUSD: 3, UnknownUSD: bucket.DefaultUnknownUSD}); err != nil || r.Cap() != want {
 		t.Errorf("the cap is %+v, %v, want %+v", r.Cap(), err, want)
 	}
 }
@@ -110,8 +135,8 @@ func TestOperatorSubjects(t *testing.T) {
 		}
 	}
 	writing := []events.Verb{
-		operator.VerbLanesPause, operator.VerbLanesResume, operator.VerbLanesLimit, operator.VerbCapsSet, operator.VerbCapsUnset, operator.VerbDeadReplay,
-		operator.VerbCallbacksReplay,
+		operator.VerbLanesPause, operator.VerbLanesResume, operator.VerbLanesLimit, operator.VerbCapsSet,
+		operator.VerbCapsUnset, operator.VerbDeadReplay, operator.VerbCallbacksReplay,
 	}
 	for _, v := range writing {
 		if !slices.Contains(operator.Verbs(), v) {

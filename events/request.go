@@ -60,7 +60,8 @@ const (
 	maxProviderIDBytes = 200
 )
 
-// A Request asks for one task. It is published on RequestSubject as JSON; a field that is not listed here is refused by name.
+// A Request asks for one task. It is published on RequestSubject as JSON; a field that is not listed here is refused by
+// name.
 type Request struct {
 	// ID is the task id and the idempotency key. Without it the Nats-Msg-Id header is taken, else an id is
 	// derived from the message's place in the stream, so that a redelivered request is always the same task.
@@ -73,7 +74,8 @@ type Request struct {
 	Input json.RawMessage `json:"input"`
 
 	SceneID string `json:"scene_id,omitempty"`
-	// BatchID puts the task in a batch. BatchSize is how many tasks the batch will have; one request that names it is enough.
+	// BatchID puts the task in a batch. BatchSize is how many tasks the batch will have; one request that names it is
+	// enough.
 	BatchID   string `json:"batch_id,omitempty"`
 	BatchSize int    `json:"batch_size,omitempty"`
 	// Priority orders the tasks of one project, -100 to 100, higher first.
@@ -89,9 +91,9 @@ type Request struct {
 	Metadata        map[string]string `json:"metadata,omitempty"`
 }
 
-// DecodeRequest reads and checks a request. Its error is a FieldError that names the field and the limit; a request over
-// MaxRequestBytes fails with field "payload". With an error it returns what could be read, up to where it is no JSON, so that its
-// id can be answered and its batch counted.
+// DecodeRequest reads and checks a request. Its error is a FieldError that names the field and the limit; a request
+// over MaxRequestBytes fails with field "payload". With an error it returns what could be read, up to where it is no
+// JSON, so that its id can be answered and its batch counted.
 func DecodeRequest(data []byte) (Request, error) {
 	var r Request
 	err := DecodeStrict(data, "payload", map[string]any{
@@ -106,8 +108,8 @@ func DecodeRequest(data []byte) (Request, error) {
 	return r, r.Validate()
 }
 
-// Batch returns what a request that may be wrong says of its batch: its id, empty if it names none, and how many tasks it has, 0 if
-// it does not say. A value over its limit was not said.
+// Batch returns what a request that may be wrong says of its batch: its id, empty if it names none, and how many tasks
+// it has, 0 if it does not say. A value over its limit was not said.
 func (r Request) Batch() (id string, size int) {
 	if !ValidToken(r.BatchID) {
 		return "", 0
@@ -159,7 +161,8 @@ func (r Request) Validate() error {
 		return err
 	}
 	if r.Timeout != 0 && r.StartTimeout > r.Timeout {
-		return fieldError("start_timeout", "%v is longer than the timeout of %v", time.Duration(r.StartTimeout), time.Duration(r.Timeout))
+		return fieldError("start_timeout", "%v is longer than the timeout of %v", time.Duration(r.StartTimeout),
+			time.Duration(r.Timeout))
 	}
 	if err := validCost("estimated_cost_usd", r.EstimatedUSD); err != nil {
 		return err
@@ -179,8 +182,8 @@ func (r Request) Validate() error {
 	return nil
 }
 
-// Digest identifies what the request asks for: everything but its id, together with the task type. Requests with the same
-// id are the same request when their digests are equal.
+// Digest identifies what the request asks for: everything but its id, together with the task type. Requests with the
+// same id are the same request when their digests are equal.
 func (r Request) Digest(t TaskType) (string, error) {
 	r.ID = ""
 	raw, err := Marshal(struct {
@@ -254,7 +257,8 @@ type Resolve struct {
 // DecodeResolve reads and checks a resolve command. Its error is a FieldError.
 func DecodeResolve(data []byte) (Resolve, error) {
 	var r Resolve
-	err := DecodeStrict(data, "payload", map[string]any{"action": &r.Action, "provider_id": &r.ProviderID, "reason": &r.Reason})
+	err := DecodeStrict(data, "payload",
+		map[string]any{"action": &r.Action, "provider_id": &r.ProviderID, "reason": &r.Reason})
 	if err != nil {
 		return r, err
 	}

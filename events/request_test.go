@@ -48,7 +48,10 @@ func TestDecodeRequest(t *testing.T) {
 		{"another object behind", request() + `{}`, "payload: has text after the JSON object"},
 		{"a byte order mark", "\ufeff" + request(), "payload: bad JSON: *"},
 		{"invalid UTF-8", request(`"scene_id":"` + "\xff" + `"`), "payload: bad JSON: it is not UTF-8 text"},
-		{"invalid UTF-8 in the input", `{"provider":"fal","model":"m","input":{"prompt":"` + "\xc3" + `"}}`, "payload: bad JSON: it is not UTF-8 text"},
+		{
+			"invalid UTF-8 in the input", `{"provider":"fal","model":"m","input":{"prompt":"` + "\xc3" + `"}}`,
+			"payload: bad JSON: it is not UTF-8 text",
+		},
 		{"deeper than anybody needs", `{"input":` + strings.Repeat("[", 20_000), "input: bad JSON: *"},
 
 		{"unknown field", request(`"promt":"x"`), "promt: unknown field"},
@@ -66,21 +69,39 @@ func TestDecodeRequest(t *testing.T) {
 		{"priority: type", request(`"priority":"high"`), "priority: must be a whole number, not string"},
 		{"priority: fraction", request(`"priority":1.5`), "priority: must be a whole number, not number 1.5"},
 		{"priority: exponent", request(`"priority":1e1`), "priority: must be a whole number, not number 1e1"},
-		{"priority: huge", request(`"priority":99999999999999999999`), "priority: must be a whole number, not number 99999999999999999999"},
+		{
+			"priority: huge", request(`"priority":99999999999999999999`),
+			"priority: must be a whole number, not number 99999999999999999999",
+		},
 		{"timeout: bare number", request(`"timeout":30`), `timeout: 30 is not a duration string such as "30m"`},
 		{"timeout: bool", request(`"timeout":true`), `timeout: true is not a duration string such as "30m"`},
 		{"timeout: no unit", request(`"timeout":"30"`), `timeout: "30" is not a duration such as "90s", "30m" or "1h30m"`},
-		{"timeout: words", request(`"timeout":"half an hour"`), `timeout: "half an hour" is not a duration such as "90s", "30m" or "1h30m"`},
-		{"start_timeout: bare number", request(`"start_timeout":1.5`), `start_timeout: 1.5 is not a duration string such as "30m"`},
+		{
+			"timeout: words", request(`"timeout":"half an hour"`),
+			`timeout: "half an hour" is not a duration such as "90s", "30m" or "1h30m"`,
+		},
+		{
+			"start_timeout: bare number", request(`"start_timeout":1.5`),
+			`start_timeout: 1.5 is not a duration string such as "30m"`,
+		},
 		{"on_in_doubt: type", request(`"on_in_doubt":1`), "on_in_doubt: must be a string, not number"},
-		{"max_paid_attempts: type", request(`"max_paid_attempts":"2"`), "max_paid_attempts: must be a whole number, not string"},
+		{
+			"max_paid_attempts: type", request(`"max_paid_attempts":"2"`),
+			"max_paid_attempts: must be a whole number, not string",
+		},
 		{"estimated_cost_usd: type", request(`"estimated_cost_usd":"1"`), "estimated_cost_usd: must be a number, not string"},
 		{"max_cost_usd: type", request(`"max_cost_usd":[1]`), "max_cost_usd: must be a number, not array"},
 		{"max_cost_usd: NaN is no JSON", request(`"max_cost_usd":NaN`), "max_cost_usd: bad JSON: *"},
 		{"max_cost_usd: beyond a float", request(`"max_cost_usd":1e999`), "max_cost_usd: must be a number, not number 1e999"},
 		{"metadata: type", request(`"metadata":["a"]`), "metadata: must be an object of strings, not array"},
-		{"metadata: value type", request(`"metadata":{"take":3}`), "metadata: must be an object of strings, but holds another value: number"},
-		{"metadata: nested", request(`"metadata":{"a":{"b":"c"}}`), "metadata: must be an object of strings, but holds another value: object"},
+		{
+			"metadata: value type", request(`"metadata":{"take":3}`),
+			"metadata: must be an object of strings, but holds another value: number",
+		},
+		{
+			"metadata: nested", request(`"metadata":{"a":{"b":"c"}}`),
+			"metadata: must be an object of strings, but holds another value: object",
+		},
 
 		{"provider missing", `{"model":"m","input":{}}`, "provider: is missing"},
 		{"provider null", `{"provider":null,"model":"m","input":{}}`, "provider: is missing"},
@@ -98,14 +119,20 @@ func TestDecodeRequest(t *testing.T) {
 		{"provider with a blank", `{"provider":"fal ai","model":"m","input":{}}`, "provider: " + tokenRule},
 		{"on_in_doubt: unknown word", request(`"on_in_doubt":"retry"`), `on_in_doubt: "retry" is not hold, fail or resubmit`},
 		{"metadata: empty key", request(`"metadata":{"":"x"}`), `metadata: key "" must be 1 to 64 bytes`},
-		{"start_timeout over timeout", request(`"timeout":"1m"`, `"start_timeout":"61s"`), "start_timeout: 1m1s is longer than the timeout of 1m0s"},
+		{
+			"start_timeout over timeout", request(`"timeout":"1m"`, `"start_timeout":"61s"`),
+			"start_timeout: 1m1s is longer than the timeout of 1m0s",
+		},
 		{"start_timeout as long as timeout", request(`"timeout":"1m"`, `"start_timeout":"60s"`), ""},
 		{"start_timeout alone", request(`"start_timeout":"2h"`), ""},
 		{"negative timeout", request(`"timeout":"-1s"`), "timeout: -1s is not between 1s and 48h0m0s"},
 		{"batch with a dot", request(`"batch_id":"a.b"`), "batch_id: must be 1 to 64 characters of A-Z a-z 0-9 _ -"},
 		{"batch size without a batch", request(`"batch_size":3`), "batch_size: belongs to a batch_id only"},
 		{"negative batch size", request(`"batch_id":"b"`, `"batch_size":-1`), "batch_size: -1 is not between 1 and 100000"},
-		{"batch size over the limit", request(`"batch_id":"b"`, `"batch_size":100001`), "batch_size: 100001 is not between 1 and 100000"},
+		{
+			"batch size over the limit", request(`"batch_id":"b"`, `"batch_size":100001`),
+			"batch_size: 100001 is not between 1 and 100000",
+		},
 		{"negative cost", request(`"max_cost_usd":-0.01`), "max_cost_usd: -0.01 is not between 0 and 1e+06 US dollars"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -127,7 +154,10 @@ func TestRequestBatch(t *testing.T) {
 		{"no batch", request(), "", "", 0},
 		{"no size", request(`"batch_id":"film"`), "", "film", 0},
 		{"unknown field before it", `{"promt":{"batch_id":"other"},` + in + `}`, "promt: unknown field", "film", 12},
-		{"wrong type before it", `{"provider":7,"priority":1.5,` + in + `}`, "provider: must be a string, not number", "film", 12},
+		{
+			"wrong type before it", `{"provider":7,"priority":1.5,` + in + `}`, "provider: must be a string, not number", "film",
+			12,
+		},
 		{"fields missing", `{` + in + `}`, "provider: is missing", "film", 12},
 		{"over the limit of a field", request(in, `"priority":101`), "priority: 101 is not between -100 and 100", "film", 12},
 		{"too large", request(`"scene_id":"`+strings.Repeat("x", events.MaxRequestBytes)+`"`, in), "payload: *", "film", 12},
@@ -141,9 +171,18 @@ func TestRequestBatch(t *testing.T) {
 		{"another case", request(`"Batch_ID":"film"`), "Batch_ID: unknown field", "", 0},
 		{"id of no subject", request(`"batch_id":"fi.lm","batch_size":12`), "batch_id: " + tokenRule, "", 0},
 		{"id of another type", request(`"batch_id":7,"batch_size":12`), "batch_id: must be a string, not number", "", 0},
-		{"size of another type", request(`"batch_id":"film","batch_size":"12"`), "batch_size: must be a whole number, not string", "film", 0},
-		{"size over the limit", request(`"batch_id":"film","batch_size":100001`), "batch_size: 100001 is not between 1 and 100000", "film", 0},
-		{"negative size", request(`"batch_id":"film","batch_size":-1`), "batch_size: -1 is not between 1 and 100000", "film", 0},
+		{
+			"size of another type", request(`"batch_id":"film","batch_size":"12"`),
+			"batch_size: must be a whole number, not string", "film", 0,
+		},
+		{
+			"size over the limit", request(`"batch_id":"film","batch_size":100001`),
+			"batch_size: 100001 is not between 1 and 100000", "film", 0,
+		},
+		{
+			"negative size", request(`"batch_id":"film","batch_size":-1`), "batch_size: -1 is not between 1 and 100000", "film",
+			0,
+		},
 	} {
 		r, err := events.DecodeRequest([]byte(row.data))
 		wantFieldError(t, err, row.err)
@@ -184,15 +223,30 @@ func TestRequestLimits(t *testing.T) {
 		{"scene_id", events.MaxSceneBytes, 1, text("scene_id"), "scene_id: 129 bytes are over the limit of 128"},
 		{"priority", events.MaxPriority, 1, number("priority"), "priority: 101 is not between -100 and 100"},
 		{"priority below", -events.MaxPriority, -1, number("priority"), "priority: -101 is not between -100 and 100"},
-		{"max_paid_attempts", events.MaxPaidAttempts, 1, number("max_paid_attempts"), "max_paid_attempts: 11 is not between 1 and 10"},
+		{
+			"max_paid_attempts", events.MaxPaidAttempts, 1, number("max_paid_attempts"),
+			"max_paid_attempts: 11 is not between 1 and 10",
+		},
 		{"max_paid_attempts below", 0, -1, number("max_paid_attempts"), "max_paid_attempts: -1 is not between 1 and 10"},
-		{"timeout", int(events.MaxTimeout / time.Second), 1, seconds("timeout"), "timeout: 48h0m1s is not between 1s and 48h0m0s"},
+		{
+			"timeout", int(events.MaxTimeout / time.Second), 1, seconds("timeout"),
+			"timeout: 48h0m1s is not between 1s and 48h0m0s",
+		},
 		{"timeout below, in milliseconds", int(events.MinTimeout / time.Millisecond), -1, func(n int) string {
 			return request(`"timeout":"` + strconv.Itoa(n) + `ms"`)
 		}, "timeout: 999ms is not between 1s and 48h0m0s"},
-		{"start_timeout", int(events.MaxTimeout / time.Second), 1, seconds("start_timeout"), "start_timeout: 48h0m1s is not between 1s and 48h0m0s"},
-		{"estimated_cost_usd", 1_000_000, 1, number("estimated_cost_usd"), "estimated_cost_usd: 1.000001e+06 is not between 0 and 1e+06 US dollars"},
-		{"max_cost_usd", 1_000_000, 1, number("max_cost_usd"), "max_cost_usd: 1.000001e+06 is not between 0 and 1e+06 US dollars"},
+		{
+			"start_timeout", int(events.MaxTimeout / time.Second), 1, seconds("start_timeout"),
+			"start_timeout: 48h0m1s is not between 1s and 48h0m0s",
+		},
+		{
+			"estimated_cost_usd", 1_000_000, 1, number("estimated_cost_usd"),
+			"estimated_cost_usd: 1.000001e+06 is not between 0 and 1e+06 US dollars",
+		},
+		{
+			"max_cost_usd", 1_000_000, 1, number("max_cost_usd"),
+			"max_cost_usd: 1.000001e+06 is not between 0 and 1e+06 US dollars",
+		},
 		{"metadata", events.MaxMetadata, 1, func(n int) string {
 			entries := make([]string, n)
 			for i := range entries {
@@ -230,8 +284,8 @@ func TestValidateRefusesWhatIsNoNumber(t *testing.T) {
 	}
 }
 
-// What a provider gets is what the user wrote: a number that no float64 holds, a spelling that a decoder would normalise, a member
-// given twice, white space, escapes.
+// What a provider gets is what the user wrote: a number that no float64 holds, a spelling that a decoder would
+// normalise, a member given twice, white space, escapes.
 func TestInputSurvivesByteForByte(t *testing.T) {
 	const input = `{ "seed":12345678901234567890123, "cfg": 1.0,"tiny":1e-400 ,"zero":-0, "big":1E+2,
 		"text":"\u003ca> & \u2028 \ud800 é","a":1,"a":2 }`
@@ -271,8 +325,8 @@ func TestDecodeRequestReturnsTheIDOfABadRequest(t *testing.T) {
 	}
 }
 
-// What a stranger wrote comes back in an error that is stored, sent in a header and logged: however long it is, the error is short,
-// and it has no control characters.
+// What a stranger wrote comes back in an error that is stored, sent in a header and logged: however long it is, the
+// error is short, and it has no control characters.
 func TestErrorsOfHostileRequestsAreBounded(t *testing.T) {
 	long := strings.Repeat("9", events.MaxRequestBytes-200)
 	for name, data := range map[string]string{
@@ -292,7 +346,10 @@ func TestErrorsOfHostileRequestsAreBounded(t *testing.T) {
 }
 
 func TestDuration(t *testing.T) {
-	for text, want := range map[string]time.Duration{"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "0s": 0, "1.5s": 1500 * time.Millisecond} {
+	for text, want := range map[string]time.Duration{
+		"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "0s": 0,
+		"1.5s": 1500 * time.Millisecond,
+	} {
 		var d events.Duration
 		if err := json.Unmarshal([]byte(`"`+text+`"`), &d); err != nil || time.Duration(d) != want {
 			t.Errorf("%s: read as %v, %v, want %v", text, time.Duration(d), err, want)
@@ -330,12 +387,14 @@ func genRequest() *rapid.Generator[events.Request] {
 			Model:   rapid.StringN(1, 50, 200).Draw(t, "model"),
 			Input:   json.RawMessage(mustMarshal(t, genObject().Draw(t, "input"))),
 			SceneID: rapid.StringN(0, 32, 128).Draw(t, "scene"), Priority: rapid.IntRange(-100, 100).Draw(t, "priority"),
-			Timeout: events.Duration(timeout) * events.Duration(time.Second), StartTimeout: events.Duration(start) * events.Duration(time.Second),
+			Timeout:      events.Duration(timeout) * events.Duration(time.Second),
+			StartTimeout: events.Duration(start) * events.Duration(time.Second),
 			OnInDoubt: rapid.SampledFrom([]events.InDoubtPolicy{
 				"", events.InDoubtHold, events.InDoubtFail, events.InDoubtResubmit,
 			}).Draw(t, "policy"),
 			MaxPaidAttempts: rapid.IntRange(0, 10).Draw(t, "attempts"),
-			EstimatedUSD:    rapid.Float64Range(0, 1e6).Draw(t, "estimate"), MaxCostUSD: rapid.Float64Range(0, 1e6).Draw(t, "budget"),
+			EstimatedUSD:    rapid.Float64Range(0, 1e6).Draw(t, "estimate"),
+			MaxCostUSD:      rapid.Float64Range(0, 1e6).Draw(t, "budget"),
 		}
 		if m := rapid.MapOfN(rapid.StringN(1, 16, 64), rapid.StringN(0, 128, 512), 0, 32).Draw(t, "metadata"); len(m) > 0 {
 			r.Metadata = m

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// DefaultSpendDays is how many days a spend answer goes back that names none, today included. Records are kept as long after
-	// their task's end; older days are no longer whole.
+	// DefaultSpendDays is how many days a spend answer goes back that names none, today included. Records are kept as long
+	// after their task's end; older days are no longer whole.
 	DefaultSpendDays = 31
 	// MaxSpendRows bounds the rows of one spend answer.
 	MaxSpendRows = 2_000
@@ -33,19 +33,21 @@ func SpendGroups() []SpendGroup {
 
 // A SpendRequest says what to add up. Every field may be left out.
 type SpendRequest struct {
-	// Since and Until are days in UTC, such as 2026-01-31, both included. Until is today where it is left out, Since 30 days earlier.
+	// Since and Until are days in UTC, such as 2026-01-31, both included. Until is today where it is left out, Since 30
+	// days earlier.
 	Since string `json:"since,omitempty"`
 	Until string `json:"until,omitempty"`
 	// By is what the rows tell apart; everything where it is left out.
 	By []SpendGroup `json:"by,omitempty"`
 }
 
-// DecodeSpendRequest reads and checks a spend request and fills in what it leaves out; today is the day in UTC. Its error is a
-// FieldError.
+// DecodeSpendRequest reads and checks a spend request and fills in what it leaves out; today is the day in UTC. Its
+// error is a FieldError.
 func DecodeSpendRequest(data []byte, today time.Time) (SpendRequest, error) {
 	r := SpendRequest{}
 	if len(bytes.TrimSpace(data)) > 0 {
-		if err := DecodeStrict(data, "payload", map[string]any{"since": &r.Since, "until": &r.Until, "by": &r.By}); err != nil {
+		if err := DecodeStrict(data, "payload",
+			map[string]any{"since": &r.Since, "until": &r.Until, "by": &r.By}); err != nil {
 			return r, err
 		}
 	}
@@ -80,13 +82,14 @@ func DecodeSpendRequest(data []byte, today time.Time) (SpendRequest, error) {
 
 // A Spend is money, in US dollars, and what it went into. An attempt counts on the day of its intent, in UTC.
 type Spend struct {
-	// Tasks counts the tasks with such an attempt, Attempts the attempts that were neither refused nor proven not to have been sent.
+	// Tasks counts the tasks with such an attempt, Attempts the attempts that were neither refused nor proven not to have
+	// been sent.
 	Tasks    int `json:"tasks"`
 	Attempts int `json:"attempts"`
 	// Unpriced counts the attempts among them of which nobody knows a price. They add nothing to the amounts.
 	Unpriced int `json:"unpriced,omitempty"`
-	// SpentUSD is for attempts that the provider accepted, of tasks that have ended. ReservedUSD is the estimate of all others that may
-	// be charged: of tasks under way, and of submits in doubt, for good if nobody ever finds out.
+	// SpentUSD is for attempts that the provider accepted, of tasks that have ended. ReservedUSD is the estimate of all
+	// others that may be charged: of tasks under way, and of submits in doubt, for good if nobody ever finds out.
 	SpentUSD    float64 `json:"spent_usd"`
 	ReservedUSD float64 `json:"reserved_usd"`
 }

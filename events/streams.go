@@ -76,8 +76,8 @@ const (
 	EventDuplicates = 10 * time.Minute
 	// DeadAge is how long messages that could not be processed are kept.
 	DeadAge = 90 * 24 * time.Hour
-	// AdvisoryAge is how long advisories are kept while no service runs. It is also the window in which REELAY_DEAD recognises a message,
-	// so that a dead letter is not stored once more when its advisory is handled.
+	// AdvisoryAge is how long advisories are kept while no service runs. It is also the window in which REELAY_DEAD
+	// recognises a message, so that a dead letter is not stored once more when its advisory is handled.
 	AdvisoryAge = 7 * 24 * time.Hour
 	// MarkerAge is how long the delete marker of an expired record stays, for watchers to see it.
 	MarkerAge = time.Hour
@@ -88,7 +88,8 @@ func Streams() []Stream {
 	return []Stream{
 		{
 			Name: StreamRequests, Description: "requests and commands of clients",
-			// The stream stores everything below the prefixes, so that a malformed subject is refused by an event, not by silence.
+			// The stream stores everything below the prefixes, so that a malformed subject is refused by an event, not by
+			// silence.
 			Subjects: []string{requestPrefix + ">", commandPrefix + ">"}, Retention: WorkQueue, DiscardNew: true,
 			// The task id is the idempotency key; a wider window would drop the second of two different requests with one id,
 			// which has to be refused by an event.
@@ -96,7 +97,8 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamTasks, Description: "task records (KV bucket " + TaskBucket + ") and their heartbeats",
-			Subjects: []string{recordPrefix + ">", heartbeatPrefix + ">"}, Retention: Limits, MaxMsgsPerSubject: 1, KeyValue: true,
+			Subjects: []string{recordPrefix + ">", heartbeatPrefix + ">"}, Retention: Limits, MaxMsgsPerSubject: 1,
+			KeyValue: true,
 		},
 		{
 			Name: StreamPolls, Description: "poll tickets: one message per task at a provider",
@@ -104,10 +106,12 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamCallbacks, Description: "verified raw provider callbacks",
-			// The consumer callbacks is the queue; the stream keeps what it has done with, for people to look at and to replay. A bound by
-			// number or size would drop callbacks that are not handled yet, or reserve disk, so age is the only one: as for the events of
-			// their tasks, so that no poller can be away for so long. An operator's own bound refuses new callbacks, which providers repeat.
-			Subjects: []string{callbackPrefix + ">"}, Retention: Limits, MaxAge: EventAge, DiscardNew: true, Duplicates: EventDuplicates,
+			// The consumer callbacks is the queue; the stream keeps what it has done with, for people to look at and to replay.
+			// A bound by number or size would drop callbacks that are not handled yet, or reserve disk, so age is the only one:
+			// as for the events of their tasks, so that no poller can be away for so long. An operator's own bound refuses new
+			// callbacks, which providers repeat.
+			Subjects: []string{callbackPrefix + ">"}, Retention: Limits, MaxAge: EventAge, DiscardNew: true,
+			Duplicates: EventDuplicates,
 		},
 		{
 			Name: StreamEvents, Description: "what happened to every task",
@@ -129,7 +133,8 @@ func Streams() []Stream {
 	}
 }
 
-// ackWait is how soon the messages are delivered again that a killed process was handling. A handler that takes longer reports progress.
+// ackWait is how soon the messages are delivered again that a killed process was handling. A handler that takes longer
+// reports progress.
 const ackWait = 15 * time.Second
 
 // IntakeConsumer is the queue of requests and commands.
@@ -151,12 +156,13 @@ func HeartbeatConsumer() Consumer {
 // CallbackConsumer is the queue of the provider callbacks of all lanes.
 func CallbackConsumer() Consumer {
 	return Consumer{
-		Stream: StreamCallbacks, Durable: ConsumerCallbacks, Description: "poller: provider callbacks", AckWait: ackWait, MaxAckPending: 10_000,
+		Stream: StreamCallbacks, Durable: ConsumerCallbacks, Description: "poller: provider callbacks", AckWait: ackWait,
+		MaxAckPending: 10_000,
 	}
 }
 
-// PollConsumer delivers the poll tickets of one lane. A ticket whose redelivery is delayed counts as pending, so MaxAckPending is the most
-// tasks that can be at the provider of a lane while all of them are polled.
+// PollConsumer delivers the poll tickets of one lane. A ticket whose redelivery is delayed counts as pending, so
+// MaxAckPending is the most tasks that can be at the provider of a lane while all of them are polled.
 func PollConsumer(lane string) Consumer {
 	return Consumer{
 		Stream: StreamPolls, Durable: "poller-" + lane, Description: "poller: tasks at the provider of lane " + lane,

@@ -54,7 +54,8 @@ func TestPatterns(t *testing.T) {
 		{"a.b", "a.b.c", false, false},
 		{"a.>", "b.>", false, false},
 	} {
-		if overlap(row.a, row.b) != row.overlap || overlap(row.b, row.a) != row.overlap || inside(row.a, row.b) != row.inside {
+		if overlap(row.a, row.b) != row.overlap || overlap(row.b, row.a) != row.overlap ||
+			inside(row.a, row.b) != row.inside {
 			t.Errorf("%s and %s: overlap %v, inside %v", row.a, row.b, overlap(row.a, row.b), inside(row.a, row.b))
 		}
 	}
@@ -87,7 +88,8 @@ func TestStreams(t *testing.T) {
 			}
 		}
 		for _, a := range s.Subjects {
-			// A question must not be stored, and the server acknowledges a request on a stream's subject in place of the service.
+			// A question must not be stored, and the server acknowledges a request on a stream's subject in place of the
+			// service.
 			if overlap(a, "reelay.api.>") {
 				t.Errorf("%s of %s takes in the API", a, s.Name)
 			}
@@ -128,7 +130,8 @@ func TestSubjectsBelongToStreams(t *testing.T) {
 func TestConsumers(t *testing.T) {
 	all := []events.Consumer{
 		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(),
-		events.CallbackConsumer(), events.PollConsumer("fal"), events.PollConsumer("fal-team2"), events.PollConsumer("minimax"),
+		events.CallbackConsumer(), events.PollConsumer("fal"), events.PollConsumer("fal-team2"),
+		events.PollConsumer("minimax"),
 	}
 	names := map[string]bool{}
 	for i, c := range all {
@@ -156,28 +159,31 @@ func TestConsumers(t *testing.T) {
 			continue
 		}
 		for _, other := range all[i+1:] {
-			if other.Stream == c.Stream && (len(c.Filters) == 0 || len(other.Filters) == 0 || overlap(c.Filters[0], other.Filters[0])) {
+			if other.Stream == c.Stream &&
+				(len(c.Filters) == 0 || len(other.Filters) == 0 || overlap(c.Filters[0], other.Filters[0])) {
 				t.Errorf("%s and %s share messages of %s", c.Durable, other.Durable, c.Stream)
 			}
 		}
 	}
-	if f := events.PollConsumer("fal").Filters[0]; !inside(events.PollSubject("fal", events.Key{Project: "p", ID: "t"}), f) {
+	if f := events.PollConsumer("fal").Filters[0]; !inside(events.PollSubject("fal", events.Key{Project: "p", ID: "t"}),
+		f) {
 		t.Errorf("the filter %s does not match the lane's own messages", f)
 	}
 }
 
 func TestAges(t *testing.T) {
-	// An event that happens once stands alone on its subject. Were a record gone before the events of its task, a new task with the
-	// same id could not store its own: it would end without a terminal event.
+	// An event that happens once stands alone on its subject. Were a record gone before the events of its task, a new task
+	// with the same id could not store its own: it would end without a terminal event.
 	if events.RecordAge <= events.EventAge {
-		t.Errorf("records are kept %v, events %v: a task id would be free again while its events still stand", events.RecordAge, events.EventAge)
+		t.Errorf("records are kept %v, events %v: a task id would be free again while its events still stand",
+			events.RecordAge, events.EventAge)
 	}
 	for _, s := range events.Streams() {
 		if s.Name == events.StreamEvents && s.MaxAge != events.EventAge {
 			t.Errorf("events are kept %v, want %v", s.MaxAge, events.EventAge)
 		}
-		// The task id is the idempotency key of a request. The server must not drop the second of two requests with one id as a
-		// duplicate: the sender would wait for an answer that never comes.
+		// The task id is the idempotency key of a request. The server must not drop the second of two requests with one id as
+		// a duplicate: the sender would wait for an answer that never comes.
 		if s.Name == events.StreamRequests && s.Duplicates > time.Second {
 			t.Errorf("requests with one id are dropped unanswered for %v", s.Duplicates)
 		}

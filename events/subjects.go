@@ -126,20 +126,22 @@ func DeadSubject(stream, consumer string) string { return deadPrefix + stream + 
 // LanePositionsSubject is where the dispatcher of a lane answers a PositionsRequest. It is for services only.
 func LanePositionsSubject(lane string) string { return lanePrefix + lane + ".positions" }
 
-// APISubject is the request-reply subject of a verb; tokens are the project and, where the verb has one, the task or task type.
+// APISubject is the request-reply subject of a verb; tokens are the project and, where the verb has one, the task or
+// task type.
 func APISubject(v Verb, tokens ...string) string {
 	return apiPrefix + strings.Join(append([]string{string(v)}, tokens...), ".")
 }
 
-// ParseRequestSubject reads the project and task type of a request subject. It fails with a FieldError that names the token; a
-// project that could be read is returned even so.
+// ParseRequestSubject reads the project and task type of a request subject. It fails with a FieldError that names the
+// token; a project that could be read is returned even so.
 func ParseRequestSubject(subject string) (project string, t TaskType, err error) {
 	tokens := strings.Split(strings.TrimPrefix(subject, requestPrefix), ".")
 	if !strings.HasPrefix(subject, requestPrefix) || len(tokens) != 2 {
 		return "", "", fieldError("subject", "%q is not reelay.request.<project>.<task_type>", subject)
 	}
 	if !ValidToken(tokens[0]) {
-		return "", "", fieldError("subject", "project %q is not 1 to %d characters of A-Z a-z 0-9 _ -", tokens[0], MaxTokenBytes)
+		return "", "", fieldError("subject", "project %q is not 1 to %d characters of A-Z a-z 0-9 _ -", tokens[0],
+			MaxTokenBytes)
 	}
 	t = TaskType(tokens[1])
 	if !t.Valid() {
@@ -148,8 +150,8 @@ func ParseRequestSubject(subject string) (project string, t TaskType, err error)
 	return tokens[0], t, nil
 }
 
-// ParseCommandSubject reads the task and verb of a command subject. It fails with a FieldError that names the token; a key that
-// could be read is returned even so.
+// ParseCommandSubject reads the task and verb of a command subject. It fails with a FieldError that names the token; a
+// key that could be read is returned even so.
 func ParseCommandSubject(subject string) (Key, CommandVerb, error) {
 	tokens := strings.Split(strings.TrimPrefix(subject, commandPrefix), ".")
 	if !strings.HasPrefix(subject, commandPrefix) || len(tokens) != 3 {
@@ -157,7 +159,8 @@ func ParseCommandSubject(subject string) (Key, CommandVerb, error) {
 	}
 	k, v := Key{tokens[0], tokens[1]}, CommandVerb(tokens[2])
 	if !ValidToken(k.Project) {
-		return Key{}, "", fieldError("subject", "project %q is not 1 to %d characters of A-Z a-z 0-9 _ -", k.Project, MaxTokenBytes)
+		return Key{}, "", fieldError("subject", "project %q is not 1 to %d characters of A-Z a-z 0-9 _ -", k.Project,
+			MaxTokenBytes)
 	}
 	if !ValidToken(k.ID) {
 		return Key{}, "", fieldError("subject", "task %q is not 1 to %d characters of A-Z a-z 0-9 _ -", k.ID, MaxTokenBytes)
@@ -186,8 +189,8 @@ func ParseCallbackSubject(subject string) (lane string, k Key, err error) {
 	return parseLaneAndKey(subject, callbackPrefix)
 }
 
-// ParseEventSubject reads the task and type of an event. It fails with ErrSubject, or, for a type this build does not know,
-// with ErrUnknownType.
+// ParseEventSubject reads the task and type of an event. It fails with ErrSubject, or, for a type this build does not
+// know, with ErrUnknownType.
 func ParseEventSubject(subject string) (Key, EventType, error) {
 	rest, ok := strings.CutPrefix(subject, eventPrefix)
 	dot := strings.LastIndexByte(rest, '.')

@@ -17,8 +17,9 @@ func TestValidToken(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		"", strings.Repeat("x", 65), ".", "a.b", "*", ">", "a*", "$SYS", " ", "a b", "a ", "\t", "a\n", "\na", "\x00", "\x7f", "\u00a0",
-		"é", "ａ", "\u202e", "a\u200b", "\xff", "a/b", `a\b`, "a:b", "a=b", "a+b", "a,b", `"`, "a'", "%2e", "\u2024",
+		"", strings.Repeat("x", 65), ".", "a.b", "*", ">", "a*", "$SYS", " ", "a b", "a ", "\t", "a\n", "\na", "\x00", "\x7f",
+		"\u00a0", "é", "ａ", "\u202e", "a\u200b", "\xff", "a/b", `a\b`, "a:b", "a=b", "a+b", "a,b", `"`, "a'", "%2e",
+		"\u2024",
 	} {
 		if events.ValidToken(s) {
 			t.Errorf("%q is accepted", s)
@@ -44,13 +45,17 @@ type form struct {
 }
 
 func forms() []form {
-	key := func(build func(events.Key) string, parse func(string) (events.Key, error)) (func(parsed) string, func(string) (parsed, error)) {
+	key := func(build func(events.Key) string,
+		parse func(string) (events.Key, error),
+	) (func(parsed) string, func(string) (parsed, error)) {
 		return func(p parsed) string { return build(p.key) }, func(s string) (parsed, error) {
 			k, err := parse(s)
 			return parsed{key: k}, err
 		}
 	}
-	lane := func(build func(string, events.Key) string, parse func(string) (string, events.Key, error)) (func(parsed) string, func(string) (parsed, error)) {
+	lane := func(build func(string, events.Key) string,
+		parse func(string) (string, events.Key, error),
+	) (func(parsed) string, func(string) (parsed, error)) {
 		return func(p parsed) string { return build(p.lane, p.key) }, func(s string) (parsed, error) {
 			l, k, err := parse(s)
 			return parsed{lane: l, key: k}, err
@@ -136,8 +141,8 @@ func TestSubjectRoundTrip(t *testing.T) {
 func TestSubjectInjection(t *testing.T) {
 	genBad := rapid.OneOf(
 		rapid.SampledFrom([]string{
-			"", ".", "*", ">", " ", "a.b", "a.>", "a.*", ".a", "a.", "a b", "\t", "a\n", "\r\nPUB x 0", "\x00", "\x7f", "é", "ａ", "\u2024", "\xff",
-			strings.Repeat("x", 65),
+			"", ".", "*", ">", " ", "a.b", "a.>", "a.*", ".a", "a.", "a b", "\t", "a\n", "\r\nPUB x 0", "\x00", "\x7f", "é",
+			"ａ", "\u2024", "\xff", strings.Repeat("x", 65),
 		}),
 		rapid.Custom(func(t *rapid.T) string {
 			return rapid.StringMatching(`[A-Za-z0-9_-]{0,5}`).Draw(t, "before") +
@@ -181,35 +186,86 @@ func TestMalformedSubjects(t *testing.T) {
 		want          string
 	}{
 		{"request", "", events.ErrInvalid, `subject: "" is not reelay.request.<project>.<task_type>`},
-		{"request", "reelay.request.p", events.ErrInvalid, `subject: "reelay.request.p" is not reelay.request.<project>.<task_type>`},
-		{"request", "reelay.request.p.video.x", events.ErrInvalid, `subject: "reelay.request.p.video.x" is not reelay.request.<project>.<task_type>`},
-		{"request", "reelay.requests.p.video", events.ErrInvalid, `subject: "reelay.requests.p.video" is not reelay.request.<project>.<task_type>`},
+		{
+			"request", "reelay.request.p", events.ErrInvalid,
+			`subject: "reelay.request.p" is not reelay.request.<project>.<task_type>`,
+		},
+		{
+			"request", "reelay.request.p.video.x", events.ErrInvalid,
+			`subject: "reelay.request.p.video.x" is not reelay.request.<project>.<task_type>`,
+		},
+		{
+			"request", "reelay.requests.p.video", events.ErrInvalid,
+			`subject: "reelay.requests.p.video" is not reelay.request.<project>.<task_type>`,
+		},
 		{"request", "p.video", events.ErrInvalid, `subject: "p.video" is not reelay.request.<project>.<task_type>`},
 		{"request", "reelay.request.p p.video", events.ErrInvalid, `subject: project "p p"` + rule},
 		{"request", "reelay.request..video", events.ErrInvalid, `subject: project ""` + rule},
-		{"request", "reelay.request.p.vidoe", events.ErrInvalid, `subject: task type "vidoe" is not one of video, image, audio, speech`},
-		{"request", "reelay.request.p.", events.ErrInvalid, `subject: task type "" is not one of video, image, audio, speech`},
-		{"command", "reelay.command.p.t", events.ErrInvalid, `subject: "reelay.command.p.t" is not reelay.command.<project>.<task>.<verb>`},
-		{"command", "reelay.request.p.t.cancel", events.ErrInvalid, `subject: "reelay.request.p.t.cancel" is not reelay.command.<project>.<task>.<verb>`},
-		{"command", "reelay.command.p.t.u.cancel", events.ErrInvalid, `subject: "reelay.command.p.t.u.cancel" is not reelay.command.<project>.<task>.<verb>`},
+		{
+			"request", "reelay.request.p.vidoe", events.ErrInvalid,
+			`subject: task type "vidoe" is not one of video, image, audio, speech`,
+		},
+		{
+			"request", "reelay.request.p.", events.ErrInvalid,
+			`subject: task type "" is not one of video, image, audio, speech`,
+		},
+		{
+			"command", "reelay.command.p.t", events.ErrInvalid,
+			`subject: "reelay.command.p.t" is not reelay.command.<project>.<task>.<verb>`,
+		},
+		{
+			"command", "reelay.request.p.t.cancel", events.ErrInvalid,
+			`subject: "reelay.request.p.t.cancel" is not reelay.command.<project>.<task>.<verb>`,
+		},
+		{
+			"command", "reelay.command.p.t.u.cancel", events.ErrInvalid,
+			`subject: "reelay.command.p.t.u.cancel" is not reelay.command.<project>.<task>.<verb>`,
+		},
 		{"command", "reelay.command.p*.t.cancel", events.ErrInvalid, `subject: project "p*"` + rule},
 		{"command", "reelay.command.p.t:1.cancel", events.ErrInvalid, `subject: task "t:1"` + rule},
 		{"command", "reelay.command.p.t.stop", events.ErrInvalid, `subject: verb "stop" is not cancel or resolve`},
 		{"key", "p", events.ErrSubject, `not a reelay subject: key "p" is not <project>.<task>`},
 		{"key", "p.t.u", events.ErrSubject, `not a reelay subject: key "p.t.u" is not <project>.<task>`},
 		{"key", "p.", events.ErrSubject, `not a reelay subject: key "p." is not <project>.<task>`},
-		{"record", "$KV.reelay_tasks", events.ErrSubject, `not a reelay subject: "$KV.reelay_tasks" does not begin with $KV.reelay_tasks.`},
+		{
+			"record", "$KV.reelay_tasks", events.ErrSubject,
+			`not a reelay subject: "$KV.reelay_tasks" does not begin with $KV.reelay_tasks.`,
+		},
 		{"record", "$KV.reelay_tasks.p.*", events.ErrSubject, `not a reelay subject: key "p.*" is not <project>.<task>`},
-		{"record", "$KV.other.p.t", events.ErrSubject, `not a reelay subject: "$KV.other.p.t" does not begin with $KV.reelay_tasks.`},
+		{
+			"record", "$KV.other.p.t", events.ErrSubject,
+			`not a reelay subject: "$KV.other.p.t" does not begin with $KV.reelay_tasks.`,
+		},
 		{"due", "reelay.heartbeat.p", events.ErrSubject, `not a reelay subject: key "p" is not <project>.<task>`},
-		{"due", "reelay.poll.l.p.t", events.ErrSubject, `not a reelay subject: "reelay.poll.l.p.t" does not begin with reelay.heartbeat.`},
+		{
+			"due", "reelay.poll.l.p.t", events.ErrSubject,
+			`not a reelay subject: "reelay.poll.l.p.t" does not begin with reelay.heartbeat.`,
+		},
 		{"watch", "reelay.poll.p.t", events.ErrSubject, `not a reelay subject: key "t" is not <project>.<task>`},
-		{"watch", "reelay.poll.l", events.ErrSubject, `not a reelay subject: "reelay.poll.l" is not reelay.poll.<lane>.<project>.<task>`},
-		{"watch", "reelay.poll.*.p.t", events.ErrSubject, `not a reelay subject: "reelay.poll.*.p.t" is not reelay.poll.<lane>.<project>.<task>`},
-		{"callback", "reelay.poll.l.p.t", events.ErrSubject, `not a reelay subject: "reelay.poll.l.p.t" is not reelay.callback.<lane>.<project>.<task>`},
-		{"callback", "reelay.callback.l.p.t.u", events.ErrSubject, `not a reelay subject: key "p.t.u" is not <project>.<task>`},
-		{"event", "reelay.event.completed", events.ErrSubject, `not a reelay subject: "reelay.event.completed" is not an event subject`},
-		{"event", "reelay.events.p.t.completed", events.ErrSubject, `not a reelay subject: "reelay.events.p.t.completed" is not an event subject`},
+		{
+			"watch", "reelay.poll.l", events.ErrSubject,
+			`not a reelay subject: "reelay.poll.l" is not reelay.poll.<lane>.<project>.<task>`,
+		},
+		{
+			"watch", "reelay.poll.*.p.t", events.ErrSubject,
+			`not a reelay subject: "reelay.poll.*.p.t" is not reelay.poll.<lane>.<project>.<task>`,
+		},
+		{
+			"callback", "reelay.poll.l.p.t", events.ErrSubject,
+			`not a reelay subject: "reelay.poll.l.p.t" is not reelay.callback.<lane>.<project>.<task>`,
+		},
+		{
+			"callback", "reelay.callback.l.p.t.u", events.ErrSubject,
+			`not a reelay subject: key "p.t.u" is not <project>.<task>`,
+		},
+		{
+			"event", "reelay.event.completed", events.ErrSubject,
+			`not a reelay subject: "reelay.event.completed" is not an event subject`,
+		},
+		{
+			"event", "reelay.events.p.t.completed", events.ErrSubject,
+			`not a reelay subject: "reelay.events.p.t.completed" is not an event subject`,
+		},
 		{"event", "reelay.event.p.completed", events.ErrSubject, `not a reelay subject: key "p" is not <project>.<task>`},
 		{"event", "reelay.event.p.t.throttled", events.ErrUnknownType, `unknown event type: "reelay.event.p.t.throttled"`},
 		{"event", "reelay.event.p.t.*", events.ErrUnknownType, `unknown event type: "reelay.event.p.t.*"`},
@@ -226,7 +282,8 @@ func TestMalformedSubjectsGiveWhatCouldBeRead(t *testing.T) {
 	if project, _, err := events.ParseRequestSubject("reelay.request.demo.vidoe"); err == nil || project != "demo" {
 		t.Errorf("project %q, %v", project, err)
 	}
-	if k, _, err := events.ParseCommandSubject("reelay.command.demo.t.stop"); err == nil || k != (events.Key{Project: "demo", ID: "t"}) {
+	if k, _, err := events.ParseCommandSubject("reelay.command.demo.t.stop"); err == nil ||
+		k != (events.Key{Project: "demo", ID: "t"}) {
 		t.Errorf("key %v, %v", k, err)
 	}
 	if project, _, err := events.ParseRequestSubject("reelay.request.a b.video"); err == nil || project != "" {

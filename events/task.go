@@ -94,16 +94,17 @@ type Task struct {
 	Status        Status         `json:"status"`
 	Phase         Phase          `json:"phase"`
 	QueuePosition *QueuePosition `json:"queue_position,omitempty"`
-	// EstimatedWaitS is the estimated time to the end, in seconds; ETA the same as a time, the end being as likely before as after.
-	// Four of five tasks end between ETAEarliest and ETALatest.
+	// EstimatedWaitS is the estimated time to the end, in seconds; ETA the same as a time, the end being as likely before
+	// as after. Four of five tasks end between ETAEarliest and ETALatest.
 	EstimatedWaitS *float64   `json:"estimated_wait_s,omitempty"`
 	ETA            *time.Time `json:"eta,omitempty"`
 	ETAEarliest    *time.Time `json:"eta_earliest,omitempty"`
 	ETALatest      *time.Time `json:"eta_latest,omitempty"`
-	// Pace compares the time that the provider has taken so far with what it usually takes. A stored record and its events have the
-	// worst that was seen.
+	// Pace compares the time that the provider has taken so far with what it usually takes. A stored record and its events
+	// have the worst that was seen.
 	Pace Pace `json:"pace,omitempty"`
-	// Blocked is what keeps a waiting task from being sent, as the dispatcher of its lane knows it. It is in answers only, never stored.
+	// Blocked is what keeps a waiting task from being sent, as the dispatcher of its lane knows it. It is in answers only,
+	// never stored.
 	Blocked            *Blocked `json:"blocked,omitempty"`
 	ProgressPercentage *float64 `json:"progress_percentage,omitempty"`
 	// Logs is the tail of the provider's log, at most MaxLogs lines; LogCount counts all lines ever seen.
@@ -186,8 +187,8 @@ const (
 	PaceStuck     Pace = "stuck"     // slower than 99 of 100, while others end
 )
 
-// A QueuePosition is how many tasks are ahead of a waiting one, 0 being next. A nil part is not known. In a stored record and its events
-// ours is what was announced last; in answers it is as of now.
+// A QueuePosition is how many tasks are ahead of a waiting one, 0 being next. A nil part is not known. In a stored
+// record and its events ours is what was announced last; in answers it is as of now.
 type QueuePosition struct {
 	Ours     *int `json:"ours,omitempty"`
 	Provider *int `json:"provider,omitempty"`
@@ -227,14 +228,14 @@ type Attempt struct {
 	Ref        json.RawMessage `json:"ref,omitempty"`
 	ProviderID string          `json:"provider_id,omitempty"`
 	Charge     Charge          `json:"charge"`
-	// CostUSD is what the attempt costs as far as is known: its estimate while the charge is possible, what the provider reports
-	// once that is there, 0 once there is none.
+	// CostUSD is what the attempt costs as far as is known: its estimate while the charge is possible, what the provider
+	// reports once that is there, 0 once there is none.
 	CostUSD *float64 `json:"cost_usd,omitempty"`
 	// Callback says that the request named a callback URL.
 	Callback bool   `json:"callback,omitempty"`
 	Error    *Error `json:"error,omitempty"`
-	// Searches counts how often the provider's list was asked for the attempt, Listings how often the list was complete and did not
-	// show it.
+	// Searches counts how often the provider's list was asked for the attempt, Listings how often the list was complete
+	// and did not show it.
 	Searches   int        `json:"searches,omitempty"`
 	Listings   int        `json:"listings,omitempty"`
 	SearchedAt *time.Time `json:"searched_at,omitempty"`
@@ -247,7 +248,8 @@ type EvidenceSource string
 
 // The sources of evidence.
 const (
-	SourceReply    EvidenceSource = "reply"    // the provider's answer to the paid request, as its sender or the sender's journal has it
+	// the provider's answer to the paid request, as its sender or the sender's journal has it
+	SourceReply    EvidenceSource = "reply"
 	SourceCallback EvidenceSource = "callback" // a callback from the provider
 	SourceList     EvidenceSource = "list"     // the provider's list of requests
 	SourcePerson   EvidenceSource = "person"   // a resolve
@@ -313,14 +315,17 @@ type Output struct {
 
 // Cost in US dollars.
 type Cost struct {
-	// EstimatedUSD is what one paid attempt is expected to cost: the larger of the request's own figure and that of the price table.
+	// EstimatedUSD is what one paid attempt is expected to cost: the larger of the request's own figure and that of the
+	// price table.
 	EstimatedUSD *float64 `json:"estimated_usd,omitempty"`
-	// ActualUSD is what the attempts of an ended task have cost together; nil as long as that is not known of each of them.
+	// ActualUSD is what the attempts of an ended task have cost together; nil as long as that is not known of each of
+	// them.
 	ActualUSD *float64 `json:"actual_usd,omitempty"`
 	// MaxUSD is the request's max_cost_usd: no attempt is paid with which all that may have been charged would exceed it.
 	MaxUSD *float64 `json:"max_usd,omitempty"`
-	// FixedUSD and UnitUSD are how the provider's figures become a price, as the price table had it when the task was accepted: FixedUSD,
-	// and UnitUSD for each of Units. Without UnitUSD, FixedUSD is the price whatever the provider counts; without both, it is not known.
+	// FixedUSD and UnitUSD are how the provider's figures become a price, as the price table had it when the task was
+	// accepted: FixedUSD, and UnitUSD for each of Units. Without UnitUSD, FixedUSD is the price whatever the provider
+	// counts; without both, it is not known.
 	FixedUSD *float64 `json:"fixed_usd,omitempty"`
 	UnitUSD  *float64 `json:"unit_usd,omitempty"`
 	// Basis says in words what the estimate rests on.
@@ -340,7 +345,8 @@ type Transition struct {
 	To   Phase  `json:"to"`
 	// By is the service, or callback for what a provider's callback has brought.
 	By string `json:"by"`
-	// Reason is what keeps the task from being sent after a step that left it waiting: cap, or retry for an attempt that bought nothing.
+	// Reason is what keeps the task from being sent after a step that left it waiting: cap, or retry for an attempt that
+	// bought nothing.
 	Reason BlockedReason `json:"reason,omitempty"`
 	// Cap is the cap that is used up, where Reason is cap.
 	Cap *CapReached `json:"cap,omitempty"`
@@ -374,14 +380,15 @@ func DecodeTask(data []byte) (Task, error) {
 
 // An Estimate is when a task will end, as of some time.
 type Estimate struct {
-	// Left is the time to the end that it is as likely to take longer than not; four of five ends come between Earliest and Latest.
+	// Left is the time to the end that it is as likely to take longer than not; four of five ends come between Earliest
+	// and Latest.
 	Left, Earliest, Latest time.Duration
 	// Pace is empty for a task that is not at the provider.
 	Pace Pace
 }
 
-// Fill writes into a record when it will end, as of now; the pace it leaves as it is. Times are whole seconds in UTC: more digits
-// would be noise.
+// Fill writes into a record when it will end, as of now; the pace it leaves as it is. Times are whole seconds in UTC:
+// more digits would be noise.
 func (e Estimate) Fill(t *Task, now time.Time) {
 	at := func(left time.Duration) *time.Time {
 		v := now.Add(left).UTC().Round(time.Second)
@@ -395,7 +402,8 @@ func (e Estimate) Fill(t *Task, now time.Time) {
 type Typical struct {
 	// Samples counts the tasks learned from.
 	Samples int `json:"samples"`
-	// WaitS is the time, in seconds, in the provider's queue, RunS the time from start to end; 0 where no task was seen start.
+	// WaitS is the time, in seconds, in the provider's queue, RunS the time from start to end; 0 where no task was seen
+	// start.
 	WaitS float64 `json:"wait_s,omitempty"`
 	RunS  float64 `json:"run_s,omitempty"`
 	// WholeS is the time, in seconds, from submit to end; nine of ten take no longer than LateS.

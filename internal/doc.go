@@ -1,5 +1,6 @@
-// Package internal is the inside of reelay: everything but the contract (package events), the services and the commands. It has no code of
-// its own. This page says what is in which room, and which way a request takes through them.
+// Package internal is the inside of reelay: everything but the contract (package events), the services and the
+// commands. It has no code of its own. This page says what is in which room, and which way a request takes through
+// them.
 //
 // # Rooms
 //
@@ -42,6 +43,7 @@
 //	forecast              when a task will end, and when to poll next; pure
 //
 //	events                the contract: subjects, records, events, errors
+//	events/bucket         the contract's KV buckets: settings, caps, leases, what was learned
 //	events/operator       the contract's part for operators: lanes, caps, dead letters, callbacks
 //	events/client         what Go programs use the contract with
 //	emulator              what the emulators share: ledger, scripts, faults, media
@@ -76,7 +78,7 @@
 //	   |                                                                                   event completed
 //	REELAY_EVENTS: nats sub 'reelay.event.demo.*.completed'
 //
-// Each arrow is one step of task: a trigger and the record in, the next record and its events out. A submit in doubt, of which nobody knows
-// whether it was accepted, goes by the heartbeat of its record: services/poller searches the provider's list, then the policy of the
-// request or a person decides.
+// Each arrow is one step of task: a trigger and the record in, the next record and its events out. A submit in doubt,
+// of which nobody knows whether it was accepted, goes by the heartbeat of its record: services/poller searches the
+// provider's list, then the policy of the request or a person decides.
 package internal

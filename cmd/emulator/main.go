@@ -1,10 +1,10 @@
-// Emulator serves the emulated APIs of all providers on loopback, with real media as results. Nothing it does costs money. Its
-// ledgers of accepted (on the real side: paid) jobs are at /_emulator/ledger of each listener and outlive a restart; POST
-// /_emulator/limits and /_emulator/faults change what an account may do and what befalls webhooks.
+// Emulator serves the emulated APIs of all providers on loopback, with real media as results. Nothing it does costs
+// money. Its ledgers of accepted (on the real side: paid) jobs are at /_emulator/ledger of each listener and outlive a
+// restart; POST /_emulator/limits and /_emulator/faults change what an account may do and what befalls webhooks.
 //
 // A request can ask for a life of its own by the field "emulate" of its input, for example
-// {"prompt":"...","emulate":{"run_ms":60000}}, {"emulate":{"fail":"422"}} or {"emulate":{"webhook":"duplicate"}}; see package
-// emulator.
+// {"prompt":"...","emulate":{"run_ms":60000}}, {"emulate":{"fail":"422"}} or {"emulate":{"webhook":"duplicate"}}; see
+// package emulator.
 package main
 
 import (
@@ -42,7 +42,8 @@ func main() {
 		if err := os.MkdirAll(s.StoreDir, 0o700); err != nil {
 			return err
 		}
-		transport := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute} // no proxy: receivers are on this machine
+		// no proxy: receivers are on this machine
+		transport := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}
 		p.Defer("webhook connections", func() error { transport.CloseIdleConnections(); return nil })
 		started, err := all.Start(p, registry.Names(), s.StoreDir, func(name string) (net.Listener, error) {
 			return net.Listen("tcp", addresses[name])

@@ -1,5 +1,5 @@
-// Natsd is reelay's embedded NATS server as a process of its own, for the Procfile and for a single machine. In production
-// the services are pointed at a NATS cluster instead.
+// Natsd is reelay's embedded NATS server as a process of its own, for the Procfile and for a single machine. In
+// production the services are pointed at a NATS cluster instead.
 package main
 
 import (
@@ -19,7 +19,8 @@ type settings struct {
 
 func main() {
 	var s settings
-	if _, err := config.Parse(os.Args[1:], &s, "natsd", "Runs a NATS server with JetStream.", config.OpsListen("127.0.0.1:9100")); err != nil {
+	if _, err := config.Parse(os.Args[1:], &s, "natsd", "Runs a NATS server with JetStream.",
+		config.OpsListen("127.0.0.1:9100")); err != nil {
 		os.Exit(config.Report(os.Stderr, "natsd", err))
 	}
 	log := s.Logger(os.Stderr)

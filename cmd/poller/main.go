@@ -1,5 +1,5 @@
-// Poller is reelay's poller as a process of its own: it asks the providers where the tasks are. It needs NATS (--server,
-// --context, --creds) and the same provider keys as the submitters, or --sandbox. Any number may run.
+// Poller is reelay's poller as a process of its own: it asks the providers where the tasks are. It needs NATS
+// (--server, --context, --creds) and the same provider keys as the submitters, or --sandbox. Any number may run.
 package main
 
 import (

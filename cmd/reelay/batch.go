@@ -11,7 +11,8 @@ import (
 	"reelay/events/client"
 )
 
-// batchAgain is how soon a batch is asked for again while it is waited for: its event is heard at once, and may be missed.
+// batchAgain is how soon a batch is asked for again while it is waited for: its event is heard at once, and may be
+// missed.
 const batchAgain = 15 * time.Second
 
 // batchCmd shows a batch.
@@ -25,7 +26,8 @@ type batchCmd struct {
 	JSON    bool          `name:"json" help:"Print JSON."`
 }
 
-// Run shows the batch. With --wait it is a failure if a task of it has failed or was cancelled, or a request was rejected.
+// Run shows the batch. With --wait it is a failure if a task of it has failed or was cancelled, or a request was
+// rejected.
 func (c *batchCmd) Run(ctx context.Context, e *env) error {
 	k, err := parseKey(c.Project, c.Batch)
 	if err != nil {
@@ -59,14 +61,17 @@ func (c *batchCmd) Run(ctx context.Context, e *env) error {
 	} else {
 		err = printBatch(e.stdout, b)
 	}
-	if bad := b.ByStatus[events.StatusFailed] + b.ByStatus[events.StatusCancelled] + b.Rejected; err == nil && c.Wait && bad > 0 {
+	if bad := b.ByStatus[events.StatusFailed] + b.ByStatus[events.StatusCancelled] + b.Rejected; err == nil && c.Wait &&
+		bad > 0 {
 		return fmt.Errorf("%d of %d tasks of batch %s did not complete", bad, b.Total+b.Rejected, k)
 	}
 	return err
 }
 
 // untilDone waits at most Timeout, through restarts of the services.
-func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key, done <-chan events.Event) (events.Batch, error) {
+func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key,
+	done <-chan events.Event,
+) (events.Batch, error) {
 	fmt.Fprintf(e.stderr, "waiting for batch %s\n", k)
 	if c.Timeout > 0 {
 		limited, cancel := context.WithTimeout(ctx, c.Timeout)

@@ -29,7 +29,8 @@ func TestBatch(t *testing.T) {
 		return state()
 	})
 	ended.Store(1)
-	b.reelay("batch", "film", "--project", "demo").check(t, 0, "demo.film: 1 of 2 tasks have ended, 2 announced:  queued 1", "")
+	b.reelay("batch", "film", "--project", "demo").check(t, 0,
+		"demo.film: 1 of 2 tasks have ended, 2 announced:  queued 1", "")
 	b.reelay("batch", "demo.film", "--json").check(t, 0, `"batch_id": "film"`, "")
 	b.reelay("batch", "demo.none").check(t, 1, "", "no task of that batch is known")
 	b.reelay("batch", "demo.film.x").check(t, 2, "", "is no task")

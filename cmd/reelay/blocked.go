@@ -8,7 +8,8 @@ import (
 	"reelay/events"
 )
 
-// blockedBy returns what keeps a waiting task from being sent, a limit at work not counted; nil if that is all or nothing does.
+// blockedBy returns what keeps a waiting task from being sent, a limit at work not counted; nil if that is all or
+// nothing does.
 func blockedBy(t events.Task) *events.Blocked {
 	if t.Phase != events.PhaseWaiting || t.Blocked == nil || t.Blocked.Reason.Normal() {
 		return nil

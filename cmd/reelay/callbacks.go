@@ -43,11 +43,12 @@ func (c *callbacksLsCmd) Run(ctx context.Context, e *env) error {
 	}
 	defer closeConn()
 	all := operator.CallbacksReply{Callbacks: []operator.StoredCallback{}}
-	err = pages(e, operator.StoredRequest{Lane: c.Lane, Limit: c.Limit}, func(r operator.StoredRequest) (int, operator.StoredPage, error) {
-		page, err := a.Callbacks(ctx, r)
-		all.Callbacks = append(all.Callbacks, page.Callbacks...)
-		return len(page.Callbacks), page.StoredPage, err
-	})
+	err = pages(e, operator.StoredRequest{Lane: c.Lane, Limit: c.Limit},
+		func(r operator.StoredRequest) (int, operator.StoredPage, error) {
+			page, err := a.Callbacks(ctx, r)
+			all.Callbacks = append(all.Callbacks, page.Callbacks...)
+			return len(page.Callbacks), page.StoredPage, err
+		})
 	if err != nil {
 		return err
 	}
@@ -62,8 +63,8 @@ func printCallbacks(w io.Writer, all []operator.StoredCallback, zone *time.Locat
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tRECEIVED\tLANE\tTASK\tATTEMPT\tBYTES\tSAYS")
 	for _, c := range all {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s.%s\t%d\t%d\t%s\n", c.ID, c.Received.In(zone).Format(time.DateTime), c.Lane, c.Project, c.TaskID, c.Attempt,
-			c.Bytes, orDash(clean(c.ProviderWord)))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s.%s\t%d\t%d\t%s\n", c.ID, c.Received.In(zone).Format(time.DateTime), c.Lane, c.Project,
+			c.TaskID, c.Attempt, c.Bytes, orDash(clean(c.ProviderWord)))
 	}
 	return t.Flush()
 }
@@ -127,8 +128,8 @@ var (
 	link     = regexp.MustCompile(`(?i)\bhttps?:[^\s"'<>]+`)
 )
 
-// withoutSecrets returns a body in which no link has its user, query or fragment, for a signed link is as good as a key. Of JSON
-// only the texts are touched that have such a link.
+// withoutSecrets returns a body in which no link has its user, query or fragment, for a signed link is as good as a
+// key. Of JSON only the texts are touched that have such a link.
 func withoutSecrets(body []byte) []byte {
 	if !json.Valid(body) {
 		return []byte(redactLinks(string(body)))
@@ -173,7 +174,8 @@ type callbacksReplayCmd struct {
 	Yes bool `help:"Do not ask."`
 }
 
-// Run publishes it and says where it now is. Like any callback that comes twice, it changes nothing that has been settled.
+// Run publishes it and says where it now is. Like any callback that comes twice, it changes nothing that has been
+// settled.
 func (c *callbacksReplayCmd) Run(ctx context.Context, e *env) error {
 	a, closeConn, err := c.open(e)
 	if err != nil {
@@ -184,7 +186,8 @@ func (c *callbacksReplayCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	question := fmt.Sprintf("hand %d bytes about attempt %d of %s.%s to the pipeline again?", cb.Bytes, cb.Attempt, cb.Project, cb.TaskID)
+	question := fmt.Sprintf("hand %d bytes about attempt %d of %s.%s to the pipeline again?", cb.Bytes, cb.Attempt,
+		cb.Project, cb.TaskID)
 	if _, err := replay(ctx, e, c.Yes, question, c.ID, a.ReplayCallback); err != nil {
 		return err
 	}

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	falCallback     = `{"error": null, "payload": {"seed": 17454220438242315174, "video": {"url": "https://v3.example.test/o.mp4?Expires=9\u0026Signature=hush"}}, "status": "OK"}`
+	falCallback = `{"error": null, "payload": {"seed": 17454220438242315174, "video": {"url": ` +
+		`"https://v3.example.test/o.mp4?Expires=9\u0026Signature=hush"}}, "status": "OK"}`
 	minimaxCallback = `{"task":{"id":"4","status":"succeeded","content":{"url":"https://cdn.example.test/4.mp4"}}}`
 )
 
@@ -24,8 +25,8 @@ func (b *bench) deliver(bodies ...string) {
 	b.tb.Helper()
 	for i, body := range bodies {
 		h := events.Callback{
-			Lane: []string{"fal", "minimax"}[i%2], Task: events.Key{Project: "demo", ID: fmt.Sprintf("t%d", i+1)}, Attempt: i + 1, Received: start,
-			Body: []byte(body),
+			Lane: []string{"fal", "minimax"}[i%2], Task: events.Key{Project: "demo", ID: fmt.Sprintf("t%d", i+1)},
+			Attempt: i + 1, Received: start, Body: []byte(body),
 		}
 		msg := &nats.Msg{Subject: h.Subject(), Header: nats.Header{}, Data: h.Body}
 		for name, value := range h.Header() {
@@ -64,7 +65,8 @@ func TestCallbacksLs(t *testing.T) {
 		}
 		var all []string
 		for _, d := range out.Callbacks {
-			all = append(all, fmt.Sprintf("%d %s %s.%s %d %d %s", d.ID, d.Lane, d.Project, d.TaskID, d.Attempt, d.Bytes, d.ProviderWord))
+			all = append(all, fmt.Sprintf("%d %s %s.%s %d %d %s", d.ID, d.Lane, d.Project, d.TaskID, d.Attempt, d.Bytes,
+				d.ProviderWord))
 		}
 		return strings.Join(all, "; ")
 	}
@@ -94,7 +96,10 @@ func TestCallbacksShow(t *testing.T) {
 	b.deliver(falCallback)
 	r := b.reelay("callbacks", "show", "1")
 	r.check(t, 0, "demo.t1, attempt 1", "")
-	for _, want := range []string{"Reelay-Attempt: 1", `"seed": 17454220438242315174`, `"url": "https://v3.example.test/o.mp4?[redacted]"`} {
+	for _, want := range []string{
+		"Reelay-Attempt: 1", `"seed": 17454220438242315174`,
+		`"url": "https://v3.example.test/o.mp4?[redacted]"`,
+	} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("%q is missing:\n%s", want, r.stdout)
 		}
@@ -130,7 +135,10 @@ func TestWithoutSecrets(t *testing.T) {
 
 // No secret of a link is left, wherever in a body it stands, and JSON stays JSON.
 func FuzzWithoutSecrets(f *testing.F) {
-	for _, body := range []string{falCallback, minimaxCallback, `{"a":"https://h/?s"}`, `https://h?a`, `"\"https://h/?s"`} {
+	for _, body := range []string{
+		falCallback, minimaxCallback, `{"a":"https://h/?s"}`, `https://h?a`,
+		`"\"https://h/?s"`,
+	} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -160,16 +168,20 @@ func TestCallbacksReplay(t *testing.T) {
 		raw, _ := s.GetMsg(t.Context(), s.CachedInfo().State.LastSeq)
 		return s.CachedInfo().State.Msgs, raw
 	}
-	answer("n\n", "1").check(t, 1, "", fmt.Sprintf("hand %d bytes about attempt 1 of demo.t1 to the pipeline again? [y/N] reelay: nothing was published", len(falCallback)))
+	answer("n\n", "1").check(t, 1, "",
+		fmt.Sprintf("hand %d bytes about attempt 1 of demo.t1 to the pipeline again? [y/N] reelay: nothing was published",
+			len(falCallback)))
 	answer("", "7", "--yes").check(t, 1, "", "there is no callback 7")
 	if n, _ := callbacks(); n != 1 {
 		t.Fatalf("%d messages are stored, want the first alone", n)
 	}
-	answer("y\n", "1").check(t, 0, "published again on reelay.callback.fal.demo.t1, now message 2 of REELAY_CALLBACKS\n", "reelay timeline demo.t1")
+	answer("y\n", "1").check(t, 0, "published again on reelay.callback.fal.demo.t1, now message 2 of REELAY_CALLBACKS\n",
+		"reelay timeline demo.t1")
 	answer("", "1", "--yes").check(t, 0, "now message 3 of REELAY_CALLBACKS\n", "")
 	_, raw := callbacks()
 	h, err := events.ParseCallback(raw.Subject, raw.Header.Get, raw.Data)
-	if err != nil || string(h.Body) != falCallback || h.Attempt != 1 || raw.Header.Get("Nats-Msg-Id") != "" || time.Since(h.Received) > time.Minute {
+	if err != nil || string(h.Body) != falCallback || h.Attempt != 1 || raw.Header.Get("Nats-Msg-Id") != "" ||
+		time.Since(h.Received) > time.Minute {
 		t.Errorf("%+v, %v, headers %v", h, err, raw.Header)
 	}
 }

@@ -21,10 +21,11 @@ func TestSubmit(t *testing.T) {
 		return events.TaskReply{Task: with(aTask(), func(t *events.Task) { t.ID = r.ID })}
 	})
 
-	r := b.reelay("submit", "video", "--provider", "fal", "--model", "m", "--prompt", "a kite", "--project", "demo", "--id", "t1",
-		"--metadata", "a=1;2", "--metadata", "b=x,y", "--timeout", "90s")
+	r := b.reelay("submit", "video", "--provider", "fal", "--model", "m", "--prompt", "a kite", "--project", "demo",
+		"--id", "t1", "--metadata", "a=1;2", "--metadata", "b=x,y", "--timeout", "90s")
 	r.check(t, 0, "t1\n", "reelay watch demo.t1")
-	want := `reelay.api.submit.demo.video {"id":"t1","provider":"fal","model":"m","input":{"prompt":"a kite"},"timeout":"1m30s","metadata":{"a":"1;2","b":"x,y"}}`
+	want := `reelay.api.submit.demo.video {"id":"t1","provider":"fal","model":"m","input":{"prompt":"a kite"},` +
+		`"timeout":"1m30s","metadata":{"a":"1;2","b":"x,y"}}`
 	if got := strings.Join(b.heard(), "\n"); got != want {
 		t.Errorf("asked %s\nwant  %s", got, want)
 	}
@@ -124,7 +125,10 @@ func TestResolveAndCancel(t *testing.T) {
 	b.answer(events.VerbResolve, answer)
 	b.answer(events.VerbCancel, answer)
 	for _, row := range []struct{ args, want string }{
-		{"resolve demo.t1 --adopt 42 --reason seen", `reelay.api.resolve.demo.t1 {"action":"adopt","provider_id":"42","reason":"seen"}`},
+		{
+			"resolve demo.t1 --adopt 42 --reason seen",
+			`reelay.api.resolve.demo.t1 {"action":"adopt","provider_id":"42","reason":"seen"}`,
+		},
 		{"resolve demo.t1 --resubmit", `reelay.api.resolve.demo.t1 {"action":"resubmit"}`},
 		{"resolve demo.t1 --write-off", `reelay.api.resolve.demo.t1 {"action":"write_off"}`},
 		{"cancel demo.t1 --reason enough", `reelay.api.cancel.demo.t1 {"reason":"enough"}`},
@@ -146,23 +150,27 @@ func TestLs(t *testing.T) {
 		}
 		switch request.Cursor {
 		case "":
-			return json.RawMessage(`{"tasks":[{"id":"t1","project":"demo","input":{"seed":12345678901234567890}}],"next_cursor":"two"}`)
+			return json.RawMessage(`{"tasks":[{"id":"t1","project":"demo","input":{"seed":12345678901234567890}}],` +
+				`"next_cursor":"two"}`)
 		case "two":
 			return json.RawMessage(`{"tasks":[{"id":"t2","project":"demo"}],"next_cursor":""}`)
 		default:
 			return json.RawMessage(`{"tasks":[],"next_cursor":"stuck"}`)
 		}
 	})
-	r := b.reelay("ls", "--project", "demo", "--status", "queued,failed", "--phase", "parked", "--scene-id", "s", "--provider", "fal", "--model", "m", "--since", "2026-01-31T12:00:00Z", "--limit", "7")
+	r := b.reelay("ls", "--project", "demo", "--status", "queued,failed", "--phase", "parked", "--scene-id", "s",
+		"--provider", "fal", "--model", "m", "--since", "2026-01-31T12:00:00Z", "--limit", "7")
 	r.check(t, 0, "demo.t1", "--all-pages, or --cursor two")
-	want := `reelay.api.list.demo {"status":["queued","failed"],"phase":["parked"],"scene_id":"s","provider":"fal","model":"m","since":"2026-01-31T12:00:00Z","limit":7}`
+	want := `reelay.api.list.demo {"status":["queued","failed"],"phase":["parked"],"scene_id":"s","provider":"fal",` +
+		`"model":"m","since":"2026-01-31T12:00:00Z","limit":7}`
 	if asked := b.heard(); len(asked) != 1 || asked[0] != want {
 		t.Errorf("asked %v\nwant  %s", asked, want)
 	}
 	r = b.reelay("ls", "--all-pages", "--json")
 	r.check(t, 0, `"seed": 12345678901234567890`, "")
 	r.check(t, 0, `"id": "t2"`, "")
-	if asked := b.heard(); len(asked) != 2 || !strings.HasPrefix(asked[0], "reelay.api.list {") || !strings.Contains(asked[1], `"cursor":"two"`) {
+	if asked := b.heard(); len(asked) != 2 || !strings.HasPrefix(asked[0], "reelay.api.list {") ||
+		!strings.Contains(asked[1], `"cursor":"two"`) {
 		t.Errorf("asked %v", asked)
 	}
 	b.reelay("ls", "--all-pages", "--cursor", "stuck").check(t, 1, "", "the same page again and again (stuck)")
@@ -177,8 +185,14 @@ func TestWatchTask(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{"completed", completed(aTask(), events.Output{URL: "https://m/x.mp4"}), events.EventCompleted, 0, "> https://m/x.mp4", "demo.t1 is waiting"},
-		{"failed", failed(aTask()), events.EventFailed, 1, "failed  input new_sensitive (1026)", "task t1 failed: input new_sensitive"},
+		{
+			"completed", completed(aTask(), events.Output{URL: "https://m/x.mp4"}), events.EventCompleted, 0,
+			"> https://m/x.mp4", "demo.t1 is waiting",
+		},
+		{
+			"failed", failed(aTask()), events.EventFailed, 1, "failed  input new_sensitive (1026)",
+			"task t1 failed: input new_sensitive",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := newBench(t)
@@ -202,7 +216,10 @@ func TestWatchSinceStart(t *testing.T) {
 	b := newBench(t)
 	b.makeStreams()
 	end := failed(aTask())
-	for _, e := range []events.Event{event(aTask(), events.EventQueued), event(end, events.EventFailed), event(end, events.EventLateResult)} {
+	for _, e := range []events.Event{
+		event(aTask(), events.EventQueued), event(end, events.EventFailed),
+		event(end, events.EventLateResult),
+	} {
 		b.publish(e)
 	}
 	for _, v := range []events.Verb{events.VerbGet, events.VerbWait} {

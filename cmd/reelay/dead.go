@@ -44,11 +44,12 @@ func (c *deadLsCmd) Run(ctx context.Context, e *env) error {
 	}
 	defer closeConn()
 	all := operator.DeadReply{Letters: []operator.StoredLetter{}}
-	err = pages(e, operator.StoredRequest{Limit: c.Limit}, func(r operator.StoredRequest) (int, operator.StoredPage, error) {
-		page, err := a.DeadLetters(ctx, r)
-		all.Letters = append(all.Letters, page.Letters...)
-		return len(page.Letters), page.StoredPage, err
-	})
+	err = pages(e, operator.StoredRequest{Limit: c.Limit},
+		func(r operator.StoredRequest) (int, operator.StoredPage, error) {
+			page, err := a.DeadLetters(ctx, r)
+			all.Letters = append(all.Letters, page.Letters...)
+			return len(page.Letters), page.StoredPage, err
+		})
 	if err != nil {
 		return err
 	}
@@ -63,8 +64,8 @@ func printDead(w io.Writer, all []operator.StoredLetter, zone *time.Location) er
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tTIME\tFROM\tSUBJECT\tTRIES\tREASON")
 	for _, l := range all {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Time.In(zone).Format(time.DateTime), clean(givenUpBy(l)), orDash(clean(l.Subject)), l.Deliveries,
-			orDash(clean(l.Reason)))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%s\n", l.ID, l.Time.In(zone).Format(time.DateTime), clean(givenUpBy(l)),
+			orDash(clean(l.Subject)), l.Deliveries, orDash(clean(l.Reason)))
 	}
 	return t.Flush()
 }

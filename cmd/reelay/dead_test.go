@@ -17,9 +17,9 @@ import (
 // aLetter is a dead request.
 func aLetter(change ...func(*events.DeadLetter)) events.DeadLetter {
 	l := events.DeadLetter{
-		Stream: events.StreamRequests, Consumer: events.ConsumerIntake, Sequence: 7, Deliveries: 5, Reason: "handler panicked\x1b[2J",
-		Subject: "reelay.request.demo.video", StoredAt: start, Header: map[string][]string{"Nats-Msg-Id": {"m1"}, "traceparent": {"00-1"}},
-		Body: []byte(`{"model":"m"}`),
+		Stream: events.StreamRequests, Consumer: events.ConsumerIntake, Sequence: 7, Deliveries: 5,
+		Reason: "handler panicked\x1b[2J", Subject: "reelay.request.demo.video", StoredAt: start,
+		Header: map[string][]string{"Nats-Msg-Id": {"m1"}, "traceparent": {"00-1"}}, Body: []byte(`{"model":"m"}`),
 	}
 	for _, f := range change {
 		f(&l)
@@ -43,7 +43,8 @@ func TestDeadLs(t *testing.T) {
 	b.reelay("dead", "ls").check(t, exitUnreachable, "", "no reelay service answers on reelay.api.dead")
 	b.serveStatus()
 	b.reelay("dead", "ls").check(t, 0, "ID  TIME", "")
-	b.deadLetter(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Consumer = "x" }))
+	b.deadLetter(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }),
+		aLetter(func(l *events.DeadLetter) { l.Consumer = "x" }))
 	if _, err := b.js.Publish(t.Context(), "reelay.dead.a.b", nil); err != nil { // not one of ours
 		t.Fatal(err)
 	}
@@ -82,16 +83,20 @@ func TestDeadLs(t *testing.T) {
 // stored is a letter as the service shows it.
 func stored(l events.DeadLetter, id uint64, at time.Time) operator.StoredLetter {
 	return operator.StoredLetter{
-		ID: id, Time: at, Stream: l.Stream, Consumer: l.Consumer, Sequence: l.Sequence, Subject: l.Subject, StoredAt: l.StoredAt,
-		Deliveries: l.Deliveries, Reason: l.Reason,
+		ID: id, Time: at, Stream: l.Stream, Consumer: l.Consumer, Sequence: l.Sequence, Subject: l.Subject,
+		StoredAt: l.StoredAt, Deliveries: l.Deliveries, Reason: l.Reason,
 		StoredMessage: operator.StoredMessage{Bytes: len(l.Body), Header: l.Header, Text: string(l.Body)},
 	}
 }
 
 func TestPrintDead(t *testing.T) {
 	var b bytes.Buffer
-	gone := events.DeadLetter{Stream: events.StreamPolls, Consumer: "poller-fal", Sequence: 1, Deliveries: 12, Reason: "ended by a client"}
-	if err := printDead(&b, []operator.StoredLetter{stored(gone, 12, start.Add(time.Hour)), stored(aLetter(), 3, start)}, time.UTC); err != nil {
+	gone := events.DeadLetter{
+		Stream: events.StreamPolls, Consumer: "poller-fal", Sequence: 1, Deliveries: 12,
+		Reason: "ended by a client",
+	}
+	if err := printDead(&b, []operator.StoredLetter{stored(gone, 12, start.Add(time.Hour)), stored(aLetter(), 3, start)},
+		time.UTC); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, b.String(), `ID  TIME                 FROM                     SUBJECT                    TRIES  REASON
@@ -119,7 +124,8 @@ header    traceparent: 00-1
 }
 `)
 	for body, want := range map[string]string{
-		"": "(no body)", "a\x1b\nb": "a \nb", "\xff\x00": "(2 bytes that are not text)", `{"seed":12345678901234567890}`: "{\n  \"seed\": 12345678901234567890\n}",
+		"": "(no body)", "a\x1b\nb": "a \nb", "\xff\x00": "(2 bytes that are not text)",
+		`{"seed":12345678901234567890}`: "{\n  \"seed\": 12345678901234567890\n}",
 	} {
 		if got := printable([]byte(body)); got != want {
 			t.Errorf("%q is printed as %q, want %q", body, got, want)
@@ -144,7 +150,8 @@ func TestDeadShow(t *testing.T) {
 func TestDeadReplay(t *testing.T) {
 	b := newBench(t)
 	b.serveStatus()
-	b.deadLetter(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.heartbeat.demo.t1" }))
+	b.deadLetter(aLetter(), aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.callback.fal.demo.t1" }),
+		aLetter(func(l *events.DeadLetter) { l.Subject = "reelay.heartbeat.demo.t1" }))
 	count := func(stream string) uint64 {
 		t.Helper()
 		s, err := b.js.Stream(t.Context(), stream)
@@ -160,14 +167,17 @@ func TestDeadReplay(t *testing.T) {
 		return result{code, stdout.String(), stderr.String()}
 	}
 	for _, no := range []string{"", "\n", "n\n", "nope\n", "yikes\n"} {
-		answer(no, "1").check(t, 1, "", "publish 13 bytes again on reelay.request.demo.video, a request that may be paid for? [y/N] reelay: nothing was published")
+		answer(no, "1").check(t, 1, "",
+			"publish 13 bytes again on reelay.request.demo.video, a request that may be paid for? [y/N] reelay: nothing was "+
+				"published")
 	}
 	answer("", "3", "--yes").check(t, 1, "", "message 3: cannot be replayed: the server sends the next heartbeat")
 	answer("", "9", "--yes").check(t, 1, "", "there is no dead message 9")
 	if n := count(events.StreamRequests) + count(events.StreamCallbacks); n != 0 {
 		t.Fatalf("%d messages were published", n)
 	}
-	answer("y\n", "1").check(t, 0, "published again on reelay.request.demo.video, now message 1 of REELAY_REQUESTS\n", "reelay watch demo.m1")
+	answer("y\n", "1").check(t, 0, "published again on reelay.request.demo.video, now message 1 of REELAY_REQUESTS\n",
+		"reelay watch demo.m1")
 	r := answer("", "2", "--yes")
 	r.check(t, 0, "now message 1 of REELAY_CALLBACKS\n", "")
 	if strings.Contains(r.stderr, "?") {
@@ -182,7 +192,8 @@ func TestDeadReplay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := raw.Header.Get("Nats-Msg-Id") + " " + raw.Header.Get("traceparent") + " " + raw.Header.Get(events.HeaderDeadStream)
+		got := raw.Header.Get("Nats-Msg-Id") + " " + raw.Header.Get("traceparent") + " " +
+			raw.Header.Get(events.HeaderDeadStream)
 		if got != want || string(raw.Data) != `{"model":"m"}` {
 			t.Errorf("%s: headers %q, body %s, want %q", stream, got, raw.Data, want)
 		}

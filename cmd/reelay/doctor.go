@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/client"
 	"reelay/events/operator"
 	"reelay/internal/provider/registry"
@@ -64,7 +65,10 @@ func (c *doctorCmd) Run(ctx context.Context, e *env) error {
 		checks = append([]check{{levelFail, "nats", err.Error(), ""}}, checks...)
 	} else {
 		defer closeConn()
-		found := []check{{levelOK, "nats", "connected to " + a.nc.ConnectedUrlRedacted(), ""}, checkVersion(a.nc.ConnectedServerVersion())}
+		found := []check{
+			{levelOK, "nats", "connected to " + a.nc.ConnectedUrlRedacted(), ""},
+			checkVersion(a.nc.ConnectedServerVersion()),
+		}
 		found = append(found, a.checkJetStream(ctx)...)
 		lanes, paused := a.checkLanes(ctx)
 		found = append(found, lanes...)
@@ -118,12 +122,21 @@ func (a *api) checkJetStream(ctx context.Context) []check {
 	}
 	account, err := bounded(ctx, js.AccountInfo)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return []check{{levelFail, "jetstream", err.Error(), "a cluster that has lost a server may need some seconds to choose a leader: ask again"}}
+		return []check{{
+			levelFail, "jetstream", err.Error(),
+			"a cluster that has lost a server may need some seconds to choose a leader: ask again",
+		}}
 	}
 	if err != nil {
-		return []check{{levelFail, "jetstream", err.Error(), "enable JetStream on the server (jetstream {} in its configuration) and for this account"}}
+		return []check{{
+			levelFail, "jetstream", err.Error(),
+			"enable JetStream on the server (jetstream {} in its configuration) and for this account",
+		}}
 	}
-	checks := []check{{levelOK, "jetstream", fmt.Sprintf("%d streams, %s stored", account.Streams, size(account.Store)), ""}}
+	checks := []check{{
+		levelOK, "jetstream", fmt.Sprintf("%d streams, %s stored", account.Streams, size(account.Store)),
+		"",
+	}}
 	for _, s := range events.Streams() {
 		checks = append(checks, checkStream(ctx, js, s)...)
 	}
@@ -163,7 +176,8 @@ func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
 	return []check{{levelOK, about, "one server, reelay's own, which syncs each write", ""}}
 }
 
-// checkLanes shows the lanes that are paused, by a person or by limits that cannot be read, and returns which it has shown.
+// checkLanes shows the lanes that are paused, by a person or by limits that cannot be read, and returns which it has
+// shown.
 func (a *api) checkLanes(ctx context.Context) (checks []check, paused map[string]bool) {
 	r, err := bounded(ctx, a.Lanes)
 	if errors.Is(err, client.ErrNoService) {
@@ -176,14 +190,15 @@ func (a *api) checkLanes(ctx context.Context) (checks []check, paused map[string
 	for _, l := range r.Lanes {
 		if l.Pause.Paused {
 			arg := l.Lane
-			if l.Lane == events.AllLanes {
+			if l.Lane == bucket.AllLanes {
 				arg = "--all"
 			}
-			checks = append(checks, check{levelWarn, "lanes", (&events.PausedError{Key: l.Lane, Pause: l.Pause}).Error(), "reelay lanes resume " + arg})
+			checks = append(checks,
+				check{levelWarn, "lanes", (&bucket.PausedError{Key: l.Lane, Pause: l.Pause}).Error(), "reelay lanes resume " + arg})
 			paused[l.Lane] = true
 		}
 		if l.LimitsError != "" {
-			todo := fmt.Sprintf("back to the defaults: nats kv del %s %s", events.LaneBucket, events.LimitsKey(l.Lane))
+			todo := fmt.Sprintf("back to the defaults: nats kv del %s %s", bucket.Lanes, bucket.LimitsKey(l.Lane))
 			checks = append(checks, check{levelWarn, "lanes", l.Lane + " is paused: " + limitsError(l), todo})
 			paused[l.Lane] = true
 		}
@@ -202,7 +217,10 @@ func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) [
 	}
 	info := stream.CachedInfo()
 	dead := s.Name == events.StreamDead && info.State.Msgs > 0
-	state := check{levelOK, about, fmt.Sprintf("%d messages, %s: %s", info.State.Msgs, size(info.State.Bytes), s.Description), ""}
+	state := check{
+		levelOK, about,
+		fmt.Sprintf("%d messages, %s: %s", info.State.Msgs, size(info.State.Bytes), s.Description), "",
+	}
 	if dead {
 		state.level, state.todo = levelWarn, "see what they are: reelay dead ls"
 	}
@@ -225,7 +243,8 @@ func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) [
 		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(),
 	} {
 		if need.Stream == s.Name && !slices.Contains(durables, need.Durable) {
-			checks = append(checks, check{levelFail, "consumer " + need.Durable, "is missing (" + need.Description + ")", "start that service"})
+			checks = append(checks,
+				check{levelFail, "consumer " + need.Durable, "is missing (" + need.Description + ")", "start that service"})
 		}
 	}
 	return checks
@@ -240,7 +259,8 @@ func checkReplicas(info *jetstream.StreamInfo) []check {
 	if info.Config.Replicas == 1 {
 		return []check{{
 			levelWarn, about, "kept by one server of the cluster, and stands still when that one does",
-			"nats stream edit " + info.Config.Name + " --replicas 3; give every service REELAY_REPLICAS=3, for the first one makes the streams",
+			"nats stream edit " + info.Config.Name +
+				" --replicas 3; give every service REELAY_REPLICAS=3, for the first one makes the streams",
 		}}
 	}
 	var checks []check
@@ -256,7 +276,8 @@ func checkReplicas(info *jetstream.StreamInfo) []check {
 	return checks
 }
 
-// checkConsumer says how far a consumer lags. On the poll clock, messages that are not due yet are tasks at the provider: no lag.
+// checkConsumer says how far a consumer lags. On the poll clock, messages that are not due yet are tasks at the
+// provider: no lag.
 func checkConsumer(stream string, c *jetstream.ConsumerInfo) check {
 	about := fmt.Sprintf("consumer %s/%s", stream, c.Config.Durable)
 	detail := fmt.Sprintf("%d waiting, %d in hand, %d delivered again", c.NumPending, c.NumAckPending, c.NumRedelivered)
@@ -300,7 +321,10 @@ func (a *api) checkServices(ctx context.Context) []check {
 		}
 	}
 	if len(missing) > 0 {
-		return append(checks, check{levelFail, "api", "nobody answers " + strings.Join(missing, ", "), "start the services, or `reelay up`"})
+		return append(checks, check{
+			levelFail, "api", "nobody answers " + strings.Join(missing, ", "),
+			"start the services, or `reelay up`",
+		})
 	}
 	return append(checks, check{levelOK, "api", fmt.Sprintf("all %d verbs are answered", len(verbs)), ""})
 }
@@ -351,11 +375,16 @@ func (a *api) checkQueue(ctx context.Context, paused map[string]bool) []check {
 	}
 	checks := []check{{levelOK, "queue", fmt.Sprintf("%d active of %d kept", r.ActiveCount, r.Total), ""}}
 	for _, l := range r.Lanes {
-		c := check{levelOK, "lane " + l.Lane, fmt.Sprintf("%d waiting, %d at %s", l.ByPhase[events.PhaseWaiting], l.AtProvider, l.Provider), ""}
-		if n := l.ByPhase[events.PhaseParked]; n > 0 {
-			c.level, c.todo = levelWarn, fmt.Sprintf("%d in doubt need a decision: reelay ls --phase parked --provider %s, then reelay resolve", n, l.Provider)
+		c := check{
+			levelOK, "lane " + l.Lane,
+			fmt.Sprintf("%d waiting, %d at %s", l.ByPhase[events.PhaseWaiting], l.AtProvider, l.Provider), "",
 		}
-		checks = append(append(checks, c), checkBlocked(l, paused[l.Lane] || paused[events.AllLanes], time.Local)...)
+		if n := l.ByPhase[events.PhaseParked]; n > 0 {
+			c.level, c.todo = levelWarn,
+				fmt.Sprintf("%d in doubt need a decision: reelay ls --phase parked --provider %s, then reelay resolve", n,
+					l.Provider)
+		}
+		checks = append(append(checks, c), checkBlocked(l, paused[l.Lane] || paused[bucket.AllLanes], time.Local)...)
 	}
 	return checks
 }
@@ -380,7 +409,8 @@ func checkKeys() []check {
 		case err != nil:
 			checks = append(checks, check{levelFail, "key " + name, err.Error(), "correct it, or unset it"})
 		case key.Empty():
-			checks = append(checks, check{levelWarn, "key " + name, "not set here", "the services need it to use this provider; the sandbox does not"})
+			checks = append(checks,
+				check{levelWarn, "key " + name, "not set here", "the services need it to use this provider; the sandbox does not"})
 		default:
 			checks = append(checks, check{levelOK, "key " + name, "set here; the services read their own environment", ""})
 		}

@@ -28,9 +28,13 @@ func (b *bench) makeStreams() {
 	}
 	b.js = opened.JetStream()
 	for _, c := range []events.Consumer{
-		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(), events.PollConsumer("fal"),
+		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(),
+		events.PollConsumer("fal"),
 	} {
-		config := jetstream.ConsumerConfig{Durable: c.Durable, FilterSubjects: c.Filters, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute}
+		config := jetstream.ConsumerConfig{
+			Durable: c.Durable, FilterSubjects: c.Filters,
+			AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute,
+		}
 		if _, err := b.js.CreateConsumer(b.tb.Context(), c.Stream, config); err != nil {
 			b.tb.Fatal(err)
 		}
@@ -140,7 +144,8 @@ func TestDoctor(t *testing.T) {
 
 	t.Run("nothing runs", func(t *testing.T) {
 		r := b.reelay("doctor")
-		if r.code != 1 || lines(r.stdout, "ok", "nats server", "2.15.") != 1 || lines(r.stdout, "fail", "stream REELAY_REQUESTS", "is missing") != 1 ||
+		if r.code != 1 || lines(r.stdout, "ok", "nats server", "2.15.") != 1 ||
+			lines(r.stdout, "fail", "stream REELAY_REQUESTS", "is missing") != 1 ||
 			lines(r.stdout, "fail", "api", "nobody answers reelay.api.submit, reelay.api.get,") != 1 {
 			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 		}
@@ -150,7 +155,8 @@ func TestDoctor(t *testing.T) {
 		other := newBench(t)
 		other.makeStreams()
 		other.serveAPI(events.VerbResolve)
-		if r := other.reelay("doctor"); r.code != 1 || lines(r.stdout, "fail") != 1 || lines(r.stdout, "fail", "nobody answers reelay.api.resolve\n") != 1 {
+		if r := other.reelay("doctor"); r.code != 1 || lines(r.stdout, "fail") != 1 ||
+			lines(r.stdout, "fail", "nobody answers reelay.api.resolve\n") != 1 {
 			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 		}
 	})
@@ -209,12 +215,17 @@ func TestCheckReplicas(t *testing.T) {
 		{"one of a cluster", 1, peers(), "[warn kept by one server of the cluster, and stands still when that one does]"},
 		{"three", 3, peers(good, good), "[]"},
 		{"one is down", 3, peers(good, &jetstream.PeerInfo{Name: "n3", Offline: true, Lag: 7}), "[warn n3 is offline]"},
-		{"one lags", 3, peers(&jetstream.PeerInfo{Name: "n3", Lag: 7, Active: 12 * time.Second}, good), "[warn n3 is 7 behind, last seen 12s ago]"},
+		{
+			"one lags", 3, peers(&jetstream.PeerInfo{Name: "n3", Lag: 7, Active: 12 * time.Second}, good),
+			"[warn n3 is 7 behind, last seen 12s ago]",
+		},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			got := []string{}
-			for _, c := range checkReplicas(&jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: "S", Replicas: row.replicas}, Cluster: row.cluster}) {
+			for _, c := range checkReplicas(&jetstream.StreamInfo{
+				Config: jetstream.StreamConfig{Name: "S", Replicas: row.replicas}, Cluster: row.cluster,
+			}) {
 				got = append(got, c.level+" "+c.detail)
 			}
 			if fmt.Sprint(got) != row.want {
@@ -226,7 +237,8 @@ func TestCheckReplicas(t *testing.T) {
 
 func TestCheckVersion(t *testing.T) {
 	for version, want := range map[string]string{
-		"2.14.9": levelFail, "1.99.0": levelFail, "2.15.0": levelOK, "2.15.2-RC.1": levelOK, "3.0.0": levelOK, "dev": levelWarn,
+		"2.14.9": levelFail, "1.99.0": levelFail, "2.15.0": levelOK, "2.15.2-RC.1": levelOK, "3.0.0": levelOK,
+		"dev": levelWarn,
 	} {
 		if got := checkVersion(version); got.level != want {
 			t.Errorf("%s: got %+v, want %s", version, got, want)

@@ -61,7 +61,8 @@ func newDownloader(dir string) *downloader {
 	}
 }
 
-// saveAll saves every output of a result and returns the paths of those that worked, and what went wrong with the others.
+// saveAll saves every output of a result and returns the paths of those that worked, and what went wrong with the
+// others.
 func (d *downloader) saveAll(ctx context.Context, taskID string, outputs []events.Output) ([]string, error) {
 	var paths []string
 	var errs []error
@@ -80,7 +81,8 @@ func (d *downloader) saveAll(ctx context.Context, taskID string, outputs []event
 	return paths, errors.Join(errs...)
 }
 
-// save downloads one output under a name that begins with base, and returns its path. It tries again after what may pass.
+// save downloads one output under a name that begins with base, and returns its path. It tries again after what may
+// pass.
 func (d *downloader) save(ctx context.Context, base string, o events.Output) (string, error) {
 	pause := d.pause
 	for try := 1; ; try++ {
@@ -131,8 +133,8 @@ func (d *downloader) try(ctx context.Context, base string, o events.Output) (sav
 	return saved, err != nil && !errors.Is(err, errTooLarge) && !isFileError(err), err
 }
 
-// store writes body to a temporary file beside its place and then gives it a free name, so that a name never stands for half a
-// file and no file is ever overwritten.
+// store writes body to a temporary file beside its place and then gives it a free name, so that a name never stands for
+// half a file and no file is ever overwritten.
 func (d *downloader) store(base, ext string, body io.Reader, wantSHA256 string) (string, error) {
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		return "", err
@@ -187,7 +189,8 @@ func (d *downloader) reserve(base, ext string) (string, error) {
 	return "", fmt.Errorf("%s: no free name in %s", base+ext, d.dir)
 }
 
-// checkLink accepts https, and http for loopback addresses only; never a user in the URL, which would be sent as credentials.
+// checkLink accepts https, and http for loopback addresses only; never a user in the URL, which would be sent as
+// credentials.
 func checkLink(u *url.URL) error {
 	if u.User != nil {
 		return fmt.Errorf("%w: it holds credentials", errUnsafeURL)

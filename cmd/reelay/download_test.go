@@ -52,7 +52,8 @@ func TestDownloadNames(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			d := testDownloader(t)
-			got, err := d.save(t.Context(), "t", events.Output{URL: media.URL + row.path, ContentType: row.contentType, FileName: row.fileName})
+			got, err := d.save(t.Context(), "t",
+				events.Output{URL: media.URL + row.path, ContentType: row.contentType, FileName: row.fileName})
 			if err != nil || got != filepath.Join(d.dir, row.want) {
 				t.Errorf("got %q, %v; want %s", got, err, row.want)
 			}
@@ -106,7 +107,9 @@ func TestDownloadFails(t *testing.T) {
 		_, _ = w.Write([]byte("0"))
 	})
 	mux.HandleFunc("/other", body("other"))
-	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
+	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/loop", http.StatusFound)
+	})
 	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://media.example/x", http.StatusFound)
 	})

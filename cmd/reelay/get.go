@@ -128,7 +128,8 @@ func describeETA(t events.Task, zone *time.Location) string {
 	}
 	text := t.ETA.In(zone).Format(time.DateTime)
 	if t.ETAEarliest != nil && t.ETALatest != nil && t.ETAEarliest.Before(*t.ETALatest) {
-		text += ", likely between " + t.ETAEarliest.In(zone).Format(time.TimeOnly) + " and " + t.ETALatest.In(zone).Format(time.TimeOnly)
+		text += ", likely between " + t.ETAEarliest.In(zone).Format(time.TimeOnly) + " and " +
+			t.ETALatest.In(zone).Format(time.TimeOnly)
 	}
 	if t.ETA.After(t.Deadline) {
 		text += "; its deadline is before that"

@@ -24,14 +24,16 @@ func (c *helpCmd) Run(e *env) error {
 		return err
 	}
 	settings = append(settings, config.Setting{
-		Section: "Commands", Flag: "--project", Env: "REELAY_PROJECT", Placeholder: "NAME", Default: "default", Help: "Project that commands are about.",
+		Section: "Commands", Flag: "--project", Env: "REELAY_PROJECT", Placeholder: "NAME", Default: "default",
+		Help: "Project that commands are about.",
 	})
 	return printSettings(e.stdout, settings)
 }
 
 // printSettings writes a table for each section of the settings.
 func printSettings(w io.Writer, settings []config.Setting) error {
-	fmt.Fprintln(w, "Every flag has a variable; what is not given has the default; a wrong value stops the start with its name.")
+	fmt.Fprintln(w, "Every flag has a variable; what is not given has the default; a wrong value stops the start with "+
+		"its name.")
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	section := ""
 	for _, s := range settings {

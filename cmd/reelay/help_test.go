@@ -17,8 +17,12 @@ func TestHelp(t *testing.T) {
 	}
 	r := help("config")
 	for _, want := range [][]string{
-		{"REELAY_STORE_DIR", "--store-dir", "DIR (.reelay)"}, {"REELAY_SYNC", "--sync", "always|interval (always)"},
-		{"NATS_URL", "--server"}, {"FAL_KEY", "-", "API key"}, {"REELAY_OPS_LISTEN", "--ops-listen"}, {"REELAY_PROJECT", "--project"},
+		{"REELAY_STORE_DIR", "--store-dir", "DIR (.reelay)"},
+		{"REELAY_SYNC", "--sync", "always|interval (always)"},
+		{"NATS_URL", "--server"},
+		{"FAL_KEY", "-", "API key"},
+		{"REELAY_OPS_LISTEN", "--ops-listen"},
+		{"REELAY_PROJECT", "--project"},
 	} {
 		if r.code != 0 || lines(r.stdout, want...) != 1 {
 			t.Errorf("not one line with %q:\n%s%s", want, r.stdout, r.stderr)

@@ -210,15 +210,18 @@ func completed(t events.Task, outputs ...events.Output) events.Task {
 func failed(t events.Task) events.Task {
 	return with(t, func(t *events.Task) {
 		t.Status, t.Phase, t.CompletedAt = events.StatusFailed, events.PhaseDone, ptr(start.Add(65*time.Second))
-		t.Error = &events.Error{Code: "1026", Kind: events.KindModeration, Message: "input new_sensitive", Charge: events.ChargeNone}
+		t.Error = &events.Error{
+			Code: "1026", Kind: events.KindModeration, Message: "input new_sensitive",
+			Charge: events.ChargeNone,
+		}
 	})
 }
 
 // event tells of t as it is.
 func event(t events.Task, kind events.EventType) events.Event {
 	e := events.Event{
-		Type: kind, Project: t.Project, TaskID: t.ID, TaskType: t.TaskType, Provider: t.Provider, Lane: t.Lane, Model: t.Model,
-		Status: t.Status, Phase: t.Phase, Version: t.Version, Time: start, Error: t.Error,
+		Type: kind, Project: t.Project, TaskID: t.ID, TaskType: t.TaskType, Provider: t.Provider, Lane: t.Lane,
+		Model: t.Model, Status: t.Status, Phase: t.Phase, Version: t.Version, Time: start, Error: t.Error,
 		QueuePosition: t.QueuePosition, ETA: t.ETA, ETAEarliest: t.ETAEarliest, ETALatest: t.ETALatest, Pace: t.Pace,
 		ProgressPercentage: t.ProgressPercentage,
 	}

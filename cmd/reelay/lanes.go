@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/client"
 	"reelay/events/operator"
 )
@@ -28,13 +29,13 @@ type laneArg struct {
 	All  bool   `help:"Every lane, also those to come."`
 }
 
-// name returns the lane, or events.AllLanes. Its error is a usageError.
+// name returns the lane, or bucket.AllLanes. Its error is a usageError.
 func (l laneArg) name() (string, error) {
 	switch {
 	case l.All == (l.Lane != ""):
 		return "", usagef("name one lane, or --all")
 	case l.All:
-		return events.AllLanes, nil
+		return bucket.AllLanes, nil
 	}
 	return l.Lane, checkLane(l.Lane)
 }
@@ -75,7 +76,8 @@ func (c *lanesResumeCmd) Run(ctx context.Context, e *env) error {
 
 // changeLane pauses or resumes a lane and prints all that there are.
 func (c connection) changeLane(
-	ctx context.Context, e *env, l laneArg, reason string, change func(*client.Client, context.Context, operator.PauseRequest) (operator.PauseReply, error),
+	ctx context.Context, e *env, l laneArg, reason string,
+	change func(*client.Client, context.Context, operator.PauseRequest) (operator.PauseReply, error),
 ) error {
 	lane, err := l.name()
 	if err != nil {
@@ -107,8 +109,8 @@ func (c *lanesLsCmd) Run(ctx context.Context, e *env) error {
 	return a.printLanes(ctx, e, true)
 }
 
-// printLanes writes a table of the lanes and their pauses, then, with blocked, what keeps them, the limits in force, and who sends and
-// what it has learned. Right after a change what keeps them may still be from before it.
+// printLanes writes a table of the lanes and their pauses, then, with blocked, what keeps them, the limits in force,
+// and who sends and what it has learned. Right after a change what keeps them may still be from before it.
 func (a *api) printLanes(ctx context.Context, e *env, blocked bool) error {
 	r, err := a.Lanes(ctx)
 	if err != nil {
@@ -133,8 +135,9 @@ func (a *api) printLanes(ctx context.Context, e *env, blocked bool) error {
 		return err
 	}
 	for _, l := range r.Lanes {
-		if l.Provider == "" && l.Lane != events.AllLanes { // most likely mistyped, and the lane that was meant goes on
-			fmt.Fprintf(e.stdout, "%s is a lane that no service knows: nothing is sent there, and its settings keep nothing\n", clean(l.Lane))
+		if l.Provider == "" && l.Lane != bucket.AllLanes { // most likely mistyped, and the lane that was meant goes on
+			fmt.Fprintf(e.stdout, "%s is a lane that no service knows: nothing is sent there, and its settings keep nothing\n",
+				clean(l.Lane))
 		}
 	}
 	for _, l := range r.Lanes {
@@ -156,7 +159,7 @@ func (a *api) printLanes(ctx context.Context, e *env, blocked bool) error {
 
 // limitsError says what is wrong with the limits of a lane, and where they are.
 func limitsError(l operator.LaneState) string {
-	return events.LimitsKey(l.Lane) + ": " + clean(l.LimitsError)
+	return bucket.LimitsKey(l.Lane) + ": " + clean(l.LimitsError)
 }
 
 // describeDispatcher says who sends the tasks of a lane and what was learned, one line each.

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/operator"
 	"reelay/internal/provider/registry"
 )
@@ -18,11 +19,11 @@ func TestLanes(t *testing.T) {
 	b := newBench(t)
 	b.reelay("lanes", "ls").check(t, 3, "", "no reelay service answers on reelay.api.lanes")
 	b.serveStatus()
-	kv, err := b.js.KeyValue(t.Context(), events.LaneBucket)
+	kv, err := b.js.KeyValue(t.Context(), bucket.Lanes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := func(key string) (s events.LanePause) {
+	read := func(key string) (s bucket.LanePause) {
 		t.Helper()
 		entry, err := kv.Get(t.Context(), key)
 		if err != nil {
@@ -49,27 +50,30 @@ func TestLanes(t *testing.T) {
 	listed("_all", "paused", "fire")
 	listed("fal", "paused", "the bill")
 	r := b.reelay("doctor")
-	if lines(r.stdout, "warn", "lanes", "paused: fal: the bill") != 1 || lines(r.stdout, "-> reelay lanes resume --all") != 1 {
+	if lines(r.stdout, "warn", "lanes", "paused: fal: the bill") != 1 ||
+		lines(r.stdout, "-> reelay lanes resume --all") != 1 {
 		t.Errorf("the doctor says\n%s", r.stdout)
 	}
 	b.reelay("lanes", "resume", "fal").check(t, 0, "fal", "")
 	b.reelay("lanes", "pause", "fall", "--reason", "mistyped").check(t, 0, "fall is a lane that no service knows", "")
-	if r := b.reelay("lanes", "ls"); lines(r.stdout, "no service knows") != 1 { // the others are known, and _all is no lane
+	// the others are known, and _all is no lane
+	if r := b.reelay("lanes", "ls"); lines(r.stdout, "no service knows") != 1 {
 		t.Errorf("the lanes are\n%s", r.stdout)
 	}
 	b.reelay("lanes", "resume", "--all", "--reason", "put out").check(t, 0, "put out", "")
-	if read("fal").Paused || read(events.AllLanes).Paused {
+	if read("fal").Paused || read(bucket.AllLanes).Paused {
 		t.Error("still paused")
 	}
 	if _, err := kv.Put(t.Context(), "minimax", []byte("stop!")); err != nil {
 		t.Fatal(err)
 	}
 	listed("minimax", "paused", "no readable JSON")
-	if _, err := kv.PutString(t.Context(), events.LimitsKey("fal"), "?"); err != nil {
+	if _, err := kv.PutString(t.Context(), bucket.LimitsKey("fal"), "?"); err != nil {
 		t.Fatal(err)
 	}
 	r = b.reelay("doctor")
-	if lines(r.stdout, "warn", "lanes", "fal is paused: fal.limits: limits: bad JSON") != 1 || lines(r.stdout, "-> back to the defaults: nats kv del reelay_lanes fal.limits") != 1 {
+	if lines(r.stdout, "warn", "lanes", "fal is paused: fal.limits: limits: bad JSON") != 1 ||
+		lines(r.stdout, "-> back to the defaults: nats kv del reelay_lanes fal.limits") != 1 {
 		t.Errorf("the doctor says\n%s", r.stdout)
 	}
 }
@@ -87,7 +91,9 @@ func TestBlocked(t *testing.T) {
 		return events.QueueReply{Lanes: []events.LaneQueue{{Lane: "fal", Provider: "fal", Blocked: all}}}
 	})
 	b.answer(operator.VerbLanes, func(string, []byte) any {
-		r := operator.LanesReply{Lanes: []operator.LaneState{{Lane: events.AllLanes}, {Lane: "fal", Provider: "fal", Blocked: all}}}
+		r := operator.LanesReply{
+			Lanes: []operator.LaneState{{Lane: bucket.AllLanes}, {Lane: "fal", Provider: "fal", Blocked: all}},
+		}
 		for i := range r.Lanes {
 			r.Lanes[i].Pause.Paused = r.Lanes[i].Lane == paused
 		}
@@ -121,7 +127,8 @@ func TestBlocked(t *testing.T) {
 			if slices.Contains(others, r) {
 				want = 0
 			}
-			if n := lines(report, "warn", "lane fal", fmt.Sprintf("blocked (%s): because of %[1]s, no end known", r)); n != want {
+			if n := lines(report, "warn", "lane fal",
+				fmt.Sprintf("blocked (%s): because of %[1]s, no end known", r)); n != want {
 				t.Errorf("%d lines about %s, want %d:\n%s", n, r, want, report)
 			}
 		}
@@ -129,7 +136,8 @@ func TestBlocked(t *testing.T) {
 	}
 	report := diagnose(events.BlockedRequests, events.BlockedInFlight)
 	for todo, want := range map[string]int{
-		"-> reelay lanes resume fal\n": 2, "then: reelay lanes resume fal\n": 1, "-> start a submitter, or `reelay up`\n": 1, "-> see the caps: reelay spend; raise one: reelay spend cap\n": 1,
+		"-> reelay lanes resume fal\n": 2, "then: reelay lanes resume fal\n": 1, "-> start a submitter, or `reelay up`\n": 1,
+		"-> see the caps: reelay spend; raise one: reelay spend cap\n": 1,
 	} {
 		if n := lines(report, todo); n != want {
 			t.Errorf("%d lines with %q, want %d:\n%s", n, todo, want, report)
@@ -169,7 +177,10 @@ func TestDurability(t *testing.T) {
 	} {
 		b := newBench(t)
 		b.makeStreams()
-		c := jetstream.StreamConfig{Name: events.StreamBroker, Subjects: []string{events.BrokerSubject}, Metadata: map[string]string{events.BrokerSyncKey: sync}}
+		c := jetstream.StreamConfig{
+			Name: events.StreamBroker, Subjects: []string{events.BrokerSubject},
+			Metadata: map[string]string{events.BrokerSyncKey: sync},
+		}
 		if _, err := b.js.CreateStream(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +200,7 @@ func TestDurability(t *testing.T) {
 func TestLanesSet(t *testing.T) {
 	b := newBench(t)
 	b.serveStatus()
-	kv, err := b.js.KeyValue(t.Context(), events.LaneBucket)
+	kv, err := b.js.KeyValue(t.Context(), bucket.Lanes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,9 +211,20 @@ func TestLanesSet(t *testing.T) {
 		err  string
 	}{
 		{[]string{"minimax", "--model", "*", "--requests", "20"}, 0, "minimax models *: 20 requests in 1m0s\n", ""},
-		{[]string{"minimax", "--model", "MiniMax-H3", "--requests", "300", "--in-flight", "30", "--spacing", "100ms", "--window", "2m"}, 0, "minimax models MiniMax-H3: 300 requests in 2m0s, 30 in flight, 100ms apart\n", ""},
-		{[]string{"minimax", "--model", "MiniMax-H3", "--in-flight", "0"}, 0, "minimax models MiniMax-H3: 300 requests in 2m0s, 100ms apart\n", ""},
-		{[]string{"minimax", "--project", "demo", "--weight", "3", "--in-flight", "2", "--requests", "5"}, 0, "minimax project demo: weight 3, 5 requests in each window, 2 in flight\n", ""},
+		{[]string{
+			"minimax", "--model", "MiniMax-H3", "--requests", "300", "--in-flight", "30", "--spacing", "100ms",
+			"--window", "2m",
+		}, 0, "minimax models MiniMax-H3: 300 requests in 2m0s, 30 in flight, 100ms apart\n", ""},
+		{
+			[]string{"minimax", "--model", "MiniMax-H3", "--in-flight", "0"},
+			0,
+			"minimax models MiniMax-H3: 300 requests in 2m0s, 100ms apart\n", "",
+		},
+		{
+			[]string{"minimax", "--project", "demo", "--weight", "3", "--in-flight", "2", "--requests", "5"},
+			0,
+			"minimax project demo: weight 3, 5 requests in each window, 2 in flight\n", "",
+		},
 		{[]string{"minimax", "--model", "*", "--reset"}, 0, "models MiniMax-H3", ""},
 		{[]string{"minimax", "--requests", "5"}, 2, "", "name --model or --project"},
 		{[]string{"minimax", "--model", "*", "--project", "demo", "--requests", "5"}, 2, "", "name --model or --project"},
@@ -217,13 +239,15 @@ func TestLanesSet(t *testing.T) {
 	}
 	r := b.reelay("lanes", "pause", "minimax", "--reason", "the bill")
 	r.check(t, 0, "models MiniMax-H3: 300 requests", "")
-	if lines(r.stdout, "models *") != 0 || lines(r.stdout, "minimax", "paused", "the bill") != 1 || lines(r.stdout, "project demo: weight 3") != 1 {
+	if lines(r.stdout, "models *") != 0 || lines(r.stdout, "minimax", "paused", "the bill") != 1 ||
+		lines(r.stdout, "project demo: weight 3") != 1 {
 		t.Errorf("the lanes are\n%s", r.stdout)
 	}
-	if _, err := kv.PutString(t.Context(), events.LimitsKey("minimax"), `{"models":{"*":{"rpm":1}}}`); err != nil {
+	if _, err := kv.PutString(t.Context(), bucket.LimitsKey("minimax"), `{"models":{"*":{"rpm":1}}}`); err != nil {
 		t.Fatal(err)
 	}
-	b.reelay("lanes", "ls").check(t, 0, `minimax is paused: minimax.limits: limits: bad JSON: json: unknown field "rpm"`, "")
+	b.reelay("lanes", "ls").check(t, 0, `minimax is paused: minimax.limits: limits: bad JSON: json: unknown field "rpm"`,
+		"")
 	b.reelay("lanes", "set", "minimax", "--model", "*", "--requests", "1").check(t, 1, "", "unknown field")
 }
 
@@ -242,9 +266,14 @@ func TestDescribeLimits(t *testing.T) {
 			"models *: 20 requests in 1m0s (default)", "models M: no limit", "models MiniMax-H3: 9 requests in 1m0s",
 		}},
 		{"no defaults", set, "fal", []string{"models M: no limit", "models MiniMax-H3: 9 requests in 1m0s"}},
-		{"polls", events.LaneLimits{Polls: events.PollLimits{Spacing: events.Duration(30 * time.Second), PerSecond: 5}}, "", []string{
-			"polls: 30s apart for each task, 5 a second",
-		}},
+		{
+			"polls",
+			events.LaneLimits{Polls: events.PollLimits{Spacing: events.Duration(30 * time.Second), PerSecond: 5}},
+			"",
+			[]string{
+				"polls: 30s apart for each task, 5 a second",
+			},
+		},
 		{"a provider that is not known", events.LaneLimits{}, "", nil},
 	} {
 		if got := describeLimits(row.set, registry.Find(row.provider).Limits); !slices.Equal(got, row.want) {
@@ -257,7 +286,7 @@ func TestDescribeLimits(t *testing.T) {
 func TestLanesDispatcher(t *testing.T) {
 	b := newBench(t)
 	b.serveStatus()
-	kv, err := b.js.KeyValue(t.Context(), events.LeaseBucket)
+	kv, err := b.js.KeyValue(t.Context(), bucket.Leases)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +298,8 @@ func TestLanesDispatcher(t *testing.T) {
 	}
 	b.reelay("lanes", "ls").check(t, 0, "fal", "") // nobody holds it
 	put("fal", `{"holder":"h1","since":"`+time.Now().Add(-time.Hour).Format(time.RFC3339)+`"}`)
-	put(events.HandOverKey("fal"), `{"groups":{"*":{"rate":{"limit":17},"concurrency":{"limit":4},"paused_until":"`+time.Now().Add(time.Minute).Format(time.RFC3339)+`"}}}`)
+	put(bucket.HandOverKey("fal"), `{"groups":{"*":{"rate":{"limit":17},"concurrency":{"limit":4},"paused_until":"`+
+		time.Now().Add(time.Minute).Format(time.RFC3339)+`"}}}`)
 	r := b.reelay("lanes", "ls")
 	for _, want := range []string{
 		"fal sent by h1 for 1h", "fal learned for models *: 17 requests in a window", "fal learned for models *: 4 in flight",

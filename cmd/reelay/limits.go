@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/client"
 	"reelay/events/operator"
 )
@@ -63,7 +64,7 @@ func (c *lanesSetCmd) Run(ctx context.Context, e *env) error {
 	l.Reason, l.By = c.Reason, person()
 	_, err = a.LimitLane(ctx, operator.LimitsRequest{Lane: c.Lane, Limits: l, Revision: &set.LimitsRevision})
 	if client.HasCode(err, events.CodeConflict) {
-		return fmt.Errorf("%s: somebody else has just changed it; read it and try again", events.LimitsKey(c.Lane))
+		return fmt.Errorf("%s: somebody else has just changed it; read it and try again", bucket.LimitsKey(c.Lane))
 	}
 	if err != nil {
 		return err
@@ -105,7 +106,8 @@ func (c *lanesSetCmd) check() error {
 	return nil
 }
 
-// apply changes limits as the flags say. A limit group that had the default begins with no limits but those that are given.
+// apply changes limits as the flags say. A limit group that had the default begins with no limits but those that are
+// given.
 func (c *lanesSetCmd) apply(l *events.LaneLimits) {
 	set := func(to *int, from *int) {
 		if from != nil {
@@ -146,8 +148,8 @@ func (c *lanesSetCmd) apply(l *events.LaneLimits) {
 	}
 }
 
-// describeLimits says what is in force for a lane, one line each: what is set and, marked, the provider's defaults where nothing is.
-// There are no lines if both are empty.
+// describeLimits says what is in force for a lane, one line each: what is set and, marked, the provider's defaults
+// where nothing is. There are no lines if both are empty.
 func describeLimits(set events.LaneLimits, defaults map[string]events.ModelLimits) (lines []string) {
 	models := maps.Clone(defaults)
 	if models == nil {

@@ -23,11 +23,14 @@ func TestDescribe(t *testing.T) {
 			t.Phase, t.ETA = events.PhaseProviderQueued, ptr(now.Add(30*time.Second))
 			t.QueuePosition = &events.QueuePosition{Ours: ptr(0), Provider: ptr(5)}
 		})},
-		{"sum of both queues", "queued at fal  #2 here, #6 at fal, #7 in all", "1m05s  1m00s to 5m00s left", with(base, func(t *events.Task) {
-			t.Phase, t.ETA = events.PhaseProviderQueued, ptr(now.Add(2*time.Minute))
-			t.ETAEarliest, t.ETALatest = ptr(now.Add(time.Minute)), ptr(now.Add(5*time.Minute))
-			t.QueuePosition = &events.QueuePosition{Ours: ptr(1), Provider: ptr(5), Total: ptr(6)}
-		})},
+		{
+			"sum of both queues", "queued at fal  #2 here, #6 at fal, #7 in all", "1m05s  1m00s to 5m00s left",
+			with(base, func(t *events.Task) {
+				t.Phase, t.ETA = events.PhaseProviderQueued, ptr(now.Add(2*time.Minute))
+				t.ETAEarliest, t.ETALatest = ptr(now.Add(time.Minute)), ptr(now.Add(5*time.Minute))
+				t.QueuePosition = &events.QueuePosition{Ours: ptr(1), Provider: ptr(5), Total: ptr(6)}
+			}),
+		},
 		{"a narrow range", "running at fal", "1m05s  about 2m00s left", with(base, func(t *events.Task) {
 			t.Phase, t.Pace, t.ETA = events.PhaseRunning, events.PaceNormal, ptr(now.Add(2*time.Minute))
 			t.ETAEarliest, t.ETALatest = ptr(now.Add(110*time.Second)), ptr(now.Add(130*time.Second))
@@ -44,7 +47,8 @@ func TestDescribe(t *testing.T) {
 			t.Phase, t.ETA = events.PhaseCancelling, ptr(now.Add(time.Minute))
 		})},
 		{"blocked", "waiting for its turn  #3 here  (paused by heron)", "1m05s", with(base, func(t *events.Task) {
-			t.Blocked, t.QueuePosition = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by\x1bheron"}, &events.QueuePosition{Ours: ptr(2)}
+			t.Blocked, t.QueuePosition = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by\x1bheron"},
+				&events.QueuePosition{Ours: ptr(2)}
 		})},
 		{"blocked by a limit at work", "waiting for its turn", "1m05s", with(base, func(t *events.Task) {
 			t.Blocked = &events.Blocked{Reason: events.BlockedInFlight, Message: "2 of 2 are at the provider"}
@@ -52,17 +56,33 @@ func TestDescribe(t *testing.T) {
 		{"blocked until it was sent", "running at fal", "1m05s", with(base, func(t *events.Task) {
 			t.Blocked, t.Phase = &events.Blocked{Reason: events.BlockedPaused, Message: "paused"}, events.PhaseRunning
 		})},
-		{"submitting", "being submitted to fal", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseSubmitting })},
+		{
+			"submitting", "being submitted to fal", "1m05s",
+			with(base, func(t *events.Task) { t.Phase = events.PhaseSubmitting }),
+		},
 		{"running", "running at fal  42%", "1m05s  due now", with(base, func(t *events.Task) {
-			t.Phase, t.Status, t.ProgressPercentage, t.ETA = events.PhaseRunning, events.StatusInProgress, ptr(41.7), ptr(now.Add(-time.Second))
+			t.Phase, t.Status, t.ProgressPercentage, t.ETA = events.PhaseRunning, events.StatusInProgress, ptr(41.7),
+				ptr(now.Add(-time.Second))
 		})},
 		{"in trouble", "running at fal  (retry: HTTP 502 now)", "1m05s", with(base, func(t *events.Task) {
 			t.Phase, t.Trouble = events.PhaseRunning, &events.Trouble{Kind: events.KindRetry, Message: "HTTP 502\x1bnow"}
 		})},
-		{"in doubt", "in doubt: asking fal whether it took the request", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseInDoubt })},
-		{"parked", "parked in doubt: decide with `reelay resolve`", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseParked })},
-		{"cancelling", "being cancelled at fal", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseCancelling })},
-		{"fetching", "finished, fetching the result", "1m05s", with(base, func(t *events.Task) { t.Phase = events.PhaseFetching })},
+		{
+			"in doubt", "in doubt: asking fal whether it took the request", "1m05s",
+			with(base, func(t *events.Task) { t.Phase = events.PhaseInDoubt }),
+		},
+		{
+			"parked", "parked in doubt: decide with `reelay resolve`", "1m05s",
+			with(base, func(t *events.Task) { t.Phase = events.PhaseParked }),
+		},
+		{
+			"cancelling", "being cancelled at fal", "1m05s",
+			with(base, func(t *events.Task) { t.Phase = events.PhaseCancelling }),
+		},
+		{
+			"fetching", "finished, fetching the result", "1m05s",
+			with(base, func(t *events.Task) { t.Phase = events.PhaseFetching }),
+		},
 		{"ended long ago", "completed", "1m05s", with(completed(base), func(t *events.Task) {
 			t.QueuePosition, t.ProgressPercentage = &events.QueuePosition{Ours: ptr(1)}, ptr(100.0)
 		})},
@@ -104,7 +124,8 @@ func TestLiveLine(t *testing.T) {
 		width int
 		want  string
 	}{
-		{"terminal", 80, "\rwaiting for its turn  0s\x1b[K" + "\rwaiting for its turn  1s\x1b[K" + "\rrunning at fal  10%  1s\x1b[K" +
+		{"terminal", 80, "\rwaiting for its turn  0s\x1b[K" + "\rwaiting for its turn  1s\x1b[K" +
+			"\rrunning at fal  10%  1s\x1b[K" +
 			"\rrunning at fal  10%  1s\x1b[K" + "\r\x1b[Knote\n" + "\rrunning at fal  10%  1s\x1b[K" + "\n"},
 		{"narrow terminal", 8, "\rwaiting\x1b[K\rwaiting\x1b[K\rrunning\x1b[K\rrunning\x1b[K\r\x1b[Knote\n\rrunning\x1b[K\n"},
 		{"no terminal", 0, "0s  waiting for its turn\n1s  running at fal  10%\nnote\n"},
@@ -121,8 +142,8 @@ func TestLiveLine(t *testing.T) {
 
 func TestShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0s", 59*time.Second + 400*time.Millisecond: "59s", 59*time.Second + 500*time.Millisecond: "1m00s", time.Hour + 62*time.Second: "1h01m",
-		47 * time.Hour: "47h00m", 76 * time.Hour: "3d04h",
+		0: "0s", 59*time.Second + 400*time.Millisecond: "59s", 59*time.Second + 500*time.Millisecond: "1m00s",
+		time.Hour + 62*time.Second: "1h01m", 47 * time.Hour: "47h00m", 76 * time.Hour: "3d04h",
 	} {
 		if got := short(d); got != want {
 			t.Errorf("%v: got %s, want %s", d, got, want)

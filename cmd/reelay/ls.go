@@ -77,7 +77,10 @@ func (c *lsCmd) Run(ctx context.Context, e *env) error {
 
 // request returns the filters. Its error is a usageError.
 func (c *lsCmd) request(now time.Time) (events.ListRequest, error) {
-	r := events.ListRequest{SceneID: c.SceneID, BatchID: c.Batch, Provider: c.Provider, Model: c.Model, Limit: c.Limit, Cursor: c.Cursor}
+	r := events.ListRequest{
+		SceneID: c.SceneID, BatchID: c.Batch, Provider: c.Provider, Model: c.Model, Limit: c.Limit,
+		Cursor: c.Cursor,
+	}
 	for _, s := range c.Status {
 		r.Status = append(r.Status, events.Status(s))
 	}
@@ -134,9 +137,9 @@ func printTasks(w io.Writer, tasks []events.Task, now time.Time) error {
 		if isSlow(task) {
 			pace = clean(string(task.Pace))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", task.Key(), task.TaskType, clean(state), orDash(describeQueue(task)), done,
-			short(max(0, now.Sub(task.CreatedAt))), orDash(timeLeft(task, now)), orDash(pace), orDash(task.Provider), orDash(clean(task.Model)),
-			orDash(clean(task.SceneID)))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", task.Key(), task.TaskType, clean(state),
+			orDash(describeQueue(task)), done, short(max(0, now.Sub(task.CreatedAt))), orDash(timeLeft(task, now)), orDash(pace),
+			orDash(task.Provider), orDash(clean(task.Model)), orDash(clean(task.SceneID)))
 	}
 	return t.Flush()
 }

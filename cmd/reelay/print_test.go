@@ -20,17 +20,22 @@ func golden(t *testing.T, got, want string) {
 func TestPrintTasks(t *testing.T) {
 	var b bytes.Buffer
 	running := with(aTask(), func(t *events.Task) {
-		t.ID, t.Status, t.Phase, t.ProgressPercentage, t.SceneID = "a-long-task-id", events.StatusInProgress, events.PhaseRunning, ptr(42.4), "s1\ttab"
+		t.ID, t.Status, t.Phase, t.ProgressPercentage, t.SceneID = "a-long-task-id", events.StatusInProgress,
+			events.PhaseRunning, ptr(42.4), "s1\ttab"
 		t.QueuePosition, t.Pace = &events.QueuePosition{Provider: ptr(0)}, events.PaceSlow
-		t.ETA, t.ETAEarliest, t.ETALatest = ptr(start.Add(3*time.Minute)), ptr(start.Add(2*time.Minute)), ptr(start.Add(5*time.Minute))
+		t.ETA, t.ETAEarliest, t.ETALatest = ptr(start.Add(3*time.Minute)), ptr(start.Add(2*time.Minute)),
+			ptr(start.Add(5*time.Minute))
 	})
 	paused := with(aTask(), func(t *events.Task) {
-		t.Blocked, t.QueuePosition = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by heron"}, &events.QueuePosition{Ours: ptr(2)}
+		t.Blocked, t.QueuePosition = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by heron"},
+			&events.QueuePosition{Ours: ptr(2)}
 	})
 	limited := with(aTask(), func(t *events.Task) {
-		t.Blocked, t.EstimatedWaitS = &events.Blocked{Reason: events.BlockedRequests, Message: "20 requests in a minute"}, ptr(40.0)
+		t.Blocked, t.EstimatedWaitS = &events.Blocked{Reason: events.BlockedRequests, Message: "20 requests in a minute"},
+			ptr(40.0)
 	})
-	if err := printTasks(&b, []events.Task{aTask(), paused, limited, running, completed(aTask())}, start.Add(90*time.Second)); err != nil {
+	if err := printTasks(&b, []events.Task{aTask(), paused, limited, running, completed(aTask())},
+		start.Add(90*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, b.String(), `TASK                 TYPE   STATE             QUEUE      DONE  AGE    LEFT          PACE  PROVIDER  MODEL       SCENE
@@ -86,14 +91,25 @@ func TestPrintTimeline(t *testing.T) {
 		TaskID: "t1",
 		Transitions: []events.Transition{
 			{At: at(0), Name: "accept", To: events.PhaseWaiting, By: "submitter", Note: "request accepted"},
-			{At: at(40 * time.Millisecond), Name: "intend", From: events.PhaseWaiting, To: events.PhaseSubmitting, By: "submitter", Attempt: 1, Note: "its turn"},
-			{At: at(30*time.Second + 40*time.Millisecond), Name: "doubt", From: events.PhaseSubmitting, To: events.PhaseInDoubt, By: "submitter", Attempt: 1, Note: "connection reset"},
-			{At: at(3 * time.Minute), Name: "park", From: events.PhaseInDoubt, To: events.PhaseParked, By: "poller", Note: "nobody knows"},
+			{
+				At: at(40 * time.Millisecond), Name: "intend", From: events.PhaseWaiting, To: events.PhaseSubmitting,
+				By: "submitter", Attempt: 1, Note: "its turn",
+			},
+			{
+				At: at(30*time.Second + 40*time.Millisecond), Name: "doubt", From: events.PhaseSubmitting, To: events.PhaseInDoubt,
+				By: "submitter", Attempt: 1, Note: "connection reset",
+			},
+			{
+				At: at(3 * time.Minute), Name: "park", From: events.PhaseInDoubt, To: events.PhaseParked, By: "poller",
+				Note: "nobody knows",
+			},
 		},
 		Attempts: []events.Attempt{{
-			N: 1, IntentAt: at(40 * time.Millisecond), Outcome: events.AttemptInDoubt, Charge: events.ChargePossible, BodySHA256: "abcd",
-			Evidence: []events.Evidence{{At: at(30 * time.Second), Source: "reply", Note: "connection reset after the last byte"}},
-			Error:    &events.Error{Code: "network", Message: "connection reset"},
+			N: 1, IntentAt: at(40 * time.Millisecond), Outcome: events.AttemptInDoubt, Charge: events.ChargePossible,
+			BodySHA256: "abcd", Evidence: []events.Evidence{
+				{At: at(30 * time.Second), Source: "reply", Note: "connection reset after the last byte"},
+			},
+			Error: &events.Error{Code: "network", Message: "connection reset"},
 		}},
 	}
 	if err := printTimeline(&b, aTask().Key(), r, time.UTC); err != nil {
@@ -122,17 +138,23 @@ Nobody knows whether the provider took the last request. Search the provider's o
 func TestPrintQueue(t *testing.T) {
 	var b bytes.Buffer
 	r := events.QueueReply{
-		Total: 9, ActiveCount: 4, ByStatus: map[events.Status]int{events.StatusQueued: 3, events.StatusInProgress: 1, events.StatusCompleted: 5},
+		Total: 9, ActiveCount: 4,
+		ByStatus: map[events.Status]int{events.StatusQueued: 3, events.StatusInProgress: 1, events.StatusCompleted: 5},
 		Lanes: []events.LaneQueue{{
-			Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 2, events.PhaseParked: 1}, Active: 4, AtProvider: 1,
-			CompletedLastHour: 5, OldestWaitingS: 61, SentPerMinute: 4, Callbacks: &events.CallbackHealth{MissRate: 0.024, LagS: 0.31, Seen: 50},
+			Lane: "fal-team2", Provider: "fal", ByPhase: map[events.Phase]int{events.PhaseWaiting: 2, events.PhaseParked: 1},
+			Active: 4, AtProvider: 1, CompletedLastHour: 5, OldestWaitingS: 61, SentPerMinute: 4,
+			Callbacks: &events.CallbackHealth{MissRate: 0.024, LagS: 0.31, Seen: 50},
 			Typical: map[events.TaskType]events.Typical{
-				events.Video: {Samples: 120, WaitS: 20, RunS: 160, WholeS: 182, LateS: 250}, events.Image: {Samples: 2, WholeS: 9, LateS: 14},
+				events.Video: {Samples: 120, WaitS: 20, RunS: 160, WholeS: 182, LateS: 250},
+				events.Image: {Samples: 2, WholeS: 9, LateS: 14},
 			},
 			Blocked: []events.Blocked{
 				{Reason: events.BlockedBreaker, Message: "3 outcomes in a row are\x1bunknown", Until: ptr(start.Add(time.Minute))},
 				{Reason: events.BlockedInFlight, Model: "fal-ai/wan", Message: "2 of 2 are at the provider"},
-				{Reason: events.BlockedCap, Model: "fal-ai/kling", Project: "demo", Message: "the cap of today is used up", Until: ptr(start.Add(12 * time.Hour))},
+				{
+					Reason: events.BlockedCap, Model: "fal-ai/kling", Project: "demo", Message: "the cap of today is used up",
+					Until: ptr(start.Add(12 * time.Hour)),
+				},
 			},
 		}},
 	}
@@ -158,7 +180,8 @@ func TestPrintEstimate(t *testing.T) {
 	var b bytes.Buffer
 	task := with(aTask(), func(t *events.Task) {
 		t.Phase, t.Status, t.Pace = events.PhaseRunning, events.StatusInProgress, events.PaceCongested
-		t.ETA, t.ETAEarliest, t.ETALatest = ptr(start.Add(3*time.Minute)), ptr(start.Add(2*time.Minute)), ptr(start.Add(5*time.Minute))
+		t.ETA, t.ETAEarliest, t.ETALatest = ptr(start.Add(3*time.Minute)), ptr(start.Add(2*time.Minute)),
+			ptr(start.Add(5*time.Minute))
 	})
 	if err := printTask(&b, task, start.Add(time.Minute), time.UTC); err != nil {
 		t.Fatal(err)
@@ -207,8 +230,14 @@ deadline  2026-01-31 12:30:00
 		name, want string
 		change     func(*events.Task)
 	}{
-		{"until", "blocked   paused, until 2026-01-31 13:05:00\n", func(t *events.Task) { t.Blocked.Message, t.Blocked.Until = "paused", ptr(start.Add(5*time.Minute)) }},
-		{"a limit", "blocked   20 in a minute, no end known\n", func(t *events.Task) { t.Blocked.Reason, t.Blocked.Message = events.BlockedRequests, "20 in a minute" }},
+		{
+			"until", "blocked   paused, until 2026-01-31 13:05:00\n",
+			func(t *events.Task) { t.Blocked.Message, t.Blocked.Until = "paused", ptr(start.Add(5*time.Minute)) },
+		},
+		{
+			"a limit", "blocked   20 in a minute, no end known\n",
+			func(t *events.Task) { t.Blocked.Reason, t.Blocked.Message = events.BlockedRequests, "20 in a minute" },
+		},
 		{"no hold", "", func(t *events.Task) { t.Blocked = nil }},
 		{"sent since", "", func(t *events.Task) { t.Phase = events.PhaseSubmitting }},
 	} {
@@ -250,13 +279,22 @@ func TestPrintReason(t *testing.T) {
 		err     *events.Error
 		want    string
 	}{
-		{"input: is missing", &events.Error{Field: "input", Code: "invalid_request", Message: "input: is missing"}, "input: is missing (invalid_request)"},
-		{"too long", &events.Error{Field: "id", Code: "invalid_request", Message: "too long"}, "id: too long (invalid_request)"},
+		{
+			"input: is missing", &events.Error{Field: "input", Code: "invalid_request", Message: "input: is missing"},
+			"input: is missing (invalid_request)",
+		},
+		{
+			"too long", &events.Error{Field: "id", Code: "invalid_request", Message: "too long"},
+			"id: too long (invalid_request)",
+		},
 		{"refused twice", &events.Error{Code: "1026", Message: "unsafe"}, "refused twice  unsafe (1026)"},
 		{"the lane sends again", nil, "the lane sends again"},
 	} {
 		var b bytes.Buffer
-		printEvent(&b, events.Event{Type: events.EventRejected, Project: "demo", TaskID: "t1", Time: start, Message: row.message, Error: row.err}, time.UTC)
+		printEvent(&b, events.Event{
+			Type: events.EventRejected, Project: "demo", TaskID: "t1", Time: start,
+			Message: row.message, Error: row.err,
+		}, time.UTC)
 		golden(t, b.String(), "12:00:00  demo.t1  rejected  "+row.want+"\n")
 	}
 }

@@ -12,13 +12,16 @@ type proof struct{ what, command string }
 func proofs() []proof {
 	return []proof{
 		{
-			"every interleaving of two submitters, crashes, lost replies, callbacks, cancel and resubmit over the real state machine: " +
+			"every interleaving of two submitters, crashes, lost replies, callbacks, cancel and resubmit over the real state " +
+				"machine: " +
 				"over 3 million states, every broken variant caught (over 30 million with -model.long)",
 			"go test ./internal/test/model -v",
 		},
 		{
-			"whole task lives on the real broker in simulated time: a third of the provider calls failing, webhooks in every disorder, " +
-				"two replicas of each service crashing at every kind of write, the broker restarted; compared with the emulators' ledgers",
+			"whole task lives on the real broker in simulated time: a third of the provider calls failing, webhooks in every " +
+				"disorder, " +
+				"two replicas of each service crashing at every kind of write, the broker restarted; compared with the " +
+				"emulators' ledgers",
 			"go test ./internal/test/sim -run 'TestSeeds$' -sim.seeds=1250 -sim.tasks=8 -timeout 1h -v",
 		},
 		{
@@ -26,13 +29,16 @@ func proofs() []proof {
 			"go test ./internal/test/sim -run TestResolvedShare -sim.share=60 -v",
 		},
 		{
-			"two replicas of every service, the webhook service among them, and the broker as processes, killed (-9), stopped and cut off; " +
+			"two replicas of every service, the webhook service among them, and the broker as processes, killed (-9), stopped " +
+				"and cut off; " +
 				"webhooks lost, repeated, late, forged; no key in any log, stream, record or metric",
 			"go test ./internal/test/chaos -chaos.tasks=2000 -chaos.kills=500 -timeout 40m -v",
 		},
 		{
-			"three brokers in a cluster, killed one at a time or two at once, stopped and restarted in turn, under the same faults",
-			"go test ./internal/test/chaos -run TestChaos -chaos.nodes=3 -chaos.node-kills=9 -chaos.tasks=300 -chaos.kills=40 -timeout 40m -v",
+			"three brokers in a cluster, killed one at a time or two at once, stopped and restarted in turn, under the " +
+				"same faults",
+			"go test ./internal/test/chaos -run TestChaos -chaos.nodes=3 -chaos.node-kills=9 -chaos.tasks=300 -chaos.kills=40 " +
+				"-timeout 40m -v",
 		},
 		{
 			"limits through four submitters and their failovers; fairness; caps; what is said of all that",

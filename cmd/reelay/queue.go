@@ -54,8 +54,9 @@ func printQueue(w io.Writer, r events.QueueReply, zone *time.Location) error {
 		if l.OldestWaitingS > 0 {
 			oldest = short(time.Duration(l.OldestWaitingS * float64(time.Second)))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", l.Lane, l.Provider, l.ByPhase[events.PhaseWaiting], l.ByPhase[events.PhaseInDoubt],
-			l.ByPhase[events.PhaseParked], l.AtProvider, l.Active, l.CompletedLastHour, l.FailedLastHour, oldest)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", l.Lane, l.Provider, l.ByPhase[events.PhaseWaiting],
+			l.ByPhase[events.PhaseInDoubt], l.ByPhase[events.PhaseParked], l.AtProvider, l.Active, l.CompletedLastHour,
+			l.FailedLastHour, oldest)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -69,8 +70,8 @@ func printQueue(w io.Writer, r events.QueueReply, zone *time.Location) error {
 	return nil
 }
 
-// describeLane says what is known of a lane's speed, one line each: how much it sends, how long the provider takes, and how well its
-// callbacks arrive.
+// describeLane says what is known of a lane's speed, one line each: how much it sends, how long the provider takes, and
+// how well its callbacks arrive.
 func describeLane(l events.LaneQueue) (lines []string) {
 	span := func(seconds float64) string { return short(time.Duration(seconds * float64(time.Second))) }
 	if l.SentPerMinute > 0 {
@@ -85,7 +86,8 @@ func describeLane(l events.LaneQueue) (lines []string) {
 		lines = append(lines, line+fmt.Sprintf(" (learned from %d)", y.Samples))
 	}
 	if h := l.Callbacks; h != nil {
-		lines = append(lines, fmt.Sprintf("callbacks: %.0f%% missed, %.1fs behind (%d ends seen)", 100*h.MissRate, h.LagS, h.Seen))
+		lines = append(lines, fmt.Sprintf("callbacks: %.0f%% missed, %.1fs behind (%d ends seen)", 100*h.MissRate, h.LagS,
+			h.Seen))
 	}
 	return lines
 }

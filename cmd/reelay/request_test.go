@@ -16,19 +16,37 @@ func TestInput(t *testing.T) {
 	for _, row := range []struct{ name, model, prompt, file, want, wrong string }{
 		{"fal prompt", "fal-ai/wan", `a "kite" <&>`, "", `{"prompt":"a \"kite\" <&>"}`, ""},
 		{"minimax v1 prompt", hailuo, "a kite", "", `{"prompt":"a kite"}`, ""},
-		{"minimax v2 prompt", h3, "a kite", "", `{"content":[{"type":"text","text":"a kite"}],"duration":5,"ratio":"16:9","resolution":"768P"}`, ""},
-		{"file as it is", "m", "", `{"seed": 12345678901234567890.0001, "b":[ 1 ], "a":"<"}`, `{"seed": 12345678901234567890.0001, "b":[ 1 ], "a":"<"}`, ""},
-		{"prompt added", "m", "a kite", `{"seed":12345678901234567890}`, `{"prompt":"a kite","seed":12345678901234567890}`, ""},
+		{
+			"minimax v2 prompt", h3, "a kite", "",
+			`{"content":[{"type":"text","text":"a kite"}],"duration":5,"ratio":"16:9","resolution":"768P"}`, "",
+		},
+		{
+			"file as it is", "m", "", `{"seed": 12345678901234567890.0001, "b":[ 1 ], "a":"<"}`,
+			`{"seed": 12345678901234567890.0001, "b":[ 1 ], "a":"<"}`, "",
+		},
+		{
+			"prompt added", "m", "a kite", `{"seed":12345678901234567890}`, `{"prompt":"a kite","seed":12345678901234567890}`,
+			"",
+		},
 		{"prompt twice", "m", "a kite", `{"prompt":"a dog"}`, "", "--prompt: the input has a prompt"},
-		{"v2 content added", h3, "a kite", `{"duration":10}`, `{"content":[{"type":"text","text":"a kite"}],"duration":10}`, ""},
-		{"v2 text before image", h3, "a kite", `{"content":[{"type":"image_url","n":12345678901234567890}]}`, `{"content":[{"type":"text","text":"a kite"},{"type":"image_url","n":12345678901234567890}]}`, ""},
+		{
+			"v2 content added", h3, "a kite", `{"duration":10}`, `{"content":[{"type":"text","text":"a kite"}],"duration":10}`,
+			"",
+		},
+		{
+			"v2 text before image", h3, "a kite", `{"content":[{"type":"image_url","n":12345678901234567890}]}`,
+			`{"content":[{"type":"text","text":"a kite"},{"type":"image_url","n":12345678901234567890}]}`, "",
+		},
 		{"v2 text twice", h3, "a kite", `{"content":[{"type":"text","text":"a dog"}]}`, "", "--prompt: the input has a text"},
 		{"v2 content no list", h3, "a kite", `{"content":"a dog"}`, "", "--prompt: the input's content"},
 		{"neither", "m", "", "", "", "--prompt or --input is needed"},
 		{"a list", "m", "", `[1]`, "", "not a JSON object"},
 		{"null", "m", "", `null`, "", "not a JSON object"},
 		{"no JSON", "m", "", `{`, "", "not a JSON object"},
-		{"too large", "m", "", `{"a":"` + strings.Repeat("x", events.MaxRequestBytes) + `"}`, "", "has more than 983040 bytes"},
+		{
+			"too large", "m", "", `{"a":"` + strings.Repeat("x", events.MaxRequestBytes) + `"}`, "",
+			"has more than 983040 bytes",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := requestFlags{Model: row.model, Prompt: row.prompt}
@@ -56,15 +74,17 @@ func TestBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	flags := requestFlags{
-		TaskType: "video", Provider: "fal", Model: "m", Input: file, Project: "demo", ID: "t1", SceneID: "s", Priority: -3, Timeout: time.Hour,
-		StartTimeout: time.Minute, OnInDoubt: "fail", MaxPaidAttempts: 2, Metadata: map[string]string{"k": "v=1;2"},
+		TaskType: "video", Provider: "fal", Model: "m", Input: file, Project: "demo", ID: "t1", SceneID: "s", Priority: -3,
+		Timeout: time.Hour, StartTimeout: time.Minute, OnInDoubt: "fail", MaxPaidAttempts: 2,
+		Metadata: map[string]string{"k": "v=1;2"},
 	}
 	r, err := flags.build(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := events.Marshal(r)
-	want := `{"id":"t1","provider":"fal","model":"m","input":{"seed":12345678901234567890},"scene_id":"s","priority":-3,"timeout":"1h0m0s","start_timeout":"1m0s","on_in_doubt":"fail","max_paid_attempts":2,"metadata":{"k":"v=1;2"}}`
+	want := `{"id":"t1","provider":"fal","model":"m","input":{"seed":12345678901234567890},"scene_id":"s","priority":-3,` +
+		`"timeout":"1h0m0s","start_timeout":"1m0s","on_in_doubt":"fail","max_paid_attempts":2,"metadata":{"k":"v=1;2"}}`
 	if err != nil || string(got) != want {
 		t.Errorf("got  %s, %v\nwant %s", got, err, want)
 	}
@@ -83,7 +103,12 @@ func TestParseSince(t *testing.T) {
 	for _, row := range []struct {
 		in   string
 		want time.Time
-	}{{"2h", start.Add(-2 * time.Hour)}, {"2026-01-01T00:00:00Z", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}, {"-2h", time.Time{}}, {"yesterday", time.Time{}}} {
+	}{
+		{"2h", start.Add(-2 * time.Hour)},
+		{"2026-01-01T00:00:00Z", time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{"-2h", time.Time{}},
+		{"yesterday", time.Time{}},
+	} {
 		got, err := parseSince(row.in, start)
 		var usage *usageError
 		if row.want.IsZero() != errors.As(err, &usage) || !got.Equal(row.want) {

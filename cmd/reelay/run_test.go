@@ -57,7 +57,10 @@ func TestRun(t *testing.T) {
 		{"event lost", completed(aTask(), events.Output{URL: media + "/x.mp4"}), false, 0, "t1.mp4\n", "completed"},
 		{"failed", failed(aTask()), true, 1, "", "task t1 failed: input new_sensitive (1026)"},
 		{"no output", completed(aTask()), true, 1, "", "completed without an output; see: reelay get demo.t1"},
-		{"dead link", completed(aTask(), events.Output{URL: media + "/x.mp4"}, events.Output{URL: media + "/y.mp4"}), true, 1, "t1-1.mp4\n", "output 2: download from 127.0.0.1"},
+		{
+			"dead link", completed(aTask(), events.Output{URL: media + "/x.mp4"}, events.Output{URL: media + "/y.mp4"}), true, 1,
+			"t1-1.mp4\n", "output 2: download from 127.0.0.1",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := newBench(t)
@@ -76,7 +79,8 @@ func TestRun(t *testing.T) {
 				return events.TaskReply{Task: row.end}
 			})
 			dir := t.TempDir()
-			r := b.reelay("run", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id", "t1", "--output", dir)
+			r := b.reelay("run", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id",
+				"t1", "--output", dir)
 			stderr := row.stderr
 			if strings.HasPrefix(stderr, "0s") {
 				stderr = "waiting for its turn"
@@ -103,15 +107,21 @@ func TestRunSandbox(t *testing.T) {
 		return events.TaskReply{Task: aTask()}
 	})
 	b.answer(events.VerbWait, func(string, []byte) any { return nil })
-	args := []string{"run", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id", "t1", "--output", t.TempDir()}
+	args := []string{
+		"run", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id",
+		"t1", "--output", t.TempDir(),
+	}
 
-	for name, more := range map[string][]string{"no NATS given": nil, "asked for": {"--sandbox", "--server", "nats://127.0.0.1:1"}} {
+	for name, more := range map[string][]string{
+		"no NATS given": nil, "asked for": {"--sandbox", "--server", "nats://127.0.0.1:1"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			e, stdout, stderr := testEnv()
 			stopped := false
 			b.sandboxed(e, &stopped)
 			code := execute(t.Context(), e, append(args, more...))
-			result{code, stdout.String(), stderr.String()}.check(t, 0, ".mp4\n", "SANDBOX: emulated providers, no money is spent")
+			result{code, stdout.String(), stderr.String()}.check(t, 0, ".mp4\n",
+				"SANDBOX: emulated providers, no money is spent")
 			if !stopped {
 				t.Error("the sandbox still runs")
 			}
@@ -136,7 +146,10 @@ func TestRunInterrupted(t *testing.T) {
 		t.Error("a paid task is cancelled")
 		return nil
 	})
-	args := []string{"run", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id", "t1"}
+	args := []string{
+		"run", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id",
+		"t1",
+	}
 	for name, row := range map[string]struct {
 		more []string
 		want string
@@ -178,7 +191,8 @@ func TestSubmitWait(t *testing.T) {
 			return events.TaskReply{Task: aTask()}
 		})
 		b.answer(events.VerbWait, func(string, []byte) any { return nil })
-		r := b.reelay("submit", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id", "t1", "--wait")
+		r := b.reelay("submit", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id",
+			"t1", "--wait")
 		r.check(t, row.code, row.stdout, row.stderr)
 	}
 }
@@ -213,7 +227,8 @@ func TestWaitUntilEnd(t *testing.T) {
 func TestNoAnswer(t *testing.T) {
 	for _, err := range []error{client.ErrNoAnswer, client.ErrNoService} {
 		var b bytes.Buffer
-		if code := report(&b, fmt.Errorf("%w on reelay.api.get", err)); code != exitUnreachable || !strings.Contains(b.String(), "is `reelay up` running") {
+		if code := report(&b, fmt.Errorf("%w on reelay.api.get", err)); code != exitUnreachable ||
+			!strings.Contains(b.String(), "is `reelay up` running") {
 			t.Errorf("%v: exit code %d, %s", err, code, b.String())
 		}
 	}

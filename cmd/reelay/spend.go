@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/operator"
 )
 
@@ -103,7 +104,8 @@ func printSpend(w io.Writer, r events.SpendReply, by []events.SpendGroup) error 
 	t = tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "CAP\tUSD A DAY\tTAKEN TODAY\tBY\tSINCE")
 	for _, c := range r.Caps {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", events.Scope(c.Scope), usd(c.DailyUSD), usd(c.ReservedUSD), clean(c.By), c.Since.Format(time.RFC3339))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", bucket.Scope(c.Scope), usd(c.DailyUSD), usd(c.ReservedUSD), clean(c.By),
+			c.Since.Format(time.RFC3339))
 	}
 	return t.Flush()
 }
@@ -129,8 +131,8 @@ type spendCapCmd struct {
 	Unknown float64 `help:"What an attempt counts for whose price nobody knows, in US dollars." default:"1"`
 }
 
-// Run sets the cap. It counts as soon as a status service has counted what was spent today, and within a minute for tasks that it
-// kept waiting before.
+// Run sets the cap. It counts as soon as a status service has counted what was spent today, and within a minute for
+// tasks that it kept waiting before.
 func (c *spendCapCmd) Run(ctx context.Context, e *env) error {
 	scope, err := parseScope(c.Scope)
 	if err != nil {
@@ -138,11 +140,11 @@ func (c *spendCapCmd) Run(ctx context.Context, e *env) error {
 	}
 	limit, err := strconv.ParseFloat(c.USD, 64)
 	off := c.USD == "off"
-	if !off && (err != nil || !(limit >= 0) || limit > events.MaxCapUSD) {
-		return usagef("%q is neither an amount of US dollars from 0 to %g nor off", c.USD, float64(events.MaxCapUSD))
+	if !off && (err != nil || !(limit >= 0) || limit > bucket.MaxCapUSD) {
+		return usagef("%q is neither an amount of US dollars from 0 to %g nor off", c.USD, float64(bucket.MaxCapUSD))
 	}
-	if !(c.Unknown >= 0) || c.Unknown > events.MaxCapUSD {
-		return usagef("--unknown: %v is not between 0 and %g", c.Unknown, float64(events.MaxCapUSD))
+	if !(c.Unknown >= 0) || c.Unknown > bucket.MaxCapUSD {
+		return usagef("--unknown: %v is not between 0 and %g", c.Unknown, float64(bucket.MaxCapUSD))
 	}
 	a, closeConn, err := c.open(e)
 	if err != nil {
@@ -168,10 +170,10 @@ func (c *spendCapCmd) Run(ctx context.Context, e *env) error {
 }
 
 // parseScope reads what a cap counts for; a bare name is a project.
-func parseScope(s string) (events.Scope, error) {
-	scope := events.Scope(s)
-	if events.ValidToken(s) && scope != events.AllScope {
-		scope = events.ProjectScope(s)
+func parseScope(s string) (bucket.Scope, error) {
+	scope := bucket.Scope(s)
+	if events.ValidToken(s) && scope != bucket.AllScope {
+		scope = bucket.ProjectScope(s)
 	}
 	if !scope.Valid() {
 		return "", usagef("%q is no project, project.<project>, lane.<lane> or all", s)

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/bucket"
 )
 
 func TestSpend(t *testing.T) {
@@ -48,26 +49,26 @@ func TestSpendCap(t *testing.T) {
 	b := newBench(t)
 	b.reelay("spend", "cap", "film", "5").check(t, 3, "", "no reelay service answers on reelay.api.caps-set")
 	b.serveStatus()
-	kv, err := b.js.KeyValue(t.Context(), events.CapBucket)
+	kv, err := b.js.KeyValue(t.Context(), bucket.Caps)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
 		args, key string
-		want      events.Cap
+		want      bucket.Cap
 		says      string
 	}{
-		{"film 20", "project.film", events.Cap{DailyUSD: 20, UnknownUSD: 1}, "project film: at most 20.00 US dollars a day"},
-		{"project.all 0", "project.all", events.Cap{UnknownUSD: 1}, "project all: at most 0.00"},
-		{"lane.fal 7.5 --unknown 0.25", "lane.fal", events.Cap{DailyUSD: 7.5, UnknownUSD: 0.25}, "lane fal: at most 7.50"},
-		{"all 100", "all", events.Cap{DailyUSD: 100, UnknownUSD: 1}, "all: at most 100.00"},
+		{"film 20", "project.film", bucket.Cap{DailyUSD: 20, UnknownUSD: 1}, "project film: at most 20.00 US dollars a day"},
+		{"project.all 0", "project.all", bucket.Cap{UnknownUSD: 1}, "project all: at most 0.00"},
+		{"lane.fal 7.5 --unknown 0.25", "lane.fal", bucket.Cap{DailyUSD: 7.5, UnknownUSD: 0.25}, "lane fal: at most 7.50"},
+		{"all 100", "all", bucket.Cap{DailyUSD: 100, UnknownUSD: 1}, "all: at most 100.00"},
 	} {
 		b.reelay(append([]string{"spend", "cap"}, strings.Fields(row.args)...)...).check(t, 0, row.says, "")
 		entry, err := kv.Get(t.Context(), row.key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := events.DecodeCap(entry.Value())
+		got := bucket.DecodeCap(entry.Value())
 		if row.want.By = person(); got != row.want {
 			t.Errorf("%s: the cap is %+v, want %+v", row.args, got, row.want)
 		}
@@ -78,7 +79,8 @@ func TestSpendCap(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"film": "usd", "film much": "neither an amount", "film NaN": "neither an amount",
-		"film 1e12": "neither an amount", "lane. 1": "is no project", "a.b.c 1": "is no project", "film 1 --unknown=-2": "--unknown",
+		"film 1e12": "neither an amount", "lane. 1": "is no project", "a.b.c 1": "is no project",
+		"film 1 --unknown=-2": "--unknown",
 	} {
 		b.reelay(append([]string{"spend", "cap"}, strings.Fields(args)...)...).check(t, 2, "", want)
 	}

@@ -22,8 +22,8 @@ type storedID struct {
 	ID uint64 `arg:"" help:"The message's id, as ls prints it."`
 }
 
-// pages calls ask for page after page until there are as many messages as r asks for, or no more. ask returns how many the page had.
-// Messages that cannot be read are said and passed over.
+// pages calls ask for page after page until there are as many messages as r asks for, or no more. ask returns how many
+// the page had. Messages that cannot be read are said and passed over.
 func pages(e *env, r operator.StoredRequest, ask func(operator.StoredRequest) (int, operator.StoredPage, error)) error {
 	for left := r.Limit; left > 0; {
 		r.Limit = min(left, events.MaxListLimit)
@@ -77,7 +77,8 @@ func printBody(w io.Writer, body []byte, size int) error {
 
 // replay asks before message id is published again, unless yes says so already, and says where it then is.
 func replay(
-	ctx context.Context, e *env, yes bool, question string, id uint64, publish func(context.Context, uint64) (operator.ReplayReply, error),
+	ctx context.Context, e *env, yes bool, question string, id uint64,
+	publish func(context.Context, uint64) (operator.ReplayReply, error),
 ) (operator.ReplayReply, error) {
 	if !yes && !confirm(e, question) {
 		return operator.ReplayReply{}, errDeclined

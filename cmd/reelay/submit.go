@@ -99,6 +99,7 @@ func interrupted(e *env, k events.Key, err error) error {
 	if exitCode(err) != exitInterrupted {
 		return err
 	}
-	fmt.Fprintf(e.stderr, "\nstopped watching; task %s goes on. Follow it with: reelay watch %s; end it with: reelay cancel %s\n", k.ID, k, k)
+	fmt.Fprintf(e.stderr, "\nstopped watching; task %s goes on. Follow it with: reelay watch %s; end it with: reelay "+
+		"cancel %s\n", k.ID, k, k)
 	return errInterrupted
 }

@@ -40,8 +40,8 @@ func (c *timelineCmd) Run(ctx context.Context, e *env) error {
 	return printTimeline(e.stdout, k, r, time.Local)
 }
 
-// printTimeline writes each step with its time, who took it and why; then each paid attempt with its evidence and price; then,
-// for a task in doubt, what a person can do.
+// printTimeline writes each step with its time, who took it and why; then each paid attempt with its evidence and
+// price; then, for a task in doubt, what a person can do.
 func printTimeline(w io.Writer, k events.Key, r events.TimelineReply, zone *time.Location) error {
 	fmt.Fprintf(w, "task %s\n\n", k)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -60,7 +60,8 @@ func printTimeline(w io.Writer, k events.Key, r events.TimelineReply, zone *time
 		if step.Attempt > 0 {
 			why = strings.TrimSpace(fmt.Sprintf("[attempt %d] %s", step.Attempt, why))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", step.At.In(zone).Format("2006-01-02 15:04:05.000"), after, clean(step.By), clean(step.Name), phases, why)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", step.At.In(zone).Format("2006-01-02 15:04:05.000"), after, clean(step.By),
+			clean(step.Name), phases, why)
 		phase = step.To
 	}
 	if err := t.Flush(); err != nil {
@@ -83,7 +84,8 @@ Nobody knows whether the provider took the last request. Search the provider's o
 // printAttempt writes what is known about one paid attempt.
 func printAttempt(w io.Writer, a events.Attempt, zone *time.Location) {
 	at := func(t time.Time) string { return t.In(zone).Format(time.TimeOnly) }
-	fmt.Fprintf(w, "\npaid attempt %d, begun %s: %s, %s", a.N, at(a.IntentAt), attemptWords(a.Outcome), chargeWords(a.Charge))
+	fmt.Fprintf(w, "\npaid attempt %d, begun %s: %s, %s", a.N, at(a.IntentAt), attemptWords(a.Outcome),
+		chargeWords(a.Charge))
 	if a.ProviderID != "" {
 		fmt.Fprintf(w, ", provider id %s", clean(a.ProviderID))
 	}

@@ -24,11 +24,11 @@ import (
 
 // upCmd runs the whole stack in one process: the broker, every service and, in the sandbox, the emulated providers.
 //
-// Without any provider key it runs the sandbox. With a key it talks to the real provider, and spends money. Each of the two
-// has a store of its own below --store-dir, kept over a restart.
+// Without any provider key it runs the sandbox. With a key it talks to the real provider, and spends money. Each of the
+// two has a store of its own below --store-dir, kept over a restart.
 //
-// The webhook service runs in the sandbox, and otherwise with --public-url. Without REELAY_CALLBACK_KEY its key is made once and kept
-// in the store.
+// The webhook service runs in the sandbox, and otherwise with --public-url. Without REELAY_CALLBACK_KEY its key is made
+// once and kept in the store.
 type upCmd struct {
 	Broker    config.Broker    `embed:""`
 	Providers config.Providers `embed:""`
@@ -78,7 +78,8 @@ func (c *upCmd) serve(ctx context.Context, w io.Writer, p *proc.Process, o allin
 		return err
 	}
 	if err := welcome.Execute(w, welcomeData{
-		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Callbacks: s.CallbackURLs().Public, Sandbox: o.Providers.Sandbox, Lanes: s.Lanes(), Example: registry.Find(s.Lanes()[0].Provider),
+		URL: s.URL(), Store: o.StoreDir, Ops: c.Ops.OpsListen, Callbacks: s.CallbackURLs().Public,
+		Sandbox: o.Providers.Sandbox, Lanes: s.Lanes(), Example: registry.Find(s.Lanes()[0].Provider),
 	}); err != nil {
 		return err
 	}

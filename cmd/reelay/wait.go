@@ -63,7 +63,8 @@ func (c *waitCmd) untilEnd(ctx context.Context, e *env, a *api, k events.Key) (e
 		ctx = limited
 	}
 	known := events.Task{Project: k.Project, ID: k.ID}
-	task, err := a.Watch(ctx, known, nil, client.Watcher{Trouble: func(err error) { fmt.Fprintln(e.stderr, cannotSee(err)) }})
+	task, err := a.Watch(ctx, known, nil,
+		client.Watcher{Trouble: func(err error) { fmt.Fprintln(e.stderr, cannotSee(err)) }})
 	if errors.Is(err, context.DeadlineExceeded) {
 		return task, fmt.Errorf("task %s has not ended after %v", k, c.Timeout)
 	}

@@ -116,7 +116,8 @@ func printEvent(w io.Writer, e events.Event, zone *time.Location) {
 		}
 	}
 	for _, text := range []string{e.Message, reason} {
-		if text != "" && (text == reason || !strings.Contains(reason, text)) { // the message is most often what the error says
+		// the message is most often what the error says
+		if text != "" && (text == reason || !strings.Contains(reason, text)) {
 			words = append(words, clean(text))
 		}
 	}

@@ -21,7 +21,8 @@ type settings struct {
 
 func main() {
 	var s settings
-	if _, err := config.Parse(os.Args[1:], &s, "status", "Answers queries about tasks.", config.OpsListen("127.0.0.1:9103")); err != nil {
+	if _, err := config.Parse(os.Args[1:], &s, "status", "Answers queries about tasks.",
+		config.OpsListen("127.0.0.1:9103")); err != nil {
 		os.Exit(config.Report(os.Stderr, "status", err))
 	}
 	log := s.Logger(os.Stderr)

@@ -1,5 +1,5 @@
-// Submitter is reelay's submitter as a process of its own: it takes requests and commands in, and sends each task to its
-// provider once. It needs NATS (--server, --context, --creds) and the key of at least one provider (FAL_KEY,
+// Submitter is reelay's submitter as a process of its own: it takes requests and commands in, and sends each task to
+// its provider once. It needs NATS (--server, --context, --creds) and the key of at least one provider (FAL_KEY,
 // MINIMAX_API_KEY, or ..._FILE), or --sandbox for the emulators of cmd/emulator. Any number may run.
 package main
 

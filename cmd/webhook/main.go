@@ -1,6 +1,7 @@
-// Webhook is reelay's webhook service as a process of its own: it takes the providers' callbacks and hands them on. It needs NATS
-// (--server, --context, --creds), if only later, and REELAY_CALLBACK_KEY as the submitters have it; it holds no provider's key.
-// Providers reach it under REELAY_PUBLIC_URL, directly with --webhook-tls-cert or through a proxy that ends TLS. Any number may run.
+// Webhook is reelay's webhook service as a process of its own: it takes the providers' callbacks and hands them on. It
+// needs NATS (--server, --context, --creds), if only later, and REELAY_CALLBACK_KEY as the submitters have it; it holds
+// no provider's key. Providers reach it under REELAY_PUBLIC_URL, directly with --webhook-tls-cert or through a proxy
+// that ends TLS. Any number may run.
 package main
 
 import (
@@ -61,8 +62,8 @@ func main() {
 		}
 		return webhook.Start(p, "webhook", webhook.Setup{
 			Options: webhook.Options{
-				Listener: l, PublicURL: s.PublicURL, Keys: callbackurl.New(keys), Lanes: opened, Publisher: publisher, Proxies: proxies,
-				Limits: webhook.Limits{Conns: s.WebhookConns}, Log: log,
+				Listener: l, PublicURL: s.PublicURL, Keys: callbackurl.New(keys), Lanes: opened, Publisher: publisher,
+				Proxies: proxies, Limits: webhook.Limits{Conns: s.WebhookConns}, Log: log,
 			},
 			TLSCert: s.WebhookTLSCert, TLSKey: s.WebhookTLSKey,
 		})

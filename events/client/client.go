@@ -1,13 +1,13 @@
-// Package client asks reelay by its subjects: everything that the reelay command does, for a program in Go. It needs a NATS
-// connection and nothing else; what it sends and reads is that of package events.
+// Package client asks reelay by its subjects: everything that the reelay command does, for a program in Go. It needs a
+// NATS connection and nothing else; what it sends and reads is that of package events.
 //
-// Each call is one request that any reelay service may answer. It is bounded by its context and by AnswerTimeout, whichever is
-// sooner, and fails with an *Error if a service has refused it, with ErrNoService if none is there, and with ErrNoAnswer if it may
-// have been heard and no answer came. A Submit without an answer may have been taken in: the same request with the same id is the
-// same task, and is paid for once.
+// Each call is one request that any reelay service may answer. It is bounded by its context and by AnswerTimeout,
+// whichever is sooner, and fails with an *Error if a service has refused it, with ErrNoService if none is there, and
+// with ErrNoAnswer if it may have been heard and no answer came. A Submit without an answer may have been taken in: the
+// same request with the same id is the same task, and is paid for once.
 //
-// Subscribe, Replay and Follow deliver events; Wait and Watch return when a task has ended, through lost events and restarts of the
-// services.
+// Subscribe, Replay and Follow deliver events; Wait and Watch return when a task has ended, through lost events and
+// restarts of the services.
 package client
 
 import (
@@ -38,12 +38,14 @@ var (
 
 // An Error is a refusal by a service.
 type Error struct {
-	// Status is like HTTP's: 400 for a request that is wrong in itself, 404, 409, 413, 503, 504; 0 if the service gave none.
+	// Status is like HTTP's: 400 for a request that is wrong in itself, 404, 409, 413, 503, 504; 0 if the service gave
+	// none.
 	Status int
 	Reason events.Error
 }
 
-// Error returns "<message> (<code>)", with the field in front if the message does not name it. It may hold the words of strangers.
+// Error returns "<message> (<code>)", with the field in front if the message does not name it. It may hold the words of
+// strangers.
 func (e *Error) Error() string {
 	if r := e.Reason; r.Field != "" && !strings.HasPrefix(r.Message, r.Field+": ") {
 		return r.Field + ": " + r.Error()
@@ -68,7 +70,9 @@ type Client struct {
 func New(nc *nats.Conn) *Client { return &Client{nc: nc, retryPause: 2 * time.Second} }
 
 // ask sends in (nil for an empty payload) to a verb and reads the answer, which comes within AnswerTimeout and wait.
-func ask[T any](ctx context.Context, c *Client, verb events.Verb, tokens []string, in any, wait time.Duration) (reply T, err error) {
+func ask[T any](ctx context.Context, c *Client, verb events.Verb, tokens []string, in any,
+	wait time.Duration,
+) (reply T, err error) {
 	var payload []byte
 	if in != nil {
 		if payload, err = events.Marshal(in); err != nil {
@@ -117,14 +121,15 @@ func some(project string) []string {
 	return []string{project}
 }
 
-// Submit hands in a request and returns the task as accepted. Give the request an id, so that asking again after ErrNoAnswer is
-// still one task. One that is wrong in itself fails with an events.FieldError before anything is sent.
+// Submit hands in a request and returns the task as accepted. Give the request an id, so that asking again after
+// ErrNoAnswer is still one task. One that is wrong in itself fails with an events.FieldError before anything is sent.
 func (c *Client) Submit(ctx context.Context, project string, t events.TaskType, r events.Request) (events.Task, error) {
 	if err := r.Validate(); err != nil {
 		return events.Task{}, err
 	}
 	if payload, err := events.Marshal(r); err == nil && len(payload) > events.MaxRequestBytes {
-		return events.Task{}, events.NewFieldError("request", "%d bytes are over the limit of %d", len(payload), events.MaxRequestBytes)
+		return events.Task{}, events.NewFieldError("request", "%d bytes are over the limit of %d", len(payload),
+			events.MaxRequestBytes)
 	}
 	reply, err := ask[events.TaskReply](ctx, c, events.VerbSubmit, []string{project, string(t)}, r, 0)
 	return reply.Task, err
@@ -138,7 +143,8 @@ func (c *Client) Get(ctx context.Context, k events.Key) (events.Task, error) {
 
 // WaitFor returns a task when it has ended, or as it is after d, at most events.MaxWait.
 func (c *Client) WaitFor(ctx context.Context, k events.Key, d time.Duration) (events.Task, error) {
-	reply, err := ask[events.TaskReply](ctx, c, events.VerbWait, one(k), events.WaitRequest{Timeout: events.Duration(d)}, d)
+	reply, err := ask[events.TaskReply](ctx, c, events.VerbWait, one(k), events.WaitRequest{Timeout: events.Duration(d)},
+		d)
 	return reply.Task, err
 }
 
@@ -157,7 +163,8 @@ func (c *Client) Timeline(ctx context.Context, k events.Key) (events.TimelineRep
 	return ask[events.TimelineReply](ctx, c, events.VerbTimeline, one(k), nil, 0)
 }
 
-// Cancel asks for the end of a task and returns it when that is recorded. A paid request that is out may complete all the same.
+// Cancel asks for the end of a task and returns it when that is recorded. A paid request that is out may complete all
+// the same.
 func (c *Client) Cancel(ctx context.Context, k events.Key, r events.Cancel) (events.Task, error) {
 	reply, err := ask[events.TaskReply](ctx, c, events.VerbCancel, one(k), r, 0)
 	return reply.Task, err
@@ -174,7 +181,8 @@ func (c *Client) Batch(ctx context.Context, k events.Key) (events.Batch, error) 
 	return ask[events.Batch](ctx, c, events.VerbBatch, one(k), nil, 0)
 }
 
-// Spend returns what a project, or, where it is empty, everything has spent and reserved, with the caps that count for it.
+// Spend returns what a project, or, where it is empty, everything has spent and reserved, with the caps that count for
+// it.
 func (c *Client) Spend(ctx context.Context, project string, r events.SpendRequest) (events.SpendReply, error) {
 	return ask[events.SpendReply](ctx, c, events.VerbSpend, some(project), r, 0)
 }

@@ -95,7 +95,8 @@ func TestWaitSurvivesTrouble(t *testing.T) {
 			return events.TaskReply{Task: aTask(2, events.PhaseDone)}
 		})
 		var trouble []string
-		task, err := b.Watch(b.Context(), aTask(1, events.PhaseWaiting), nil, Watcher{Trouble: func(err error) { trouble = append(trouble, err.Error()) }})
+		task, err := b.Watch(b.Context(), aTask(1, events.PhaseWaiting), nil,
+			Watcher{Trouble: func(err error) { trouble = append(trouble, err.Error()) }})
 		if err != nil || task.Status != events.StatusCompleted {
 			t.Errorf("got %v, %v", task.Status, err)
 		}
@@ -178,7 +179,8 @@ func TestNoAnswer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(b.Context(), time.Second)
 		defer cancel()
 		begin = time.Now()
-		if _, err := b.Queue(ctx, "demo"); !errors.Is(err, ErrNoAnswer) || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Second {
+		if _, err := b.Queue(ctx, "demo"); !errors.Is(err, ErrNoAnswer) || !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(begin) != time.Second {
 			t.Errorf("a deadline of the caller: %v after %v", err, time.Since(begin))
 		}
 		if _, err := b.List(b.Context(), "", events.ListRequest{}); !errors.Is(err, ErrNoService) {
@@ -193,8 +195,14 @@ func TestRefusals(t *testing.T) {
 		reason events.Error
 		want   string
 	}{
-		{events.Error{Code: events.CodeInvalidRequest, Field: "model", Message: "no such model"}, "model: no such model (invalid_request)"},
-		{events.Error{Code: events.CodeUnknownProvider, Field: "provider", Message: "provider: unknown"}, "provider: unknown (unknown_provider)"},
+		{
+			events.Error{Code: events.CodeInvalidRequest, Field: "model", Message: "no such model"},
+			"model: no such model (invalid_request)",
+		},
+		{
+			events.Error{Code: events.CodeUnknownProvider, Field: "provider", Message: "provider: unknown"},
+			"provider: unknown (unknown_provider)",
+		},
 	} {
 		if got := (&Error{400, row.reason}).Error(); got != row.want {
 			t.Errorf("%s, want %s", got, row.want)
@@ -237,13 +245,14 @@ func TestFollow(t *testing.T) {
 		ctx, cancel := context.WithCancel(b.Context())
 		defer cancel()
 		follow := func(stopAt string, err error) (handled []string, got error) {
-			got = b.Follow(ctx, "archive", events.EventFilter(events.EventCompleted), func(_ context.Context, e events.Event) error {
-				handled = append(handled, e.TaskID)
-				if e.TaskID == stopAt {
-					return err
-				}
-				return nil
-			})
+			got = b.Follow(ctx, "archive", events.EventFilter(events.EventCompleted),
+				func(_ context.Context, e events.Event) error {
+					handled = append(handled, e.TaskID)
+					if e.TaskID == stopAt {
+						return err
+					}
+					return nil
+				})
 			return handled, got
 		}
 		for _, id := range []string{"t1", "t2", "t3"} {

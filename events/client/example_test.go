@@ -19,8 +19,8 @@ import (
 	"reelay/internal/proc"
 )
 
-// sandbox starts the whole of reelay with an emulated provider, as `reelay up` does, and connects to it. A program of yours
-// connects with nats.Connect(url) instead.
+// sandbox starts the whole of reelay with an emulated provider, as `reelay up` does, and connects to it. A program of
+// yours connects with nats.Connect(url) instead.
 func sandbox() (nc *nats.Conn, stop func()) {
 	dir, err := os.MkdirTemp("", "reelay-example-")
 	check(err)
@@ -28,7 +28,8 @@ func sandbox() (nc *nats.Conn, stop func()) {
 	p := proc.New(log)
 	s, err := allinone.Start(context.Background(), p, allinone.Options{
 		StoreDir: dir, Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true}, Log: log,
-		Speed: emulator.Speed{Queue: 50 * time.Millisecond, Run: 100 * time.Millisecond}, SandboxInterval: 50 * time.Millisecond,
+		Speed:           emulator.Speed{Queue: 50 * time.Millisecond, Run: 100 * time.Millisecond},
+		SandboxInterval: 50 * time.Millisecond,
 	})
 	check(err)
 	nc, err = s.Connect("example")
@@ -108,13 +109,14 @@ func ExampleClient_Follow() {
 	}
 
 	left := 2
-	err := c.Follow(ctx, "archive", events.EventFilter(events.EventCompleted), func(_ context.Context, e events.Event) error {
-		fmt.Println("archived", e.TaskID, len(e.Task.Result.Outputs))
-		if left--; left == 0 {
-			cancel() // a real one goes on
-		}
-		return nil
-	})
+	err := c.Follow(ctx, "archive", events.EventFilter(events.EventCompleted),
+		func(_ context.Context, e events.Event) error {
+			fmt.Println("archived", e.TaskID, len(e.Task.Result.Outputs))
+			if left--; left == 0 {
+				cancel() // a real one goes on
+			}
+			return nil
+		})
 	fmt.Println(err)
 	// Unordered output:
 	// archived kite-3 1

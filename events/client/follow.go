@@ -25,10 +25,10 @@ const (
 	ackWait = 30 * time.Second
 )
 
-// Subscribe delivers the events that are published from now on and whose subjects match filter (events.EventSubject, with "*" for a
-// task or type), until ctx ends; the channel is not closed. It listens when Subscribe returns, so what is submitted after that is
-// heard. A reader that falls far behind is cut off by the NATS server, and misses events. Events of a type that this build does not
-// know are left out.
+// Subscribe delivers the events that are published from now on and whose subjects match filter (events.EventSubject,
+// with "*" for a task or type), until ctx ends; the channel is not closed. It listens when Subscribe returns, so what
+// is submitted after that is heard. A reader that falls far behind is cut off by the NATS server, and misses events.
+// Events of a type that this build does not know are left out.
 func (c *Client) Subscribe(ctx context.Context, filter string) (<-chan events.Event, error) {
 	out := make(chan events.Event, eventBuffer)
 	sub, err := c.nc.Subscribe(filter, func(m *nats.Msg) { deliver(ctx, out, m.Header, m.Data) })
@@ -51,7 +51,8 @@ func (c *Client) Replay(ctx context.Context, filter string) (<-chan events.Event
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
 	out := make(chan events.Event, eventBuffer)
-	consumer, err := js.OrderedConsumer(ctx, events.StreamEvents, jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})
+	consumer, err := js.OrderedConsumer(ctx, events.StreamEvents,
+		jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", events.StreamEvents, err)
 	}
@@ -74,12 +75,15 @@ func deliver(ctx context.Context, out chan<- events.Event, h nats.Header, data [
 	}
 }
 
-// Follow calls handle with every stored event whose subject matches filter, in order and one at a time, until ctx ends or handle
-// fails, and returns why. The durable consumer of that name remembers in NATS what was handled: the first call begins with the
-// events that are stored, 30 days back, each later one where the last has left off, and several processes share the events of one
-// name. An event is delivered at least once: again if handle has failed or taken more than 30 s, or the process has died. The
-// consumer stays until somebody deletes it (nats consumer rm REELAY_EVENTS <durable>).
-func (c *Client) Follow(ctx context.Context, durable, filter string, handle func(context.Context, events.Event) error) error {
+// Follow calls handle with every stored event whose subject matches filter, in order and one at a time, until ctx ends
+// or handle fails, and returns why. The durable consumer of that name remembers in NATS what was handled: the first
+// call begins with the events that are stored, 30 days back, each later one where the last has left off, and several
+// processes share the events of one name. An event is delivered at least once: again if handle has failed or taken more
+// than 30 s, or the process has died. The consumer stays until somebody deletes it (nats consumer rm REELAY_EVENTS
+// <durable>).
+func (c *Client) Follow(ctx context.Context, durable, filter string,
+	handle func(context.Context, events.Event) error,
+) error {
 	js, err := jetstream.New(c.nc)
 	if err != nil {
 		return fmt.Errorf("jetstream: %w", err)
@@ -90,7 +94,8 @@ func (c *Client) Follow(ctx context.Context, durable, filter string, handle func
 	if err != nil {
 		return fmt.Errorf("consumer %s of stream %s: %w", durable, events.StreamEvents, err)
 	}
-	// One at a time, so that no event waits in a process behind one that is being handled; silence is a broker that is away for a while.
+	// One at a time, so that no event waits in a process behind one that is being handled; silence is a broker that is
+	// away for a while.
 	reading, err := consumer.Messages(jetstream.PullMaxMessages(1), jetstream.WithMessagesErrOnMissingHeartbeat(false))
 	if err != nil {
 		return fmt.Errorf("consumer %s of stream %s: %w", durable, events.StreamEvents, err)
@@ -116,8 +121,8 @@ func (c *Client) Follow(ctx context.Context, durable, filter string, handle func
 	}
 }
 
-// Wait returns a task once it has ended, or the error of ctx. It asks on while the services restart or NATS is away. A task that is
-// still unknown after about 20 s is an *Error with events.CodeNotFound.
+// Wait returns a task once it has ended, or the error of ctx. It asks on while the services restart or NATS is away. A
+// task that is still unknown after about 20 s is an *Error with events.CodeNotFound.
 func (c *Client) Wait(ctx context.Context, k events.Key) (events.Task, error) {
 	return c.Watch(ctx, events.Task{Project: k.Project, ID: k.ID}, nil, Watcher{})
 }
@@ -134,10 +139,12 @@ type Watcher struct {
 	Linger bool
 }
 
-// Watch returns a task once it has ended, or the error of ctx. known is the task as it is known, at least its project and id:
-// nothing older is told. stream may be nil. Events make it lively; the truth is what the wait verb answers, asked over and over, so
-// that a lost event or a restarted broker cannot keep it waiting.
-func (c *Client) Watch(ctx context.Context, known events.Task, stream <-chan events.Event, w Watcher) (events.Task, error) {
+// Watch returns a task once it has ended, or the error of ctx. known is the task as it is known, at least its project
+// and id: nothing older is told. stream may be nil. Events make it lively; the truth is what the wait verb answers,
+// asked over and over, so that a lost event or a restarted broker cannot keep it waiting.
+func (c *Client) Watch(ctx context.Context, known events.Task, stream <-chan events.Event,
+	w Watcher,
+) (events.Task, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	k := known.Key()
@@ -170,7 +177,8 @@ func (c *Client) Watch(ctx context.Context, known events.Task, stream <-chan eve
 			if w.Event != nil {
 				w.Event(e)
 			}
-			if e.Task != nil || last.Version > 0 && e.Version > 0 { // the first answer brings the record, an event what changed in it
+			// the first answer brings the record, an event what changed in it
+			if e.Task != nil || last.Version > 0 && e.Version > 0 {
 				updated := e.Update(last)
 				seen(&updated)
 			}

@@ -1,10 +1,11 @@
-// Package operator is the part of reelay's contract that is for operators: what an operator does is asked for by subject, as
-// everything else. Package events builds the subjects, events.APISubject(VerbLanes) and its like, and holds the settings themselves.
+// Package operator is the part of reelay's contract that is for operators: what an operator does is asked for by
+// subject, as everything else. Package events builds the subjects, events.APISubject(VerbLanes) and its like, and holds
+// the settings themselves.
 //
-// Settings are read on reelay.api.lanes and reelay.api.caps, and changed on subjects of their own, such as reelay.api.lanes-pause and
-// reelay.api.caps-set, so that NATS permissions can part reading from writing; reelay.api.caps.<project> only reads. Dead letters and
-// callbacks are listed on reelay.api.dead and reelay.api.callbacks, and published again, at least once, by dead-replay and
-// callbacks-replay.
+// Settings are read on reelay.api.lanes and reelay.api.caps, and changed on subjects of their own, such as
+// reelay.api.lanes-pause and reelay.api.caps-set, so that NATS permissions can part reading from writing;
+// reelay.api.caps.<project> only reads. Dead letters and callbacks are listed on reelay.api.dead and
+// reelay.api.callbacks, and published again, at least once, by dead-replay and callbacks-replay.
 package operator
 
 import (
@@ -13,11 +14,12 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 )
 
-// The verbs of operators. Those that read and those that write have subjects of their own, and none that writes has a token behind its
-// verb: whoever may publish reelay.api.*.<project> and reelay.api.*.<project>.> changes no lane and lifts no cap, whatever the project's
-// name.
+// The verbs of operators. Those that read and those that write have subjects of their own, and none that writes has a
+// token behind its verb: whoever may publish reelay.api.*.<project> and reelay.api.*.<project>.> changes no lane and
+// lifts no cap, whatever the project's name.
 const (
 	VerbLanes           events.Verb = "lanes"            // LanesReply
 	VerbLanesPause      events.Verb = "lanes-pause"      // a PauseRequest in, a PauseReply out
@@ -35,8 +37,8 @@ const (
 // Verbs lists every verb, those of tasks first.
 func Verbs() []events.Verb {
 	return []events.Verb{
-		events.VerbSubmit, events.VerbGet, events.VerbList, events.VerbQueue, events.VerbTimeline, events.VerbWait, events.VerbCancel,
-		events.VerbResolve, events.VerbSpend, events.VerbBatch,
+		events.VerbSubmit, events.VerbGet, events.VerbList, events.VerbQueue, events.VerbTimeline, events.VerbWait,
+		events.VerbCancel, events.VerbResolve, events.VerbSpend, events.VerbBatch,
 		VerbLanes, VerbLanesPause, VerbLanesResume, VerbLanesLimit, VerbCaps, VerbCapsSet, VerbCapsUnset,
 		VerbDead, VerbDeadReplay, VerbCallbacks, VerbCallbacksReplay,
 	}
@@ -54,13 +56,14 @@ type LanesReply struct {
 	Lanes []LaneState `json:"lanes"`
 }
 
-// A LaneState is what is set for a lane and what is known of it. AllLanes has one as well, of which only the pause counts.
+// A LaneState is what is set for a lane and what is known of it. AllLanes has one as well, of which only the pause
+// counts.
 type LaneState struct {
 	Lane string `json:"lane"`
 	// Provider is empty for a lane that no service knows: nothing is sent there, and its settings keep nothing.
 	Provider string `json:"provider,omitempty"`
 	// Pause and Limits are as they are set, with the revisions of their keys, 0 for what is not set.
-	Pause          events.LanePause  `json:"pause"`
+	Pause          bucket.LanePause  `json:"pause"`
 	PauseRevision  uint64            `json:"pause_revision"`
 	Limits         events.LaneLimits `json:"limits"`
 	LimitsRevision uint64            `json:"limits_revision"`
@@ -68,36 +71,40 @@ type LaneState struct {
 	LimitsError string `json:"limits_error,omitempty"`
 	// Defaults are the provider's limits, which count where Limits does not name a limit group.
 	Defaults map[string]events.ModelLimits `json:"defaults,omitempty"`
-	// Dispatcher is the process that sends for the lane; nil while none does. DispatcherError says why that cannot be read.
-	Dispatcher      *events.Holder `json:"dispatcher,omitempty"`
+	// Dispatcher is the process that sends for the lane; nil while none does. DispatcherError says why that cannot be
+	// read.
+	Dispatcher      *bucket.Holder `json:"dispatcher,omitempty"`
 	DispatcherError string         `json:"dispatcher_error,omitempty"`
 	// Learned is what the provider was seen to grant, by limit group.
-	Learned map[string]events.LearnedLimits `json:"learned,omitempty"`
+	Learned map[string]bucket.LearnedLimits `json:"learned,omitempty"`
 	// Blocked is what keeps waiting tasks of the lane from being sent now, as in LaneQueue.
 	Blocked []events.Blocked `json:"blocked,omitempty"`
 }
 
-// A PauseRequest pauses a lane, or has it send again. A lane sends while neither its own pause nor that of AllLanes is set.
+// A PauseRequest pauses a lane, or has it send again. A lane sends while neither its own pause nor that of AllLanes is
+// set.
 type PauseRequest struct {
 	// Lane is the lane, or AllLanes for every one, also for those to come.
 	Lane string `json:"lane"`
 	// Reason and By say why and who, for people: at most 500 and 100 bytes. A pause needs a reason.
 	Reason string `json:"reason,omitempty"`
 	By     string `json:"by,omitempty"`
-	// Revision, where given, is that of the pause as the sender knows it, 0 for none: nothing is changed, and the answer is a conflict, if
-	// somebody else was faster.
+	// Revision, where given, is that of the pause as the sender knows it, 0 for none: nothing is changed, and the answer
+	// is a conflict, if somebody else was faster.
 	Revision *uint64 `json:"revision,omitempty"`
 }
 
 // DecodePauseRequest reads and checks what lanes-pause and lanes-resume are asked. Its error is a FieldError.
 func DecodePauseRequest(v events.Verb, data []byte) (PauseRequest, error) {
 	var r PauseRequest
-	err := events.DecodeStrict(data, "payload", map[string]any{"lane": &r.Lane, "reason": &r.Reason, "by": &r.By, "revision": &r.Revision})
+	err := events.DecodeStrict(data, "payload",
+		map[string]any{"lane": &r.Lane, "reason": &r.Reason, "by": &r.By, "revision": &r.Revision})
 	switch {
 	case err != nil:
 		return r, err
 	case !events.ValidToken(r.Lane):
-		return r, events.NewFieldError("lane", "%q is not 1 to %d characters of A-Z a-z 0-9 _ -", r.Lane, events.MaxTokenBytes)
+		return r, events.NewFieldError("lane", "%q is not 1 to %d characters of A-Z a-z 0-9 _ -", r.Lane,
+			events.MaxTokenBytes)
 	case v == VerbLanesPause && r.Reason == "":
 		return r, events.NewFieldError("reason", "must say why the lane is paused")
 	}
@@ -107,7 +114,7 @@ func DecodePauseRequest(v events.Verb, data []byte) (PauseRequest, error) {
 // A PauseReply answers lanes-pause and lanes-resume. Of a lane that is paused, no paid request is completed any more.
 type PauseReply struct {
 	Lane     string           `json:"lane"`
-	Pause    events.LanePause `json:"pause"`
+	Pause    bucket.LanePause `json:"pause"`
 	Revision uint64           `json:"revision"`
 }
 
@@ -124,11 +131,13 @@ type LimitsRequest struct {
 func DecodeLimitsRequest(data []byte) (LimitsRequest, error) {
 	var r LimitsRequest
 	var limits json.RawMessage
-	if err := events.DecodeStrict(data, "payload", map[string]any{"lane": &r.Lane, "limits": &limits, "revision": &r.Revision}); err != nil {
+	if err := events.DecodeStrict(data, "payload",
+		map[string]any{"lane": &r.Lane, "limits": &limits, "revision": &r.Revision}); err != nil {
 		return r, err
 	}
-	if !events.ValidToken(r.Lane) || r.Lane == events.AllLanes {
-		return r, events.NewFieldError("lane", "%q is not 1 to %d characters of A-Z a-z 0-9 _ -", r.Lane, events.MaxTokenBytes)
+	if !events.ValidToken(r.Lane) || r.Lane == bucket.AllLanes {
+		return r, events.NewFieldError("lane", "%q is not 1 to %d characters of A-Z a-z 0-9 _ -", r.Lane,
+			events.MaxTokenBytes)
 	}
 	if limits == nil {
 		return r, events.NewFieldError("limits", "is missing; {} is the provider's defaults")
@@ -154,7 +163,7 @@ type CapsReply struct {
 
 // A CapRequest sets the cap of a scope as a whole, or, with caps-unset, takes it away.
 type CapRequest struct {
-	Scope events.Scope `json:"scope"`
+	Scope bucket.Scope `json:"scope"`
 	// DailyUSD is how much may be spent in a day in UTC, in US dollars, 0 to MaxCapUSD; caps-unset takes none.
 	DailyUSD *float64 `json:"daily_usd,omitempty"`
 	// UnknownUSD is what an attempt counts for whose price nobody knows; DefaultUnknownUSD where it is left out.
@@ -185,8 +194,8 @@ func DecodeCapRequest(v events.Verb, data []byte) (CapRequest, error) {
 		case amount.usd == nil:
 		case v == VerbCapsUnset:
 			return r, events.NewFieldError(amount.field, "is not taken: the cap goes away")
-		case !(*amount.usd >= 0 && *amount.usd <= events.MaxCapUSD):
-			return r, events.NewFieldError(amount.field, "%g is not between 0 and %g", *amount.usd, float64(events.MaxCapUSD))
+		case !(*amount.usd >= 0 && *amount.usd <= bucket.MaxCapUSD):
+			return r, events.NewFieldError(amount.field, "%g is not between 0 and %g", *amount.usd, float64(bucket.MaxCapUSD))
 		}
 	}
 	if r.DailyUSD == nil && v == VerbCapsSet {
@@ -196,8 +205,8 @@ func DecodeCapRequest(v events.Verb, data []byte) (CapRequest, error) {
 }
 
 // Cap returns what is asked to be set.
-func (r CapRequest) Cap() events.Cap {
-	c := events.Cap{UnknownUSD: events.DefaultUnknownUSD, By: r.By}
+func (r CapRequest) Cap() bucket.Cap {
+	c := bucket.Cap{UnknownUSD: bucket.DefaultUnknownUSD, By: r.By}
 	if r.DailyUSD != nil {
 		c.DailyUSD = *r.DailyUSD
 	}
@@ -209,7 +218,7 @@ func (r CapRequest) Cap() events.Cap {
 
 // A CapReply answers caps-set and caps-unset: the cap with today's use, null where there is none now.
 type CapReply struct {
-	Scope events.Scope     `json:"scope"`
+	Scope bucket.Scope     `json:"scope"`
 	Cap   *events.SpendCap `json:"cap"`
 }
 
@@ -219,8 +228,8 @@ type StoredRequest struct {
 	ID uint64 `json:"id,omitempty"`
 	// Lane asks for callbacks of a lane only.
 	Lane string `json:"lane,omitempty"`
-	// Limit is how many are listed at most, DefaultListLimit where it is left out and up to MaxListLimit; Before goes on behind an earlier
-	// answer.
+	// Limit is how many are listed at most, DefaultListLimit where it is left out and up to MaxListLimit; Before goes on
+	// behind an earlier answer.
 	Limit  int    `json:"limit,omitempty"`
 	Before uint64 `json:"before,omitempty"`
 }
@@ -244,7 +253,8 @@ func DecodeStoredRequest(v events.Verb, data []byte) (StoredRequest, error) {
 		r.Limit = events.DefaultListLimit
 	}
 	if r.Lane != "" && !events.ValidToken(r.Lane) {
-		return r, events.NewFieldError("lane", "%q is not 1 to %d characters of A-Z a-z 0-9 _ -", r.Lane, events.MaxTokenBytes)
+		return r, events.NewFieldError("lane", "%q is not 1 to %d characters of A-Z a-z 0-9 _ -", r.Lane,
+			events.MaxTokenBytes)
 	}
 	return r, nil
 }
@@ -302,7 +312,8 @@ type CallbacksReply struct {
 	StoredPage
 }
 
-// A StoredCallback is a provider's callback in an answer. Its body is as it was received: links in it may be as good as a key.
+// A StoredCallback is a provider's callback in an answer. Its body is as it was received: links in it may be as good as
+// a key.
 type StoredCallback struct {
 	// ID is its sequence in the stream.
 	ID       uint64    `json:"id"`
@@ -316,9 +327,9 @@ type StoredCallback struct {
 	StoredMessage
 }
 
-// A ReplayRequest asks to have a stored message processed again. It is published at least once: if the answer fails to come, it may
-// have been, and asking again publishes it again. Twice is harmless: a request keeps its task id, and is paid for once; a command or a
-// callback changes nothing that is settled.
+// A ReplayRequest asks to have a stored message processed again. It is published at least once: if the answer fails to
+// come, it may have been, and asking again publishes it again. Twice is harmless: a request keeps its task id, and is
+// paid for once; a command or a callback changes nothing that is settled.
 type ReplayRequest struct {
 	ID uint64 `json:"id"`
 }

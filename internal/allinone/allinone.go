@@ -1,5 +1,5 @@
-// Package allinone is the whole of reelay in one process: broker, emulators in the sandbox, and every service, each with a
-// connection of its own as if it were alone. It takes no signals and needs no sockets, so it also runs inside a
+// Package allinone is the whole of reelay in one process: broker, emulators in the sandbox, and every service, each
+// with a connection of its own as if it were alone. It takes no signals and needs no sockets, so it also runs inside a
 // synctest bubble.
 package allinone
 
@@ -43,7 +43,8 @@ const (
 	Submitter = "submitter"
 )
 
-// Services lists the services that always run, in the order in which they start. Webhook runs before them if Options ask for it.
+// Services lists the services that always run, in the order in which they start. Webhook runs before them if Options
+// ask for it.
 func Services() []string { return []string{Status, Poller, Submitter} }
 
 // readyWait bounds the start of the whole stack.
@@ -57,8 +58,8 @@ type Options struct {
 	Listen string
 	Sync   natsd.Sync
 	Guard  config.Guard
-	// Providers with CallbackKeys ask for the webhook service, if they name a PublicURL as well or are the sandbox, whose PublicURL is
-	// the service's own address.
+	// Providers with CallbackKeys ask for the webhook service, if they name a PublicURL as well or are the sandbox, whose
+	// PublicURL is the service's own address.
 	Providers config.Resolved
 	Pipeline  config.Pipeline
 	Webhook   config.Webhook
@@ -70,14 +71,16 @@ type Options struct {
 	SandboxInterval time.Duration
 	// ListenEmulator opens an emulator's listener; nil takes its usual loopback address, or any free one.
 	ListenEmulator func(address string) (net.Listener, error)
-	// ListenWebhook opens the webhook service's listener; nil takes TCP, in the sandbox any free port if that of Webhook is taken.
+	// ListenWebhook opens the webhook service's listener; nil takes TCP, in the sandbox any free port if that of Webhook
+	// is taken.
 	ListenWebhook func(address string) (net.Listener, error)
 	// Dial and Transport carry the calls to the providers; nil for TCP.
 	Dial      paid.Dialer
 	Transport http.RoundTripper
 	// Callback makes the callback URLs of the submitters; nil for those of the webhook service.
 	Callback submitter.Callback
-	// WebhookTransport carries the emulators' webhooks to the webhook service, without which there are none; nil for TCP. WebhookFaults befall them.
+	// WebhookTransport carries the emulators' webhooks to the webhook service, without which there are none; nil for TCP.
+	// WebhookFaults befall them.
 	WebhookTransport http.RoundTripper
 	WebhookFaults    emulator.Faults
 	// Faults gives each service its failpoints each time it starts, for simulations; nil for none.
@@ -111,7 +114,8 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 	s := &Stack{o: o, proc: p, ledgers: map[string]*emulator.Ledger{}, running: map[string]running{}}
 	var err error
 	s.broker, err = natsd.Start(natsd.Options{
-		StoreDir: filepath.Join(o.StoreDir, "nats"), Listen: o.Listen, Sync: o.Sync, Log: o.Log, Registerer: p.Registerer("broker"),
+		StoreDir: filepath.Join(o.StoreDir, "nats"), Listen: o.Listen, Sync: o.Sync, Log: o.Log,
+		Registerer: p.Registerer("broker"),
 	})
 	if err != nil {
 		return nil, err
@@ -154,7 +158,8 @@ func (s *Stack) emulate() error {
 	if !s.wantsWebhook() {
 		transport = nil
 	} else if transport == nil {
-		t := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute} // no proxy: the webhook service is on this machine
+		// no proxy: the webhook service is on this machine
+		t := &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute}
 		s.proc.Defer("webhook connections", func() error { t.CloseIdleConnections(); return nil })
 		transport = t
 	}
@@ -189,8 +194,8 @@ func listen(open func(address string) (net.Listener, error), address string) (ne
 	return net.Listen("tcp", "127.0.0.1:0")
 }
 
-// StartService starts one service with a connection of its own. It must not be running. A further replica is named with a
-// suffix: poller-2.
+// StartService starts one service with a connection of its own. It must not be running. A further replica is named with
+// a suffix: poller-2.
 func (s *Stack) StartService(ctx context.Context, name string) error {
 	var faults failpoint.Plan
 	if s.o.Faults != nil {
@@ -207,7 +212,8 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		s.running[name] = running{p, nc}
 		return s.startWebhook(p, nc, name)
 	}
-	b, err := bus.Open(ctx, nc, bus.Options{Replicas: s.o.Pipeline.Replicas, Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults})
+	b, err := bus.Open(ctx, nc,
+		bus.Options{Replicas: s.o.Pipeline.Replicas, Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults})
 	if err != nil {
 		return err
 	}
@@ -220,7 +226,8 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		}
 		return submitter.Start(ctx, p, name, submitter.Setup{
 			Options: submitter.Options{
-				Bus: b, Lanes: s.lanes, Prices: prices, Callback: s.callback(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial, LeaseTTL: s.o.LeaseTTL, Log: s.o.Log,
+				Bus: b, Lanes: s.lanes, Prices: prices, Callback: s.callback(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial,
+				LeaseTTL: s.o.LeaseTTL, Log: s.o.Log,
 			},
 			StoreDir: s.o.StoreDir, Guard: s.o.Guard, Sync: brokerSync(s.o.Sync), Faults: faults,
 		})
@@ -265,8 +272,8 @@ func brokerSync(s natsd.Sync) storeguard.Sync {
 // StopService stops one service as its process would be stopped.
 func (s *Stack) StopService(name string) error { return s.running[name].proc.Stop() }
 
-// CrashService cuts one service off from the broker in the middle of whatever it does, and then ends it. What it had not
-// written is lost, as if its process had been killed.
+// CrashService cuts one service off from the broker in the middle of whatever it does, and then ends it. What it had
+// not written is lost, as if its process had been killed.
 func (s *Stack) CrashService(name string) {
 	s.running[name].nc.Close()
 	_ = s.running[name].proc.Stop() // it has every right to complain

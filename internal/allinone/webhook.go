@@ -70,7 +70,8 @@ func (s *Stack) startWebhook(p *proc.Process, nc *nats.Conn, name string) error 
 	})
 }
 
-// listenWebhook opens the webhook service's listener. Where it has been before it is again, for the sake of the URLs that are out.
+// listenWebhook opens the webhook service's listener. Where it has been before it is again, for the sake of the URLs
+// that are out.
 func (s *Stack) listenWebhook() (l net.Listener, err error) {
 	open := s.o.ListenWebhook
 	if open == nil && (!s.o.Providers.Sandbox || s.o.Providers.PublicURL != "") {

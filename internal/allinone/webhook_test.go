@@ -44,9 +44,10 @@ func start(t *testing.T, network *sim.Network, change func(*allinone.Options)) *
 	transport := &http.Transport{DialContext: network.Dial}
 	t.Cleanup(transport.CloseIdleConnections)
 	o := allinone.Options{
-		StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Providers: config.Resolved{Sandbox: true, CallbackKeys: callbackKeys()},
-		Pipeline: config.Pipeline{PollInterval: 10 * time.Second, Timeout: time.Hour}, ListenEmulator: network.Listen, ListenWebhook: network.Listen,
-		Dial: network.Dial, Transport: transport, Log: log,
+		StoreDir: t.TempDir(), Sync: natsd.SyncInterval,
+		Providers: config.Resolved{Sandbox: true, CallbackKeys: callbackKeys()},
+		Pipeline:  config.Pipeline{PollInterval: 10 * time.Second, Timeout: time.Hour}, ListenEmulator: network.Listen,
+		ListenWebhook: network.Listen, Dial: network.Dial, Transport: transport, Log: log,
 	}
 	change(&o)
 	s, err := allinone.Start(t.Context(), p, o)
@@ -119,7 +120,8 @@ func TestWebhookInTheSandbox(t *testing.T) {
 	})
 }
 
-// Without a callback key, or without an address that a real provider could reach, there is no webhook service and there are no URLs.
+// Without a callback key, or without an address that a real provider could reach, there is no webhook service and there
+// are no URLs.
 func TestNoWebhook(t *testing.T) {
 	broker.Bubble(t, func(t *testing.T) {
 		s := start(t, &sim.Network{}, func(o *allinone.Options) {

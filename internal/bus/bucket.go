@@ -8,19 +8,19 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"reelay/events"
+	"reelay/events/bucket"
 )
 
-// A Bucket reads and writes one KV bucket of the contract. Reads are answered by the leader of its stream; writes are messages on the
-// keys' subjects, since the client's own KV interface cannot give a key that is updated a lifetime. A read or write takes 15 s at most;
-// after an error that is not ErrConflict a write may or may not have happened.
+// A Bucket reads and writes one KV bucket of the contract. Reads are answered by the leader of its stream; writes are
+// messages on the keys' subjects, since the client's own KV interface cannot give a key that is updated a lifetime. A
+// read or write takes 15 s at most; after an error that is not ErrConflict a write may or may not have happened.
 type Bucket struct {
 	bus       *Bus
 	name      string
 	failpoint string
 }
 
-// Bucket returns a bucket of events.Buckets. Simulations know its writes by the name of the failpoint.
+// Bucket returns a bucket of bucket.All. Simulations know its writes by the name of the failpoint.
 func (b *Bus) Bucket(name, failpoint string) Bucket {
 	return Bucket{bus: b, name: name, failpoint: failpoint}
 }
@@ -29,8 +29,8 @@ func (b *Bus) Bucket(name, failpoint string) Bucket {
 type Entry struct {
 	Key   string
 	Value []byte
-	// Revision is that of the value, or of the marker that a deletion or an expiry has left, over which Update creates; 0 where there
-	// is neither.
+	// Revision is that of the value, or of the marker that a deletion or an expiry has left, over which Update creates; 0
+	// where there is neither.
 	Revision uint64
 	// At is when it was stored, by the broker's clock.
 	At time.Time
@@ -49,10 +49,12 @@ func (k Bucket) Get(ctx context.Context, key string) (Entry, error) {
 	return e, nil
 }
 
-// Update writes a value if the key still has a revision, that of an Entry, and returns the new one. Where the entry was absent it
-// creates. The value ends after ttl, in whole seconds, or with those of the bucket if that is 0. It fails with ErrConflict if somebody
-// else was faster.
-func (k Bucket) Update(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
+// Update writes a value if the key still has a revision, that of an Entry, and returns the new one. Where the entry was
+// absent it creates. The value ends after ttl, in whole seconds, or with those of the bucket if that is 0. It fails
+// with ErrConflict if somebody else was faster.
+func (k Bucket) Update(ctx context.Context, key string, value []byte, revision uint64,
+	ttl time.Duration,
+) (uint64, error) {
 	opts := []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(revision)}
 	if ttl > 0 {
 		opts = append(opts, jetstream.WithMsgTTL(ttl))
@@ -66,7 +68,8 @@ func (k Bucket) Put(ctx context.Context, key string, value []byte) error {
 	return err
 }
 
-// Delete leaves a marker in place of the value of a key that still has a revision. It fails with ErrConflict if somebody else was faster.
+// Delete leaves a marker in place of the value of a key that still has a revision. It fails with ErrConflict if
+// somebody else was faster.
 func (k Bucket) Delete(ctx context.Context, key string, revision uint64) error {
 	marker := &nats.Msg{Header: nats.Header{headerOperation: {operationDelete}}}
 	_, err := k.write(ctx, key, marker, jetstream.WithExpectLastSequencePerSubject(revision))
@@ -76,7 +79,7 @@ func (k Bucket) Delete(ctx context.Context, key string, revision uint64) error {
 func (k Bucket) write(ctx context.Context, key string, msg *nats.Msg, opts ...jetstream.PublishOpt) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	msg.Subject = events.KeySubject(k.name, key)
+	msg.Subject = bucket.KeySubject(k.name, key)
 	var ack *jetstream.PubAck
 	err := k.bus.faults.Do(ctx, k.failpoint, func() (err error) {
 		ack, err = k.bus.js.PublishMsg(ctx, msg, opts...)
@@ -91,8 +94,8 @@ func (k Bucket) write(ctx context.Context, key string, msg *nats.Msg, opts ...je
 	return ack.Sequence, nil
 }
 
-// Watch calls handle with the entry of every key, absent ones included, then with nil, and then with every change, until ctx ends. It
-// fails when the watch breaks. handle must be quick.
+// Watch calls handle with the entry of every key, absent ones included, then with nil, and then with every change,
+// until ctx ends. It fails when the watch breaks. handle must be quick.
 func (k Bucket) Watch(ctx context.Context, handle func(*Entry)) error {
 	w, err := k.bus.buckets[k.name].WatchAll(ctx)
 	if err != nil {

@@ -11,19 +11,19 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/test/broker"
 )
 
-// TestBucketUpdate: a key is written over what was read and over nothing else: over no key, a value, and whatever marks that the key was
-// deleted or has expired.
+// TestBucketUpdate: a key is written over what was read and over nothing else: over no key, a value, and whatever marks
+// that the key was deleted or has expired.
 func TestBucketUpdate(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
-		k := on.Bucket(events.LeaseBucket, "lease")
-		kv, err := on.JetStream().KeyValue(b.Context(), events.LeaseBucket)
+		k := on.Bucket(bucket.Leases, "lease")
+		kv, err := on.JetStream().KeyValue(b.Context(), bucket.Leases)
 		b.OK(err)
 		const ttl = 3 * time.Second
 		rows := []struct {
@@ -72,7 +72,7 @@ func TestBucketUpdate(t *testing.T) {
 // TestBucketLifetime: a value that is updated lives as long as the update says, and the last update counts.
 func TestBucketLifetime(t *testing.T) {
 	bubble(t, func(b *fixture) {
-		k := b.Open(bus.Options{}).Bucket(events.LeaseBucket, "lease")
+		k := b.Open(bus.Options{}).Bucket(bucket.Leases, "lease")
 		revision := uint64(0)
 		for range 5 {
 			var err error
@@ -96,7 +96,7 @@ func TestBucketLifetime(t *testing.T) {
 func TestBucketWatch(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
-		k := on.Bucket(events.LaneBucket, "switch")
+		k := on.Bucket(bucket.Lanes, "switch")
 		all := func(want ...string) {
 			b.Helper()
 			entries, err := k.All(b.Context())
@@ -144,15 +144,18 @@ func TestBucketWatch(t *testing.T) {
 // TestBucketFailpoint: the writes of a bucket fail by its name, those of another do not.
 func TestBucketFailpoint(t *testing.T) {
 	bubble(t, func(b *fixture) {
-		on := b.Open(bus.Options{Faults: func(point string) failpoint.Outcome { return failpoint.Outcome{Lose: point == "health"} }})
-		if err := on.Bucket(events.HealthBucket, "health").Put(b.Context(), "x", nil); !errors.Is(err, failpoint.ErrLost) {
+		on := b.Open(bus.Options{
+			Faults: func(point string) failpoint.Outcome { return failpoint.Outcome{Lose: point == "health"} },
+		})
+		if err := on.Bucket(bucket.Health, "health").Put(b.Context(), "x", nil); !errors.Is(err, failpoint.ErrLost) {
 			b.Errorf("%v", err)
 		}
-		b.OK(on.Bucket(events.HealthBucket, "other").Put(b.Context(), "x", nil))
+		b.OK(on.Bucket(bucket.Health, "other").Put(b.Context(), "x", nil))
 	})
 }
 
-// TestSetLanePauseOverMarker: a pause can be set after a person has deleted its key, by whoever watches and by whoever reads.
+// TestSetLanePauseOverMarker: a pause can be set after a person has deleted its key, by whoever watches and by whoever
+// reads.
 func TestSetLanePauseOverMarker(t *testing.T) {
 	for _, remove := range []func(jetstream.KeyValue, context.Context) error{
 		func(kv jetstream.KeyValue, ctx context.Context) error { return kv.Delete(ctx, "fal") },
@@ -160,7 +163,7 @@ func TestSetLanePauseOverMarker(t *testing.T) {
 	} {
 		bubble(t, func(b *fixture) {
 			on := b.Open(bus.Options{})
-			_, err := on.SetLanePause(b.Context(), "fal", events.LanePause{Paused: true}, 0)
+			_, err := on.SetLanePause(b.Context(), "fal", bucket.LanePause{Paused: true}, 0)
 			b.OK(err)
 			b.OK(remove(b.switches(), b.Context()))
 			var known uint64
@@ -173,9 +176,9 @@ func TestSetLanePauseOverMarker(t *testing.T) {
 			})
 			synctest.Wait()
 			b.OK(stop())
-			_, err = on.SetLanePause(b.Context(), "fal", events.LanePause{Paused: true}, known)
+			_, err = on.SetLanePause(b.Context(), "fal", bucket.LanePause{Paused: true}, known)
 			b.OK(err)
-			if err := on.CheckLane(b.Context(), "fal"); !errors.Is(err, events.ErrPaused) {
+			if err := on.CheckLane(b.Context(), "fal"); !errors.Is(err, bucket.ErrPaused) {
 				b.Errorf("%v", err)
 			}
 		})

@@ -1,8 +1,8 @@
 // Package bus is JetStream in reelay's terms: streams made from the contract's tables, task records changed by
 // compare-and-set only, events stored once, messages acknowledged last.
 //
-// Nothing here decides anything about a task. What a write means when its acknowledgement is lost is the caller's to know:
-// every error that is not ErrConflict leaves open whether the write happened.
+// Nothing here decides anything about a task. What a write means when its acknowledgement is lost is the caller's to
+// know: every error that is not ErrConflict leaves open whether the write happened.
 package bus
 
 import (
@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/failpoint"
 )
 
@@ -119,7 +120,7 @@ func (b *Bus) provision(ctx context.Context, replicas int) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range events.Buckets() {
+	for _, c := range bucket.All() {
 		err := step("bucket "+c.Name, func(ctx context.Context) (err error) {
 			if c.Objects {
 				b.objects, err = b.provisionObjects(ctx, c, replicas)
@@ -135,8 +136,8 @@ func (b *Bus) provision(ctx context.Context, replicas int) error {
 	return nil
 }
 
-// OpenRetrying is Open for a service that may be started before its broker: it waits, saying so, until it succeeds, until
-// ctx ends or until the server turns out to be too old, or the store to be another build's.
+// OpenRetrying is Open for a service that may be started before its broker: it waits, saying so, until it succeeds,
+// until ctx ends or until the server turns out to be too old, or the store to be another build's.
 func OpenRetrying(ctx context.Context, nc *nats.Conn, o Options) (*Bus, error) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		b, err := Open(ctx, nc, o)
@@ -203,7 +204,8 @@ func (b *Bus) provisionStream(ctx context.Context, s events.Stream, replicas int
 	return err
 }
 
-// checkLayout refuses a stream with subjects, or a retention, that this build does not give it. It would leave unread what is stored there.
+// checkLayout refuses a stream with subjects, or a retention, that this build does not give it. It would leave unread
+// what is stored there.
 func checkLayout(c jetstream.StreamConfig, s events.Stream) error {
 	for _, subject := range c.Subjects {
 		if !slices.Contains(s.Subjects, subject) {
@@ -232,7 +234,8 @@ func (b *Bus) checkSchema(ctx context.Context) error {
 }
 
 func otherBuild(format string, args ...any) error {
-	return fmt.Errorf("%w (%s): let the tasks end with that build, or use another store directory", ErrOtherBuild, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w (%s): let the tasks end with that build, or use another store directory", ErrOtherBuild,
+		fmt.Sprintf(format, args...))
 }
 
 func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig {
@@ -257,7 +260,7 @@ func configure(c jetstream.StreamConfig, s events.Stream) jetstream.StreamConfig
 }
 
 // provisionBucket binds to a KV bucket and creates it if need be. The settings of one that exists are the operator's.
-func (b *Bus) provisionBucket(ctx context.Context, c events.Bucket, replicas int) (jetstream.KeyValue, error) {
+func (b *Bus) provisionBucket(ctx context.Context, c bucket.Bucket, replicas int) (jetstream.KeyValue, error) {
 	kv, err := b.js.KeyValue(ctx, c.Name)
 	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
 		return kv, err
@@ -273,7 +276,7 @@ func (b *Bus) provisionBucket(ctx context.Context, c events.Bucket, replicas int
 }
 
 // provisionObjects is provisionBucket for an object store.
-func (b *Bus) provisionObjects(ctx context.Context, c events.Bucket, replicas int) (jetstream.ObjectStore, error) {
+func (b *Bus) provisionObjects(ctx context.Context, c bucket.Bucket, replicas int) (jetstream.ObjectStore, error) {
 	store, err := b.js.ObjectStore(ctx, c.Name)
 	if err == nil || !errors.Is(err, jetstream.ErrBucketNotFound) {
 		return store, err
@@ -287,7 +290,8 @@ func (b *Bus) provisionObjects(ctx context.Context, c events.Bucket, replicas in
 	return store, err
 }
 
-// Send stores a message as it is: a request or a command that somebody has handed in. After an error it may or may not be stored.
+// Send stores a message as it is: a request or a command that somebody has handed in. After an error it may or may not
+// be stored.
 func (b *Bus) Send(ctx context.Context, msg *nats.Msg) error {
 	return b.faults.Do(ctx, "send", func() error {
 		_, err := b.js.PublishMsg(ctx, msg)

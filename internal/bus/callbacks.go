@@ -11,8 +11,9 @@ import (
 	"reelay/events"
 )
 
-// A CallbackPublisher hands provider callbacks to the pipeline. All it needs is the right to publish below reelay.callback and to hear
-// the answers; the stream is made by the other services, and may be missing, as NATS may, until they have.
+// A CallbackPublisher hands provider callbacks to the pipeline. All it needs is the right to publish below
+// reelay.callback and to hear the answers; the stream is made by the other services, and may be missing, as NATS may,
+// until they have.
 type CallbackPublisher struct {
 	nc *nats.Conn
 	js jetstream.JetStream
@@ -27,11 +28,12 @@ func NewCallbackPublisher(nc *nats.Conn) (*CallbackPublisher, error) {
 	return &CallbackPublisher{nc: nc, js: js}, nil
 }
 
-// Publish returns when the stream has the callback, or with an error at the end of ctx, which must have a deadline. The same
-// body for the same attempt is stored once within events.EventDuplicates and reported as a duplicate after that. After an error
-// the callback may have been stored or not.
+// Publish returns when the stream has the callback, or with an error at the end of ctx, which must have a deadline. The
+// same body for the same attempt is stored once within events.EventDuplicates and reported as a duplicate after that.
+// After an error the callback may have been stored or not.
 func (p *CallbackPublisher) Publish(ctx context.Context, c events.Callback) (duplicate bool, err error) {
-	// Not while the connection is down: nats.go would keep the message back and send it long after the provider was answered to try again.
+	// Not while the connection is down: nats.go would keep the message back and send it long after the provider was
+	// answered to try again.
 	if !p.nc.IsConnected() {
 		return false, nats.ErrDisconnected
 	}

@@ -18,7 +18,10 @@ import (
 )
 
 func aCallback(change ...func(*events.Callback)) events.Callback {
-	h := events.Callback{Lane: "fal", Task: key, Attempt: 1, Received: time.Now().UTC().Truncate(0), Body: []byte(`{"status":"OK"}`)}
+	h := events.Callback{
+		Lane: "fal", Task: key, Attempt: 1, Received: time.Now().UTC().Truncate(0),
+		Body: []byte(`{"status":"OK"}`),
+	}
 	for _, f := range change {
 		f(&h)
 	}
@@ -44,7 +47,10 @@ func TestPublishCallback(t *testing.T) {
 			{"other attempt", aCallback(func(h *events.Callback) { h.Attempt = 2 }), false},
 			{"other task", aCallback(func(h *events.Callback) { h.Task.ID = "t2" }), false},
 			{"other lane", aCallback(func(h *events.Callback) { h.Lane = "fal-2" }), false},
-			{"as large as can be", aCallback(func(h *events.Callback) { h.Body = bytes.Repeat([]byte("x"), events.MaxCallbackBytes) }), false},
+			{
+				"as large as can be",
+				aCallback(func(h *events.Callback) { h.Body = bytes.Repeat([]byte("x"), events.MaxCallbackBytes) }), false,
+			},
 		} {
 			if got, err := p.Publish(b.Context(), row.callback); err != nil || got != row.duplicate {
 				b.Errorf("%s: duplicate %v, %v", row.name, got, err)
@@ -57,7 +63,8 @@ func TestPublishCallback(t *testing.T) {
 		b.OK(err)
 		msg, err := s.GetMsg(b.Context(), 1)
 		b.OK(err)
-		if got, err := events.ParseCallback(msg.Subject, msg.Header.Get, msg.Data); err != nil || !reflect.DeepEqual(got, first) {
+		if got, err := events.ParseCallback(msg.Subject, msg.Header.Get, msg.Data); err != nil ||
+			!reflect.DeepEqual(got, first) {
 			b.Errorf("%+v, %v, want %+v", got, err, first)
 		}
 		time.Sleep(events.EventDuplicates + time.Minute)

@@ -49,12 +49,13 @@ func Done() Outcome { return Outcome{ack: true} }
 // RetryAfter has the message delivered again after a delay.
 func RetryAfter(d time.Duration) Outcome { return Outcome{delay: d} }
 
-// Terminate ends the message for ever. It is kept in REELAY_DEAD with the reason, which the server announces in an advisory as well.
+// Terminate ends the message for ever. It is kept in REELAY_DEAD with the reason, which the server announces in an
+// advisory as well.
 func Terminate(reason string) Outcome { return Outcome{reason: cmp.Or(reason, "no reason was given")} }
 
-// A Handler does what a message asks for and says what becomes of it. It is called from many goroutines. It may take longer
-// than the consumer's AckWait: the server is told that work goes on. A panic is tried again after 30 seconds, and ends the
-// message as Terminate does from its fifth delivery on.
+// A Handler does what a message asks for and says what becomes of it. It is called from many goroutines. It may take
+// longer than the consumer's AckWait: the server is told that work goes on. A panic is tried again after 30 seconds,
+// and ends the message as Terminate does from its fifth delivery on.
 type Handler func(ctx context.Context, m Message) Outcome
 
 const (
@@ -72,8 +73,8 @@ func (b *Bus) Consume(ctx context.Context, c events.Consumer, inFlight int, hand
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	w := worker{
-		bus: b, ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight), durable: c.Durable,
-		ackWait: c.AckWait, handle: handle,
+		bus: b, ctx: ctx, work: work, log: b.log.With("consumer", c.Durable), slots: make(chan struct{}, inFlight),
+		durable: c.Durable, ackWait: c.AckWait, handle: handle,
 	}
 	KeepWatching(ctx, w.log, "the consumer was interrupted", func(context.Context) error { return w.run(b.js, c) })
 	idle := make(chan struct{})
@@ -112,8 +113,8 @@ func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
 	if err != nil {
 		return err
 	}
-	// As many are fetched ahead as are worked on. When all slots are busy for longer than AckWait, those are delivered twice, which
-	// costs work and nothing else; fetching fewer halves the throughput.
+	// As many are fetched ahead as are worked on. When all slots are busy for longer than AckWait, those are delivered
+	// twice, which costs work and nothing else; fetching fewer halves the throughput.
 	pull, err := consumer.Consume(w.receive, jetstream.PullMaxMessages(cap(w.slots)),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			w.log.Debug("a pull of messages has failed", "error", err)
@@ -158,8 +159,8 @@ func (w *worker) receive(msg jetstream.Msg) {
 	})
 }
 
-// keepAlive tells the server again and again that work on a message goes on, until the returned function is called. So AckWait
-// can be short, and the messages of a process that was killed are soon with another.
+// keepAlive tells the server again and again that work on a message goes on, until the returned function is called. So
+// AckWait can be short, and the messages of a process that was killed are soon with another.
 func (w *worker) keepAlive(msg jetstream.Msg) (done func()) {
 	ended := make(chan struct{})
 	go func() {
@@ -185,7 +186,8 @@ func (w *worker) safely(msg jetstream.Msg) (o Outcome) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			w.log.Error("the handler of a message panicked", "subject", msg.Subject(), "panic", p, "stack", string(debug.Stack()))
+			w.log.Error("the handler of a message panicked", "subject", msg.Subject(), "panic", p, "stack",
+				string(debug.Stack()))
 			o = RetryAfter(panicDelay)
 			if meta.NumDelivered >= maxPanics {
 				o = Terminate(fmt.Sprintf("handler panicked in delivery %d: %.500v", meta.NumDelivered, p))
@@ -218,7 +220,8 @@ func respond(msg jetstream.Msg, o Outcome) error {
 	}
 }
 
-// Backlog counts the messages of a consumer that are not acknowledged, delivered or not. It fails with an error of the broker.
+// Backlog counts the messages of a consumer that are not acknowledged, delivered or not. It fails with an error of the
+// broker.
 func (b *Bus) Backlog(ctx context.Context, c events.Consumer) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
@@ -229,7 +232,8 @@ func (b *Bus) Backlog(ctx context.Context, c events.Consumer) (int, error) {
 	return info.NumAckPending + int(min(info.NumPending, math.MaxInt32)), nil
 }
 
-// AckFloor returns the sequence up to which every message of a consumer is acknowledged. It fails with an error of the broker.
+// AckFloor returns the sequence up to which every message of a consumer is acknowledged. It fails with an error of the
+// broker.
 func (b *Bus) AckFloor(ctx context.Context, c events.Consumer) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()

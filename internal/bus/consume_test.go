@@ -87,12 +87,14 @@ func TestMessage(t *testing.T) {
 		})
 		sent := time.Now()
 		_, err := on.JetStream().PublishMsg(b.Context(), &nats.Msg{
-			Subject: "reelay.request.demo.video", Data: []byte("body"), Header: nats.Header{"Nats-Msg-Id": {"m1"}, "X": {"a", "b"}},
+			Subject: "reelay.request.demo.video", Data: []byte("body"),
+			Header: nats.Header{"Nats-Msg-Id": {"m1"}, "X": {"a", "b"}},
 		})
 		b.OK(err)
 		synctest.Wait()
 		b.OK(stop())
-		if got.Subject != "reelay.request.demo.video" || string(got.Data) != "body" || got.Sequence != 1 || !got.Time.Equal(sent) {
+		if got.Subject != "reelay.request.demo.video" || string(got.Data) != "body" || got.Sequence != 1 ||
+			!got.Time.Equal(sent) {
 			b.Errorf("%+v", got)
 		}
 		if got.Get("Nats-Msg-Id") != "m1" || got.Get("X") != "a" || got.Get("Y") != "" {
@@ -189,7 +191,8 @@ func TestStopHandsBack(t *testing.T) {
 		time.Sleep(time.Hour)
 		b.OK(stopOther())
 		if len(taken) != messages-limit || b.stored(staying, events.StreamRequests) != 0 {
-			b.Errorf("later the other consumer has %d messages, and %d are left", len(taken), b.stored(staying, events.StreamRequests))
+			b.Errorf("later the other consumer has %d messages, and %d are left", len(taken),
+				b.stored(staying, events.StreamRequests))
 		}
 	})
 }
@@ -223,7 +226,8 @@ func TestStopBeginsNothing(t *testing.T) {
 	})
 }
 
-// TestStopIsBounded: a handler that does not end has its context ended after twenty seconds, and is left behind after five more.
+// TestStopIsBounded: a handler that does not end has its context ended after twenty seconds, and is left behind after
+// five more.
 func TestStopIsBounded(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -246,7 +250,8 @@ func TestStopIsBounded(t *testing.T) {
 				synctest.Wait()
 				start := time.Now()
 				err := stop()
-				if row.heeds != (err == nil) || err != nil && !strings.Contains(err.Error(), "consumer test: handlers were still busy") {
+				if row.heeds != (err == nil) ||
+					err != nil && !strings.Contains(err.Error(), "consumer test: handlers were still busy") {
 					b.Errorf("%v", err)
 				}
 				if took := time.Since(start); took != row.took {
@@ -283,7 +288,10 @@ func TestKilledConsumer(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		dying, staying := b.Open(bus.Options{}), b.Open(bus.Options{})
 		released := make(chan struct{})
-		stop := b.consume(dying, consumer(), 1, func(context.Context, bus.Message) bus.Outcome { <-released; return bus.Done() })
+		stop := b.consume(dying, consumer(), 1, func(context.Context, bus.Message) bus.Outcome {
+			<-released
+			return bus.Done()
+		})
 		b.send(staying, 1)
 		synctest.Wait()
 		dying.Conn().Close()
@@ -309,7 +317,10 @@ func TestConsumerIsMadeAgain(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		var done atomic.Int64
-		stop := b.consume(on, consumer(), 2, func(context.Context, bus.Message) bus.Outcome { done.Add(1); return bus.Done() })
+		stop := b.consume(on, consumer(), 2, func(context.Context, bus.Message) bus.Outcome {
+			done.Add(1)
+			return bus.Done()
+		})
 		for round := int64(1); round <= 3; round++ {
 			b.send(on, 5)
 			time.Sleep(time.Minute)

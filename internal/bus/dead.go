@@ -27,8 +27,9 @@ const (
 	publishOverhead = 1 << 10
 )
 
-// reasonRemoved is what nats-server 2.15 says of a message that is not in its stream any more while its consumer waits for the
-// answer. A broker that was killed remembers the removal of an acknowledged message, and may have forgotten the acknowledgement.
+// reasonRemoved is what nats-server 2.15 says of a message that is not in its stream any more while its consumer waits
+// for the answer. A broker that was killed remembers the removal of an acknowledged message, and may have forgotten the
+// acknowledgement.
 const reasonRemoved = "Unacknowledged message was deleted"
 
 // errAdvisory says that a message of REELAY_ADVISORIES is none.
@@ -36,11 +37,13 @@ var errAdvisory = errors.New("not an advisory")
 
 func newDeadLetters() *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "reelay_dead_letters_total", Help: "Messages that could not be processed and are kept in " + events.StreamDead + ".",
+		Name: "reelay_dead_letters_total", Help: "Messages that could not be processed and are kept in " + events.StreamDead +
+			".",
 	}, []string{"stream", "consumer"})
 }
 
-// deadLetter stores a message that could not be processed. It returns when the stream has it; one that is stored already counts as stored.
+// deadLetter stores a message that could not be processed. It returns when the stream has it; one that is stored
+// already counts as stored.
 func (b *Bus) deadLetter(ctx context.Context, l events.DeadLetter) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
@@ -55,14 +58,15 @@ func (b *Bus) deadLetter(ctx context.Context, l events.DeadLetter) error {
 	}
 	if !ack.Duplicate {
 		b.dead.WithLabelValues(l.Stream, l.Consumer).Inc()
-		b.log.Error("a message could not be processed and is kept as a dead letter", "stream", l.Stream, "consumer", l.Consumer, "sequence", l.Sequence, "subject", l.Subject,
-			"deliveries", l.Deliveries, "reason", l.Reason, "dead_letter", ack.Sequence)
+		b.log.Error("a message could not be processed and is kept as a dead letter", "stream", l.Stream, "consumer",
+			l.Consumer, "sequence", l.Sequence, "subject", l.Subject, "deliveries", l.Deliveries, "reason", l.Reason,
+			"dead_letter", ack.Sequence)
 	}
 	return nil
 }
 
-// deadMessage encodes a dead letter. One beyond what the server accepts leaves out the original's headers and the end of its body: a
-// dead letter that no stream accepts would have its message delivered for ever.
+// deadMessage encodes a dead letter. One beyond what the server accepts leaves out the original's headers and the end
+// of its body: a dead letter that no stream accepts would have its message delivered for ever.
 func (b *Bus) deadMessage(l events.DeadLetter) *nats.Msg {
 	build := func() (msg *nats.Msg, headerBytes int) {
 		msg = &nats.Msg{Subject: events.DeadSubject(l.Stream, l.Consumer), Header: l.Encode(), Data: l.Body}
@@ -87,11 +91,12 @@ func (w *worker) deadLetter(msg jetstream.Msg, o Outcome) Outcome {
 		return o // it is in no stream
 	}
 	err = w.bus.deadLetter(w.work, events.DeadLetter{
-		Stream: meta.Stream, Consumer: meta.Consumer, Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered, Reason: o.reason,
-		Subject: msg.Subject(), StoredAt: meta.Timestamp, Header: msg.Headers(), Body: msg.Data(),
+		Stream: meta.Stream, Consumer: meta.Consumer, Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered,
+		Reason: o.reason, Subject: msg.Subject(), StoredAt: meta.Timestamp, Header: msg.Headers(), Body: msg.Data(),
 	})
 	if err != nil {
-		w.log.Warn("a message could not be kept as a dead letter yet; it is delivered again", "subject", msg.Subject(), "reason", o.reason, "error", err)
+		w.log.Warn("a message could not be kept as a dead letter yet; it is delivered again", "subject", msg.Subject(),
+			"reason", o.reason, "error", err)
 		return RetryAfter(deadLetterDelay)
 	}
 	return o
@@ -105,8 +110,8 @@ type advisory struct {
 }
 
 // CollectDead keeps the messages that the server has given up, because an operator has limited the deliveries, or that
-// another client has ended, until ctx ends. Any number of processes may do so. A work queue loses its message after that, for
-// nothing would ever take it from there. It returns what Consume returns.
+// another client has ended, until ctx ends. Any number of processes may do so. A work queue loses its message after
+// that, for nothing would ever take it from there. It returns what Consume returns.
 func (b *Bus) CollectDead(ctx context.Context) error {
 	return b.Consume(ctx, events.AdvisoryConsumer(), advisoriesInFlight, func(ctx context.Context, m Message) Outcome {
 		err := b.collect(ctx, m)
@@ -139,7 +144,10 @@ func (b *Bus) collect(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", name, err)
 	}
-	l := events.DeadLetter{Stream: name, Consumer: consumer, Sequence: a.Sequence, Deliveries: a.Deliveries, Reason: reasonOf(kind, a)}
+	l := events.DeadLetter{
+		Stream: name, Consumer: consumer, Sequence: a.Sequence, Deliveries: a.Deliveries,
+		Reason: reasonOf(kind, a),
+	}
 	raw, err := stream.GetMsg(ctx, a.Sequence)
 	gone := errors.Is(err, jetstream.ErrMsgNotFound)
 	switch {

@@ -60,14 +60,20 @@ func TestGivenUp(t *testing.T) {
 		reason     string
 	}{
 		{"drop", func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("of no use") }, 0, 1, "of no use"},
-		{"drop without a reason", func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("") }, 0, 1, "no reason was given"},
+		{
+			"drop without a reason", func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("") }, 0, 1,
+			"no reason was given",
+		},
 		{"drop at last", func(_ context.Context, m bus.Message) bus.Outcome {
 			if m.Delivered < 3 {
 				return bus.RetryAfter(time.Hour)
 			}
 			return bus.Terminate("too often")
 		}, 2 * time.Hour, 3, "too often"},
-		{"panic", func(context.Context, bus.Message) bus.Outcome { panic(errors.New("bad luck")) }, 2 * time.Minute, 5, "handler panicked in delivery 5: bad luck"},
+		{
+			"panic", func(context.Context, bus.Message) bus.Outcome { panic(errors.New("bad luck")) }, 2 * time.Minute, 5,
+			"handler panicked in delivery 5: bad luck",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			bubble(t, func(b *fixture) {
@@ -83,7 +89,8 @@ func TestGivenUp(t *testing.T) {
 				})
 				sent := time.Now()
 				_, err := on.JetStream().PublishMsg(b.Context(), &nats.Msg{
-					Subject: "reelay.request.demo.video", Data: []byte("body"), Header: nats.Header{"Nats-Msg-Id": {"m1"}, "X": {"bad"}},
+					Subject: "reelay.request.demo.video", Data: []byte("body"),
+					Header: nats.Header{"Nats-Msg-Id": {"m1"}, "X": {"bad"}},
 				})
 				b.OK(err)
 				b.send(on, 20)
@@ -105,9 +112,12 @@ func TestGivenUp(t *testing.T) {
 					b.Fatalf("%d letters, want 1: %+v", len(all), all)
 				}
 				l := all[0]
-				if l.subject != "reelay.dead.REELAY_REQUESTS.test" || l.Stream != events.StreamRequests || l.Consumer != "test" || l.Sequence != 1 ||
-					l.Deliveries != row.deliveries || l.Reason != row.reason || l.Subject != "reelay.request.demo.video" || string(l.Body) != "body" ||
-					!l.StoredAt.Equal(sent) || !slices.Equal(l.Header["Nats-Msg-Id"], []string{"m1"}) || !slices.Equal(l.Header["X"], []string{"bad"}) {
+				if l.subject != "reelay.dead.REELAY_REQUESTS.test" || l.Stream != events.StreamRequests || l.Consumer != "test" ||
+					l.Sequence != 1 ||
+					l.Deliveries != row.deliveries || l.Reason != row.reason || l.Subject != "reelay.request.demo.video" ||
+					string(l.Body) != "body" ||
+					!l.StoredAt.Equal(sent) || !slices.Equal(l.Header["Nats-Msg-Id"], []string{"m1"}) ||
+					!slices.Equal(l.Header["X"], []string{"bad"}) {
 					b.Errorf("%+v", l)
 				}
 				if late := l.at.Sub(sent); late < row.after || late > row.after+2*time.Second {
@@ -121,7 +131,8 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
-// TestGivenUpIsKeptFirst: while the letter cannot be stored the message stays, and a lost answer makes no second letter.
+// TestGivenUpIsKeptFirst: while the letter cannot be stored the message stays, and a lost answer makes no second
+// letter.
 func TestGivenUpIsKeptFirst(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		var tries atomic.Int64
@@ -132,11 +143,14 @@ func TestGivenUpIsKeptFirst(t *testing.T) {
 			n := tries.Add(1)
 			return failpoint.Outcome{Lose: n <= 2, LoseAnswer: n == 3}
 		}})
-		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("of no use") })
+		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Outcome {
+			return bus.Terminate("of no use")
+		})
 		b.send(on, 1)
 		for try, want := range []struct{ letters, left uint64 }{{0, 1}, {0, 1}, {1, 1}, {1, 0}, {1, 0}} {
 			time.Sleep(time.Second)
-			if n, left := b.stored(on, events.StreamDead), b.stored(on, events.StreamRequests); n != want.letters || left != want.left {
+			if n, left := b.stored(on, events.StreamDead), b.stored(on, events.StreamRequests); n != want.letters ||
+				left != want.left {
 				b.Errorf("after try %d: %d letters and %d messages left, want %+v", try+1, n, left, want)
 			}
 			time.Sleep(30 * time.Second)
@@ -164,9 +178,12 @@ func TestOverlargeLetter(t *testing.T) {
 				if row.body == 0 { // as much as there is room for
 					row.body = int(on.Conn().MaxPayload()) - row.headers - 100
 				}
-				stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("too much") })
+				stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Outcome {
+					return bus.Terminate("too much")
+				})
 				_, err := on.JetStream().PublishMsg(b.Context(), &nats.Msg{
-					Subject: "reelay.request.demo.video", Data: []byte(strings.Repeat("x", row.body)), Header: nats.Header{"X": {strings.Repeat("y", row.headers)}},
+					Subject: "reelay.request.demo.video", Data: []byte(strings.Repeat("x", row.body)),
+					Header: nats.Header{"X": {strings.Repeat("y", row.headers)}},
 				})
 				b.OK(err)
 				synctest.Wait()
@@ -190,7 +207,8 @@ func TestOverlargeLetter(t *testing.T) {
 func (b *fixture) foreign(js jetstream.JetStream, stream, filter string, maxDeliver int) jetstream.Consumer {
 	b.Helper()
 	c, err := js.CreateOrUpdateConsumer(b.Context(), stream, jetstream.ConsumerConfig{
-		Durable: "foreign", FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Second, MaxDeliver: maxDeliver,
+		Durable: "foreign", FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Second,
+		MaxDeliver: maxDeliver,
 	})
 	b.OK(err)
 	return c
@@ -207,8 +225,8 @@ func (b *fixture) next(c jetstream.Consumer) jetstream.Msg {
 	return nil
 }
 
-// TestCollectDead: what the server or another client has given up is kept, whether or not anybody listened at that time, and no
-// work queue is left with a message that nobody takes.
+// TestCollectDead: what the server or another client has given up is kept, whether or not anybody listened at that
+// time, and no work queue is left with a message that nobody takes.
 func TestCollectDead(t *testing.T) {
 	watch, request := events.PollSubject("fal", key), events.RequestSubject("demo", events.Video)
 	rows := []struct {
@@ -296,7 +314,8 @@ func TestCollectDead(t *testing.T) {
 						return
 					}
 					l := all[0]
-					if l.Reason != row.reason || string(l.Body) != row.body || l.Stream != row.stream || l.Consumer != "foreign" || l.Sequence != 1 {
+					if l.Reason != row.reason || string(l.Body) != row.body || l.Stream != row.stream || l.Consumer != "foreign" ||
+						l.Sequence != 1 {
 						b.Errorf("%+v", l)
 					}
 					if want := map[bool]string{true: row.subject}[row.body != ""]; l.Subject != want {
@@ -308,13 +327,15 @@ func TestCollectDead(t *testing.T) {
 	}
 }
 
-// TestOneLetterPerMessage: reelay's own drop is advised by the server as well; a collector that was away for hours knows it
-// delay.
+// TestOneLetterPerMessage: reelay's own drop is advised by the server as well; a collector that was away for hours
+// knows it delay.
 func TestOneLetterPerMessage(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		registry := prometheus.NewRegistry()
 		on := b.Open(bus.Options{Registerer: registry})
-		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Outcome { return bus.Terminate("of no use") })
+		stop := b.consume(on, consumer(), 1, func(context.Context, bus.Message) bus.Outcome {
+			return bus.Terminate("of no use")
+		})
 		b.send(on, 3)
 		time.Sleep(3 * time.Hour)
 		if n := b.stored(on, events.StreamAdvisories); n != 3 {
@@ -378,7 +399,8 @@ func TestCollectorSurvivesCrash(t *testing.T) {
 		}})
 		stop := b.collect(on)
 		b.send(on, 1)
-		_, err := on.JetStream().Publish(b.Context(), events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamRequests, "intake"),
+		_, err := on.JetStream().Publish(b.Context(),
+			events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamRequests, "intake"),
 			[]byte(`{"stream_seq":1,"deliveries":3}`))
 		b.OK(err)
 		time.Sleep(time.Second)

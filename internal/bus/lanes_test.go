@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/test/broker"
 )
@@ -22,7 +23,7 @@ func (b *fixture) switches() jetstream.KeyValue {
 	b.Helper()
 	js, err := jetstream.New(b.Connect())
 	b.OK(err)
-	kv, err := js.KeyValue(b.Context(), events.LaneBucket)
+	kv, err := js.KeyValue(b.Context(), bucket.Lanes)
 	b.OK(err)
 	return kv
 }
@@ -38,10 +39,13 @@ func TestCheckLane(t *testing.T) {
 		}{
 			{"", "", "", ""},
 			{"minimax", `{"paused":true}`, "", ""},
-			{"fal", `{"paused":true,"reason":"the bill","by":"ann","at":"2026-01-02T03:04:05Z"}`, "fal", "the lane is paused: fal: the bill (by ann)"},
-			{events.AllLanes, `{"paused":true,"reason":"fire"}`, events.AllLanes, "the lane is paused: _all: fire"},
-			{"fal", `{"paused":false}`, events.AllLanes, "fire"},
-			{events.AllLanes, `{"paused":false}`, "", ""},
+			{
+				"fal", `{"paused":true,"reason":"the bill","by":"ann","at":"2026-01-02T03:04:05Z"}`, "fal",
+				"the lane is paused: fal: the bill (by ann)",
+			},
+			{bucket.AllLanes, `{"paused":true,"reason":"fire"}`, bucket.AllLanes, "the lane is paused: _all: fire"},
+			{"fal", `{"paused":false}`, bucket.AllLanes, "fire"},
+			{bucket.AllLanes, `{"paused":false}`, "", ""},
 			{"fal", `stop!`, "fal", "no readable JSON"},
 			{"fal", `{}`, "", ""},
 			{"fal", `{"paused":true}`, "fal", "the lane is paused: fal"},
@@ -57,15 +61,16 @@ func TestCheckLane(t *testing.T) {
 				b.OK(err)
 			}
 			err := on.CheckLane(b.Context(), "fal")
-			var paused *events.PausedError
+			var paused *bucket.PausedError
 			if row.paused == "" {
 				b.OK(err)
-			} else if !errors.Is(err, events.ErrPaused) || !errors.As(err, &paused) || paused.Key != row.paused || !strings.Contains(err.Error(), row.text) {
+			} else if !errors.Is(err, bucket.ErrPaused) || !errors.As(err, &paused) || paused.Key != row.paused ||
+				!strings.Contains(err.Error(), row.text) {
 				b.Errorf("%s=%s: %v, want %s by %s", row.key, row.value, err, row.text, row.paused)
 			}
 		}
 		on.Conn().Close()
-		if err := on.CheckLane(b.Context(), "fal"); err == nil || errors.Is(err, events.ErrPaused) {
+		if err := on.CheckLane(b.Context(), "fal"); err == nil || errors.Is(err, bucket.ErrPaused) {
 			b.Errorf("without a broker: %v, want an error that is not ErrPaused", err)
 		}
 	})
@@ -84,20 +89,21 @@ func TestWatchLanes(t *testing.T) {
 				case u.Pause != nil:
 					story = append(story, fmt.Sprint(u.Lane, " ", u.Pause.Paused))
 				case u.Limits != nil:
-					story = append(story, fmt.Sprint(u.Lane, " limits of ", u.Limits.Models[events.AnyModel].Requests, ", wrong ", u.Err != nil))
+					story = append(story,
+						fmt.Sprint(u.Lane, " limits of ", u.Limits.Models[events.AnyModel].Requests, ", wrong ", u.Err != nil))
 				default:
 					story = append(story, fmt.Sprint("ready ", u.Ready))
 				}
 			})
 		})
-		_, err = kv.PutString(b.Context(), events.AllLanes, `{"paused":true}`)
+		_, err = kv.PutString(b.Context(), bucket.AllLanes, `{"paused":true}`)
 		b.OK(err)
 		b.OK(kv.Delete(b.Context(), "fal"))
 		for _, limits := range []string{`{"models":{"*":{"requests":5}}}`, `{"models":{"*":{"request":5}}}`} {
-			_, err = kv.PutString(b.Context(), events.LimitsKey("fal"), limits)
+			_, err = kv.PutString(b.Context(), bucket.LimitsKey("fal"), limits)
 			b.OK(err)
 		}
-		b.OK(kv.Delete(b.Context(), events.LimitsKey("fal")))
+		b.OK(kv.Delete(b.Context(), bucket.LimitsKey("fal")))
 		synctest.Wait()
 		b.OK(stop())
 		if want := []string{
@@ -114,9 +120,10 @@ func TestSetLanePause(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		kv := b.switches()
-		revision, err := on.SetLanePause(b.Context(), "fal", events.LanePause{Paused: true, Until: time.Now().Add(time.Hour)}, 0)
+		revision, err := on.SetLanePause(b.Context(), "fal", bucket.LanePause{Paused: true, Until: time.Now().Add(time.Hour)},
+			0)
 		b.OK(err)
-		if err := on.CheckLane(b.Context(), "fal"); !errors.Is(err, events.ErrPaused) {
+		if err := on.CheckLane(b.Context(), "fal"); !errors.Is(err, bucket.ErrPaused) {
 			b.Errorf("paused until later: %v", err)
 		}
 		time.Sleep(time.Hour)
@@ -124,11 +131,11 @@ func TestSetLanePause(t *testing.T) {
 		later, err := kv.PutString(b.Context(), "fal", `{"paused":true}`)
 		b.OK(err)
 		for _, known := range []uint64{0, revision} {
-			if _, err := on.SetLanePause(b.Context(), "fal", events.LanePause{}, known); !errors.Is(err, bus.ErrConflict) {
+			if _, err := on.SetLanePause(b.Context(), "fal", bucket.LanePause{}, known); !errors.Is(err, bus.ErrConflict) {
 				b.Errorf("over another's: %v", err)
 			}
 		}
-		_, err = on.SetLanePause(b.Context(), "fal", events.LanePause{}, later)
+		_, err = on.SetLanePause(b.Context(), "fal", bucket.LanePause{}, later)
 		b.OK(err)
 		b.OK(on.CheckLane(b.Context(), "fal"))
 	})

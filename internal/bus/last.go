@@ -10,12 +10,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"reelay/events"
+	"reelay/events/bucket"
 )
 
 const (
-	// answerWait is how long one question to a cluster may take before it is asked again. nats-server 2.15 leaves questions about a
-	// stream unanswered while its leader is being elected, and the first of two services that create a stream at once.
+	// answerWait is how long one question to a cluster may take before it is asked again. nats-server 2.15 leaves
+	// questions about a stream unanswered while its leader is being elected, and the first of two services that create a
+	// stream at once.
 	answerWait = 2 * time.Second
 	// askAgainWait is the pause after a refusal that says that there is no leader.
 	askAgainWait = 100 * time.Millisecond
@@ -35,7 +36,8 @@ type message struct {
 	data     []byte
 }
 
-// retry asks again while nobody answers, or while there is no leader, until ctx ends. What it asks for must be harmless twice.
+// retry asks again while nobody answers, or while there is no leader, until ctx ends. What it asks for must be harmless
+// twice.
 func retry(ctx context.Context, ask func(context.Context) error) error {
 	for {
 		begin := time.Now()
@@ -56,13 +58,14 @@ func retry(ctx context.Context, ask func(context.Context) error) error {
 // leaderless reports whether an error may be the silence of a cluster that elects a leader.
 func leaderless(err error) bool {
 	var api *jetstream.APIError
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrNoResponders) ||
 		errors.As(err, &api) && api.ErrorCode == codeNoLeader
 }
 
-// last returns the last message on a subject, which may be a wildcard, as the leader of its stream has it. The client's own reads may be
-// answered by any replica, one that lags behind among them; and much is decided by a read alone: that there is no such task, that
-// nothing is left to do, that a lane is not paused.
+// last returns the last message on a subject, which may be a wildcard, as the leader of its stream has it. The client's
+// own reads may be answered by any replica, one that lags behind among them; and much is decided by a read alone: that
+// there is no such task, that nothing is left to do, that a lane is not paused.
 func (b *Bus) last(ctx context.Context, stream, subject string) (message, error) {
 	question, err := json.Marshal(struct {
 		Subject string `json:"last_by_subj"`
@@ -107,8 +110,8 @@ func (b *Bus) last(ctx context.Context, stream, subject string) (message, error)
 }
 
 // key returns the entry of a key as the leader of the bucket has it.
-func (b *Bus) key(ctx context.Context, bucket, key string) (Entry, error) {
-	m, err := b.last(ctx, events.BucketStream(bucket), events.KeySubject(bucket, key))
+func (b *Bus) key(ctx context.Context, name, key string) (Entry, error) {
+	m, err := b.last(ctx, bucket.Stream(name), bucket.KeySubject(name, key))
 	if err != nil {
 		return Entry{}, err
 	}

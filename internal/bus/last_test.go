@@ -13,13 +13,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/lease"
 	"reelay/internal/test/broker"
 )
 
-// A wire is between a client and the broker, and keeps some of what the client publishes to itself: so a cluster does that has no
-// leader. What it answers instead is what a clustered nats-server 2.15 answers, and a single one does not.
+// A wire is between a client and the broker, and keeps some of what the client publishes to itself: so a cluster does
+// that has no leader. What it answers instead is what a clustered nats-server 2.15 answers, and a single one does not.
 type wire struct {
 	nats.InProcessConnProvider
 	// other answers in the broker's place.
@@ -115,7 +116,10 @@ func TestRetry(t *testing.T) {
 		{"read that nobody ever answers", get, "", 100, read, context.DeadlineExceeded, 16 * time.Second},
 		{"unanswered question for a stream", "$JS.API.STREAM.INFO.REELAY_POLLS", "", 1, nil, nil, 3 * time.Second},
 		{"unanswered creation of a stream", "$JS.API.STREAM.CREATE.REELAY_CLAIMS", "", 1, nil, nil, 3 * time.Second},
-		{"unanswered creation of a bucket", "$JS.API.STREAM.CREATE.KV_" + events.LeaseBucket, "", 1, nil, nil, 3 * time.Second},
+		{
+			"unanswered creation of a bucket", "$JS.API.STREAM.CREATE.KV_" + bucket.Leases, "", 1, nil, nil,
+			3 * time.Second,
+		},
 		{"no leader to create a stream", "$JS.API.STREAM.CREATE.REELAY_CLAIMS", noLeader, 20, nil, nil, 3 * time.Second},
 	}
 	for _, row := range rows {
@@ -164,7 +168,7 @@ func TestAsksTheLeader(t *testing.T) {
 		b.OK(err)
 		_, err = lease.HandOver(b.Context(), on, "fal")
 		b.OK(err)
-		_, err = on.Bucket(events.SpendBucket, "counter").Get(b.Context(), events.CounterKey(events.AllScope, "2026-11-22"))
+		_, err = on.Bucket(bucket.Spend, "counter").Get(b.Context(), bucket.CounterKey(bucket.AllScope, "2026-11-22"))
 		b.OK(err)
 		_, err = on.Claimant(b.Context(), "fal", "r1")
 		b.OK(err)
@@ -186,11 +190,11 @@ func TestAsksTheLeader(t *testing.T) {
 func TestDeletedKeys(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
-		kv, err := on.JetStream().KeyValue(b.Context(), events.LaneBucket)
+		kv, err := on.JetStream().KeyValue(b.Context(), bucket.Lanes)
 		b.OK(err)
 		check := func(step string, paused bool) {
 			b.Helper()
-			if err := on.CheckLane(b.Context(), "fal"); errors.Is(err, events.ErrPaused) != paused {
+			if err := on.CheckLane(b.Context(), "fal"); errors.Is(err, bucket.ErrPaused) != paused {
 				b.Errorf("%s: %v, paused %v", step, err, paused)
 			}
 		}
@@ -208,7 +212,8 @@ func TestDeletedKeys(t *testing.T) {
 	})
 }
 
-// TestEventOnItsWay: an event whose duplicate is in flight is not stored. It is as soon as the duplicate is, or is lost.
+// TestEventOnItsWay: an event whose duplicate is in flight is not stored. It is as soon as the duplicate is, or is
+// lost.
 func TestEventOnItsWay(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		w, nc := b.wire()
@@ -269,7 +274,7 @@ func TestRenewalOnItsWay(t *testing.T) {
 			return nil
 		})
 		time.Sleep(time.Minute)
-		w.keep(2, events.KeySubject(events.LeaseBucket, "fal"), onItsWay)
+		w.keep(2, bucket.KeySubject(bucket.Leases, "fal"), onItsWay)
 		time.Sleep(time.Minute)
 		if terms != 1 || w.rest() > 0 {
 			b.Errorf("%d terms, %d conflicts not met", terms, w.rest())

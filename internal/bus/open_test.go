@@ -64,7 +64,8 @@ func TestOpenMakesTheTable(t *testing.T) {
 				s.MaxMsgsPerSubject == 0 && c.MaxMsgsPerSubject != -1 {
 				b.Errorf("%s: %d messages per subject", s.Name, c.MaxMsgsPerSubject)
 			}
-			if (c.Discard == jetstream.DiscardNew) != s.DiscardNew || c.DiscardNewPerSubject != (s.DiscardNew && s.MaxMsgsPerSubject > 0) {
+			if (c.Discard == jetstream.DiscardNew) != s.DiscardNew ||
+				c.DiscardNewPerSubject != (s.DiscardNew && s.MaxMsgsPerSubject > 0) {
 				b.Errorf("%s: discard %v, per subject %v", s.Name, c.Discard, c.DiscardNewPerSubject)
 			}
 			if c.AllowRollup != s.KeyValue || c.AllowMsgTTL != s.KeyValue || c.AllowMsgSchedules != s.KeyValue {
@@ -115,7 +116,8 @@ func TestFewerReplicas(t *testing.T) {
 			o.Replicas = replicas
 			_, err := bus.Open(b.Context(), b.Connect(), o)
 			b.OK(err)
-			if got := strings.Contains(text.String(), "stream="+events.StreamTasks+" replicas=1 wanted=3"); got != (replicas > 1) {
+			if got := strings.Contains(text.String(),
+				"stream="+events.StreamTasks+" replicas=1 wanted=3"); got != (replicas > 1) {
 				b.Errorf("asked for %d:\n%s", replicas, &text)
 			}
 		}
@@ -163,9 +165,15 @@ func TestOpenBringsOldStreamsUp(t *testing.T) {
 		js, err := jetstream.New(b.Connect())
 		b.OK(err)
 		for _, c := range []jetstream.StreamConfig{
-			{Name: events.StreamRequests, Subjects: []string{"reelay.request.>"}, Retention: jetstream.WorkQueuePolicy, MaxMsgs: 77},
+			{
+				Name: events.StreamRequests, Subjects: []string{"reelay.request.>"}, Retention: jetstream.WorkQueuePolicy,
+				MaxMsgs: 77,
+			},
 			{Name: events.StreamDead, Subjects: []string{"reelay.dead.>"}, MaxAge: time.Hour},
-			{Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>"}, MaxMsgsPerSubject: 1, AllowDirect: true, AllowRollup: true},
+			{
+				Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>"}, MaxMsgsPerSubject: 1, AllowDirect: true,
+				AllowRollup: true,
+			},
 		} {
 			_, err := js.CreateStream(b.Context(), c)
 			b.OK(err)
@@ -190,7 +198,8 @@ func TestOpenBringsOldStreamsUp(t *testing.T) {
 	})
 }
 
-// TestOpenRefusesAnotherBuild: what another build has stored, and this one would leave unread, is said at once and is not waited for.
+// TestOpenRefusesAnotherBuild: what another build has stored, and this one would leave unread, is said at once and is
+// not waited for.
 func TestOpenRefusesAnotherBuild(t *testing.T) {
 	for _, row := range []struct {
 		stream jetstream.StreamConfig
@@ -198,8 +207,11 @@ func TestOpenRefusesAnotherBuild(t *testing.T) {
 		want   string
 	}{
 		{
-			stream: jetstream.StreamConfig{Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>", "reelay.due.>"}, MaxMsgsPerSubject: 1},
-			want:   "stream KV_reelay_tasks: the store was written by another build of reelay (it stores reelay.due.>)",
+			stream: jetstream.StreamConfig{
+				Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>", "reelay.due.>"},
+				MaxMsgsPerSubject: 1,
+			},
+			want: "stream KV_reelay_tasks: the store was written by another build of reelay (it stores reelay.due.>)",
 		},
 		{
 			stream: jetstream.StreamConfig{Name: events.StreamEvents, Subjects: []string{"reelay.announce.>"}},
@@ -212,9 +224,13 @@ func TestOpenRefusesAnotherBuild(t *testing.T) {
 			want: "stream REELAY_CALLBACKS: the store was written by another build of reelay (its retention is WorkQueue)",
 		},
 		{
-			stream: jetstream.StreamConfig{Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>"}, MaxMsgsPerSubject: 1},
+			stream: jetstream.StreamConfig{
+				Name: events.StreamTasks, Subjects: []string{"$KV.reelay_tasks.>"},
+				MaxMsgsPerSubject: 1,
+			},
 			record: `{"schema":99,"id":"t1"}`,
-			want:   "bucket reelay_tasks: the store was written by another build of reelay (a task record has schema 99, and this build reads " + fmt.Sprint(events.TaskSchema) + ")",
+			want: "bucket reelay_tasks: the store was written by another build of reelay (a task record has schema 99, and " +
+				"this build reads " + fmt.Sprint(events.TaskSchema) + ")",
 		},
 	} {
 		bubble(t, func(b *fixture) {
@@ -295,7 +311,8 @@ func TestOldServer(t *testing.T) {
 	broker.ForgetTimers()
 	nc := greet(t, "2.14.3")
 	o := bus.Options{Log: slog.New(slog.DiscardHandler)}
-	if _, err := bus.Open(t.Context(), nc, o); !errors.Is(err, bus.ErrOldServer) || !strings.Contains(err.Error(), "2.14.3") {
+	if _, err := bus.Open(t.Context(), nc, o); !errors.Is(err, bus.ErrOldServer) ||
+		!strings.Contains(err.Error(), "2.14.3") {
 		t.Errorf("%v, want ErrOldServer and the version", err)
 	}
 	if _, err := bus.OpenRetrying(t.Context(), nc, o); !errors.Is(err, bus.ErrOldServer) {
@@ -314,7 +331,8 @@ func TestOpenBeforeTheBroker(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect("nats://"+address, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	nc, err := nats.Connect("nats://"+address, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
+		nats.ReconnectWait(20*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,9 @@ const (
 	rejectionsAhead = 500
 )
 
-// WatchRejections calls handle with every rejected event that is still kept, oldest first, then with nil, and then with every new
-// one, until ctx ends. It fails when it cannot go on. handle must be quick. An event that cannot be read is logged and left out.
+// WatchRejections calls handle with every rejected event that is still kept, oldest first, then with nil, and then with
+// every new one, until ctx ends. It fails when it cannot go on. handle must be quick. An event that cannot be read is
+// logged and left out.
 func (b *Bus) WatchRejections(ctx context.Context, handle func(*events.Event)) error {
 	filter := events.EventFilter(events.EventRejected)
 	consumer, err := b.js.OrderedConsumer(ctx, events.StreamEvents, jetstream.OrderedConsumerConfig{
@@ -27,7 +28,8 @@ func (b *Bus) WatchRejections(ctx context.Context, handle func(*events.Event)) e
 	if err != nil {
 		return fmt.Errorf("consumer of %s: %w", filter, err)
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(rejectionsAhead), jetstream.PullHeartbeat(rejectionsHeartbeat))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(rejectionsAhead),
+		jetstream.PullHeartbeat(rejectionsHeartbeat))
 	if err != nil {
 		return fmt.Errorf("read of %s: %w", filter, err)
 	}
@@ -49,7 +51,8 @@ func (b *Bus) WatchRejections(ctx context.Context, handle func(*events.Event)) e
 	}
 }
 
-// nextWithin waits for a message that was stored already when it was counted. One that has expired meanwhile does not come.
+// nextWithin waits for a message that was stored already when it was counted. One that has expired meanwhile does not
+// come.
 func nextWithin(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()

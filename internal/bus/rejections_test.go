@@ -14,7 +14,8 @@ import (
 	"reelay/internal/bus"
 )
 
-// following runs WatchRejections until the test or stop ends it; heard are the task ids, "|" the end of those that were there.
+// following runs WatchRejections until the test or stop ends it; heard are the task ids, "|" the end of those that were
+// there.
 func (b *fixture) following(on *bus.Bus) (heard *[]string, stop func() error) {
 	ctx, cancel := context.WithCancel(b.Context())
 	heard, done := new([]string), make(chan error, 1)
@@ -37,7 +38,8 @@ func (b *fixture) following(on *bus.Bus) (heard *[]string, stop func() error) {
 func (b *fixture) reject(on *bus.Bus, ids ...string) {
 	b.Helper()
 	for _, id := range ids {
-		b.OK(on.Publish(b.Context(), events.Event{Type: events.EventRejected, Project: "demo", TaskID: id, Time: time.Now(), RequestDigest: id}))
+		b.OK(on.Publish(b.Context(),
+			events.Event{Type: events.EventRejected, Project: "demo", TaskID: id, Time: time.Now(), RequestDigest: id}))
 	}
 }
 
@@ -62,7 +64,8 @@ func TestWatchRejections(t *testing.T) {
 		some, stop2 := b.following(on)
 		b.wantHeard("they are there", some, "a", "b", "|")
 		b.OK(on.Conn().PublishMsg(&nats.Msg{
-			Subject: events.EventSubject(key, events.EventRejected), Header: nats.Header{events.HeaderType: {"reelay.task.rejected.v9"}}, Data: []byte("{}"),
+			Subject: events.EventSubject(key, events.EventRejected),
+			Header:  nats.Header{events.HeaderType: {"reelay.task.rejected.v9"}}, Data: []byte("{}"),
 		}))
 		time.Sleep(3 * time.Hour)
 		b.reject(on, "c")
@@ -92,7 +95,8 @@ func TestFollowManyRejections(t *testing.T) {
 	})
 }
 
-// TestWatchRejectionsGone: where some vanish before they are read, whoever follows is told to begin anew, not kept waiting.
+// TestWatchRejectionsGone: where some vanish before they are read, whoever follows is told to begin anew, not kept
+// waiting.
 func TestWatchRejectionsGone(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})

@@ -18,8 +18,8 @@ import (
 const (
 	codeWrongLastSequence         = 10071
 	codeWrongLastSequenceConstant = 10164
-	// codeStoreFailed is the refusal of a second message on a create-only subject, with textPerSubjectFull in its text, and of
-	// every message that cannot be written.
+	// codeStoreFailed is the refusal of a second message on a create-only subject, with textPerSubjectFull in its text,
+	// and of every message that cannot be written.
 	codeStoreFailed    = 10077
 	textPerSubjectFull = "maximum messages per subject"
 
@@ -27,8 +27,8 @@ const (
 	storeWait = 20 * time.Millisecond
 )
 
-// Get reads a record and its revision, as the leader of the stream has it. It fails with ErrNotFound or ErrUnreadable. The answer
-// may be old by the time it is here; only Put decides.
+// Get reads a record and its revision, as the leader of the stream has it. It fails with ErrNotFound or ErrUnreadable.
+// The answer may be old by the time it is here; only Put decides.
 func (b *Bus) Get(ctx context.Context, k events.Key) (events.Task, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
@@ -58,8 +58,8 @@ type Put struct {
 	TTL time.Duration
 }
 
-// Put writes a record if it has not changed since it was read, and returns its new revision. ErrConflict means that nothing
-// was written; after any other error the write may or may not have happened.
+// Put writes a record if it has not changed since it was read, and returns its new revision. ErrConflict means that
+// nothing was written; after any other error the write may or may not have happened.
 func (b *Bus) Put(ctx context.Context, p Put) (uint64, error) {
 	value, err := events.Marshal(p.Task)
 	if err != nil {
@@ -110,8 +110,8 @@ type Update struct {
 	Ready bool
 }
 
-// WatchTasks calls handle with every record that exists and then with every change, until ctx ends. handle must be quick.
-// Of a record that cannot be read, which is logged, it hears the revision only.
+// WatchTasks calls handle with every record that exists and then with every change, until ctx ends. handle must be
+// quick. Of a record that cannot be read, which is logged, it hears the revision only.
 func (b *Bus) WatchTasks(ctx context.Context, handle func(Update)) error {
 	return b.Bucket(events.TaskBucket, "").Watch(ctx, func(entry *Entry) {
 		if entry == nil {
@@ -140,8 +140,8 @@ func (b *Bus) update(entry Entry) Update {
 	return u
 }
 
-// LastChange returns the revision of the last change of any record, as the leader of the stream knows it: whoever has watched
-// that far knows all that was acknowledged before.
+// LastChange returns the revision of the last change of any record, as the leader of the stream knows it: whoever has
+// watched that far knows all that was acknowledged before.
 func (b *Bus) LastChange(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
@@ -152,9 +152,10 @@ func (b *Bus) LastChange(ctx context.Context) (uint64, error) {
 	return last.sequence, nil
 }
 
-// Publish stores the events of one task, lane or batch in order, each only when those before it are stored. Core subscribers hear
-// whatever is published, also what the stream refuses as stored; so what an earlier step may have published (Repair) is asked for first,
-// and only what is missing is published. After an error any number of the events, from the first on, may be stored.
+// Publish stores the events of one task, lane or batch in order, each only when those before it are stored. Core
+// subscribers hear whatever is published, also what the stream refuses as stored; so what an earlier step may have
+// published (Repair) is asked for first, and only what is missing is published. After an error any number of the
+// events, from the first on, may be stored.
 func (b *Bus) Publish(ctx context.Context, all ...events.Event) error {
 	if len(all) == 0 {
 		return nil
@@ -223,8 +224,8 @@ func (b *Bus) OldestEvent(ctx context.Context) (time.Time, error) {
 	return stream.CachedInfo().State.FirstTime, nil
 }
 
-// store publishes an event until it is stored. A cluster refuses one that is stored once (10164) also while a duplicate is in flight, of
-// a poller that has seen the same; but a leader that is lost now takes that duplicate along.
+// store publishes an event until it is stored. A cluster refuses one that is stored once (10164) also while a duplicate
+// is in flight, of a poller that has seen the same; but a leader that is lost now takes that duplicate along.
 func (b *Bus) store(ctx context.Context, e events.Event) error {
 	msg, opts, err := eventMessage(e)
 	if err != nil {
@@ -249,8 +250,8 @@ func (b *Bus) store(ctx context.Context, e events.Event) error {
 	}
 }
 
-// publish waits no longer than for an answer: while a leader is elected none comes, and where a core subscriber listens the server does
-// not say that nobody else does.
+// publish waits no longer than for an answer: while a leader is elected none comes, and where a core subscriber listens
+// the server does not say that nobody else does.
 func (b *Bus) publish(ctx context.Context, msg *nats.Msg, opts []jetstream.PublishOpt) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
@@ -299,5 +300,6 @@ func (b *Bus) EnsurePollTicket(ctx context.Context, lane string, k events.Key) e
 // isOccupied reports whether a message was refused because its create-only subject has one.
 func isOccupied(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == codeStoreFailed && strings.Contains(api.Description, textPerSubjectFull)
+	return errors.As(err, &api) && api.ErrorCode == codeStoreFailed &&
+		strings.Contains(api.Description, textPerSubjectFull)
 }

@@ -218,7 +218,10 @@ func TestFollow(t *testing.T) {
 				revisions = append(revisions, u.Revision)
 			}
 		}
-		if want := []string{"t1 first", "unreadable", "unreadable", "unreadable", "t2 other", "ready", "t1 third"}; !slices.Equal(story, want) {
+		if want := []string{
+			"t1 first", "unreadable", "unreadable", "unreadable", "t2 other", "ready",
+			"t1 third",
+		}; !slices.Equal(story, want) {
 			b.Errorf("%v, want %v", story, want)
 		}
 		if !slices.Equal(revisions, []uint64{first, second, third}) {
@@ -228,7 +231,10 @@ func TestFollow(t *testing.T) {
 }
 
 func event(t events.EventType, version uint64, once bool) events.Event {
-	return events.Event{Type: t, Project: key.Project, TaskID: key.ID, Version: version, Time: time.Now().UTC(), Once: once}
+	return events.Event{
+		Type: t, Project: key.Project, TaskID: key.ID, Version: version, Time: time.Now().UTC(),
+		Once: once,
+	}
 }
 
 // story returns the stored events.
@@ -270,7 +276,8 @@ func repairs(all ...events.Event) []events.Event {
 	return all
 }
 
-// TestPublish stores events in order and each once. A subscriber hears each once too, unless two publishers did not know of each other.
+// TestPublish stores events in order and each once. A subscriber hears each once too, unless two publishers did not
+// know of each other.
 func TestPublish(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
@@ -280,7 +287,8 @@ func TestPublish(t *testing.T) {
 		b.OK(err)
 		b.OK(nc.FlushWithContext(ctx(b)))
 
-		queued, submitted, done := event(events.EventQueued, 1, true), event(events.EventSubmitted, 3, true), event(events.EventCompleted, 9, true)
+		queued, submitted, done := event(events.EventQueued, 1, true), event(events.EventSubmitted, 3, true),
+			event(events.EventCompleted, 9, true)
 		p4, p5 := event(events.EventProgress, 4, false), event(events.EventProgress, 5, false)
 		b.OK(on.Publish(b.Context(), repairs(queued)...))
 		b.OK(on.Publish(b.Context(), append(repairs(queued), submitted, p4)...))
@@ -309,7 +317,8 @@ func TestPublish(t *testing.T) {
 			<-heard
 		}
 
-		// A publisher that stalled before its first attempt: the stream refuses what it brings, and a subscriber hears it twice.
+		// A publisher that stalled before its first attempt: the stream refuses what it brings, and a subscriber hears it
+		// twice.
 		b.OK(on.Publish(b.Context(), p5, done))
 		synctest.Wait()
 		if got := types(b.story(on)); !slices.Equal(got, want) || len(heard) != 2 {
@@ -361,7 +370,10 @@ func TestEventsAreFound(t *testing.T) {
 		on := b.Open(bus.Options{})
 		b.OK(on.Publish(b.Context(), event(events.EventQueued, 1, true)))
 		const subject = "reelay.event.demo.>"
-		for _, subject := range []string{subject, "reelay.event.*.*.completed", event(events.EventQueued, 1, true).Subject()} {
+		for _, subject := range []string{
+			subject, "reelay.event.*.*.completed",
+			event(events.EventQueued, 1, true).Subject(),
+		} {
 			if name, err := on.JetStream().StreamNameBySubject(b.Context(), subject); name != events.StreamEvents {
 				b.Errorf("%s is in %q, %v", subject, name, err)
 			}
@@ -386,7 +398,8 @@ func TestPublishByMany(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
-				if err := on.Publish(b.Context(), event(events.EventQueued, 1, true), event(events.EventFailed, uint64(i), true)); err != nil {
+				if err := on.Publish(b.Context(), event(events.EventQueued, 1, true),
+					event(events.EventFailed, uint64(i), true)); err != nil {
 					b.Error(err)
 				}
 			})
@@ -443,8 +456,8 @@ func TestEnsureWatch(t *testing.T) {
 }
 
 func TestObjects(t *testing.T) {
-	// Not in a bubble: now and then nats.go v1.55 leaves a goroutine behind that reads from a nil channel, when the end of a Put
-	// is faster than the start of its status listener (jetStream.cleanupReplySub).
+	// Not in a bubble: now and then nats.go v1.55 leaves a goroutine behind that reads from a nil channel, when the end of
+	// a Put is faster than the start of its status listener (jetStream.cleanupReplySub).
 	broker.ForgetTimers()
 	b := broker.Start(t)
 	on, other := b.Open(bus.Options{}), b.Open(bus.Options{})

@@ -14,8 +14,9 @@ const (
 	upAfter = 2 * writeWait
 )
 
-// KeepWatching calls watch until ctx ends. watch lasts as long as it can, as the Watch methods do, and is called again when it breaks:
-// after 100 ms, and after twice as long each time that it breaks at once, up to 5 s. interrupted is what the log then says.
+// KeepWatching calls watch until ctx ends. watch lasts as long as it can, as the Watch methods do, and is called again
+// when it breaks: after 100 ms, and after twice as long each time that it breaks at once, up to 5 s. interrupted is
+// what the log then says.
 func KeepWatching(ctx context.Context, log *slog.Logger, interrupted string, watch func(context.Context) error) {
 	for wait := watchWait; ; wait = min(2*wait, maxWatchWait) {
 		began := time.Now()

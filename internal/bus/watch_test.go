@@ -11,8 +11,8 @@ import (
 	"reelay/internal/bus"
 )
 
-// TestKeepWatching: a watch that breaks at once is made again ever later, also when the broker took its time to say no, and soon
-// after one that was up.
+// TestKeepWatching: a watch that breaks at once is made again ever later, also when the broker took its time to say no,
+// and soon after one that was up.
 func TestKeepWatching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const (
@@ -42,7 +42,8 @@ func TestKeepWatching(t *testing.T) {
 		bus.KeepWatching(ctx, slog.New(slog.DiscardHandler), "interrupted", func(context.Context) error {
 			if calls > 0 {
 				if row := rows[calls-1]; time.Since(broke) != row.pause {
-					t.Errorf("watch %d stood for %v, and was made again after %v, want %v", calls, row.stands, time.Since(broke), row.pause)
+					t.Errorf("watch %d stood for %v, and was made again after %v, want %v", calls, row.stands, time.Since(broke),
+						row.pause)
 				}
 			}
 			if calls == len(rows) {

@@ -1,6 +1,7 @@
-// Package callbackurl makes and checks the URLs at which providers call back. Such a URL names the lane, the task and the paid
-// attempt it was made for, and carries a MAC over the three: for a provider that signs nothing it is the authentication, for one
-// that does it is a second one. Whoever holds the URL may claim something about that one attempt, and about nothing else.
+// Package callbackurl makes and checks the URLs at which providers call back. Such a URL names the lane, the task and
+// the paid attempt it was made for, and carries a MAC over the three: for a provider that signs nothing it is the
+// authentication, for one that does it is a second one. Whoever holds the URL may claim something about that one
+// attempt, and about nothing else.
 package callbackurl
 
 import (
@@ -36,8 +37,8 @@ type Key struct {
 	Secret secret.Value
 }
 
-// Keys are the keys in use: the first signs, all verify, so that a key can be replaced while URLs of the former one are still
-// out. The zero Keys signs nothing and verifies nothing. It is safe for concurrent use.
+// Keys are the keys in use: the first signs, all verify, so that a key can be replaced while URLs of the former one are
+// still out. The zero Keys signs nothing and verifies nothing. It is safe for concurrent use.
 type Keys struct{ keys []Key }
 
 // New returns the keys in that order. One without a valid id or without exactly KeyBytes of secret is left out.
@@ -62,8 +63,8 @@ type Target struct {
 	Attempt int
 }
 
-// URL returns the callback URL of an attempt, from 1, below the public base URL, which has no slash at the end. It is empty
-// without a key.
+// URL returns the callback URL of an attempt, from 1, below the public base URL, which has no slash at the end. It is
+// empty without a key.
 func (k Keys) URL(public, lane string, task events.Key, attempt int) string {
 	if k.Empty() {
 		return ""
@@ -87,9 +88,9 @@ func (u URLs) CallbackURL(lane string, task events.Key, attempt int) string {
 	return u.Keys.URL(u.Public, lane, task, attempt)
 }
 
-// Verify reads the path of a callback as it was sent, nothing unescaped, and without what the public URL has before it. It
-// reports false for everything that URL has not made with one of the keys, and never why. How long it takes says nothing about
-// the right MAC or about which keys there are.
+// Verify reads the path of a callback as it was sent, nothing unescaped, and without what the public URL has before it.
+// It reports false for everything that URL has not made with one of the keys, and never why. How long it takes says
+// nothing about the right MAC or about which keys there are.
 func (k Keys) Verify(path string) (Target, bool) {
 	t, id, mac, ok := parse(path)
 	if !ok {
@@ -119,14 +120,16 @@ func parse(path string) (t Target, id, mac string, ok bool) {
 	}
 	t = Target{Lane: parts[0], Key: events.Key{Project: name[0], ID: name[1]}}
 	t.Attempt, _ = strconv.Atoi(name[2])
-	ok = events.ValidToken(t.Lane) && t.Key.Valid() && t.Attempt >= 1 && t.Attempt <= maxAttempt && strconv.Itoa(t.Attempt) == name[2]
+	ok = events.ValidToken(t.Lane) && t.Key.Valid() && t.Attempt >= 1 && t.Attempt <= maxAttempt &&
+		strconv.Itoa(t.Attempt) == name[2]
 	return t, parts[1], parts[3], ok
 }
 
 // name returns <project>.<task>.<attempt>.
 func (t Target) name() string { return t.Key.String() + "." + strconv.Itoa(t.Attempt) }
 
-// mac returns the MAC as it stands in the URL. Each field goes in behind its length, so that no two targets have the same bytes.
+// mac returns the MAC as it stands in the URL. Each field goes in behind its length, so that no two targets have the
+// same bytes.
 func (t Target) mac(key secret.Value) string {
 	h := hmac.New(sha256.New, []byte(key.Reveal()))
 	for _, field := range []string{domain, t.Lane, t.Key.Project, t.Key.ID, strconv.Itoa(t.Attempt)} {

@@ -48,7 +48,8 @@ func TestNoKey(t *testing.T) {
 	}
 }
 
-// The first key signs and all verify, so that a new key is put in front, and the former one taken out when its URLs are spent.
+// The first key signs and all verify, so that a new key is put in front, and the former one taken out when its URLs are
+// spent.
 func TestRotation(t *testing.T) {
 	before := callbackurl.New([]callbackurl.Key{key("a", 'a')})
 	during := callbackurl.New([]callbackurl.Key{key("b", 'b'), key("a", 'a')})
@@ -179,7 +180,10 @@ func TestKeysHideSecrets(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	k := callbackurl.New([]callbackurl.Key{key("k", 'k'), key("old", 'o')})
 	good := path(k.URL(public, "fal", task, 1))
-	for _, seed := range []string{good, path(callbackurl.New([]callbackurl.Key{key("old", 'o')}).URL(public, "m", task, 7)), "/cb/a/b/c.d.1/e", "/cb////"} {
+	for _, seed := range []string{
+		good, path(callbackurl.New([]callbackurl.Key{key("old", 'o')}).URL(public, "m", task, 7)), "/cb/a/b/c.d.1/e",
+		"/cb////",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, path string) {

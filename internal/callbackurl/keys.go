@@ -47,8 +47,8 @@ func Parse(text secret.Value) ([]Key, error) {
 // KeyFile is the usual name of the file of a key that a machine has made for itself.
 const KeyFile = "callback.key"
 
-// Kept returns the keys of a file in the form that Parse reads. A file that is not there is made, with one random key in it, for
-// nobody but its owner to read.
+// Kept returns the keys of a file in the form that Parse reads. A file that is not there is made, with one random key
+// in it, for nobody but its owner to read.
 func Kept(file string) ([]Key, error) {
 	keys, err := readKeys(file)
 	if !errors.Is(err, os.ErrNotExist) {

@@ -45,14 +45,16 @@ func TestKeptFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		keys, err := callbackurl.Kept(file)
-		if err == nil || len(keys) != 0 || !strings.HasPrefix(err.Error(), "callback key in "+file+": ") || strings.Contains(err.Error(), "c2Vj") {
+		if err == nil || len(keys) != 0 || !strings.HasPrefix(err.Error(), "callback key in "+file+": ") ||
+			strings.Contains(err.Error(), "c2Vj") {
 			t.Errorf("%s: %d keys, %v", name, len(keys), err)
 		}
 		if left, _ := os.ReadFile(file); string(left) != text {
 			t.Errorf("%s: the file was changed", name)
 		}
 	}
-	if _, err := callbackurl.Kept(filepath.Join(dir, "empty", "below a file")); err == nil || errors.Is(err, os.ErrNotExist) {
+	if _, err := callbackurl.Kept(filepath.Join(dir, "empty", "below a file")); err == nil ||
+		errors.Is(err, os.ErrNotExist) {
 		t.Errorf("below a file: %v", err)
 	}
 }

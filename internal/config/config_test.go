@@ -49,7 +49,8 @@ func clearEnv(t *testing.T) {
 func parse(t *testing.T, args ...string) (everything, error) {
 	t.Helper()
 	c := everything{Providers: NewProviders(), Webhook: NewWebhook()}
-	_, err := Parse(args, &c, "test", "a test", OpsListen("127.0.0.1:9999"), kong.Writers(&bytes.Buffer{}, &bytes.Buffer{}))
+	_, err := Parse(args, &c, "test", "a test", OpsListen("127.0.0.1:9999"),
+		kong.Writers(&bytes.Buffer{}, &bytes.Buffer{}))
 	return c, err
 }
 
@@ -70,7 +71,9 @@ func wantSettings(t *testing.T, got, want everything, calls, callbacks map[strin
 }
 
 func TestDefaults(t *testing.T) {
-	for _, row := range []struct{ name, empty string }{{"unset", ""}, {"set and empty", "REELAY_TIMEOUT REELAY_SYNC REELAY_LISTEN REELAY_SANDBOX FAL_KEY"}} {
+	for _, row := range []struct{ name, empty string }{
+		{"unset", ""}, {"set and empty", "REELAY_TIMEOUT REELAY_SYNC REELAY_LISTEN REELAY_SANDBOX FAL_KEY"},
+	} {
 		t.Run(row.name, func(t *testing.T) {
 			clearEnv(t)
 			for _, name := range strings.Fields(row.empty) {
@@ -140,7 +143,10 @@ func TestFlagsAndVariables(t *testing.T) {
 		Guard: Guard{AcceptNewStore: true, AllowUnsyncedSpending: true},
 		Ops:   Ops{OpsListen: ":0", LogLevel: "debug", LogFormat: "json"},
 	}
-	calls := map[string]string{"fal-url": "https://f", "fal-platform-url": "https://q", "minimax-url": "http://127.0.0.1:1"}
+	calls := map[string]string{
+		"fal-url": "https://f", "fal-platform-url": "https://q",
+		"minimax-url": "http://127.0.0.1:1",
+	}
 	callbacks := map[string]string{"fal-user-id": "user_abc", "fal-jwks-url": "https://j"}
 	t.Run("table", func(t *testing.T) { // the table of settings has these and no others
 		table, err := Settings()
@@ -280,7 +286,8 @@ func TestKeys(t *testing.T) {
 	if text := fmt.Sprintf("%v %+v %#v", r, r, r); strings.Contains(text, "hush") {
 		t.Errorf("a key is printed: %s", text)
 	}
-	if len(r.CallbackKeys) != 2 || r.CallbackKeys[0].ID != "new" || r.CallbackKeys[1].ID != "old" || r.CallbackKeys[0].Secret.Reveal() != raw {
+	if len(r.CallbackKeys) != 2 || r.CallbackKeys[0].ID != "new" || r.CallbackKeys[1].ID != "old" ||
+		r.CallbackKeys[0].Secret.Reveal() != raw {
 		t.Errorf("got %d callback keys: %v", len(r.CallbackKeys), r.CallbackKeys)
 	}
 
@@ -370,7 +377,8 @@ func TestLogger(t *testing.T) {
 			}
 			got = append(got, rest)
 		}
-		if text := strings.Join(got, ""); !strings.Contains(text, row.want) || strings.HasPrefix(row.want, "level") && !strings.HasPrefix(text, row.want) {
+		if text := strings.Join(got, ""); !strings.Contains(text, row.want) || strings.HasPrefix(row.want, "level") &&
+			!strings.HasPrefix(text, row.want) {
 			t.Errorf("%s %s: got %q, want %q", row.level, row.format, text, row.want)
 		}
 	}

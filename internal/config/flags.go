@@ -11,8 +11,8 @@ import (
 	"reelay/internal/provider/registry"
 )
 
-// providerFlags returns a struct for kong that has a flag for each of the settings, in their order: the flags of a provider come from its
-// row in the registry.
+// providerFlags returns a struct for kong that has a flag for each of the settings, in their order: the flags of a
+// provider come from its row in the registry.
 func providerFlags(settings []registry.Setting) kong.Plugins {
 	fields := make([]reflect.StructField, len(settings))
 	for i, s := range settings {
@@ -20,13 +20,16 @@ func providerFlags(settings []registry.Setting) kong.Plugins {
 		if s.Default == "" {
 			tag = strings.Replace(tag, ` default:""`, "", 1) // kong shows an empty default
 		}
-		fields[i] = reflect.StructField{Name: fmt.Sprint("Setting", i), Type: reflect.TypeFor[string](), Tag: reflect.StructTag(tag)}
+		fields[i] = reflect.StructField{
+			Name: fmt.Sprint("Setting", i), Type: reflect.TypeFor[string](),
+			Tag: reflect.StructTag(tag),
+		}
 	}
 	return kong.Plugins{reflect.New(reflect.StructOf(fields)).Interface()}
 }
 
-// providerValues returns what flags of providerFlags(settings) were set to, by flag, without the slash at the end of a URL. Its error is a
-// SettingError.
+// providerValues returns what flags of providerFlags(settings) were set to, by flag, without the slash at the end of a
+// URL. Its error is a SettingError.
 func providerValues(settings []registry.Setting, flags kong.Plugins) (map[string]string, error) {
 	set := map[string]string{}
 	if len(flags) == 0 {

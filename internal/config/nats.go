@@ -24,8 +24,8 @@ const DefaultServer = "nats://127.0.0.1:4222"
 // connectOnceTimeout bounds ConnectOnce over all servers.
 const connectOnceTimeout = 5 * time.Second
 
-// pingInterval and maxPings say how soon a server that has lost its power, or does not answer, is left for another one: nothing closes
-// such a connection. nats.go's own are six minutes.
+// pingInterval and maxPings say how soon a server that has lost its power, or does not answer, is left for another one:
+// nothing closes such a connection. nats.go's own are six minutes.
 const (
 	pingInterval = 5 * time.Second
 	maxPings     = 2
@@ -54,14 +54,18 @@ func (n NATS) Validate() error {
 	return nil
 }
 
-// Connect connects a service. It returns at once: while no server is there the connection tries again for ever, and so it does
-// whenever it is lost. The error is a SettingError. log hears of every loss and return, without user or password.
+// Connect connects a service. It returns at once: while no server is there the connection tries again for ever, and so
+// it does whenever it is lost. The error is a SettingError. log hears of every loss and return, without user or
+// password.
 func (n NATS) Connect(name string, log *slog.Logger) (*nats.Conn, error) {
 	return n.connect(append(reports(log), nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1)))
 }
 
-// OpenBus connects a service that p runs, and waits until its streams are there or ctx ends. The connection is drained when p stops.
-func (n NATS) OpenBus(ctx context.Context, p *proc.Process, name string, replicas int, log *slog.Logger) (*bus.Bus, error) {
+// OpenBus connects a service that p runs, and waits until its streams are there or ctx ends. The connection is drained
+// when p stops.
+func (n NATS) OpenBus(ctx context.Context, p *proc.Process, name string, replicas int,
+	log *slog.Logger,
+) (*bus.Bus, error) {
 	nc, err := n.Connect(name, log)
 	if err != nil {
 		return nil, err

@@ -121,10 +121,20 @@ func TestConnectOnceFails(t *testing.T) {
 		is   error
 		want string
 	}{
-		{"nobody listens", NATS{Server: fmt.Sprintf("nats://u:hush@127.0.0.1:%d", dead)}, ErrUnreachable, fmt.Sprintf("nats://redacted@127.0.0.1:%d", dead)},
+		{
+			"nobody listens",
+			NATS{Server: fmt.Sprintf("nats://u:hush@127.0.0.1:%d", dead)},
+			ErrUnreachable,
+			fmt.Sprintf("nats://redacted@127.0.0.1:%d", dead),
+		},
 		{"hint", NATS{Server: fmt.Sprintf("127.0.0.1:%d", dead)}, ErrUnreachable, "is `reelay up` running?"},
 		{"nobody answers", NATS{Server: silent.Addr().String()}, ErrUnreachable, silent.Addr().String()},
-		{"wrong password", NATS{Server: serverURL(s, "user:other-hush@")}, nats.ErrAuthorization, "are --creds or --context right?"},
+		{
+			"wrong password",
+			NATS{Server: serverURL(s, "user:other-hush@")},
+			nats.ErrAuthorization,
+			"are --creds or --context right?",
+		},
 		{"context's server is down", NATS{Context: "dead"}, ErrUnreachable, "the servers of context dead"},
 		{"no such context", NATS{Context: "nowhere"}, nil, "--context (NATS_CONTEXT): "},
 		{"no such credentials", NATS{Creds: "/no/such/file"}, os.ErrNotExist, "--creds (NATS_CREDS): "},
@@ -149,7 +159,8 @@ func TestConnectOnceFails(t *testing.T) {
 func TestConnectWaits(t *testing.T) {
 	port := deadPort(t)
 	log := &syncBuffer{}
-	nc, err := NATS{Server: fmt.Sprintf("nats://user:hush@127.0.0.1:%d", port)}.Connect("test", slog.New(slog.NewTextHandler(log, nil)))
+	nc, err := NATS{Server: fmt.Sprintf("nats://user:hush@127.0.0.1:%d", port)}.Connect("test",
+		slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +178,10 @@ func TestConnectWaits(t *testing.T) {
 	await(t, changed, nats.CONNECTED)
 	nc.Close()
 	text := log.String()
-	for _, want := range []string{"connected to NATS", "lost the connection to NATS", fmt.Sprintf("redacted@127.0.0.1:%d", port)} {
+	for _, want := range []string{
+		"connected to NATS", "lost the connection to NATS",
+		fmt.Sprintf("redacted@127.0.0.1:%d", port),
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the log lacks %q:\n%s", want, text)
 		}
@@ -177,16 +191,21 @@ func TestConnectWaits(t *testing.T) {
 	}
 }
 
-// TestPings: a server whose connection nobody closes, because its machine is gone, is left for another one while a task can wait.
+// TestPings: a server whose connection nobody closes, because its machine is gone, is left for another one while a task
+// can wait.
 func TestPings(t *testing.T) {
 	const patience = 15 * time.Second
 	s := startServer(t, server.RANDOM_PORT)
 	writeContext(t, "there", fmt.Sprintf(`{"url":%q,"user":"user","password":"hush"}`, serverURL(s, "")))
 	log := slog.New(slog.DiscardHandler)
 	for name, connect := range map[string]func() (*nats.Conn, error){
-		"service":          func() (*nats.Conn, error) { return NATS{Server: serverURL(s, "user:hush@")}.Connect("test", log) },
+		"service": func() (*nats.Conn, error) {
+			return NATS{Server: serverURL(s, "user:hush@")}.Connect("test", log)
+		},
 		"service, context": func() (*nats.Conn, error) { return NATS{Context: "there"}.Connect("test", log) },
-		"command":          func() (*nats.Conn, error) { return NATS{Server: serverURL(s, "user:hush@")}.ConnectOnce("test", log) },
+		"command": func() (*nats.Conn, error) {
+			return NATS{Server: serverURL(s, "user:hush@")}.ConnectOnce("test", log)
+		},
 	} {
 		nc, err := connect()
 		if err != nil {

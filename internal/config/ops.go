@@ -15,7 +15,8 @@ type Ops struct {
 	LogFormat string `help:"Form of the log: text or json." env:"REELAY_LOG_FORMAT" enum:"text,json" default:"text"`
 }
 
-// OpsListen sets a main's default for Ops.OpsListen. It should be a loopback address: the endpoints ask for no password.
+// OpsListen sets a main's default for Ops.OpsListen. It should be a loopback address: the endpoints ask for no
+// password.
 func OpsListen(hostPort string) kong.Option { return kong.Vars{"ops_listen": hostPort} }
 
 // Validate checks the address. Its error is a SettingError.

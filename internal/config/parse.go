@@ -56,7 +56,10 @@ type versionFlag struct {
 
 // options are what the tags of this package's structs refer to.
 func options() []kong.Option {
-	return []kong.Option{kong.Vars{"nats_server": DefaultServer, "webhook_listen": WebhookListen, "providers": strings.Join(registry.Names(), ", ")}}
+	return []kong.Option{kong.Vars{
+		"nats_server": DefaultServer, "webhook_listen": WebhookListen,
+		"providers": strings.Join(registry.Names(), ", "),
+	}}
 }
 
 // Report prints an error of Parse to w and returns the exit code: 0 for ErrHelp, else ExitUsage.
@@ -82,7 +85,8 @@ func forgetEmpty(node *kong.Node) {
 	}
 }
 
-// named makes a SettingError of an error in which kong names only the flag or only the variable of a setting; nil if it names none.
+// named makes a SettingError of an error in which kong names only the flag or only the variable of a setting; nil if it
+// names none.
 func named(node *kong.Node, err error) *SettingError {
 	var known *SettingError
 	if errors.As(err, &known) {
@@ -94,7 +98,8 @@ func named(node *kong.Node, err error) *SettingError {
 		}
 		dashed, text := "--"+flag.Name, err.Error()
 		rest, isFlag := strings.CutPrefix(text, dashed)
-		if isFlag = isFlag && strings.IndexAny(rest, ":= ") == 0; isFlag || strings.Contains(text, "envar "+flag.Envs[0]+"=") {
+		if isFlag = isFlag && strings.IndexAny(rest, ":= ") == 0; isFlag ||
+			strings.Contains(text, "envar "+flag.Envs[0]+"=") {
 			return &SettingError{Flag: dashed, Env: flag.Envs[0], Err: errors.New(strings.TrimPrefix(text, dashed+": "))}
 		}
 	}

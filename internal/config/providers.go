@@ -11,8 +11,8 @@ import (
 	"reelay/internal/secret"
 )
 
-// EnvCallbackKey is the environment variable of the callback keys; <name>_FILE names a file that holds them instead. Those of the
-// providers' keys are in the registry.
+// EnvCallbackKey is the environment variable of the callback keys; <name>_FILE names a file that holds them instead.
+// Those of the providers' keys are in the registry.
 const EnvCallbackKey = "REELAY_CALLBACK_KEY"
 
 // Providers is which providers are talked to, and how. NewProviders returns one that kong can read into.

@@ -16,15 +16,17 @@ type Setting struct {
 	Flag string
 	// Env is the environment variable.
 	Env string
-	// Placeholder stands for the value: "DIR"; for a choice it lists what there is: "always|interval". It is empty for yes or no.
+	// Placeholder stands for the value: "DIR"; for a choice it lists what there is: "always|interval". It is empty for yes
+	// or no.
 	Placeholder string
 	// Default is the value of a setting that is not given; empty for none.
 	Default string
 	Help    string
 }
 
-// Settings lists every setting that the binaries share, section by section. It reads the structs that Parse reads into, so that it cannot
-// differ from what the binaries take. A binary has the sections that it needs, and may have flags of its own.
+// Settings lists every setting that the binaries share, section by section. It reads the structs that Parse reads into,
+// so that it cannot differ from what the binaries take. A binary has the sections that it needs, and may have flags of
+// its own.
 func Settings() ([]Setting, error) {
 	all := struct {
 		NATS      NATS      `embed:"" group:"NATS"`
@@ -45,8 +47,8 @@ func Settings() ([]Setting, error) {
 			continue
 		}
 		s := Setting{
-			Section: flag.Group.Title, Flag: "--" + flag.Name, Env: flag.Envs[0], Placeholder: flag.PlaceHolder, Default: flag.Default,
-			Help: flag.Help,
+			Section: flag.Group.Title, Flag: "--" + flag.Name, Env: flag.Envs[0], Placeholder: flag.PlaceHolder,
+			Default: flag.Default, Help: flag.Help,
 		}
 		if flag.Enum != "" {
 			s.Placeholder = strings.ReplaceAll(flag.Enum, ",", "|")
@@ -54,11 +56,13 @@ func Settings() ([]Setting, error) {
 		settings = append(settings, s)
 	}
 	for _, p := range registry.All() {
-		settings = append(settings, Setting{Section: "Keys", Env: p.KeyEnv, Placeholder: "KEY", Help: "API key of " + p.Name + fromFile})
+		settings = append(settings,
+			Setting{Section: "Keys", Env: p.KeyEnv, Placeholder: "KEY", Help: "API key of " + p.Name + fromFile})
 	}
 	return append(settings, Setting{
 		Section: "Keys", Env: EnvCallbackKey, Placeholder: "KEYS",
-		Help: "Keys of callback URLs, new:<base64 of 32 bytes>,old:...: the first signs, all verify; the same for submitters and webhook services" +
+		Help: "Keys of callback URLs, new:<base64 of 32 bytes>,old:...: the first signs, all verify; the same for " +
+			"submitters and webhook services" +
 			fromFile,
 	}), nil
 }

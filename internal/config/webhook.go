@@ -24,11 +24,12 @@ const (
 // WebhookListen is where the webhook service listens by default.
 const WebhookListen = "127.0.0.1:8090"
 
-// Webhook is how the webhook service is reached and whom it believes. Callback keys come from REELAY_CALLBACK_KEY. NewWebhook returns one
-// that kong can read into.
+// Webhook is how the webhook service is reached and whom it believes. Callback keys come from REELAY_CALLBACK_KEY.
+// NewWebhook returns one that kong can read into.
 type Webhook struct {
 	WebhookListen string `help:"Address of the webhook service." env:"REELAY_WEBHOOK_LISTEN" default:"${webhook_listen}" placeholder:"HOST:PORT"`
-	// WebhookTLSCert and WebhookTLSKey are PEM files, read again when they change. Without them the service speaks plain HTTP.
+	// WebhookTLSCert and WebhookTLSKey are PEM files, read again when they change. Without them the service speaks plain
+	// HTTP.
 	WebhookTLSCert string `name:"webhook-tls-cert" help:"Certificate of the webhook service, a PEM file; none for plain HTTP behind a proxy." env:"REELAY_WEBHOOK_TLS_CERT" placeholder:"FILE"`
 	WebhookTLSKey  string `name:"webhook-tls-key" help:"Key of that certificate, a PEM file." env:"REELAY_WEBHOOK_TLS_KEY" placeholder:"FILE"`
 	WebhookProxies string `help:"Addresses of proxies before the webhook service whose X-Forwarded-For is trusted, such as 10.0.0.0/8, comma separated." env:"REELAY_WEBHOOK_PROXIES" placeholder:"PREFIXES"`
@@ -47,10 +48,12 @@ func (w Webhook) Validate() error {
 		return wrong("--webhook-listen", "REELAY_WEBHOOK_LISTEN", err)
 	}
 	if (w.WebhookTLSCert == "") != (w.WebhookTLSKey == "") {
-		return wrong("--webhook-tls-cert", "REELAY_WEBHOOK_TLS_CERT", errors.New("certificate and key must be given together"))
+		return wrong("--webhook-tls-cert", "REELAY_WEBHOOK_TLS_CERT",
+			errors.New("certificate and key must be given together"))
 	}
 	for _, f := range []struct{ flag, env, name string }{
-		{"--webhook-tls-cert", "REELAY_WEBHOOK_TLS_CERT", w.WebhookTLSCert}, {"--webhook-tls-key", "REELAY_WEBHOOK_TLS_KEY", w.WebhookTLSKey},
+		{"--webhook-tls-cert", "REELAY_WEBHOOK_TLS_CERT", w.WebhookTLSCert},
+		{"--webhook-tls-key", "REELAY_WEBHOOK_TLS_KEY", w.WebhookTLSKey},
 	} {
 		if f.name == "" {
 			continue
@@ -69,7 +72,8 @@ func (w Webhook) Validate() error {
 	return err
 }
 
-// Settings returns the providers' settings for callbacks that are set, by flag as in the registry. Its error is a SettingError.
+// Settings returns the providers' settings for callbacks that are set, by flag as in the registry. Its error is a
+// SettingError.
 func (w Webhook) Settings() (map[string]string, error) {
 	return providerValues(callbackSettings(), w.Flags)
 }
@@ -106,15 +110,16 @@ func CallbackKeys() ([]callbackurl.Key, error) {
 	return keys, wrong("", EnvCallbackKey, err)
 }
 
-// SharedKeys returns the keys that the webhook service and the submitters share: those of REELAY_CALLBACK_KEY, or, in the sandbox, the one
-// that this machine keeps in dir. It fails with a SettingError where there is none.
+// SharedKeys returns the keys that the webhook service and the submitters share: those of REELAY_CALLBACK_KEY, or, in
+// the sandbox, the one that this machine keeps in dir. It fails with a SettingError where there is none.
 func SharedKeys(sandbox bool, dir string) ([]callbackurl.Key, error) {
 	keys, err := CallbackKeys()
 	if err == nil && len(keys) == 0 && sandbox {
 		keys, err = callbackurl.Kept(filepath.Join(dir, callbackurl.KeyFile))
 	}
 	if err == nil && len(keys) == 0 {
-		err = wrong("", EnvCallbackKey, errors.New("must be set to take callbacks, the same for the webhook service and the submitters"))
+		err = wrong("", EnvCallbackKey,
+			errors.New("must be set to take callbacks, the same for the webhook service and the submitters"))
 	}
 	return keys, err
 }

@@ -43,7 +43,8 @@ func TestWebhookFiles(t *testing.T) {
 	}
 }
 
-// TestSharedKeys: a key that is set is used, and one is made only in the sandbox, once for all processes of the machine.
+// TestSharedKeys: a key that is set is used, and one is made only in the sandbox, once for all processes of the
+// machine.
 func TestSharedKeys(t *testing.T) {
 	clearEnv(t)
 	dir := t.TempDir()
@@ -54,7 +55,8 @@ func TestSharedKeys(t *testing.T) {
 	if err != nil || len(made) != 1 {
 		t.Fatalf("in the sandbox: %d keys, %v", len(made), err)
 	}
-	if again, err := SharedKeys(true, dir); err != nil || len(again) != 1 || again[0].Secret.Reveal() != made[0].Secret.Reveal() {
+	if again, err := SharedKeys(true, dir); err != nil || len(again) != 1 ||
+		again[0].Secret.Reveal() != made[0].Secret.Reveal() {
 		t.Errorf("of another process: %d keys, %v", len(again), err)
 	}
 	t.Setenv(EnvCallbackKey, "k1:"+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), callbackurl.KeyBytes)))

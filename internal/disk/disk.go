@@ -1,4 +1,5 @@
-// Package disk is what can be known of a directory's disk: how much room it has, and whether files can be written there.
+// Package disk is what can be known of a directory's disk: how much room it has, and whether files can be written
+// there.
 package disk
 
 import (
@@ -10,7 +11,8 @@ import (
 // A Disk is the room on a file system in bytes, as far as an ordinary user may fill it.
 type Disk struct{ Free, Total uint64 }
 
-// Under reports whether less than percent of the disk is free, and less than bytes as well: a hundredth of a big disk is a lot.
+// Under reports whether less than percent of the disk is free, and less than bytes as well: a hundredth of a big disk
+// is a lot.
 func (d Disk) Under(percent, bytes uint64) bool {
 	return d.Free < bytes && d.Free < d.Total/100*percent
 }

@@ -1,21 +1,22 @@
 package dispatch
 
-import "reelay/events"
+import "reelay/events/bucket"
 
 const (
-	// What was once refused is tried again when patientRequests were accepted just below it, or as many as go into patientWindows of
-	// time: the try costs a refusal, and one in a hundred is too many. Each try that fails doubles that, maxPatience times at most.
+	// What was once refused is tried again when patientRequests were accepted just below it, or as many as go into
+	// patientWindows of time: the try costs a refusal, and one in a hundred is too many. Each try that fails doubles that,
+	// maxPatience times at most.
 	patientRequests, patientWindows = 200, 30
 	maxPatience                     = 4
 	// full is the share of a limit, in percent, that must be used for an accepted request to say something about it.
 	full = 90
 )
 
-// An AdaptiveLimit follows a limit that the provider enforces: one that was not configured, or is lower than what was. It comes down
-// at once to what the provider was seen to accept, goes back up in growing steps while it stays below what was refused, and tries that
-// again after a long while only: additive increase, multiplicative decrease, with a memory of the ceiling. The zero value has learned
-// nothing.
-type AdaptiveLimit events.AdaptiveLimit
+// An AdaptiveLimit follows a limit that the provider enforces: one that was not configured, or is lower than what was.
+// It comes down at once to what the provider was seen to accept, goes back up in growing steps while it stays below
+// what was refused, and tries that again after a long while only: additive increase, multiplicative decrease, with a
+// memory of the ceiling. The zero value has learned nothing.
+type AdaptiveLimit bucket.AdaptiveLimit
 
 // maxLearned bounds what is trusted of a stored figure.
 const maxLearned = 1 << 30
@@ -38,8 +39,8 @@ func (l *AdaptiveLimit) Cap(configured int) int {
 	return l.Limit
 }
 
-// Decrease takes in that the provider has refused a request while used others were counted that it had accepted. One refusal lowers a
-// limit to half of it at most: it may be for another's use of the account.
+// Decrease takes in that the provider has refused a request while used others were counted that it had accepted. One
+// refusal lowers a limit to half of it at most: it may be for another's use of the account.
 func (l *AdaptiveLimit) Decrease(configured, used int) {
 	was := l.Cap(configured)
 	if l.Streak == 0 { // what follows a refusal belongs to it
@@ -63,8 +64,8 @@ func (l *AdaptiveLimit) Decrease(configured, used int) {
 	}
 }
 
-// Increase takes in that the provider has accepted a request, with which used are counted. The limit goes up once enough of them have
-// used it in full.
+// Increase takes in that the provider has accepted a request, with which used are counted. The limit goes up once
+// enough of them have used it in full.
 func (l *AdaptiveLimit) Increase(configured, used int) {
 	if l.Limit == 0 {
 		l.Streak = 0

@@ -8,8 +8,8 @@ import (
 	"reelay/events"
 )
 
-// Outside is what keeps a whole lane from sending and only the service knows: no money may be spent, a person or the provider's
-// refusal of the account pauses it, the breaker is open. The zero Outside is nothing.
+// Outside is what keeps a whole lane from sending and only the service knows: no money may be spent, a person or the
+// provider's refusal of the account pauses it, the breaker is open. The zero Outside is nothing.
 type Outside struct {
 	// Blocked says why; nil for nothing.
 	Blocked *events.Blocked
@@ -20,8 +20,8 @@ type Outside struct {
 // Stops reports whether nothing at all may be sent.
 func (o Outside) Stops() bool { return o.Blocked != nil && !o.Probe }
 
-// A check is one of the conditions under which a task is sent: a time that has to come, or a limit that has to have room. The checks of
-// a lane, of a limit group and of a project within it are the same for all their tasks.
+// A check is one of the conditions under which a task is sent: a time that has to come, or a limit that has to have
+// room. The checks of a lane, of a limit group and of a project within it are the same for all their tasks.
 type check struct {
 	reason events.BlockedReason
 	// model and project say whose tasks it stops, where not all of the lane's.
@@ -122,8 +122,8 @@ func (v verdict) and(checks ...check) verdict {
 // severity orders reasons: the lower hides the higher.
 func severity(r events.BlockedReason) int { return slices.Index(events.BlockedReasons(), r) }
 
-// blocked is why the task is not sent; nil if nothing stops it. It may be reported of a task that is admitted: one that is sent to see
-// whether what stopped it still does.
+// blocked is why the task is not sent; nil if nothing stops it. It may be reported of a task that is admitted: one that
+// is sent to see whether what stopped it still does.
 func (v verdict) blocked() *events.Blocked {
 	if !v.reported {
 		return nil
@@ -139,9 +139,9 @@ func (v verdict) wait() time.Duration {
 	return max(v.until.Sub(v.now), 1)
 }
 
-// admit says whether a waiting task may be sent now if it is next, why not, and until when. Whatever decides, explains or predicts
-// asks these checks and has none of its own: Next asks them scope by scope, an Estimator also for the tasks further back. The lock is
-// held.
+// admit says whether a waiting task may be sent now if it is next, why not, and until when. Whatever decides, explains
+// or predicts asks these checks and has none of its own: Next asks them scope by scope, an Estimator also for the tasks
+// further back. The lock is held.
 func (l *Lane) admit(e *entry, now time.Time, outside Outside) verdict {
 	return l.scopes(e, now, outside).verdict(now)
 }
@@ -211,7 +211,10 @@ func (g *group) projectChecks(name string, now time.Time) []check {
 	all := []check{
 		{reason: events.BlockedRetry, project: name, from: p.backoff},
 		{reason: events.BlockedInFlight, project: name, used: p.inFlight, limit: share.InFlight},
-		{reason: events.BlockedRequests, project: name, limit: share.Requests, window: &p.requests, countedFor: g.countedFor()},
+		{
+			reason: events.BlockedRequests, project: name, limit: share.Requests, window: &p.requests,
+			countedFor: g.countedFor(),
+		},
 	}
 	if share.Requests > 0 { // else they are not counted
 		all[2].used = p.requests.Used(now)
@@ -219,8 +222,8 @@ func (g *group) projectChecks(name string, now time.Time) []check {
 	return all
 }
 
-// ownCheck is that of one waiting task. A cap on spending that has blocked it is reported until there was money for others; the task
-// is sent as soon as it is next, to see whether there is any.
+// ownCheck is that of one waiting task. A cap on spending that has blocked it is reported until there was money for
+// others; the task is sent as soon as it is next, to see whether there is any.
 func (g *group) ownCheck(e *entry, now time.Time) check {
 	c := check{reason: events.BlockedRetry, from: e.notBefore}
 	if e.blocked != nil {

@@ -21,13 +21,17 @@ func seconds(t *rapid.T, name string) time.Time {
 	return time.Time{}
 }
 
-// laneOfOne draws a lane with one waiting task, and with others that are at the provider, were sent of late, or are being sent.
+// laneOfOne draws a lane with one waiting task, and with others that are at the provider, were sent of late, or are
+// being sent.
 func laneOfOne(t *rapid.T) (*Lane, Outside) {
 	limits := events.ModelLimits{
 		Requests: rapid.IntRange(0, 5).Draw(t, "requests"), InFlight: rapid.IntRange(0, 5).Draw(t, "in flight"),
 		Spacing: events.Duration(time.Duration(rapid.IntRange(0, 5).Draw(t, "spacing")) * time.Second),
 	}
-	share := events.ProjectShare{Requests: rapid.IntRange(0, 3).Draw(t, "own requests"), InFlight: rapid.IntRange(0, 3).Draw(t, "own in flight")}
+	share := events.ProjectShare{
+		Requests: rapid.IntRange(0, 3).Draw(t, "own requests"),
+		InFlight: rapid.IntRange(0, 3).Draw(t, "own in flight"),
+	}
 	l := NewLane(2, nil, noon)
 	l.SetLimits(events.LaneLimits{
 		Models: map[string]events.ModelLimits{events.AnyModel: limits}, Projects: map[string]events.ProjectShare{"p": share},
@@ -35,17 +39,25 @@ func laneOfOne(t *rapid.T) (*Lane, Outside) {
 	for i := range rapid.IntRange(0, 8).Draw(t, "others") {
 		sent := noon.Add(-time.Duration(rapid.IntRange(0, 90).Draw(t, "sent")) * time.Second)
 		other := &events.Task{
-			ID: fmt.Sprint("o", i), Project: rapid.SampledFrom([]string{"p", "q"}).Draw(t, "project"), Version: 1, CreatedAt: noon,
-			Phase:    rapid.SampledFrom([]events.Phase{events.PhaseRunning, events.PhaseDone}).Draw(t, "phase"),
+			ID: fmt.Sprint("o", i), Project: rapid.SampledFrom([]string{"p", "q"}).Draw(t, "project"), Version: 1,
+			CreatedAt: noon, Phase: rapid.SampledFrom([]events.Phase{events.PhaseRunning, events.PhaseDone}).Draw(t, "phase"),
 			Attempts: []events.Attempt{{N: 1, Outcome: events.AttemptAccepted, NotAfter: sent}},
 		}
 		l.See(other.Key(), other, 0, noon)
 	}
-	one := &events.Task{ID: oneKey.ID, Project: oneKey.Project, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon.Add(-time.Minute)}
+	one := &events.Task{
+		ID: oneKey.ID, Project: oneKey.Project, Version: 1, Phase: events.PhaseWaiting,
+		CreatedAt: noon.Add(-time.Minute),
+	}
 	if at := seconds(t, "not before"); !at.IsZero() {
 		one.NotBefore = &at
 		if rapid.Bool().Draw(t, "capped") {
-			one.Transitions = []events.Transition{{Name: "cap_reached", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon.Add(-time.Minute), Note: "the cap is used up"}}
+			one.Transitions = []events.Transition{
+				{
+					Name: "cap_reached", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon.Add(-time.Minute),
+					Note: "the cap is used up",
+				},
+			}
 		}
 	}
 	l.See(oneKey, one, 0, noon)
@@ -97,8 +109,8 @@ func lift(l *Lane, outside *Outside, b *events.Blocked) {
 	g.shares = map[string]events.ProjectShare{"p": share}
 }
 
-// TestReportedIsWhatStops: what is reported as the reason is what stops a task. Without it the task is sent, or another reason is reported; and a
-// task is sent just if no reason stops it.
+// TestReportedIsWhatStops: what is reported as the reason is what stops a task. Without it the task is sent, or another
+// reason is reported; and a task is sent just if no reason stops it.
 func TestReportedIsWhatStops(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, outside := laneOfOne(t)
@@ -107,7 +119,8 @@ func TestReportedIsWhatStops(t *testing.T) {
 			v := l.admit(l.entries[oneKey], noon, outside)
 			b := v.blocked()
 			p, ok := l.Estimator(noon, outside).Position(oneKey)
-			if !ok || (p.Blocked == nil) != (b == nil) || b != nil && (p.Blocked.Reason != b.Reason || p.Blocked.Message != b.Message) {
+			if !ok || (p.Blocked == nil) != (b == nil) ||
+				b != nil && (p.Blocked.Reason != b.Reason || p.Blocked.Message != b.Message) {
 				t.Fatalf("its position reports %+v, the checks %+v", p.Blocked, b)
 			}
 			k, sent, wait := l.Next(noon, outside)
@@ -153,13 +166,15 @@ func TestUntil(t *testing.T) {
 	})
 }
 
-// TestPredictedTurns: every waiting task is sent when that was predicted, if each is sent as soon as it may be and one limit alone
-// makes them wait.
+// TestPredictedTurns: every waiting task is sent when that was predicted, if each is sent as soon as it may be and one
+// limit alone makes them wait.
 func TestPredictedTurns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits := events.ModelLimits{Requests: rapid.IntRange(1, 7).Draw(t, "requests")}
 		if rapid.Bool().Draw(t, "spaced") {
-			limits = events.ModelLimits{Spacing: events.Duration(time.Duration(rapid.IntRange(1, 9).Draw(t, "spacing")) * time.Second)}
+			limits = events.ModelLimits{
+				Spacing: events.Duration(time.Duration(rapid.IntRange(1, 9).Draw(t, "spacing")) * time.Second),
+			}
 		}
 		l := NewLane(1, map[string]events.ModelLimits{events.AnyModel: limits}, noon)
 		tasks := map[events.Key]*events.Task{}
@@ -189,7 +204,8 @@ func TestPredictedTurns(t *testing.T) {
 			}
 			sent++
 			done := *tasks[k]
-			done.Version, done.Phase, done.Attempts = 2, events.PhaseRunning, []events.Attempt{{N: 1, Outcome: events.AttemptAccepted, NotAfter: now}}
+			done.Version, done.Phase, done.Attempts = 2, events.PhaseRunning,
+				[]events.Attempt{{N: 1, Outcome: events.AttemptAccepted, NotAfter: now}}
 			l.Finish(k, &done, time.Time{}, now)
 		}
 	})

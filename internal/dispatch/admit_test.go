@@ -7,7 +7,8 @@ import (
 	"reelay/events"
 )
 
-// TestCapLifted: a cap is reported until the task is tried again, and further until there was money for another of its project.
+// TestCapLifted: a cap is reported until the task is tried again, and further until there was money for another of its
+// project.
 func TestCapLifted(t *testing.T) {
 	minutes := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
 	rows := []struct {
@@ -31,7 +32,12 @@ func TestCapLifted(t *testing.T) {
 		until := minutes(2)
 		held := &events.Task{
 			ID: "held", Project: "p", Version: 2, Phase: events.PhaseWaiting, CreatedAt: noon, NotBefore: &until,
-			Transitions: []events.Transition{{Name: "cap_reached", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
+			Transitions: []events.Transition{
+				{
+					Name: "cap_reached", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon,
+					Note: "the budget is used up",
+				},
+			},
 		}
 		l.See(held.Key(), held, 0, row.now)
 		if row.sent != 0 {

@@ -21,8 +21,8 @@ func (l *Lane) Stopped(now time.Time, outside Outside) *events.Blocked {
 	return admitted(now).and(l.checks(now, outside)...).blocked()
 }
 
-// Blocked are the reasons that keep waiting tasks from being sent: that of the whole lane first, then those of limit groups, of their
-// projects, and the caps on spending.
+// Blocked are the reasons that keep waiting tasks from being sent: that of the whole lane first, then those of limit
+// groups, of their projects, and the caps on spending.
 func (l *Lane) Blocked(now time.Time, outside Outside) []events.Blocked {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,7 +68,10 @@ func (c spendCap) blocked(tasks int) *events.Blocked {
 	if tasks != 1 {
 		wait = fmt.Sprintf("%d tasks wait", tasks)
 	}
-	return &events.Blocked{Reason: events.BlockedCap, Project: c.project, Message: wait + ": " + c.message, Until: &c.until}
+	return &events.Blocked{
+		Reason: events.BlockedCap, Project: c.project, Message: wait + ": " + c.message,
+		Until: &c.until,
+	}
 }
 
 // cappedTasks counts the tasks that a cap blocks; last is when one was blocked by it last.
@@ -77,8 +80,8 @@ type cappedTasks struct {
 	last  time.Time
 }
 
-// lifted reports whether a cap that has blocked a task since a time does so no more as far as is known: its day is over, or money was
-// there for others of the project since.
+// lifted reports whether a cap that has blocked a task since a time does so no more as far as is known: its day is
+// over, or money was there for others of the project since.
 func (g *group) lifted(by spendCap, since, now time.Time) bool {
 	return !by.until.After(now) || g.projects[by.project].lastSent.After(since)
 }

@@ -8,7 +8,8 @@ import (
 	"reelay/internal/task"
 )
 
-// clockSkew is added to the time for which a request is counted: the clocks of two machines, and the provider's own, differ a little.
+// clockSkew is added to the time for which a request is counted: the clocks of two machines, and the provider's own,
+// differ a little.
 const clockSkew = 100 * time.Millisecond
 
 // An entry is what a lane knows of one task: as far as it matters to when it and others are sent.
@@ -38,7 +39,8 @@ type entry struct {
 	class     forecast.Class
 }
 
-// A sendStart is when a task was taken out of the queue to be sent, and when another of its limit group had been before it.
+// A sendStart is when a task was taken out of the queue to be sent, and when another of its limit group had been before
+// it.
 type sendStart struct{ at, before time.Time }
 
 // A request is one paid attempt.
@@ -85,7 +87,8 @@ func newEntry(t *events.Task) *entry {
 	return e
 }
 
-// ownBlocked says why a record waits if that is a reason of its own, nil if not, and since when if that is a cap on spending.
+// ownBlocked says why a record waits if that is a reason of its own, nil if not, and since when if that is a cap on
+// spending.
 func ownBlocked(t *events.Task) (b *events.Blocked, cappedAt time.Time) {
 	if t.Phase != events.PhaseWaiting || t.NotBefore == nil {
 		return nil, cappedAt
@@ -101,11 +104,12 @@ func ownBlocked(t *events.Task) (b *events.Blocked, cappedAt time.Time) {
 	return b, cappedAt
 }
 
-// isInFlight reports whether a task is, or may be, at the provider. One that is parked has been silent for so long that it has ended
-// there, whatever it was; one that was given up counts for as long as it is watched for a late result.
+// isInFlight reports whether a task is, or may be, at the provider. One that is parked has been silent for so long that
+// it has ended there, whatever it was; one that was given up counts for as long as it is watched for a late result.
 func isInFlight(t *events.Task) bool {
 	switch t.Phase {
-	case events.PhaseSubmitting, events.PhaseInDoubt, events.PhaseProviderQueued, events.PhaseRunning, events.PhaseCancelling:
+	case events.PhaseSubmitting, events.PhaseInDoubt, events.PhaseProviderQueued, events.PhaseRunning,
+		events.PhaseCancelling:
 		return true
 	case events.PhaseDone:
 		return t.LateUntil != nil

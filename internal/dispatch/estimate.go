@@ -7,13 +7,14 @@ import (
 	"reelay/events"
 )
 
-// An Estimator says of the waiting tasks of a lane how many go before each, when the checks let it through, and what stops it. It holds
-// for the moment it was made, and is not safe for concurrent use.
+// An Estimator says of the waiting tasks of a lane how many go before each, when the checks let it through, and what
+// stops it. It holds for the moment it was made, and is not safe for concurrent use.
 type Estimator struct {
 	lane    *Lane
 	now     time.Time
 	outside Outside
-	// times are when windows admit further requests: to know takes time, and it is the same for all tasks of a group or project.
+	// times are when windows admit further requests: to know takes time, and it is the same for all tasks of a group or
+	// project.
 	times map[*Window[attemptID]]AdmissionTimes
 }
 
@@ -54,8 +55,8 @@ func (m *Estimator) Position(k events.Key) (events.Position, bool) {
 	return p, true
 }
 
-// admits returns when a check lets the n-th task from now through, from 1, if each is sent as soon as it may be; the zero time where
-// nobody knows.
+// admits returns when a check lets the n-th task from now through, from 1, if each is sent as soon as it may be; the
+// zero time where nobody knows.
 func (m *Estimator) admits(c *check, n int) time.Time {
 	switch {
 	case c.closed, c.full() && c.window == nil:

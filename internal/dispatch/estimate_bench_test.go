@@ -8,8 +8,8 @@ import (
 	"reelay/events"
 )
 
-// busyLane is a lane with as many waiting tasks of as many projects, and as many more that may not be sent yet; sent requests are counted
-// against its limit.
+// busyLane is a lane with as many waiting tasks of as many projects, and as many more that may not be sent yet; sent
+// requests are counted against its limit.
 func busyLane(waiting, projects, later, sent int) *Lane {
 	l := emptyLane()
 	l.SetLimits(events.LaneLimits{Models: map[string]events.ModelLimits{events.AnyModel: {Requests: 1_000_000}}}, noon)
@@ -26,8 +26,8 @@ func busyLane(waiting, projects, later, sent int) *Lane {
 	}
 	for i := range sent {
 		t := &events.Task{
-			ID: fmt.Sprintf("s%06d", i), Project: fmt.Sprintf("p%d", i%projects), Version: 1, Phase: events.PhaseRunning, CreatedAt: noon,
-			Attempts: []events.Attempt{{N: 1, Outcome: events.AttemptAccepted, NotAfter: noon}},
+			ID: fmt.Sprintf("s%06d", i), Project: fmt.Sprintf("p%d", i%projects), Version: 1, Phase: events.PhaseRunning,
+			CreatedAt: noon, Attempts: []events.Attempt{{N: 1, Outcome: events.AttemptAccepted, NotAfter: noon}},
 		}
 		l.See(t.Key(), t, 0, noon)
 	}
@@ -47,24 +47,30 @@ func (l *Lane) keys(n int, delayed bool) (keys []events.Key) {
 // BenchmarkPositions is one question for a thousand positions, of which each locks the lane.
 func BenchmarkPositions(b *testing.B) {
 	for _, row := range []struct{ waiting, projects, later, sent int }{
-		{100_000, 1, 0, 0}, {100_000, 1_000, 0, 0}, {100_000, 10_000, 0, 0}, {100_000, 10, 0, 20_000}, {1, 10, 10_000, 0}, {1, 10, 100_000, 0},
+		{100_000, 1, 0, 0},
+		{100_000, 1_000, 0, 0},
+		{100_000, 10_000, 0, 0},
+		{100_000, 10, 0, 20_000},
+		{1, 10, 10_000, 0},
+		{1, 10, 100_000, 0},
 	} {
-		b.Run(fmt.Sprintf("waiting=%d/projects=%d/later=%d/sent=%d", row.waiting, row.projects, row.later, row.sent), func(b *testing.B) {
-			l := busyLane(row.waiting, row.projects, row.later, row.sent)
-			keys := l.keys(events.MaxPositions, row.later > 0)
-			longest := time.Duration(0)
-			for b.Loop() {
-				o := l.Estimator(noon, Outside{})
-				for _, k := range keys {
-					begun := time.Now()
-					if _, ok := o.Position(k); !ok {
-						b.Fatal(k)
+		b.Run(fmt.Sprintf("waiting=%d/projects=%d/later=%d/sent=%d", row.waiting, row.projects, row.later, row.sent),
+			func(b *testing.B) {
+				l := busyLane(row.waiting, row.projects, row.later, row.sent)
+				keys := l.keys(events.MaxPositions, row.later > 0)
+				longest := time.Duration(0)
+				for b.Loop() {
+					o := l.Estimator(noon, Outside{})
+					for _, k := range keys {
+						begun := time.Now()
+						if _, ok := o.Position(k); !ok {
+							b.Fatal(k)
+						}
+						longest = max(longest, time.Since(begun))
 					}
-					longest = max(longest, time.Since(begun))
 				}
-			}
-			b.ReportMetric(longest.Seconds()*1e3, "longest-ms")
-		})
+				b.ReportMetric(longest.Seconds()*1e3, "longest-ms")
+			})
 	}
 }
 
@@ -76,8 +82,13 @@ func BenchmarkBlocked(b *testing.B) {
 			for i := range projects {
 				until := noon.Add(time.Hour)
 				t := &events.Task{
-					ID: "t", Project: fmt.Sprintf("p%d", i), Version: 2, Phase: events.PhaseWaiting, CreatedAt: noon, NotBefore: &until,
-					Transitions: []events.Transition{{Name: "cap_reached", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon, Note: "the budget is used up"}},
+					ID: "t", Project: fmt.Sprintf("p%d", i), Version: 2, Phase: events.PhaseWaiting, CreatedAt: noon,
+					NotBefore: &until, Transitions: []events.Transition{
+						{
+							Name: "cap_reached", Reason: events.BlockedCap, From: events.PhaseWaiting, At: noon,
+							Note: "the budget is used up",
+						},
+					},
 				}
 				l.See(t.Key(), t, 0, noon)
 			}

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// rateBackoff is how long nothing is sent after the provider has refused a request for its rate. It doubles with every further
-	// refusal, to a tenth of the window: much of it must pass before the provider takes one again.
+	// rateBackoff is how long nothing is sent after the provider has refused a request for its rate. It doubles with every
+	// further refusal, to a tenth of the window: much of it must pass before the provider takes one again.
 	rateBackoff = time.Second
 	// maxRetryAfter bounds what a provider can ask for.
 	maxRetryAfter = 10 * time.Minute
@@ -22,7 +22,8 @@ type group struct {
 	limits events.ModelLimits
 	shares map[string]events.ProjectShare
 
-	// queue has the tasks that wait for their turn, later those that their own check stops, soonest first; delayed are the latter.
+	// queue has the tasks that wait for their turn, later those that their own check stops, soonest first; delayed are the
+	// latter.
 	queue   Queue
 	later   Line
 	delayed map[events.Key]*entry
@@ -47,7 +48,8 @@ type project struct {
 	requests Window[attemptID]
 	// tasks counts those that are known, inFlight those of them that are in flight.
 	tasks, inFlight int
-	// backoff: nothing of the project is sent before. lastSent is when the last of its requests is known to have been answered.
+	// backoff: nothing of the project is sent before. lastSent is when the last of its requests is known to have been
+	// answered.
 	backoff, lastSent time.Time
 }
 
@@ -153,8 +155,8 @@ func (g *group) drop(e *entry) {
 	}
 }
 
-// next takes the task out of the queue that is sent next, if one may be; lane is the verdict of the lane's checks. Without one it says
-// how soon to ask again; 0 for not before the next change.
+// next takes the task out of the queue that is sent next, if one may be; lane is the verdict of the lane's checks.
+// Without one it says how soon to ask again; 0 for not before the next change.
 func (g *group) next(lane verdict) (k events.Key, ok bool, wait time.Duration) {
 	wait = g.release(lane.now)
 	if g.queue.Len() == 0 {
@@ -178,7 +180,8 @@ func (g *group) next(lane verdict) (k events.Key, ok bool, wait time.Duration) {
 	return r.Key, true, 0
 }
 
-// release moves the tasks into the queue that their own check stops no longer, and returns how long it stops the next one.
+// release moves the tasks into the queue that their own check stops no longer, and returns how long it stops the next
+// one.
 func (g *group) release(now time.Time) time.Duration {
 	for {
 		first, ok := g.later.First()
@@ -202,8 +205,8 @@ func sooner(a, b time.Duration) time.Duration {
 	return a
 }
 
-// spacing is the least time between two requests. To a provider that has refused some they are spread over the window: it may count
-// in shorter ones, or mind how fast they come.
+// spacing is the least time between two requests. To a provider that has refused some they are spread over the window:
+// it may count in shorter ones, or mind how fast they come.
 func (g *group) spacing() time.Duration {
 	least := time.Duration(g.limits.Spacing)
 	if g.rate.Limit > 0 {
@@ -212,8 +215,8 @@ func (g *group) spacing() time.Duration {
 	return least
 }
 
-// refuse takes in that the provider has refused a request that was begun at a time, for its rate or for the tasks in flight, and
-// returns how long nothing is sent.
+// refuse takes in that the provider has refused a request that was begun at a time, for its rate or for the tasks in
+// flight, and returns how long nothing is sent.
 func (g *group) refuse(now, begun time.Time, concurrency bool, retryAfter time.Duration) time.Duration {
 	if !begun.After(g.refusedAt) { // it was on its way already when another was refused
 		return max(g.backoff.Sub(now), 0)
@@ -238,8 +241,8 @@ func (g *group) accept(now time.Time) {
 	g.concurrency.Increase(g.limits.InFlight, len(g.inFlight))
 }
 
-// RetryDelay says how long a task waits whose limit group backs off for a time: others go before it, and the more of them the more
-// often it was refused in a row, for it may be itself what the provider does not take.
+// RetryDelay says how long a task waits whose limit group backs off for a time: others go before it, and the more of
+// them the more often it was refused in a row, for it may be itself what the provider does not take.
 func RetryDelay(t events.Task, backoff time.Duration) time.Duration {
 	backoff *= 2
 	for i := len(t.Attempts) - 1; i >= 0 && backoff < maxRetryDelay; i-- {
@@ -252,8 +255,8 @@ func RetryDelay(t events.Task, backoff time.Duration) time.Duration {
 	return min(backoff, maxRetryDelay)
 }
 
-// ahead returns how many tasks are sent before one that waits, and how many of its own project; false if it does not. Those that their
-// own check stops come last.
+// ahead returns how many tasks are sent before one that waits, and how many of its own project; false if it does not.
+// Those that their own check stops come last.
 func (g *group) ahead(k events.Key) (all, own int, ok bool) {
 	if all, ok = g.queue.Ahead(k); ok {
 		own, _ = g.queue.OwnAhead(k)

@@ -18,8 +18,9 @@ const (
 	maxUnreachableBackoff = 30 * time.Second
 )
 
-// A Lane is the tasks of one provider account as far as they matter to what is sent next: a cache of its records, rebuilt from KV
-// at every start and kept by every submitter, so that whoever takes the lane over knows it. It is safe for concurrent use.
+// A Lane is the tasks of one provider account as far as they matter to what is sent next: a cache of its records,
+// rebuilt from KV at every start and kept by every submitter, so that whoever takes the lane over knows it. It is safe
+// for concurrent use.
 type Lane struct {
 	slots    int
 	defaults map[string]events.ModelLimits
@@ -36,21 +37,22 @@ type Lane struct {
 	sendTime time.Duration
 	// backoff is why nothing of the lane is sent before its Until; nil for nothing.
 	backoff *events.Blocked
-	// failures counts the requests in a row that could not reach the provider, lastFailure is when the last of them failed.
+	// failures counts the requests in a row that could not reach the provider, lastFailure is when the last of them
+	// failed.
 	failures    int
 	lastFailure time.Time
 }
 
-// NewLane returns a lane without tasks that sends at most as many at once as it has slots, at least 1. The defaults are the provider's
-// own limits by limit group.
+// NewLane returns a lane without tasks that sends at most as many at once as it has slots, at least 1. The defaults are
+// the provider's own limits by limit group.
 func NewLane(slots int, defaults map[string]events.ModelLimits, now time.Time) *Lane {
 	l := &Lane{slots: max(slots, 1), defaults: defaults, entries: map[events.Key]*entry{}}
 	l.SetLimits(events.LaneLimits{}, now)
 	return l
 }
 
-// SetLimits puts limits in force, over the provider's own. What is known of the tasks stays; what was learned of the provider does
-// where the limits are as they were: a person who changes one may know better.
+// SetLimits puts limits in force, over the provider's own. What is known of the tasks stays; what was learned of the
+// provider does where the limits are as they were: a person who changes one may know better.
 func (l *Lane) SetLimits(set events.LaneLimits, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,8 +78,8 @@ func (l *Lane) SetLimits(set events.LaneLimits, now time.Time) {
 // group returns the limit group of a task. The lock is held.
 func (l *Lane) group(e *entry) *group { return l.groups[l.limits.LimitGroup(e.model)] }
 
-// See takes in a record, nil if it is gone. One that is older than what is known changes nothing. The generation is the watch that
-// has shown it, 0 for none. It reports whether another task may be sent by that than before.
+// See takes in a record, nil if it is gone. One that is older than what is known changes nothing. The generation is the
+// watch that has shown it, 0 for none. It reports whether another task may be sent by that than before.
 func (l *Lane) See(k events.Key, t *events.Task, generation uint64, now time.Time) (changed bool) {
 	e := newEntry(t) // it reads the input, for which nobody should wait
 	l.mu.Lock()
@@ -133,8 +135,8 @@ func (l *Lane) replace(k events.Key, old, e *entry, now time.Time) (changed bool
 	return e != nil || old.atProvider || old.sending
 }
 
-// Sweep forgets the tasks of which nothing matters any more, and those that the watch of a generation has not shown. It reports what
-// See does.
+// Sweep forgets the tasks of which nothing matters any more, and those that the watch of a generation has not shown. It
+// reports what See does.
 func (l *Lane) Sweep(generation uint64, now time.Time) (changed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,8 +157,8 @@ func (l *Lane) countedSince(now time.Time) time.Time {
 	return now.Add(-longest - clockSkew)
 }
 
-// Next takes out the task that is sent next: it counts as being sent until Finish. Without one it says how soon to ask again; 0 for not
-// before the next change. The limit groups take turns.
+// Next takes out the task that is sent next: it counts as being sent until Finish. Without one it says how soon to ask
+// again; 0 for not before the next change. The limit groups take turns.
 func (l *Lane) Next(now time.Time, outside Outside) (k events.Key, ok bool, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -184,8 +186,8 @@ func (l *Lane) Next(now time.Time, outside Outside) (k events.Key, ok bool, wait
 	return k, false, wait
 }
 
-// Finish ends the sending of a task. t is its record as far as it is known now, nil if it is not. One that still waits goes back into
-// the queue, not to be sent before notBefore. It reports what See does.
+// Finish ends the sending of a task. t is its record as far as it is known now, nil if it is not. One that still waits
+// goes back into the queue, not to be sent before notBefore. It reports what See does.
 func (l *Lane) Finish(k events.Key, t *events.Task, notBefore, now time.Time) (changed bool) {
 	fresh := newEntry(t)
 	l.mu.Lock()
@@ -213,7 +215,8 @@ func (l *Lane) Finish(k events.Key, t *events.Task, notBefore, now time.Time) (c
 	return l.replace(k, old, &e, now) || changed
 }
 
-// Unsent takes in that nothing was sent of a task that is being sent, so that the next need not keep its distance to it.
+// Unsent takes in that nothing was sent of a task that is being sent, so that the next need not keep its distance to
+// it.
 func (l *Lane) Unsent(k events.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -238,9 +241,11 @@ func (l *Lane) Accepted(k events.Key, now time.Time) (changed bool) {
 	return rate != g.rate.Limit || concurrency != g.concurrency.Limit
 }
 
-// RateLimited takes in that the provider has refused a request, begun at a time, for the rate of requests or for the tasks in flight: a
-// 429 or its like. It pauses the limit group, and returns for how long.
-func (l *Lane) RateLimited(k events.Key, begun time.Time, concurrency bool, retryAfter time.Duration, now time.Time) time.Duration {
+// RateLimited takes in that the provider has refused a request, begun at a time, for the rate of requests or for the
+// tasks in flight: a 429 or its like. It pauses the limit group, and returns for how long.
+func (l *Lane) RateLimited(k events.Key, begun time.Time, concurrency bool, retryAfter time.Duration,
+	now time.Time,
+) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.entries[k]
@@ -250,9 +255,9 @@ func (l *Lane) RateLimited(k events.Key, begun time.Time, concurrency bool, retr
 	return l.group(e).refuse(now, begun, concurrency, retryAfter)
 }
 
-// Reached takes in whether a request that was begun at a time has reached the provider. While the provider is unreachable, requests
-// are rare: each leaves its trace in a record, and none gets anywhere. It returns how many in a row have failed with this one, 0 if it
-// did not or tells nothing new.
+// Reached takes in whether a request that was begun at a time has reached the provider. While the provider is
+// unreachable, requests are rare: each leaves its trace in a record, and none gets anywhere. It returns how many in a
+// row have failed with this one, 0 if it did not or tells nothing new.
 func (l *Lane) Reached(reached bool, begun, now time.Time) (failures int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -262,7 +267,8 @@ func (l *Lane) Reached(reached bool, begun, now time.Time) (failures int) {
 	case begun.After(l.lastFailure): // else it was on its way already when another failed
 		l.failures, l.lastFailure = l.failures+1, now
 		until := now.Add(min(time.Second<<min(l.failures-1, 16), maxUnreachableBackoff))
-		l.backOff(events.BlockedUnreachable, fmt.Sprintf("the provider could not be reached, %d times in a row", l.failures), until)
+		l.backOff(events.BlockedUnreachable, fmt.Sprintf("the provider could not be reached, %d times in a row", l.failures),
+			until)
 		return l.failures
 	}
 	return 0

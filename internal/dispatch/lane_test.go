@@ -15,9 +15,13 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func emptyLane() *Lane { return NewLane(1, nil, noon) }
 
-// put puts a waiting task into the queue: created so many seconds after noon, and not to be sent before so many; 0 for at once.
+// put puts a waiting task into the queue: created so many seconds after noon, and not to be sent before so many; 0 for
+// at once.
 func put(l *Lane, id string, priority, created, notBefore int) (changed bool) {
-	t := &events.Task{ID: id, Project: "p", Version: 1, Phase: events.PhaseWaiting, Priority: priority, CreatedAt: noon.Add(time.Duration(created) * time.Second)}
+	t := &events.Task{
+		ID: id, Project: "p", Version: 1, Phase: events.PhaseWaiting, Priority: priority,
+		CreatedAt: noon.Add(time.Duration(created) * time.Second),
+	}
 	if notBefore > 0 {
 		until := noon.Add(time.Duration(notBefore) * time.Second)
 		t.NotBefore = &until
@@ -42,22 +46,35 @@ func TestLaneOrder(t *testing.T) {
 		fill func(l *Lane)
 		want []string
 	}{
-		{"oldest first", func(l *Lane) { put(l, "c", 0, 3, 0); put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0) }, []string{"a", "b", "c"}},
-		{"priority before age", func(l *Lane) { put(l, "old", 0, 1, 0); put(l, "urgent", 5, 9, 0); put(l, "idle", -5, 0, 0) }, []string{"urgent", "old", "idle"}},
+		{
+			"oldest first", func(l *Lane) { put(l, "c", 0, 3, 0); put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0) },
+			[]string{"a", "b", "c"},
+		},
+		{
+			"priority before age", func(l *Lane) { put(l, "old", 0, 1, 0); put(l, "urgent", 5, 9, 0); put(l, "idle", -5, 0, 0) },
+			[]string{"urgent", "old", "idle"},
+		},
 		{"by name at last", func(l *Lane) { put(l, "b", 0, 1, 0); put(l, "a", 0, 1, 0) }, []string{"a", "b"}},
 		{"each once", func(l *Lane) { put(l, "a", 0, 1, 0); put(l, "a", 0, 1, 0) }, []string{"a"}},
-		{"a new priority moves", func(l *Lane) { put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0); put(l, "b", 1, 2, 0) }, []string{"b", "a"}},
+		{
+			"a new priority moves", func(l *Lane) { put(l, "a", 0, 1, 0); put(l, "b", 0, 2, 0); put(l, "b", 1, 2, 0) },
+			[]string{"b", "a"},
+		},
 		{"no longer waiting", func(l *Lane) {
 			put(l, "a", 0, 1, 0)
 			put(l, "b", 0, 2, 0)
-			l.See(events.Key{Project: "p", ID: "a"}, &events.Task{Project: "p", ID: "a", Version: 2, Phase: events.PhaseSubmitting}, 0, noon)
+			l.See(events.Key{Project: "p", ID: "a"},
+				&events.Task{Project: "p", ID: "a", Version: 2, Phase: events.PhaseSubmitting}, 0, noon)
 		}, []string{"b"}},
 		{"gone", func(l *Lane) {
 			put(l, "a", 0, 1, 0)
 			l.See(events.Key{Project: "p", ID: "a"}, nil, 0, noon)
 			l.See(events.Key{Project: "p", ID: "never there"}, nil, 0, noon)
 		}, nil},
-		{"not before a time that has passed", func(l *Lane) { put(l, "a", 0, 2, 1); put(l, "b", 0, 1, 0) }, []string{"b", "a"}},
+		{
+			"not before a time that has passed", func(l *Lane) { put(l, "a", 0, 2, 1); put(l, "b", 0, 1, 0) },
+			[]string{"b", "a"},
+		},
 	}
 	for _, row := range rows {
 		l := emptyLane()
@@ -101,7 +118,8 @@ func TestLaneBackoff(t *testing.T) {
 	put(l, "a", 0, 0, 0)
 	l.Backoff(events.BlockedAccount, "refused", noon.Add(time.Minute))
 	l.Backoff(events.BlockedAccount, "refused", noon.Add(time.Second))
-	if b := l.Stopped(noon, Outside{}); b == nil || b.Reason != events.BlockedAccount || !b.Until.Equal(noon.Add(time.Minute)) {
+	if b := l.Stopped(noon, Outside{}); b == nil || b.Reason != events.BlockedAccount ||
+		!b.Until.Equal(noon.Add(time.Minute)) {
 		t.Errorf("stopped by %+v", b)
 	}
 	if got, wait := drain(l, 10); got != nil || wait != 50*time.Second {
@@ -174,7 +192,8 @@ func TestLaneForgetsProjects(t *testing.T) {
 	}
 }
 
-// TestLaneWakesForRoom: a task whose record is gone while it is sent counts in flight no more, and whoever waits for that is woken.
+// TestLaneWakesForRoom: a task whose record is gone while it is sent counts in flight no more, and whoever waits for
+// that is woken.
 func TestLaneWakesForRoom(t *testing.T) {
 	l := NewLane(2, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, noon)
 	put(l, "a", 0, 0, 0)
@@ -195,8 +214,8 @@ func TestLaneWakesForRoom(t *testing.T) {
 	}
 }
 
-// TestLaneUnreachable: a lane waits longer each time that its provider cannot be reached, once for all that were on their way together, and
-// one that comes late changes nothing after another got through.
+// TestLaneUnreachable: a lane waits longer each time that its provider cannot be reached, once for all that were on
+// their way together, and one that comes late changes nothing after another got through.
 func TestLaneUnreachable(t *testing.T) {
 	l := emptyLane()
 	now := noon
@@ -225,8 +244,8 @@ func TestLaneUnreachable(t *testing.T) {
 	waits(time.Second)
 }
 
-// TestScan: a pass visits a bounded number of tasks, whatever the number of limit groups, and none of a queue so short that its tasks
-// go soon.
+// TestScan: a pass visits a bounded number of tasks, whatever the number of limit groups, and none of a queue so short
+// that its tasks go soon.
 func TestScan(t *testing.T) {
 	l := NewLane(10, map[string]events.ModelLimits{
 		events.AnyModel: {Requests: 1}, "a": {Requests: 1}, "b": {Requests: 1}, "short": {Requests: 1},
@@ -234,7 +253,10 @@ func TestScan(t *testing.T) {
 	for model, n := range map[string]int{"a": 300, "b": 300, "short": 20} {
 		for i := range n {
 			k := events.Key{Project: "p", ID: fmt.Sprint(model, i)}
-			l.See(k, &events.Task{ID: k.ID, Project: k.Project, Model: model, Version: 1, Phase: events.PhaseWaiting, CreatedAt: noon}, 0, noon)
+			l.See(k, &events.Task{
+				ID: k.ID, Project: k.Project, Model: model, Version: 1, Phase: events.PhaseWaiting,
+				CreatedAt: noon,
+			}, 0, noon)
 		}
 	}
 	if n := l.MinAnnounced(); n != 20 {

@@ -54,7 +54,8 @@ func TestWindow(t *testing.T) {
 	})
 }
 
-// TestAdmissionTimes compares what a window predicts with what it does when each request is sent as soon as it is let through.
+// TestAdmissionTimes compares what a window predicts with what it does when each request is sent as soon as it is let
+// through.
 func TestAdmissionTimes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var w dispatch.Window[int]
@@ -76,8 +77,9 @@ func TestAdmissionTimes(t *testing.T) {
 	})
 }
 
-// TestServiceTime: slots that are always in demand, each for a time of its own, are measured to be occupied for their mean, also soon after the
-// start, when only the short times have ended, and when what was true at first is true no more.
+// TestServiceTime: slots that are always in demand, each for a time of its own, are measured to be occupied for their
+// mean, also soon after the start, when only the short times have ended, and when what was true at first is true no
+// more.
 func TestServiceTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		places := rapid.IntRange(1, 40).Draw(t, "places")
@@ -111,7 +113,8 @@ func TestServiceTime(t *testing.T) {
 	})
 }
 
-// TestServiceTimeIsNotHasty: while all tasks are new, or but for a few that failed at once, nobody knows for how long a slot is occupied.
+// TestServiceTimeIsNotHasty: while all tasks are new, or but for a few that failed at once, nobody knows for how long a
+// slot is occupied.
 func TestServiceTimeIsNotHasty(t *testing.T) {
 	rows := []struct {
 		name                string
@@ -200,8 +203,8 @@ func run(l *dispatch.AdaptiveLimit, p *provider, configured int, from time.Time,
 	return taken, refused
 }
 
-// TestFollows: two minutes after the provider's limit has changed, fewer than one request in a hundred is refused, and nearly all
-// that it grants is used, however the limit was before and whether one is configured.
+// TestFollows: two minutes after the provider's limit has changed, fewer than one request in a hundred is refused, and
+// nearly all that it grants is used, however the limit was before and whether one is configured.
 func TestFollows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits := rapid.SliceOfN(rapid.IntRange(7, 90), 1, 4).Draw(t, "limits")
@@ -219,7 +222,8 @@ func TestFollows(t *testing.T) {
 			taken, refused = run(&l, p, configured, now, hours*60)
 			now = now.Add(hours * time.Hour)
 			if refused*100 > taken {
-				t.Fatalf("limits %v, configured %d: at %d it refused %d and took %d: %+v", limits, configured, limit, refused, taken, l)
+				t.Fatalf("limits %v, configured %d: at %d it refused %d and took %d: %+v", limits, configured, limit, refused,
+					taken, l)
 			}
 			most := limit
 			if configured > 0 {

@@ -3,12 +3,12 @@ package dispatch
 import (
 	"sync"
 
-	"reelay/events"
+	"reelay/events/bucket"
 )
 
-// Pauses is what is known of the pauses that are set for lanes, and of limits that cannot be read, which pause a lane as well. It is a
-// cache: before the last byte of a paid request the broker itself is asked. The zero Pauses knows of none. It is safe for concurrent
-// use.
+// Pauses is what is known of the pauses that are set for lanes, and of limits that cannot be read, which pause a lane
+// as well. It is a cache: before the last byte of a paid request the broker itself is asked. The zero Pauses knows of
+// none. It is safe for concurrent use.
 type Pauses struct {
 	mu    sync.Mutex
 	lanes map[string]lanePause
@@ -16,15 +16,15 @@ type Pauses struct {
 
 // A lanePause is what is set for a lane, or for all.
 type lanePause struct {
-	events.LanePause
+	bucket.LanePause
 	// revision is that of the pause, limits that of the limits, unreadable why those cannot be read.
 	revision, limits uint64
 	unreadable       error
 }
 
-// Put takes in the pause of a lane, or of events.AllLanes, and reports whether it was not known. One that is older than what is known
-// changes nothing.
-func (p *Pauses) Put(lane string, pause events.LanePause, revision uint64) (changed bool) {
+// Put takes in the pause of a lane, or of bucket.AllLanes, and reports whether it was not known. One that is older than
+// what is known changes nothing.
+func (p *Pauses) Put(lane string, pause bucket.LanePause, revision uint64) (changed bool) {
 	p.change(lane, func(of *lanePause) {
 		if revision >= of.revision {
 			changed = revision > of.revision
@@ -51,7 +51,7 @@ func (p *Pauses) change(lane string, change func(*lanePause)) {
 }
 
 // Of returns what is set for a lane itself, and its revision.
-func (p *Pauses) Of(lane string) (events.LanePause, uint64) {
+func (p *Pauses) Of(lane string) (bucket.LanePause, uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	of := p.lanes[lane]
@@ -59,18 +59,21 @@ func (p *Pauses) Of(lane string) (events.LanePause, uint64) {
 }
 
 // Paused returns why a lane is paused, nil if it is not, and the highest revision of the keys that count for it.
-func (p *Pauses) Paused(lane string) (paused *events.PausedError, version uint64) {
+func (p *Pauses) Paused(lane string) (paused *bucket.PausedError, version uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, key := range []string{events.AllLanes, lane} {
+	for _, key := range []string{bucket.AllLanes, lane} {
 		of := p.lanes[key]
 		version = max(version, of.revision, of.limits)
 		switch {
 		case paused != nil && paused.Pause.Until.IsZero(): // by a person, which hides what ends by itself
 		case of.unreadable != nil:
-			paused = &events.PausedError{Key: events.LimitsKey(key), Pause: events.LanePause{Paused: true, Reason: of.unreadable.Error()}}
+			paused = &bucket.PausedError{
+				Key:   bucket.LimitsKey(key),
+				Pause: bucket.LanePause{Paused: true, Reason: of.unreadable.Error()},
+			}
 		case of.Paused:
-			paused = &events.PausedError{Key: key, Pause: of.LanePause}
+			paused = &bucket.PausedError{Key: key, Pause: of.LanePause}
 		}
 	}
 	return paused, version

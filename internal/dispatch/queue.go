@@ -31,10 +31,11 @@ type Rank struct {
 	Since time.Time
 }
 
-// Compare orders ranks, first the task that is sent first: by Since, of which each point of priority takes a Step, then by key. No two
-// tasks are equal.
+// Compare orders ranks, first the task that is sent first: by Since, of which each point of priority takes a Step, then
+// by key. No two tasks are equal.
 func (r Rank) Compare(o Rank) int {
-	return cmp.Or(r.effective().Compare(o.effective()), strings.Compare(r.Key.ID, o.Key.ID), strings.Compare(r.Key.Project, o.Key.Project))
+	return cmp.Or(r.effective().Compare(o.effective()), strings.Compare(r.Key.ID, o.Key.ID),
+		strings.Compare(r.Key.Project, o.Key.Project))
 }
 
 // effective is since when the task waits, with a Step for each point of priority.
@@ -65,8 +66,8 @@ func (q *Queue) Len() int { return len(q.tasks) }
 // Keys are those of the tasks that wait, in no order.
 func (q *Queue) Keys() iter.Seq[events.Key] { return maps.Keys(q.tasks) }
 
-// SetWeights replaces the weights of the projects. One that is not named, or below 1, has weight 1; above MaxWeight counts as
-// MaxWeight.
+// SetWeights replaces the weights of the projects. One that is not named, or below 1, has weight 1; above MaxWeight
+// counts as MaxWeight.
 func (q *Queue) SetWeights(weights map[string]int) {
 	q.weights = weights
 	for name, p := range q.projects {
@@ -112,8 +113,8 @@ func (q *Queue) Remove(k events.Key) {
 	}
 }
 
-// Take takes the next task out of line. Projects that may not have one now are passed over; they save up no more than the one. A nil may
-// lets all. Every project passed over costs as much as one taken.
+// Take takes the next task out of line. Projects that may not have one now are passed over; they save up no more than
+// the one. A nil may lets all. Every project passed over costs as much as one taken.
 func (q *Queue) Take(may func(project string) bool) (Rank, bool) {
 	var over []*projectLine
 	defer func() {
@@ -141,8 +142,8 @@ func (q *Queue) Take(may func(project string) bool) (Rank, bool) {
 	return Rank{}, false
 }
 
-// Ahead returns how many tasks are taken before a task if none comes and no project is passed over; false if it does not wait.
-// It takes O(log n) and the number of busy projects.
+// Ahead returns how many tasks are taken before a task if none comes and no project is passed over; false if it does
+// not wait. It takes O(log n) and the number of busy projects.
 func (q *Queue) Ahead(k events.Key) (int, bool) {
 	t, ok := q.tasks[k]
 	if !ok {
@@ -164,7 +165,8 @@ func (q *Queue) Ahead(k events.Key) (int, bool) {
 	return ahead, true
 }
 
-// OwnAhead returns how many tasks of its own project are taken before a task; false if it does not wait. It takes O(log n).
+// OwnAhead returns how many tasks of its own project are taken before a task; false if it does not wait. It takes O(log
+// n).
 func (q *Queue) OwnAhead(k events.Key) (int, bool) {
 	t, ok := q.tasks[k]
 	if !ok {

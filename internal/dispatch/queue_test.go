@@ -17,7 +17,10 @@ import (
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func task(project string, n, priority int) dispatch.Rank {
-	return dispatch.Rank{Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", n)}, Priority: priority, Since: noon.Add(time.Duration(n) * time.Second)}
+	return dispatch.Rank{
+		Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", n)}, Priority: priority,
+		Since: noon.Add(time.Duration(n) * time.Second),
+	}
 }
 
 // take takes n tasks, or fewer if there are no more.
@@ -114,7 +117,10 @@ func TestNothingStarves(t *testing.T) {
 	q.Put(poor)
 	for minute := range 1_000 {
 		for i := range 2 {
-			q.Put(dispatch.Rank{Key: events.Key{Project: "p", ID: fmt.Sprint(minute, "-", i)}, Priority: 100, Since: noon.Add(time.Duration(minute) * time.Minute)})
+			q.Put(dispatch.Rank{
+				Key: events.Key{Project: "p", ID: fmt.Sprint(minute, "-", i)}, Priority: 100,
+				Since: noon.Add(time.Duration(minute) * time.Minute),
+			})
 		}
 		if one, _ := q.Take(nil); one == poor {
 			if minute < 200 {
@@ -126,14 +132,16 @@ func TestNothingStarves(t *testing.T) {
 	t.Error("starved")
 }
 
-// TestAhead: as many tasks are ahead of each as are then taken before it, whatever was put, moved, removed and taken before.
+// TestAhead: as many tasks are ahead of each as are then taken before it, whatever was put, moved, removed and taken
+// before.
 func TestAhead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var q dispatch.Queue
 		in := map[events.Key]bool{}
 		names := []string{"a", "b", "c", "d"}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			one := task(rapid.SampledFrom(names).Draw(t, "project"), rapid.IntRange(0, 40).Draw(t, "n"), rapid.IntRange(-2, 2).Draw(t, "priority"))
+			one := task(rapid.SampledFrom(names).Draw(t, "project"), rapid.IntRange(0, 40).Draw(t, "n"),
+				rapid.IntRange(-2, 2).Draw(t, "priority"))
 			switch rapid.IntRange(0, 9).Draw(t, "step") {
 			case 0:
 				q.SetWeights(map[string]int{"a": rapid.IntRange(-1, 5).Draw(t, "a"), "b": rapid.IntRange(1, 2_000).Draw(t, "b")})
@@ -235,7 +243,10 @@ func TestLine(t *testing.T) {
 		var l dispatch.Line
 		want := map[events.Key]time.Time{}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			k := events.Key{Project: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "project"), ID: rapid.SampledFrom([]string{"1", "2", "3", "4"}).Draw(t, "id")}
+			k := events.Key{
+				Project: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "project"),
+				ID:      rapid.SampledFrom([]string{"1", "2", "3", "4"}).Draw(t, "id"),
+			}
 			if rapid.Bool().Draw(t, "remove") {
 				l.Remove(k)
 				delete(want, k)

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// minAnnounced is the position nearest to the head that is published, unless two sends of each slot of the lane are more. Tasks
-	// before that go soon; and a write then could take the compare-and-set from an intent, which would keep the task from being sent.
+	// minAnnounced is the position nearest to the head that is published, unless two sends of each slot of the lane are
+	// more. Tasks before that go soon; and a write then could take the compare-and-set from an intent, which would keep
+	// the task from being sent.
 	minAnnounced = 8
 	// maxScan bounds how many tasks Scan visits, so that the lane is never locked for long.
 	maxScan = 40
@@ -28,8 +29,8 @@ type Waiting struct {
 // MinAnnounced returns the position nearest to the head that is published.
 func (l *Lane) MinAnnounced() int { return max(minAnnounced, 2*l.slots) }
 
-// Scan visits the next waiting tasks, one after the other and then all again, of the limit groups in which there are positions to
-// publish. It returns those of which nothing stops the project for a while.
+// Scan visits the next waiting tasks, one after the other and then all again, of the limit groups in which there are
+// positions to publish. It returns those of which nothing stops the project for a while.
 func (l *Lane) Scan(now time.Time) (found []Waiting) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

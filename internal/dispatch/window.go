@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// A Window counts the requests that a provider may still count against a limit per time. A request is counted from before it is
-// sent until one window after its answer: the provider has counted it somewhere in between, so whatever its own window is, it
-// never sees more than the limit. The zero Window is empty. It is not safe for concurrent use.
+// A Window counts the requests that a provider may still count against a limit per time. A request is counted from
+// before it is sent until one window after its answer: the provider has counted it somewhere in between, so whatever
+// its own window is, it never sees more than the limit. The zero Window is empty. It is not safe for concurrent use.
 type Window[K comparable] struct {
 	counted map[K]*countedRequest[K]
 	ends    ends[K]
@@ -80,8 +80,8 @@ type AdmissionTimes struct {
 	each  time.Duration
 }
 
-// AdmissionTimes returns when further requests are admitted, of which each is counted for a time and no more than limit at once; a limit
-// of 0 admits all at once. It takes O(n log n) for n requests that are counted.
+// AdmissionTimes returns when further requests are admitted, of which each is counted for a time and no more than limit
+// at once; a limit of 0 admits all at once. It takes O(n log n) for n requests that are counted.
 func (w *Window[K]) AdmissionTimes(now time.Time, limit int, each time.Duration) AdmissionTimes {
 	t := AdmissionTimes{now: now, limit: limit, each: each}
 	if limit <= 0 {
@@ -112,7 +112,8 @@ func (t AdmissionTimes) At(n int) time.Time {
 	return at.Add(Times(rounds, t.each))
 }
 
-// Times returns n times d, neither below 0, or the longest time there is: a hundred thousand tasks of one a day take longer.
+// Times returns n times d, neither below 0, or the longest time there is: a hundred thousand tasks of one a day take
+// longer.
 func Times(n int, d time.Duration) time.Duration {
 	if n > 0 && d > math.MaxInt64/time.Duration(n) {
 		return math.MaxInt64

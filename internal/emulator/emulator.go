@@ -1,5 +1,6 @@
 // Package emulator is what the provider emulators share: the ledger that tells how often each task was paid for, the
-// script by which a request asks for a fault, how long jobs take, limits, webhooks, and the media they serve as results.
+// script by which a request asks for a fault, how long jobs take, limits, webhooks, and the media they serve as
+// results.
 //
 // The emulators share no code with the pipeline, so that they can judge it. Their jobs need no goroutines: the state of
 // a job is a function of the time since it was accepted and of the ledger. Only webhooks need one, see WebhookSender.

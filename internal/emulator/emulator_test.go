@@ -22,9 +22,9 @@ var epoch = time.Date(2026, time.March, 1, 12, 0, 0, 123_000_000, time.UTC)
 func job(id string) Job {
 	cancelled := epoch.Add(time.Minute)
 	return Job{
-		Provider: "fal", ID: id, Model: "m", At: epoch, Correlation: "https://callbacks.example/cb/1", BodySHA256: strings.Repeat("a", 64),
-		Input: json.RawMessage(`{"prompt":"a heron","seed":12345678901234567890}`), Answered: true, CancelledAt: &cancelled,
-		Extra: map[string]string{"api": "v2"}, PriceUSD: 0.35,
+		Provider: "fal", ID: id, Model: "m", At: epoch, Correlation: "https://callbacks.example/cb/1",
+		BodySHA256: strings.Repeat("a", 64), Input: json.RawMessage(`{"prompt":"a heron","seed":12345678901234567890}`),
+		Answered: true, CancelledAt: &cancelled, Extra: map[string]string{"api": "v2"}, PriceUSD: 0.35,
 	}
 }
 
@@ -76,7 +76,8 @@ func wantJob(t *testing.T, l *Ledger, want Job) {
 	}
 }
 
-// Every test of this table runs over a ledger in memory and one over a file that is opened again before it is looked at.
+// Every test of this table runs over a ledger in memory and one over a file that is opened again before it is looked
+// at.
 func eachLedger(t *testing.T, test func(t *testing.T, l *Ledger, again func() *Ledger)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) {
@@ -141,8 +142,8 @@ func TestLedgerGivesCopies(t *testing.T) {
 	}
 }
 
-// A crash can cut off the last line anywhere. The jobs before it are there, and so are those accepted afterwards, also when the
-// ledger is opened once more.
+// A crash can cut off the last line anywhere. The jobs before it are there, and so are those accepted afterwards, also
+// when the ledger is opened once more.
 func TestLedgerAfterACutOffLine(t *testing.T) {
 	line, err := json.Marshal(job("torn"))
 	if err != nil {
@@ -196,7 +197,8 @@ func TestLedgerAfterACutOffLine(t *testing.T) {
 
 func TestLedgerErrors(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := OpenLedger(filepath.Join(dir, "none", "ledger")); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "ledger: ") {
+	if _, err := OpenLedger(filepath.Join(dir, "none", "ledger")); !errors.Is(err, fs.ErrNotExist) ||
+		!strings.HasPrefix(err.Error(), "ledger: ") {
 		t.Errorf("without a directory: %v", err)
 	}
 	if _, err := OpenLedger(dir); err == nil || !strings.HasPrefix(err.Error(), "ledger: ") {
@@ -269,7 +271,8 @@ func TestLedgerCountsAndServes(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if want := map[string]int{"status": 3, "submit": 1}; !reflect.DeepEqual(got.Calls, want) || !reflect.DeepEqual(l.Calls(), want) {
+	if want := map[string]int{"status": 3, "submit": 1}; !reflect.DeepEqual(got.Calls, want) ||
+		!reflect.DeepEqual(l.Calls(), want) {
 		t.Errorf("calls %v and %v, want %v", got.Calls, l.Calls(), want)
 	}
 	want := []Job{job("a")}

@@ -17,7 +17,8 @@ import (
 // share of all webhooks.
 type Fault string
 
-// The faults of webhooks. One that a provider cannot have, such as a bad signature where nothing is signed, does nothing.
+// The faults of webhooks. One that a provider cannot have, such as a bad signature where nothing is signed, does
+// nothing.
 const (
 	// Drop: it is never sent.
 	Drop Fault = "drop"
@@ -25,8 +26,8 @@ const (
 	Duplicate Fault = "duplicate"
 	// Delay: it is sent late, see Faults.DelayMS.
 	Delay Fault = "delay"
-	// Reorder: an update that is not the job's last is sent after the last; a last one is held back for a part of the delay, so
-	// that those of several jobs change places.
+	// Reorder: an update that is not the job's last is sent after the last; a last one is held back for a part of the
+	// delay, so that those of several jobs change places.
 	Reorder Fault = "reorder"
 	// BeforeReply: the submit is answered only when a webhook of the job was tried, or after 30 seconds.
 	BeforeReply Fault = "before_reply"

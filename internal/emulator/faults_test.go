@@ -18,7 +18,8 @@ func TestFaultsOfAScript(t *testing.T) {
 	}
 }
 
-// The share of webhooks that a fault befalls is what was asked for, each fault is drawn by itself, and the seed decides.
+// The share of webhooks that a fault befalls is what was asked for, each fault is drawn by itself, and the seed
+// decides.
 func TestFaultShares(t *testing.T) {
 	t.Parallel()
 	const jobs = 20_000

@@ -32,8 +32,8 @@ func (l line) MarshalJSON() ([]byte, error) {
 	}{l.Concurrency})
 }
 
-// OpenLedger reads the jobs in the file at path, creating it if need be, and appends to it from then on. A last line cut off by
-// a crash is ignored. A file that holds mostly former states of its jobs is written anew first, in one step.
+// OpenLedger reads the jobs in the file at path, creating it if need be, and appends to it from then on. A last line
+// cut off by a crash is ignored. A file that holds mostly former states of its jobs is written anew first, in one step.
 func OpenLedger(path string) (*Ledger, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	maxLimits  = 1000
 )
 
-// A Ledger remembers every accepted job and counts every call. With a file it remembers the jobs over a restart, as real
-// providers do. It is safe for concurrent use; the zero Ledger keeps its jobs in memory only.
+// A Ledger remembers every accepted job and counts every call. With a file it remembers the jobs over a restart, as
+// real providers do. It is safe for concurrent use; the zero Ledger keeps its jobs in memory only.
 type Ledger struct {
 	mu      sync.Mutex
 	jobs    []Job
@@ -33,8 +33,8 @@ type Ledger struct {
 	file    *os.File
 }
 
-// A Submit is one paid request that arrived. They are kept in memory only, the newest 100,000; the times of the accepted ones
-// are those of the jobs as well.
+// A Submit is one paid request that arrived. They are kept in memory only, the newest 100,000; the times of the
+// accepted ones are those of the jobs as well.
 type Submit struct {
 	At time.Time `json:"at"`
 	// API is the generation of the API, where a provider has several.
@@ -192,7 +192,8 @@ func (l *Ledger) Calls() map[string]int {
 	return calls
 }
 
-// ChargeBy tells the ledger how to find what a job was charged for so far, in US dollars; the emulator of the provider knows.
+// ChargeBy tells the ledger how to find what a job was charged for so far, in US dollars; the emulator of the provider
+// knows.
 func (l *Ledger) ChargeBy(charge func(Job) float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -208,8 +209,8 @@ func (l *Ledger) BilledUSD() float64 {
 	return math.Round(total*1e9) / 1e9 // sums of cents are cents
 }
 
-// Charged is what the provider has charged so far for a job, in US dollars: nothing before it has ended, and nothing at all for
-// most that fail. Without ChargeBy it is the price.
+// Charged is what the provider has charged so far for a job, in US dollars: nothing before it has ended, and nothing at
+// all for most that fail. Without ChargeBy it is the price.
 func (l *Ledger) Charged(j Job) float64 {
 	l.mu.Lock()
 	charge := l.charge

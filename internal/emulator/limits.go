@@ -61,8 +61,8 @@ func control(w http.ResponseWriter, r *http.Request, v any, set func() error) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// A Rate lets a number of calls through in any minute. The zero Rate lets all of them through. The caller sees to it that calls
-// do not overlap.
+// A Rate lets a number of calls through in any minute. The zero Rate lets all of them through. The caller sees to it
+// that calls do not overlap.
 type Rate struct {
 	PerMinute int
 	accepted  []time.Time // within the last minute, oldest first

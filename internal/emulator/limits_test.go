@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever comes when, no window of 60 seconds has more than the limit, and what is refused had a full window behind it.
+// Whatever comes when, no window of 60 seconds has more than the limit, and what is refused had a full window behind
+// it.
 func TestRate(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -60,12 +61,13 @@ func TestServeLimits(t *testing.T) {
 		{"POST", `{"api":"` + strings.Repeat("v", maxControlBytes) + `"}`, 400, "too large"},
 	} {
 		w := httptest.NewRecorder()
-		ServeLimits(w, httptest.NewRequest(row.method, "/_emulator/limits", strings.NewReader(row.body)), func(l Limits) error {
-			if l.API == "v9" {
-				return errors.New("no such API")
-			}
-			return nil
-		})
+		ServeLimits(w, httptest.NewRequest(row.method, "/_emulator/limits", strings.NewReader(row.body)),
+			func(l Limits) error {
+				if l.API == "v9" {
+					return errors.New("no such API")
+				}
+				return nil
+			})
 		if w.Code != row.status || !strings.Contains(w.Body.String(), row.says) {
 			t.Errorf("%s %.60s: %d %s, want %d %s", row.method, row.body, w.Code, w.Body, row.status, row.says)
 		}

@@ -26,7 +26,8 @@ func TestMediaIsWhatItsTypeSays(t *testing.T) {
 			t.Errorf("%s: name %q, content type %q, want %q", taskType, name, contentType, want.contentType)
 		}
 		if len(body) > 40<<10 || !bytes.HasPrefix(body[want.at:], []byte(want.magic)) {
-			t.Errorf("%s: %d bytes that begin with %q, want %q at %d and at most 40 KiB", taskType, len(body), body[:16], want.magic, want.at)
+			t.Errorf("%s: %d bytes that begin with %q, want %q at %d and at most 40 KiB", taskType, len(body), body[:16],
+				want.magic, want.at)
 		}
 		if _, _, again := Media(taskType); !bytes.Equal(body, again) {
 			t.Errorf("%s: the bytes differ between two calls", taskType)

@@ -13,8 +13,8 @@ func TestReadScript(t *testing.T) {
 	}{
 		{"every field", `{"prompt":"a heron","emulate":{"queue_ms":0,"run_ms":250,"position":3,"submit":"accept_then_reset","polls":"500",
 			"poll_faults":2,"fail":"422","stall":"running","cancel":"ignored","result_faults":1}}`, Script{
-			QueueMS: new(0), RunMS: new(250), Position: new(3), Submit: "accept_then_reset", Polls: "500", PollFaults: 2, Fail: "422",
-			Stall: "running", Cancel: "ignored", ResultFaults: 1,
+			QueueMS: new(0), RunMS: new(250), Position: new(3), Submit: "accept_then_reset", Polls: "500", PollFaults: 2,
+			Fail: "422", Stall: "running", Cancel: "ignored", ResultFaults: 1,
 		}},
 		{"one field", `{"emulate":{"fail":"500"}}`, Script{Fail: "500"}},
 		{"a field that is not known", `{"emulate":{"fail":"500","later":true}}`, Script{Fail: "500"}},

@@ -76,7 +76,8 @@ type Dist func(*rand.Rand) time.Duration
 // Fixed is always d.
 func Fixed(d time.Duration) Dist { return func(*rand.Rand) time.Duration { return d } }
 
-// Lognormal has the median and the standard deviation sigma of its logarithm; 0.3 to 0.7 is what render times look like.
+// Lognormal has the median and the standard deviation sigma of its logarithm; 0.3 to 0.7 is what render times look
+// like.
 func Lognormal(median time.Duration, sigma float64) Dist {
 	return func(r *rand.Rand) time.Duration {
 		return time.Duration(float64(median) * math.Exp(sigma*r.NormFloat64()))

@@ -84,7 +84,8 @@ func NewWebhookSender(o WebhookSenderOptions) *WebhookSender {
 		panic(err)
 	}
 	return &WebhookSender{
-		o: o, faults: o.Faults, wake: make(chan struct{}, 1), pending: map[webhookKey]time.Time{}, tried: map[string]chan struct{}{},
+		o: o, faults: o.Faults, wake: make(chan struct{}, 1), pending: map[webhookKey]time.Time{},
+		tried: map[string]chan struct{}{},
 	}
 }
 
@@ -367,8 +368,8 @@ func (s *WebhookSender) post(ctx context.Context, j Job, w Webhook, f Flaws) int
 	return status
 }
 
-// Post sends JSON and returns the status and at most 64 KiB of the answer. The status is 0 if there was none within the timeout.
-// It follows no redirect.
+// Post sends JSON and returns the status and at most 64 KiB of the answer. The status is 0 if there was none within the
+// timeout. It follows no redirect.
 func Post(
 	ctx context.Context, transport http.RoundTripper, timeout time.Duration, url string, header http.Header, body []byte,
 ) (status int, answer []byte, err error) {

@@ -1,6 +1,6 @@
-// Package failpoint names the places where a write can be lost, so that simulations can lose it: before it happens, after it
-// happened and before its answer is heard, or by a process that stands still; and where it can happen twice. In production
-// every plan is nil and costs a comparison.
+// Package failpoint names the places where a write can be lost, so that simulations can lose it: before it happens,
+// after it happened and before its answer is heard, or by a process that stands still; and where it can happen twice.
+// In production every plan is nil and costs a comparison.
 package failpoint
 
 import (
@@ -23,7 +23,8 @@ type Outcome struct {
 	Twice bool
 }
 
-// A Plan decides what happens when a named point is reached. It is called from many goroutines. A nil Plan does nothing.
+// A Plan decides what happens when a named point is reached. It is called from many goroutines. A nil Plan does
+// nothing.
 type Plan func(point string) Outcome
 
 // Do does a write at a named point as the plan wants it.

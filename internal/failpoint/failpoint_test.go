@@ -25,10 +25,16 @@ func TestDo(t *testing.T) {
 		{name: "its own error", own: errWrite, err: errWrite, writes: 1},
 		{name: "lost", outcome: failpoint.Outcome{Lose: true}, err: failpoint.ErrLost},
 		{name: "answer lost", outcome: failpoint.Outcome{LoseAnswer: true}, err: failpoint.ErrLost, writes: 1},
-		{name: "answer lost, its own error", outcome: failpoint.Outcome{LoseAnswer: true}, own: errWrite, err: errWrite, writes: 1},
+		{
+			name: "answer lost, its own error", outcome: failpoint.Outcome{LoseAnswer: true}, own: errWrite, err: errWrite,
+			writes: 1,
+		},
 		{name: "twice", outcome: failpoint.Outcome{Twice: true}, writes: 2},
 		{name: "late", outcome: failpoint.Outcome{Pause: time.Second}, writes: 1, took: time.Second},
-		{name: "late and lost", outcome: failpoint.Outcome{Pause: time.Second, Lose: true}, err: failpoint.ErrLost, took: time.Second},
+		{
+			name: "late and lost", outcome: failpoint.Outcome{Pause: time.Second, Lose: true}, err: failpoint.ErrLost,
+			took: time.Second,
+		},
 		{name: "too late", outcome: failpoint.Outcome{Pause: time.Hour}, err: context.DeadlineExceeded, took: time.Minute},
 	}
 	for _, row := range rows {

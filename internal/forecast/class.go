@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"reelay/events"
+	"reelay/events/bucket"
 )
 
 // A Class is what tasks of about the same length have in common.
@@ -20,16 +21,16 @@ type Class struct {
 }
 
 // Keys returns the keys under which a class is learned, the general first.
-func (c Class) Keys() []string { return events.ForecastKeys(c.Provider, c.TaskType, c.Model, c.Size) }
+func (c Class) Keys() []string { return bucket.ForecastKeys(c.Provider, c.TaskType, c.Model, c.Size) }
 
 // ClassOf tells the class of a task from its record. An input that is not in the record tells no size.
 func ClassOf(t events.Task) Class {
 	return Class{Provider: t.Provider, TaskType: t.TaskType, Model: t.Model, Size: sizeOf(t.TaskType, t.Input)}
 }
 
-// sizeOf tells the coarse size of an input: length, picture, steps and number, each of a few steps, so that there are at most 7 x 5
-// x 4 x 4 sizes of a model. The fields are those that the providers' models share; one that is absent, or of another type, says
-// nothing.
+// sizeOf tells the coarse size of an input: length, picture, steps and number, each of a few steps, so that there are
+// at most 7 x 5 x 4 x 4 sizes of a model. The fields are those that the providers' models share; one that is absent, or
+// of another type, says nothing.
 func sizeOf(t events.TaskType, input json.RawMessage) string {
 	var in struct {
 		Duration   any             `json:"duration"`
@@ -89,7 +90,8 @@ func number(v any) float64 {
 	return 0
 }
 
-// lines reads the lines of a picture: "768P", "2K", "4k", 720, "1024x1024", {"width":1024,"height":768}. 0 if it is none of these.
+// lines reads the lines of a picture: "768P", "2K", "4k", 720, "1024x1024", {"width":1024,"height":768}. 0 if it is
+// none of these.
 func lines(v any) float64 {
 	switch v := v.(type) {
 	case map[string]any:

@@ -48,8 +48,14 @@ func TestKeys(t *testing.T) {
 		want  string
 	}{
 		{class, "minimax.video minimax.video.MiniMax-Hailuo-2=2E3 minimax.video.MiniMax-Hailuo-2=2E3.s6-p768"},
-		{forecast.Class{Provider: "fal", TaskType: events.Image, Model: "fal-ai/flux/schnell"}, "fal.image fal.image.fal-ai/flux/schnell"},
-		{forecast.Class{Provider: "fal", TaskType: events.Image, Model: "a.*>\n", Size: "n1"}, "fal.image fal.image.a=2E=2A=3E=0A fal.image.a=2E=2A=3E=0A.n1"},
+		{
+			forecast.Class{Provider: "fal", TaskType: events.Image, Model: "fal-ai/flux/schnell"},
+			"fal.image fal.image.fal-ai/flux/schnell",
+		},
+		{
+			forecast.Class{Provider: "fal", TaskType: events.Image, Model: "a.*>\n", Size: "n1"},
+			"fal.image fal.image.a=2E=2A=3E=0A fal.image.a=2E=2A=3E=0A.n1",
+		},
 		{forecast.Class{Provider: "fal", TaskType: events.Image}, "fal.image"},
 	}
 	for _, row := range rows {

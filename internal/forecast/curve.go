@@ -91,8 +91,8 @@ func (c *Curve) hazard(cell int) float64 {
 // Longer returns the share of tasks that takes longer than d, from 0 to 1.
 func (c *Curve) Longer(d time.Duration) float64 { return math.Exp(c.logLonger(d.Seconds())) }
 
-// Remaining returns the time after which a task that has taken elapsed so far will have ended with probability p, between 0 and
-// 1.
+// Remaining returns the time after which a task that has taken elapsed so far will have ended with probability p,
+// between 0 and 1.
 func (c *Curve) Remaining(elapsed time.Duration, p float64) time.Duration {
 	return toDuration(c.remaining(elapsed.Seconds(), p))
 }

@@ -16,7 +16,11 @@ func learned(t *rapid.T, tb testing.TB) *forecast.Forecast {
 	s := newFixture(tb)
 	n := rapid.IntRange(0, 12).Draw(t, "samples")
 	for range n {
-		s.pending = append(s.pending, forecast.Sample{Class: class, At: epoch, Whole: seconds(math.Exp(rapid.Float64Range(-3, 14).Draw(t, "log duration")))})
+		s.pending = append(s.pending,
+			forecast.Sample{
+				Class: class, At: epoch,
+				Whole: seconds(math.Exp(rapid.Float64Range(-3, 14).Draw(t, "log duration"))),
+			})
 	}
 	s.flush()
 	return s.model.Forecast(class)

@@ -16,7 +16,8 @@ func queued(t *testing.T, r *rand.Rand) (s *fixture, draw func() (wait, run floa
 	s = newFixture(t)
 	for i := range 200 {
 		wait, run := draw()
-		s.pending = append(s.pending, forecast.Sample{Class: class, At: s.now, Wait: seconds(wait), Run: seconds(run), Whole: seconds(wait + run)})
+		s.pending = append(s.pending,
+			forecast.Sample{Class: class, At: s.now, Wait: seconds(wait), Run: seconds(run), Whole: seconds(wait + run)})
 		if i%20 == 0 {
 			s.flush()
 		}
@@ -70,10 +71,16 @@ func TestEstimate(t *testing.T) {
 	}{
 		{events.PhaseWaiting, events.Position{}, true, 360},
 		{events.PhaseWaiting, events.Position{Ahead: 99, WaitS: 1000}, true, 1360},
-		{events.PhaseWaiting, events.Position{Ahead: 99, WaitS: 10, Behind: 90, InFlight: 30}, true, 1510}, // three rounds of about 385 s
+		// three rounds of about 385 s
+		{events.PhaseWaiting, events.Position{Ahead: 99, WaitS: 10, Behind: 90, InFlight: 30}, true, 1510},
 		{events.PhaseWaiting, events.Position{Ahead: 99, Behind: 90, InFlight: 30, EachS: 1000}, true, 3360},
 		{events.PhaseWaiting, events.Position{Ahead: 99, WaitS: 3000, Behind: 90, InFlight: 30}, true, 3360},
-		{events.PhaseWaiting, events.Position{WaitS: 30, Blocked: &events.Blocked{Reason: events.BlockedRequests}}, true, 390},
+		{
+			events.PhaseWaiting,
+			events.Position{WaitS: 30, Blocked: &events.Blocked{Reason: events.BlockedRequests}},
+			true,
+			390,
+		},
 		{events.PhaseWaiting, events.Position{Blocked: &events.Blocked{Reason: events.BlockedPaused}}, false, 0},
 		{events.PhaseWaiting, events.Position{Blocked: &events.Blocked{Reason: events.BlockedCap}}, false, 0},
 		{events.PhaseSubmitting, events.Position{}, true, 360},
@@ -93,13 +100,16 @@ func TestEstimate(t *testing.T) {
 			task.StartedAt = &start
 		}
 		e, ok := f.Estimate(task, epoch, row.place)
-		if ok != row.ok || ok && (math.Abs(e.Left.Seconds()/row.want-1) > 0.12 || !(e.Earliest < e.Left && e.Left < e.Latest)) {
-			t.Errorf("%s %+v: %v to %v to %v, %t; want about %v s", row.phase, row.place, e.Earliest, e.Left, e.Latest, ok, row.want)
+		if ok != row.ok || ok &&
+			(math.Abs(e.Left.Seconds()/row.want-1) > 0.12 || !(e.Earliest < e.Left && e.Left < e.Latest)) {
+			t.Errorf("%s %+v: %v to %v to %v, %t; want about %v s", row.phase, row.place, e.Earliest, e.Left, e.Latest, ok,
+				row.want)
 		}
 		if ok {
 			e.Fill(&task, epoch)
 			if !task.ETAEarliest.Before(*task.ETA) || !task.ETA.Before(*task.ETALatest) || *task.EstimatedWaitS <= 0 {
-				t.Errorf("%s: the record says %v, %v, %v, %v", row.phase, task.ETAEarliest, task.ETA, task.ETALatest, *task.EstimatedWaitS)
+				t.Errorf("%s: the record says %v, %v, %v, %v", row.phase, task.ETAEarliest, task.ETA, task.ETALatest,
+					*task.EstimatedWaitS)
 			}
 		}
 	}

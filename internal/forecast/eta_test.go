@@ -16,8 +16,8 @@ func quantile(all []float64, p float64) float64 {
 	return all[min(len(all)-1, int(p*float64(len(all))))]
 }
 
-// TestETATable prints, with -v, how good the estimates are on tasks that nothing was learned from, asked for when a task is submitted
-// and every minute until it ends; beside the middle of the polling guide's ranges.
+// TestETATable prints, with -v, how good the estimates are on tasks that nothing was learned from, asked for when a
+// task is submitted and every minute until it ends; beside the middle of the polling guide's ranges.
 func TestETATable(t *testing.T) {
 	t.Logf("%-22s %10s %14s %14s %8s", "provider", "covered", "learned err s", "static err s", "share")
 	var mine, static []float64
@@ -44,7 +44,8 @@ func TestETATable(t *testing.T) {
 			}
 		}
 		covered := float64(inside) / float64(n)
-		t.Logf("%-22s %8.1f %% %14.1f %14.1f %8.2f", w.name, 100*covered, quantile(errs, 0.5), quantile(others, 0.5), quantile(errs, 0.5)/quantile(others, 0.5))
+		t.Logf("%-22s %8.1f %% %14.1f %14.1f %8.2f", w.name, 100*covered, quantile(errs, 0.5), quantile(others, 0.5),
+			quantile(errs, 0.5)/quantile(others, 0.5))
 		if covered < 0.75 || covered > 0.85 {
 			t.Errorf("%s: the range covers %.1f %%, want 75 to 85", w.name, 100*covered)
 		}

@@ -36,7 +36,8 @@ func TestLevels(t *testing.T) {
 	}
 	for _, row := range rows {
 		f := s.model.Forecast(row.class)
-		if median := f.Curve(forecast.Whole).Remaining(0, 0.5).Seconds(); f.Samples() != row.know || math.Abs(math.Log(median/row.about)) > 0.1 {
+		if median := f.Curve(forecast.Whole).Remaining(0, 0.5).Seconds(); f.Samples() != row.know ||
+			math.Abs(math.Log(median/row.about)) > 0.1 {
 			t.Errorf("%s: %d samples, median %.0f s; want %d, about %.0f", row.name, f.Samples(), median, row.know, row.about)
 		}
 	}
@@ -141,7 +142,10 @@ func TestPutErrors(t *testing.T) {
 func newGood(tb testing.TB) []byte {
 	s := newFixture(tb)
 	for range 3 {
-		s.teach(forecast.Sample{Class: class, At: epoch, Wait: time.Second, Run: time.Minute, Whole: time.Minute + time.Second})
+		s.teach(forecast.Sample{
+			Class: class, At: epoch, Wait: time.Second, Run: time.Minute,
+			Whole: time.Minute + time.Second,
+		})
 	}
 	return s.stored[class.Keys()[2]]
 }

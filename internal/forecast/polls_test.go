@@ -14,15 +14,17 @@ import (
 func TestPollTable(t *testing.T) {
 	const runs = 3
 	t.Logf("%-22s %17s %26s %17s %17s", "", "every 10 s", "learned, interval 10 s", "at equal lag", "at equal polls")
-	t.Logf("%-22s %8s %8s %8s %8s %8s %8s %8s %8s %8s", "provider", "lag s", "polls", "lag s", "p95 s", "polls", "polls", "fewer", "lag s", "less")
+	t.Logf("%-22s %8s %8s %8s %8s %8s %8s %8s %8s %8s", "provider", "lag s", "polls", "lag s", "p95 s", "polls", "polls",
+		"fewer", "lag s", "less")
 	for _, w := range providers() {
 		var sum row
 		for seed := range uint64(runs) {
 			sum.add(compare(t, w, seed))
 		}
 		sum.scale(1.0 / runs)
-		t.Logf("%-22s %8.2f %8.1f %8.2f %8.2f %8.1f %8.1f %7.2fx %8.2f %7.2fx", w.name, sum[fixedLag], sum[fixedPolls], sum[lag], sum[late],
-			sum[learnedPolls], sum[equalLag], sum[fixedPolls]/sum[equalLag], sum[equalPolls], sum[fixedLag]/sum[equalPolls])
+		t.Logf("%-22s %8.2f %8.1f %8.2f %8.2f %8.1f %8.1f %7.2fx %8.2f %7.2fx", w.name, sum[fixedLag], sum[fixedPolls],
+			sum[lag], sum[late], sum[learnedPolls], sum[equalLag], sum[fixedPolls]/sum[equalLag], sum[equalPolls],
+			sum[fixedLag]/sum[equalPolls])
 		if sum[lag] > 1.05*sum[fixedLag] {
 			t.Errorf("%s: ends are noticed after %.2f s, every 10 s after %.2f s", w.name, sum[lag], sum[fixedLag])
 		}
@@ -32,8 +34,8 @@ func TestPollTable(t *testing.T) {
 	}
 }
 
-// The columns of a row: by a fixed interval, by the learned schedule with its mean lag and its 95 % quantile, the polls it takes at
-// the lag of the fixed one, and its lag with as many polls.
+// The columns of a row: by a fixed interval, by the learned schedule with its mean lag and its 95 % quantile, the polls
+// it takes at the lag of the fixed one, and its lag with as many polls.
 const (
 	fixedLag = iota
 	fixedPolls
@@ -131,8 +133,8 @@ func TestDrift(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("%s: lag %.1f s over the first %d tasks, %.1f s over the next %d at %.1f polls; fixed 5 s", row.name, first, since, then,
-			until-since, float64(polls)/seeds/(until-since))
+		t.Logf("%s: lag %.1f s over the first %d tasks, %.1f s over the next %d at %.1f polls; fixed 5 s", row.name, first,
+			since, then, until-since, float64(polls)/seeds/(until-since))
 		if then > 7.5 {
 			t.Errorf("%s: lag %.1f s after %d tasks, want at most 7.5", row.name, then, since)
 		}
@@ -165,7 +167,8 @@ func TestMissedCallbacks(t *testing.T) {
 				worst = max(worst, at-takes)
 			}
 			per := float64(polls) / n
-			t.Logf("%-22s %3.0f %% missed: %.2f polls a task; one missed is noticed within %s", w.name, 100*missed, per, seconds(worst).Round(time.Second))
+			t.Logf("%-22s %3.0f %% missed: %.2f polls a task; one missed is noticed within %s", w.name, 100*missed, per,
+				seconds(worst).Round(time.Second))
 			if missed <= 0.02 && per > 1.5 {
 				t.Errorf("%s: %.2f polls a task with %v of the callbacks missing, want at most 1.5", w.name, per, missed)
 			}
@@ -174,6 +177,7 @@ func TestMissedCallbacks(t *testing.T) {
 }
 
 func ExampleStretch() {
-	fmt.Println(forecast.Stretch(100, 10*time.Second, 50), forecast.Stretch(10_000, 10*time.Second, 50), forecast.Stretch(10_000, 10*time.Second, 0))
+	fmt.Println(forecast.Stretch(100, 10*time.Second, 50), forecast.Stretch(10_000, 10*time.Second, 50),
+		forecast.Stretch(10_000, 10*time.Second, 0))
 	// Output: 1 20 1
 }

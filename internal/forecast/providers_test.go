@@ -17,8 +17,8 @@ type provider struct {
 	// static is the middle of the polling guide's range for it, in seconds.
 	static float64
 	draw   func(r *rand.Rand) float64
-	// fewer is by how many times fewer polls must do at equal lag. Two modes as wide as the guide's rows leave less to gain: even
-	// who knows them exactly saves 1.8 times.
+	// fewer is by how many times fewer polls must do at equal lag. Two modes as wide as the guide's rows leave less to
+	// gain: even who knows them exactly saves 1.8 times.
 	fewer float64
 }
 
@@ -37,7 +37,8 @@ func either(share float64, a, b func(*rand.Rand) float64) func(*rand.Rand) float
 	}
 }
 
-// worlds are the three rows of the polling guide, a provider twice as fast and twice as slow as it says, and ones with two modes.
+// worlds are the three rows of the polling guide, a provider twice as fast and twice as slow as it says, and ones with
+// two modes.
 func providers() []provider {
 	const target = 2.2
 	return []provider{
@@ -104,7 +105,8 @@ func (s *fixture) running(elapsed float64) events.Task {
 	}
 }
 
-// pollUntilEnd polls a task that takes the given seconds until a poll finds it ended, and keeps what was seen for flush.
+// pollUntilEnd polls a task that takes the given seconds until a poll finds it ended, and keeps what was seen for
+// flush.
 func (s *fixture) pollUntilEnd(duration float64) (lag float64, polls int) {
 	s.Helper()
 	f := s.model.Forecast(s.class)

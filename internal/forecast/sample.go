@@ -25,7 +25,8 @@ func (s Sample) durations() [stages]time.Duration {
 // a callback may report the end of a task that was never polled, and a poll may find it finished with its result not
 // yet there.
 func SampleOf(t events.Task, detectionLag time.Duration) (Sample, bool) {
-	if t.Status != events.StatusCompleted || t.SubmittedAt == nil || t.CompletedAt == nil || t.Result == nil || t.Result.Late {
+	if t.Status != events.StatusCompleted || t.SubmittedAt == nil || t.CompletedAt == nil || t.Result == nil ||
+		t.Result.Late {
 		return Sample{}, false
 	}
 	endedAt := t.CompletedAt.Add(-max(0, detectionLag))

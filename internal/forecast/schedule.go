@@ -91,7 +91,8 @@ func (f *Forecast) stageOf(t events.Task) (s Stage, since time.Time, ok bool) {
 		return Whole, *t.SubmittedAt, true
 	case t.Phase != events.PhaseRunning && t.Phase != events.PhaseCancelling && t.Phase != events.PhaseFetching:
 		return 0, time.Time{}, false
-	case t.StartedAt != nil && f.stages[Run].learnedShare > 0 && f.stages[Run].posterior.sigma < f.stages[Whole].posterior.sigma:
+	case t.StartedAt != nil && f.stages[Run].learnedShare > 0 &&
+		f.stages[Run].posterior.sigma < f.stages[Whole].posterior.sigma:
 		return Run, *t.StartedAt, true
 	}
 	return Whole, *t.SubmittedAt, true

@@ -11,10 +11,12 @@ import (
 	"reelay/internal/forecast"
 )
 
-// TestGapBounds: whatever was learned, a gap is within its bounds, the same each time, and no shorter where callbacks come.
+// TestGapBounds: whatever was learned, a gap is within its bounds, the same each time, and no shorter where callbacks
+// come.
 func TestGapBounds(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := learned(rt, t).Schedule(forecast.Whole, forecast.Pacing{Interval: 10 * time.Second, Spacing: 5 * time.Second, Cap: time.Minute})
+		s := learned(rt, t).Schedule(forecast.Whole,
+			forecast.Pacing{Interval: 10 * time.Second, Spacing: 5 * time.Second, Cap: time.Minute})
 		elapsed := seconds(math.Exp(rapid.Float64Range(-5, 14).Draw(rt, "log elapsed")))
 		gap := s.Gap(elapsed, 1)
 		if gap < 5*time.Second || gap > time.Minute || gap != s.Gap(elapsed, 1) {
@@ -69,21 +71,49 @@ func TestNext(t *testing.T) {
 		least    time.Duration
 		most     time.Duration
 	}{
-		{"long before the end", events.PhaseRunning, time.Minute, in(-40 * time.Second), time.Hour, nil, 1, 30 * time.Second, 90 * time.Second},
-		{"about the end", events.PhaseRunning, 300 * time.Second, in(-280 * time.Second), time.Hour, nil, 1, 2 * time.Second, 8 * time.Second},
-		{"late, but running only now", events.PhaseRunning, 800 * time.Second, in(-40 * time.Second), time.Hour, nil, 1, 30 * time.Second, 90 * time.Second},
-		{"as late, and not begun", events.PhaseProviderQueued, 800 * time.Second, nil, time.Hour, nil, 1, 60 * time.Second, 90 * time.Second},
-		{"a deadline before", events.PhaseRunning, time.Minute, in(-40 * time.Second), 7 * time.Second, nil, 1, 7 * time.Second, 7 * time.Second},
-		{"a start deadline before", events.PhaseProviderQueued, time.Minute, nil, time.Hour, in(9 * time.Second), 1, 9 * time.Second, 9 * time.Second},
-		{"one that was kept", events.PhaseRunning, time.Minute, in(-40 * time.Second), time.Hour, in(9 * time.Second), 1, 30 * time.Second, 90 * time.Second},
-		{"a deadline gone", events.PhaseRunning, time.Minute, in(-40 * time.Second), -time.Second, nil, 1, 30 * time.Second, 90 * time.Second},
-		{"with callbacks", events.PhaseRunning, time.Minute, in(-40 * time.Second), time.Hour, nil, 0.01, 4 * time.Minute, 10 * time.Minute},
+		{
+			"long before the end", events.PhaseRunning, time.Minute, in(-40 * time.Second), time.Hour, nil, 1, 30 * time.Second,
+			90 * time.Second,
+		},
+		{
+			"about the end", events.PhaseRunning, 300 * time.Second, in(-280 * time.Second), time.Hour, nil, 1, 2 * time.Second,
+			8 * time.Second,
+		},
+		{
+			"late, but running only now", events.PhaseRunning, 800 * time.Second, in(-40 * time.Second), time.Hour, nil, 1,
+			30 * time.Second, 90 * time.Second,
+		},
+		{
+			"as late, and not begun", events.PhaseProviderQueued, 800 * time.Second, nil, time.Hour, nil, 1, 60 * time.Second,
+			90 * time.Second,
+		},
+		{
+			"a deadline before", events.PhaseRunning, time.Minute, in(-40 * time.Second), 7 * time.Second, nil, 1,
+			7 * time.Second, 7 * time.Second,
+		},
+		{
+			"a start deadline before", events.PhaseProviderQueued, time.Minute, nil, time.Hour, in(9 * time.Second), 1,
+			9 * time.Second, 9 * time.Second,
+		},
+		{
+			"one that was kept", events.PhaseRunning, time.Minute, in(-40 * time.Second), time.Hour, in(9 * time.Second), 1,
+			30 * time.Second, 90 * time.Second,
+		},
+		{
+			"a deadline gone", events.PhaseRunning, time.Minute, in(-40 * time.Second), -time.Second, nil, 1, 30 * time.Second,
+			90 * time.Second,
+		},
+		{
+			"with callbacks", events.PhaseRunning, time.Minute, in(-40 * time.Second), time.Hour, nil, 0.01, 4 * time.Minute,
+			10 * time.Minute,
+		},
 		{"not at the provider", events.PhaseParked, time.Minute, nil, time.Hour, nil, 1, 10 * time.Second, 10 * time.Second},
 	}
 	for _, row := range rows {
 		submitted := epoch.Add(-row.ago)
 		task := events.Task{
-			Phase: row.phase, SubmittedAt: &submitted, StartedAt: row.started, Deadline: epoch.Add(row.deadline), StartDeadline: row.start,
+			Phase: row.phase, SubmittedAt: &submitted, StartedAt: row.started, Deadline: epoch.Add(row.deadline),
+			StartDeadline: row.start,
 		}
 		if got := f.Next(task, epoch, every, row.missed); got < row.least || got > row.most {
 			t.Errorf("%s: %v, want %v to %v", row.name, got, row.least, row.most)

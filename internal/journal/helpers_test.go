@@ -53,8 +53,8 @@ func files(tb testing.TB, dir string) []string {
 	return all
 }
 
-// afterCrash copies the journals in dir as they are at this moment to another directory, where nobody holds their locks: that is
-// what a process that starts after a crash finds.
+// afterCrash copies the journals in dir as they are at this moment to another directory, where nobody holds their
+// locks: that is what a process that starts after a crash finds.
 func afterCrash(tb testing.TB, dir string) string {
 	tb.Helper()
 	found := tb.TempDir()

@@ -1,12 +1,13 @@
 // Package journal is a submitter's own memory of its paid requests, on local disk and apart from the broker.
 //
-// A request is written down three times, synced each time: before its first byte (Begin), before its last (Gate), and when its
-// answer is there (Answer), which is before the answer goes to the task record. So a broker that is away, or a process that
-// dies, cannot lose an id that was paid for; and for an attempt that was begun and never passed its gate a later process can
-// prove that nothing was sent. Done marks an outcome that has reached the record.
+// A request is written down three times, synced each time: before its first byte (Begin), before its last (Gate), and
+// when its answer is there (Answer), which is before the answer goes to the task record. So a broker that is away, or a
+// process that dies, cannot lose an id that was paid for; and for an attempt that was begun and never passed its gate a
+// later process can prove that nothing was sent. Done marks an outcome that has reached the record.
 //
-// Each process writes a file of its own, locked while it lives. Open takes over the files of processes that have died. An
-// attempt that has passed its gate once is never begun again, even if the broker should have forgotten its intent (ErrClaimed).
+// Each process writes a file of its own, locked while it lives. Open takes over the files of processes that have died.
+// An attempt that has passed its gate once is never begun again, even if the broker should have forgotten its intent
+// (ErrClaimed).
 package journal
 
 import (
@@ -40,7 +41,8 @@ const (
 	maxLineBytes = 1 << 20
 
 	suffix = ".journal"
-	// lockName is the file whose lock serialises processes that create or remove journals, lockWait the longest wait for it.
+	// lockName is the file whose lock serialises processes that create or remove journals, lockWait the longest wait for
+	// it.
 	lockName = "lock"
 	lockWait = 10 * time.Second
 )
@@ -96,8 +98,8 @@ type Journal struct {
 	claims  map[string]string // owner by task and attempt; one whose request may have left before all others
 }
 
-// Open opens a new journal in dir and takes over those of processes that have died. Pending then returns what they left open.
-// faults is for simulations and nil elsewhere.
+// Open opens a new journal in dir and takes over those of processes that have died. Pending then returns what they left
+// open. faults is for simulations and nil elsewhere.
 func Open(dir string, log *slog.Logger, faults failpoint.Plan) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -154,8 +156,8 @@ func (j *Journal) Pending() []Entry {
 	return all
 }
 
-// Begin writes down that a request is about to be sent. It fails with ErrClaimed if a request may have left for the attempt before,
-// by this process or one whose journal was taken over; any other error means that nothing may be sent.
+// Begin writes down that a request is about to be sent. It fails with ErrClaimed if a request may have left for the
+// attempt before, by this process or one whose journal was taken over; any other error means that nothing may be sent.
 func (j *Journal) Begin(e Entry) error {
 	return j.faults.Do(context.Background(), "journal.begin", func() error {
 		j.mu.Lock()
@@ -287,8 +289,8 @@ func (j *Journal) read(path string) error {
 	return nil
 }
 
-// alone does f while no other process creates or removes a journal in the directory: a new file has a name before it has a lock,
-// and one that is taken over is read before its name is gone.
+// alone does f while no other process creates or removes a journal in the directory: a new file has a name before it
+// has a lock, and one that is taken over is read before its name is gone.
 func (j *Journal) alone(f func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
 	defer cancel()

@@ -19,8 +19,8 @@ import (
 	"reelay/internal/journal"
 )
 
-// TestCrashAfterEachStep: whatever was acknowledged before a crash is what the next process finds, and ErrClaimed is the answer
-// to another try exactly when the request may have left.
+// TestCrashAfterEachStep: whatever was acknowledged before a crash is what the next process finds, and ErrClaimed is
+// the answer to another try exactly when the request may have left.
 func TestCrashAfterEachStep(t *testing.T) {
 	begin := func(j *journal.Journal) error { return j.Begin(entry("me", 1)) }
 	gate := func(j *journal.Journal) error { return j.Gate("me") }
@@ -57,7 +57,8 @@ func TestCrashAfterEachStep(t *testing.T) {
 			}
 			check := func(j *journal.Journal, who string) {
 				wantStates(t, j, row.pending...)
-				if err := j.Begin(entry("other", 1)); errors.Is(err, journal.ErrClaimed) != row.claimed || !row.claimed && err != nil {
+				if err := j.Begin(entry("other", 1)); errors.Is(err, journal.ErrClaimed) != row.claimed ||
+					!row.claimed && err != nil {
 					t.Errorf("%s begins again: %v, claimed %v", who, err, row.claimed)
 				}
 				must(t, j.Begin(entry("next", 2)))
@@ -143,11 +144,13 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// TestGarbage: a line that is none of ours is passed over; a line without end stops the start, since it may hide a request.
+// TestGarbage: a line that is none of ours is passed over; a line without end stops the start, since it may hide a
+// request.
 func TestGarbage(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "submit-x.journal")
-	must(t, os.WriteFile(path, []byte("\x00\x00\n{}\n[1]\n"+`{"owner":"me","project":"demo","task_id":"t1","attempt":1,"gated":true}`+"\n"), 0o600))
+	must(t, os.WriteFile(path,
+		[]byte("\x00\x00\n{}\n[1]\n"+`{"owner":"me","project":"demo","task_id":"t1","attempt":1,"gated":true}`+"\n"), 0o600))
 	wantStates(t, open(t, dir, nil), "me gated")
 
 	dir = t.TempDir()
@@ -195,8 +198,8 @@ func TestClosedIsTakenOver(t *testing.T) {
 	wantStates(t, open(t, dir, nil), "me begun")
 }
 
-// TestClaimInAnyOrder: two processes have begun the same attempt, as when a broker has forgotten an intent. Whichever of their
-// journals is read last, the request that may have left stays claimed.
+// TestClaimInAnyOrder: two processes have begun the same attempt, as when a broker has forgotten an intent. Whichever
+// of their journals is read last, the request that may have left stays claimed.
 func TestClaimInAnyOrder(t *testing.T) {
 	left := `{"owner":"left","project":"demo","task_id":"t1","attempt":1,"gated":true}` + "\n"
 	stayed := `{"owner":"stayed","project":"demo","task_id":"t1","attempt":1}` + "\n"
@@ -251,15 +254,16 @@ func TestClaimAge(t *testing.T) {
 	})
 }
 
-// TestRewrite: a journal that has grown is written anew in the middle of its work. What is pending and what is claimed stays,
-// what was done long ago goes, and no second file is left.
+// TestRewrite: a journal that has grown is written anew in the middle of its work. What is pending and what is claimed
+// stays, what was done long ago goes, and no second file is left.
 func TestRewrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		j := open(t, dir, nil)
 		large := json.RawMessage(`"` + strings.Repeat("x", 500<<10) + `"`)
 		life := func(owner string, attempt int) {
-			must(t, j.Begin(entry(owner, attempt)), j.Gate(owner), j.Answer(owner, journal.Answer{Outcome: "accepted", Ref: large}), j.Done(owner))
+			must(t, j.Begin(entry(owner, attempt)), j.Gate(owner),
+				j.Answer(owner, journal.Answer{Outcome: "accepted", Ref: large}), j.Done(owner))
 		}
 		must(t, j.Begin(entry("pending", 1)), j.Gate("pending"))
 		life("old", 2)
@@ -313,8 +317,8 @@ func TestClosed(t *testing.T) {
 	wantStates(t, j, "me begun")
 }
 
-// TestFailpoints: a write that is lost has not happened, one whose answer is lost has; both are errors, and after both the
-// journal goes on.
+// TestFailpoints: a write that is lost has not happened, one whose answer is lost has; both are errors, and after both
+// the journal goes on.
 func TestFailpoints(t *testing.T) {
 	rows := []struct {
 		point   string
@@ -374,7 +378,8 @@ func TestManyAtOnce(t *testing.T) {
 				owner := fmt.Sprintf("%d-%d", lane, i)
 				e := entry(owner, 1)
 				e.TaskID = owner
-				if err := errors.Join(j.Begin(e), j.Gate(owner), j.Answer(owner, journal.Answer{Outcome: "accepted", ID: owner})); err != nil {
+				if err := errors.Join(j.Begin(e), j.Gate(owner),
+					j.Answer(owner, journal.Answer{Outcome: "accepted", ID: owner})); err != nil {
 					t.Error(err)
 				}
 				if i%2 == 0 {
@@ -398,13 +403,15 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhatIsOnDisk pins the line of a request: nothing of its headers, body or address, and so no key. Nobody else may read it.
+// TestWhatIsOnDisk pins the line of a request: nothing of its headers, body or address, and so no key. Nobody else may
+// read it.
 func TestWhatIsOnDisk(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	j := open(t, dir, nil)
 	e := entry("me", 1)
 	e.At = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	must(t, j.Begin(e), j.Gate("me"), j.Answer("me", journal.Answer{Outcome: "accepted", Ref: json.RawMessage(`{"id":"r1"}`), ID: "r1"}), j.Done("me"))
+	must(t, j.Begin(e), j.Gate("me"),
+		j.Answer("me", journal.Answer{Outcome: "accepted", Ref: json.RawMessage(`{"id":"r1"}`), ID: "r1"}), j.Done("me"))
 	begun := `{"owner":"me","project":"demo","task_id":"t1","attempt":1,"at":"2026-01-02T03:04:05Z"`
 	gated := begun + `,"gated":true`
 	answered := gated + `,"answer":{"outcome":"accepted","ref":{"id":"r1"},"id":"r1"}`
@@ -465,7 +472,8 @@ func TestTooLong(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir, nil)
 	must(t, j.Begin(entry("me", 1)), j.Gate("me"))
-	if err := j.Answer("me", journal.Answer{Outcome: "in_doubt", Error: &events.Error{Message: strings.Repeat("x", 2<<20)}}); err == nil {
+	if err := j.Answer("me",
+		journal.Answer{Outcome: "in_doubt", Error: &events.Error{Message: strings.Repeat("x", 2<<20)}}); err == nil {
 		t.Error("two megabytes are taken")
 	}
 	must(t, j.Begin(entry("other", 2)))

@@ -51,7 +51,8 @@ func TestKilled(t *testing.T) {
 	if dir := os.Getenv(childDir); dir != "" {
 		j := open(t, dir, nil)
 		must(t, j.Begin(entry("gated", 1)), j.Gate("gated"), j.Begin(entry("begun", 2)))
-		must(t, j.Begin(entry("done", 3)), j.Gate("done"), j.Answer("done", journal.Answer{Outcome: "accepted"}), j.Done("done"))
+		must(t, j.Begin(entry("done", 3)), j.Gate("done"), j.Answer("done", journal.Answer{Outcome: "accepted"}),
+			j.Done("done"))
 		go await()
 		select {}
 	}
@@ -70,8 +71,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestDiskFull: a write that does not fit is an error and permits nothing; half a line of it does not swallow the next. The
-// child's files may not grow past a limit, which cuts a line in two as a full disk does.
+// TestDiskFull: a write that does not fit is an error and permits nothing; half a line of it does not swallow the next.
+// The child's files may not grow past a limit, which cuts a line in two as a full disk does.
 func TestDiskFull(t *testing.T) {
 	if dir := os.Getenv(childDir); dir != "" {
 		signal.Ignore(syscall.SIGXFSZ)

@@ -22,7 +22,8 @@ type CallbackOptions struct {
 	Log       *slog.Logger
 }
 
-// OpenCallbacks returns the lanes whose callbacks are taken: those of every provider, since a callback's URL tells whether it is ours.
+// OpenCallbacks returns the lanes whose callbacks are taken: those of every provider, since a callback's URL tells
+// whether it is ours.
 func OpenCallbacks(o CallbackOptions) ([]provider.CallbackLane, error) {
 	given, err := o.Webhook.Settings()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package lanes opens the lanes of a process, one account at each provider, from its settings and keys. It is the only package that links
-// the drivers.
+// Package lanes opens the lanes of a process, one account at each provider, from its settings and keys. It is the only
+// package that links the drivers.
 package lanes
 
 import (
@@ -21,10 +21,15 @@ import (
 )
 
 // driver links the driver of a provider of the registry, for the account of that key.
-func driver(name string, key secret.Value, set map[string]string, transport http.RoundTripper) (provider.Driver, error) {
+func driver(name string, key secret.Value, set map[string]string,
+	transport http.RoundTripper,
+) (provider.Driver, error) {
 	switch name {
 	case "fal":
-		return fal.New(fal.Options{BaseURL: set["fal-url"], PlatformURL: set["fal-platform-url"], Key: key, Transport: transport})
+		return fal.New(fal.Options{
+			BaseURL: set["fal-url"], PlatformURL: set["fal-platform-url"], Key: key,
+			Transport: transport,
+		})
 	case "minimax":
 		return minimax.New(minimax.Options{BaseURL: set["minimax-url"], Key: key, Transport: transport})
 	}
@@ -36,9 +41,13 @@ func callbacks(l *provider.CallbackLane, set map[string]string, transport http.R
 	switch l.Provider {
 	case "fal":
 		if set["fal-user-id"] == "" {
-			log.Warn("REELAY_FAL_USER_ID is not set: webhooks that fal signed for other customers are told from ours by their URL alone")
+			log.Warn("REELAY_FAL_USER_ID is not set: webhooks that fal signed for other customers are told from ours by their " +
+				"URL alone")
 		}
-		v, err := fal.NewVerifier(fal.VerifierOptions{JWKSURL: set["fal-jwks-url"], UserID: set["fal-user-id"], Transport: transport})
+		v, err := fal.NewVerifier(fal.VerifierOptions{
+			JWKSURL: set["fal-jwks-url"], UserID: set["fal-user-id"],
+			Transport: transport,
+		})
 		if err != nil {
 			return err
 		}
@@ -60,16 +69,17 @@ const (
 
 // Options configure Open.
 type Options struct {
-	// PollInterval is the time between two polls of a task at a real provider, SandboxInterval the same at an emulator: half a second
-	// if 0.
+	// PollInterval is the time between two polls of a task at a real provider, SandboxInterval the same at an emulator:
+	// half a second if 0.
 	PollInterval    time.Duration
 	SandboxInterval time.Duration
 	// Transport carries the free calls; nil is each driver's own.
 	Transport http.RoundTripper
 }
 
-// Open opens a lane for each provider that has a key; in the sandbox one for each provider, at its emulator. A base URL that is set
-// replaces the provider's own; in the sandbox it must be a loopback address. It fails with ErrNone or with a config.SettingError.
+// Open opens a lane for each provider that has a key; in the sandbox one for each provider, at its emulator. A base URL
+// that is set replaces the provider's own; in the sandbox it must be a loopback address. It fails with ErrNone or with
+// a config.SettingError.
 func Open(r config.Resolved, o Options) ([]provider.Lane, error) {
 	var all []provider.Lane
 	for _, p := range registry.All() {
@@ -89,8 +99,9 @@ func Open(r config.Resolved, o Options) ([]provider.Lane, error) {
 			return nil, err
 		}
 		all = append(all, provider.Lane{
-			Name: p.Name, Provider: p.Name, Driver: d, Emulated: r.Sandbox, PollInterval: interval, Horizon: p.Horizon, Handshake: p.Handshake,
-			NoCallback: slices.Contains(r.NoCallback, p.Name), Limits: p.Limits, ConcurrencyCodes: p.ConcurrencyCodes,
+			Name: p.Name, Provider: p.Name, Driver: d, Emulated: r.Sandbox, PollInterval: interval, Horizon: p.Horizon,
+			Handshake: p.Handshake, NoCallback: slices.Contains(r.NoCallback, p.Name), Limits: p.Limits,
+			ConcurrencyCodes: p.ConcurrencyCodes,
 		})
 	}
 	if len(all) == 0 {
@@ -99,8 +110,8 @@ func Open(r config.Resolved, o Options) ([]provider.Lane, error) {
 	return all, nil
 }
 
-// emulated returns settings of a provider in the sandbox: what is not set points at its emulator, and what is set may not point at another
-// machine. Its error is a config.SettingError.
+// emulated returns settings of a provider in the sandbox: what is not set points at its emulator, and what is set may
+// not point at another machine. Its error is a config.SettingError.
 func emulated(p registry.Provider, settings []registry.Setting, set map[string]string) (map[string]string, error) {
 	base := cmp.Or(set[p.BaseURL().Flag], "http://"+p.Emulator)
 	filled := map[string]string{}

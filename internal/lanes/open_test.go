@@ -38,8 +38,19 @@ func TestOpen(t *testing.T) {
 		{"MiniMax alone", config.Resolved{Keys: keys("minimax")}, []string{"minimax"}, false, 10 * time.Second},
 		{"both", config.Resolved{Keys: keys("fal", "minimax")}, []string{"fal", "minimax"}, false, 10 * time.Second},
 		{"sandbox", config.Resolved{Sandbox: true}, []string{"fal", "minimax"}, true, 500 * time.Millisecond},
-		{"sandbox with keys", config.Resolved{Sandbox: true, Keys: keys("fal")}, []string{"fal", "minimax"}, true, 500 * time.Millisecond},
-		{"sandbox elsewhere", config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "http://127.0.0.1:9"}}, []string{"fal", "minimax"}, true, 500 * time.Millisecond},
+		{
+			"sandbox with keys",
+			config.Resolved{Sandbox: true, Keys: keys("fal")},
+			[]string{"fal", "minimax"},
+			true,
+			500 * time.Millisecond,
+		},
+		{
+			"sandbox elsewhere",
+			config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "http://127.0.0.1:9"}},
+			[]string{"fal", "minimax"},
+			true, 500 * time.Millisecond,
+		},
 	}
 	for _, row := range rows {
 		all, err := lanes.Open(row.resolved, lanes.Options{PollInterval: 10 * time.Second})
@@ -50,7 +61,9 @@ func TestOpen(t *testing.T) {
 		var names []string
 		for _, a := range all {
 			names = append(names, a.Name)
-			if a.Driver == nil || a.Emulated != row.emulated || a.PollInterval != row.interval || a.Horizon(events.Task{CreatedAt: time.Unix(0, 0), Deadline: time.Unix(1800, 0)}) < time.Hour || a.Provider != a.Name {
+			if a.Driver == nil || a.Emulated != row.emulated || a.PollInterval != row.interval ||
+				a.Horizon(events.Task{CreatedAt: time.Unix(0, 0), Deadline: time.Unix(1800, 0)}) < time.Hour ||
+				a.Provider != a.Name {
 				t.Errorf("%s: %+v", row.name, a)
 			}
 		}
@@ -68,10 +81,25 @@ func TestOpenFails(t *testing.T) {
 		resolved  config.Resolved
 		flag, env string
 	}{
-		{config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "https://queue.fal.run"}}, "--fal-url", "REELAY_FAL_URL"},
-		{config.Resolved{Sandbox: true, Settings: map[string]string{"minimax-url": "https://api.minimax.io"}}, "--minimax-url", "REELAY_MINIMAX_URL"},
-		{config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "http://127.0.0.1.evil.test"}}, "--fal-url", "REELAY_FAL_URL"},
-		{config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "http://localhost@evil.test"}}, "--fal-url", "REELAY_FAL_URL"},
+		{
+			config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "https://queue.fal.run"}},
+			"--fal-url",
+			"REELAY_FAL_URL",
+		},
+		{
+			config.Resolved{Sandbox: true, Settings: map[string]string{"minimax-url": "https://api.minimax.io"}},
+			"--minimax-url", "REELAY_MINIMAX_URL",
+		},
+		{
+			config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "http://127.0.0.1.evil.test"}},
+			"--fal-url",
+			"REELAY_FAL_URL",
+		},
+		{
+			config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "http://localhost@evil.test"}},
+			"--fal-url",
+			"REELAY_FAL_URL",
+		},
 	}
 	for _, row := range rows {
 		_, err := lanes.Open(row.resolved, lanes.Options{})
@@ -122,7 +150,8 @@ func (w *wiretap) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, io.ErrUnexpectedEOF
 }
 
-// TestSandboxSendsNoKey: whatever keys the environment holds, in the sandbox they go nowhere, and nothing leaves the machine.
+// TestSandboxSendsNoKey: whatever keys the environment holds, in the sandbox they go nowhere, and nothing leaves the
+// machine.
 func TestSandboxSendsNoKey(t *testing.T) {
 	tap := &wiretap{}
 	all, err := lanes.Open(config.Resolved{Sandbox: true, Keys: keys("fal", "minimax")}, lanes.Options{Transport: tap})
@@ -130,7 +159,10 @@ func TestSandboxSendsNoKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range all {
-		model := map[string]string{"fal": "fal-ai/kling-video/v3/pro/text-to-video", "minimax": "MiniMax-Hailuo-2.3"}[a.Provider]
+		model := map[string]string{
+			"fal":     "fal-ai/kling-video/v3/pro/text-to-video",
+			"minimax": "MiniMax-Hailuo-2.3",
+		}[a.Provider]
 		ref, err := a.Driver.Ref(model, "123")
 		if err != nil {
 			t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 )
 
@@ -27,20 +28,20 @@ type Candidate struct {
 	Log *slog.Logger
 	// Name tells this process from all others, in each of its lives.
 	Name string
-	// TTL is in whole seconds, 3 at least; 0 is events.LeaseTTL.
+	// TTL is in whole seconds, 3 at least; 0 is bucket.LeaseTTL.
 	TTL time.Duration
 }
 
-// Lead waits for the lease of a lane, calls lead with it and gives it back when lead returns; it renews the lease all the while.
-// The context of lead ends with ctx, or when the lease is lost. Then Lead begins anew, until ctx ends.
+// Lead waits for the lease of a lane, calls lead with it and gives it back when lead returns; it renews the lease all
+// the while. The context of lead ends with ctx, or when the lease is lost. Then Lead begins anew, until ctx ends.
 func (c Candidate) Lead(ctx context.Context, lane string, lead func(context.Context, *Lease)) {
-	ttl := cmp.Or(c.TTL, events.LeaseTTL)
+	ttl := cmp.Or(c.TTL, bucket.LeaseTTL)
 	var others sighting
 	for {
 		l := &Lease{
-			leases: c.Bus.Bucket(events.LeaseBucket, "lease"), handOver: c.Bus.Bucket(events.LeaseBucket, "memory"),
+			leases: c.Bus.Bucket(bucket.Leases, "lease"), handOver: c.Bus.Bucket(bucket.Leases, "memory"),
 			log: c.Log.With("lane", lane), lane: lane, ttl: ttl,
-			holder: events.Holder{Name: c.Name, Since: time.Now().UTC(), TTL: events.Duration(ttl)},
+			holder: bucket.Holder{Name: c.Name, Since: time.Now().UTC(), TTL: events.Duration(ttl)},
 		}
 		switch err := l.acquire(ctx, &others); {
 		case err == nil:
@@ -77,7 +78,7 @@ type Lease struct {
 	log              *slog.Logger
 	lane             string
 	ttl              time.Duration
-	holder           events.Holder
+	holder           bucket.Holder
 
 	mu       sync.Mutex
 	revision uint64
@@ -94,7 +95,7 @@ func (l *Lease) acquire(ctx context.Context, others *sighting) error {
 		return err
 	}
 	if entry.Present {
-		var h events.Holder
+		var h bucket.Holder
 		switch err := json.Unmarshal(entry.Value, &h); {
 		case err != nil:
 			l.log.Warn("the lease of the lane could not be read and counts as free", "error", err)
@@ -193,7 +194,7 @@ func (l *Lease) conflict(ctx context.Context, revision uint64, conflict error) e
 	if err != nil {
 		return conflict
 	}
-	var h events.Holder
+	var h bucket.Holder
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -220,8 +221,9 @@ func (l *Lease) release(ctx context.Context) {
 	}
 }
 
-// HandOver stores what the next holder of the lane should know. It fails with ErrLost once this process may not be the holder.
-func (l *Lease) HandOver(ctx context.Context, h events.HandOver) error {
+// HandOver stores what the next holder of the lane should know. It fails with ErrLost once this process may not be the
+// holder.
+func (l *Lease) HandOver(ctx context.Context, h bucket.HandOver) error {
 	value, err := events.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("hand-over of %s: %w", l.lane, err)
@@ -229,31 +231,31 @@ func (l *Lease) HandOver(ctx context.Context, h events.HandOver) error {
 	if err := l.Check(); err != nil {
 		return err
 	}
-	return l.handOver.Put(ctx, events.HandOverKey(l.lane), value)
+	return l.handOver.Put(ctx, bucket.HandOverKey(l.lane), value)
 }
 
 // Holder returns who holds the lease of a lane; the zero Holder if nobody does.
-func Holder(ctx context.Context, b *bus.Bus, lane string) (events.Holder, error) {
-	var h events.Holder
+func Holder(ctx context.Context, b *bus.Bus, lane string) (bucket.Holder, error) {
+	var h bucket.Holder
 	err := read(ctx, b, lane, &h)
 	return h, err
 }
 
 // HandOver returns what the holder of a lane has stored for the next one; the zero HandOver if none has. It fails with
 // bus.ErrUnreadable, or with an error of the broker.
-func HandOver(ctx context.Context, b *bus.Bus, lane string) (events.HandOver, error) {
-	var h events.HandOver
-	err := read(ctx, b, events.HandOverKey(lane), &h)
+func HandOver(ctx context.Context, b *bus.Bus, lane string) (bucket.HandOver, error) {
+	var h bucket.HandOver
+	err := read(ctx, b, bucket.HandOverKey(lane), &h)
 	return h, err
 }
 
 func read(ctx context.Context, b *bus.Bus, key string, v any) error {
-	entry, err := b.Bucket(events.LeaseBucket, "lease").Get(ctx, key)
+	entry, err := b.Bucket(bucket.Leases, "lease").Get(ctx, key)
 	if err != nil || !entry.Present {
 		return err
 	}
 	if err := json.Unmarshal(entry.Value, v); err != nil {
-		return fmt.Errorf("%w: %s in %s: %w", bus.ErrUnreadable, key, events.LeaseBucket, err)
+		return fmt.Errorf("%w: %s in %s: %w", bus.ErrUnreadable, key, bucket.Leases, err)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/lease"
@@ -159,13 +159,13 @@ func TestHandOver(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		lease.Candidate{Bus: on, Log: b.Logger, Name: "first"}.Lead(ctx, "fal", func(ctx context.Context, l *lease.Lease) {
-			b.OK(l.HandOver(ctx, events.HandOver{Version: 20}))
+			b.OK(l.HandOver(ctx, bucket.HandOver{Version: 20}))
 			cancel()
 			time.Sleep(time.Hour) // while it ends the lease is renewed
-			b.OK(l.HandOver(context.Background(), events.HandOver{Version: 30}))
+			b.OK(l.HandOver(context.Background(), bucket.HandOver{Version: 30}))
 			on.Conn().Close()
 			time.Sleep(10 * time.Second)
-			if err := l.HandOver(context.Background(), events.HandOver{Version: 40}); !errors.Is(err, lease.ErrLost) {
+			if err := l.HandOver(context.Background(), bucket.HandOver{Version: 40}); !errors.Is(err, lease.ErrLost) {
 				b.Errorf("after its end: %v", err)
 			}
 		})
@@ -176,10 +176,10 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
-// TestFreeLease: a lease that no process can end is nobody's: what cannot be read at once, what outlives its time when that has been
-// seen. A marker is no lease.
+// TestFreeLease: a lease that no process can end is nobody's: what cannot be read at once, what outlives its time when
+// that has been seen. A marker is no lease.
 func TestFreeLease(t *testing.T) {
-	const soon, ttl = 2 * time.Second, events.LeaseTTL + 2*time.Second
+	const soon, ttl = 2 * time.Second, bucket.LeaseTTL + 2*time.Second
 	rows := []struct {
 		name, value string
 		within      time.Duration
@@ -196,7 +196,7 @@ func TestFreeLease(t *testing.T) {
 			bubble(t, func(b *fixture) {
 				var told strings.Builder
 				on := b.Open(bus.Options{})
-				kv, err := on.JetStream().KeyValue(b.Context(), events.LeaseBucket)
+				kv, err := on.JetStream().KeyValue(b.Context(), bucket.Leases)
 				b.OK(err)
 				_, err = kv.PutString(b.Context(), "fal", row.value)
 				b.OK(err)

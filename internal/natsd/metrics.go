@@ -14,7 +14,8 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Name: "reelay_broker_restarts_total", Help: "Restarts of the embedded broker because its store took no writes.",
 		}),
 		writable: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "reelay_broker_store_writable", Help: "1 while the last check of the embedded broker's store could write to it.",
+			Name: "reelay_broker_store_writable",
+			Help: "1 while the last check of the embedded broker's store could write to it.",
 		}),
 		free: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "reelay_broker_store_free_bytes", Help: "Room on the disk of the embedded broker's store.",

@@ -4,8 +4,8 @@
 //
 // nats-server takes no lock on its store directory, and two servers on one store destroy it; so Start takes one.
 //
-// A stream of nats-server 2.15 whose write has failed once, as on a full disk, refuses every later write until the server
-// is started again, also when there is room by then. Watch does that.
+// A stream of nats-server 2.15 whose write has failed once, as on a full disk, refuses every later write until the
+// server is started again, also when there is room by then. Watch does that.
 package natsd
 
 import (
@@ -40,14 +40,16 @@ const (
 	SyncInterval Sync = "interval"
 )
 
-// MaxPayloadBytes is the largest message the embedded server takes: a refusal of an oversized request must be able to see it.
+// MaxPayloadBytes is the largest message the embedded server takes: a refusal of an oversized request must be able to
+// see it.
 const MaxPayloadBytes = 8 << 20
 
 // readyWait bounds the start, which rebuilds the state of the store.
 const readyWait = time.Minute
 
 const (
-	// maxClients bounds how many clients Halt cuts off, cutWait is what their last requests get; they reconnect later than that.
+	// maxClients bounds how many clients Halt cuts off, cutWait is what their last requests get; they reconnect later than
+	// that.
 	maxClients = 1024
 	cutWait    = 10 * time.Millisecond
 )
@@ -78,7 +80,8 @@ type Server struct {
 	stopped bool
 }
 
-// Start starts a server and returns when it takes connections. It fails with ErrLocked if another process has the store.
+// Start starts a server and returns when it takes connections. It fails with ErrLocked if another process has the
+// store.
 func Start(o Options) (*Server, error) {
 	if err := os.MkdirAll(o.StoreDir, 0o700); err != nil {
 		return nil, fmt.Errorf("store directory: %w", err)
@@ -172,8 +175,8 @@ func shutdown(srv *server.Server) {
 // URL is where clients of other processes connect; empty without a listener.
 func (s *Server) URL() string { return s.url }
 
-// InProcessConn connects to the server that is current now, so that connections find the next one after a restart. It is for
-// nats.InProcessServer.
+// InProcessConn connects to the server that is current now, so that connections find the next one after a restart. It
+// is for nats.InProcessServer.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.current.Load().InProcessConn() }
 
 // Connect connects in process.
@@ -183,15 +186,15 @@ func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 	}, opts...)...)
 }
 
-// restart starts a new server on the store and the address of the current one, which is stopped first. After an error there
-// is none, and restart may be called again.
+// restart starts a new server on the store and the address of the current one, which is stopped first. After an error
+// there is none, and restart may be called again.
 func (s *Server) restart() error {
 	s.Halt()
 	return s.Resume()
 }
 
-// Halt stops the server for a while, as an outage does. The store stays locked. Clients are cut off first: nats-server 2.15 holds
-// a lock for 50 ms while it tells them that it stops, and in a synctest bubble nobody may wait for that.
+// Halt stops the server for a while, as an outage does. The store stays locked. Clients are cut off first: nats-server
+// 2.15 holds a lock for 50 ms while it tells them that it stops, and in a synctest bubble nobody may wait for that.
 func (s *Server) Halt() {
 	srv := s.current.Load()
 	if clients, err := srv.Connz(&server.ConnzOptions{Limit: maxClients}); err == nil {
@@ -205,8 +208,8 @@ func (s *Server) Halt() {
 	shutdown(srv)
 }
 
-// Resume starts a new server after Halt, on the same store and address; connections find it by themselves. After Stop it does
-// nothing. After an error there is no server, and Resume may be called again.
+// Resume starts a new server after Halt, on the same store and address; connections find it by themselves. After Stop
+// it does nothing. After an error there is no server, and Resume may be called again.
 func (s *Server) Resume() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

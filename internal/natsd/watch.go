@@ -17,8 +17,8 @@ import (
 type pace struct {
 	// every is the time between two checks of the store, and the longest time that a write may take.
 	every time.Duration
-	// patience is how long writes must have failed, with room on the disk, before the server is restarted. It doubles after
-	// each restart that did not help, up to maxPatience.
+	// patience is how long writes must have failed, with room on the disk, before the server is restarted. It doubles
+	// after each restart that did not help, up to maxPatience.
 	patience, maxPatience time.Duration
 }
 
@@ -33,9 +33,10 @@ const (
 	canaryBytes = 4 << 10
 )
 
-// Watch writes to the store every five seconds until ctx ends. When writes have failed for 30 s although the disk has room, as
-// they do for ever after the disk was full, it restarts the server in place: on the same store and address, which takes a
-// second or less. Connections of Connect and those of other processes reconnect by themselves; no acknowledged message is lost.
+// Watch writes to the store every five seconds until ctx ends. When writes have failed for 30 s although the disk has
+// room, as they do for ever after the disk was full, it restarts the server in place: on the same store and address,
+// which takes a second or less. Connections of Connect and those of other processes reconnect by themselves; no
+// acknowledged message is lost.
 func (s *Server) Watch(ctx context.Context) error {
 	nc, err := s.Connect("watchdog")
 	if err != nil {
@@ -97,7 +98,8 @@ func (w *watchdog) check(ctx context.Context) {
 	if w.failed += w.pace.every; w.failed < w.patience {
 		return
 	}
-	w.o.Log.Warn("restarting the broker: there is room on its disk, and its store takes no writes", "error", err, "after", w.failed)
+	w.o.Log.Warn("restarting the broker: there is room on its disk, and its store takes no writes", "error", err, "after",
+		w.failed)
 	began := time.Now()
 	if err := w.restart(); err != nil {
 		w.o.Log.Error("the broker could not be restarted", "error", err) // the next check tries again
@@ -135,8 +137,9 @@ func (w *watchdog) describe(ctx context.Context) error {
 		sync = SyncAlways
 	}
 	_, err := w.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: events.StreamBroker, Description: "the embedded broker's own: does its store take writes?", Subjects: []string{events.BrokerSubject},
-		Storage: jetstream.FileStorage, MaxMsgs: 1, Metadata: map[string]string{events.BrokerSyncKey: string(sync)},
+		Name: events.StreamBroker, Description: "the embedded broker's own: does its store take writes?",
+		Subjects: []string{events.BrokerSubject}, Storage: jetstream.FileStorage, MaxMsgs: 1,
+		Metadata: map[string]string{events.BrokerSyncKey: string(sync)},
 	})
 	return err
 }

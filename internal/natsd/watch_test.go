@@ -60,7 +60,8 @@ func fullDisk(t *testing.T) (string, func(), func()) {
 		}
 }
 
-// smallFiles has the system refuse every write beyond the first MiB of a file, in this whole process. It needs no rights.
+// smallFiles has the system refuse every write beyond the first MiB of a file, in this whole process. It needs no
+// rights.
 func smallFiles(t *testing.T) (string, func(), func()) {
 	var usual syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &usual); err != nil {
@@ -131,9 +132,9 @@ func watching(t *testing.T, s *Server) (stop func()) {
 	}
 }
 
-// TestRecovery: after writes were refused for want of room, and there is room again, the broker takes writes by itself, on the
-// connections that there were, in process and over TCP, and has lost nothing that it acknowledged. REELAY_TEST_PACE=usual has
-// it wait as long as in earnest.
+// TestRecovery: after writes were refused for want of room, and there is room again, the broker takes writes by itself,
+// on the connections that there were, in process and over TCP, and has lost nothing that it acknowledged.
+// REELAY_TEST_PACE=usual has it wait as long as in earnest.
 func TestRecovery(t *testing.T) {
 	for _, f := range []fault{{"full disk", true, fullDisk}, {"refused writes", false, smallFiles}} {
 		t.Run(f.name, func(t *testing.T) {
@@ -188,7 +189,8 @@ func TestRecovery(t *testing.T) {
 			}
 			await(t, "all clear", func() bool { return gauge(t, registry, "reelay_broker_store_writable") == 1 })
 			lost := missing(t, inside.js, inside.acked, outside.acked)
-			t.Logf("took writes again %v after there was room; %d acknowledged, %d lost", took.Round(time.Millisecond), len(inside.acked)+len(outside.acked), lost)
+			t.Logf("took writes again %v after there was room; %d acknowledged, %d lost", took.Round(time.Millisecond),
+				len(inside.acked)+len(outside.acked), lost)
 			if lost != 0 {
 				t.Errorf("%d acknowledged messages are lost", lost)
 			}
@@ -196,14 +198,15 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
-// TestStartOnFullDisk: a broker that is started on a full disk comes up, takes its limit of nothing from there, and takes writes
-// by itself when there is room. It has lost nothing that it acknowledged.
+// TestStartOnFullDisk: a broker that is started on a full disk comes up, takes its limit of nothing from there, and
+// takes writes by itself when there is room. It has lost nothing that it acknowledged.
 func TestStartOnFullDisk(t *testing.T) {
 	dir, strike, heal := fullDisk(t)
 	s := start(t, options(t, dir))
 	nc := connect(t, s)
 	before := newWriter(t, nc)
-	if _, err := before.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "X", Subjects: []string{"x.*"}}); err != nil {
+	if _, err := before.js.CreateStream(t.Context(),
+		jetstream.StreamConfig{Name: "X", Subjects: []string{"x.*"}}); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {

@@ -23,8 +23,8 @@ func protocols(t *testing.T, f func(t *testing.T, h2 bool)) {
 	}
 }
 
-// TestVetoedRequestsNeverArrive sends a thousand requests that the gate vetoes: not one of them may reach the provider in
-// full, whatever its size.
+// TestVetoedRequestsNeverArrive sends a thousand requests that the gate vetoes: not one of them may reach the provider
+// in full, whatever its size.
 func TestVetoedRequestsNeverArrive(t *testing.T) {
 	const vetoed, workers = 1_000, 8
 	protocols(t, func(t *testing.T, h2 bool) {
@@ -39,10 +39,11 @@ func TestVetoedRequestsNeverArrive(t *testing.T) {
 					if i%100 == 0 {
 						size = 1 << 20
 					}
-					_, err := p.Post(t.Context(), permit(t), request(s.URL, bytes.Repeat([]byte("x"), size)), func(context.Context) error {
-						asked.Add(1)
-						return errVeto
-					})
+					_, err := p.Post(t.Context(), permit(t), request(s.URL, bytes.Repeat([]byte("x"), size)),
+						func(context.Context) error {
+							asked.Add(1)
+							return errVeto
+						})
 					if !errors.Is(err, ErrNotSent) || !errors.Is(err, errVeto) {
 						wrong.Add(1)
 						t.Errorf("%d bytes: %v, want ErrNotSent and the veto", size, err)
@@ -65,8 +66,8 @@ func TestVetoedRequestsNeverArrive(t *testing.T) {
 	})
 }
 
-// TestAllowedRequestsArriveOnce is the other half: what the gate lets through arrives once, as given, on a connection of its
-// own.
+// TestAllowedRequestsArriveOnce is the other half: what the gate lets through arrives once, as given, on a connection
+// of its own.
 func TestAllowedRequestsArriveOnce(t *testing.T) {
 	protocols(t, func(t *testing.T, h2 bool) {
 		s := open(t, h2, nil)
@@ -74,13 +75,14 @@ func TestAllowedRequestsArriveOnce(t *testing.T) {
 		sizes := []int{1, 2, 19, 4_096, 4_097, 1 << 20}
 		for _, size := range sizes {
 			asked := 0
-			reply, err := p.Post(t.Context(), permit(t), request(s.URL, bytes.Repeat([]byte("x"), size)), func(context.Context) error {
-				asked++
-				if s.complete.Load() > int64(len(sizes)) {
-					return errors.New("the body is there before the gate has opened")
-				}
-				return nil
-			})
+			reply, err := p.Post(t.Context(), permit(t), request(s.URL, bytes.Repeat([]byte("x"), size)),
+				func(context.Context) error {
+					asked++
+					if s.complete.Load() > int64(len(sizes)) {
+						return errors.New("the body is there before the gate has opened")
+					}
+					return nil
+				})
 			if err != nil || reply.Status != 200 || string(reply.Body) != `{"id":"r1"}` {
 				t.Fatalf("%d bytes: %d %q %v", size, reply.Status, reply.Body, err)
 			}
@@ -100,8 +102,8 @@ func TestAllowedRequestsArriveOnce(t *testing.T) {
 	})
 }
 
-// TestGateThatAgreesTooLate has the caller give up while the gate still thinks. Whatever the gate says then: when Post says
-// that nothing was sent, nothing may arrive.
+// TestGateThatAgreesTooLate has the caller give up while the gate still thinks. Whatever the gate says then: when Post
+// says that nothing was sent, nothing may arrive.
 func TestGateThatAgreesTooLate(t *testing.T) {
 	protocols(t, func(t *testing.T, h2 bool) {
 		s := open(t, h2, nil)

@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A till is a provider's front door: it counts the requests whose body arrived in full, which is when a provider may charge.
+// A till is a provider's front door: it counts the requests whose body arrived in full, which is when a provider may
+// charge.
 type till struct {
 	*httptest.Server
 	complete, partial, conns atomic.Int64
@@ -120,8 +121,8 @@ var errVeto = errors.New("a cancel was asked for")
 
 func veto(context.Context) error { return errVeto }
 
-// raw serves every connection of a listener by hand, one request each, and counts the bodies that arrived in full. finish
-// says how the connection goes on after that; the connection is closed when it returns.
+// raw serves every connection of a listener by hand, one request each, and counts the bodies that arrived in full.
+// finish says how the connection goes on after that; the connection is closed when it returns.
 func raw(tb testing.TB, finish func(net.Conn)) (url string, complete *atomic.Int64) {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -39,8 +39,8 @@ type Permit struct {
 	used    atomic.Bool
 }
 
-// Grant stores an intent by calling intend, and returns a permit if intend reports the positive acknowledgement by nil. Any
-// other outcome, a lost acknowledgement included, gives none.
+// Grant stores an intent by calling intend, and returns a permit if intend reports the positive acknowledgement by nil.
+// Any other outcome, a lost acknowledgement included, gives none.
 func Grant(ctx context.Context, intend func(context.Context) error) (*Permit, error) {
 	p := &Permit{granted: time.Now()}
 	if err := intend(ctx); err != nil {
@@ -71,8 +71,8 @@ func NewPoster(dial Dialer) *Poster {
 	}}
 }
 
-// Post sends r once. Its error is ErrNotSent when that is proven; any other error leaves open whether the provider accepted
-// the request. Redirects are not followed.
+// Post sends r once. Its error is ErrNotSent when that is proven; any other error leaves open whether the provider
+// accepted the request. Redirects are not followed.
 func (p *Poster) Post(ctx context.Context, permit *Permit, r provider.Request, gate Gate) (provider.Reply, error) {
 	reply, err := p.post(ctx, permit, r, gate)
 	if err != nil {

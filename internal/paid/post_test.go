@@ -201,8 +201,8 @@ func TestNotSent(t *testing.T) {
 	}
 }
 
-// TestUnknownAfterTheLastByte lists what fails once the request has arrived in full: never ErrNotSent, and never a second
-// request, not even for what net/http takes to be idempotent.
+// TestUnknownAfterTheLastByte lists what fails once the request has arrived in full: never ErrNotSent, and never a
+// second request, not even for what net/http takes to be idempotent.
 func TestUnknownAfterTheLastByte(t *testing.T) {
 	rows := []struct {
 		name, want string
@@ -211,7 +211,10 @@ func TestUnknownAfterTheLastByte(t *testing.T) {
 		{"closed without an answer", "EOF", func(net.Conn) {}},
 		{"reset", "", func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }},
 		{"not HTTP", "malformed", func(c net.Conn) { _, _ = io.WriteString(c, "hello\r\n\r\n") }},
-		{"answer cut in its header", "malformed", func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Le") }},
+		{
+			"answer cut in its header", "malformed",
+			func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Le") },
+		},
 		{"answer cut in its body", "broke off", func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"id\":")
 		}},
@@ -239,8 +242,8 @@ func TestUnknownAfterTheLastByte(t *testing.T) {
 	}
 }
 
-// TestHTTP2Refusals: HTTP/2 clients resend by themselves what a server says it has not processed. A provider may say so after
-// it has read everything, and be wrong.
+// TestHTTP2Refusals: HTTP/2 clients resend by themselves what a server says it has not processed. A provider may say so
+// after it has read everything, and be wrong.
 func TestHTTP2Refusals(t *testing.T) {
 	const noError, protocolError, internalError, refusedStream, cancelled = 0, 1, 2, 7, 8
 	rows := []struct {
@@ -382,8 +385,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswers: a server may answer before it has read everything. A refusal is one; an acceptance of half a request is
-// not to be understood.
+// TestEarlyAnswers: a server may answer before it has read everything. A refusal is one; an acceptance of half a
+// request is not to be understood.
 func TestEarlyAnswers(t *testing.T) {
 	rows := []struct {
 		status int
@@ -395,7 +398,10 @@ func TestEarlyAnswers(t *testing.T) {
 				client, server := net.Pipe()
 				go func() {
 					if _, err := http.ReadRequest(bufio.NewReader(server)); err == nil {
-						w := &http.Response{StatusCode: row.status, ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, Header: http.Header{}}
+						w := &http.Response{
+							StatusCode: row.status, ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
+							Header: http.Header{},
+						}
 						_ = w.Write(server)
 						_, _ = io.Copy(io.Discard, server)
 					}
@@ -414,7 +420,9 @@ func TestEarlyAnswers(t *testing.T) {
 
 // TestNoProxy: the variables of TestMain name a proxy, and the host is not a loopback one.
 func TestNoProxy(t *testing.T) {
-	if u, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "http", Host: "provider.test"}}); err != nil || u == nil {
+	if u, err := http.ProxyFromEnvironment(&http.Request{
+		URL: &url.URL{Scheme: "http", Host: "provider.test"},
+	}); err != nil || u == nil {
 		t.Fatalf("the environment names no proxy: %v, %v", u, err)
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
@@ -459,7 +467,8 @@ func TestErrorsHoldNoKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = NewPoster(nil).Post(t.Context(), permit, provider.Request{
-		URL: "http://" + l.Addr().String(), Header: http.Header{"Authorization": {"Key canary-4711"}}, Body: []byte(`{"prompt":"x"}`),
+		URL: "http://" + l.Addr().String(), Header: http.Header{"Authorization": {"Key canary-4711"}},
+		Body: []byte(`{"prompt":"x"}`),
 	}, func(context.Context) error { return nil })
 	if err == nil || strings.Contains(err.Error(), "canary") {
 		t.Errorf("%v", err)

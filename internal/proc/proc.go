@@ -1,5 +1,5 @@
-// Package proc is what every reelay process is made of: parts that are started in order and stopped in reverse, each by name
-// and within a bound; an operations listener with /healthz, /readyz and /metrics; a signal that ends it cleanly.
+// Package proc is what every reelay process is made of: parts that are started in order and stopped in reverse, each by
+// name and within a bound; an operations listener with /healthz, /readyz and /metrics; a signal that ends it cleanly.
 package proc
 
 import (
@@ -47,11 +47,14 @@ type stop struct {
 
 // New returns a process without parts.
 func New(log *slog.Logger) *Process {
-	return &Process{log: log, registry: prometheus.NewRegistry(), failed: make(chan error, 1), children: map[string]*Process{}}
+	return &Process{
+		log: log, registry: prometheus.NewRegistry(), failed: make(chan error, 1),
+		children: map[string]*Process{},
+	}
 }
 
-// Child returns a process within p, so that several services can live in one process and each be stopped and started again. It
-// stops with p, fails p when it fails, and replaces a former child of that name.
+// Child returns a process within p, so that several services can live in one process and each be stopped and started
+// again. It stops with p, fails p when it fails, and replaces a former child of that name.
 func (p *Process) Child(name string) *Process {
 	c := New(p.log)
 	c.failed = p.failed
@@ -198,7 +201,8 @@ func (p *Process) ServeOps(address string) error {
 	if err != nil {
 		return fmt.Errorf("operations listener: %w", err)
 	}
-	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		buildInfo())
 	p.Serve("ops", l, p.OpsHandler())
 	p.log.Info("serving health and metrics", "address", l.Addr().String(), "paths", "/healthz /readyz /metrics")
 	return nil
@@ -231,7 +235,8 @@ func (p *Process) OpsHandler() http.Handler {
 // Serve runs an HTTP server on l as a part. Its limits suit small requests.
 func (p *Process) Serve(name string, l net.Listener, h http.Handler) {
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 32 << 10,
 	}
 	p.Go(name, func(ctx context.Context) error {
 		stopped := context.AfterFunc(ctx, func() { _ = srv.Close() })

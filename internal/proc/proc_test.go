@@ -238,8 +238,8 @@ func TestOps(t *testing.T) {
 	check("stopped", "/readyz", 503, "not ready")
 }
 
-// TestMetrics: one page shows the metrics of a process and its children, told apart by their service; a child that is replaced
-// shows its successor's only.
+// TestMetrics: one page shows the metrics of a process and its children, told apart by their service; a child that is
+// replaced shows its successor's only.
 func TestMetrics(t *testing.T) {
 	p := process(t)
 	count := func(in *proc.Process, service string, n float64) {
@@ -256,7 +256,8 @@ func TestMetrics(t *testing.T) {
 		t.Fatalf("%d %s", code, page)
 	}
 	for _, want := range []string{
-		`reelay_steps_total{service="broker"} 1`, `reelay_steps_total{service="submitter"} 2`, `reelay_steps_total{service="poller"} 4`,
+		`reelay_steps_total{service="broker"} 1`, `reelay_steps_total{service="submitter"} 2`,
+		`reelay_steps_total{service="poller"} 4`,
 	} {
 		if !strings.Contains(page, want+"\n") {
 			t.Errorf("no %s in\n%s", want, page)
@@ -277,7 +278,8 @@ func TestBuildInfo(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Child("poller")
-	want := fmt.Sprintf(`reelay_build_info{goversion=%q,revision="",version=%q} 1`, runtime.Version(), version.Get().Version)
+	want := fmt.Sprintf(`reelay_build_info{goversion=%q,revision="",version=%q} 1`, runtime.Version(),
+		version.Get().Version)
 	if code, page := get(t, p.OpsHandler(), "/metrics"); code != 200 || strings.Count(page, want+"\n") != 1 {
 		t.Errorf("%d, no %s in\n%s", code, want, page)
 	}
@@ -292,7 +294,9 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Serve("http", l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	p.Serve("http", l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "hello")
+	}))
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Get("http://" + l.Addr().String())
 	if err != nil {
@@ -325,10 +329,22 @@ func TestMainExitCode(t *testing.T) {
 		code  int
 		log   string
 	}{
-		{"ended", "127.0.0.1:0", func(ctx context.Context, cancel func(), p *proc.Process) error { stopAfter(ctx, cancel, p); return nil }, 0, ""},
-		{"no operations listener", "", func(ctx context.Context, cancel func(), p *proc.Process) error { stopAfter(ctx, cancel, p); return nil }, 0, ""},
-		{"setup fails", "", func(context.Context, func(), *proc.Process) error { return errors.New("no such account") }, 1, "no such account"},
-		{"setup is cut short", "", func(ctx context.Context, cancel func(), _ *proc.Process) error { cancel(); return context.Cause(ctx) }, 0, ""},
+		{
+			"ended", "127.0.0.1:0",
+			func(ctx context.Context, cancel func(), p *proc.Process) error { stopAfter(ctx, cancel, p); return nil }, 0, "",
+		},
+		{
+			"no operations listener", "",
+			func(ctx context.Context, cancel func(), p *proc.Process) error { stopAfter(ctx, cancel, p); return nil }, 0, "",
+		},
+		{
+			"setup fails", "", func(context.Context, func(), *proc.Process) error { return errors.New("no such account") }, 1,
+			"no such account",
+		},
+		{
+			"setup is cut short", "",
+			func(ctx context.Context, cancel func(), _ *proc.Process) error { cancel(); return context.Cause(ctx) }, 0, "",
+		},
 		{"address taken", taken.Addr().String(), func(context.Context, func(), *proc.Process) error {
 			t.Error("set up although nobody can watch it")
 			return nil

@@ -41,7 +41,8 @@ func Exchange(client *http.Client, req *http.Request) (Reply, error) {
 	return Reply{Status: res.StatusCode, Header: res.Header, Body: body}, nil
 }
 
-// NewClient returns the HTTP client for free calls: the given transport, no redirects, no cookies, and a bound on each call.
+// NewClient returns the HTTP client for free calls: the given transport, no redirects, no cookies, and a bound on each
+// call.
 func NewClient(transport http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{
 		Transport: transport, Timeout: timeout,
@@ -62,8 +63,8 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// RetryAfter reads the header of that name, in seconds or as a date (RFC 9110, 10.2.3), relative to now; 0 if there is none
-// that can be read. It is capped at ten minutes.
+// RetryAfter reads the header of that name, in seconds or as a date (RFC 9110, 10.2.3), relative to now; 0 if there is
+// none that can be read. It is capped at ten minutes.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	text := h.Get("Retry-After")
 	// A number out of range is read as the nearest in range.
@@ -78,8 +79,8 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 
 // CheckBaseURL accepts https, and plain http only for loopback addresses, without user, query or fragment.
 func CheckBaseURL(raw string) error {
-	// Whatever has one of these may hold a password or a token, so it is not quoted; and a path put behind a bare "?" or "#"
-	// would not be a path.
+	// Whatever has one of these may hold a password or a token, so it is not quoted; and a path put behind a bare "?" or
+	// "#" would not be a path.
 	if strings.ContainsAny(raw, "@?#") {
 		return errors.New("a base URL has no user, query or fragment")
 	}

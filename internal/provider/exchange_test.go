@@ -56,7 +56,8 @@ func TestExchange(t *testing.T) {
 	}
 	want := "PUT /v1/jobs/7?token=" + queryCanary + " Bearer " + headerCanary
 	if got.Status != http.StatusTeapot || got.Header.Get("X-Trace") != "abc" || string(got.Body) != want {
-		t.Errorf("%d %q %s, want 418 abc %s: no status is an error here", got.Status, got.Header.Get("X-Trace"), got.Body, want)
+		t.Errorf("%d %q %s, want 418 abc %s: no status is an error here", got.Status, got.Header.Get("X-Trace"), got.Body,
+			want)
 	}
 }
 
@@ -80,7 +81,8 @@ func TestExchangeBoundsTheBody(t *testing.T) {
 			continue
 		}
 		var e *Error
-		if !errors.As(err, &e) || e.Kind != events.KindInternal || e.Code != "answer_too_large" || e.HTTPStatus != http.StatusBadGateway ||
+		if !errors.As(err, &e) || e.Kind != events.KindInternal || e.Code != "answer_too_large" ||
+			e.HTTPStatus != http.StatusBadGateway ||
 			e.Message != "GET /v1/jobs/7 answered with more than 4194304 bytes" {
 			t.Errorf("%d bytes: error %+v", n, err)
 		}
@@ -90,7 +92,8 @@ func TestExchangeBoundsTheBody(t *testing.T) {
 	}
 }
 
-// The client asks for no compression, and what comes compressed nevertheless is not unpacked: the limit is one of memory.
+// The client asks for no compression, and what comes compressed nevertheless is not unpacked: the limit is one of
+// memory.
 func TestExchangeDoesNotUnpack(t *testing.T) {
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
@@ -117,7 +120,8 @@ func TestExchangeDoesNotFollowRedirects(t *testing.T) {
 		})
 		got, err := call(t, client, http.MethodGet, url)
 		if err != nil || got.Status != status || got.Header.Get("Location") != "/elsewhere" || calls != 1 {
-			t.Errorf("%d: status %d to %q, %v, after %d calls, want the redirect itself after 1", status, got.Status, got.Header.Get("Location"), err, calls)
+			t.Errorf("%d: status %d to %q, %v, after %d calls, want the redirect itself after 1", status, got.Status,
+				got.Header.Get("Location"), err, calls)
 		}
 	}
 }
@@ -187,8 +191,8 @@ func TestExchangeErrors(t *testing.T) {
 	})
 }
 
-// wantBroken checks that err says that a call broke off, with the text want ("*" at its end stands for the cause), and that
-// neither the error nor any cause of it shows the query, the header or the host.
+// wantBroken checks that err says that a call broke off, with the text want ("*" at its end stands for the cause), and
+// that neither the error nor any cause of it shows the query, the header or the host.
 func wantBroken(t *testing.T, got Reply, err error, want string) {
 	t.Helper()
 	var e *Error
@@ -318,7 +322,8 @@ func TestCheckBaseURL(t *testing.T) {
 func TestIsLoopbackURL(t *testing.T) {
 	for raw, want := range map[string]bool{
 		"http://localhost:8090/x": true, "https://127.0.0.1": true, "http://[::1]": true, "http://user@127.0.0.9/": true,
-		"http://127.0.0.1.nip.io": false, "https://example.test": false, "http://0.0.0.0": false, "": false, "http://[::1": false, "127.0.0.1": false,
+		"http://127.0.0.1.nip.io": false, "https://example.test": false, "http://0.0.0.0": false, "": false,
+		"http://[::1": false, "127.0.0.1": false,
 	} {
 		if IsLoopbackURL(raw) != want {
 			t.Errorf("%q: %v, want %v", raw, !want, want)

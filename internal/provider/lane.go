@@ -20,13 +20,16 @@ type Lane struct {
 	Emulated bool
 	// PollInterval is the time between two polls of a task.
 	PollInterval time.Duration
-	// Horizon is how long after a submit in doubt the provider may stay silent about a task before the request's policy settles it.
+	// Horizon is how long after a submit in doubt the provider may stay silent about a task before the request's policy
+	// settles it.
 	Horizon func(events.Task) time.Duration
-	// Handshake says that the provider tries a callback URL before it accepts a request, and refuses one that does not answer.
+	// Handshake says that the provider tries a callback URL before it accepts a request, and refuses one that does not
+	// answer.
 	Handshake bool
 	// NoCallback keeps the requests of the lane from naming a callback URL: its tasks are only polled.
 	NoCallback bool
-	// Limits are what the provider grants by default, by limit group as in events.LaneLimits; what is set in KV goes before them.
+	// Limits are what the provider grants by default, by limit group as in events.LaneLimits; what is set in KV goes
+	// before them.
 	Limits map[string]events.ModelLimits
 	// ConcurrencyCodes are the provider's codes for refusals for the tasks in flight, not for the rate of requests.
 	ConcurrencyCodes []string
@@ -34,7 +37,8 @@ type Lane struct {
 
 // A Driver speaks one provider's wire format for one account. It is safe for concurrent use, and decides nothing.
 type Driver interface {
-	// Check returns an *events.FieldError if the provider cannot serve the model with that task type and input. It does no I/O.
+	// Check returns an *events.FieldError if the provider cannot serve the model with that task type and input. It does no
+	// I/O.
 	Check(t events.TaskType, model string, input json.RawMessage) error
 	// Ref returns the handle of the task that the provider knows as id. It does no I/O.
 	Ref(model, id string) (json.RawMessage, error)
@@ -48,13 +52,14 @@ type Driver interface {
 
 	// Poll asks where a task is. Its errors are *Error and say nothing about the task.
 	Poll(ctx context.Context, ref json.RawMessage) (Snapshot, error)
-	// ReadCallback reads the body of a callback whose sender was verified. It does no I/O. Its error is an *Error and says nothing about
-	// the task.
+	// ReadCallback reads the body of a callback whose sender was verified. It does no I/O. Its error is an *Error and says
+	// nothing about the task.
 	ReadCallback(model string, body []byte) (Callback, error)
-	// List shows what the provider has accepted since a time and what may be the one request that a task's input made. What speaks against
-	// that is left out; Found.Exact is as its documentation says. complete says that a request that is not shown was not accepted, as far
-	// as one listing can tell. Its errors are *Error and say nothing about the task.
-	List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []Found, complete bool, err error)
+	// List shows what the provider has accepted since a time and what may be the one request that a task's input made.
+	// What speaks against that is left out; Found.Exact is as its documentation says. complete says that a request that is
+	// not shown was not accepted, as far as one listing can tell. Its errors are *Error and say nothing about the task.
+	List(ctx context.Context, t events.Task, input json.RawMessage,
+		since time.Time) (found []Found, complete bool, err error)
 	// Cancel asks for the end of a task.
 	Cancel(ctx context.Context, ref json.RawMessage) (CancelOutcome, error)
 }
@@ -65,8 +70,8 @@ type CallbackLane struct {
 	Provider string
 	// Verifier checks signatures; nil for a provider that signs nothing.
 	Verifier CallbackVerifier
-	// Handshake answers a provider that asks whether a URL is wanted; its answer is nil for a body that does not ask, its error refuses the
-	// body. It is nil for a provider that does not ask.
+	// Handshake answers a provider that asks whether a URL is wanted; its answer is nil for a body that does not ask, its
+	// error refuses the body. It is nil for a provider that does not ask.
 	Handshake func(body []byte) (answer []byte, err error)
 }
 

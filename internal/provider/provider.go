@@ -1,6 +1,6 @@
 // Package provider holds the values that the services and the provider drivers exchange: what to send, what came back,
-// what a poll of a task has shown. A driver (provider/fal, provider/minimax) renders and reads one provider's wire format;
-// it never decides what happens to a task.
+// what a poll of a task has shown. A driver (provider/fal, provider/minimax) renders and reads one provider's wire
+// format; it never decides what happens to a task.
 //
 // The paid request is the only call that a driver does not make itself: it renders the exact bytes (Render) and
 // classifies the answer (Classify), and package paid sends them once. Everything else a driver does is free and may be
@@ -161,8 +161,8 @@ func (e *Error) Unwrap() error { return e.cause }
 // Event returns e in the contract's form.
 func (e *Error) Event() *events.Error {
 	return &events.Error{
-		Code: e.Code, Kind: e.Kind, Message: Clip(e.Message, events.MaxMessageBytes), HTTPStatus: e.HTTPStatus, TraceID: e.TraceID,
-		Charge:    e.Charge,
+		Code: e.Code, Kind: e.Kind, Message: Clip(e.Message, events.MaxMessageBytes), HTTPStatus: e.HTTPStatus,
+		TraceID: e.TraceID, Charge: e.Charge,
 		Retryable: e.Kind == events.KindRetry || e.Kind == events.KindRateLimited || e.Kind == events.KindInternal,
 	}
 }
@@ -172,7 +172,10 @@ func FromEvent(e *events.Error) *Error {
 	if e == nil {
 		return &Error{Kind: events.KindInternal, Code: "internal", Message: "no reason is known"}
 	}
-	return &Error{Kind: e.Kind, Code: e.Code, Message: e.Message, HTTPStatus: e.HTTPStatus, TraceID: e.TraceID, Charge: e.Charge}
+	return &Error{
+		Kind: e.Kind, Code: e.Code, Message: e.Message, HTTPStatus: e.HTTPStatus, TraceID: e.TraceID,
+		Charge: e.Charge,
+	}
 }
 
 // AsError returns the *Error in err's chain, or wraps err as an internal one.

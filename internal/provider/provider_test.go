@@ -87,8 +87,8 @@ func TestErrorEvent(t *testing.T) {
 	retryable := map[events.Kind]bool{events.KindRetry: true, events.KindRateLimited: true, events.KindInternal: true}
 	for _, kind := range events.Kinds() {
 		e := &Error{
-			Kind: kind, Code: "c", Message: "line\n" + strings.Repeat("x", events.MaxMessageBytes), HTTPStatus: 422, TraceID: "t",
-			Charge: events.ChargePossible, cause: io.EOF,
+			Kind: kind, Code: "c", Message: "line\n" + strings.Repeat("x", events.MaxMessageBytes), HTTPStatus: 422,
+			TraceID: "t", Charge: events.ChargePossible, cause: io.EOF,
 		}
 		want := events.Error{
 			Code: "c", Kind: kind, Message: "line " + strings.Repeat("x", events.MaxMessageBytes-5), Retryable: retryable[kind],

@@ -47,8 +47,8 @@ func (v Value) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) 
 // MarshalText writes [redacted].
 func (v Value) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// Lookup reads the secret called name from the environment, or from the file that name_FILE points to. Both unset is
-// an empty Value. Its errors name the variable and never the content, nor the path: somebody may have put the key there.
+// Lookup reads the secret called name from the environment, or from the file that name_FILE points to. Both unset is an
+// empty Value. Its errors name the variable and never the content, nor the path: somebody may have put the key there.
 func Lookup(name string) (Value, error) {
 	if text := strings.TrimSpace(os.Getenv(name)); text != "" {
 		return New(text), nil

@@ -22,8 +22,9 @@ const canary = "sk-CANARY-text-of-a-key"
 // traces are the forms in which fmt could show the canary.
 func traces() []string {
 	return []string{
-		canary, "CANARY", strconv.Quote(canary), fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprintf("% x", canary),
-		fmt.Sprint([]byte(canary)), strings.Trim(fmt.Sprint([]byte(canary)), "[]"), fmt.Sprintf("%U", canary[3]) + " ",
+		canary, "CANARY", strconv.Quote(canary), fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary),
+		fmt.Sprintf("% x", canary), fmt.Sprint([]byte(canary)), strings.Trim(fmt.Sprint([]byte(canary)), "[]"),
+		fmt.Sprintf("%U", canary[3]) + " ",
 	}
 }
 
@@ -77,7 +78,8 @@ func holders() map[string]any {
 func TestNoVerbShowsTheText(t *testing.T) {
 	for name, holder := range holders() {
 		for _, verb := range []string{
-			"%s", "%q", "%v", "%+v", "%#v", "%x", "%X", "% x", "%d", "%t", "%c", "%U", "%b", "%o", "%e", "%p", "%T", "%w", "%z", "%100s", "%-5v", "%.3s", "%08d",
+			"%s", "%q", "%v", "%+v", "%#v", "%x", "%X", "% x", "%d", "%t", "%c", "%U", "%b", "%o", "%e", "%p", "%T", "%w", "%z",
+			"%100s", "%-5v", "%.3s", "%08d",
 		} {
 			wantHidden(t, name+" by "+verb, fmt.Sprintf(verb, holder))
 		}

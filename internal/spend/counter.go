@@ -4,23 +4,24 @@ import (
 	"math"
 	"time"
 
-	"reelay/events"
+	"reelay/events/bucket"
 )
 
 // Horizon is how long a reservation counts before the records alone do.
 const Horizon = 10 * time.Minute
 
 // micros is an amount in millionths of a US dollar.
-type micros = events.Micros
+type micros = bucket.Micros
 
 func toMicros(usd float64) micros { return micros(math.Round(usd * 1e6)) }
 
 // A counter adds up the reservations and the records of one cap on one day.
-type counter struct{ events.SpendCounter }
+type counter struct{ bucket.SpendCounter }
 
 const (
-	// maxMicros bounds an amount, as events.MaxCapUSD does a cap, and maxMinutes how many are told apart, so that no sum overflows.
-	maxMicros  = micros(events.MaxCapUSD * 1e6)
+	// maxMicros bounds an amount, as bucket.MaxCapUSD does a cap, and maxMinutes how many are told apart, so that no sum
+	// overflows.
+	maxMicros  = micros(bucket.MaxCapUSD * 1e6)
 	maxMinutes = 2 * 24 * 60
 )
 
@@ -35,8 +36,8 @@ func (c counter) valid() bool {
 
 func minute(at time.Time) int64 { return at.Unix() / 60 }
 
-// add changes what is reserved for a minute. One that is counted already, by a clock that is ahead of at, is taken to be the first
-// that is not; nothing is taken from it.
+// add changes what is reserved for a minute. One that is counted already, by a clock that is ahead of at, is taken to
+// be the first that is not; nothing is taken from it.
 func (c *counter) add(at time.Time, m micros) {
 	when := minute(at)
 	if when < c.To {
@@ -80,7 +81,10 @@ func (r *Records) Add(at time.Time, usd float64) {
 
 // count takes over what the records say, and reports whether that is news.
 func (c *counter) count(cap uint64, r *Records) bool {
-	next := events.SpendCounter{Cap: cap, To: max(c.To, r.to), CountedMicros: r.counted, ReservedMicros: map[int64]micros{}}
+	next := bucket.SpendCounter{
+		Cap: cap, To: max(c.To, r.to), CountedMicros: r.counted,
+		ReservedMicros: map[int64]micros{},
+	}
 	if next.To > r.to {
 		return false // another's clock is ahead of ours: it will count again
 	}

@@ -15,8 +15,8 @@ type attempt struct {
 	costs  float64
 }
 
-// TestCounterNeverLow: whatever happens between a reservation and its record, and whenever the records are counted, a counter is
-// never below what is or may yet be spent; and when all is quiet for Horizon, it says what the records say.
+// TestCounterNeverLow: whatever happens between a reservation and its record, and whenever the records are counted, a
+// counter is never below what is or may yet be spent; and when all is quiet for Horizon, it says what the records say.
 func TestCounterNeverLow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

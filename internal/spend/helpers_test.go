@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/spend"
 	"reelay/internal/test/broker"
@@ -34,29 +34,29 @@ func (l *lab) budget(b *bus.Bus) *spend.Reserver {
 }
 
 // cap sets a cap, or takes it away for a negative amount, and returns it as everybody then knows it.
-func (l *lab) cap(b *bus.Bus, s events.Scope, usd float64) events.Cap {
+func (l *lab) cap(b *bus.Bus, s bucket.Scope, usd float64) bucket.Cap {
 	l.Helper()
-	kv, err := b.JetStream().KeyValue(l.Context(), events.CapBucket)
+	kv, err := b.JetStream().KeyValue(l.Context(), bucket.Caps)
 	l.OK(err)
 	if usd < 0 {
 		l.OK(kv.Delete(l.Context(), string(s)))
 		synctest.Wait()
-		return events.Cap{}
+		return bucket.Cap{}
 	}
-	data, err := json.Marshal(events.Cap{DailyUSD: usd})
+	data, err := json.Marshal(bucket.Cap{DailyUSD: usd})
 	l.OK(err)
 	revision, err := kv.Put(l.Context(), string(s), data)
 	l.OK(err)
 	synctest.Wait()
 	entry, err := kv.GetRevision(l.Context(), string(s), revision)
 	l.OK(err)
-	c := events.DecodeCap(entry.Value())
+	c := bucket.DecodeCap(entry.Value())
 	c.Revision, c.SetAt = revision, entry.Created()
 	return c
 }
 
 // taken reads what is taken of a scope today.
-func (l *lab) taken(b *bus.Bus, s events.Scope) float64 {
+func (l *lab) taken(b *bus.Bus, s bucket.Scope) float64 {
 	l.Helper()
 	c, err := spend.Taken(l.Context(), b, s, time.Now().UTC().Format(time.DateOnly))
 	l.OK(err)

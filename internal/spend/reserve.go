@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 )
 
@@ -37,8 +37,8 @@ var (
 
 // An OverError says which cap keeps an attempt from being paid.
 type OverError struct {
-	Scope events.Scope
-	Cap   events.Cap
+	Scope bucket.Scope
+	Cap   bucket.Cap
 	// TakenUSD is what is taken of the cap already, WantedUSD what the attempt may cost.
 	TakenUSD, WantedUSD float64
 	// Until is when the next day begins.
@@ -47,7 +47,8 @@ type OverError struct {
 
 // Error returns "the budget is used up: <scope>: <taken> of <cap> USD ... ".
 func (e *OverError) Error() string {
-	return fmt.Sprintf("%v: %s: %.6g of %.6g USD are taken today and this may cost %.6g", ErrOver, e.Scope, e.TakenUSD, e.Cap.DailyUSD, e.WantedUSD)
+	return fmt.Sprintf("%v: %s: %.6g of %.6g USD are taken today and this may cost %.6g", ErrOver, e.Scope, e.TakenUSD,
+		e.Cap.DailyUSD, e.WantedUSD)
 }
 
 // Is matches ErrOver.
@@ -62,15 +63,16 @@ type Reserver struct {
 	// known closes when the caps have been read.
 	known chan struct{}
 	mu    sync.Mutex
-	caps  map[events.Scope]events.Cap
+	caps  map[bucket.Scope]bucket.Cap
 }
 
 // New returns a Reserver whose metrics are registered with reg. It knows no caps before Watch has read them.
 func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Reserver {
 	k := &Reserver{
-		bus: b, log: log, caps: map[events.Scope]events.Cap{}, known: make(chan struct{}),
+		bus: b, log: log, caps: map[bucket.Scope]bucket.Cap{}, known: make(chan struct{}),
 		over: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_cap_exceeded_total", Help: "Attempts that were not paid because a cap of the day was used up, by lane.",
+			Name: "reelay_cap_exceeded_total",
+			Help: "Attempts that were not paid because a cap of the day was used up, by lane.",
 		}, []string{"lane"}),
 	}
 	reg.MustRegister(k.over)
@@ -79,11 +81,12 @@ func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Reserver {
 
 // Watch keeps the caps as they are set, until ctx ends.
 func (b *Reserver) Watch(ctx context.Context) error {
-	bus.KeepWatching(ctx, b.log, "the watch of the caps was interrupted", func(ctx context.Context) error { return WatchCaps(ctx, b.bus, b.log, b.set) })
+	bus.KeepWatching(ctx, b.log, "the watch of the caps was interrupted",
+		func(ctx context.Context) error { return WatchCaps(ctx, b.bus, b.log, b.set) })
 	return nil
 }
 
-func (b *Reserver) set(s events.Scope, c *events.Cap) {
+func (b *Reserver) set(s bucket.Scope, c *bucket.Cap) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -125,7 +128,7 @@ type Reservation struct {
 
 // part is what is taken of one cap.
 type part struct {
-	scope  events.Scope
+	scope  bucket.Scope
 	amount micros
 }
 
@@ -142,12 +145,12 @@ func (h *Reservation) Fresh() error {
 }
 
 // scopes returns what an attempt counts for, the special before the general.
-func scopes(a Ask) []events.Scope {
-	return []events.Scope{events.ProjectScope(a.Project), events.LaneScope(a.Lane), events.AllScope}
+func scopes(a Ask) []bucket.Scope {
+	return []bucket.Scope{bucket.ProjectScope(a.Project), bucket.LaneScope(a.Lane), bucket.AllScope}
 }
 
 // covering returns the caps that count for a.
-func (b *Reserver) covering(ctx context.Context, a Ask) (map[events.Scope]events.Cap, error) {
+func (b *Reserver) covering(ctx context.Context, a Ask) (map[bucket.Scope]bucket.Cap, error) {
 	select {
 	case <-b.known:
 	case <-ctx.Done():
@@ -157,7 +160,7 @@ func (b *Reserver) covering(ctx context.Context, a Ask) (map[events.Scope]events
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	caps := map[events.Scope]events.Cap{}
+	caps := map[bucket.Scope]bucket.Cap{}
 	for _, s := range scopes(a) {
 		if c, ok := b.caps[s]; ok {
 			caps[s] = c
@@ -166,8 +169,9 @@ func (b *Reserver) covering(ctx context.Context, a Ask) (map[events.Scope]events
 	return caps, nil
 }
 
-// Reserve takes the money for one attempt out of every cap that covers it, or out of none: it fails with an *OverError, with
-// ErrUncounted, ErrUnknown, or an error of the broker. After the last, money may be reserved that nobody spends, for Horizon.
+// Reserve takes the money for one attempt out of every cap that covers it, or out of none: it fails with an *OverError,
+// with ErrUncounted, ErrUnknown, or an error of the broker. After the last, money may be reserved that nobody spends,
+// for Horizon.
 func (b *Reserver) Reserve(ctx context.Context, a Ask) (*Reservation, error) {
 	h := &Reservation{at: a.At, made: time.Now()}
 	caps, err := b.covering(ctx, a)
@@ -195,7 +199,7 @@ func (b *Reserver) Reserve(ctx context.Context, a Ask) (*Reservation, error) {
 	return h, nil
 }
 
-func (b *Reserver) reserve(ctx context.Context, s events.Scope, c events.Cap, at time.Time, amount micros) error {
+func (b *Reserver) reserve(ctx context.Context, s bucket.Scope, c bucket.Cap, at time.Time, amount micros) error {
 	return change(ctx, b.bus, s, day(at), func(n *counter, exists bool) (bool, error) {
 		switch {
 		case !exists && day(c.SetAt) < day(at):
@@ -211,8 +215,8 @@ func (b *Reserver) reserve(ctx context.Context, s events.Scope, c events.Cap, at
 	})
 }
 
-// Return gives money back that was not spent. It is called once for a Reservation at most. What cannot be given back now counts for
-// Horizon.
+// Return gives money back that was not spent. It is called once for a Reservation at most. What cannot be given back
+// now counts for Horizon.
 func (b *Reserver) Return(ctx context.Context, h *Reservation) {
 	if h == nil {
 		return
@@ -223,14 +227,17 @@ func (b *Reserver) Return(ctx context.Context, h *Reservation) {
 			return exists, nil
 		})
 		if err != nil {
-			b.log.Warn("money that was not spent could not be given back; it counts for a while", "scope", p.scope.String(), "error", err)
+			b.log.Warn("money that was not spent could not be given back; it counts for a while", "scope", p.scope.String(),
+				"error", err)
 		}
 	}
 }
 
 // Count replaces what is reserved by what the records say. It changes nothing where that is no news.
-func Count(ctx context.Context, b *bus.Bus, s events.Scope, c events.Cap, at time.Time, r *Records) (events.SpendCounter, error) {
-	var last events.SpendCounter
+func Count(ctx context.Context, b *bus.Bus, s bucket.Scope, c bucket.Cap, at time.Time,
+	r *Records,
+) (bucket.SpendCounter, error) {
+	var last bucket.SpendCounter
 	err := change(ctx, b, s, day(at), func(n *counter, _ bool) (bool, error) {
 		news := n.count(c.Revision, r)
 		last = n.SpendCounter
@@ -240,7 +247,9 @@ func Count(ctx context.Context, b *bus.Bus, s events.Scope, c events.Cap, at tim
 }
 
 // change reads, changes and writes a counter by compare-and-set. step says whether there is anything to write.
-func change(ctx context.Context, b *bus.Bus, s events.Scope, day string, step func(n *counter, exists bool) (bool, error)) error {
+func change(ctx context.Context, b *bus.Bus, s bucket.Scope, day string,
+	step func(n *counter, exists bool) (bool, error),
+) error {
 	for try := range maxTries {
 		stored, revision, err := readCounter(ctx, b, s, day)
 		n := counter{stored}

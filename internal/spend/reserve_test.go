@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/spend"
@@ -22,14 +22,14 @@ func ask(usd float64) spend.Ask {
 }
 
 // count counts records into a cap's counter, as the status service does.
-func (l *lab) count(b *bus.Bus, s events.Scope, c events.Cap, r *spend.Records) {
+func (l *lab) count(b *bus.Bus, s bucket.Scope, c bucket.Cap, r *spend.Records) {
 	l.Helper()
 	_, err := spend.Count(l.Context(), b, s, c, time.Now().UTC(), r)
 	l.OK(err)
 }
 
-// TestCapHolds: many submitters reserve at the same time, and a third of the writes of their counters are lost, or their answers.
-// Together they are never granted more than any cap.
+// TestCapHolds: many submitters reserve at the same time, and a third of the writes of their counters are lost, or
+// their answers. Together they are never granted more than any cap.
 func TestCapHolds(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
@@ -44,11 +44,11 @@ func TestCapHolds(t *testing.T) {
 					return failpoint.Outcome{Lose: roll(6) == 0, LoseAnswer: roll(6) == 0}
 				}
 				setup := l.Open(bus.Options{})
-				limits := map[events.Scope]float64{events.ProjectScope("demo"): 7, events.LaneScope("fal"): 5, events.AllScope: 10}
+				limits := map[bucket.Scope]float64{bucket.ProjectScope("demo"): 7, bucket.LaneScope("fal"): 5, bucket.AllScope: 10}
 				for s, usd := range limits {
 					l.count(setup, s, l.cap(setup, s, usd), spend.NewRecords(time.Now()))
 				}
-				spent := map[events.Scope]float64{}
+				spent := map[bucket.Scope]float64{}
 				var wg sync.WaitGroup
 				for i := range 3 {
 					k := l.budget(l.Open(bus.Options{Faults: faults}))
@@ -94,7 +94,7 @@ func TestCapHolds(t *testing.T) {
 						l.Errorf("%s: granted %.2f, but %.2f are taken and nothing was lost", s, spent[s], taken)
 					}
 				}
-				if taken := l.taken(setup, events.LaneScope("fal")); taken < 4 {
+				if taken := l.taken(setup, bucket.LaneScope("fal")); taken < 4 {
 					l.Errorf("only %.2f of 5.00 are used: the test shows nothing", taken)
 				}
 			})
@@ -107,20 +107,21 @@ func TestNoCap(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
-		l.cap(b, events.ProjectScope("other"), 1)
+		l.cap(b, bucket.ProjectScope("other"), 1)
 		for range 3 {
 			h, err := k.Reserve(l.Context(), ask(100))
 			l.OK(err)
 			l.OK(h.Fresh())
 			k.Return(l.Context(), h)
 		}
-		if n := l.writes(b, events.SpendBucket); n != 0 {
+		if n := l.writes(b, bucket.Spend); n != 0 {
 			l.Errorf("%d writes", n)
 		}
 	})
 }
 
-// TestCapLives goes through the life of a cap: set in the middle of a day, used up, raised, on the next day, taken away.
+// TestCapLives goes through the life of a cap: set in the middle of a day, used up, raised, on the next day, taken
+// away.
 func TestCapLives(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
@@ -132,7 +133,7 @@ func TestCapLives(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Until(time.Now().UTC().Truncate(24 * time.Hour).Add(36 * time.Hour))) // noon
-		s := events.ProjectScope("demo")
+		s := bucket.ProjectScope("demo")
 		want("no cap", 50, nil)
 		c := l.cap(b, s, 5)
 		want("a cap that is not counted", 1, spend.ErrUncounted)
@@ -171,8 +172,8 @@ func TestUnknownPrice(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
-		c := l.cap(b, events.AllScope, 2.5)
-		l.count(b, events.AllScope, c, spend.NewRecords(time.Now()))
+		c := l.cap(b, bucket.AllScope, 2.5)
+		l.count(b, bucket.AllScope, c, spend.NewRecords(time.Now()))
 		a := ask(0)
 		a.USD = nil
 		for i, target := range []error{nil, nil, spend.ErrOver} {
@@ -180,7 +181,7 @@ func TestUnknownPrice(t *testing.T) {
 				l.Errorf("attempt %d: got %v, want %v", i+1, err, target)
 			}
 		}
-		if got := l.taken(b, events.AllScope); got != 2*events.DefaultUnknownUSD {
+		if got := l.taken(b, bucket.AllScope); got != 2*bucket.DefaultUnknownUSD {
 			l.Errorf("%v are taken", got)
 		}
 	})
@@ -191,7 +192,7 @@ func TestFresh(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
-		l.count(b, events.AllScope, l.cap(b, events.AllScope, 5), spend.NewRecords(time.Now()))
+		l.count(b, bucket.AllScope, l.cap(b, bucket.AllScope, 5), spend.NewRecords(time.Now()))
 		h, err := k.Reserve(l.Context(), ask(1))
 		l.OK(err)
 		time.Sleep(spend.Horizon / 2)
@@ -217,14 +218,15 @@ func TestNobodyKnows(t *testing.T) {
 	})
 }
 
-// TestUnreadableCounter: nothing is paid by a counter that cannot be read, and it heals as soon as the records are counted.
+// TestUnreadableCounter: nothing is paid by a counter that cannot be read, and it heals as soon as the records are
+// counted.
 func TestUnreadableCounter(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
-		c := l.cap(b, events.AllScope, 10)
+		c := l.cap(b, bucket.AllScope, 10)
 		now := time.Now()
-		kv, err := b.JetStream().KeyValue(l.Context(), events.SpendBucket)
+		kv, err := b.JetStream().KeyValue(l.Context(), bucket.Spend)
 		l.OK(err)
 		_, err = kv.PutString(l.Context(), now.UTC().Format(time.DateOnly)+".all", `{"counted_micros":"none"}`)
 		l.OK(err)
@@ -234,7 +236,7 @@ func TestUnreadableCounter(t *testing.T) {
 		}
 		r := spend.NewRecords(now)
 		r.Add(now, 5)
-		_, err = spend.Count(l.Context(), b, events.AllScope, c, now, r)
+		_, err = spend.Count(l.Context(), b, bucket.AllScope, c, now, r)
 		l.OK(err)
 		_, err = k.Reserve(l.Context(), ask)
 		l.OK(err)
@@ -244,25 +246,25 @@ func TestUnreadableCounter(t *testing.T) {
 	})
 }
 
-// TestDeletedCounter: a counter that a person deletes is not that of a day on which nothing was spent, also under a cap of an earlier
-// day; and it can be written again.
+// TestDeletedCounter: a counter that a person deletes is not that of a day on which nothing was spent, also under a cap
+// of an earlier day; and it can be written again.
 func TestDeletedCounter(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
-		c := l.cap(b, events.AllScope, 10)
+		c := l.cap(b, bucket.AllScope, 10)
 		time.Sleep(25 * time.Hour)
 		_, err := k.Reserve(l.Context(), ask(5))
 		l.OK(err)
-		kv, err := b.JetStream().KeyValue(l.Context(), events.SpendBucket)
+		kv, err := b.JetStream().KeyValue(l.Context(), bucket.Spend)
 		l.OK(err)
-		l.OK(kv.Delete(l.Context(), events.CounterKey(events.AllScope, time.Now().UTC().Format(time.DateOnly))))
+		l.OK(kv.Delete(l.Context(), bucket.CounterKey(bucket.AllScope, time.Now().UTC().Format(time.DateOnly))))
 		if _, err := k.Reserve(l.Context(), ask(6)); !errors.Is(err, spend.ErrUncounted) {
 			l.Errorf("by a counter that was deleted: %v", err)
 		}
 		r := spend.NewRecords(time.Now())
 		r.Add(time.Now(), 5)
-		l.count(b, events.AllScope, c, r)
+		l.count(b, bucket.AllScope, c, r)
 		if _, err := k.Reserve(l.Context(), ask(6)); !errors.Is(err, spend.ErrOver) {
 			l.Errorf("5 of 10 and 6 more: %v", err)
 		}
@@ -271,18 +273,19 @@ func TestDeletedCounter(t *testing.T) {
 	})
 }
 
-// TestImpossibleCounter: amounts that no reservation makes count as one that cannot be read; above all they open no cap.
+// TestImpossibleCounter: amounts that no reservation makes count as one that cannot be read; above all they open no
+// cap.
 func TestImpossibleCounter(t *testing.T) {
 	for _, counter := range []string{
-		`{"cap":1,"counted_micros":9223372036854775807,"reserved_micros":{"99999999999":9}}`, `{"cap":1,"counted_micros":-50000000}`,
-		`{"cap":1,"reserved_micros":{"99999999999":-50000000}}`,
+		`{"cap":1,"counted_micros":9223372036854775807,"reserved_micros":{"99999999999":9}}`,
+		`{"cap":1,"counted_micros":-50000000}`, `{"cap":1,"reserved_micros":{"99999999999":-50000000}}`,
 	} {
 		bubble(t, func(l *lab) {
 			b := l.Open(bus.Options{})
 			k := l.budget(b)
-			l.cap(b, events.AllScope, 10)
+			l.cap(b, bucket.AllScope, 10)
 			now := time.Now()
-			kv, err := b.JetStream().KeyValue(l.Context(), events.SpendBucket)
+			kv, err := b.JetStream().KeyValue(l.Context(), bucket.Spend)
 			l.OK(err)
 			_, err = kv.PutString(l.Context(), now.UTC().Format(time.DateOnly)+".all", counter)
 			l.OK(err)

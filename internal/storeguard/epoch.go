@@ -20,8 +20,8 @@ const epochFile = "epoch.json"
 // maxEpochBytes bounds what is read back.
 const maxEpochBytes = 64 << 10
 
-// sureAfter is how many checks in a row must find fewer records before they count as lost where several servers keep the
-// stream: one that has just taken over may still be catching up.
+// sureAfter is how many checks in a row must find fewer records before they count as lost where several servers keep
+// the stream: one that has just taken over may still be catching up.
 const sureAfter = 3
 
 var (
@@ -34,11 +34,12 @@ var (
 )
 
 // accepting tells a person the way out.
-const accepting = "tasks that it does not know may be paid for already: compare with the provider's own list, then start once with " +
+const accepting = "tasks that it does not know may be paid for already: compare with the provider's own list, then " +
+	"start once with " +
 	"--accept-new-store (REELAY_ACCEPT_NEW_STORE=true)"
 
-// memory is what is kept of a store. A stream is known by the moment of its creation, which a restart, a change of its settings
-// and a new leader leave alone, and the last sequence that it has acknowledged never goes back.
+// memory is what is kept of a store. A stream is known by the moment of its creation, which a restart, a change of its
+// settings and a new leader leave alone, and the last sequence that it has acknowledged never goes back.
 type memory struct {
 	Stream       string    `json:"stream"`
 	Created      time.Time `json:"created"`
@@ -59,8 +60,8 @@ type epoch struct {
 	seenAt time.Time
 }
 
-// settled is how old a sequence must be to be held against a store. A younger one may be of messages that the server had not
-// acknowledged when it was killed, and was free to forget.
+// settled is how old a sequence must be to be held against a store. A younger one may be of messages that the server
+// had not acknowledged when it was killed, and was free to forget.
 const settled = 5 * time.Second
 
 // sure returns the last sequence that is known to have been acknowledged, and takes in the one of this check.
@@ -75,7 +76,8 @@ func (e *epoch) sure(last uint64) uint64 {
 	return sure
 }
 
-// remember compares the stream with what was remembered, and remembers it as it is now if it is the same, or if accept is set.
+// remember compares the stream with what was remembered, and remembers it as it is now if it is the same, or if accept
+// is set.
 func (g *Guard) remember(info *jetstream.StreamInfo, accept bool) error {
 	now := memory{Stream: info.Config.Name, Created: info.Created.UTC(), LastSequence: info.State.LastSeq}
 	old, err := g.epoch.read()
@@ -105,8 +107,8 @@ func (g *Guard) remember(info *jetstream.StreamInfo, accept bool) error {
 // compare says what is wrong with the store as it is now.
 func (e *epoch) compare(old, now memory, replicas int) error {
 	if old.Stream != now.Stream || !old.Created.Equal(now.Created) {
-		return fmt.Errorf("%w: %s was made at %s, and %s at %s is expected (%s)", ErrNewStore, now.Stream, now.Created.Format(time.RFC3339Nano),
-			old.Stream, old.Created.Format(time.RFC3339Nano), e.path)
+		return fmt.Errorf("%w: %s was made at %s, and %s at %s is expected (%s)", ErrNewStore, now.Stream,
+			now.Created.Format(time.RFC3339Nano), old.Stream, old.Created.Format(time.RFC3339Nano), e.path)
 	}
 	if old.ForgotTo != nil {
 		return forgetful(old, *old.ForgotTo)

@@ -1,16 +1,16 @@
 // Package storeguard decides whether money may be spent.
 //
-// A paid request is safe only as long as the broker remembers what it acknowledged and the journal can be written. The guard
-// checks both once a minute, every five seconds while something is wrong, and whenever the connection to the broker was lost
-// and came back. Each of its reasons stops spending while it lasts:
+// A paid request is safe only as long as the broker remembers what it acknowledged and the journal can be written. The
+// guard checks both once a minute, every five seconds while something is wrong, and whenever the connection to the
+// broker was lost and came back. Each of its reasons stops spending while it lasts:
 //
 //	store     the stream of task records is another one than before, or has forgotten some (see epoch.go), or was not seen yet
 //	disk      there is little room on the journal's disk: under 10 % and under 1 GiB
 //	journal   the journal's directory cannot be written
 //	unsynced  a single broker acknowledges writes before they are on disk, and a provider is real
 //
-// Only spending stops: tasks wait; intake, polls, cancels and events go on. What the guard cannot know it does not hold against
-// anybody: whether an outside server syncs is said once in the log, and no more.
+// Only spending stops: tasks wait; intake, polls, cancels and events go on. What the guard cannot know it does not hold
+// against anybody: whether an outside server syncs is said once in the log, and no more.
 package storeguard
 
 import (
@@ -73,8 +73,10 @@ const (
 )
 
 var (
-	errNotSeen   = errors.New("the broker's store has not been checked since the connection was made")
-	errUnsynced  = errors.New("a single broker with --sync interval forgets acknowledged writes in a power cut, and what it forgets may be paid for twice; use --sync always, or accept it with --allow-unsynced-spending (REELAY_ALLOW_UNSYNCED_SPENDING=true)")
+	errNotSeen  = errors.New("the broker's store has not been checked since the connection was made")
+	errUnsynced = errors.New("a single broker with --sync interval forgets acknowledged writes in a power cut, and " +
+		"what it forgets may be paid for twice; use --sync always, or accept it with --allow-unsynced-spending " +
+		"(REELAY_ALLOW_UNSYNCED_SPENDING=true)")
 	errDiskSpace = errors.New("little room on the journal's disk")
 )
 
@@ -131,7 +133,8 @@ func Open(ctx context.Context, o Options) *Guard {
 		o: o, log: o.Log.With("component", "guard"), kick: make(chan struct{}, 1), stopped: map[Reason]error{},
 		epoch: epoch{path: filepath.Join(o.Dir, epochFile), faults: o.Faults},
 		allowed: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "reelay_spending_allowed", Help: "0 while this reason keeps paid requests from being sent: store, disk, journal, unsynced.",
+			Name: "reelay_spending_allowed",
+			Help: "0 while this reason keeps paid requests from being sent: store, disk, journal, unsynced.",
 		}, []string{"reason"}),
 	}
 	if o.Registerer != nil {
@@ -147,7 +150,8 @@ func Open(ctx context.Context, o Options) *Guard {
 
 // Run checks again and again until ctx ends.
 func (g *Guard) Run(ctx context.Context) error {
-	// The second check comes soon: a broker that was started at the same time may have told nothing of itself at the first.
+	// The second check comes soon: a broker that was started at the same time may have told nothing of itself at the
+	// first.
 	for wait := troubledWait; ; wait = usualWait {
 		if g.Allowed() != nil {
 			wait = troubledWait
@@ -269,8 +273,8 @@ func (g *Guard) journal() error {
 	return nil
 }
 
-// unsynced fails when the broker may forget what it acknowledged. A store that is kept by several servers is taken to outlive
-// the power cut of one.
+// unsynced fails when the broker may forget what it acknowledged. A store that is kept by several servers is taken to
+// outlive the power cut of one.
 func (g *Guard) unsynced(ctx context.Context, replicas int) error {
 	if !g.o.Paid || replicas > 1 {
 		return nil

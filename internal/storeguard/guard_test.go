@@ -35,7 +35,10 @@ type bench struct {
 func bubble(t *testing.T, f func(b *bench)) {
 	t.Helper()
 	broker.Bubble(t, func(t *testing.T) {
-		b := &bench{T: t, store: filepath.Join(t.TempDir(), "nats"), dir: t.TempDir(), log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+		b := &bench{
+			T: t, store: filepath.Join(t.TempDir(), "nats"), dir: t.TempDir(),
+			log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		}
 		b.start()
 		defer b.stop()
 		f(b)
@@ -124,7 +127,10 @@ func TestNewStore(t *testing.T) {
 		b.records(100)
 		g := b.open(Options{})
 		stopped(b, g, ReasonStore, ErrNewStore)
-		for _, want := range []string{"is expected", "--accept-new-store", "REELAY_ACCEPT_NEW_STORE", events.StreamTasks, b.dir} {
+		for _, want := range []string{
+			"is expected", "--accept-new-store", "REELAY_ACCEPT_NEW_STORE", events.StreamTasks,
+			b.dir,
+		} {
 			if !strings.Contains(g.Allowed().Error(), want) {
 				b.Errorf("%q does not say %q", g.Allowed(), want)
 			}
@@ -293,7 +299,8 @@ func TestUnsynced(t *testing.T) {
 			bubble(t, func(b *bench) {
 				if row.says != "" {
 					_, err := b.bus.JetStream().CreateStream(b.Context(), jetstream.StreamConfig{
-						Name: events.StreamBroker, Subjects: []string{events.BrokerSubject}, Metadata: map[string]string{events.BrokerSyncKey: row.says},
+						Name: events.StreamBroker, Subjects: []string{events.BrokerSubject},
+						Metadata: map[string]string{events.BrokerSyncKey: row.says},
 					})
 					b.ok(err)
 					_, err = b.bus.JetStream().Publish(b.Context(), events.BrokerSubject, nil)

@@ -10,9 +10,9 @@ import (
 // farOff is how far the end that is expected of a waiting task has to move at least for a person to notice.
 const farOff = 2 * time.Minute
 
-// An AnnouncedPosition is the queue position and the end that were announced last of a waiting task. It derives from the record
-// alone, so that its publisher need not read the record again to know that nothing has changed. The zero value says that nothing was
-// announced.
+// An AnnouncedPosition is the queue position and the end that were announced last of a waiting task. It derives from
+// the record alone, so that its publisher need not read the record again to know that nothing has changed. The zero
+// value says that nothing was announced.
 type AnnouncedPosition struct {
 	known bool
 	ours  int
@@ -33,10 +33,11 @@ func LastAnnounced(t events.Task) AnnouncedPosition {
 	return o
 }
 
-// Outdated reports whether a person would notice the position in tr. It is announced if it is the first one, if at most half as many
-// tasks are ahead as were announced, if more than twice as many are because others were let in before it, or if the expected end has
-// moved by two minutes, by half of the time that was left, and by half of the time that the task has waited, so that a queue which does
-// not move is announced ever more rarely. An end that was unknown, or is now, is no change by itself.
+// Outdated reports whether a person would notice the position in tr. It is announced if it is the first one, if at most
+// half as many tasks are ahead as were announced, if more than twice as many are because others were let in before it,
+// or if the expected end has moved by two minutes, by half of the time that was left, and by half of the time that the
+// task has waited, so that a queue which does not move is announced ever more rarely. An end that was unknown, or is
+// now, is no change by itself.
 func (o AnnouncedPosition) Outdated(tr Positioned) bool {
 	if tr.Position.Ours == nil || *tr.Position.Ours < 0 {
 		return false
@@ -53,7 +54,8 @@ func (o AnnouncedPosition) Outdated(tr Positioned) bool {
 
 // positioned announces the queue position of a waiting task. No later decision depends on it.
 func (s *step) positioned(tr Positioned) {
-	backoff := s.t.NotBefore != nil && s.m.At.Before(*s.t.NotBefore) // it was announced that the task waits for something else
+	// it was announced that the task waits for something else
+	backoff := s.t.NotBefore != nil && s.m.At.Before(*s.t.NotBefore)
 	if s.t.Phase != events.PhaseWaiting || backoff || !LastAnnounced(s.t).Outdated(tr) {
 		return
 	}

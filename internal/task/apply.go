@@ -21,7 +21,8 @@ var (
 const (
 	// CancelGrace is how long after a cancel for a deadline the provider may still say how the task ended.
 	CancelGrace = 2 * time.Minute
-	// CancelTries is how often a provider that does not answer is asked to cancel: after 1, 2, 4 ... 60 seconds, some minutes in all.
+	// CancelTries is how often a provider that does not answer is asked to cancel: after 1, 2, 4 ... 60 seconds, some
+	// minutes in all.
 	CancelTries = 10
 	// LatePolling is how long a task that was given up is still polled for a result that was paid for.
 	LatePolling = 6 * time.Hour
@@ -228,8 +229,8 @@ func (s *step) accept(current *events.Task, tr Accept) {
 		batch, size = "", 0
 	}
 	s.reject = &events.Event{
-		Type: events.EventRejected, Project: tr.Task.Project, TaskID: tr.Task.ID, Time: s.m.At, RequestDigest: tr.Task.RequestDigest,
-		BatchID: batch, BatchSize: size,
+		Type: events.EventRejected, Project: tr.Task.Project, TaskID: tr.Task.ID, Time: s.m.At,
+		RequestDigest: tr.Task.RequestDigest, BatchID: batch, BatchSize: size,
 		Error: &events.Error{
 			Code: events.CodeIdempotencyConflict, Kind: events.KindInvalid, Field: "id", Charge: events.ChargeNone,
 			Message: "id: a task with this id exists and was asked for with another body",
@@ -279,15 +280,17 @@ func (s *step) owned(owner string) *events.Attempt {
 }
 
 // settle records what became of an attempt.
-func (s *step) settle(a *events.Attempt, o events.AttemptOutcome, c events.Charge, e *events.Error, found events.Evidence) {
+func (s *step) settle(a *events.Attempt, o events.AttemptOutcome, c events.Charge, e *events.Error,
+	found events.Evidence,
+) {
 	at := s.m.At
 	a.Outcome, a.OutcomeAt, a.Error = o, &at, e
 	s.charge(a, c)
 	s.evidence(a, found)
 }
 
-// evidence adds to what is known of an attempt. When there is no more room the last but newest goes: how it began and how it
-// stands now matter most.
+// evidence adds to what is known of an attempt. When there is no more room the last but newest goes: how it began and
+// how it stands now matter most.
 func (s *step) evidence(a *events.Attempt, found events.Evidence) {
 	all := slices.Clone(a.Evidence)
 	if len(all) >= maxEvidence {
@@ -302,7 +305,8 @@ func (s *step) release(tr Release) {
 	if a == nil {
 		return
 	}
-	s.settle(a, events.AttemptReleased, events.ChargeNone, nil, events.Evidence{Source: events.SourceReply, Note: "not sent: " + tr.Reason})
+	s.settle(a, events.AttemptReleased, events.ChargeNone, nil,
+		events.Evidence{Source: events.SourceReply, Note: "not sent: " + tr.Reason})
 	if s.adoptEarlier() {
 		return
 	}
@@ -316,7 +320,8 @@ func (s *step) refused(tr Refused) {
 	}
 	e := tr.Err.Event()
 	e.Charge = events.ChargeNone
-	s.settle(a, events.AttemptRefused, events.ChargeNone, e, events.Evidence{Source: events.SourceReply, Note: "refused: " + e.Message})
+	s.settle(a, events.AttemptRefused, events.ChargeNone, e,
+		events.Evidence{Source: events.SourceReply, Note: "refused: " + e.Message})
 	if s.adoptEarlier() {
 		return
 	}
@@ -363,7 +368,8 @@ func (s *step) doubt(tr Doubt) {
 	}
 	e := tr.Err.Event()
 	e.Kind, e.Charge = events.KindAmbiguous, events.ChargePossible
-	s.settle(a, events.AttemptInDoubt, events.ChargePossible, e, events.Evidence{Source: events.SourceReply, Note: e.Message})
+	s.settle(a, events.AttemptInDoubt, events.ChargePossible, e,
+		events.Evidence{Source: events.SourceReply, Note: e.Message})
 	if !s.adoptEarlier() {
 		s.move(arrowDoubt, e.Message)
 	}
@@ -377,7 +383,8 @@ func (s *step) accepted(tr Accepted) {
 	if i < 0 && tr.Owner != "" && tr.Attempt == NextAttempt(s.t) {
 		// Only its owner can know of an attempt that the record has forgotten: a broker lost an acknowledged write.
 		i = len(s.t.Attempts)
-		s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{N: tr.Attempt, Owner: tr.Owner, IntentAt: s.m.At, NotAfter: s.m.At})
+		s.t.Attempts = append(slices.Clip(s.t.Attempts),
+			events.Attempt{N: tr.Attempt, Owner: tr.Owner, IntentAt: s.m.At, NotAfter: s.m.At})
 	}
 	if i < 0 {
 		return

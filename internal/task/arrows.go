@@ -2,8 +2,8 @@ package task
 
 import "reelay/events"
 
-// An Arrow is one named step of the machine: from which phases it may be taken, where it leads, and the event that derives
-// from it. An empty To keeps the phase.
+// An Arrow is one named step of the machine: from which phases it may be taken, where it leads, and the event that
+// derives from it. An empty To keeps the phase.
 type Arrow struct {
 	Name  string
 	From  []events.Phase
@@ -109,7 +109,10 @@ func Arrows() []Arrow {
 		{arrowLost, atProvider, done, events.EventFailed},
 		{arrowSucceed, atProvider, done, events.EventCompleted},
 		{arrowFail, atProvider, done, events.EventFailed},
-		{arrowCancelled, append([]events.Phase{waiting, submitting, inDoubt, parked}, atProvider...), done, events.EventCancelled},
+		{
+			arrowCancelled, append([]events.Phase{waiting, submitting, inDoubt, parked}, atProvider...), done,
+			events.EventCancelled,
+		},
 
 		{arrowCancelNoted, unknown, "", events.EventProgress},
 		{arrowCancel, []events.Phase{queued, running, fetching}, cancelling, events.EventProgress},

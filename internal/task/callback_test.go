@@ -54,15 +54,20 @@ func TestCallbackReplyAndPollInAnyOrder(t *testing.T) {
 	})
 }
 
-// A callback of attempt 1, which was bought as well, is written down and ends nothing that lives by attempt 2; when attempt 2
-// comes to nothing, attempt 1 is what the task lives by.
+// A callback of attempt 1, which was bought as well, is written down and ends nothing that lives by attempt 2; when
+// attempt 2 comes to nothing, attempt 1 is what the task lives by.
 func TestCallbackOfAnotherAttempt(t *testing.T) {
 	const soon = 22 * time.Second
-	resubmitted := after(t, story(t, request(), inDoubt...), resolve(10*time.Second, 1, events.ResolveResubmit), intentAt(20*time.Second, "you"))
+	resubmitted := after(t, story(t, request(), inDoubt...), resolve(10*time.Second, 1, events.ResolveResubmit),
+		intentAt(20*time.Second, "you"))
 	first := task.Accepted{Meta: at(30 * time.Second), Attempt: 1, Ref: ref, ID: "r1", Source: "callback"}
-	second := task.Accepted{Meta: at(soon), Attempt: 2, Owner: "you", Ref: json.RawMessage(`{"request_id":"r2"}`), ID: "r2", Source: "reply"}
+	second := task.Accepted{
+		Meta: at(soon), Attempt: 2, Owner: "you", Ref: json.RawMessage(`{"request_id":"r2"}`),
+		ID: "r2", Source: "reply",
+	}
 	says := func(s provider.State) task.PollResult {
-		return callback(40*time.Second, "r1", provider.Snapshot{State: s, Outputs: outputs, Err: fault(events.KindModeration, "1027")})
+		return callback(40*time.Second, "r1",
+			provider.Snapshot{State: s, Outputs: outputs, Err: fault(events.KindModeration, "1027")})
 	}
 	for _, state := range []provider.State{provider.Succeeded, provider.Failed, provider.Cancelled} {
 		now := after(t, resubmitted, second, first, says(state))
@@ -73,7 +78,8 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 		if c := apply(t, now, says(state)); c.Written {
 			t.Errorf("%s: the same callback again is written", state)
 		}
-		freed := after(t, resubmitted, first, says(state), task.Release{Meta: at(50 * time.Second), Owner: "you", Reason: "vetoed"}, says(provider.Succeeded))
+		freed := after(t, resubmitted, first, says(state),
+			task.Release{Meta: at(50 * time.Second), Owner: "you", Reason: "vetoed"}, says(provider.Succeeded))
 		wantPhase(t, freed, events.PhaseDone, events.StatusCompleted)
 	}
 }
@@ -82,7 +88,8 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 func TestIntentRemembersTheCallback(t *testing.T) {
 	with := intent
 	with.Callback = true
-	now := after(t, story(t, request(), with), task.Release{Meta: at(2 * time.Second), Owner: "me", Reason: "vetoed"}, intentAt(20*time.Second, "you"))
+	now := after(t, story(t, request(), with), task.Release{Meta: at(2 * time.Second), Owner: "me", Reason: "vetoed"},
+		intentAt(20*time.Second, "you"))
 	if got := fmt.Sprint(now.Attempts[0].Callback, now.Attempts[1].Callback); got != "true false" {
 		t.Errorf("the attempts with a callback: %s", got)
 	}

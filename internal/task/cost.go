@@ -11,12 +11,12 @@ import (
 
 // What an attempt costs
 //
-// An attempt begins with its reservation: what it was expected to cost, or what was set aside for it. It keeps it as long as it may be
-// charged, for good if nobody ever finds out. It costs nothing once that is proven. What the provider's last word on it comes to,
-// by the rates that the record was accepted with, is its price.
+// An attempt begins with its reservation: what it was expected to cost, or what was set aside for it. It keeps it as
+// long as it may be charged, for good if nobody ever finds out. It costs nothing once that is proven. What the
+// provider's last word on it comes to, by the rates that the record was accepted with, is its price.
 
-// Affordable reports whether t may open another paid attempt that is expected to cost reservedUSD: with everything that may have been
-// charged before, it must stay within the request's max_cost_usd.
+// Affordable reports whether t may open another paid attempt that is expected to cost reservedUSD: with everything that
+// may have been charged before, it must stay within the request's max_cost_usd.
 func Affordable(t events.Task, reservedUSD float64) bool {
 	if t.Cost == nil || t.Cost.MaxUSD == nil {
 		return true
@@ -82,8 +82,8 @@ func (s *step) billLate(snap provider.Snapshot) {
 	}
 }
 
-// bill settles what the attempt that the task lives by costs, now that the provider has said its last word: c is what that says
-// about the charge. What cannot be known from it stays as it was estimated.
+// bill settles what the attempt that the task lives by costs, now that the provider has said its last word: c is what
+// that says about the charge. What cannot be known from it stays as it was estimated.
 func (s *step) bill(c events.Charge) {
 	known := true
 	for i := range s.t.Attempts {
@@ -168,7 +168,8 @@ func (s *step) capReached(tr CapReached) {
 // day is when the day of at began (UTC): the caps count by it.
 func day(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour) }
 
-// LastCapReached returns the last step that says which cap delays a waiting task; false if no step has since the task came to wait.
+// LastCapReached returns the last step that says which cap delays a waiting task; false if no step has since the task
+// came to wait.
 func LastCapReached(t *events.Task) (reached events.Transition, ok bool) {
 	for i := len(t.Transitions) - 1; i >= 0 && t.Phase == events.PhaseWaiting; i-- {
 		switch step := t.Transitions[i]; {

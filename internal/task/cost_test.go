@@ -42,17 +42,27 @@ func TestCosts(t *testing.T) {
 			return s
 		}
 		failure = func(c events.Charge) provider.Snapshot {
-			return provider.Snapshot{State: provider.Failed, Err: &provider.Error{Kind: events.KindInternal, Code: "x", Charge: c}}
+			return provider.Snapshot{
+				State: provider.Failed,
+				Err:   &provider.Error{Kind: events.KindInternal, Code: "x", Charge: c},
+			}
 		}
 		refused = task.Refused{Meta: at(2 * time.Second), Owner: "me", Err: fault(events.KindInvalid, "422")}
 		release = task.Release{Meta: at(2 * time.Second), Owner: "me", Reason: "veto"}
 		ask     = task.Cancel{Meta: at(3 * time.Second)}
-		gone    = []task.Trigger{running(3 * time.Second), task.Heartbeat{Meta: at(total + time.Second)}, task.Heartbeat{Meta: at(total + time.Minute + task.CancelGrace)}}
-		after   = total + time.Hour
-		off     = task.Resolve{Meta: at(10 * time.Second), Action: events.ResolveWriteOff}
-		adopt   = task.Resolve{Meta: at(after), Action: events.ResolveAdopt, Ref: ref, ID: "r1"}
-		again   = task.Resolve{Meta: at(10 * time.Second), Action: events.ResolveResubmit}
-		second  = task.Intent{Meta: at(11 * time.Second), Owner: "me2", NotAfter: t0.Add(2 * time.Minute), ReservedUSD: ptr(0.4)}
+		gone    = []task.Trigger{
+			running(3 * time.Second),
+			task.Heartbeat{Meta: at(total + time.Second)},
+			task.Heartbeat{Meta: at(total + time.Minute + task.CancelGrace)},
+		}
+		after  = total + time.Hour
+		off    = task.Resolve{Meta: at(10 * time.Second), Action: events.ResolveWriteOff}
+		adopt  = task.Resolve{Meta: at(after), Action: events.ResolveAdopt, Ref: ref, ID: "r1"}
+		again  = task.Resolve{Meta: at(10 * time.Second), Action: events.ResolveResubmit}
+		second = task.Intent{
+			Meta: at(11 * time.Second), Owner: "me2", NotAfter: t0.Add(2 * time.Minute),
+			ReservedUSD: ptr(0.4),
+		}
 		second2 = task.Accepted{Meta: at(12 * time.Second), Attempt: 2, Ref: ref, ID: "r2", Source: "reply"}
 	)
 	for _, row := range []struct {
@@ -66,13 +76,41 @@ func TestCosts(t *testing.T) {
 		{"in doubt", seconds, []task.Trigger{held(0.4), doubt}, "0.4", "?"},
 		{"nobody knows a price", events.Cost{}, []task.Trigger{intent, accepted}, "?", "?"},
 		{"clip", clip, []task.Trigger{held(0.28), accepted, observed(3*time.Second, success)}, "0.28", "0.28"},
-		{"seconds as counted", seconds, []task.Trigger{held(0.4), accepted, observed(3*time.Second, counted(success, 7))}, "0.6", "0.6"},
+		{
+			"seconds as counted", seconds,
+			[]task.Trigger{held(0.4), accepted, observed(3*time.Second, counted(success, 7))},
+			"0.6", "0.6",
+		},
 		{"seconds not counted", seconds, []task.Trigger{held(0.4), accepted, observed(3*time.Second, success)}, "0.4", "?"},
-		{"only guessed", guess, []task.Trigger{held(0.5), accepted, observed(3*time.Second, counted(success, 7))}, "0.5", "?"},
-		{"counted without a price", events.Cost{}, []task.Trigger{intent, accepted, observed(3*time.Second, counted(success, 7))}, "?", "?"},
-		{"failed free", clip, []task.Trigger{held(0.28), accepted, observed(3*time.Second, failure(events.ChargeNone))}, "0", "0"},
-		{"failed, perhaps charged", clip, []task.Trigger{held(0.28), accepted, observed(3*time.Second, failure(events.ChargePossible))}, "0.28", "?"},
-		{"failed, nothing said", clip, []task.Trigger{held(0.28), accepted, observed(3*time.Second, failure(""))}, "0.28", "?"},
+		{
+			"only guessed", guess,
+			[]task.Trigger{held(0.5), accepted, observed(3*time.Second, counted(success, 7))},
+			"0.5",
+			"?",
+		},
+		{
+			"counted without a price",
+			events.Cost{},
+			[]task.Trigger{intent, accepted, observed(3*time.Second, counted(success, 7))},
+			"?", "?",
+		},
+		{
+			"failed free", clip,
+			[]task.Trigger{held(0.28), accepted, observed(3*time.Second, failure(events.ChargeNone))},
+			"0",
+			"0",
+		},
+		{
+			"failed, perhaps charged", clip,
+			[]task.Trigger{held(0.28), accepted, observed(3*time.Second, failure(events.ChargePossible))},
+			"0.28", "?",
+		},
+		{
+			"failed, nothing said", clip,
+			[]task.Trigger{held(0.28), accepted, observed(3*time.Second, failure(""))},
+			"0.28",
+			"?",
+		},
 		{
 			"failed and charged", seconds,
 			[]task.Trigger{held(0.4), accepted, observed(3*time.Second, counted(failure(events.ChargeConfirmed), 5))},
@@ -82,10 +120,17 @@ func TestCosts(t *testing.T) {
 		{"not sent", clip, []task.Trigger{held(0.28), release}, "0", "?"},
 		{"not sent, then cancelled", clip, []task.Trigger{held(0.28), release, ask}, "0", "0"},
 		{"cancelled before it was sent", clip, []task.Trigger{ask}, "", "0"},
-		{"cancelled in the provider's queue", clip, []task.Trigger{held(0.28), accepted, ask, observed(5*time.Second, provider.Snapshot{State: provider.Cancelled})}, "0", "0"},
+		{
+			"cancelled in the provider's queue", clip,
+			[]task.Trigger{held(0.28), accepted, ask, observed(5*time.Second, provider.Snapshot{State: provider.Cancelled})},
+			"0", "0",
+		},
 		{
 			"cancelled while it ran", clip,
-			[]task.Trigger{held(0.28), accepted, running(3 * time.Second), ask, observed(5*time.Second, provider.Snapshot{State: provider.Cancelled})},
+			[]task.Trigger{
+				held(0.28), accepted, running(3 * time.Second), ask,
+				observed(5*time.Second, provider.Snapshot{State: provider.Cancelled}),
+			},
 			"0.28", "?",
 		},
 		{
@@ -97,13 +142,33 @@ func TestCosts(t *testing.T) {
 			"0.2", "0.2",
 		},
 		{"given up", clip, append([]task.Trigger{held(0.28), accepted}, gone...), "0.28", "?"},
-		{"late result", clip, append(append([]task.Trigger{held(0.28), accepted}, gone...), observed(after, success)), "0.28", "0.28"},
-		{"late result, counted", seconds, append(append([]task.Trigger{held(0.4), accepted}, gone...), observed(after, counted(success, 5))), "0.44", "0.44"},
-		{"late failure, free", clip, append(append([]task.Trigger{held(0.28), accepted}, gone...), observed(after, failure(events.ChargeNone))), "0", "0"},
-		{"late failure, perhaps charged", clip, append(append([]task.Trigger{held(0.28), accepted}, gone...), observed(after, failure(""))), "0.28", "?"},
+		{
+			"late result", clip, append(append([]task.Trigger{held(0.28), accepted}, gone...), observed(after, success)), "0.28",
+			"0.28",
+		},
+		{
+			"late result, counted", seconds,
+			append(append([]task.Trigger{held(0.4), accepted}, gone...), observed(after, counted(success, 5))), "0.44", "0.44",
+		},
+		{
+			"late failure, free", clip,
+			append(append([]task.Trigger{held(0.28), accepted}, gone...), observed(after, failure(events.ChargeNone))), "0", "0",
+		},
+		{
+			"late failure, perhaps charged", clip,
+			append(append([]task.Trigger{held(0.28), accepted}, gone...), observed(after, failure(""))), "0.28", "?",
+		},
 		{"written off", clip, []task.Trigger{held(0.28), doubt, off}, "0.28", "?"},
-		{"written off and found", clip, []task.Trigger{held(0.28), doubt, off, adopt, observed(after+time.Second, success)}, "0.28", "0.28"},
-		{"refused, and accepted all the same", clip, []task.Trigger{held(0.28), refused, task.Accepted{Meta: at(9 * time.Second), Attempt: 1, Ref: ref, ID: "r1"}}, "0.28", "?"},
+		{
+			"written off and found", clip,
+			[]task.Trigger{held(0.28), doubt, off, adopt, observed(after+time.Second, success)},
+			"0.28", "0.28",
+		},
+		{
+			"refused, and accepted all the same", clip,
+			[]task.Trigger{held(0.28), refused, task.Accepted{Meta: at(9 * time.Second), Attempt: 1, Ref: ref, ID: "r1"}},
+			"0.28", "?",
+		},
 		{
 			"the second of two", seconds,
 			[]task.Trigger{held(0.4), doubt, again, second, second2, observed(13*time.Second, counted(success, 5))},
@@ -111,7 +176,10 @@ func TestCosts(t *testing.T) {
 		},
 		{
 			"an attempt that the record had forgotten", clip,
-			[]task.Trigger{task.Accepted{Meta: at(2 * time.Second), Attempt: 1, Owner: "me", Ref: ref, ID: "r1"}, observed(3*time.Second, success)},
+			[]task.Trigger{
+				task.Accepted{Meta: at(2 * time.Second), Attempt: 1, Owner: "me", Ref: ref, ID: "r1"},
+				observed(3*time.Second, success),
+			},
 			"0.28", "0.28",
 		},
 	} {
@@ -124,7 +192,8 @@ func TestCosts(t *testing.T) {
 			attempts += amount(a.CostUSD)
 		}
 		if actual := amount(got.Cost.ActualUSD); attempts != row.attempts || actual != row.actual {
-			t.Errorf("%s: the attempts cost %s, all together %s; want %s and %s", row.name, attempts, actual, row.attempts, row.actual)
+			t.Errorf("%s: the attempts cost %s, all together %s; want %s and %s", row.name, attempts, actual, row.attempts,
+				row.actual)
 		}
 	}
 }
@@ -159,13 +228,18 @@ func TestMaxCost(t *testing.T) {
 	}
 }
 
-// TestCapReached: a task that may not be paid for waits and says why, once for each reason, and ends at its deadline like any other.
+// TestCapReached: a task that may not be paid for waits and says why, once for each reason, and ends at its deadline
+// like any other.
 func TestCapReached(t *testing.T) {
 	held := func(d time.Duration, why string) task.CapReached {
-		return task.CapReached{Meta: at(d), Cap: events.CapReached{Scope: why, DailyUSD: 5}, Until: t0.Add(d + time.Minute), Note: why}
+		return task.CapReached{
+			Meta: at(d), Cap: events.CapReached{Scope: why, DailyUSD: 5}, Until: t0.Add(d + time.Minute),
+			Note: why,
+		}
 	}
 	waiting := story(t, request(), held(time.Second, "broke"))
-	if waiting.Phase != events.PhaseWaiting || waiting.NotBefore == nil || !waiting.NotBefore.Equal(t0.Add(time.Minute+time.Second)) {
+	if waiting.Phase != events.PhaseWaiting || waiting.NotBefore == nil ||
+		!waiting.NotBefore.Equal(t0.Add(time.Minute+time.Second)) {
 		t.Fatalf("%s, not before %v", waiting.Phase, waiting.NotBefore)
 	}
 	if got := story(t, request(), held(time.Second, "broke"), intent); got.Phase != events.PhaseWaiting {
@@ -173,7 +247,8 @@ func TestCapReached(t *testing.T) {
 	}
 	later := intent
 	later.Meta = at(time.Minute + time.Second)
-	if got := story(t, request(), held(time.Second, "broke"), later); got.Phase != events.PhaseSubmitting || got.NotBefore != nil {
+	if got := story(t, request(), held(time.Second, "broke"), later); got.Phase != events.PhaseSubmitting ||
+		got.NotBefore != nil {
 		t.Errorf("%s, not before %v", got.Phase, got.NotBefore)
 	}
 	for why, want := range map[string]bool{"broke": false, "still broke": true} {
@@ -181,7 +256,8 @@ func TestCapReached(t *testing.T) {
 		if err != nil || c.Written != want {
 			t.Errorf("cap reached again because it is %s: %v, written: %v", why, err, c.Written)
 		}
-		told := slices.ContainsFunc(c.Events, func(e events.Event) bool { return e.Type == events.EventProgress && e.Message == why })
+		told := slices.ContainsFunc(c.Events,
+			func(e events.Event) bool { return e.Type == events.EventProgress && e.Message == why })
 		if told != want {
 			t.Errorf("cap reached again because it is %s: told: %v", why, told)
 		}

@@ -1,7 +1,7 @@
 // Package task is reelay's state machine: Apply(record, trigger) gives the next record, the events to publish and what
 // has to exist outside the record. It has no clock and does no I/O; time comes in on the trigger. Every service goes
-// load, Apply, compare-and-set, publish, acknowledge, in this order, so a crash anywhere repeats the trigger, and a trigger
-// that finds its work done changes nothing and returns the events that are due already.
+// load, Apply, compare-and-set, publish, acknowledge, in this order, so a crash anywhere repeats the trigger, and a
+// trigger that finds its work done changes nothing and returns the events that are due already.
 //
 //	             accept
 //	               v
@@ -29,24 +29,24 @@
 //
 // # What it promises
 //
-//   - At most one terminal state, and nothing leaves it. A result that arrives after reelay gave a task up is kept beside
-//     it as a late result.
-//   - A new paid attempt is opened only when every former one is proven free, or when the request's max_paid_attempts or a
-//     person allows another.
+//   - At most one terminal state, and nothing leaves it. A result that arrives after reelay gave a task up is kept
+//     beside it as a late result.
+//   - A new paid attempt is opened only when every former one is proven free, or when the request's max_paid_attempts
+//     or a person allows another.
 //   - Evidence that the provider accepted an attempt may come from anyone, in any order, any number of times. Evidence
 //     that it did not counts only from the owner of the attempt.
 //   - A submit that nobody reports on becomes in_doubt, never waiting.
 //   - A poll that fails, an unknown word, a first "not found" never end a task.
-//   - An announced position and end are for people. No other step depends on them, save that a cap that is reached again is announced
-//     again if a position was in between.
+//   - An announced position and end are for people. No other step depends on them, save that a cap that is reached
+//     again is announced again if a position was in between.
 //   - A note is for people. What code compares has a field with a type.
 //
 // # What happens when
 //
-// The queue position and the end of a waiting task are announced whenever they have moved so far that a person would notice
-// (positioned, not in the picture: it leads back to waiting). They are dropped when the task is sent.
+// The queue position and the end of a waiting task are announced whenever they have moved so far that a person would
+// notice (positioned, not in the picture: it leads back to waiting). They are dropped when the task is sent.
 //
 // A deadline that passes while a task waits ends it. At the provider it asks for a cancel first, gives the provider
-// CancelGrace to say how the task ended, then fails it as deadline_exceeded and goes on polling for LatePolling. In doubt,
-// no deadline ends a task: the provider's horizon and the request's policy do.
+// CancelGrace to say how the task ended, then fails it as deadline_exceeded and goes on polling for LatePolling. In
+// doubt, no deadline ends a task: the provider's horizon and the request's policy do.
 package task

@@ -33,7 +33,8 @@ func (s *step) emit(c Change) []events.Event {
 				latest = &once[len(once)-1]
 			}
 		case isNew, doubt && tr.Event == events.EventInDoubt:
-			// One write, one of them: the last step has everything. That a person has to decide is announced until somebody does.
+			// One write, one of them: the last step has everything. That a person has to decide is announced until somebody
+			// does.
 			repeated = []events.Event{e}
 			if isNew {
 				latest = &repeated[0]
@@ -49,14 +50,16 @@ func (s *step) emit(c Change) []events.Event {
 	return append(once, repeated...)
 }
 
-// eventOf returns the event of a step of t. What t holds of the moment after its last step is left out of the events of other steps.
+// eventOf returns the event of a step of t. What t holds of the moment after its last step is left out of the events of
+// other steps.
 func eventOf(t *events.Task, tr events.Transition) events.Event {
 	after := *t
 	after.Phase = tr.To
 	e := events.Event{
 		Type: tr.Event, Project: t.Project, TaskID: t.ID, SceneID: t.SceneID, BatchID: t.BatchID, TaskType: t.TaskType,
 		Provider: t.Provider, Lane: t.Lane, Model: t.Model, ProviderID: t.ProviderID,
-		Status: statusOf(after, tr.Name), Phase: tr.To, Version: tr.Version, Time: tr.At, Message: tr.Note, Cost: t.Cost, Traceparent: t.Traceparent,
+		Status: statusOf(after, tr.Name), Phase: tr.To, Version: tr.Version, Time: tr.At, Message: tr.Note, Cost: t.Cost,
+		Traceparent: t.Traceparent,
 	}
 	switch {
 	case tr.Event == events.EventFailed:
@@ -65,7 +68,8 @@ func eventOf(t *events.Task, tr events.Transition) events.Event {
 		e.Error = errorOf(t, tr.Attempt)
 	}
 	if tr.Version == t.Version {
-		e.QueuePosition, e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest = t.QueuePosition, t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest
+		e.QueuePosition, e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest = t.QueuePosition, t.EstimatedWaitS, t.ETA,
+			t.ETAEarliest, t.ETALatest
 		e.Pace, e.ProgressPercentage = t.Pace, t.ProgressPercentage
 	}
 	if tr.Event.WithTask() {
@@ -86,7 +90,8 @@ func errorOf(t *events.Task, n int) *events.Error {
 	return nil
 }
 
-// trim bounds what a record keeps, the oldest going first: announced positions, then steps that no event derives from, then progress.
+// trim bounds what a record keeps, the oldest going first: announced positions, then steps that no event derives from,
+// then progress.
 func trim(t *events.Task) {
 	for len(t.Transitions) > events.MaxTransitions {
 		last := len(t.Transitions) - 1

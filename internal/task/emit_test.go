@@ -11,8 +11,8 @@ import (
 	"reelay/internal/task"
 )
 
-// TestEventsCarryWhatChanged: every event names its task, its step and where the task then is; the record comes with those that end it
-// and a late result, and with no other.
+// TestEventsCarryWhatChanged: every event names its task, its step and where the task then is; the record comes with
+// those that end it and a late result, and with no other.
 func TestEventsCarryWhatChanged(t *testing.T) {
 	for phase, before := range phases(t) {
 		before.Input = json.RawMessage(`{"prompt":"a heron"}`)
@@ -30,10 +30,12 @@ func TestEventsCarryWhatChanged(t *testing.T) {
 				if step == nil || step.Event != e.Type || step.To != e.Phase || step.Version != e.Version || step.Note != "" {
 					t.Fatalf("%s: the step %+v", what, step)
 				}
-				if e.TaskID != before.ID || e.Model != before.Model || e.Lane != before.Lane || e.Provider != before.Provider || e.TaskType != before.TaskType {
+				if e.TaskID != before.ID || e.Model != before.Model || e.Lane != before.Lane || e.Provider != before.Provider ||
+					e.TaskType != before.TaskType {
 					t.Errorf("%s does not say of what: %+v", what, e)
 				}
-				if e.Type.Terminal() != e.Status.Terminal() && e.Type != events.EventLateResult || e.Type.Terminal() && string(e.Type) != string(e.Status) {
+				if e.Type.Terminal() != e.Status.Terminal() && e.Type != events.EventLateResult ||
+					e.Type.Terminal() && string(e.Type) != string(e.Status) {
 					t.Errorf("%s: status %s", what, e.Status)
 				}
 				raw, err := events.Marshal(e)
@@ -72,16 +74,27 @@ func TestRepairedEvents(t *testing.T) {
 
 // TestEventErrors: why an attempt is in doubt or was refused is in the event, and in none of a later attempt.
 func TestEventErrors(t *testing.T) {
-	refused := task.Refused{Meta: at(2 * time.Second), Owner: "me", Err: fault(events.KindQuota, "1008"), Wait: time.Minute}
+	refused := task.Refused{
+		Meta: at(2 * time.Second), Owner: "me", Err: fault(events.KindQuota, "1008"),
+		Wait: time.Minute,
+	}
 	for name, row := range map[string]struct {
 		before []task.Trigger
 		tr     task.Trigger
 		code   string
 	}{
-		"in doubt":     {[]task.Trigger{intent}, doubt, "timeout"},
-		"refused":      {[]task.Trigger{intent}, refused, "1008"},
-		"held back":    {[]task.Trigger{intent, refused}, task.CapReached{Meta: at(2 * time.Minute), Until: t0.Add(time.Hour)}, ""},
-		"failed":       {[]task.Trigger{intent, accepted}, observed(3*time.Second, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")}), "1027"},
+		"in doubt": {[]task.Trigger{intent}, doubt, "timeout"},
+		"refused":  {[]task.Trigger{intent}, refused, "1008"},
+		"held back": {
+			[]task.Trigger{intent, refused},
+			task.CapReached{Meta: at(2 * time.Minute), Until: t0.Add(time.Hour)},
+			"",
+		},
+		"failed": {
+			[]task.Trigger{intent, accepted},
+			observed(3*time.Second, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")}),
+			"1027",
+		},
 		"running well": {[]task.Trigger{intent, accepted}, running(3 * time.Second), ""},
 	} {
 		now := story(t, request(), row.before...)

@@ -9,7 +9,8 @@ import (
 	"reelay/internal/task"
 )
 
-// TestEstimate: an estimate is stored with what is stored anyway; alone it is not, save that a task has become slower than others.
+// TestEstimate: an estimate is stored with what is stored anyway; alone it is not, save that a task has become slower
+// than others.
 func TestEstimate(t *testing.T) {
 	running := provider.Snapshot{State: provider.Running, Progress: ptr(40.0)}
 	further := provider.Snapshot{State: provider.Running, Progress: ptr(50.0)}
@@ -30,11 +31,19 @@ func TestEstimate(t *testing.T) {
 		{"about normal again", running, events.PaceNormal, false, "", events.PaceSlow, 60},
 		{"a percent more", further, events.PaceNormal, true, "50 %", events.PaceSlow, 60},
 		{"slow again", further, events.PaceSlow, false, "", events.PaceSlow, 60},
-		{"others too", further, events.PaceCongested, true, "50 %, slower than usual, as others of late", events.PaceCongested, 60},
+		{
+			"others too", further, events.PaceCongested, true, "50 %, slower than usual, as others of late",
+			events.PaceCongested, 60,
+		},
 		{"others no more", further, events.PaceSlow, false, "", events.PaceCongested, 60},
 		{"stuck", further, events.PaceStuck, true, "50 %, far slower than others, which end", events.PaceStuck, 60},
 		{"nothing estimated, and a percent more", running, "", true, "40 %", events.PaceStuck, 15},
-		{"the end", provider.Snapshot{State: provider.Succeeded, Outputs: outputs}, events.PaceStuck, true, "the provider has finished", "", -1},
+		{
+			"the end",
+			provider.Snapshot{State: provider.Succeeded, Outputs: outputs},
+			events.PaceStuck, true,
+			"the provider has finished", "", -1,
+		},
 	} {
 		tr := observed(time.Duration(10+i)*time.Second, row.snap)
 		if row.told != "" {
@@ -46,14 +55,16 @@ func TestEstimate(t *testing.T) {
 		}
 		last := c.Task.Transitions[len(c.Task.Transitions)-1]
 		if c.Written != row.written || c.Task.Pace != row.pace || row.written && last.Note != row.note {
-			t.Errorf("%s: written %t, %q, pace %q; want %t, %q, %q", row.name, c.Written, last.Note, c.Task.Pace, row.written, row.note, row.pace)
+			t.Errorf("%s: written %t, %q, pace %q; want %t, %q, %q", row.name, c.Written, last.Note, c.Task.Pace, row.written,
+				row.note, row.pace)
 		}
 		switch ranged := c.Task.ETAEarliest != nil && c.Task.ETALatest != nil; {
 		case row.left < 0:
 			if c.Task.ETA != nil || c.Task.EstimatedWaitS != nil || ranged {
 				t.Errorf("%s: it ended, and ends at %v", row.name, c.Task.ETA)
 			}
-		case c.Task.ETA == nil || c.Task.EstimatedWaitS == nil || *c.Task.EstimatedWaitS != row.left || ranged != (row.told != ""):
+		case c.Task.ETA == nil || c.Task.EstimatedWaitS == nil || *c.Task.EstimatedWaitS != row.left ||
+			ranged != (row.told != ""):
 			t.Errorf("%s: %v s left, range %t; want %v", row.name, *c.Task.EstimatedWaitS, ranged, row.left)
 		}
 		now = c.Task

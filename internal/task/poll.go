@@ -67,7 +67,8 @@ func (s *step) pollResult(tr PollResult) {
 }
 
 func isAtProvider(p events.Phase) bool {
-	return p == events.PhaseProviderQueued || p == events.PhaseRunning || p == events.PhaseFetching || p == events.PhaseCancelling
+	return p == events.PhaseProviderQueued || p == events.PhaseRunning || p == events.PhaseFetching ||
+		p == events.PhaseCancelling
 }
 
 // phaseOf returns the phase a snapshot speaks of, or "" for a word nobody knows.
@@ -90,7 +91,8 @@ func (s *step) started() {
 	}
 }
 
-// notable takes over position and progress and reports whether a person would notice: a moved position or a whole percent.
+// notable takes over position and progress and reports whether a person would notice: a moved position or a whole
+// percent.
 func (s *step) notable(snap provider.Snapshot) bool {
 	changed := false
 	old := providerPosition(s.t)
@@ -148,8 +150,8 @@ func paceWords(p events.Pace) string {
 	return string(p)
 }
 
-// worsePace takes over the pace and reports whether the task has become slower than others. In the record it never gets better again:
-// a task that hovers between two paces is announced once for each.
+// worsePace takes over the pace and reports whether the task has become slower than others. In the record it never gets
+// better again: a task that hovers between two paces is announced once for each.
 func (s *step) worsePace(e *events.Estimate) bool {
 	if e == nil {
 		return false
@@ -163,8 +165,8 @@ func (s *step) worsePace(e *events.Estimate) bool {
 	return s.newPace
 }
 
-// estimate takes over when the task will end, or extrapolates that from the percentage. Under 3 % it says nothing: the figure would
-// be noise. It writes nothing by itself.
+// estimate takes over when the task will end, or extrapolates that from the percentage. Under 3 % it says nothing: the
+// figure would be noise. It writes nothing by itself.
 func (s *step) estimate(e *events.Estimate) {
 	s.noEstimate()
 	if e != nil {

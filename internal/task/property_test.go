@@ -16,8 +16,8 @@ import (
 	"reelay/internal/task"
 )
 
-// A post is one paid request that a permit allowed, with what the provider really did. The machine never sees the truth, only
-// the reports that may come of it.
+// A post is one paid request that a permit allowed, with what the provider really did. The machine never sees the
+// truth, only the reports that may come of it.
 type post struct {
 	attempt  int
 	owner    string
@@ -76,8 +76,10 @@ func (w *world) apply(tr task.Trigger) task.Change {
 // compare takes a step of the record that was told no place, and fails the test if that makes a difference.
 func (w *world) compare(tr task.Trigger, told task.Change, toldErr error) {
 	untold, err := task.Apply(w.untold, tr)
-	if fmt.Sprint(err) != fmt.Sprint(toldErr) || untold.Written != told.Written || untold.Effects != told.Effects || untold.Announced != told.Announced {
-		w.t.Fatalf("%T on a task that was told its place: written %t, %v; else %t, %v", tr, told.Written, toldErr, untold.Written, err)
+	if fmt.Sprint(err) != fmt.Sprint(toldErr) || untold.Written != told.Written || untold.Effects != told.Effects ||
+		untold.Announced != told.Announced {
+		w.t.Fatalf("%T on a task that was told its place: written %t, %v; else %t, %v", tr, told.Written, toldErr,
+			untold.Written, err)
 	}
 	if !slices.Equal(types(untold.Events), types(told.Events)) {
 		w.t.Fatalf("%T on a task that was told its place: events %v; else %v", tr, types(told.Events), types(untold.Events))
@@ -97,7 +99,8 @@ func (w *world) compareNotes(tr task.Trigger, want task.Change, wantErr error) {
 	}
 	other := withNotes(*w.record, "other words")
 	got, err := task.Apply(&other, tr)
-	if fmt.Sprint(err) != fmt.Sprint(wantErr) || got.Written != want.Written || got.Effects != want.Effects || got.Announced != want.Announced ||
+	if fmt.Sprint(err) != fmt.Sprint(wantErr) || got.Written != want.Written || got.Effects != want.Effects ||
+		got.Announced != want.Announced ||
 		!slices.Equal(types(got.Events), types(want.Events)) {
 		w.t.Fatalf("%T on a task with other notes: written %t, events %v, %v; else %t, %v, %v",
 			tr, got.Written, types(got.Events), err, want.Written, types(want.Events), wantErr)
@@ -132,7 +135,8 @@ func withoutPlace(t events.Task) events.Task {
 	if len(t.Transitions) == events.MaxTransitions {
 		t.Transitions = nil // one more or less of them is lost
 	}
-	t.Transitions = slices.DeleteFunc(slices.Clone(t.Transitions), func(tr events.Transition) bool { return tr.Name == "positioned" })
+	t.Transitions = slices.DeleteFunc(slices.Clone(t.Transitions),
+		func(tr events.Transition) bool { return tr.Name == "positioned" })
 	for i := range t.Transitions {
 		t.Transitions[i].Version = 0
 	}
@@ -204,12 +208,15 @@ func (w *world) check(c task.Change) {
 	}
 }
 
-// TestAnyOrder is the promise of the package doc: whatever order, repetition or loss of triggers, at most one terminal state, one
-// terminal event, and never more paid submits than allowed.
+// TestAnyOrder is the promise of the package doc: whatever order, repetition or loss of triggers, at most one terminal
+// state, one terminal event, and never more paid submits than allowed.
 func TestAnyOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &world{t: rt, now: t0, seen: map[events.EventType]int{}, request: request(func(r *events.Task) {
-			r.OnInDoubt = rapid.SampledFrom([]events.InDoubtPolicy{events.InDoubtHold, events.InDoubtFail, events.InDoubtResubmit}).Draw(rt, "policy")
+			r.OnInDoubt = rapid.SampledFrom([]events.InDoubtPolicy{
+				events.InDoubtHold, events.InDoubtFail,
+				events.InDoubtResubmit,
+			}).Draw(rt, "policy")
 			r.MaxPaidAttempts = rapid.IntRange(1, 3).Draw(rt, "max paid attempts")
 		})}
 		listings := rapid.IntRange(0, 3).Draw(rt, "listings needed")
@@ -219,7 +226,9 @@ func TestAnyOrder(t *testing.T) {
 				w.now = w.now.Add(time.Duration(rapid.Int64Range(1, int64(90*time.Minute)).Draw(rt, "by")))
 			},
 			"position": func(rt *rapid.T) {
-				tr := task.Positioned{Meta: w.meta(), Position: events.QueuePosition{Ours: ptr(rapid.IntRange(-1, 40).Draw(rt, "place"))}}
+				tr := task.Positioned{
+					Meta: w.meta(), Position: events.QueuePosition{Ours: ptr(rapid.IntRange(-1, 40).Draw(rt, "place"))},
+				}
 				if rapid.Bool().Draw(rt, "with an end") {
 					left := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(rt, "left"))
 					tr.Estimate = &events.Estimate{Left: left, Latest: 2 * left}
@@ -229,7 +238,8 @@ func TestAnyOrder(t *testing.T) {
 				if c.Written && before.Phase != events.PhaseWaiting {
 					rt.Fatalf("a place in line was told in phase %s", before.Phase)
 				}
-				if c.Written != (before.Phase == events.PhaseWaiting && (before.NotBefore == nil || !w.now.Before(*before.NotBefore)) &&
+				if c.Written != (before.Phase == events.PhaseWaiting &&
+					(before.NotBefore == nil || !w.now.Before(*before.NotBefore)) &&
 					task.LastAnnounced(before).Outdated(tr)) {
 					rt.Fatalf("written %t, although who tells it sees that differently", c.Written)
 				}
@@ -260,7 +270,8 @@ func TestAnyOrder(t *testing.T) {
 					Source: rapid.SampledFrom([]events.EvidenceSource{"reply", "callback", "list"}).Draw(rt, "source"),
 				}}
 				if !p.accepted {
-					kind := rapid.SampledFrom([]events.Kind{events.KindInvalid, events.KindQuota, events.KindRateLimited}).Draw(rt, "kind")
+					kind := rapid.SampledFrom([]events.Kind{events.KindInvalid, events.KindQuota, events.KindRateLimited}).Draw(rt,
+						"kind")
 					truth = []task.Trigger{
 						lost,
 						task.Release{Meta: w.meta(), Owner: p.owner, Reason: "vetoed"},
@@ -279,7 +290,10 @@ func TestAnyOrder(t *testing.T) {
 				}
 				a := w.record.Attempts[0]
 				id := rapid.SampledFrom([]string{"second", "third"}).Draw(rt, "id")
-				tr := task.Accepted{Meta: w.meta(), Attempt: a.N, ID: id, Ref: json.RawMessage(`"` + id + `"`), Source: events.SourceCallback}
+				tr := task.Accepted{
+					Meta: w.meta(), Attempt: a.N, ID: id, Ref: json.RawMessage(`"` + id + `"`),
+					Source: events.SourceCallback,
+				}
 				if len(a.Ref) == 0 || len(a.Evidence) > 6 {
 					rt.Skip("it would be the first one, or its evidence be forgotten")
 				}
@@ -303,8 +317,14 @@ func TestAnyOrder(t *testing.T) {
 				}
 				tr := rapid.SampledFrom([]task.Trigger{
 					observed(0, provider.Snapshot{State: provider.Queued, Position: ptr(rapid.IntRange(0, 3).Draw(rt, "position"))}),
-					observed(0, provider.Snapshot{State: provider.Running, Progress: ptr(rapid.Float64Range(-10, 120).Draw(rt, "percent"))}),
-					observed(0, provider.Snapshot{State: provider.Running, Logs: make([]events.LogLine, rapid.IntRange(0, 40).Draw(rt, "lines"))}),
+					observed(0, provider.Snapshot{
+						State:    provider.Running,
+						Progress: ptr(rapid.Float64Range(-10, 120).Draw(rt, "percent")),
+					}),
+					observed(0, provider.Snapshot{
+						State: provider.Running,
+						Logs:  make([]events.LogLine, rapid.IntRange(0, 40).Draw(rt, "lines")),
+					}),
 					observed(0, provider.Snapshot{State: provider.Running, ResultPending: true}),
 					observed(0, provider.Snapshot{State: provider.Unknown, Word: "ODD"}),
 					observed(0, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}),
@@ -357,11 +377,15 @@ func TestAnyOrder(t *testing.T) {
 				w.apply(tr)
 			},
 			"resolve": func(rt *rapid.T) {
-				action := rapid.SampledFrom([]events.ResolveAction{events.ResolveResubmit, events.ResolveWriteOff}).Draw(rt, "action")
+				action := rapid.SampledFrom([]events.ResolveAction{events.ResolveResubmit, events.ResolveWriteOff}).Draw(rt,
+					"action")
 				w.apply(task.Resolve{Meta: w.meta(), Action: action})
 			},
 			"search": func(rt *rapid.T) {
-				w.apply(task.Searched{Meta: w.meta(), Attempt: len(w.record.Attempts), Complete: rapid.Bool().Draw(rt, "complete"), Note: "not there"})
+				w.apply(task.Searched{
+					Meta: w.meta(), Attempt: len(w.record.Attempts), Complete: rapid.Bool().Draw(rt, "complete"),
+					Note: "not there",
+				})
 			},
 			"heartbeat": func(*rapid.T) { w.apply(task.Heartbeat{Meta: w.meta(), Horizon: time.Hour, Listings: listings}) },
 		})

@@ -85,7 +85,8 @@ func TestResolveRedeliveredChangesNothing(t *testing.T) {
 		{"resubmit, at once", events.ResolveResubmit, nil},
 		{"resubmit, attempt 2 is out", events.ResolveResubmit, []task.Trigger{intentAt(20*time.Second, "you")}},
 		{"resubmit, attempt 2 is in doubt", events.ResolveResubmit, []task.Trigger{
-			intentAt(20*time.Second, "you"), task.Doubt{Meta: at(21 * time.Second), Owner: "you", Err: fault(events.KindAmbiguous, "timeout")},
+			intentAt(20*time.Second, "you"),
+			task.Doubt{Meta: at(21 * time.Second), Owner: "you", Err: fault(events.KindAmbiguous, "timeout")},
 		}},
 		{"resubmit, attempt 2 is parked", events.ResolveResubmit, []task.Trigger{
 			intentAt(20*time.Second, "you"),
@@ -93,7 +94,8 @@ func TestResolveRedeliveredChangesNothing(t *testing.T) {
 			due(2 * horizon),
 		}},
 		{"resubmit, attempt 2 is accepted", events.ResolveResubmit, []task.Trigger{
-			intentAt(20*time.Second, "you"), task.Accepted{Meta: at(21 * time.Second), Attempt: 2, Ref: ref, ID: "r1", Source: "reply"},
+			intentAt(20*time.Second, "you"),
+			task.Accepted{Meta: at(21 * time.Second), Attempt: 2, Ref: ref, ID: "r1", Source: "reply"},
 		}},
 		{"write off", events.ResolveWriteOff, nil},
 		{"write off, then it turned out to be accepted", events.ResolveWriteOff, []task.Trigger{
@@ -144,15 +146,19 @@ func twoOut(tb testing.TB) events.Task {
 	return t
 }
 
-// What was paid for by an earlier attempt is taken as soon as the one that is out comes to nothing, and no third is bought.
+// What was paid for by an earlier attempt is taken as soon as the one that is out comes to nothing, and no third is
+// bought.
 func TestEarlierAcceptanceIsAdoptedWhenTheLaterEnds(t *testing.T) {
 	const soon = 22 * time.Second
 	rows := map[string]task.Trigger{
-		"released":                task.Release{Meta: at(soon), Owner: "you", Reason: "vetoed"},
-		"refused":                 task.Refused{Meta: at(soon), Owner: "you", Err: fault(events.KindInvalid, "422")},
-		"refused for its account": task.Refused{Meta: at(soon), Owner: "you", Err: fault(events.KindQuota, "1008"), Wait: time.Minute},
-		"in doubt":                task.Doubt{Meta: at(soon), Owner: "you", Err: fault(events.KindAmbiguous, "timeout")},
-		"in doubt by the timer":   due(3 * time.Minute),
+		"released": task.Release{Meta: at(soon), Owner: "you", Reason: "vetoed"},
+		"refused":  task.Refused{Meta: at(soon), Owner: "you", Err: fault(events.KindInvalid, "422")},
+		"refused for its account": task.Refused{
+			Meta: at(soon), Owner: "you", Err: fault(events.KindQuota, "1008"),
+			Wait: time.Minute,
+		},
+		"in doubt":              task.Doubt{Meta: at(soon), Owner: "you", Err: fault(events.KindAmbiguous, "timeout")},
+		"in doubt by the timer": due(3 * time.Minute),
 	}
 	for name, tr := range rows {
 		t.Run(name, func(t *testing.T) {
@@ -167,9 +173,14 @@ func TestEarlierAcceptanceIsAdoptedWhenTheLaterEnds(t *testing.T) {
 		})
 	}
 	t.Run("accepted as well", func(t *testing.T) {
-		now := after(t, twoOut(t), task.Accepted{Meta: at(soon), Attempt: 2, Owner: "you", Ref: json.RawMessage(`{"request_id":"r2"}`), ID: "r2", Source: "reply"})
+		now := after(t, twoOut(t),
+			task.Accepted{
+				Meta: at(soon), Attempt: 2, Owner: "you", Ref: json.RawMessage(`{"request_id":"r2"}`), ID: "r2",
+				Source: "reply",
+			})
 		wantPhase(t, now, events.PhaseProviderQueued, events.StatusQueued)
-		if now.ProviderID != "r2" || now.Attempts[0].Charge != events.ChargeConfirmed || now.Attempts[1].Charge != events.ChargeConfirmed {
+		if now.ProviderID != "r2" || now.Attempts[0].Charge != events.ChargeConfirmed ||
+			now.Attempts[1].Charge != events.ChargeConfirmed {
 			t.Errorf("lives by %q: %+v", now.ProviderID, now.Attempts)
 		}
 	})
@@ -188,10 +199,18 @@ func TestChargeCountsEarlierAttempts(t *testing.T) {
 		want  events.Charge
 	}{
 		{"refused", []task.Trigger{intent, refused(2*time.Second, "me")}, events.ChargeNone},
-		{"refused after one in doubt", append(slices.Clip(resubmitted), intentAt(time.Minute, "you"), refused(61*time.Second, "you")), events.ChargePossible},
+		{
+			"refused after one in doubt",
+			append(slices.Clip(resubmitted), intentAt(time.Minute, "you"), refused(61*time.Second, "you")),
+			events.ChargePossible,
+		},
 		{"expired, never sent", []task.Trigger{due(2 * total)}, events.ChargeNone},
 		{"expired, refused", []task.Trigger{intent, quota, due(2 * total)}, events.ChargeNone},
-		{"expired, released", []task.Trigger{intent, task.Release{Meta: at(2 * time.Second), Owner: "me"}, due(2 * total)}, events.ChargeNone},
+		{
+			"expired, released",
+			[]task.Trigger{intent, task.Release{Meta: at(2 * time.Second), Owner: "me"}, due(2 * total)},
+			events.ChargeNone,
+		},
 		{"expired after one in doubt", append(slices.Clip(resubmitted), due(2*total)), events.ChargePossible},
 		{"expired at the next intent", append(slices.Clip(resubmitted), intentAt(2*total, "you")), events.ChargePossible},
 	}
@@ -210,7 +229,8 @@ func TestChargeCountsEarlierAttempts(t *testing.T) {
 func TestTimeInDoubtIsNotCounted(t *testing.T) {
 	const long = 4 * time.Hour
 	t.Run("adopted, it is polled and not cancelled", func(t *testing.T) {
-		now := after(t, story(t, request(), append(slices.Clip(inDoubt), due(2*horizon))...), resolve(long, 1, events.ResolveAdopt))
+		now := after(t, story(t, request(), append(slices.Clip(inDoubt), due(2*horizon))...),
+			resolve(long, 1, events.ResolveAdopt))
 		if c := apply(t, now, due(long+time.Second)); c.Written || task.Overdue(c.Task, t0.Add(long+time.Second)) {
 			t.Errorf("a heartbeat leads to %s", c.Task.Phase)
 		}
@@ -223,14 +243,16 @@ func TestTimeInDoubtIsNotCounted(t *testing.T) {
 		wantPhase(t, now, events.PhaseProviderQueued, events.StatusQueued)
 	})
 	t.Run("resubmitted by policy, it is sent and not expired", func(t *testing.T) {
-		now := story(t, request(withPolicy(events.InDoubtResubmit, 2)), append(slices.Clip(inDoubt), due(long), due(long+time.Second))...)
+		now := story(t, request(withPolicy(events.InDoubtResubmit, 2)),
+			append(slices.Clip(inDoubt), due(long), due(long+time.Second))...)
 		wantPhase(t, now, events.PhaseWaiting, events.StatusQueued)
 		now = after(t, now, intentAt(long+2*time.Second, "you"))
 		wantPhase(t, now, events.PhaseSubmitting, events.StatusQueued)
 	})
 	t.Run("resubmitted by a person, it is sent and not expired", func(t *testing.T) {
-		now := story(t, request(), append(slices.Clip(inDoubt), due(2*horizon), resolve(long, 1, events.ResolveResubmit), due(long+time.Second),
-			intentAt(long+2*time.Second, "you"))...)
+		now := story(t, request(),
+			append(slices.Clip(inDoubt), due(2*horizon), resolve(long, 1, events.ResolveResubmit), due(long+time.Second),
+				intentAt(long+2*time.Second, "you"))...)
 		wantPhase(t, now, events.PhaseSubmitting, events.StatusQueued)
 	})
 	t.Run("what is left of the deadline still counts", func(t *testing.T) {
@@ -243,7 +265,8 @@ func TestTimeInDoubtIsNotCounted(t *testing.T) {
 // Who cancels does not want it bought again, and nobody may say that it was cancelled while it may be running.
 func TestCancelInDoubtIsNotResubmitted(t *testing.T) {
 	cancel := task.Cancel{Meta: at(time.Minute), Reason: "no longer needed"}
-	now := story(t, request(withPolicy(events.InDoubtResubmit, 3)), append(slices.Clip(inDoubt), cancel, due(2*horizon), due(3*horizon))...)
+	now := story(t, request(withPolicy(events.InDoubtResubmit, 3)),
+		append(slices.Clip(inDoubt), cancel, due(2*horizon), due(3*horizon))...)
 	wantPhase(t, now, events.PhaseParked, events.StatusQueued)
 	if c := apply(t, now, intentAt(3*horizon, "you")); c.Written {
 		t.Error("another attempt was granted")
@@ -272,8 +295,9 @@ func TestAdoptAfterFailureWatchesLate(t *testing.T) {
 	for name, failed := range map[string]events.Task{
 		"by policy":   story(t, request(withPolicy(events.InDoubtFail, 1)), append(slices.Clip(inDoubt), due(2*horizon))...),
 		"written off": story(t, request(), append(slices.Clip(inDoubt), resolve(2*horizon, 1, events.ResolveWriteOff))...),
-		"expired after a resubmit": story(t, request(), append(slices.Clip(inDoubt), resolve(10*time.Second, 1, events.ResolveResubmit),
-			due(2*horizon))...),
+		"expired after a resubmit": story(t, request(),
+			append(slices.Clip(inDoubt), resolve(10*time.Second, 1, events.ResolveResubmit),
+				due(2*horizon))...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantPhase(t, failed, events.PhaseDone, events.StatusFailed)
@@ -283,12 +307,14 @@ func TestAdoptAfterFailureWatchesLate(t *testing.T) {
 			}
 			c := apply(t, now, observed(3*horizon+time.Minute, succeeded))
 			wantPhase(t, c.Task, events.PhaseDone, events.StatusFailed)
-			if c.Task.Result == nil || !c.Task.Result.Late || !slices.Contains(types(c.Events), events.EventLateResult) || task.Needs(c.Task).PollTicket {
+			if c.Task.Result == nil || !c.Task.Result.Late || !slices.Contains(types(c.Events), events.EventLateResult) ||
+				task.Needs(c.Task).PollTicket {
 				t.Errorf("the result %+v, events %v", c.Task.Result, types(c.Events))
 			}
 		})
 	}
-	free := story(t, request(), intent, task.Refused{Meta: at(2 * time.Second), Owner: "me", Err: fault(events.KindInvalid, "422")})
+	free := story(t, request(), intent,
+		task.Refused{Meta: at(2 * time.Second), Owner: "me", Err: fault(events.KindInvalid, "422")})
 	if _, err := task.Apply(&free, resolve(time.Minute, 1, events.ResolveAdopt)); !errors.Is(err, task.ErrNotApplicable) {
 		t.Errorf("adopt for a task that bought nothing: %v", err)
 	}
@@ -317,7 +343,8 @@ func TestCancelUnanswered(t *testing.T) {
 		moment += wait
 	}
 	s := time.Second
-	if want := []time.Duration{s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s, 60 * s}; !slices.Equal(waits, want) {
+	if want := []time.Duration{s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s, 60 * s}; !slices.Equal(waits,
+		want) {
 		t.Errorf("waits %v, want %v", waits, want)
 	}
 	if now.Phase != events.PhaseCancelling || task.Needs(now).AskCancel || now.Cancel.Tries != task.CancelTries {
@@ -335,7 +362,8 @@ func TestCancelUnanswered(t *testing.T) {
 
 // A deadline that passes while a client's cancel is at the provider does not make a failure of it.
 func TestDeadlineDuringAClientsCancel(t *testing.T) {
-	cancelling := story(t, request(), intent, accepted, running(3*time.Second), task.Cancel{Meta: at(total / 2), Reason: "enough"},
+	cancelling := story(t, request(), intent, accepted, running(3*time.Second),
+		task.Cancel{Meta: at(total / 2), Reason: "enough"},
 		task.CancelAnswered{Meta: at(total / 2), Outcome: provider.CancelRequested})
 	now := after(t, cancelling, due(total-time.Second), due(total+time.Second))
 	wantPhase(t, now, events.PhaseCancelling, events.StatusInProgress)
@@ -403,12 +431,14 @@ func TestLastLogLinesAreTold(t *testing.T) {
 	}
 }
 
-// That a person has to decide may not be lost with one publish: every heartbeat says so again, until somebody has decided.
+// That a person has to decide may not be lost with one publish: every heartbeat says so again, until somebody has
+// decided.
 func TestParkedIsToldUntilDecided(t *testing.T) {
 	parked := story(t, request(), append(slices.Clip(inDoubt), due(2*horizon))...)
 	version := parked.Version
 	tells := func(c task.Change) bool {
-		return slices.ContainsFunc(c.Events, func(e events.Event) bool { return e.Type == events.EventInDoubt && e.Version == version && !e.Once })
+		return slices.ContainsFunc(c.Events,
+			func(e events.Event) bool { return e.Type == events.EventInDoubt && e.Version == version && !e.Once })
 	}
 	now := parked
 	for i := range 5 {
@@ -417,7 +447,10 @@ func TestParkedIsToldUntilDecided(t *testing.T) {
 		if c.Written || !tells(c) {
 			t.Errorf("heartbeat %d: written %v, told %v", i, c.Written, types(c.Events))
 		}
-		now = after(t, c.Task, task.Searched{Meta: at(moment + time.Minute), Attempt: 1, Complete: true, Note: "not in the list"})
+		now = after(t, c.Task, task.Searched{
+			Meta: at(moment + time.Minute), Attempt: 1, Complete: true,
+			Note: "not in the list",
+		})
 	}
 	if task.HeartbeatInterval(parked) == 0 {
 		t.Error("a parked task has no heartbeat")
@@ -451,8 +484,10 @@ func TestEndByAHeartbeatIsToldAgain(t *testing.T) {
 			// The publish was lost. Much later:
 			again := due(row.due.At.Sub(t0) + 20*time.Minute)
 			c := apply(t, ended, again)
-			if !slices.Contains(types(c.Events), events.EventFailed) || c.Task.Unannounced || task.HeartbeatInterval(c.Task) != 0 {
-				t.Errorf("told %v, unannounced %v, heartbeat %v", types(c.Events), c.Task.Unannounced, task.HeartbeatInterval(c.Task))
+			if !slices.Contains(types(c.Events), events.EventFailed) || c.Task.Unannounced ||
+				task.HeartbeatInterval(c.Task) != 0 {
+				t.Errorf("told %v, unannounced %v, heartbeat %v", types(c.Events), c.Task.Unannounced,
+					task.HeartbeatInterval(c.Task))
 			}
 			if c.Events[0].Type != events.EventQueued {
 				t.Errorf("the story begins with %s", c.Events[0].Type)
@@ -461,13 +496,15 @@ func TestEndByAHeartbeatIsToldAgain(t *testing.T) {
 	}
 }
 
-// A task given up by a heartbeat is watched late, and the look that ends that watch is the last step of all: it tells the end
-// again, whose publish may have been lost.
+// A task given up by a heartbeat is watched late, and the look that ends that watch is the last step of all: it tells
+// the end again, whose publish may have been lost.
 func TestLastPollTellsTheEnd(t *testing.T) {
-	ended := story(t, request(), intent, accepted, running(3*time.Second), due(total+time.Second), due(total+time.Minute+task.CancelGrace))
+	ended := story(t, request(), intent, accepted, running(3*time.Second), due(total+time.Second),
+		due(total+time.Minute+task.CancelGrace))
 	wantPhase(t, ended, events.PhaseDone, events.StatusFailed)
 	if !task.Needs(ended).PollTicket || task.HeartbeatInterval(ended) == 0 {
-		t.Errorf("watched %v, and if that is lost, a heartbeat of %v", task.Needs(ended).PollTicket, task.HeartbeatInterval(ended))
+		t.Errorf("watched %v, and if that is lost, a heartbeat of %v", task.Needs(ended).PollTicket,
+			task.HeartbeatInterval(ended))
 	}
 	const later = 2 * time.Hour
 	for name, tr := range map[string]task.Trigger{
@@ -502,7 +539,8 @@ func TestApplyLeavesItsArgument(t *testing.T) {
 	}
 }
 
-// TestConflictNamesItsBatch: a request that wants the id of a task is missing in its batch, unless that is the task's as well.
+// TestConflictNamesItsBatch: a request that wants the id of a task is missing in its batch, unless that is the task's
+// as well.
 func TestConflictNamesItsBatch(t *testing.T) {
 	for _, row := range []struct{ has, wants, names string }{
 		{"film", "film", ""}, {"film", "other", "other"}, {"", "film", "film"}, {"film", "", ""}, {"", "", ""},

@@ -26,7 +26,8 @@ func (s *step) resolve(tr Resolve) {
 			Note: "adopted as " + tr.ID + suffix(tr.Reason),
 		})
 	case tr.Action == events.ResolveResubmit && !Affordable(s.t, expected(s.t)):
-		s.err = fmt.Errorf("%w: another paid attempt could cost more than the request's max_cost_usd of %v", ErrNotApplicable, *s.t.Cost.MaxUSD)
+		s.err = fmt.Errorf("%w: another paid attempt could cost more than the request's max_cost_usd of %v", ErrNotApplicable,
+			*s.t.Cost.MaxUSD)
 		return
 	case tr.Action == events.ResolveResubmit:
 		s.evidence(doubtful, events.Evidence{Source: events.SourcePerson, Note: "resubmit" + suffix(tr.Reason)})
@@ -54,8 +55,8 @@ func (s *step) doubtful() *events.Attempt {
 	return nil
 }
 
-// horizon settles a submit in doubt by policy, once the provider's silence means something. Where a list should have been
-// read and could not be, silence proves nothing: after twice the time a person decides, whatever the policy.
+// horizon settles a submit in doubt by policy, once the provider's silence means something. Where a list should have
+// been read and could not be, silence proves nothing: after twice the time a person decides, whatever the policy.
 func (s *step) horizon(tr Heartbeat) {
 	a := s.t.Attempt()
 	waited := s.m.At.Sub(a.IntentAt)
@@ -80,7 +81,8 @@ func (s *step) horizon(tr Heartbeat) {
 			Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
 			Message: "nobody knows whether the provider accepted the paid request: " + note,
 		})
-	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts && s.t.Cancel == nil &&
+	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts &&
+		s.t.Cancel == nil &&
 		Affordable(s.t, expected(s.t)):
 		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note + "; resubmitted by policy"})
 		s.notCounted(a)
@@ -110,8 +112,8 @@ func (s *step) searched(tr Searched) {
 	s.move(arrowSearched, tr.Note)
 }
 
-// SearchDue reports whether the provider's list should be asked for the attempt in doubt of t: 1, 5, 15 and 60 minutes after
-// its intent, then every hour, for a day.
+// SearchDue reports whether the provider's list should be asked for the attempt in doubt of t: 1, 5, 15 and 60 minutes
+// after its intent, then every hour, for a day.
 func SearchDue(t events.Task, now time.Time) bool {
 	if t.Phase != events.PhaseInDoubt && t.Phase != events.PhaseParked {
 		return false

@@ -33,8 +33,8 @@ func ptr[T any](v T) *T { return &v }
 
 func request(change ...func(*events.Task)) events.Task {
 	t := events.Task{
-		Schema: events.TaskSchema, ID: "t1", Project: "demo", TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "m",
-		RequestDigest: "digest", CreatedAt: t0, Deadline: t0.Add(total), StartDeadline: ptr(t0.Add(start)),
+		Schema: events.TaskSchema, ID: "t1", Project: "demo", TaskType: events.Video, Provider: "fal", Lane: "fal",
+		Model: "m", RequestDigest: "digest", CreatedAt: t0, Deadline: t0.Add(total), StartDeadline: ptr(t0.Add(start)),
 		OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 1,
 	}
 	for _, f := range change {
@@ -117,7 +117,8 @@ func phases(tb testing.TB) map[string]events.Task {
 		"cancelling": story(tb, request(), intent, accepted, running(3*time.Second), cancel),
 		"done/completed": story(tb, request(), intent, accepted,
 			observed(3*time.Second, provider.Snapshot{State: provider.Succeeded, Outputs: outputs})),
-		"done/failed":    story(tb, request(), intent, task.Refused{Meta: at(2 * time.Second), Owner: "me", Err: fault(events.KindInvalid, "422")}),
+		"done/failed": story(tb, request(), intent,
+			task.Refused{Meta: at(2 * time.Second), Owner: "me", Err: fault(events.KindInvalid, "422")}),
 		"done/cancelled": story(tb, request(), cancel),
 		"done/late": story(tb, request(), intent, accepted, running(3*time.Second), gone,
 			task.Heartbeat{Meta: at(total + time.Minute + task.CancelGrace)}),
@@ -150,30 +151,48 @@ func triggers() []struct {
 		{"accepted, with an end", task.Accepted{
 			Meta: at(soon), Attempt: 1, Ref: ref, ID: "r1", Source: "reply", Estimate: &events.Estimate{Left: time.Minute},
 		}},
-		{"accepted, other id", task.Accepted{Meta: at(soon), Attempt: 1, Ref: json.RawMessage(`{"request_id":"r2"}`), ID: "r2", Source: "callback"}},
+		{"accepted, other id", task.Accepted{
+			Meta: at(soon), Attempt: 1, Ref: json.RawMessage(`{"request_id":"r2"}`),
+			ID: "r2", Source: "callback",
+		}},
 		{"accepted, unknown attempt", task.Accepted{Meta: at(soon), Attempt: 7, Ref: ref, ID: "r1", Source: "callback"}},
 		{"refused invalid by owner", task.Refused{Meta: at(soon), Owner: "me", Err: fault(events.KindInvalid, "422")}},
-		{"refused quota by owner", task.Refused{Meta: at(soon), Owner: "me", Err: fault(events.KindQuota, "1008"), Wait: time.Minute}},
+		{
+			"refused quota by owner",
+			task.Refused{Meta: at(soon), Owner: "me", Err: fault(events.KindQuota, "1008"), Wait: time.Minute},
+		},
 		{"refused by other", task.Refused{Meta: at(soon), Owner: "you", Err: fault(events.KindInvalid, "422")}},
 		{"doubt by owner", task.Doubt{Meta: at(soon), Owner: "me", Err: fault(events.KindAmbiguous, "502")}},
 		{"doubt by other", task.Doubt{Meta: at(soon), Owner: "you", Err: fault(events.KindAmbiguous, "502")}},
 		{"poll: queued", observed(soon, provider.Snapshot{State: provider.Queued, Word: "IN_QUEUE", Position: ptr(3)})},
-		{"poll: running", observed(soon, provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS", Progress: ptr(40.0)})},
+		{"poll: running", observed(soon,
+			provider.Snapshot{State: provider.Running, Word: "IN_PROGRESS", Progress: ptr(40.0)})},
 		{"poll: result pending", observed(soon, provider.Snapshot{State: provider.Running, ResultPending: true})},
 		{"poll: queued, normal", estimated(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceNormal)},
 		{"poll: queued, slow", estimated(observed(soon, provider.Snapshot{State: provider.Queued}), events.PaceSlow)},
 		{"poll: running, normal", estimated(running(soon), events.PaceNormal)},
 		{"poll: running, slow", estimated(running(soon), events.PaceSlow)},
 		{"poll: running, stuck", estimated(running(soon), events.PaceStuck)},
-		{"poll: succeeded, slow", estimated(observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}), events.PaceSlow)},
+		{
+			"poll: succeeded, slow",
+			estimated(observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs}), events.PaceSlow),
+		},
 		{"poll: unknown word", observed(soon, provider.Snapshot{State: provider.Unknown, Word: "PONDERING"})},
 		{"poll: succeeded", observed(soon, provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
-		{"poll: failed", observed(soon, provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
+		{"poll: failed", observed(soon,
+			provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
 		{"poll: cancelled", observed(soon, provider.Snapshot{State: provider.Cancelled})},
 		{"callback: succeeded", callback(soon, "r1", provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
-		{"callback: failed", callback(soon, "r1", provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
-		{"callback of another id: succeeded", callback(soon, "r2", provider.Snapshot{State: provider.Succeeded, Outputs: outputs})},
-		{"callback of another id: failed", callback(soon, "r2", provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
+		{"callback: failed", callback(soon, "r1",
+			provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")})},
+		{
+			"callback of another id: succeeded",
+			callback(soon, "r2", provider.Snapshot{State: provider.Succeeded, Outputs: outputs}),
+		},
+		{
+			"callback of another id: failed",
+			callback(soon, "r2", provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "1027")}),
+		},
 		{"poll failed, 502", task.PollFailed{Meta: at(soon), Err: fault(events.KindRetry, "502")}},
 		{"poll failed, not found", task.PollFailed{Meta: at(soon), Err: fault(events.KindNotFound, "404")}},
 		{"cancel", task.Cancel{Meta: at(soon), Reason: "changed my mind"}},
@@ -194,8 +213,8 @@ func triggers() []struct {
 	}
 }
 
-// TestTable pins what every trigger does in every phase. A trigger that the golden file does not list for a phase changes
-// nothing there.
+// TestTable pins what every trigger does in every phase. A trigger that the golden file does not list for a phase
+// changes nothing there.
 func TestTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# phase | trigger | arrows | phase and status after | events of the step\n")
@@ -231,8 +250,8 @@ func TestTable(t *testing.T) {
 			if !c.Written && !slices.Contains(published, string(events.EventRejected)) {
 				continue
 			}
-			fmt.Fprintf(&b, "%s | %s | %s | %s %s | %s\n", phase, row.name, strings.Join(arrows, " "), c.Task.Phase, c.Task.Status,
-				strings.Join(published, " "))
+			fmt.Fprintf(&b, "%s | %s | %s | %s %s | %s\n", phase, row.name, strings.Join(arrows, " "), c.Task.Phase,
+				c.Task.Status, strings.Join(published, " "))
 		}
 	}
 	golden(t, "table.golden", b.String())

@@ -85,7 +85,8 @@ func (s *step) deadlineError(charge events.Charge) *events.Error {
 	e := &events.Error{Code: events.CodeDeadlineExceeded, Kind: events.KindDeadline, Retryable: true, Charge: charge}
 	if s.t.Cancel != nil && s.t.Cancel.By == "start_deadline" {
 		e.Code = events.CodeStartDeadlineExceeded
-		e.Message = fmt.Sprintf("the provider did not start within the start timeout of %v", s.t.StartDeadline.Sub(s.t.CreatedAt))
+		e.Message = fmt.Sprintf("the provider did not start within the start timeout of %v",
+			s.t.StartDeadline.Sub(s.t.CreatedAt))
 		return e
 	}
 	e.Message = fmt.Sprintf("not finished within the timeout of %v", s.t.Deadline.Sub(s.t.CreatedAt))
@@ -122,9 +123,9 @@ const (
 	shortHeartbeat = 30 * time.Second
 )
 
-// HeartbeatInterval returns the interval, in whole seconds, at which a record that was just written gets a heartbeat even if nothing
-// else happens; 0 for none. It is the net under every other trigger: long where those exist, short where a step is under way, and
-// chosen so that one heartbeat falls just after the next deadline.
+// HeartbeatInterval returns the interval, in whole seconds, at which a record that was just written gets a heartbeat
+// even if nothing else happens; 0 for none. It is the net under every other trigger: long where those exist, short
+// where a step is under way, and chosen so that one heartbeat falls just after the next deadline.
 func HeartbeatInterval(t events.Task) time.Duration {
 	switch t.Phase {
 	case events.PhaseDone:
@@ -154,8 +155,8 @@ func HeartbeatInterval(t events.Task) time.Duration {
 	return intervalBefore(next.Sub(written(t)))
 }
 
-// intervalBefore divides the time to a deadline into equal intervals no longer than longHeartbeat, the last of them one to two
-// seconds after the deadline: the server's scheduler works in whole seconds and may be half a second early.
+// intervalBefore divides the time to a deadline into equal intervals no longer than longHeartbeat, the last of them one
+// to two seconds after the deadline: the server's scheduler works in whole seconds and may be half a second early.
 func intervalBefore(left time.Duration) time.Duration {
 	whole := max(left, 0).Truncate(time.Second) + 2*time.Second
 	n := (whole + longHeartbeat - 1) / longHeartbeat

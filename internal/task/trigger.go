@@ -49,8 +49,8 @@ type CapReached struct {
 	Note  string
 }
 
-// Positioned brings the queue position of a waiting task. It is for people: it changes what is announced, and only if that has moved
-// (see AnnouncedPosition), never what is done with the task.
+// Positioned brings the queue position of a waiting task. It is for people: it changes what is announced, and only if
+// that has moved (see AnnouncedPosition), never what is done with the task.
 type Positioned struct {
 	Meta
 	// Position has the positions that are known; without Ours, or with one below 0, nothing is announced.
@@ -90,7 +90,8 @@ type Refused struct {
 	Err   *provider.Error
 	// Wait is the backoff before the next attempt of the task, when the refusal is one of the account and not of the task.
 	Wait time.Duration
-	// WithoutCallback says that the refusal may be of the callback URL, and not of the task: it is tried again without one.
+	// WithoutCallback says that the refusal may be of the callback URL, and not of the task: it is tried again without
+	// one.
 	WithoutCallback bool
 }
 
@@ -104,8 +105,8 @@ type Doubt struct {
 // PollResult is what a poll of the provider, or its callback, has shown.
 type PollResult struct {
 	Meta
-	// ID is the provider's id that the snapshot speaks of; one of another than the task lives by changes nothing. Empty stands for
-	// the task's own, where nothing else can be meant.
+	// ID is the provider's id that the snapshot speaks of; one of another than the task lives by changes nothing. Empty
+	// stands for the task's own, where nothing else can be meant.
 	ID       string
 	Snapshot provider.Snapshot
 	// RawRef names the object that holds a raw result too large for the record.
@@ -114,7 +115,8 @@ type PollResult struct {
 	Estimate *events.Estimate
 }
 
-// PollFailed says that a poll of the provider failed. It says nothing about the task, save that repeated "not found" does.
+// PollFailed says that a poll of the provider failed. It says nothing about the task, save that repeated "not found"
+// does.
 type PollFailed struct {
 	Meta
 	Err *provider.Error
@@ -146,8 +148,8 @@ type Resolve struct {
 	Reason    string
 }
 
-// Searched says that the provider's list was asked for an attempt in doubt and did not show it. What it does show is brought
-// as Accepted.
+// Searched says that the provider's list was asked for an attempt in doubt and did not show it. What it does show is
+// brought as Accepted.
 type Searched struct {
 	Meta
 	Attempt int

@@ -69,8 +69,8 @@ func TestLostOnce(t *testing.T) {
 	})
 }
 
-// TestCutOff cuts the connection at each write of a step. Whatever was lost, the repetition of the trigger, which is what its
-// unacknowledged message brings, stores it, once and in order.
+// TestCutOff cuts the connection at each write of a step. Whatever was lost, the repetition of the trigger, which is
+// what its unacknowledged message brings, stores it, once and in order.
 func TestCutOff(t *testing.T) {
 	succeeded := func() task.Trigger {
 		return task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{
@@ -78,10 +78,16 @@ func TestCutOff(t *testing.T) {
 		}}
 	}
 	refused := func() task.Trigger {
-		return task.Refused{Meta: meta(), Owner: "me", Err: &provider.Error{Kind: events.KindInvalid, Code: "422", Message: "no"}}
+		return task.Refused{
+			Meta: meta(), Owner: "me",
+			Err: &provider.Error{Kind: events.KindInvalid, Code: "422", Message: "no"},
+		}
 	}
 	doubt := func() task.Trigger {
-		return task.Doubt{Meta: meta(), Owner: "me", Err: &provider.Error{Kind: events.KindAmbiguous, Code: "502", Message: "?"}}
+		return task.Doubt{
+			Meta: meta(), Owner: "me",
+			Err: &provider.Error{Kind: events.KindAmbiguous, Code: "502", Message: "?"},
+		}
 	}
 	const queued, submitted, done, failed, inDoubt = events.EventQueued, events.EventSubmitted, events.EventCompleted,
 		events.EventFailed, events.EventInDoubt
@@ -93,13 +99,19 @@ func TestCutOff(t *testing.T) {
 		watch   bool
 		want    []events.EventType
 	}{
-		{"accept", func(*world, *desk) {}, func() task.Trigger { return accept() }, queued, false, []events.EventType{queued}},
+		{
+			"accept", func(*world, *desk) {}, func() task.Trigger { return accept() }, queued, false,
+			[]events.EventType{queued},
+		},
 		{
 			"cancel", func(w *world, d *desk) { w.create(d) },
 			func() task.Trigger { return task.Cancel{Meta: meta()} }, events.EventCancelled, false,
 			[]events.EventType{queued, events.EventCancelled},
 		},
-		{"accepted", (*world).submitting, func() task.Trigger { return accepted("r1") }, submitted, true, []events.EventType{queued, submitted}},
+		{
+			"accepted", (*world).submitting, func() task.Trigger { return accepted("r1") }, submitted, true,
+			[]events.EventType{queued, submitted},
+		},
 		{"refused", (*world).submitting, refused, failed, false, []events.EventType{queued, failed}},
 		{"doubt", (*world).submitting, doubt, inDoubt, false, []events.EventType{queued, inDoubt}},
 		{"succeeded", (*world).running, succeeded, done, false, []events.EventType{queued, submitted, done}},
@@ -212,7 +224,10 @@ func TestOneEnd(t *testing.T) {
 		w.running(d)
 		ends := []task.Trigger{
 			task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{State: provider.Cancelled}},
-			task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://a.test/"}}}},
+			task.PollResult{
+				Meta:     meta(),
+				Snapshot: provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://a.test/"}}},
+			},
 			task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{State: provider.Failed, Err: &provider.Error{
 				Kind: events.KindModeration, Code: "1027", Message: "no",
 			}}},

@@ -133,8 +133,9 @@ var key = events.Key{Project: "demo", ID: "t1"}
 func request(id string) events.Task {
 	now := time.Now().UTC()
 	return events.Task{
-		Schema: events.TaskSchema, ID: id, Project: key.Project, TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "m",
-		RequestDigest: "digest", CreatedAt: now, Deadline: now.Add(24 * time.Hour), OnInDoubt: events.InDoubtHold, MaxPaidAttempts: 1,
+		Schema: events.TaskSchema, ID: id, Project: key.Project, TaskType: events.Video, Provider: "fal", Lane: "fal",
+		Model: "m", RequestDigest: "digest", CreatedAt: now, Deadline: now.Add(24 * time.Hour), OnInDoubt: events.InDoubtHold,
+		MaxPaidAttempts: 1,
 	}
 }
 

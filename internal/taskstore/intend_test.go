@@ -41,7 +41,8 @@ func TestIntendForeignState(t *testing.T) {
 		}, taskstore.ErrNotGranted, ""},
 		{"in doubt", func(w *world, d *desk) {
 			w.submitting(d)
-			_, err := d.Apply(w.Context(), key, task.Doubt{Meta: meta(), Owner: "me", Err: &provider.Error{Kind: events.KindAmbiguous, Message: "?"}})
+			_, err := d.Apply(w.Context(), key,
+				task.Doubt{Meta: meta(), Owner: "me", Err: &provider.Error{Kind: events.KindAmbiguous, Message: "?"}})
 			w.OK(err)
 		}, taskstore.ErrNotGranted, ""},
 	}
@@ -96,8 +97,8 @@ func TestIntendConflict(t *testing.T) {
 	})
 }
 
-// TestLostAcknowledgement: the intent stands in the record or does not, and either way there is no permit. Its owner's release
-// puts the task back in line; a stranger's does nothing.
+// TestLostAcknowledgement: the intent stands in the record or does not, and either way there is no permit. Its owner's
+// release puts the task back in line; a stranger's does nothing.
 func TestLostAcknowledgement(t *testing.T) {
 	rows := []struct {
 		name  string

@@ -1,6 +1,6 @@
-// Package taskstore changes task records, in the one order that is safe: load, Apply, compare-and-set, publish the events, make
-// sure of the effects. Whoever calls it acknowledges its own trigger after that. A crash anywhere repeats the trigger, and
-// the repetition stores what is missing.
+// Package taskstore changes task records, in the one order that is safe: load, Apply, compare-and-set, publish the
+// events, make sure of the effects. Whoever calls it acknowledges its own trigger after that. A crash anywhere repeats
+// the trigger, and the repetition stores what is missing.
 package taskstore
 
 import (
@@ -41,7 +41,8 @@ func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Store {
 			Name: "reelay_transitions_total", Help: "Steps of task records, by arrow of the state machine.",
 		}, []string{"arrow"}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "reelay_record_conflicts_total", Help: "Writes of task records that lost against another writer and were tried again.",
+			Name: "reelay_record_conflicts_total",
+			Help: "Writes of task records that lost against another writer and were tried again.",
 		}),
 	}
 	reg.MustRegister(s.transitions, s.conflicts)
@@ -68,9 +69,9 @@ func (s *Store) Apply(ctx context.Context, key events.Key, tr task.Trigger) (tas
 	return task.Change{}, fmt.Errorf("%w: %d times in a row", bus.ErrConflict, maxAttempts)
 }
 
-// Intend records the intent to send one paid request and returns the permit for it. Without a positive acknowledgement of
-// that write there is none, and the intent may stand in the record all the same: release it on every error. (A conflict is no
-// proof of the contrary: it can be the answer to a write that the client library has repeated.)
+// Intend records the intent to send one paid request and returns the permit for it. Without a positive acknowledgement
+// of that write there is none, and the intent may stand in the record all the same: release it on every error. (A
+// conflict is no proof of the contrary: it can be the answer to a write that the client library has repeated.)
 func (s *Store) Intend(ctx context.Context, key events.Key, intent task.Intent) (*paid.Permit, events.Task, error) {
 	var c task.Change
 	permit, err := paid.Grant(ctx, func(ctx context.Context) (err error) {
@@ -128,15 +129,16 @@ func (s *Store) write(ctx context.Context, c task.Change, revision uint64) error
 		}
 		s.transitions.WithLabelValues(tr.Name).Inc()
 		if tr.Name == task.DoubleAccept {
-			s.log.Error("a task was accepted twice by its provider, and may have been paid for twice", "task", c.Task.Key(), "note", tr.Note)
+			s.log.Error("a task was accepted twice by its provider, and may have been paid for twice", "task", c.Task.Key(),
+				"note", tr.Note)
 		}
 		s.log.Debug("step", "task", c.Task.Key(), "arrow", tr.Name, "from", tr.From, "to", tr.To, "note", tr.Note)
 	}
 	return nil
 }
 
-// applyEffects publishes the events of a change and makes sure of its effects: after a write what is new, and whatever a crash may have
-// left out when a message is redelivered.
+// applyEffects publishes the events of a change and makes sure of its effects: after a write what is new, and whatever
+// a crash may have left out when a message is redelivered.
 func (s *Store) applyEffects(ctx context.Context, before *events.Task, c task.Change, tr task.Trigger) error {
 	again := isRedelivery(c, tr)
 	if (c.Written || again) && !c.Announced {
@@ -151,8 +153,9 @@ func (s *Store) applyEffects(ctx context.Context, before *events.Task, c task.Ch
 	return nil
 }
 
-// isRedelivery reports whether a trigger that changed nothing may be the repetition of one that did and was cut off: a heartbeat, a
-// request or command delivered again, the outcome of a submit reported again, anything on a task that has ended.
+// isRedelivery reports whether a trigger that changed nothing may be the repetition of one that did and was cut off: a
+// heartbeat, a request or command delivered again, the outcome of a submit reported again, anything on a task that has
+// ended.
 func isRedelivery(c task.Change, tr task.Trigger) bool {
 	switch tr.(type) {
 	case task.Accept, task.Cancel, task.Resolve, task.Heartbeat, task.Accepted, task.Refused, task.Doubt:

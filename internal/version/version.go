@@ -5,7 +5,8 @@ import "runtime/debug"
 
 // A Build identifies a build. Its fields are empty where the go command has not recorded them, as in tests.
 type Build struct {
-	// Version is the module's: v1.2.3, v0.0.0-<time>-<commit> for a build of a commit, "(devel)" where the go command saw no repository.
+	// Version is the module's: v1.2.3, v0.0.0-<time>-<commit> for a build of a commit, "(devel)" where the go command saw
+	// no repository.
 	Version string
 	// Revision is the commit that was built, with "+dirty" after it if files differed from it.
 	Revision string

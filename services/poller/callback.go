@@ -143,7 +143,8 @@ func (d delivery) handle(ctx context.Context) (outcome, error) {
 		return o, err
 	}
 	c, err := d.store.Apply(ctx, t.Key(), task.Accepted{
-		Meta: d.why.meta(), Attempt: a.N, Ref: cb.Ref, ID: cb.ID, Source: events.SourceCallback, Note: "the provider has called back about " + cb.ID,
+		Meta: d.why.meta(), Attempt: a.N, Ref: cb.Ref, ID: cb.ID, Source: events.SourceCallback,
+		Note: "the provider has called back about " + cb.ID,
 	})
 	if err != nil {
 		return outcome{}, err
@@ -236,14 +237,17 @@ func (d delivery) claim(ctx context.Context, t events.Task, a events.Attempt, cb
 	}
 	holder, err := d.o.Bus.Claim(ctx, d.lane.Name, cb.ID, mine.String())
 	if err == nil && holder != mine.String() {
-		return d.reject(callbackConflict, "callback names an id that another attempt has claimed", errors.New("claimed by "+holder)), nil
+		return d.reject(callbackConflict, "callback names an id that another attempt has claimed",
+			errors.New("claimed by "+holder)), nil
 	}
 	return outcome{}, err
 }
 
 // verifyOwnership asks the provider for the id with our own key, and searches the records for another owner: a
 // signature proves the sender, not whose task it is. Its outcome is empty if the id may be ours.
-func (d delivery) verifyOwnership(ctx context.Context, t events.Task, mine attempt, cb provider.Callback) (outcome, error) {
+func (d delivery) verifyOwnership(ctx context.Context, t events.Task, mine attempt,
+	cb provider.Callback,
+) (outcome, error) {
 	_, err := d.pollProvider(ctx, d.lane, cb.Ref)
 	switch {
 	case ctx.Err() != nil:
@@ -267,7 +271,10 @@ func (d delivery) verifyOwnership(ctx context.Context, t events.Task, mine attem
 
 // reject logs a callback that changes nothing. The log never holds its body, which may be the user's alone.
 func (d delivery) reject(result, what string, reason error) outcome {
-	args := []any{"task", d.callback.Task, "lane", d.callback.Lane, "attempt", d.callback.Attempt, "bytes", len(d.callback.Body)}
+	args := []any{
+		"task", d.callback.Task, "lane", d.callback.Lane, "attempt", d.callback.Attempt, "bytes",
+		len(d.callback.Body),
+	}
 	if reason != nil {
 		args = append(args, "reason", reason)
 	}

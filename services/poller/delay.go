@@ -47,7 +47,8 @@ func (s *Service) nextDelay(l *lane, t events.Task, now time.Time) time.Duration
 
 // firstDelay returns the time for which a task that was just submitted needs no poll; 0 to poll at once.
 func (s *Service) firstDelay(l *lane, t events.Task, now time.Time) time.Duration {
-	if t.SubmittedAt == nil || !callbackRequested(t) || l.assumedMissRate(now) == 1 || t.Phase != events.PhaseProviderQueued && t.Phase != events.PhaseRunning {
+	if t.SubmittedAt == nil || !callbackRequested(t) || l.assumedMissRate(now) == 1 ||
+		t.Phase != events.PhaseProviderQueued && t.Phase != events.PhaseRunning {
 		return 0
 	}
 	// It counts from the intent: a task that was adopted long after that may have ended meanwhile, and its callback be
@@ -116,7 +117,8 @@ func (s *Service) countTickets(ctx context.Context) error {
 
 // liveAttempt returns the attempt whose provider id the task has, or nil.
 func liveAttempt(t events.Task) *events.Attempt {
-	i := slices.IndexFunc(t.Attempts, func(a events.Attempt) bool { return a.ProviderID != "" && a.ProviderID == t.ProviderID })
+	i := slices.IndexFunc(t.Attempts,
+		func(a events.Attempt) bool { return a.ProviderID != "" && a.ProviderID == t.ProviderID })
 	if i < 0 {
 		return nil
 	}

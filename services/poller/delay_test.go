@@ -39,7 +39,10 @@ func TestNextDelay(t *testing.T) {
 		{"finished, no result yet", good, func(t *events.Task) { t.Phase = events.PhaseFetching }, interval, interval},
 		{"cancelling", good, func(t *events.Task) { t.Phase = events.PhaseCancelling }, interval, interval},
 		{"given up", good, func(t *events.Task) { t.Phase = events.PhaseDone }, givenUpInterval, givenUpInterval},
-		{"a deadline is near", good, func(t *events.Task) { t.Deadline = start.Add(40 * time.Second) }, 35 * time.Second, 40 * time.Second},
+		{
+			"a deadline is near", good, func(t *events.Task) { t.Deadline = start.Add(40 * time.Second) }, 35 * time.Second,
+			40 * time.Second,
+		},
 		{"it must have begun by", good, func(t *events.Task) {
 			at := start.Add(40 * time.Second)
 			t.Phase, t.StartedAt, t.StartDeadline = events.PhaseProviderQueued, nil, &at
@@ -50,7 +53,8 @@ func TestNextDelay(t *testing.T) {
 		}, time.Minute, maxCallbackGap},
 	} {
 		task := events.Task{
-			TaskType: events.Video, Phase: events.PhaseRunning, ProviderID: "r1", Deadline: start.Add(time.Hour), SubmittedAt: &start, StartedAt: &start,
+			TaskType: events.Video, Phase: events.PhaseRunning, ProviderID: "r1", Deadline: start.Add(time.Hour),
+			SubmittedAt: &start, StartedAt: &start,
 			Attempts: []events.Attempt{{N: 1, ProviderID: "r1", Callback: true, IntentAt: start}},
 		}
 		row.change(&task)
@@ -58,24 +62,29 @@ func TestNextDelay(t *testing.T) {
 		if got := unlearned().nextDelay(l, task, start); got < row.least || got > row.most {
 			t.Errorf("%s: the next poll in %v, want %v to %v", row.name, got, row.least, row.most)
 		}
-		first, alone := unlearned().firstDelay(l, task, start), row.least > interval && row.least != givenUpInterval || row.most == maxCallbackGap
+		first, alone := unlearned().firstDelay(l, task, start), row.least > interval && row.least != givenUpInterval ||
+			row.most == maxCallbackGap
 		if alone && first <= 0 || row.least == interval/2 && first != 0 || first > row.most {
 			t.Errorf("%s: the first poll in %v", row.name, first)
 		}
 	}
 }
 
-// TestNextDelayIsBounded: whatever is learned of callbacks, a poll comes within maxCallbackGap and before a deadline that it can meet.
+// TestNextDelayIsBounded: whatever is learned of callbacks, a poll comes within maxCallbackGap and before a deadline
+// that it can meet.
 func TestNextDelayIsBounded(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l := &lane{Lane: provider.Lane{
-			PollInterval: time.Duration(rapid.Int64Range(int64(500*time.Millisecond), int64(30*time.Second)).Draw(rt, "interval")),
+			PollInterval: time.Duration(rapid.Int64Range(int64(500*time.Millisecond), int64(30*time.Second)).Draw(rt,
+				"interval")),
 		}}
 		l.reliability = reliability{}.afterEnds(rapid.SliceOfN(rapid.Bool(), 0, 20).Draw(rt, "ends")...)
 		now := noon.Add(time.Duration(rapid.Int64Range(0, int64(48*time.Hour)).Draw(rt, "now")))
 		task := events.Task{
-			TaskType: events.Video, Phase: rapid.SampledFrom([]events.Phase{events.PhaseProviderQueued, events.PhaseRunning}).Draw(rt, "phase"),
-			ProviderID: "r1", SubmittedAt: &noon, Deadline: noon.Add(time.Duration(rapid.Int64Range(0, int64(48*time.Hour)).Draw(rt, "deadline"))),
+			TaskType:   events.Video,
+			Phase:      rapid.SampledFrom([]events.Phase{events.PhaseProviderQueued, events.PhaseRunning}).Draw(rt, "phase"),
+			ProviderID: "r1", SubmittedAt: &noon,
+			Deadline: noon.Add(time.Duration(rapid.Int64Range(0, int64(48*time.Hour)).Draw(rt, "deadline"))),
 			Attempts: []events.Attempt{{N: 1, ProviderID: "r1", Callback: true, IntentAt: noon}},
 		}
 		wait, left := unlearned().nextDelay(l, task, now), task.Deadline.Sub(now)

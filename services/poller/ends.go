@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/task"
 )
 
@@ -20,7 +21,8 @@ func (s *Service) recordEnd(l *lane, c task.Change, why cause) {
 		return
 	}
 	s.metrics.ended.WithLabelValues(l.Name, string(t.Status)).Inc()
-	s.log.Info("task ended", "task", t.Key(), "status", t.Status, "after", t.CompletedAt.Sub(t.CreatedAt), "by_callback", why.isCallback())
+	s.log.Info("task ended", "task", t.Key(), "status", t.Status, "after", t.CompletedAt.Sub(t.CreatedAt), "by_callback",
+		why.isCallback())
 	s.learnDuration(l, t, why)
 	// Providers differ in what they call back about cancelled tasks, and a task that the provider lost is no evidence
 	// on callbacks.
@@ -70,7 +72,7 @@ func (s *Service) publishReliability(ctx context.Context) error {
 			}
 			value, err := events.Marshal(figures)
 			if err == nil {
-				err = s.o.Bus.Bucket(events.HealthBucket, "health").Put(ctx, events.HealthKey(l.Name, s.replica), value)
+				err = s.o.Bus.Bucket(bucket.Health, "health").Put(ctx, bucket.HealthKey(l.Name, s.replica), value)
 			}
 			if err != nil {
 				s.log.Debug("callback reliability could not be published", "lane", l.Name, "error", err)

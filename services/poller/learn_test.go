@@ -24,7 +24,8 @@ func TestSample(t *testing.T) {
 	} {
 		l := &lane{reliability: row.reliability}
 		task := events.Task{
-			Status: events.StatusCompleted, SubmittedAt: at(0), StartedAt: at(30), CompletedAt: at(100), Result: &events.Result{}, ProviderID: "r1",
+			Status: events.StatusCompleted, SubmittedAt: at(0), StartedAt: at(30), CompletedAt: at(100),
+			Result: &events.Result{}, ProviderID: "r1",
 			Attempts: []events.Attempt{{N: 1, ProviderID: "r1", Callback: row.callback}},
 		}
 		s, ok := l.sample(task, 0, start)

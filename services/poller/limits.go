@@ -26,6 +26,7 @@ func (s *Service) applyLimits(u bus.LaneUpdate) {
 	}
 	l.budget.setLimits(u.Limits.Polls)
 	if u.Limits.Polls != (events.PollLimits{}) {
-		s.log.Info("poll limits of the lane are set", "lane", u.Lane, "spacing", time.Duration(u.Limits.Polls.Spacing), "per_second", u.Limits.Polls.PerSecond)
+		s.log.Info("poll limits of the lane are set", "lane", u.Lane, "spacing", time.Duration(u.Limits.Polls.Spacing),
+			"per_second", u.Limits.Polls.PerSecond)
 	}
 }

@@ -18,7 +18,8 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	m := metrics{
 		polls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_polls_total",
-			Help: "Polls of tasks by result: ok, batched if a list has answered, skipped by the breaker, or the kind of failure.",
+			Help: "Polls of tasks by result: ok, batched if a list has answered, skipped by the breaker, or the kind " +
+				"of failure.",
 		}, []string{"lane", "result"}),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_poll_retries_total", Help: "Polls that were retried at once.",
@@ -34,7 +35,8 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Name: "reelay_heartbeats_total", Help: "Heartbeats of task records handled.",
 		}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "reelay_poll_duration_seconds", Help: "Duration of a poll, retries included.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 14),
+			Name: "reelay_poll_duration_seconds", Help: "Duration of a poll, retries included.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2, 14),
 		}, []string{"lane"}),
 		callbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_webhook_callbacks_total",

@@ -49,7 +49,8 @@ func (s *Service) policies(lane string) failsafe.Executor[provider.Snapshot] {
 		WithFailureThreshold(breakerFailures).
 		WithDelay(breakerWait).
 		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
-			s.log.Warn("poll breaker of the lane changed its state", "lane", lane, "from", e.OldState.String(), "to", e.NewState.String())
+			s.log.Warn("poll breaker of the lane changed its state", "lane", lane, "from", e.OldState.String(), "to",
+				e.NewState.String())
 		}).
 		Build()
 	return failsafe.With[provider.Snapshot](breaker, retry, timeout.New[provider.Snapshot](pollTimeout))

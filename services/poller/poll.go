@@ -109,7 +109,9 @@ func (s *Service) applyHeartbeat(ctx context.Context, t events.Task) (events.Tas
 
 // poll asks the provider about one task and records what is new. It returns the record as it then is, and whether the
 // provider answered.
-func (s *Service) poll(ctx context.Context, l *lane, t events.Task, why cause) (now events.Task, answered bool, err error) {
+func (s *Service) poll(ctx context.Context, l *lane, t events.Task,
+	why cause,
+) (now events.Task, answered bool, err error) {
 	if t.Phase == events.PhaseDone && !task.Needs(t).PollTicket || task.Overdue(t, time.Now()) {
 		// On an ended task this stores the events that a crash may have left out.
 		if t, err = s.applyHeartbeat(ctx, t); err != nil {
@@ -180,9 +182,10 @@ func (s *Service) pollBatched(ctx context.Context, l *lane, ref json.RawMessage)
 // pollProvider makes the calls of one poll.
 func (s *Service) pollProvider(ctx context.Context, l *lane, ref json.RawMessage) (provider.Snapshot, error) {
 	begin := time.Now()
-	snap, err := l.polls.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[provider.Snapshot]) (provider.Snapshot, error) {
-		return l.Driver.Poll(e.Context(), ref)
-	})
+	snap, err := l.polls.WithContext(ctx).GetWithExecution(
+		func(e failsafe.Execution[provider.Snapshot]) (provider.Snapshot, error) {
+			return l.Driver.Poll(e.Context(), ref)
+		})
 	s.metrics.duration.WithLabelValues(l.Name).Observe(time.Since(begin).Seconds())
 	switch {
 	case errors.Is(err, circuitbreaker.ErrOpen):

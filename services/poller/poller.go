@@ -55,7 +55,8 @@ const (
 	defaultInterval = 10 * time.Second
 	// pollsInFlight is how many polls of a lane may be under way at once.
 	pollsInFlight = 32
-	// listings is how many complete listings without a task it takes, beside the horizon, to settle that it was not accepted.
+	// listings is how many complete listings without a task it takes, beside the horizon, to settle that it was not
+	// accepted.
 	listings          = 3
 	heartbeatInFlight = 32
 )
@@ -78,7 +79,10 @@ func New(o Options) (*Service, error) {
 	if len(o.Lanes) == 0 {
 		return nil, errors.New("poller: no lane is configured")
 	}
-	s := &Service{o: o, log: o.Log.With("service", name), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer), replica: nuid.Next()}
+	s := &Service{
+		o: o, log: o.Log.With("service", name), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer),
+		replica: nuid.Next(),
+	}
 	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
 	s.learner = learner.New(learner.Options{Bus: o.Bus, Log: s.log, Registerer: o.Registerer})
 	for _, l := range o.Lanes {

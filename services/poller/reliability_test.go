@@ -111,7 +111,8 @@ func TestReliabilityIsBounded(t *testing.T) {
 				h = h.afterLate(now, lag, 10*time.Second)
 			}
 			trust, rate, assumed := h.arrivalRate(now), h.missRate(), h.assumedMissRate(now)
-			if !(trust >= 0 && trust <= 1) || !(rate >= 0 && rate <= 1) || !(assumed >= 0 && assumed <= 1) || !(h.lag >= 0) || h.missed < 0 {
+			if !(trust >= 0 && trust <= 1) || !(rate >= 0 && rate <= 1) || !(assumed >= 0 && assumed <= 1) || !(h.lag >= 0) ||
+				h.missed < 0 {
 				rt.Fatalf("trust %v, misses %v, %v assumed: %+v", trust, rate, assumed, h)
 			}
 		}

@@ -17,8 +17,8 @@ import (
 
 // How a submit in doubt is found again
 //
-// The provider's list is read, then every record. What the list shows is matched with the attempts that may own it, each id to
-// one attempt and each attempt to one id, and never by a guess:
+// The provider's list is read, then every record. What the list shows is matched with the attempts that may own it,
+// each id to one attempt and each attempt to one id, and never by a guess:
 //
 //   - An id that some record has already, or that another attempt has claimed, is taken.
 //   - Requests of the same input are interchangeable: an attempt takes any free one, once no owner may still report a
@@ -91,7 +91,8 @@ func (s *Service) resolve(ctx context.Context, t events.Task) (events.Task, erro
 		tr = task.Accepted{Meta: s.meta(), Attempt: attempt, Ref: f.ref, ID: f.id, Source: events.SourceList, Note: f.note}
 	}
 	s.metrics.resolutions.WithLabelValues(l.Name, f.result).Inc()
-	s.log.Info("searched for a submit in doubt", "task", t.Key(), "attempt", attempt, "result", f.result, "complete", f.complete, "note", f.note)
+	s.log.Info("searched for a submit in doubt", "task", t.Key(), "attempt", attempt, "result", f.result, "complete",
+		f.complete, "note", f.note)
 	c, err := s.store.Apply(ctx, t.Key(), tr)
 	return c.Task, err
 }
@@ -136,12 +137,16 @@ func (s *Service) search(ctx context.Context, l *lane, t events.Task) (searchRes
 			return searchResult{}, err
 		}
 		if holder == mine.String() {
-			return searchResult{result: adopted, id: f.ID, ref: ref, note: "found in the provider's list as " + f.ID + ": " + why}, nil
+			return searchResult{
+				result: adopted, id: f.ID, ref: ref,
+				note: "found in the provider's list as " + f.ID + ": " + why,
+			}, nil
 		}
 	}
 	switch {
 	case len(pool) > 0:
-		return searchResult{result: notListed, complete: complete, note: seen + ", and others have claimed those just now"}, nil
+		return searchResult{result: notListed, complete: complete, note: seen + ", and others have claimed those just now"},
+			nil
 	case len(free) > 0:
 		return searchResult{result: ambiguous, note: named(seen+"; "+why, free)}, nil
 	case !complete:
@@ -150,7 +155,9 @@ func (s *Service) search(ctx context.Context, l *lane, t events.Task) (searchRes
 	return searchResult{result: notListed, complete: complete, note: "not in the provider's list: " + seen}, nil
 }
 
-func list(ctx context.Context, l *lane, t events.Task, input json.RawMessage, since time.Time) ([]provider.Found, bool, error) {
+func list(ctx context.Context, l *lane, t events.Task, input json.RawMessage,
+	since time.Time,
+) ([]provider.Found, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxListWait)
 	defer cancel()
 	return l.Driver.List(ctx, t, input, since)
@@ -158,7 +165,9 @@ func list(ctx context.Context, l *lane, t events.Task, input json.RawMessage, si
 
 // unclaimed leaves out what other attempts have claimed. If mine has claimed one of free before, but its record was
 // not written, it returns that alone.
-func (s *Service) unclaimed(ctx context.Context, l *lane, mine attempt, free []provider.Found) ([]provider.Found, error) {
+func (s *Service) unclaimed(ctx context.Context, l *lane, mine attempt,
+	free []provider.Found,
+) ([]provider.Found, error) {
 	var rest []provider.Found
 	for _, f := range free {
 		holder, err := s.o.Bus.Claimant(ctx, l.Name, f.ID)

@@ -10,8 +10,8 @@ import (
 	"reelay/internal/provider"
 )
 
-// TestChoose tells which of the free requests of a list an attempt may take. All rows are polled fifteen minutes after the
-// intent, unless they say otherwise.
+// TestChoose tells which of the free requests of a list an attempt may take. All rows are polled fifteen minutes after
+// the intent, unless they say otherwise.
 func TestChoose(t *testing.T) {
 	const (
 		exact = true
@@ -24,7 +24,10 @@ func TestChoose(t *testing.T) {
 		reply := []events.Evidence{{Source: "reply"}}
 		timer := []events.Evidence{{Source: "timer"}}
 		rival := func(digest string, o events.AttemptOutcome, known []events.Evidence) attempt {
-			return attempt{key: events.Key{Project: "demo", ID: "b"}, digest: digest, Attempt: events.Attempt{N: 1, IntentAt: at(30), Outcome: o, Evidence: known}}
+			return attempt{
+				key: events.Key{Project: "demo", ID: "b"}, digest: digest,
+				Attempt: events.Attempt{N: 1, IntentAt: at(30), Outcome: o, Evidence: known},
+			}
 		}
 		mine := attempt{
 			key: events.Key{Project: "demo", ID: "a"}, digest: "same",
@@ -43,8 +46,18 @@ func TestChoose(t *testing.T) {
 		}{
 			{"nothing", nil, nil, true, "", ""},
 			{"exact", []provider.Found{found("r1", 100, exact)}, nil, false, "r1", "the same input"},
-			{"exact, several: the oldest first", []provider.Found{found("r2", 5, exact), found("r1", 1, exact)}, nil, false, "r1 r2", "the same input"},
-			{"exact before alike", []provider.Found{found("r1", 1, alike), found("r2", 2, exact)}, nil, true, "r2", "the same input"},
+			{
+				"exact, several: the oldest first",
+				[]provider.Found{found("r2", 5, exact), found("r1", 1, exact)},
+				nil, false,
+				"r1 r2", "the same input",
+			},
+			{
+				"exact before alike",
+				[]provider.Found{found("r1", 1, alike), found("r2", 2, exact)},
+				nil, true, "r2",
+				"the same input",
+			},
 			{
 				"exact, a rival in doubt by its own word",
 				[]provider.Found{found("r1", 1, exact)},
@@ -143,30 +156,38 @@ func TestRivals(t *testing.T) {
 		change func(*events.Task, *events.Attempt)
 		want   bool
 	}{
-		"in doubt":             {func(*events.Task, *events.Attempt) {}, true},
-		"under way":            {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptOpen }, true},
-		"written off":          {func(t *events.Task, _ *events.Attempt) { t.Phase = events.PhaseDone }, true},
-		"accepted":             {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptAccepted }, false},
-		"refused":              {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptRefused }, false},
-		"not sent":             {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptReleased }, false},
-		"of another lane":      {func(t *events.Task, _ *events.Attempt) { t.Lane = "fal-team2" }, false},
-		"of another model":     {func(t *events.Task, _ *events.Attempt) { t.Model = "n" }, false},
-		"four minutes before":  {func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(-4 * time.Minute) }, true},
-		"four minutes after":   {func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(4 * time.Minute) }, true},
-		"longer before":        {func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(-4*time.Minute - 1) }, false},
-		"longer after":         {func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(4*time.Minute + 1) }, false},
+		"in doubt":            {func(*events.Task, *events.Attempt) {}, true},
+		"under way":           {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptOpen }, true},
+		"written off":         {func(t *events.Task, _ *events.Attempt) { t.Phase = events.PhaseDone }, true},
+		"accepted":            {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptAccepted }, false},
+		"refused":             {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptRefused }, false},
+		"not sent":            {func(_ *events.Task, a *events.Attempt) { a.Outcome = events.AttemptReleased }, false},
+		"of another lane":     {func(t *events.Task, _ *events.Attempt) { t.Lane = "fal-team2" }, false},
+		"of another model":    {func(t *events.Task, _ *events.Attempt) { t.Model = "n" }, false},
+		"four minutes before": {func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(-4 * time.Minute) }, true},
+		"four minutes after":  {func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(4 * time.Minute) }, true},
+		"longer before": {
+			func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(-4*time.Minute - 1) },
+			false,
+		},
+		"longer after": {
+			func(_ *events.Task, a *events.Attempt) { a.IntentAt = begin.Add(4*time.Minute + 1) },
+			false,
+		},
 		"itself":               {func(t *events.Task, _ *events.Attempt) { t.ID = "a" }, false},
 		"its own other try":    {func(t *events.Task, a *events.Attempt) { t.ID, a.N = "a", 2 }, true},
 		"of another's project": {func(t *events.Task, _ *events.Attempt) { t.ID, t.Project = "a", "other" }, true},
 	} {
 		r := records{taken: map[string]bool{}}
-		r.add(task(row.change), "fal", "m", attempt{key: events.Key{Project: "demo", ID: "a"}, Attempt: events.Attempt{N: 1, IntentAt: begin}})
+		r.add(task(row.change), "fal", "m",
+			attempt{key: events.Key{Project: "demo", ID: "a"}, Attempt: events.Attempt{N: 1, IntentAt: begin}})
 		if (len(r.rivals) == 1) != row.want {
 			t.Errorf("%s: a rival: %v, want %v", name, !row.want, row.want)
 		}
 	}
 	r := records{taken: map[string]bool{}}
-	r.add(events.Task{ProviderID: "r1", Attempts: []events.Attempt{{ProviderID: "r1"}, {ProviderID: "r2"}}}, "fal", "m", attempt{})
+	r.add(events.Task{ProviderID: "r1", Attempts: []events.Attempt{{ProviderID: "r1"}, {ProviderID: "r2"}}}, "fal", "m",
+		attempt{})
 	if !r.taken["r1"] || !r.taken["r2"] || r.taken["r3"] {
 		t.Errorf("taken: %v", r.taken)
 	}

@@ -2,8 +2,8 @@ package poller
 
 import "reelay/internal/proc"
 
-// Start runs a poller as a part of p under a name, which is the service's but for a further one in the same process. It fills in the
-// Registerer of the options.
+// Start runs a poller as a part of p under a name, which is the service's but for a further one in the same process. It
+// fills in the Registerer of the options.
 func Start(p *proc.Process, part string, o Options) error {
 	o.Registerer = p.Registerer(part)
 	svc, err := New(o)

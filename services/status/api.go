@@ -63,14 +63,20 @@ func (s *Service) endpoints() []endpoint {
 		empty    = "empty"
 		task     = `{"task":{...}}`
 		listing  = `{"tasks":[{...}],"next_cursor":""}`
-		queueing = `{"total":3,"by_status":{"queued":1,"in_progress":1,"completed":1},"active_count":2,"lanes":[{"lane":"...","provider":"...",` +
-			`"by_phase":{"waiting":1},"active":2,"at_provider":1,"completed_last_hour":1,"failed_last_hour":0,"oldest_waiting_s":4.2,"sent_per_minute":2.5,` +
+		queueing = `{"total":3,"by_status":{"queued":1,"in_progress":1,"completed":1},"active_count":2,` +
+			`"lanes":[{"lane":"...","provider":"...",` +
+			`"by_phase":{"waiting":1},"active":2,"at_provider":1,"completed_last_hour":1,"failed_last_hour":0,` +
+			`"oldest_waiting_s":4.2,"sent_per_minute":2.5,` +
 			`"typical":{"video":{"samples":120,"wait_s":12.5,"run_s":240,"whole_s":255.5,"late_s":400}}}]}`
-		filters = `empty or {"status":["queued"],"phase":["waiting"],"scene_id":"","provider":"","model":"","batch_id":"","since":"2026-01-02T15:04:05Z",` +
+		filters = `empty or {"status":["queued"],"phase":["waiting"],"scene_id":"","provider":"","model":"","batch_id":"",` +
+			`"since":"2026-01-02T15:04:05Z",` +
 			`"limit":50,"cursor":""}`
-		days     = `empty or {"since":"2026-01-01","until":"2026-01-31","by":["day","project","provider","lane","model"]}, days in UTC`
-		spending = `{"since":"...","until":"...","rows":[{"day":"2026-01-31","project":"...","provider":"...","lane":"...","model":"...","tasks":1,` +
-			`"attempts":1,"spent_usd":0.84,"reserved_usd":0}],"total":{"tasks":1,"attempts":1,"spent_usd":0.84,"reserved_usd":0},` +
+		days = `empty or {"since":"2026-01-01","until":"2026-01-31","by":["day","project","provider","lane","model"]}, ` +
+			`days in UTC`
+		spending = `{"since":"...","until":"...","rows":[{"day":"2026-01-31","project":"...","provider":"...","lane":"...",` +
+			`"model":"...","tasks":1,` +
+			`"attempts":1,"spent_usd":0.84,"reserved_usd":0}],"total":{"tasks":1,"attempts":1,"spent_usd":0.84,` +
+			`"reserved_usd":0},` +
 			`"caps":[{"scope":"project.demo","daily_usd":20,"reserved_usd":0.84}]}`
 	)
 	var (
@@ -81,37 +87,62 @@ func (s *Service) endpoints() []endpoint {
 		{
 			name: "submit", verb: events.VerbSubmit, tokens: []string{tokenProject, tokenTaskType},
 			about: "hand in a task and wait until it is accepted; the same id and body again is the same task",
-			request: `{"id":"optional","provider":"...","model":"...","input":{...},"scene_id":"","priority":0,"timeout":"30m","start_timeout":"5m",` +
-				`"on_in_doubt":"hold|fail|resubmit","max_paid_attempts":1,"estimated_cost_usd":0,"max_cost_usd":0,"batch_id":"","batch_size":0,"metadata":{"k":"v"}}`,
+			request: `{"id":"optional","provider":"...","model":"...","input":{...},"scene_id":"","priority":0,` +
+				`"timeout":"30m","start_timeout":"5m",` +
+				`"on_in_doubt":"hold|fail|resubmit","max_paid_attempts":1,"estimated_cost_usd":0,"max_cost_usd":0,"batch_id":"",` +
+				`"batch_size":0,"metadata":{"k":"v"}}`,
 			answer: task, handle: s.submit,
 		},
 		{name: "get", verb: events.VerbGet, tokens: one, about: "one task", request: empty, answer: task, handle: s.get},
-		{name: "list", verb: events.VerbList, tokens: each, about: "tasks of a project, newest first", request: filters, answer: listing, handle: s.list},
-		{name: "list-all", verb: events.VerbList, about: "tasks of all projects, newest first", request: filters, answer: listing, handle: s.list},
-		{name: "queue", verb: events.VerbQueue, tokens: each, about: "how busy a project is", request: empty, answer: queueing, handle: s.queue},
-		{name: "queue-all", verb: events.VerbQueue, about: "how busy everything is", request: empty, answer: queueing, handle: s.queue},
 		{
-			name: "timeline", verb: events.VerbTimeline, tokens: one, about: "who decided what about a task, when", request: empty,
-			answer: `{"task_id":"...","transitions":[{"version":1,"at":"...","name":"accept","to":"waiting","by":"submitter"}],"attempts":[{...}]}`,
+			name: "list", verb: events.VerbList, tokens: each, about: "tasks of a project, newest first", request: filters,
+			answer: listing, handle: s.list,
+		},
+		{
+			name: "list-all", verb: events.VerbList, about: "tasks of all projects, newest first", request: filters,
+			answer: listing, handle: s.list,
+		},
+		{
+			name: "queue", verb: events.VerbQueue, tokens: each, about: "how busy a project is", request: empty,
+			answer: queueing, handle: s.queue,
+		},
+		{
+			name: "queue-all", verb: events.VerbQueue, about: "how busy everything is", request: empty, answer: queueing,
+			handle: s.queue,
+		},
+		{
+			name: "timeline", verb: events.VerbTimeline, tokens: one, about: "who decided what about a task, when",
+			request: empty, answer: `{"task_id":"...","transitions":[{"version":1,"at":"...","name":"accept","to":"waiting",` +
+				`"by":"submitter"}],"attempts":[{...}]}`,
 			handle: s.timeline,
 		},
 		{
-			name: "wait", verb: events.VerbWait, tokens: one, waits: true, about: "one task, as soon as it has ended or after the timeout",
-			request: `empty or {"timeout":"30s"}, at most 5m`, answer: task, handle: s.wait,
+			name: "wait", verb: events.VerbWait, tokens: one, waits: true,
+			about: "one task, as soon as it has ended or after the timeout", request: `empty or {"timeout":"30s"}, at most 5m`,
+			answer: task, handle: s.wait,
 		},
 		{
-			name: "cancel", verb: events.VerbCancel, tokens: one, about: "ask for the end of a task and wait until that is recorded",
-			request: `empty or {"reason":"..."}`, answer: task, handle: s.cancel,
+			name: "cancel", verb: events.VerbCancel, tokens: one,
+			about: "ask for the end of a task and wait until that is recorded", request: `empty or {"reason":"..."}`,
+			answer: task, handle: s.cancel,
 		},
 		{
 			name: "resolve", verb: events.VerbResolve, tokens: one, about: "decide about a task that is in doubt or parked",
-			request: `{"action":"adopt|resubmit|write_off","provider_id":"for adopt","reason":"..."}`, answer: task, handle: s.resolve,
+			request: `{"action":"adopt|resubmit|write_off","provider_id":"for adopt","reason":"..."}`, answer: task,
+			handle: s.resolve,
 		},
-		{name: "spend", verb: events.VerbSpend, tokens: each, about: "what a project has spent and reserved", request: days, answer: spending, handle: s.spend},
-		{name: "spend-all", verb: events.VerbSpend, about: "what everything has spent and reserved", request: days, answer: spending, handle: s.spend},
 		{
-			name: "batch", verb: events.VerbBatch, tokens: []string{tokenProject, tokenBatch}, about: "how far a batch is", request: empty,
-			answer: `{"project":"...","batch_id":"...","announced":12,"total":11,"ended":3,"rejected":1,"by_status":{"completed":3,"in_progress":8},` +
+			name: "spend", verb: events.VerbSpend, tokens: each, about: "what a project has spent and reserved", request: days,
+			answer: spending, handle: s.spend,
+		},
+		{
+			name: "spend-all", verb: events.VerbSpend, about: "what everything has spent and reserved", request: days,
+			answer: spending, handle: s.spend,
+		},
+		{
+			name: "batch", verb: events.VerbBatch, tokens: []string{tokenProject, tokenBatch}, about: "how far a batch is",
+			request: empty, answer: `{"project":"...","batch_id":"...","announced":12,"total":11,"ended":3,"rejected":1,` +
+				`"by_status":{"completed":3,"in_progress":8},` +
 				`"cost_usd":4.2}`,
 			handle: s.batch,
 		},
@@ -137,7 +168,8 @@ func (s *Service) serve(work, stop context.Context) (micro.Service, error) {
 		return nil, err
 	}
 	for _, e := range s.endpoints() {
-		err := api.AddEndpoint(cmp.Or(e.name, string(e.verb)), s.handler(work, stop, e), micro.WithEndpointSubject(e.subject()),
+		err := api.AddEndpoint(cmp.Or(e.name, string(e.verb)), s.handler(work, stop, e),
+			micro.WithEndpointSubject(e.subject()),
 			micro.WithEndpointMetadata(map[string]string{"description": e.about, "request": e.request, "answer": e.answer}))
 		if err != nil {
 			return nil, errors.Join(err, api.Stop())
@@ -214,14 +246,16 @@ func (c *call) parse(names []string, subject string) error {
 	return nil
 }
 
-// answer sends a reply or an error, as micro does. It does not use the micro request for that, which may not outlive its handler.
+// answer sends a reply or an error, as micro does. It does not use the micro request for that, which may not outlive
+// its handler.
 func (s *Service) answer(e endpoint, r micro.Request, reply any, err error) {
 	m := &nats.Msg{Subject: r.Reply()}
 	if err == nil {
 		m.Data, err = events.Marshal(reply)
 	}
 	if limit := s.maxAnswer(); err == nil && len(m.Data) > limit {
-		err = fail(500, events.CodeInternal, events.KindInternal, "the answer has %d bytes, over the server's limit of %d", len(m.Data), limit)
+		err = fail(500, events.CodeInternal, events.KindInternal, "the answer has %d bytes, over the server's limit of %d",
+			len(m.Data), limit)
 	}
 	code := "200"
 	if err != nil {

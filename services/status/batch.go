@@ -14,8 +14,8 @@ import (
 const (
 	// batchesAtOnce is how many batch_done events are published at a time.
 	batchesAtOnce = 100
-	// maxBatchAge is how long after its end a batch is announced at most. A little later batch_done leaves the stream, which could no
-	// longer refuse it a second time.
+	// maxBatchAge is how long after its end a batch is announced at most. A little later batch_done leaves the stream,
+	// which could no longer refuse it a second time.
 	maxBatchAge = events.EventAge - 24*time.Hour
 	// announceWait and maxAnnounceWait bound the pause after events that could not be stored.
 	announceWait    = 100 * time.Millisecond
@@ -28,7 +28,8 @@ var errEndNotStored = errors.New("a terminal event is not stored yet")
 // A tally adds up the tasks of one batch, and the requests that became none.
 type tally struct {
 	announced, total, ended int
-	// rejectedIDs are the tasks that its rejected requests would have been, rejected counts those of them that it does not have.
+	// rejectedIDs are the tasks that its rejected requests would have been, rejected counts those of them that it does not
+	// have.
 	rejectedIDs map[string]struct{}
 	rejected    int
 	byStatus    map[events.Status]int
@@ -47,14 +48,16 @@ type batches struct {
 	// rejections are those of all batches, by project, oldest first; remembered counts them.
 	rejections map[string][]rejection
 	remembered int
-	// unpublished are the batches that were done and not announced when they last changed; changed says that there may be some.
+	// unpublished are the batches that were done and not announced when they last changed; changed says that there may be
+	// some.
 	unpublished map[events.Key]struct{}
 	changed     chan struct{}
 }
 
 func newBatches() batches {
 	return batches{
-		all: map[events.Key]*tally{}, rejections: map[string][]rejection{}, unpublished: map[events.Key]struct{}{}, changed: make(chan struct{}, 1),
+		all: map[events.Key]*tally{}, rejections: map[string][]rejection{}, unpublished: map[events.Key]struct{}{},
+		changed: make(chan struct{}, 1),
 	}
 }
 
@@ -144,12 +147,13 @@ func (t *tally) batch(k events.Key) events.Batch {
 		byStatus[s] = t.byStatus[s]
 	}
 	return events.Batch{
-		Project: k.Project, ID: k.ID, Announced: t.announced, Total: t.total, Ended: t.ended, Rejected: t.rejected, ByStatus: byStatus,
-		CostUSD: dollars(t.micros),
+		Project: k.Project, ID: k.ID, Announced: t.announced, Total: t.total, Ended: t.ended, Rejected: t.rejected,
+		ByStatus: byStatus, CostUSD: dollars(t.micros),
 	}
 }
 
-// doneBatches returns the events of some batches that are done and not announced, while all records and rejections are known.
+// doneBatches returns the events of some batches that are done and not announced, while all records and rejections are
+// known.
 func (x *index) doneBatches(now time.Time) []events.Event {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -185,8 +189,8 @@ func (x *index) batchPublished(k events.Key) {
 	}
 }
 
-// announceBatches publishes batch_done of every batch that is done, where it and no terminal event of a task is missing. Every replica
-// does so.
+// announceBatches publishes batch_done of every batch that is done, where it and no terminal event of a task is
+// missing. Every replica does so.
 func (s *Service) announceBatches(ctx context.Context) {
 	wait := announceWait
 	forget := time.NewTicker(forgetEvery)
@@ -263,7 +267,8 @@ func (s *Service) ensureStored(ctx context.Context, end events.Event) error {
 	return err
 }
 
-// ends returns the terminal events of the tasks of a batch that have ended, the latest first: it is the one that may not be stored yet.
+// ends returns the terminal events of the tasks of a batch that have ended, the latest first: it is the one that may
+// not be stored yet.
 func (x *index) ends(batch events.Key) []events.Event {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

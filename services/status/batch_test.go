@@ -71,7 +71,8 @@ func TestBatch(t *testing.T) {
 			t.Helper()
 			synctest.Wait()
 			b := into[events.Batch](t, l.ask(nil, events.VerbBatch, "a", "film"))
-			if b.Announced != announced || b.Total != total || b.Ended != ended || b.CostUSD != usd || len(b.ByStatus) != len(events.Statuses()) {
+			if b.Announced != announced || b.Total != total || b.Ended != ended || b.CostUSD != usd ||
+				len(b.ByStatus) != len(events.Statuses()) {
 				t.Errorf("got %+v, want %d announced, %d in all, %d ended, %v USD", b, announced, total, ended, usd)
 			}
 			if n := l.batchEvents(k); n != stored {
@@ -111,13 +112,15 @@ func TestBatch(t *testing.T) {
 			l.delete(events.Key{Project: "a", ID: string(rune('1' + id))})
 		}
 		wantProblem(t, l.ask(nil, events.VerbBatch, "a", "film"), "404 not_found ")
-		if r := into[events.ListReply](t, l.ask(`{"batch_id":"film"}`, events.VerbList)); len(r.Tasks) != 1 || r.Tasks[0].Project != "b" {
+		if r := into[events.ListReply](t, l.ask(`{"batch_id":"film"}`, events.VerbList)); len(r.Tasks) != 1 ||
+			r.Tasks[0].Project != "b" {
 			t.Errorf("listed: %+v", r.Tasks)
 		}
 	})
 }
 
-// TestBatchAfterItsEvents: batch_done comes when the terminal event of each task is stored, or was and has left the stream.
+// TestBatchAfterItsEvents: batch_done comes when the terminal event of each task is stored, or was and has left the
+// stream.
 func TestBatchAfterItsEvents(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		must(t, l.bus.Publish(t.Context(), events.Event{Type: events.EventQueued, Project: "a", TaskID: "1", Once: true}))
@@ -147,8 +150,8 @@ func TestBatchAfterItsEvents(t *testing.T) {
 	})
 }
 
-// TestBatchNobodySaw: a batch whose last task ended while no status service ran is announced by the next one; one that ended
-// so long ago that its event is leaving the stream is not announced a second time.
+// TestBatchNobodySaw: a batch whose last task ended while no status service ran is announced by the next one; one that
+// ended so long ago that its event is leaving the stream is not announced a second time.
 func TestBatchNobodySaw(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		l.stop()
@@ -191,8 +194,8 @@ func TestBatchSeenInPart(t *testing.T) {
 	}
 }
 
-// TestBatchModel: after any series of changes a tally is what counting the records anew gives, but for the announced number,
-// which never sinks while the batch has a task.
+// TestBatchModel: after any series of changes a tally is what counting the records anew gives, but for the announced
+// number, which never sinks while the batch has a task.
 func TestBatchModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x, model := newIndex(), map[events.Key]events.Task{}

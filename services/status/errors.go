@@ -44,7 +44,8 @@ func invalid(err error) *failure {
 }
 
 func tooLarge(size int) *failure {
-	f := fail(413, events.CodePayloadTooLarge, events.KindInvalid, "payload: %d bytes are over the limit of %d", size, events.MaxRequestBytes)
+	f := fail(413, events.CodePayloadTooLarge, events.KindInvalid, "payload: %d bytes are over the limit of %d", size,
+		events.MaxRequestBytes)
 	f.body.Field = "payload"
 	return f
 }

@@ -8,8 +8,8 @@ import (
 	"reelay/internal/forecast"
 )
 
-// fillEstimate fills in when a task will end, as of now, and its pace. Where nothing can be estimated nothing is: an earlier
-// estimate for a waiting task, which its record has, does not hold.
+// fillEstimate fills in when a task will end, as of now, and its pace. Where nothing can be estimated nothing is: an
+// earlier estimate for a waiting task, which its record has, does not hold.
 func (s *Service) fillEstimate(t *events.Task, at queuePosition, now time.Time) {
 	if t.Phase == events.PhaseWaiting {
 		t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = nil, nil, nil, nil

@@ -25,62 +25,68 @@ func (l *lab) teach(n int, takes time.Duration) {
 	go func() { _ = other.Run(l.t.Context()) }()
 	for range n {
 		t := waiting("demo", "any", 0)
-		other.Learn(forecast.Sample{Class: forecast.ClassOf(t), At: time.Now(), Wait: takes / 10, Run: takes * 9 / 10, Whole: takes})
+		other.Learn(forecast.Sample{
+			Class: forecast.ClassOf(t), At: time.Now(), Wait: takes / 10, Run: takes * 9 / 10,
+			Whole: takes,
+		})
 	}
 	time.Sleep(10 * time.Second)
 	synctest.Wait()
 }
 
 func TestEstimate(t *testing.T) {
-	inLabAt(t, time.Now().Round(0), Options{Lanes: []provider.Lane{{Name: "fal", Provider: "fal"}}}, func(t *testing.T, l *lab) {
-		l.teach(40, 10*time.Minute)
-		ago := func(d time.Duration) *time.Time { at := time.Now().Add(-d); return &at }
-		rows := []struct {
-			id        string
-			phase     events.Phase
-			submitted time.Duration
-			least     float64 // seconds to the end; 0 for no estimate
-			most      float64
-			pace      events.Pace
-		}{
-			{"queued", events.PhaseProviderQueued, time.Second, 560, 640, events.PaceNormal},
-			{"running", events.PhaseRunning, 5 * time.Minute, 240, 340, events.PaceNormal},
-			{"slow", events.PhaseRunning, time.Hour, 1, 1e5, events.PaceStuck},
-			{"doubt", events.PhaseInDoubt, time.Minute, 0, 0, ""},
-		}
-		for _, row := range rows {
-			task := in(waiting("demo", row.id, 0), row.phase, events.StatusQueued)
-			task.SubmittedAt, task.Deadline = ago(row.submitted), time.Now().Add(24*time.Hour)
-			if row.phase == events.PhaseRunning {
-				task.StartedAt = ago(row.submitted - row.submitted/10)
+	inLabAt(t, time.Now().Round(0), Options{Lanes: []provider.Lane{{Name: "fal", Provider: "fal"}}},
+		func(t *testing.T, l *lab) {
+			l.teach(40, 10*time.Minute)
+			ago := func(d time.Duration) *time.Time { at := time.Now().Add(-d); return &at }
+			rows := []struct {
+				id        string
+				phase     events.Phase
+				submitted time.Duration
+				least     float64 // seconds to the end; 0 for no estimate
+				most      float64
+				pace      events.Pace
+			}{
+				{"queued", events.PhaseProviderQueued, time.Second, 560, 640, events.PaceNormal},
+				{"running", events.PhaseRunning, 5 * time.Minute, 240, 340, events.PaceNormal},
+				{"slow", events.PhaseRunning, time.Hour, 1, 1e5, events.PaceStuck},
+				{"doubt", events.PhaseInDoubt, time.Minute, 0, 0, ""},
 			}
-			l.write(task)
-			l.until("it is seen", func() bool { return l.s.index.get(task.Key()) != nil })
-			l.s.fillEstimate(&task, queuePosition{}, time.Now())
-			switch {
-			case row.least == 0:
-				if task.ETA != nil || task.EstimatedWaitS != nil {
-					t.Errorf("%s: %v is estimated", row.id, task.ETA)
+			for _, row := range rows {
+				task := in(waiting("demo", row.id, 0), row.phase, events.StatusQueued)
+				task.SubmittedAt, task.Deadline = ago(row.submitted), time.Now().Add(24*time.Hour)
+				if row.phase == events.PhaseRunning {
+					task.StartedAt = ago(row.submitted - row.submitted/10)
 				}
-			case task.EstimatedWaitS == nil || *task.EstimatedWaitS < row.least || *task.EstimatedWaitS > row.most || task.Pace != row.pace ||
-				!task.ETAEarliest.Before(*task.ETALatest):
-				t.Errorf("%s: until %v, %s; want %v to %v s, %s", row.id, task.ETA, task.Pace, row.least, row.most, row.pace)
+				l.write(task)
+				l.until("it is seen", func() bool { return l.s.index.get(task.Key()) != nil })
+				l.s.fillEstimate(&task, queuePosition{}, time.Now())
+				switch {
+				case row.least == 0:
+					if task.ETA != nil || task.EstimatedWaitS != nil {
+						t.Errorf("%s: %v is estimated", row.id, task.ETA)
+					}
+				case task.EstimatedWaitS == nil || *task.EstimatedWaitS < row.least || *task.EstimatedWaitS > row.most ||
+					task.Pace != row.pace ||
+					!task.ETAEarliest.Before(*task.ETALatest):
+					t.Errorf("%s: until %v, %s; want %v to %v s, %s", row.id, task.ETA, task.Pace, row.least, row.most, row.pace)
+				}
 			}
-		}
-		q := l.s.index.queue("", l.s.o.Lanes, time.Now())
-		l.s.fillTypical(q.Lanes)
-		got := q.Lanes[0].Typical[events.Video]
-		if got.Samples != 40 || got.WholeS < 570 || got.WholeS > 630 || got.RunS < 500 || got.RunS > 580 || got.WaitS < 55 || got.WaitS > 65 || got.LateS <= got.WholeS {
-			t.Errorf("typical: %+v", got)
-		}
-		if n := len(q.Lanes[0].Typical); n != 1 {
-			t.Errorf("%d types are typical, want one", n)
-		}
-	})
+			q := l.s.index.queue("", l.s.o.Lanes, time.Now())
+			l.s.fillTypical(q.Lanes)
+			got := q.Lanes[0].Typical[events.Video]
+			if got.Samples != 40 || got.WholeS < 570 || got.WholeS > 630 || got.RunS < 500 || got.RunS > 580 || got.WaitS < 55 ||
+				got.WaitS > 65 || got.LateS <= got.WholeS {
+				t.Errorf("typical: %+v", got)
+			}
+			if n := len(q.Lanes[0].Typical); n != 1 {
+				t.Errorf("%d types are typical, want one", n)
+			}
+		})
 }
 
-// TestEstimateOfWaiting: who waits behind others waits as long as the dispatcher of the lane tells, and of who is kept by what nobody knows
-// the end of nothing is foretold.
+// TestEstimateOfWaiting: who waits behind others waits as long as the dispatcher of the lane tells, and of who is kept
+// by what nobody knows the end of nothing is foretold.
 func TestEstimateOfWaiting(t *testing.T) {
 	inLabAt(t, time.Now().Round(0), Options{}, func(t *testing.T, l *lab) {
 		l.teach(40, 10*time.Minute)
@@ -111,11 +117,16 @@ func TestEstimateOfWaiting(t *testing.T) {
 			hold        events.BlockedReason
 		}{
 			{"next", at(events.Position{}), 560, 640, ""},
-			{"as the limits go", at(events.Position{Ahead: 6, WaitS: 135, Blocked: &events.Blocked{Reason: events.BlockedRequests}}), 690, 780, events.BlockedRequests},
+			{"as the limits go", at(events.Position{
+				Ahead: 6, WaitS: 135, Blocked: &events.Blocked{Reason: events.BlockedRequests},
+			}), 690, 780, events.BlockedRequests},
 			{"behind 60 of 30", at(events.Position{Ahead: 60, Behind: 60, InFlight: 30}), 1700, 1900, ""},
 			{"paused", at(events.Position{Blocked: &paused}), 0, 0, events.BlockedPaused},
 			{"not known there, paused", &events.PositionsReply{Blocked: []events.Blocked{paused}}, 0, 0, events.BlockedPaused},
-			{"not known there", &events.PositionsReply{Blocked: []events.Blocked{{Reason: events.BlockedRequests, Model: "x"}}}, 0, 0, ""},
+			{
+				"not known there", &events.PositionsReply{Blocked: []events.Blocked{{Reason: events.BlockedRequests, Model: "x"}}},
+				0, 0, "",
+			},
 			{"silent", nil, 0, 0, ""},
 			{"gone", nil, 0, 0, events.BlockedNoDispatcher},
 		}
@@ -143,7 +154,8 @@ func TestEstimateOfWaiting(t *testing.T) {
 			case row.reply != nil:
 				holds = row.reply.Blocked
 			}
-			if lanes := into[events.QueueReply](t, l.ask(nil, events.VerbQueue)).Lanes; len(lanes) != 1 || !slices.Equal(lanes[0].Blocked, holds) {
+			if lanes := into[events.QueueReply](t, l.ask(nil, events.VerbQueue)).Lanes; len(lanes) != 1 ||
+				!slices.Equal(lanes[0].Blocked, holds) {
 				t.Errorf("%s: the lanes are %+v, want the holds %+v", row.name, lanes, holds)
 			}
 		}

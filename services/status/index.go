@@ -89,7 +89,8 @@ type index struct {
 	// generation numbers the watches.
 	generation uint64
 
-	// current: the watch is up and has delivered all that existed when it began. built closes when that is so the first time.
+	// current: the watch is up and has delivered all that existed when it began. built closes when that is so the first
+	// time.
 	current atomic.Bool
 	// seen is the revision of the newest change that was taken in.
 	seen      atomic.Uint64

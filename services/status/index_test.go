@@ -35,7 +35,8 @@ var projects = []string{"a", "b", "c"}
 
 // drawTask returns any record; few distinct values, so that they collide.
 func drawTask(t *rapid.T, id, from, to int) events.Task {
-	task := waiting(rapid.SampledFrom(projects).Draw(t, "project"), fmt.Sprintf("t%d", id), rapid.IntRange(from, to).Draw(t, "created"))
+	task := waiting(rapid.SampledFrom(projects).Draw(t, "project"), fmt.Sprintf("t%d", id),
+		rapid.IntRange(from, to).Draw(t, "created"))
 	task.Lane = rapid.SampledFrom([]string{"fal", "minimax"}).Draw(t, "lane")
 	task.Provider = task.Lane
 	task.SceneID = rapid.SampledFrom([]string{"", "s1"}).Draw(t, "scene")
@@ -47,7 +48,8 @@ func drawTask(t *rapid.T, id, from, to int) events.Task {
 
 func drawFilter(t *rapid.T) filter {
 	f := filter{project: rapid.SampledFrom(append(projects, "")).Draw(t, "of project")}
-	f.Status = rapid.SliceOfNDistinct(rapid.SampledFrom(events.Statuses()), 0, 2, rapid.ID[events.Status]).Draw(t, "statuses")
+	f.Status = rapid.SliceOfNDistinct(rapid.SampledFrom(events.Statuses()), 0, 2, rapid.ID[events.Status]).Draw(t,
+		"statuses")
 	f.SceneID = rapid.SampledFrom([]string{"", "s1"}).Draw(t, "of scene")
 	f.Provider = rapid.SampledFrom([]string{"", "fal"}).Draw(t, "of provider")
 	if rapid.Bool().Draw(t, "limited") {
@@ -57,8 +59,8 @@ func drawFilter(t *rapid.T) filter {
 	return f
 }
 
-// TestPages: the pages put together are what the filter selects of the tasks that were there at the start, in order, each
-// once, however many newer tasks arrive between the pages.
+// TestPages: the pages put together are what the filter selects of the tasks that were there at the start, in order,
+// each once, however many newer tasks arrive between the pages.
 func TestPages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var tasks []events.Task
@@ -163,7 +165,8 @@ func TestIndexModel(t *testing.T) {
 }
 
 func TestPosition(t *testing.T) {
-	urgent, older, other, running := waiting("b", "urgent", 9), waiting("a", "older", 1), waiting("a", "other", 0), waiting("a", "running", 0)
+	urgent, older, other, running := waiting("b", "urgent", 9), waiting("a", "older", 1), waiting("a", "other", 0),
+		waiting("a", "running", 0)
 	urgent.Priority, other.Lane = 1, "minimax"
 	running.Phase = events.PhaseRunning
 	x := filled(waiting("a", "y", 5), waiting("a", "x", 5), older, urgent, other, running)
@@ -190,7 +193,10 @@ func TestPosition(t *testing.T) {
 
 func TestCursorRefused(t *testing.T) {
 	text := base64.RawURLEncoding.EncodeToString
-	for _, s := range []string{"!", "YQ==", text([]byte("12")), text([]byte("*.a.b")), text([]byte("12.a")), text([]byte("12.a.b.c")), text([]byte("12.a.*"))} {
+	for _, s := range []string{
+		"!", "YQ==", text([]byte("12")), text([]byte("*.a.b")), text([]byte("12.a")),
+		text([]byte("12.a.b.c")), text([]byte("12.a.*")),
+	} {
 		_, err := parseCursor(s)
 		var fe *events.FieldError
 		if !errors.As(err, &fe) || fe.Field != "cursor" {
@@ -214,7 +220,8 @@ func mustCursor(t *testing.T, s string) cursor {
 	return p
 }
 
-// TestFollowAgain cuts a real watch; what is deleted meanwhile must be gone when it is back, and waiters must hear of it.
+// TestFollowAgain cuts a real watch; what is deleted meanwhile must be gone when it is back, and waiters must hear of
+// it.
 func TestFollowAgain(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		var cut atomic.Pointer[context.CancelCauseFunc]

@@ -54,17 +54,20 @@ func inLab(t *testing.T, o Options, f func(*testing.T, *lab)) {
 	inLabAt(t, time.Time{}, o, f)
 }
 
-// inLabAt begins at a time, not with the year 2000. The broker ages what it stores by a clock outside, so where ages count it has
-// to be today, and before anything ticks.
+// inLabAt begins at a time, not with the year 2000. The broker ages what it stores by a clock outside, so where ages
+// count it has to be today, and before anything ticks.
 func inLabAt(t *testing.T, begin time.Time, o Options, f func(*testing.T, *lab)) {
 	t.Helper()
-	// nats.go keeps timers of Flush and Drain in a sync.Pool, and one of an earlier bubble must not be used in this one. A pool is
-	// empty after two collections.
+	// nats.go keeps timers of Flush and Drain in a sync.Pool, and one of an earlier bubble must not be used in this one. A
+	// pool is empty after two collections.
 	runtime.GC()
 	runtime.GC()
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(begin))
-		srv, err := natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: slog.New(slog.DiscardHandler)})
+		srv, err := natsd.Start(natsd.Options{
+			StoreDir: t.TempDir(), Sync: natsd.SyncInterval,
+			Log: slog.New(slog.DiscardHandler),
+		})
 		must(t, err)
 		defer srv.Stop()
 		own, err := srv.Connect("status")
@@ -73,7 +76,10 @@ func inLabAt(t *testing.T, begin time.Time, o Options, f func(*testing.T, *lab))
 		client, err := srv.Connect("client")
 		must(t, err)
 		defer client.Close()
-		l := &lab{t: t, client: client, reg: prometheus.NewRegistry(), done: make(chan error, 1), revisions: map[events.Key]uint64{}}
+		l := &lab{
+			t: t, client: client, reg: prometheus.NewRegistry(), done: make(chan error, 1),
+			revisions: map[events.Key]uint64{},
+		}
 		l.bus, err = bus.Open(t.Context(), own, bus.Options{Log: slog.New(slog.DiscardHandler)})
 		must(t, err)
 		o.Bus, o.Log, o.Registerer = l.bus, slog.New(slog.DiscardHandler), l.reg
@@ -126,8 +132,10 @@ func epoch(s int) time.Time {
 func waiting(project, id string, created int) events.Task {
 	return events.Task{
 		Schema: events.TaskSchema, ID: id, Project: project, TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "m",
-		Status: events.StatusQueued, Phase: events.PhaseWaiting, CreatedAt: epoch(created), RequestDigest: "digest of " + id, Version: 1,
-		Transitions: []events.Transition{{Version: 1, At: epoch(created), Name: "accept", To: events.PhaseWaiting, By: "submitter"}},
+		Status: events.StatusQueued, Phase: events.PhaseWaiting, CreatedAt: epoch(created), RequestDigest: "digest of " + id,
+		Version: 1, Transitions: []events.Transition{
+			{Version: 1, At: epoch(created), Name: "accept", To: events.PhaseWaiting, By: "submitter"},
+		},
 	}
 }
 
@@ -165,7 +173,8 @@ func (l *lab) revision(k events.Key) uint64 {
 // tell stores the terminal event of a task.
 func (l *lab) tell(t events.Task) {
 	must(l.t, l.bus.Publish(context.Background(), events.Event{
-		Type: events.EventType(t.Status), Project: t.Project, TaskID: t.ID, Version: t.Version, Time: *t.CompletedAt, Once: true,
+		Type: events.EventType(t.Status), Project: t.Project, TaskID: t.ID, Version: t.Version, Time: *t.CompletedAt,
+		Once: true,
 	}))
 }
 
@@ -278,7 +287,8 @@ func wantProblem(t testing.TB, a answer, want string) events.Error {
 func TestFailureBounded(t *testing.T) {
 	long := strings.Repeat("ä", events.MaxMessageBytes)
 	f := refused(events.Error{Code: events.CodeInvalidRequest, Message: "x" + long, Field: "x" + long})
-	if len(f.body.Message) != events.MaxMessageBytes-1 || len(f.body.Field) != maxFieldBytes-1 || !utf8.ValidString(f.body.Message) {
+	if len(f.body.Message) != events.MaxMessageBytes-1 || len(f.body.Field) != maxFieldBytes-1 ||
+		!utf8.ValidString(f.body.Message) {
 		t.Errorf("message of %d bytes, field of %d", len(f.body.Message), len(f.body.Field))
 	}
 }

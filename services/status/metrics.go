@@ -49,10 +49,12 @@ type descs struct{ tasks, oldest, size, ready *prometheus.Desc }
 
 func (gauges) descs() descs {
 	return descs{
-		tasks:  prometheus.NewDesc("reelay_tasks", "Task records kept, by lane and phase.", []string{"lane", "phase"}, nil),
-		oldest: prometheus.NewDesc("reelay_oldest_waiting_seconds", "Age of the task that waits longest for its submit, by lane.", []string{"lane"}, nil),
-		size:   prometheus.NewDesc("reelay_index_tasks", "Task records in the index.", nil, nil),
-		ready:  prometheus.NewDesc("reelay_index_ready", "1 while the index follows the records, 0 while it is stale.", nil, nil),
+		tasks: prometheus.NewDesc("reelay_tasks", "Task records kept, by lane and phase.", []string{"lane", "phase"}, nil),
+		oldest: prometheus.NewDesc("reelay_oldest_waiting_seconds",
+			"Age of the task that waits longest for its submit, by lane.", []string{"lane"}, nil),
+		size: prometheus.NewDesc("reelay_index_tasks", "Task records in the index.", nil, nil),
+		ready: prometheus.NewDesc("reelay_index_ready", "1 while the index follows the records, 0 while it is stale.", nil,
+			nil),
 	}
 }
 

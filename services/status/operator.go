@@ -9,22 +9,28 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/operator"
 	"reelay/internal/bus"
 )
 
-// settingTries is how often a setting is written that is to take the place of whatever is there, while others change it.
+// settingTries is how often a setting is written that is to take the place of whatever is there, while others change
+// it.
 const settingTries = 5
 
 // operatorEndpoints are the verbs of operators. Those that write have no token, see operator.VerbLanes.
 func (s *Service) operatorEndpoints() []endpoint {
 	const (
 		lane = `{"lane":"...","provider":"...","pause":{"paused":false},"pause_revision":0,"limits":{},"limits_revision":0,` +
-			`"dispatcher":{"holder":"...","since":"..."},"learned":{"*":{"rate":{"limit":17}}},"blocked":[{"reason":"cap","message":"..."}]}`
-		pause   = `{"lane":"..., or _all for every lane","reason":"...","by":"...","revision":0}, revision for compare-and-set only`
+			`"dispatcher":{"holder":"...","since":"..."},"learned":{"*":{"rate":{"limit":17}}},"blocked":[{"reason":"cap",` +
+			`"message":"..."}]}`
+		pause = `{"lane":"..., or _all for every lane","reason":"...","by":"...","revision":0}, revision for ` +
+			`compare-and-set only`
 		paused  = `{"lane":"...","pause":{"paused":true,"reason":"...","by":"...","at":"..."},"revision":7}`
-		capping = `{"scope":"all, project.demo or lane.<lane>","daily_usd":20,"unknown_usd":1,"by":"...","revision":0}, unknown_usd and revision optional`
-		capped  = `{"scope":"project.demo","cap":{"scope":"project.demo","daily_usd":20,"unknown_usd":1,"reserved_usd":0.84,"revision":7}}`
+		capping = `{"scope":"all, project.demo or lane.<lane>","daily_usd":20,"unknown_usd":1,"by":"...","revision":0}, ` +
+			`unknown_usd and revision optional`
+		capped = `{"scope":"project.demo","cap":{"scope":"project.demo","daily_usd":20,"unknown_usd":1,` +
+			`"reserved_usd":0.84,"revision":7}}`
 		stored  = `empty or {"limit":50,"before":0}, or {"id":7} for one with its header and body`
 		replay  = `{"id":7}`
 		replays = `{"subject":"...","stream":"...","sequence":7,"project":"...","task_id":"..."}`
@@ -34,39 +40,65 @@ func (s *Service) operatorEndpoints() []endpoint {
 		return func(ctx context.Context, c call) (any, error) { return s.pause(ctx, v, c, paused) }
 	}
 	return []endpoint{
-		{verb: operator.VerbLanes, about: "what is set for each lane, what keeps it and who sends", request: "empty", answer: `{"lanes":[` + lane + `]}`, handle: s.lanes},
-		{verb: operator.VerbLanesPause, about: "send no more paid requests", request: pause, answer: paused, handle: settle(operator.VerbLanesPause, true)},
-		{verb: operator.VerbLanesResume, about: "send paid requests again", request: pause, answer: paused, handle: settle(operator.VerbLanesResume, false)},
+		{
+			verb: operator.VerbLanes, about: "what is set for each lane, what keeps it and who sends", request: "empty",
+			answer: `{"lanes":[` + lane + `]}`, handle: s.lanes,
+		},
+		{
+			verb: operator.VerbLanesPause, about: "send no more paid requests", request: pause, answer: paused,
+			handle: settle(operator.VerbLanesPause, true),
+		},
+		{
+			verb: operator.VerbLanesResume, about: "send paid requests again", request: pause, answer: paused,
+			handle: settle(operator.VerbLanesResume, false),
+		},
 		{
 			verb: operator.VerbLanesLimit, about: "replace the limits of a lane",
-			request: `{"lane":"...","limits":{"models":{"*":{"requests":20,"window":"1m","in_flight":5,"spacing":"1s"}},"projects":{"demo":{"weight":3}},` +
-				`"polls":{"spacing":"30s","per_second":5},"reason":"...","by":"..."},"revision":0}, revision for compare-and-set only`,
+			request: `{"lane":"...","limits":{"models":{"*":{"requests":20,"window":"1m","in_flight":5,"spacing":"1s"}},` +
+				`"projects":{"demo":{"weight":3}},` +
+				`"polls":{"spacing":"30s","per_second":5},"reason":"...","by":"..."},"revision":0}, revision for ` +
+				`compare-and-set only`,
 			answer: `{"lane":"...","limits":{...},"revision":7}`, handle: s.limit,
 		},
-		{name: "caps-all", verb: operator.VerbCaps, about: "the caps on spending, with today's use", request: "empty", answer: `{"caps":[{...}]}`, handle: s.showCaps},
 		{
-			verb: operator.VerbCaps, tokens: []string{tokenProject}, about: "the caps that count for a project", request: "empty", answer: `{"caps":[{...}]}`,
-			handle: s.showCaps,
+			name: "caps-all", verb: operator.VerbCaps, about: "the caps on spending, with today's use", request: "empty",
+			answer: `{"caps":[{...}]}`, handle: s.showCaps,
+		},
+		{
+			verb: operator.VerbCaps, tokens: []string{tokenProject}, about: "the caps that count for a project",
+			request: "empty", answer: `{"caps":[{...}]}`, handle: s.showCaps,
 		},
 		{verb: operator.VerbCapsSet, about: "set a cap", request: capping, answer: capped, handle: s.setCap},
-		{verb: operator.VerbCapsUnset, about: "take a cap away", request: `{"scope":"project.demo","revision":0}`, answer: `{"scope":"...","cap":null}`, handle: s.unsetCap},
-		{verb: operator.VerbDead, about: "messages that could not be processed, newest first", request: stored, answer: `{"letters":[{...}],"next_before":0}`, handle: s.dead},
-		{verb: operator.VerbDeadReplay, about: "publish one" + atLeast, request: replay, answer: replays, handle: s.replayDead},
 		{
-			verb: operator.VerbCallbacks, about: "what providers have called back with, newest first", request: stored + `; "lane" for one lane`,
-			answer: `{"callbacks":[{...}],"next_before":0}`, handle: s.callbacks,
+			verb: operator.VerbCapsUnset, about: "take a cap away", request: `{"scope":"project.demo","revision":0}`,
+			answer: `{"scope":"...","cap":null}`, handle: s.unsetCap,
 		},
-		{verb: operator.VerbCallbacksReplay, about: "hand one to the pipeline" + atLeast, request: replay, answer: replays, handle: s.replayCallback},
+		{
+			verb: operator.VerbDead, about: "messages that could not be processed, newest first", request: stored,
+			answer: `{"letters":[{...}],"next_before":0}`, handle: s.dead,
+		},
+		{
+			verb: operator.VerbDeadReplay, about: "publish one" + atLeast, request: replay, answer: replays,
+			handle: s.replayDead,
+		},
+		{
+			verb: operator.VerbCallbacks, about: "what providers have called back with, newest first",
+			request: stored + `; "lane" for one lane`, answer: `{"callbacks":[{...}],"next_before":0}`, handle: s.callbacks,
+		},
+		{
+			verb: operator.VerbCallbacksReplay, about: "hand one to the pipeline" + atLeast, request: replay, answer: replays,
+			handle: s.replayCallback,
+		},
 	}
 }
 
 // lanes answers with the state of every lane that is configured, has tasks or has a setting.
 func (s *Service) lanes(ctx context.Context, _ call) (any, error) {
-	settings, err := s.o.Bus.Bucket(events.LaneBucket, "").All(ctx)
+	settings, err := s.o.Bus.Bucket(bucket.Lanes, "").All(ctx)
 	if err != nil {
 		return nil, err
 	}
-	leases, err := s.o.Bus.Bucket(events.LeaseBucket, "").All(ctx)
+	leases, err := s.o.Bus.Bucket(bucket.Leases, "").All(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -91,16 +123,16 @@ func (s *Service) lanes(ctx context.Context, _ call) (any, error) {
 		state(l.Name).Defaults = l.Limits
 	}
 	for _, e := range settings {
-		if lane, ok := events.LaneOfLimits(e.Key); ok {
+		if lane, ok := bucket.LaneOfLimits(e.Key); ok {
 			setLimits(state(lane), e)
 			continue
 		}
 		known := state(e.Key)
-		known.Pause, known.PauseRevision = events.DecodeLanePause(e.Value), e.Revision
+		known.Pause, known.PauseRevision = bucket.DecodeLanePause(e.Value), e.Revision
 	}
 	reply := operator.LanesReply{Lanes: []operator.LaneState{}}
 	for lane, known := range states {
-		setDispatcher(known, held[lane], held[events.HandOverKey(lane)])
+		setDispatcher(known, held[lane], held[bucket.HandOverKey(lane)])
 		reply.Lanes = append(reply.Lanes, *known)
 	}
 	slices.SortFunc(reply.Lanes, func(a, b operator.LaneState) int { return strings.Compare(a.Lane, b.Lane) })
@@ -121,13 +153,13 @@ func setLimits(l *operator.LaneState, e bus.Entry) {
 func setDispatcher(l *operator.LaneState, lease, handOver []byte) {
 	var err error
 	if lease != nil {
-		var h events.Holder
+		var h bucket.Holder
 		if err = json.Unmarshal(lease, &h); err == nil && h.Name != "" {
 			l.Dispatcher = &h
 		}
 	}
 	if handOver != nil {
-		var h events.HandOver
+		var h bucket.HandOver
 		err = errors.Join(err, json.Unmarshal(handOver, &h))
 		l.Learned = h.Groups
 	}
@@ -142,8 +174,8 @@ func (s *Service) pause(ctx context.Context, v events.Verb, c call, paused bool)
 	if err != nil {
 		return nil, err
 	}
-	p := events.LanePause{Paused: paused, Reason: r.Reason, By: r.By, At: time.Now().UTC().Truncate(time.Second)}
-	revision, err := s.set(ctx, events.LaneBucket, r.Lane, p, r.Revision)
+	p := bucket.LanePause{Paused: paused, Reason: r.Reason, By: r.By, At: time.Now().UTC().Truncate(time.Second)}
+	revision, err := s.set(ctx, bucket.Lanes, r.Lane, p, r.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +190,7 @@ func (s *Service) limit(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	r.Limits.At = time.Now().UTC().Truncate(time.Second)
-	revision, err := s.set(ctx, events.LaneBucket, events.LimitsKey(r.Lane), r.Limits, r.Revision)
+	revision, err := s.set(ctx, bucket.Lanes, bucket.LimitsKey(r.Lane), r.Limits, r.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +211,7 @@ func (s *Service) setCap(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	limit := r.Cap()
-	if limit.Revision, err = s.set(ctx, events.CapBucket, string(r.Scope), limit, r.Revision); err != nil {
+	if limit.Revision, err = s.set(ctx, bucket.Caps, string(r.Scope), limit, r.Revision); err != nil {
 		return nil, err
 	}
 	limit.SetAt = time.Now()
@@ -194,15 +226,15 @@ func (s *Service) unsetCap(ctx context.Context, c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = s.set(ctx, events.CapBucket, string(r.Scope), nil, r.Revision); err != nil {
+	if _, err = s.set(ctx, bucket.Caps, string(r.Scope), nil, r.Revision); err != nil {
 		return nil, err
 	}
 	s.log.Info("a cap was taken away", "scope", r.Scope.String(), "by", r.By)
 	return operator.CapReply{Scope: r.Scope}, nil
 }
 
-// set writes v to a key, nil to delete it: if a revision is given, only while the key still has that one, 0 being none. It returns the
-// new revision.
+// set writes v to a key, nil to delete it: if a revision is given, only while the key still has that one, 0 being none.
+// It returns the new revision.
 func (s *Service) set(ctx context.Context, bucket, key string, v any, revision *uint64) (uint64, error) {
 	settings := s.o.Bus.Bucket(bucket, "setting")
 	data, err := events.Marshal(v)
@@ -215,16 +247,20 @@ func (s *Service) set(ctx context.Context, bucket, key string, v any, revision *
 		case err == nil:
 			return written, nil
 		case !errors.Is(err, bus.ErrConflict):
-			return 0, timedOut("it is not known whether the setting is written: %v; read it, and send it again if it is not", err)
+			return 0, timedOut("it is not known whether the setting is written: %v; read it, and send it again if it is not",
+				err)
 		case revision != nil || try == settingTries:
-			return 0, conflict(events.CodeConflict, "revision", "somebody else has changed %s in %s meanwhile; read it and try again", key, bucket)
+			return 0, conflict(events.CodeConflict, "revision",
+				"somebody else has changed %s in %s meanwhile; read it and try again", key, bucket)
 		}
 	}
 }
 
-// setOnce writes if the key has the revision, or, if none is given, that which it has now. It fails with bus.ErrConflict, or leaves open
-// whether it has written.
-func (s *Service) setOnce(ctx context.Context, settings bus.Bucket, key string, data []byte, remove bool, revision *uint64) (uint64, error) {
+// setOnce writes if the key has the revision, or, if none is given, that which it has now. It fails with
+// bus.ErrConflict, or leaves open whether it has written.
+func (s *Service) setOnce(ctx context.Context, settings bus.Bucket, key string, data []byte, remove bool,
+	revision *uint64,
+) (uint64, error) {
 	var known uint64
 	if revision != nil && *revision != 0 {
 		known = *revision

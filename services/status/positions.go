@@ -15,15 +15,15 @@ import (
 // positionsWait bounds the question to the dispatcher of a lane. Without its answer the index estimates.
 const positionsWait = 300 * time.Millisecond
 
-// A queuePosition is that of a waiting task in the queue of its lane. One that does not come from the dispatcher is estimated by priority and
-// age, and nothing is estimated from it.
+// A queuePosition is that of a waiting task in the queue of its lane. One that does not come from the dispatcher is
+// estimated by priority and age, and nothing is estimated from it.
 type queuePosition struct {
 	events.Position
 	fromDispatcher bool
 }
 
-// positions returns the queue positions of the tasks that wait, 0 being next: from the dispatcher of their lane, and where it does not
-// answer by priority and age.
+// positions returns the queue positions of the tasks that wait, 0 being next: from the dispatcher of their lane, and
+// where it does not answer by priority and age.
 func (s *Service) positions(ctx context.Context, entries []*entry) map[events.Key]queuePosition {
 	all := map[events.Key]queuePosition{}
 	lanes := map[string][]string{}
@@ -75,8 +75,8 @@ func laneBlocked(blocked []events.Blocked) *events.Blocked {
 	return &blocked[0]
 }
 
-// askDispatcher asks the dispatcher of a lane for the queue positions of tasks and for what blocks the lane. A lane that nobody dispatches
-// is blocked by that.
+// askDispatcher asks the dispatcher of a lane for the queue positions of tasks and for what blocks the lane. A lane
+// that nobody dispatches is blocked by that.
 func (s *Service) askDispatcher(ctx context.Context, lane string, tasks []string) (reply events.PositionsReply) {
 	ctx, cancel := context.WithTimeout(ctx, positionsWait)
 	defer cancel()
@@ -121,8 +121,8 @@ func (s *Service) fillWaiting(t *events.Task, positions map[events.Key]queuePosi
 	s.fillEstimate(t, positions[t.Key()], time.Now())
 }
 
-// fillPosition fills in the position of a task in both queues, as far as they are known: ours while it waits, the provider's once it is
-// there, and the sum; and what blocks it.
+// fillPosition fills in the position of a task in both queues, as far as they are known: ours while it waits, the
+// provider's once it is there, and the sum; and what blocks it.
 func fillPosition(t *events.Task, positions map[events.Key]queuePosition) {
 	p := events.QueuePosition{}
 	if t.QueuePosition != nil {

@@ -12,8 +12,8 @@ import (
 	"reelay/events"
 )
 
-// TestPositionsOfTheDispatcher: a place is what the dispatcher of the lane says; without its answer, or where it knows nothing of a task, the
-// index estimates, and the answer does not come late.
+// TestPositionsOfTheDispatcher: a place is what the dispatcher of the lane says; without its answer, or where it knows
+// nothing of a task, the index estimates, and the answer does not come late.
 func TestPositionsOfTheDispatcher(t *testing.T) {
 	rows := []struct {
 		name     string
@@ -34,9 +34,13 @@ func TestPositionsOfTheDispatcher(t *testing.T) {
 		}, 7},
 		{"silent", func(*nats.Msg) {}, 1},
 		{"not known there", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"positions":{"a.other":{"ahead":3}}}`))) }, 1},
-		{"an older dispatcher, which tells numbers", func(m *nats.Msg) { must(t, m.Respond([]byte(`{"positions":{"a.second":7}}`))) }, 1},
+		{
+			"an older dispatcher, which tells numbers",
+			func(m *nats.Msg) { must(t, m.Respond([]byte(`{"positions":{"a.second":7}}`))) }, 1,
+		},
 		{"a newer one, which tells more", func(m *nats.Msg) {
-			must(t, m.Respond([]byte(`{"positions":{"a.second":{"ahead":7,"luck":[3]}},"moods":{},"holds":[{"reason":"vacation","message":"x"}]}`)))
+			must(t, m.Respond([]byte(
+				`{"positions":{"a.second":{"ahead":7,"luck":[3]}},"moods":{},"holds":[{"reason":"vacation","message":"x"}]}`)))
 		}, 7},
 		{"no JSON", func(m *nats.Msg) { must(t, m.Respond([]byte("?"))) }, 1},
 	}
@@ -88,7 +92,8 @@ func TestPositionsOfSilentLanes(t *testing.T) {
 		defer cancel()
 		must(t, l.client.FlushWithContext(ctx))
 		began := time.Now()
-		if list := into[events.ListReply](t, l.ask(nil, events.VerbList, "a")).Tasks; len(list) != 5 || *list[0].QueuePosition.Ours != 0 {
+		if list := into[events.ListReply](t, l.ask(nil, events.VerbList, "a")).Tasks; len(list) != 5 ||
+			*list[0].QueuePosition.Ours != 0 {
 			t.Errorf("listed: %+v", list)
 		}
 		if d := time.Since(began); d > positionsWait {

@@ -100,8 +100,8 @@ func (x *index) page(f filter, n int) []*entry {
 	return top
 }
 
-// estimatePosition estimates the queue position of a waiting task, 0 being next: by priority and age alone, as the dispatcher does within
-// a project.
+// estimatePosition estimates the queue position of a waiting task, 0 being next: by priority and age alone, as the
+// dispatcher does within a project.
 func (x *index) estimatePosition(k events.Key) (int, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

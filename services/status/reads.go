@@ -8,19 +8,21 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 )
 
 const (
 	// listReads is how many records one list reads at a time.
 	listReads = 8
-	// readTries and readPause bound the reads of a record that the index has seen in a newer form: a leader may have lost its place.
+	// readTries and readPause bound the reads of a record that the index has seen in a newer form: a leader may have lost
+	// its place.
 	readTries = 5
 	readPause = 20 * time.Millisecond
 )
 
-// read returns the record of k and its revision, no older than the index knows it unless the server that answers stays behind.
-// Its error is bus.ErrNotFound, or one of the broker.
+// read returns the record of k and its revision, no older than the index knows it unless the server that answers stays
+// behind. Its error is bus.ErrNotFound, or one of the broker.
 func (s *Service) read(ctx context.Context, k events.Key) (events.Task, uint64, error) {
 	for try := 1; ; try++ {
 		t, revision, err := s.o.Bus.Get(ctx, k)
@@ -79,19 +81,20 @@ const healthWait = 2 * time.Second
 func (s *Service) callbackHealth(ctx context.Context) (map[string][]events.CallbackHealth, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthWait)
 	defer cancel()
-	entries, err := s.o.Bus.Bucket(events.HealthBucket, "health").All(ctx)
+	entries, err := s.o.Bus.Bucket(bucket.Health, "health").All(ctx)
 	all := map[string][]events.CallbackHealth{}
 	for _, e := range entries {
 		var h events.CallbackHealth
 		if json.Unmarshal(e.Value, &h) == nil {
-			lane := events.LaneOfHealth(e.Key)
+			lane := bucket.LaneOfHealth(e.Key)
 			all[lane] = append(all[lane], h)
 		}
 	}
 	return all, err
 }
 
-// merged is what several pollers of a lane have learned about its callbacks, each by what it has seen; nil where nobody has.
+// merged is what several pollers of a lane have learned about its callbacks, each by what it has seen; nil where nobody
+// has.
 func merged(all []events.CallbackHealth) *events.CallbackHealth {
 	var sum events.CallbackHealth
 	for _, h := range all {
@@ -183,7 +186,9 @@ func (s *Service) records(ctx context.Context, f filter, entries []*entry) []lis
 	return all
 }
 
-func (s *Service) record(ctx context.Context, f filter, e *entry, positions map[events.Key]queuePosition) (json.RawMessage, error) {
+func (s *Service) record(ctx context.Context, f filter, e *entry,
+	positions map[events.Key]queuePosition,
+) (json.RawMessage, error) {
 	t, _, err := s.read(ctx, e.key)
 	if errors.Is(err, bus.ErrNotFound) || err == nil && !f.matches(newEntry(&t, 0, 0)) {
 		return nil, nil

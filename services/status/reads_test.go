@@ -23,9 +23,11 @@ import (
 
 func TestGet(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
-		l.put(waiting("a", "first", 0), waiting("a", "second", 1), in(waiting("a", "runs", 0), events.PhaseRunning, events.StatusInProgress))
+		l.put(waiting("a", "first", 0), waiting("a", "second", 1),
+			in(waiting("a", "runs", 0), events.PhaseRunning, events.StatusInProgress))
 		r := into[events.TaskReply](t, l.ask(nil, events.VerbGet, "a", "second"))
-		if p := r.Task.QueuePosition; r.Task.ID != "second" || p == nil || *p.Ours != 1 || *p.Total != 1 || p.Provider != nil {
+		if p := r.Task.QueuePosition; r.Task.ID != "second" || p == nil || *p.Ours != 1 || *p.Total != 1 ||
+			p.Provider != nil {
 			t.Errorf("second: %+v, position %+v", r.Task, p)
 		}
 		if p := into[events.TaskReply](t, l.ask("anything", events.VerbGet, "a", "runs")).Task.QueuePosition; p != nil {
@@ -56,7 +58,10 @@ func TestRefusals(t *testing.T) {
 			{events.VerbList, nil, `{"limit":201}`, "400 invalid_request limit"},
 			{events.VerbList, nil, `{"cursor":"x"}`, "400 invalid_request cursor"},
 			{events.VerbList, nil, `{"status":["done"]}`, "400 invalid_request status"},
-			{events.VerbList, nil, `{"` + strings.Repeat("y", 1<<19) + `":1}`, "400 invalid_request " + strings.Repeat("y", maxFieldBytes)},
+			{
+				events.VerbList, nil, `{"` + strings.Repeat("y", 1<<19) + `":1}`,
+				"400 invalid_request " + strings.Repeat("y", maxFieldBytes),
+			},
 			{events.VerbList, nil, `{"` + strings.Repeat("y", 1<<20) + `":1}`, "413 payload_too_large payload"},
 			{events.VerbQueue, []string{"+"}, "", "400 invalid_request project"},
 			{events.VerbWait, []string{"a", "x"}, `{"timeout":"6m"}`, "400 invalid_request timeout"},
@@ -64,9 +69,24 @@ func TestRefusals(t *testing.T) {
 			{events.VerbSubmit, []string{"+", "video"}, good, "400 invalid_request project"},
 			{events.VerbSubmit, []string{"a", "film"}, good, "400 invalid_request task_type"},
 			{events.VerbSubmit, []string{"a", "video"}, "", "400 invalid_request payload"},
-			{events.VerbSubmit, []string{"a", "video"}, `{"provider":"fal","model":"m","input":{},"colour":1}`, "400 invalid_request colour"},
-			{events.VerbSubmit, []string{"a", "video"}, `{"id":"a.b","provider":"fal","model":"m","input":{}}`, "400 invalid_request id"},
-			{events.VerbSubmit, []string{"a", "video"}, strings.Repeat(" ", events.MaxRequestBytes) + good, "413 payload_too_large payload"},
+			{
+				events.VerbSubmit,
+				[]string{"a", "video"},
+				`{"provider":"fal","model":"m","input":{},"colour":1}`,
+				"400 invalid_request colour",
+			},
+			{
+				events.VerbSubmit,
+				[]string{"a", "video"},
+				`{"id":"a.b","provider":"fal","model":"m","input":{}}`,
+				"400 invalid_request id",
+			},
+			{
+				events.VerbSubmit,
+				[]string{"a", "video"},
+				strings.Repeat(" ", events.MaxRequestBytes) + good,
+				"413 payload_too_large payload",
+			},
 			{
 				events.VerbSubmit,
 				[]string{"a", "video"},
@@ -277,21 +297,29 @@ func TestQueue(t *testing.T) {
 		past := time.Now().Add(-time.Hour - time.Second)
 		long.CompletedAt = &past
 		l.put(
-			waiting("a", "w1", -60), waiting("a", "w2", 0), in(waiting("a", "q", 0), events.PhaseProviderQueued, events.StatusQueued),
-			in(waiting("b", "r", 0), events.PhaseRunning, events.StatusInProgress), in(seen, events.PhaseCancelling, events.StatusQueued),
-			in(waiting("a", "d", 0), events.PhaseDone, events.StatusCompleted), in(waiting("a", "f", 0), events.PhaseDone, events.StatusFailed),
+			waiting("a", "w1", -60), waiting("a", "w2", 0),
+			in(waiting("a", "q", 0), events.PhaseProviderQueued, events.StatusQueued),
+			in(waiting("b", "r", 0), events.PhaseRunning, events.StatusInProgress),
+			in(seen, events.PhaseCancelling, events.StatusQueued),
+			in(waiting("a", "d", 0), events.PhaseDone, events.StatusCompleted),
+			in(waiting("a", "f", 0), events.PhaseDone, events.StatusFailed),
 			in(waiting("a", "c", 0), events.PhaseDone, events.StatusCancelled), long,
 		)
 		q := into[events.QueueReply](t, l.ask(nil, events.VerbQueue))
-		if want := map[events.Status]int{"queued": 4, "in_progress": 1, "completed": 2, "failed": 1, "cancelled": 1}; !maps.Equal(q.ByStatus, want) {
+		if want := map[events.Status]int{
+			"queued": 4, "in_progress": 1, "completed": 2, "failed": 1,
+			"cancelled": 1,
+		}; !maps.Equal(q.ByStatus, want) {
 			t.Errorf("by status %v, want %v", q.ByStatus, want)
 		}
 		if q.Total != 9 || q.ActiveCount != 5 || len(q.Lanes) != 3 {
 			t.Fatalf("%+v", q)
 		}
 		fal, idle, mm := q.Lanes[0], q.Lanes[1], q.Lanes[2]
-		if fal.Lane != "fal" || fal.Active != 4 || fal.AtProvider != 2 || fal.CompletedLastHour != 1 || fal.FailedLastHour != 1 ||
-			fal.OldestWaitingS < 60 || fal.OldestWaitingS > 65 || fal.ByPhase[events.PhaseWaiting] != 2 || fal.ByPhase[events.PhaseDone] != 4 {
+		if fal.Lane != "fal" || fal.Active != 4 || fal.AtProvider != 2 || fal.CompletedLastHour != 1 ||
+			fal.FailedLastHour != 1 ||
+			fal.OldestWaitingS < 60 || fal.OldestWaitingS > 65 || fal.ByPhase[events.PhaseWaiting] != 2 ||
+			fal.ByPhase[events.PhaseDone] != 4 {
 			t.Errorf("fal: %+v", fal)
 		}
 		if idle.Lane != "idle" || idle.Provider != "fal" || idle.Active != 0 || idle.ByPhase == nil {
@@ -346,14 +374,18 @@ func TestWait(t *testing.T) {
 		} else {
 			wantProblem(t, a, "404 not_found ")
 		}
-		time.AfterFunc(10*time.Second, func() { l.write(in(waiting("a", "x", 0), events.PhaseRunning, events.StatusInProgress)) })
+		time.AfterFunc(10*time.Second,
+			func() { l.write(in(waiting("a", "x", 0), events.PhaseRunning, events.StatusInProgress)) })
 		time.AfterFunc(20*time.Second, func() { l.write(in(waiting("a", "x", 0), events.PhaseDone, events.StatusCompleted)) })
-		if a, d := took(`{"timeout":"5m"}`, "x"); into[events.TaskReply](t, a).Task.Status != events.StatusCompleted || d != 20*time.Second {
+		if a, d := took(`{"timeout":"5m"}`, "x"); into[events.TaskReply](t, a).Task.Status != events.StatusCompleted ||
+			d != 20*time.Second {
 			t.Errorf("an end after %v", d)
 		}
 		time.AfterFunc(10*time.Second, func() { l.write(waiting("a", "new", 0)) })
-		time.AfterFunc(20*time.Second, func() { l.write(in(waiting("a", "new", 0), events.PhaseDone, events.StatusCancelled)) })
-		if a, d := took("", "new"); into[events.TaskReply](t, a).Task.Status != events.StatusCancelled || d != 20*time.Second {
+		time.AfterFunc(20*time.Second,
+			func() { l.write(in(waiting("a", "new", 0), events.PhaseDone, events.StatusCancelled)) })
+		if a, d := took("", "new"); into[events.TaskReply](t, a).Task.Status != events.StatusCancelled ||
+			d != 20*time.Second {
 			t.Errorf("a new task's end after %v", d)
 		}
 	})
@@ -421,7 +453,8 @@ func TestStop(t *testing.T) {
 			a := <-answers
 			byCode[a.header.Get(micro.ErrorCodeHeader)] = a
 		}
-		if into[events.TaskReply](t, byCode[""]).Task.Phase != events.PhaseWaiting || time.Since(begin) > 200*time.Millisecond {
+		if into[events.TaskReply](t, byCode[""]).Task.Phase != events.PhaseWaiting ||
+			time.Since(begin) > 200*time.Millisecond {
 			t.Errorf("waits go on for %v", time.Since(begin))
 		}
 		wantProblem(t, byCode["503"], "503 unavailable ")
@@ -450,7 +483,8 @@ func TestStopBounded(t *testing.T) {
 		begin := time.Now()
 		l.stop()
 		err := <-l.done
-		if err == nil || err.Error() != "status: 1 requests were still under way after 10s" || time.Since(begin).Round(time.Second) != drainWait {
+		if err == nil || err.Error() != "status: 1 requests were still under way after 10s" ||
+			time.Since(begin).Round(time.Second) != drainWait {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		l.done <- nil // inLab looks for a clean end
@@ -497,19 +531,21 @@ func TestInfo(t *testing.T) {
 		got := map[string]string{}
 		for _, e := range info.Endpoints {
 			got[e.Subject] = e.Name
-			if e.QueueGroup != micro.DefaultQueueGroup || e.Metadata["description"] == "" || e.Metadata["request"] == "" || e.Metadata["answer"] == "" {
+			if e.QueueGroup != micro.DefaultQueueGroup || e.Metadata["description"] == "" || e.Metadata["request"] == "" ||
+				e.Metadata["answer"] == "" {
 				t.Errorf("%+v", e)
 			}
 		}
 		want := map[string]string{
-			"reelay.api.submit.*.*": "submit", "reelay.api.get.*.*": "get", "reelay.api.list.*": "list", "reelay.api.list": "list-all",
-			"reelay.api.queue.*": "queue", "reelay.api.queue": "queue-all", "reelay.api.timeline.*.*": "timeline",
-			"reelay.api.wait.*.*": "wait", "reelay.api.cancel.*.*": "cancel", "reelay.api.resolve.*.*": "resolve",
-			"reelay.api.spend.*": "spend", "reelay.api.spend": "spend-all", "reelay.api.batch.*.*": "batch",
-			"reelay.api.lanes": "lanes", "reelay.api.lanes-pause": "lanes-pause", "reelay.api.lanes-resume": "lanes-resume",
-			"reelay.api.lanes-limit": "lanes-limit", "reelay.api.caps": "caps-all", "reelay.api.caps.*": "caps", "reelay.api.caps-set": "caps-set",
-			"reelay.api.caps-unset": "caps-unset", "reelay.api.dead": "dead", "reelay.api.dead-replay": "dead-replay",
-			"reelay.api.callbacks": "callbacks", "reelay.api.callbacks-replay": "callbacks-replay",
+			"reelay.api.submit.*.*": "submit", "reelay.api.get.*.*": "get", "reelay.api.list.*": "list",
+			"reelay.api.list": "list-all", "reelay.api.queue.*": "queue", "reelay.api.queue": "queue-all",
+			"reelay.api.timeline.*.*": "timeline", "reelay.api.wait.*.*": "wait", "reelay.api.cancel.*.*": "cancel",
+			"reelay.api.resolve.*.*": "resolve", "reelay.api.spend.*": "spend", "reelay.api.spend": "spend-all",
+			"reelay.api.batch.*.*": "batch", "reelay.api.lanes": "lanes", "reelay.api.lanes-pause": "lanes-pause",
+			"reelay.api.lanes-resume": "lanes-resume", "reelay.api.lanes-limit": "lanes-limit", "reelay.api.caps": "caps-all",
+			"reelay.api.caps.*": "caps", "reelay.api.caps-set": "caps-set", "reelay.api.caps-unset": "caps-unset",
+			"reelay.api.dead": "dead", "reelay.api.dead-replay": "dead-replay", "reelay.api.callbacks": "callbacks",
+			"reelay.api.callbacks-replay": "callbacks-replay",
 		}
 		if !maps.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
@@ -519,7 +555,8 @@ func TestInfo(t *testing.T) {
 
 func TestOddVersion(t *testing.T) {
 	inLab(t, Options{Version: "(devel)"}, func(t *testing.T, l *lab) {
-		if p := into[micro.Ping](t, l.request("$SRV.PING.reelay")); p.Version != noVersion || p.Metadata["version"] != "(devel)" {
+		if p := into[micro.Ping](t, l.request("$SRV.PING.reelay")); p.Version != noVersion ||
+			p.Metadata["version"] != "(devel)" {
 			t.Errorf("%+v", p)
 		}
 	})
@@ -570,8 +607,8 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 		for name, want := range map[string]float64{
-			"reelay_tasks fal waiting": 1, "reelay_tasks other waiting": 1, "reelay_tasks other running": 1, "reelay_tasks fal done": 0,
-			"reelay_index_tasks": 3, "reelay_index_ready": 1, "reelay_api_requests_total 200 get": 1,
+			"reelay_tasks fal waiting": 1, "reelay_tasks other waiting": 1, "reelay_tasks other running": 1,
+			"reelay_tasks fal done": 0, "reelay_index_tasks": 3, "reelay_index_ready": 1, "reelay_api_requests_total 200 get": 1,
 			"reelay_api_requests_total 404 get": 1, "reelay_api_duration_seconds get": 2,
 		} {
 			if v, ok := got[name]; !ok || v != want {

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// maxRejections bounds the rejections that are remembered, those of all batches together: as many as one batch can have. With
-	// one more the oldest of the project that has most is forgotten, and is missing in its batch from then on: one that was not done
-	// may never be. So no project loses what it has by the rejections of another that has more.
+	// maxRejections bounds the rejections that are remembered, those of all batches together: as many as one batch can
+	// have. With one more the oldest of the project that has most is forgotten, and is missing in its batch from then on:
+	// one that was not done may never be. So no project loses what it has by the rejections of another that has more.
 	maxRejections = events.MaxBatch
 	// forgetEvery is how often rejections are forgotten whose events have left the stream.
 	forgetEvery = time.Hour
@@ -28,8 +28,8 @@ type rejection struct {
 // key is that of the task.
 func (r rejection) key() events.Key { return events.Key{Project: r.batch.Project, ID: r.id} }
 
-// reject remembers a rejection, once. size is what the request said of its batch, member whether the batch has a task of that id,
-// which counts instead of it.
+// reject remembers a rejection, once. size is what the request said of its batch, member whether the batch has a task
+// of that id, which counts instead of it.
 func (b *batches) reject(r rejection, size int, member bool) {
 	t := b.tally(r.batch)
 	t.announced = max(t.announced, size)
@@ -89,7 +89,10 @@ func (x *index) reject(e *events.Event) (full bool) {
 		x.batches.wake()
 		x.rejectionsOnce.Do(func() { close(x.rejectionsBuilt) })
 	case e.BatchID != "":
-		r := rejection{batch: events.Key{Project: shared(e.Project), ID: shared(e.BatchID)}, id: e.TaskID, at: e.Time.UnixNano()}
+		r := rejection{
+			batch: events.Key{Project: shared(e.Project), ID: shared(e.BatchID)}, id: e.TaskID,
+			at: e.Time.UnixNano(),
+		}
 		x.batches.reject(r, e.BatchSize, x.member(r))
 		if full = x.batches.remembered > maxRejections; full {
 			x.forget(x.batches.mostRejected())
@@ -115,7 +118,8 @@ func (s *Service) followRejections(ctx context.Context) {
 	handle := func(e *events.Event) {
 		if s.index.reject(e) && !warned {
 			warned = true
-			s.log.Warn("more requests of batches were rejected than are remembered: the oldest are forgotten", "limit", maxRejections)
+			s.log.Warn("more requests of batches were rejected than are remembered: the oldest are forgotten", "limit",
+				maxRejections)
 		}
 	}
 	bus.KeepWatching(ctx, s.log, "watch of the rejections interrupted", func(ctx context.Context) error {

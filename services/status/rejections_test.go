@@ -30,7 +30,8 @@ func ended(id, batch string, size int) events.Task {
 	return of(in(waiting("a", id, 1), events.PhaseDone, events.StatusCompleted), batch, size)
 }
 
-// TestBatchRejected: requests that were rejected count for the end of their batch, once per task, unless the task is there.
+// TestBatchRejected: requests that were rejected count for the end of their batch, once per task, unless the task is
+// there.
 func TestBatchRejected(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		for i, row := range []struct {
@@ -92,7 +93,8 @@ func TestBatchRejected(t *testing.T) {
 			row.do(k.ID)
 			time.Sleep(time.Second)
 			b := into[events.Batch](t, l.ask(nil, events.VerbBatch, "a", k.ID))
-			if b.Announced != row.want.Announced || b.Total != row.want.Total || b.Ended != row.want.Ended || b.Rejected != row.want.Rejected {
+			if b.Announced != row.want.Announced || b.Total != row.want.Total || b.Ended != row.want.Ended ||
+				b.Rejected != row.want.Rejected {
 				t.Errorf("%s: %+v, want %+v", row.name, b, row.want)
 			}
 			if got := l.batchEvents(k) == 1; got != row.done || b.Done() != row.done {
@@ -102,8 +104,8 @@ func TestBatchRejected(t *testing.T) {
 	})
 }
 
-// TestBatchRejectedReplicas: however many replicas see it, and see it again when they start, one event tells of the batch, the
-// first, also after more has happened. It has a number for every status.
+// TestBatchRejectedReplicas: however many replicas see it, and see it again when they start, one event tells of the
+// batch, the first, also after more has happened. It has a number for every status.
 func TestBatchRejectedReplicas(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		l.replica()
@@ -127,13 +129,15 @@ func TestBatchRejectedReplicas(t *testing.T) {
 		must(t, err)
 		e, err := events.DecodeEvent(m.Header.Get(events.HeaderType), m.Data)
 		must(t, err)
-		if b := e.Batch; b.Ended != 2 || b.Rejected != 1 || len(b.ByStatus) != len(events.Statuses()) || b.ByStatus[events.StatusCompleted] != 2 {
+		if b := e.Batch; b.Ended != 2 || b.Rejected != 1 || len(b.ByStatus) != len(events.Statuses()) ||
+			b.ByStatus[events.StatusCompleted] != 2 {
 			t.Errorf("told of %+v", b)
 		}
 	})
 }
 
-// TestBatchRejectedNobodySaw: what was rejected and ended while no status service ran is known to the next one before it announces.
+// TestBatchRejectedNobodySaw: what was rejected and ended while no status service ran is known to the next one before
+// it announces.
 func TestBatchRejectedNobodySaw(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		l.stop()
@@ -194,7 +198,8 @@ func TestBatchAnsweredWhole(t *testing.T) {
 func TestRejectionsLapse(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		l.put(of(waiting("a", "1", 1), "film", 3))
-		must(t, l.bus.Publish(t.Context(), *lost("2", "film", 0, time.Now().Add(90*time.Minute-events.EventAge)), *lost("3", "film", 0, time.Now())))
+		must(t, l.bus.Publish(t.Context(), *lost("2", "film", 0, time.Now().Add(90*time.Minute-events.EventAge)),
+			*lost("3", "film", 0, time.Now())))
 		for _, want := range []int{2, 2, 1} {
 			time.Sleep(time.Minute)
 			if b := into[events.Batch](t, l.ask(nil, events.VerbBatch, "a", "film")); b.Rejected != want {
@@ -210,11 +215,14 @@ func lost(id, batch string, size int, at time.Time) *events.Event {
 	return &events.Event{Type: events.EventRejected, Project: "a", TaskID: id, Time: at, BatchID: batch, BatchSize: size}
 }
 
-// TestRejectionsBounded: the oldest are forgotten, by number and by age, and their batches with them; hearing all again changes
-// nothing.
+// TestRejectionsBounded: the oldest are forgotten, by number and by age, and their batches with them; hearing all again
+// changes nothing.
 func TestRejectionsBounded(t *testing.T) {
 	x := filled(waiting("a", "task", 0))
-	all := []*events.Event{lost("of none", "", 0, epoch(0)), lost("first", "old", 9, epoch(0)), lost("first", "old", 9, epoch(0))}
+	all := []*events.Event{
+		lost("of none", "", 0, epoch(0)), lost("first", "old", 9, epoch(0)),
+		lost("first", "old", 9, epoch(0)),
+	}
 	for i := range maxRejections {
 		all = append(all, lost(fmt.Sprint(i), "new", 0, epoch(i)))
 	}
@@ -263,8 +271,8 @@ func TestRejectionsOfOthers(t *testing.T) {
 	}
 }
 
-// TestRejectionsModel: after any series of records, removals, rejections and lapses of memory, what is lost of a batch is what
-// counting anew gives, and a batch that is done is about to be announced.
+// TestRejectionsModel: after any series of records, removals, rejections and lapses of memory, what is lost of a batch
+// is what counting anew gives, and a batch that is done is about to be announced.
 func TestRejectionsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := filled()

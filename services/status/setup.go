@@ -5,8 +5,8 @@ import (
 	"reelay/internal/version"
 )
 
-// Start runs a status service as a part of p under a name, which is the service's but for a further one in the same process. It fills in
-// the Registerer and the Version of the options.
+// Start runs a status service as a part of p under a name, which is the service's but for a further one in the same
+// process. It fills in the Registerer and the Version of the options.
 func Start(p *proc.Process, part string, o Options) error {
 	o.Registerer, o.Version = p.Registerer(part), version.Get().Version
 	svc, err := New(o)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/spend"
 )
@@ -69,7 +70,10 @@ func (s *sum) add(p payment, ended bool) {
 }
 
 func (s *sum) spend() events.Spend {
-	return events.Spend{Tasks: s.tasks, Attempts: s.attempts, Unpriced: s.unpriced, SpentUSD: dollars(s.spent), ReservedUSD: dollars(s.reserved)}
+	return events.Spend{
+		Tasks: s.tasks, Attempts: s.attempts, Unpriced: s.unpriced, SpentUSD: dollars(s.spent),
+		ReservedUSD: dollars(s.reserved),
+	}
 }
 
 // A group is what the payments of a row have in common; day in days of Unix time.
@@ -79,8 +83,8 @@ type group struct {
 }
 
 func (g group) compare(h group) int {
-	return cmp.Or(cmp.Compare(h.day, g.day), strings.Compare(g.project, h.project), strings.Compare(g.provider, h.provider),
-		strings.Compare(g.lane, h.lane), strings.Compare(g.model, h.model))
+	return cmp.Or(cmp.Compare(h.day, g.day), strings.Compare(g.project, h.project),
+		strings.Compare(g.provider, h.provider), strings.Compare(g.lane, h.lane), strings.Compare(g.model, h.model))
 }
 
 // spending adds up the payments of a project, or of all, by what by tells apart.
@@ -183,32 +187,33 @@ func (s *Service) caps(ctx context.Context, project string) ([]events.SpendCap, 
 }
 
 // cap is a limit with what is taken of it today.
-func (s *Service) cap(ctx context.Context, scope events.Scope, c events.Cap) (events.SpendCap, error) {
+func (s *Service) cap(ctx context.Context, scope bucket.Scope, c bucket.Cap) (events.SpendCap, error) {
 	n, err := spend.Taken(ctx, s.o.Bus, scope, time.Now().UTC().Format(time.DateOnly))
 	return events.SpendCap{
-		Scope: string(scope), DailyUSD: c.DailyUSD, UnknownUSD: c.UnknownUSD, ReservedUSD: n.Total().USD(), Since: c.SetAt.UTC(), By: c.By, Revision: c.Revision,
+		Scope: string(scope), DailyUSD: c.DailyUSD, UnknownUSD: c.UnknownUSD, ReservedUSD: n.Total().USD(),
+		Since: c.SetAt.UTC(), By: c.By, Revision: c.Revision,
 	}, err
 }
 
 // A capsCache holds the caps as they are set.
 type capsCache struct {
 	mu   sync.Mutex
-	caps map[events.Scope]events.Cap
+	caps map[bucket.Scope]bucket.Cap
 	// changed says that a cap was set: what was spent before has to be counted before anything is paid under it.
 	changed chan struct{}
 }
 
 func newCapsCache() *capsCache {
-	return &capsCache{caps: map[events.Scope]events.Cap{}, changed: make(chan struct{}, 1)}
+	return &capsCache{caps: map[bucket.Scope]bucket.Cap{}, changed: make(chan struct{}, 1)}
 }
 
-func (c *capsCache) all() map[events.Scope]events.Cap {
+func (c *capsCache) all() map[bucket.Scope]bucket.Cap {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.caps)
 }
 
-func (c *capsCache) set(scope events.Scope, to *events.Cap) {
+func (c *capsCache) set(scope bucket.Scope, to *bucket.Cap) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -231,8 +236,8 @@ func (s *Service) followCaps(ctx context.Context) {
 	})
 }
 
-// countSpending counts the records into the counters of the caps, now and then and when a cap was set, until ctx ends. Without
-// caps it does nothing.
+// countSpending counts the records into the counters of the caps, now and then and when a cap was set, until ctx ends.
+// Without caps it does nothing.
 func (s *Service) countSpending(ctx context.Context) {
 	select {
 	case <-s.index.built:
@@ -250,7 +255,8 @@ func (s *Service) countSpending(ctx context.Context) {
 			caps = nil // some of what was recorded before now may be missing
 		}
 		for scope, c := range caps {
-			if _, err := spend.Count(ctx, s.o.Bus, scope, c, now, s.index.records(scope, c, now)); err != nil && ctx.Err() == nil {
+			if _, err := spend.Count(ctx, s.o.Bus, scope, c, now, s.index.records(scope, c, now)); err != nil &&
+				ctx.Err() == nil {
 				s.log.Warn("what was spent today is not counted", "scope", scope.String(), "error", err)
 			}
 		}
@@ -283,7 +289,7 @@ func (s *Service) caughtUp(ctx context.Context) bool {
 }
 
 // records adds up what the records say of a scope on the day of now.
-func (x *index) records(scope events.Scope, c events.Cap, now time.Time) *spend.Records {
+func (x *index) records(scope bucket.Scope, c bucket.Cap, now time.Time) *spend.Records {
 	r := spend.NewRecords(now)
 	from := now.Truncate(daySeconds * time.Second).Unix()
 	x.mu.RLock()

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/spend"
 )
@@ -54,8 +55,10 @@ func TestSpend(t *testing.T) {
 		other.Model = "dear"
 		l.put(
 			paid(in(waiting("a", "done", 1), events.PhaseDone, events.StatusCompleted), attempt(1, day(1), 0.3)),
-			paid(in(waiting("a", "twice", 1), events.PhaseDone, events.StatusFailed), doubtful(attempt(1, day(1), 0.1)), attempt(2, day(2), 0.1)),
-			paid(other, attempt(1, day(2).Add(18*time.Hour+59*time.Minute), 7), attempt(2, day(2).Add(18*time.Hour+59*time.Minute), 0.2)),
+			paid(in(waiting("a", "twice", 1), events.PhaseDone, events.StatusFailed), doubtful(attempt(1, day(1), 0.1)),
+				attempt(2, day(2), 0.1)),
+			paid(other, attempt(1, day(2).Add(18*time.Hour+59*time.Minute), 7),
+				attempt(2, day(2).Add(18*time.Hour+59*time.Minute), 0.2)),
 			paid(in(waiting("a", "runs", 1), events.PhaseRunning, events.StatusInProgress), attempt(1, day(4), 0.4)),
 			paid(waiting("a", "refused", 1), free(attempt(1, day(4), 0.4))),
 			paid(in(waiting("b", "odd", 1), events.PhaseDone, events.StatusCompleted), attempt(1, day(3), -1)),
@@ -66,11 +69,16 @@ func TestSpend(t *testing.T) {
 			want              []string
 		}{
 			{"everything by everything", "", `{"until":"2000-01-04"}`, []string{
-				`{"day":"2000-01-04","project":"a","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"spent_usd":0,"reserved_usd":0.4}`,
-				`{"day":"2000-01-03","project":"b","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"unpriced":1,"spent_usd":0,"reserved_usd":0}`,
-				`{"day":"2000-01-02","project":"a","provider":"fal","lane":"fal","model":"dear","tasks":1,"attempts":2,"spent_usd":7.2,"reserved_usd":0}`,
-				`{"day":"2000-01-02","project":"a","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"spent_usd":0.1,"reserved_usd":0}`,
-				`{"day":"2000-01-01","project":"a","provider":"fal","lane":"fal","model":"m","tasks":2,"attempts":2,"spent_usd":0.3,"reserved_usd":0.1}`,
+				`{"day":"2000-01-04","project":"a","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,` +
+					`"spent_usd":0,"reserved_usd":0.4}`,
+				`{"day":"2000-01-03","project":"b","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,"unpriced":1,` +
+					`"spent_usd":0,"reserved_usd":0}`,
+				`{"day":"2000-01-02","project":"a","provider":"fal","lane":"fal","model":"dear","tasks":1,"attempts":2,` +
+					`"spent_usd":7.2,"reserved_usd":0}`,
+				`{"day":"2000-01-02","project":"a","provider":"fal","lane":"fal","model":"m","tasks":1,"attempts":1,` +
+					`"spent_usd":0.1,"reserved_usd":0}`,
+				`{"day":"2000-01-01","project":"a","provider":"fal","lane":"fal","model":"m","tasks":2,"attempts":2,` +
+					`"spent_usd":0.3,"reserved_usd":0.1}`,
 				`{"tasks":5,"attempts":7,"unpriced":1,"spent_usd":7.6,"reserved_usd":0.5}`,
 			}},
 			{"a project by model", "a", `{"by":["model"],"until":"2000-01-31"}`, []string{
@@ -110,13 +118,15 @@ func TestSpend(t *testing.T) {
 func TestSpendRowsBounded(t *testing.T) {
 	x := newIndex()
 	for i := range events.MaxSpendRows + 3 {
-		task := paid(waiting("p", "t"+string(rune('a'+i%26))+strings.Repeat("x", i/26%60)+string(rune('a'+i/1560)), 1), attempt(1, epoch(i*daySeconds), 1))
+		task := paid(waiting("p", "t"+string(rune('a'+i%26))+strings.Repeat("x", i/26%60)+string(rune('a'+i/1560)), 1),
+			attempt(1, epoch(i*daySeconds), 1))
 		x.apply(bus.Update{Key: task.Key(), Task: &task})
 	}
 	s := &Service{index: x, capsCache: newCapsCache()}
 	reply, err := s.spend(t.Context(), call{data: []byte(`{"since":"2000-01-01","until":"2030-01-01"}`)})
 	r, ok := reply.(events.SpendReply)
-	if err != nil || !ok || len(r.Rows) != events.MaxSpendRows || r.RowsLeftOut != 3 || r.Total.ReservedUSD != events.MaxSpendRows+3 {
+	if err != nil || !ok || len(r.Rows) != events.MaxSpendRows || r.RowsLeftOut != 3 ||
+		r.Total.ReservedUSD != events.MaxSpendRows+3 {
 		t.Errorf("%v: %d rows, %d left out, %v in all", err, len(r.Rows), r.RowsLeftOut, r.Total.ReservedUSD)
 	}
 	if first, last := r.Rows[0].Day, r.Rows[len(r.Rows)-1].Day; first <= last {
@@ -125,9 +135,9 @@ func TestSpendRowsBounded(t *testing.T) {
 }
 
 // setCap sets a cap as any client may.
-func (l *lab) setCap(s events.Scope, value string) {
+func (l *lab) setCap(s bucket.Scope, value string) {
 	l.t.Helper()
-	kv, err := l.bus.JetStream().KeyValue(context.Background(), events.CapBucket)
+	kv, err := l.bus.JetStream().KeyValue(context.Background(), bucket.Caps)
 	must(l.t, err)
 	if value == "" {
 		must(l.t, kv.Delete(context.Background(), string(s)))
@@ -138,8 +148,8 @@ func (l *lab) setCap(s events.Scope, value string) {
 	synctest.Wait()
 }
 
-// TestCapsAreCounted: what the records say of today comes into the counters of the caps: at once when a cap is set, and again
-// when the records change; nothing is written without a cap, nor when nothing has changed.
+// TestCapsAreCounted: what the records say of today comes into the counters of the caps: at once when a cap is set, and
+// again when the records change; nothing is written without a cap, nor when nothing has changed.
 func TestCapsAreCounted(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		time.Sleep(6 * time.Hour) // a bubble begins at midnight
@@ -151,7 +161,7 @@ func TestCapsAreCounted(t *testing.T) {
 			runs("early", attempt(1, now.Add(-5*time.Hour), 2)), runs("now", attempt(1, now, 0.25), free(attempt(2, now, 9))),
 			runs("odd", attempt(1, now.Add(-2*time.Hour), -1)), runs("yesterday", attempt(1, now.Add(-7*time.Hour), 50)),
 		)
-		taken := func(s events.Scope) float64 {
+		taken := func(s bucket.Scope) float64 {
 			t.Helper()
 			for _, c := range into[events.SpendReply](t, l.ask(nil, events.VerbSpend)).Caps {
 				if c.Scope == string(s) {
@@ -161,7 +171,7 @@ func TestCapsAreCounted(t *testing.T) {
 			return -1
 		}
 		writes := func() uint64 {
-			s, err := l.bus.JetStream().Stream(context.Background(), "KV_"+events.SpendBucket)
+			s, err := l.bus.JetStream().Stream(context.Background(), "KV_"+bucket.Spend)
 			must(t, err)
 			return s.CachedInfo().State.LastSeq
 		}
@@ -169,12 +179,13 @@ func TestCapsAreCounted(t *testing.T) {
 		if n := writes(); n != 0 {
 			t.Errorf("%d writes without a cap", n)
 		}
-		l.setCap(events.ProjectScope("a"), `{"daily_usd":10,"unknown_usd":0.5,"by":"ann"}`)
-		l.setCap(events.LaneScope("fal"), `{"daily_usd":10}`)
-		l.setCap(events.AllScope, `nonsense`)
-		l.setCap(events.ProjectScope("b"), `{"daily_usd":1}`)
-		for s, want := range map[events.Scope]float64{
-			events.ProjectScope("a"): 2.75, events.LaneScope("fal"): 3.25, events.AllScope: 3.25, events.ProjectScope("b"): 0, events.LaneScope("none"): -1,
+		l.setCap(bucket.ProjectScope("a"), `{"daily_usd":10,"unknown_usd":0.5,"by":"ann"}`)
+		l.setCap(bucket.LaneScope("fal"), `{"daily_usd":10}`)
+		l.setCap(bucket.AllScope, `nonsense`)
+		l.setCap(bucket.ProjectScope("b"), `{"daily_usd":1}`)
+		for s, want := range map[bucket.Scope]float64{
+			bucket.ProjectScope("a"): 2.75, bucket.LaneScope("fal"): 3.25, bucket.AllScope: 3.25, bucket.ProjectScope("b"): 0,
+			bucket.LaneScope("none"): -1,
 		} {
 			if got := taken(s); got != want {
 				t.Errorf("%s: %v are taken, want %v", s, got, want)
@@ -187,7 +198,7 @@ func TestCapsAreCounted(t *testing.T) {
 		}
 		l.put(runs("new", attempt(1, time.Now(), 1)), runs("odd", free(attempt(1, now.Add(-2*time.Hour), 0))))
 		time.Sleep(countEvery + time.Second)
-		if got := taken(events.ProjectScope("a")); got != 3.25 {
+		if got := taken(bucket.ProjectScope("a")); got != 3.25 {
 			t.Errorf("%v are taken after the records changed", got)
 		}
 		// What was reserved and never recorded is forgotten, but not too soon.
@@ -199,7 +210,7 @@ func TestCapsAreCounted(t *testing.T) {
 		if !errors.Is(err, spend.ErrOver) {
 			t.Errorf("a cap that cannot be read allows: %v", err)
 		}
-		l.setCap(events.AllScope, "")
+		l.setCap(bucket.AllScope, "")
 		_, err = k.Reserve(ctx, spend.Ask{Project: "b", Lane: "minimax", At: time.Now(), USD: new(0.5)})
 		must(t, err)
 		for _, step := range []struct {
@@ -207,7 +218,7 @@ func TestCapsAreCounted(t *testing.T) {
 			want float64
 		}{{spend.Horizon - time.Minute, 0.5}, {3 * time.Minute, 0}} {
 			time.Sleep(step.wait)
-			if got := taken(events.ProjectScope("b")); got != step.want {
+			if got := taken(bucket.ProjectScope("b")); got != step.want {
 				t.Errorf("%v are taken after %v more, want %v", got, step.wait, step.want)
 			}
 		}
@@ -223,17 +234,18 @@ func TestEntrySize(t *testing.T) {
 	}
 }
 
-// TestCountsWhatWasRecorded: an index that lags behind the records, as after a standstill of its process, counts nothing until it has
-// caught up: what it does not know yet would be taken for money that nobody has spent.
+// TestCountsWhatWasRecorded: an index that lags behind the records, as after a standstill of its process, counts
+// nothing until it has caught up: what it does not know yet would be taken for money that nobody has spent.
 func TestCountsWhatWasRecorded(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		time.Sleep(6 * time.Hour)
-		late := paid(in(waiting("a", "late", 1), events.PhaseRunning, events.StatusInProgress), attempt(1, time.Now().Add(-time.Hour), 5))
+		late := paid(in(waiting("a", "late", 1), events.PhaseRunning, events.StatusInProgress),
+			attempt(1, time.Now().Add(-time.Hour), 5))
 		l.put(late)
 		l.stop()
 		err := <-l.done
 		l.done <- err
-		l.setCap(events.AllScope, `{"daily_usd":10}`)
+		l.setCap(bucket.AllScope, `{"daily_usd":10}`)
 		s, err := New(Options{Bus: l.bus, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 		must(t, err)
 		s.index.apply(bus.Update{Ready: true})
@@ -243,8 +255,8 @@ func TestCountsWhatWasRecorded(t *testing.T) {
 		defer cancel()
 		all.Go(func() { s.followCaps(ctx) })
 		all.Go(func() { s.countSpending(ctx) })
-		counter := func() events.SpendCounter {
-			c, err := spend.Taken(ctx, l.bus, events.AllScope, time.Now().UTC().Format(time.DateOnly))
+		counter := func() bucket.SpendCounter {
+			c, err := spend.Taken(ctx, l.bus, bucket.AllScope, time.Now().UTC().Format(time.DateOnly))
 			must(t, err)
 			return c
 		}

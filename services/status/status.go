@@ -34,7 +34,8 @@ const (
 // Options configure a Service.
 type Options struct {
 	Bus *bus.Bus
-	// Lanes are shown by queue even when they are empty, and are the only lane names in metrics; all others count as "other".
+	// Lanes are shown by queue even when they are empty, and are the only lane names in metrics; all others count as
+	// "other".
 	Lanes []provider.Lane
 	// SubmitWait is how long submit, cancel and resolve wait for their effect; 10 s if 0.
 	SubmitWait time.Duration
@@ -93,14 +94,14 @@ func New(o Options) (*Service, error) {
 	return s, nil
 }
 
-// Ready reports whether the index has seen all records and rejections and follows their changes, and the API is served. It is false
-// as soon as the service is told to stop.
+// Ready reports whether the index has seen all records and rejections and follows their changes, and the API is served.
+// It is false as soon as the service is told to stop.
 func (s *Service) Ready() bool {
 	return s.serving.Load() && s.index.current.Load() && s.index.rejectionsCurrent.Load() && s.o.Bus.Connected()
 }
 
-// Run serves until ctx ends, then takes no more requests and finishes those under way, for at most 10 s. It is called once.
-// Its error is one of the API's start, or says that requests were cut off.
+// Run serves until ctx ends, then takes no more requests and finishes those under way, for at most 10 s. It is called
+// once. Its error is one of the API's start, or says that requests were cut off.
 func (s *Service) Run(ctx context.Context) error {
 	// The index and the requests under way outlive ctx: they end when the service is drained.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
@@ -133,8 +134,8 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.drain(api)
 }
 
-// drain takes the endpoints down and waits for the requests under way. A request that the server had handed over before it
-// saw the endpoints go may begin after that, so idle means idle for two ticks.
+// drain takes the endpoints down and waits for the requests under way. A request that the server had handed over before
+// it saw the endpoints go may begin after that, so idle means idle for two ticks.
 func (s *Service) drain(api micro.Service) error {
 	deadline := time.After(drainWait)
 	if err := api.Stop(); err != nil {

@@ -28,22 +28,23 @@ func (s *Service) dead(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	reply := operator.DeadReply{Letters: []operator.StoredLetter{}}
-	reply.StoredPage, err = s.page(ctx, events.StreamDead, "dead message", r, func(raw *jetstream.RawStreamMsg) (bool, error) {
-		l, err := events.DecodeDeadLetter(raw.Header, raw.Data)
-		if err != nil {
-			return false, err
-		}
-		shown := operator.StoredLetter{
-			ID: raw.Sequence, Time: raw.Time, Stream: l.Stream, Consumer: l.Consumer, Sequence: l.Sequence, Subject: l.Subject, StoredAt: l.StoredAt,
-			Deliveries: l.Deliveries, Reason: l.Reason, StoredMessage: storedMessage(r, l.Header, l.Body),
-		}
-		shown.Bytes = max(shown.Bytes, l.CutFrom)
-		if _, _, _, err := l.Replay(); err != nil {
-			shown.NotReplayable = err.Error()
-		}
-		reply.Letters = append(reply.Letters, shown)
-		return true, nil
-	})
+	reply.StoredPage, err = s.page(ctx, events.StreamDead, "dead message", r,
+		func(raw *jetstream.RawStreamMsg) (bool, error) {
+			l, err := events.DecodeDeadLetter(raw.Header, raw.Data)
+			if err != nil {
+				return false, err
+			}
+			shown := operator.StoredLetter{
+				ID: raw.Sequence, Time: raw.Time, Stream: l.Stream, Consumer: l.Consumer, Sequence: l.Sequence, Subject: l.Subject,
+				StoredAt: l.StoredAt, Deliveries: l.Deliveries, Reason: l.Reason, StoredMessage: storedMessage(r, l.Header, l.Body),
+			}
+			shown.Bytes = max(shown.Bytes, l.CutFrom)
+			if _, _, _, err := l.Replay(); err != nil {
+				shown.NotReplayable = err.Error()
+			}
+			reply.Letters = append(reply.Letters, shown)
+			return true, nil
+		})
 	return reply, err
 }
 
@@ -54,17 +55,18 @@ func (s *Service) callbacks(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	reply := operator.CallbacksReply{Callbacks: []operator.StoredCallback{}}
-	reply.StoredPage, err = s.page(ctx, events.StreamCallbacks, "callback", r, func(raw *jetstream.RawStreamMsg) (bool, error) {
-		cb, err := events.ParseCallback(raw.Subject, raw.Header.Get, raw.Data)
-		if err != nil || r.Lane != "" && r.Lane != cb.Lane {
-			return false, err
-		}
-		reply.Callbacks = append(reply.Callbacks, operator.StoredCallback{
-			ID: raw.Sequence, Received: cb.Received, Lane: cb.Lane, Project: cb.Task.Project, TaskID: cb.Task.ID, Attempt: cb.Attempt,
-			ProviderWord: providerWord(cb.Body), StoredMessage: storedMessage(r, raw.Header, cb.Body),
+	reply.StoredPage, err = s.page(ctx, events.StreamCallbacks, "callback", r,
+		func(raw *jetstream.RawStreamMsg) (bool, error) {
+			cb, err := events.ParseCallback(raw.Subject, raw.Header.Get, raw.Data)
+			if err != nil || r.Lane != "" && r.Lane != cb.Lane {
+				return false, err
+			}
+			reply.Callbacks = append(reply.Callbacks, operator.StoredCallback{
+				ID: raw.Sequence, Received: cb.Received, Lane: cb.Lane, Project: cb.Task.Project, TaskID: cb.Task.ID,
+				Attempt: cb.Attempt, ProviderWord: providerWord(cb.Body), StoredMessage: storedMessage(r, raw.Header, cb.Body),
+			})
+			return true, nil
 		})
-		return true, nil
-	})
 	return reply, err
 }
 
@@ -96,8 +98,8 @@ func storedMessage(r operator.StoredRequest, header map[string][]string, body []
 	return m
 }
 
-// page hands one message of a stream to add, or the newest of a list until add has accepted as many as were asked for. A message of a
-// list that add fails on is one that this build cannot read.
+// page hands one message of a stream to add, or the newest of a list until add has accepted as many as were asked for.
+// A message of a list that add fails on is one that this build cannot read.
 func (s *Service) page(
 	ctx context.Context, name, kind string, r operator.StoredRequest, add func(*jetstream.RawStreamMsg) (bool, error),
 ) (p operator.StoredPage, err error) {
@@ -182,7 +184,8 @@ func (s *Service) replayDead(ctx context.Context, c call) (any, error) {
 	return s.replay(ctx, r.ID, &nats.Msg{Subject: subject, Header: header, Data: body}, k)
 }
 
-// replayCallback hands a callback to the pipeline again. Like any that comes twice, it changes nothing that has been settled.
+// replayCallback hands a callback to the pipeline again. Like any that comes twice, it changes nothing that has been
+// settled.
 func (s *Service) replayCallback(ctx context.Context, c call) (any, error) {
 	r, err := operator.DecodeReplayRequest(c.data)
 	if err != nil {
@@ -197,7 +200,8 @@ func (s *Service) replayCallback(ctx context.Context, c call) (any, error) {
 		return nil, conflict(events.CodeConflict, "id", "callback %d: %v", r.ID, err)
 	}
 	cb.Received = time.Now()
-	msg := &nats.Msg{Subject: cb.Subject(), Header: nats.Header{}, Data: cb.Body} // without an id, which would make it a duplicate
+	// without an id, which would make it a duplicate
+	msg := &nats.Msg{Subject: cb.Subject(), Header: nats.Header{}, Data: cb.Body}
 	for name, value := range cb.Header() {
 		msg.Header.Set(name, value)
 	}
@@ -211,10 +215,14 @@ func (s *Service) replay(ctx context.Context, id uint64, msg *nats.Msg, k events
 	ack, err := s.o.Bus.JetStream().PublishMsg(ctx, msg)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, timedOut("it is not known whether message %d is published again on %s; once more does no harm", id, msg.Subject)
+		return nil, timedOut("it is not known whether message %d is published again on %s; once more does no harm", id,
+			msg.Subject)
 	case err != nil:
 		return nil, unavailable("message %d is not published on %s: %v", id, msg.Subject, err)
 	}
 	s.log.Info("a stored message was published again", "id", id, "subject", msg.Subject, "sequence", ack.Sequence)
-	return operator.ReplayReply{Subject: msg.Subject, Stream: ack.Stream, Sequence: ack.Sequence, Project: k.Project, TaskID: k.ID}, nil
+	return operator.ReplayReply{
+		Subject: msg.Subject, Stream: ack.Stream, Sequence: ack.Sequence, Project: k.Project,
+		TaskID: k.ID,
+	}, nil
 }

@@ -31,7 +31,8 @@ func (s *Service) submit(ctx context.Context, c call) (any, error) {
 			k.ID = nuid.Next()
 		}
 		if !events.ValidToken(k.ID) {
-			return nil, events.NewFieldError(headerMsgID, "as the task id it must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
+			return nil, events.NewFieldError(headerMsgID, "as the task id it must be 1 to %d characters of A-Z a-z 0-9 _ -",
+				events.MaxTokenBytes)
 		}
 		if body = withID(c.data, k.ID); len(body) > events.MaxRequestBytes {
 			return nil, tooLarge(len(body))
@@ -43,7 +44,8 @@ func (s *Service) submit(ctx context.Context, c call) (any, error) {
 	}
 	if s.index.get(k) == nil {
 		exists := func(*entry) bool { return true }
-		if err := s.send(ctx, k, events.RequestSubject(k.Project, c.taskType), nats.Header(c.header), body, digest, exists); err != nil {
+		if err := s.send(ctx, k, events.RequestSubject(k.Project, c.taskType), nats.Header(c.header), body, digest,
+			exists); err != nil {
 			return nil, err
 		}
 	}
@@ -52,7 +54,8 @@ func (s *Service) submit(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	if t.RequestDigest != digest {
-		return nil, conflict(events.CodeIdempotencyConflict, "id", "id: task %s exists and was asked for with another body", k)
+		return nil, conflict(events.CodeIdempotencyConflict, "id", "id: task %s exists and was asked for with another body",
+			k)
 	}
 	fillPosition(&t, s.positions(ctx, []*entry{s.index.get(k)}))
 	return events.TaskReply{Task: t}, nil
@@ -110,12 +113,15 @@ func (s *Service) resolve(ctx context.Context, c call) (any, error) {
 // command publishes a command and waits until done.
 func (s *Service) command(ctx context.Context, c call, v events.CommandVerb, done func(*entry) bool) error {
 	sum := sha256.Sum256(c.data)
-	return s.send(ctx, c.key, events.CommandSubject(c.key, v), nats.Header(c.header), c.data, hex.EncodeToString(sum[:]), done)
+	return s.send(ctx, c.key, events.CommandSubject(c.key, v), nats.Header(c.header), c.data, hex.EncodeToString(sum[:]),
+		done)
 }
 
 // send stores a message for the submitter and returns when done accepts the task's entry. Its error is a *failure: the
 // submitter's refusal of what has this digest, a broker that does not take the message, or silence.
-func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats.Header, data []byte, digest string, done func(*entry) bool) error {
+func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats.Header, data []byte, digest string,
+	done func(*entry) bool,
+) error {
 	waiting, stop := context.WithTimeout(ctx, s.o.SubmitWait)
 	defer stop()
 	waiting, refuse := context.WithCancelCause(waiting)
@@ -153,12 +159,13 @@ func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats
 	case ctx.Err() != nil:
 		return unavailable("the message for task %s is stored; the service stops before its effect is known", k)
 	}
-	return timedOut("the message for task %s is stored, but nothing came of it within %v; it will be taken in when a submitter runs",
+	return timedOut("the message for task %s is stored, but nothing came of it within %v; it will be taken in when a "+
+		"submitter runs",
 		k, time.Since(begin).Round(time.Millisecond))
 }
 
-// withID returns a request whose id is id, every other byte as it was. body is an object that DecodeRequest has accepted and
-// whose id is missing, null or empty.
+// withID returns a request whose id is id, every other byte as it was. body is an object that DecodeRequest has
+// accepted and whose id is missing, null or empty.
 func withID(body []byte, id string) []byte {
 	quoted := []byte(`"` + id + `"`)
 	d := json.NewDecoder(bytes.NewReader(body))

@@ -32,7 +32,8 @@ func sumOf(body string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// intake plays the submitter: it does with each request and command what the test says, a second after it was published.
+// intake plays the submitter: it does with each request and command what the test says, a second after it was
+// published.
 func (l *lab) intake(do func(m *nats.Msg)) {
 	l.t.Helper()
 	for _, subject := range []string{"reelay.request.>", "reelay.command.>"} {
@@ -60,7 +61,10 @@ func (l *lab) take() []*nats.Msg {
 func (l *lab) reject(id, code, field, digest string) {
 	err := l.bus.Publish(context.Background(), events.Event{
 		Type: events.EventRejected, Project: "a", TaskID: id, Time: time.Now(), RequestDigest: digest,
-		Error: &events.Error{Code: code, Kind: events.KindInvalid, Field: field, Message: "refused by the test", Charge: events.ChargeNone},
+		Error: &events.Error{
+			Code: code, Kind: events.KindInvalid, Field: field, Message: "refused by the test",
+			Charge: events.ChargeNone,
+		},
 	})
 	if err != nil {
 		l.t.Error(err)
@@ -91,13 +95,22 @@ func TestSubmit(t *testing.T) {
 			out      string // with the id for %s
 		}{
 			{"id in the body", withIDField("own"), nil, "own", strings.ReplaceAll(withIDField("%s"), "%s", "%s")},
-			{"the body goes before the header", withIDField("own2"), nats.Header{"Nats-Msg-Id": {"header"}}, "own2", withIDField("%s")},
+			{
+				"the body goes before the header", withIDField("own2"),
+				nats.Header{"Nats-Msg-Id": {"header"}},
+				"own2",
+				withIDField("%s"),
+			},
 			{"id in the header", body, nats.Header{"Nats-Msg-Id": {"header"}}, "header", withIDField("%s")},
 			{"no id", body, nats.Header{"traceparent": {"00-ab-cd-01"}}, "", withIDField("%s")},
-			{"empty id", `{"provider":"fal", "id" : "" ,` + body[len(`{"provider":"fal",`):], nil, "", `{"provider":"fal", "id" : "%s" ,` + body[len(`{"provider":"fal",`):]},
+			{
+				"empty id", `{"provider":"fal", "id" : "" ,` + body[len(`{"provider":"fal",`):], nil, "",
+				`{"provider":"fal", "id" : "%s" ,` + body[len(`{"provider":"fal",`):],
+			},
 		} {
 			begin := time.Now()
-			r := into[events.TaskReply](t, l.askMsg(&nats.Msg{Data: []byte(tt.in), Header: tt.header}, events.VerbSubmit, "a", "video"))
+			r := into[events.TaskReply](t,
+				l.askMsg(&nats.Msg{Data: []byte(tt.in), Header: tt.header}, events.VerbSubmit, "a", "video"))
 			if d := time.Since(begin).Round(100 * time.Millisecond); d != time.Second {
 				t.Errorf("%s: answered after %v", tt.name, d)
 			}
@@ -108,7 +121,8 @@ func TestSubmit(t *testing.T) {
 			if tt.id != "" && r.Task.ID != tt.id || !events.ValidToken(r.Task.ID) {
 				t.Errorf("%s: id %q", tt.name, r.Task.ID)
 			}
-			if want := fmt.Sprintf(tt.out, r.Task.ID); got[0].Subject != "reelay.request.a.video" || string(got[0].Data) != want {
+			if want := fmt.Sprintf(tt.out, r.Task.ID); got[0].Subject != "reelay.request.a.video" ||
+				string(got[0].Data) != want {
 				t.Errorf("%s: published %s %s, want %s", tt.name, got[0].Subject, got[0].Data, want)
 			}
 			if h := got[0].Header; h.Get("traceparent") != tt.header.Get("traceparent") || h.Get("Nats-Msg-Id") != "" {
@@ -144,8 +158,10 @@ func TestSubmitAgain(t *testing.T) {
 		if id := into[events.TaskReply](t, l.ask(withIDField("x"), events.VerbSubmit, "a", "video")).Task.ID; id != "x" {
 			t.Errorf("the same again: %q", id)
 		}
-		wantProblem(t, l.ask(`{"id":"x","provider":"fal","model":"other","input":{}}`, events.VerbSubmit, "a", "video"), "409 idempotency_conflict id")
-		wantProblem(t, l.ask(withIDField("x"), events.VerbSubmit, "a", "image"), "409 idempotency_conflict id") // the task type is part of it
+		wantProblem(t, l.ask(`{"id":"x","provider":"fal","model":"other","input":{}}`, events.VerbSubmit, "a", "video"),
+			"409 idempotency_conflict id")
+		// the task type is part of it
+		wantProblem(t, l.ask(withIDField("x"), events.VerbSubmit, "a", "image"), "409 idempotency_conflict id")
 		if n := l.stored(); n != 0 {
 			t.Errorf("%d requests for a task that exists", n)
 		}
@@ -175,7 +191,8 @@ func TestSubmitRejected(t *testing.T) {
 					l.reject("other", events.CodeInvalidRequest, "other", digestOf(t, body))
 					l.reject("x", tt.code, tt.field, digestOf(t, body))
 				})
-				if e := wantProblem(t, l.ask(withIDField("x"), events.VerbSubmit, "a", "video"), tt.want); e.Message != "refused by the test" {
+				if e := wantProblem(t, l.ask(withIDField("x"), events.VerbSubmit, "a", "video"),
+					tt.want); e.Message != "refused by the test" {
 					t.Errorf("%+v", e)
 				}
 			})
@@ -218,8 +235,10 @@ func TestSubmitStreamFull(t *testing.T) {
 func TestCancel(t *testing.T) {
 	inLab(t, Options{SubmitWait: 3 * time.Second}, func(t *testing.T, l *lab) {
 		noted := in(waiting("a", "noted", 0), events.PhaseSubmitting, events.StatusQueued)
-		l.put(in(waiting("a", "done", 0), events.PhaseDone, events.StatusCompleted), waiting("a", "waits", 0), waiting("a", "silent", 0), noted)
-		if s := into[events.TaskReply](t, l.ask(nil, events.VerbCancel, "a", "done")).Task.Status; s != events.StatusCompleted || l.stored() != 0 {
+		l.put(in(waiting("a", "done", 0), events.PhaseDone, events.StatusCompleted), waiting("a", "waits", 0),
+			waiting("a", "silent", 0), noted)
+		if s := into[events.TaskReply](t,
+			l.ask(nil, events.VerbCancel, "a", "done")).Task.Status; s != events.StatusCompleted || l.stored() != 0 {
 			t.Errorf("an ended task is %s, %d commands", s, l.stored())
 		}
 		l.intake(func(m *nats.Msg) {
@@ -231,7 +250,8 @@ func TestCancel(t *testing.T) {
 				l.write(noted)
 			}
 		})
-		if s := into[events.TaskReply](t, l.ask(nil, events.VerbCancel, "a", "waits")).Task.Status; s != events.StatusCancelled {
+		if s := into[events.TaskReply](t,
+			l.ask(nil, events.VerbCancel, "a", "waits")).Task.Status; s != events.StatusCancelled {
 			t.Errorf("a waiting task is %s", s)
 		}
 		m := &nats.Msg{Data: []byte(`{"reason":"enough"}`), Header: nats.Header{"traceparent": {"00-ab-cd-01"}}}
@@ -247,7 +267,8 @@ func TestCancel(t *testing.T) {
 			got = append(got, m.Subject+" "+string(m.Data)+" "+m.Header.Get("traceparent"))
 		}
 		want := []string{
-			"reelay.command.a.waits.cancel  ", `reelay.command.a.noted.cancel {"reason":"enough"} 00-ab-cd-01`, "reelay.command.a.silent.cancel  ",
+			"reelay.command.a.waits.cancel  ", `reelay.command.a.noted.cancel {"reason":"enough"} 00-ab-cd-01`,
+			"reelay.command.a.silent.cancel  ",
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) || l.stored() != 3 {
 			t.Errorf("got %q and %d stored, want %q", got, l.stored(), want)
@@ -309,7 +330,8 @@ func TestResolve(t *testing.T) {
 					wantProblem(t, a, tt.want)
 					return
 				}
-				if got := into[events.TaskReply](t, a).Task; got.Phase != tt.then.Phase || len(got.Attempts) != len(tt.then.Attempts) {
+				if got := into[events.TaskReply](t, a).Task; got.Phase != tt.then.Phase ||
+					len(got.Attempts) != len(tt.then.Attempts) {
 					t.Errorf("answered with %+v", got)
 				}
 			})
@@ -327,7 +349,8 @@ func TestResolveBehind(t *testing.T) {
 		l.put(parked)
 		l.s.index.apply(bus.Update{Key: before.Key(), Revision: old, Task: &before})
 		l.intake(func(*nats.Msg) { l.write(in(parked, events.PhaseDone, events.StatusFailed)) })
-		if p := into[events.TaskReply](t, l.ask(`{"action":"write_off"}`, events.VerbResolve, "a", "x")).Task.Phase; p != events.PhaseDone {
+		if p := into[events.TaskReply](t,
+			l.ask(`{"action":"write_off"}`, events.VerbResolve, "a", "x")).Task.Phase; p != events.PhaseDone {
 			t.Errorf("answered while it was %s", p)
 		}
 	})

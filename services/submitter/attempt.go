@@ -24,7 +24,8 @@ import (
 )
 
 const (
-	// intentLife is how long after its intent an attempt without a report is taken to be in doubt: twice the longest request.
+	// intentLife is how long after its intent an attempt without a report is taken to be in doubt: twice the longest
+	// request.
 	intentLife = 2 * paid.Timeout
 	// unsentWait and refusedWait are how soon a task is tried again after an attempt that provably bought nothing.
 	unsentWait  = 5 * time.Second
@@ -34,7 +35,8 @@ const (
 // errStopping vetoes what has not left yet when the service stops.
 var errStopping = errors.New("the submitter is stopping")
 
-// An attempt is one try to send a task. Each of its steps reports whether the next may follow, and leaves the result otherwise.
+// An attempt is one try to send a task. Each of its steps reports whether the next may follow, and leaves the result
+// otherwise.
 type attempt struct {
 	*Service
 	lane *lane
@@ -54,18 +56,21 @@ type attempt struct {
 	renderErr   error
 	permit      *paid.Permit
 
-	// record is the result: the record as it is by now, nil if that is not known. The task is not tried again before notBefore.
+	// record is the result: the record as it is by now, nil if that is not known. The task is not tried again before
+	// notBefore.
 	record    *events.Task
 	notBefore time.Time
-	// allowed says that the breaker let the attempt pass, sent that a request may have left, mayCost that it may have to be paid for.
+	// allowed says that the breaker let the attempt pass, sent that a request may have left, mayCost that it may have to
+	// be paid for.
 	allowed, sent, mayCost bool
 }
 
-// send takes one task through intent, paid request and report. It returns the record as it then is, nil if that is not known, and a
-// time before which the task is not tried again.
+// send takes one task through intent, paid request and report. It returns the record as it then is, nil if that is not
+// known, and a time before which the task is not tried again.
 func (s *Service) send(ctx context.Context, l *lane, held *lease.Lease, key events.Key) (*events.Task, time.Time) {
 	a := &attempt{
-		Service: s, lane: l, held: held, key: key, log: s.log.With("task", key, "lane", l.Name), notBefore: time.Now().Add(unsentWait),
+		Service: s, lane: l, held: held, key: key, log: s.log.With("task", key, "lane", l.Name),
+		notBefore: time.Now().Add(unsentWait),
 	}
 	defer a.release(ctx)
 	switch {
@@ -82,8 +87,8 @@ func (s *Service) send(ctx context.Context, l *lane, held *lease.Lease, key even
 	return a.record, a.notBefore
 }
 
-// release gives back what the attempt holds and has not used: what the breaker allowed and the distance to the next request if nothing was
-// sent, the money if nothing is to be paid.
+// release gives back what the attempt holds and has not used: what the breaker allowed and the distance to the next
+// request if nothing was sent, the money if nothing is to be paid.
 func (a *attempt) release(ctx context.Context) {
 	if a.allowed && !a.sent {
 		a.lane.breaker.release()
@@ -135,8 +140,8 @@ func (a *attempt) readInput(ctx context.Context) bool {
 	return err == nil
 }
 
-// writeJournal renders the request and writes the attempt down before its intent: if this process dies in between, the next can prove
-// that nothing was sent.
+// writeJournal renders the request and writes the attempt down before its intent: if this process dies in between, the
+// next can prove that nothing was sent.
 func (a *attempt) writeJournal(ctx context.Context) bool {
 	a.entry = journal.Entry{
 		Owner: nuid.Next(), Project: a.key.Project, TaskID: a.key.ID, Attempt: task.NextAttempt(a.task), At: a.at,
@@ -153,8 +158,8 @@ func (a *attempt) writeJournal(ctx context.Context) bool {
 	return err == nil
 }
 
-// forgotten puts a task in doubt whose next attempt has been sent before, although its record knows nothing of that: a broker has
-// forgotten an acknowledged write.
+// forgotten puts a task in doubt whose next attempt has been sent before, although its record knows nothing of that: a
+// broker has forgotten an acknowledged write.
 func (a *attempt) forgotten(ctx context.Context) (t *events.Task) {
 	a.log.Error("the record has forgotten an attempt that was sent; it is in doubt", "attempt", a.entry.Attempt)
 	now := time.Now().UTC()
@@ -163,14 +168,15 @@ func (a *attempt) forgotten(ctx context.Context) (t *events.Task) {
 	})
 	if err == nil {
 		t, _ = a.report(ctx, a.key, task.Doubt{Meta: a.meta(), Owner: a.entry.Owner, Err: &provider.Error{
-			Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: "this attempt was sent before, and the record had forgotten it",
+			Kind: events.KindAmbiguous, Code: events.CodeInDoubt,
+			Message: "this attempt was sent before, and the record had forgotten it",
 		}})
 	}
 	return t
 }
 
-// intend records the intent to send, whose acknowledgement is the permit. Without one nothing is sent, and an intent that is in the
-// record all the same is taken back.
+// intend records the intent to send, whose acknowledgement is the permit. Without one nothing is sent, and an intent
+// that is in the record all the same is taken back.
 func (a *attempt) intend(ctx context.Context) bool {
 	sum := sha256.Sum256(a.request.Body)
 	permit, intended, err := a.store.Intend(ctx, a.key, task.Intent{
@@ -191,13 +197,15 @@ func (a *attempt) intend(ctx context.Context) bool {
 	return true
 }
 
-// rendered refuses a task of which no request could be made. That was known before the intent, but only an attempt can be refused.
+// rendered refuses a task of which no request could be made. That was known before the intent, but only an attempt can
+// be refused.
 func (a *attempt) rendered(ctx context.Context) bool {
 	if a.renderErr == nil {
 		return true
 	}
 	a.settled(a.settle(ctx, a.entry, journal.Answer{Outcome: string(provider.Refused), Error: &events.Error{
-		Kind: events.KindInvalid, Code: events.CodeInvalidRequest, Message: string(hidden([]byte(a.renderErr.Error()), a.callbackURL)),
+		Kind: events.KindInvalid, Code: events.CodeInvalidRequest,
+		Message: string(hidden([]byte(a.renderErr.Error()), a.callbackURL)),
 	}}))
 	return false
 }

@@ -13,7 +13,8 @@ import (
 	"reelay/internal/natsd"
 )
 
-// TestCatchUp: who cannot get to know the records gives up after a while, so that another gets the lane; who can goes on at once.
+// TestCatchUp: who cannot get to know the records gives up after a while, so that another gets the lane; who can goes
+// on at once.
 func TestCatchUp(t *testing.T) {
 	runtime.GC() // nats.go keeps timers in a pool, which two collections empty: one of another bubble is fatal
 	runtime.GC()
@@ -33,7 +34,8 @@ func TestCatchUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		revision, err := b.Put(t.Context(), bus.Put{Task: events.Task{Schema: events.TaskSchema, Project: "demo", ID: "t1", Phase: events.PhaseWaiting}})
+		revision, err := b.Put(t.Context(),
+			bus.Put{Task: events.Task{Schema: events.TaskSchema, Project: "demo", ID: "t1", Phase: events.PhaseWaiting}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,8 +7,8 @@ import (
 	"reelay/internal/dispatch"
 )
 
-// Spending says whether money may be spent at all. Its answer must not take time: it is asked before every intent and before
-// the last byte of every paid request.
+// Spending says whether money may be spent at all. Its answer must not take time: it is asked before every intent and
+// before the last byte of every paid request.
 type Spending interface {
 	// Allowed returns why nothing may be spent now.
 	Allowed() error
@@ -32,9 +32,9 @@ func (s *Service) outside(l *lane, now time.Time) dispatch.Outside {
 	return dispatch.Outside{Blocked: b, Probe: b != nil && b.Reason != events.BlockedPaused && b.Until == nil}
 }
 
-// stopped says why a lane sends nothing, or one task now and then, for a reason that is published by an event, and the revision of the
-// last key that counts for it; nil if there is none. Where reelay itself has stopped the lane, a reason without an end says that one
-// task is tried.
+// stopped says why a lane sends nothing, or one task now and then, for a reason that is published by an event, and the
+// revision of the last key that counts for it; nil if there is none. Where reelay itself has stopped the lane, a reason
+// without an end says that one task is tried.
 func (s *Service) stopped(l *lane, now time.Time) (b *events.Blocked, version uint64) {
 	paused, version := s.pauses.Paused(l.Name)
 	why, until := l.breaker.reason(now)

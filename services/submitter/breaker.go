@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// A lane stops sending after doubtsInARow submits in doubt in a row, or doubtsInAWhile of them within doubtWindow. After
-	// breakerWait it sends one task; its outcome decides whether the lane opens again. A storm of 502s must not buy anything.
+	// A lane stops sending after doubtsInARow submits in doubt in a row, or doubtsInAWhile of them within doubtWindow.
+	// After breakerWait it sends one task; its outcome decides whether the lane opens again. A storm of 502s must not buy
+	// anything.
 	doubtsInARow   = 3
 	doubtsInAWhile = 5
 	doubtWindow    = 10 * time.Minute
@@ -28,18 +29,20 @@ type breaker struct {
 func newBreaker(lane string, log *slog.Logger, changed func()) breaker {
 	build := func(b circuitbreaker.Builder[any], why string) circuitbreaker.CircuitBreaker[any] {
 		return b.WithDelay(breakerWait).WithSuccessThreshold(1).OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
-			log.Warn("the breaker of a lane changed its state", "lane", lane, "why", why, "from", e.OldState.String(), "to", e.NewState.String())
+			log.Warn("the breaker of a lane changed its state", "lane", lane, "why", why, "from", e.OldState.String(), "to",
+				e.NewState.String())
 			changed()
 		}).Build()
 	}
 	return breaker{
-		row:   build(circuitbreaker.NewBuilder[any]().WithFailureThreshold(doubtsInARow), "submits in doubt in a row"),
-		while: build(circuitbreaker.NewBuilder[any]().WithFailureThresholdPeriod(doubtsInAWhile, doubtWindow), "submits in doubt in ten minutes"),
+		row: build(circuitbreaker.NewBuilder[any]().WithFailureThreshold(doubtsInARow), "submits in doubt in a row"),
+		while: build(circuitbreaker.NewBuilder[any]().WithFailureThresholdPeriod(doubtsInAWhile, doubtWindow),
+			"submits in doubt in ten minutes"),
 	}
 }
 
-// allow reserves the right to send one task; 0 says that it may be sent, another result how long to wait. It must be followed by record or
-// release.
+// allow reserves the right to send one task; 0 says that it may be sent, another result how long to wait. It must be
+// followed by record or release.
 func (b breaker) allow() time.Duration {
 	if !b.row.TryAcquirePermit() {
 		return max(b.row.RemainingDelay(), time.Second)

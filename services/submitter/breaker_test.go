@@ -131,8 +131,8 @@ func TestBreakerProbes(t *testing.T) {
 	}
 }
 
-// TestBreakersApart: what was under way when the lane stopped may stop it for the other reason as well, a little later. What one
-// allows and the other does not is given back: else the lane would never send again.
+// TestBreakersApart: what was under way when the lane stopped may stop it for the other reason as well, a little later.
+// What one allows and the other does not is given back: else the lane would never send again.
 func TestBreakersApart(t *testing.T) {
 	inBubble(t, func(t *testing.T, b breaker) {
 		trip(t, b)

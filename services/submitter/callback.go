@@ -14,15 +14,16 @@ import (
 	"reelay/internal/provider"
 )
 
-// callbacksDisabledFor is how long the requests of a lane name no callback URL once the provider was seen not to accept it. Until then each task
-// would use up two requests, and the provider counts both.
+// callbacksDisabledFor is how long the requests of a lane name no callback URL once the provider was seen not to accept
+// it. Until then each task would use up two requests, and the provider counts both.
 const callbacksDisabledFor = 10 * time.Minute
 
-// minSecretBytes is the shortest last segment of a callback URL that is taken for a secret; a shorter one could be any word.
+// minSecretBytes is the shortest last segment of a callback URL that is taken for a secret; a shorter one could be any
+// word.
 const minSecretBytes = 16
 
-// callbackURLFor returns where the provider shall call back about an attempt of t, empty for nowhere: also if it has refused one that
-// named such a URL, in words that may be about that.
+// callbackURLFor returns where the provider shall call back about an attempt of t, empty for nowhere: also if it has
+// refused one that named such a URL, in words that may be about that.
 func (s *Service) callbackURLFor(l *lane, t events.Task, e journal.Entry) string {
 	if s.o.Callback == nil || l.NoCallback || l.callbacksDisabled(e.At) {
 		return ""
@@ -33,19 +34,21 @@ func (s *Service) callbackURLFor(l *lane, t events.Task, e journal.Entry) string
 	return s.o.Callback.CallbackURL(l.Name, e.Key(), e.Attempt)
 }
 
-// dislikesURL reports whether a provider that calls the URL back before it accepts may have refused an attempt for its URL.
+// dislikesURL reports whether a provider that calls the URL back before it accepts may have refused an attempt for its
+// URL.
 func dislikesURL(a events.Attempt) bool {
 	return a.Callback && a.Outcome == events.AttemptRefused && a.Error != nil && a.Error.Kind == events.KindInvalid
 }
 
-// provesURL reports whether a task whose last attempt was accepted shows that it was the callback URL, and nothing else, that the
-// provider did not take: the attempt before differs in it alone.
+// provesURL reports whether a task whose last attempt was accepted shows that it was the callback URL, and nothing
+// else, that the provider did not take: the attempt before differs in it alone.
 func provesURL(t events.Task) bool {
 	n := len(t.Attempts)
 	return n > 1 && !t.Attempts[n-1].Callback && dislikesURL(t.Attempts[n-2])
 }
 
-// disableCallbacks keeps the requests of a lane from naming a callback URL for callbacksDisabledFor. It reports whether they did until now.
+// disableCallbacks keeps the requests of a lane from naming a callback URL for callbacksDisabledFor. It reports whether
+// they did until now.
 func (l *lane) disableCallbacks(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,8 +66,8 @@ func (l *lane) callbacksDisabled(now time.Time) bool {
 	return l.callbacksDisabledUntil.After(now)
 }
 
-// withoutURL takes the secret of a callback URL out of what came back: a provider that dislikes the URL repeats it, and its words
-// go into the journal, the record and events.
+// withoutURL takes the secret of a callback URL out of what came back: a provider that dislikes the URL repeats it, and
+// its words go into the journal, the record and events.
 func withoutURL(r provider.Reply, err error, callbackURL string) (provider.Reply, error) {
 	if callbackURL == "" {
 		return r, err

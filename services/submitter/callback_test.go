@@ -29,7 +29,9 @@ func (fixedURL) CallbackURL(lane string, k events.Key, attempt int) string {
 func TestCallbackURL(t *testing.T) {
 	e := journal.Entry{Project: "demo", TaskID: "a", Attempt: 3}
 	refused := func(callback bool, kind events.Kind) events.Task {
-		return events.Task{Attempts: []events.Attempt{{Outcome: events.AttemptRefused, Callback: callback, Error: &events.Error{Kind: kind}}}}
+		return events.Task{Attempts: []events.Attempt{
+			{Outcome: events.AttemptRefused, Callback: callback, Error: &events.Error{Kind: kind}},
+		}}
 	}
 	const url = "https://h/fal/demo.a/3"
 	for i, row := range []struct {
@@ -42,7 +44,12 @@ func TestCallbackURL(t *testing.T) {
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal"}, events.Task{}, url},
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", NoCallback: true}, events.Task{}, ""},
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", Handshake: true}, refused(true, events.KindInvalid), ""},
-		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", Handshake: true}, refused(true, events.KindRateLimited), url},
+		{
+			Options{Callback: fixedURL{}},
+			provider.Lane{Name: "fal", Handshake: true},
+			refused(true, events.KindRateLimited),
+			url,
+		},
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", Handshake: true}, refused(false, events.KindInvalid), url},
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal"}, refused(true, events.KindInvalid), url},
 	} {
@@ -53,8 +60,8 @@ func TestCallbackURL(t *testing.T) {
 	}
 }
 
-// TestDisabledCallbacks: a provider that accepts a task without our URL, and did not with it, is not given the URL for a while; another reason
-// for the refusal proves nothing of the URL.
+// TestDisabledCallbacks: a provider that accepts a task without our URL, and did not with it, is not given the URL for
+// a while; another reason for the refusal proves nothing of the URL.
 func TestDisabledCallbacks(t *testing.T) {
 	attempt := func(callback bool, outcome events.AttemptOutcome, kind events.Kind) events.Attempt {
 		a := events.Attempt{Callback: callback, Outcome: outcome}

@@ -14,7 +14,9 @@ import (
 )
 
 // classify turns what came back into an outcome. The breaker, the limits and the pause of the lane follow from it.
-func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun time.Time, reply provider.Reply, err error) journal.Answer {
+func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun time.Time, reply provider.Reply,
+	err error,
+) journal.Answer {
 	answer := provider.Answer{Outcome: provider.InDoubt}
 	switch {
 	case errors.Is(err, paid.ErrNotSent):
@@ -37,7 +39,8 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 	case provider.Accepted:
 		l.accepted(t.Key())
 		if l.Handshake && provesURL(t) && l.disableCallbacks(time.Now()) {
-			s.log.Warn("the provider does not accept our callback URL: is the webhook service reachable, with the same REELAY_CALLBACK_KEY?",
+			s.log.Warn("the provider does not accept our callback URL: is the webhook service reachable, with the same "+
+				"REELAY_CALLBACK_KEY?",
 				"lane", l.Name, "task", t.Key(), "without_for", callbacksDisabledFor)
 		}
 		s.endPause(ctx, l)
@@ -49,9 +52,11 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 	return a
 }
 
-// backoff says how long a refused task waits, and pauses what the refusal is about: the limit group of its model (after a 429, say), or
-// the whole lane (for the account's key or balance).
-func (s *Service) backoff(ctx context.Context, l *lane, t events.Task, begun time.Time, e *provider.Error) time.Duration {
+// backoff says how long a refused task waits, and pauses what the refusal is about: the limit group of its model (after
+// a 429, say), or the whole lane (for the account's key or balance).
+func (s *Service) backoff(ctx context.Context, l *lane, t events.Task, begun time.Time,
+	e *provider.Error,
+) time.Duration {
 	switch e.Kind {
 	case events.KindRateLimited:
 		wait := l.rateLimited(t.Key(), begun, slices.Contains(l.ConcurrencyCodes, e.Code), e.RetryAfter)

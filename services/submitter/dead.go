@@ -11,8 +11,8 @@ import (
 // deadInFlight bounds how many dead requests are answered at once.
 const deadInFlight = 4
 
-// answerDead tells the sender of a request or command that it could not be processed. Whoever gave the message up, a dead letter
-// in REELAY_DEAD says so, so no way to die goes unanswered.
+// answerDead tells the sender of a request or command that it could not be processed. Whoever gave the message up, a
+// dead letter in REELAY_DEAD says so, so no way to die goes unanswered.
 func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Outcome {
 	l, err := events.DecodeDeadLetter(m.Header, m.Data)
 	if err != nil {

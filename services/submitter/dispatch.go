@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/lease"
 	"reelay/internal/task"
@@ -17,12 +18,13 @@ const (
 	stoppedWait = time.Second
 	// catchUpTick is how often whoever takes a lane over looks whether it knows all.
 	catchUpTick = 50 * time.Millisecond
-	// catchUpWait is how long that may take. One that does not get to know all, whatever keeps it, lets another have the lane.
+	// catchUpWait is how long that may take. One that does not get to know all, whatever keeps it, lets another have the
+	// lane.
 	catchUpWait = time.Minute
 )
 
-// dispatch sends the waiting tasks of a lane, whenever this is the process that holds its lease, until ctx ends; then it waits for
-// those under way.
+// dispatch sends the waiting tasks of a lane, whenever this is the process that holds its lease, until ctx ends; then
+// it waits for those under way.
 func (s *Service) dispatch(ctx context.Context, l *lane) error {
 	candidate := lease.Candidate{Bus: s.o.Bus, Log: s.log, Name: s.id, TTL: s.o.LeaseTTL}
 	candidate.Lead(ctx, l.Name, func(term context.Context, held *lease.Lease) {
@@ -45,7 +47,7 @@ func (s *Service) lead(ctx, term context.Context, l *lane, held *lease.Lease) er
 	switch {
 	case errors.Is(err, bus.ErrUnreadable):
 		s.log.Error("what the dispatcher before has learned could not be read and is lost", "lane", l.Name, "error", err)
-		handOver = events.HandOver{}
+		handOver = bucket.HandOver{}
 	case err != nil:
 		return err
 	}
@@ -84,8 +86,8 @@ func (s *Service) lead(ctx, term context.Context, l *lane, held *lease.Lease) er
 // errBehind says that the watch of the records does not get as far as they were.
 var errBehind = errors.New("the records are not all known yet")
 
-// catchUp waits until everything is known that was acknowledged before now: also what the dispatcher before has sent. It fails with
-// errBehind when that takes longer than catchUpWait.
+// catchUp waits until everything is known that was acknowledged before now: also what the dispatcher before has sent.
+// It fails with errBehind when that takes longer than catchUpWait.
 func (s *Service) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, catchUpWait, errBehind)
 	defer cancel()

@@ -24,7 +24,8 @@ const (
 	maxIntakeDelay = 30 * time.Second
 	// unknownTaskTries is how often a command for a task that does not exist is tried: its request may be right behind.
 	unknownTaskTries = 5
-	// unknownTaskAge is how old a command gets at most while messages from before it are tried again: its request may be one of them.
+	// unknownTaskAge is how old a command gets at most while messages from before it are tried again: its request may be
+	// one of them.
 	unknownTaskAge = 10 * time.Minute
 )
 
@@ -46,7 +47,8 @@ func (s *Service) intake(ctx context.Context, m bus.Message) bus.Outcome {
 		err = s.reject(ctx, m, r)
 	}
 	if err != nil {
-		s.log.Warn("a request or command could not be processed yet; it is delivered again", "subject", m.Subject, "delivered", m.Delivered, "error", err)
+		s.log.Warn("a request or command could not be processed yet; it is delivered again", "subject", m.Subject,
+			"delivered", m.Delivered, "error", err)
 		return bus.RetryAfter(min(time.Second<<min(m.Delivered, 5), maxIntakeDelay))
 	}
 	return bus.Done()
@@ -84,14 +86,15 @@ func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error
 		r.digest = payloadDigest(m.Data)
 	}
 	return s.o.Bus.Publish(ctx, events.Event{
-		Type: events.EventRejected, Project: r.key.Project, TaskID: r.key.ID, Time: m.Time, Message: r.err.Message, Error: r.err,
-		RequestDigest: r.digest, BatchID: r.batch, BatchSize: r.batchSize, Traceparent: m.Get(events.HeaderTraceparent),
-		Repair: m.Delivered > 1,
+		Type: events.EventRejected, Project: r.key.Project, TaskID: r.key.ID, Time: m.Time, Message: r.err.Message,
+		Error: r.err, RequestDigest: r.digest, BatchID: r.batch, BatchSize: r.batchSize,
+		Traceparent: m.Get(events.HeaderTraceparent), Repair: m.Delivered > 1,
 	})
 }
 
-// leaveBatch takes the batch off a rejection that does not count in it: where no project could be read, and where the batch has a
-// task of that id, which counts. Whoever counts could not tell later, for the rejection may be kept longer than the task.
+// leaveBatch takes the batch off a rejection that does not count in it: where no project could be read, and where the
+// batch has a task of that id, which counts. Whoever counts could not tell later, for the rejection may be kept longer
+// than the task.
 func (s *Service) leaveBatch(ctx context.Context, r *rejection) error {
 	if r.batch == "" {
 		return nil
@@ -180,7 +183,8 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	return nil
 }
 
-// identify returns the key and the type of the task that a request makes, and a rejection if it says neither, or could not be decoded.
+// identify returns the key and the type of the task that a request makes, and a rejection if it says neither, or could
+// not be decoded.
 func identify(m bus.Message, r events.Request, bad error) (events.Key, events.TaskType, *rejection) {
 	k := events.Key{Project: events.InvalidProject, ID: derivedID(m)}
 	id := m.Get(headerMsgID)
@@ -203,14 +207,15 @@ func identify(m bus.Message, r events.Request, bad error) (events.Key, events.Ta
 		return k, taskType, refuse(k, "", events.CodeInvalidRequest, bad)
 	case r.ID == "" && id != "" && !events.ValidToken(id):
 		return k, taskType, refuse(k, "", events.CodeInvalidRequest,
-			events.NewFieldError(headerMsgID, "as the task id it must be 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes))
+			events.NewFieldError(headerMsgID, "as the task id it must be 1 to %d characters of A-Z a-z 0-9 _ -",
+				events.MaxTokenBytes))
 	}
 	return k, taskType, nil
 }
 
-// price writes down what a task may cost. The request's own estimate counts where the table knows none, and where it is the
-// larger: a user who knows of something dear is trusted, and nobody can make a task look cheaper than its price. Its error is a
-// FieldError: the task would cost more than it may, or nobody knows.
+// price writes down what a task may cost. The request's own estimate counts where the table knows none, and where it is
+// the larger: a user who knows of something dear is trusted, and nobody can make a task look cheaper than its price.
+// Its error is a FieldError: the task would cost more than it may, or nobody knows.
 func (s *Service) price(t *events.Task, r events.Request) error {
 	q := price.Quote{}
 	if s.o.Prices != nil {
@@ -237,9 +242,11 @@ func (s *Service) price(t *events.Task, r events.Request) error {
 	case c.MaxUSD == nil:
 		return nil
 	case c.EstimatedUSD == nil:
-		return events.NewFieldError("max_cost_usd", "nobody knows what model %q costs: tell it in estimated_cost_usd", t.Model)
+		return events.NewFieldError("max_cost_usd", "nobody knows what model %q costs: tell it in estimated_cost_usd",
+			t.Model)
 	case *c.EstimatedUSD > *c.MaxUSD:
-		return events.NewFieldError("max_cost_usd", "%.6g US dollars are less than the expected cost of %.6g: %s", *c.MaxUSD, *c.EstimatedUSD, c.Basis)
+		return events.NewFieldError("max_cost_usd", "%.6g US dollars are less than the expected cost of %.6g: %s", *c.MaxUSD,
+			*c.EstimatedUSD, c.Basis)
 	}
 	return nil
 }
@@ -262,16 +269,18 @@ func (s *Service) laneOf(r events.Request, k events.Key, digest string) (*lane, 
 	return nil, refuse(k, digest, code, events.NewFieldError("provider", "%q %s", r.Provider, text))
 }
 
-func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Request, l *lane, m bus.Message) events.Task {
+func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Request, l *lane,
+	m bus.Message,
+) events.Task {
 	timeout := s.o.Timeout
 	if r.Timeout > 0 {
 		timeout = time.Duration(r.Timeout)
 	}
 	t := events.Task{
-		Schema: events.TaskSchema, ID: k.ID, Project: k.Project, SceneID: r.SceneID, TaskType: taskType, BatchID: r.BatchID, BatchSize: r.BatchSize,
-		Provider: l.Provider, Lane: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input), Priority: r.Priority,
-		Metadata: r.Metadata, Traceparent: m.Get(events.HeaderTraceparent), CreatedAt: m.Time.UTC(), Deadline: m.Time.UTC().Add(timeout),
-		OnInDoubt: r.OnInDoubt, MaxPaidAttempts: max(1, r.MaxPaidAttempts),
+		Schema: events.TaskSchema, ID: k.ID, Project: k.Project, SceneID: r.SceneID, TaskType: taskType, BatchID: r.BatchID,
+		BatchSize: r.BatchSize, Provider: l.Provider, Lane: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input),
+		Priority: r.Priority, Metadata: r.Metadata, Traceparent: m.Get(events.HeaderTraceparent), CreatedAt: m.Time.UTC(),
+		Deadline: m.Time.UTC().Add(timeout), OnInDoubt: r.OnInDoubt, MaxPaidAttempts: max(1, r.MaxPaidAttempts),
 	}
 	if t.OnInDoubt == "" {
 		t.OnInDoubt = events.InDoubtHold
@@ -312,7 +321,10 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 		if err != nil {
 			return refuse(k, "", events.CodeInvalidRequest, err)
 		}
-		resolve := task.Resolve{Meta: meta, Command: m.Sequence, DecidedAt: m.Time, Action: r.Action, ID: r.ProviderID, Reason: r.Reason}
+		resolve := task.Resolve{
+			Meta: meta, Command: m.Sequence, DecidedAt: m.Time, Action: r.Action, ID: r.ProviderID,
+			Reason: r.Reason,
+		}
 		if r.Action == events.ResolveAdopt {
 			if resolve.Ref, err = s.claim(ctx, k, resolve); err != nil {
 				return s.unknownTask(ctx, m, k, err)
@@ -344,9 +356,9 @@ func (s *Service) unknownTask(ctx context.Context, m bus.Message, k events.Key, 
 	return refuse(k, "", events.CodeNotFound, err)
 }
 
-// claim reserves the provider id that a person adopts for the attempt in doubt, and returns its handle: the poller, or a person who
-// decides about another task, may be about to take the same. Claims are never given back, so a decision that does not apply to
-// the task claims nothing.
+// claim reserves the provider id that a person adopts for the attempt in doubt, and returns its handle: the poller, or
+// a person who decides about another task, may be about to take the same. Claims are never given back, so a decision
+// that does not apply to the task claims nothing.
 func (s *Service) claim(ctx context.Context, k events.Key, r task.Resolve) (json.RawMessage, error) {
 	t, err := s.store.Get(ctx, k)
 	if err != nil {
@@ -370,7 +382,8 @@ func (s *Service) claim(ctx context.Context, k events.Key, r task.Resolve) (json
 	mine := events.ClaimHolder(k, c.Task.Attempts[i].N)
 	holder, err := s.o.Bus.Claim(ctx, l.Name, r.ID, mine)
 	if err == nil && holder != mine {
-		err = refuse(k, "", events.CodeConflict, events.NewFieldError("provider_id", "%s belongs to attempt %s", r.ID, holder))
+		err = refuse(k, "", events.CodeConflict,
+			events.NewFieldError("provider_id", "%s belongs to attempt %s", r.ID, holder))
 	}
 	return r.Ref, err
 }

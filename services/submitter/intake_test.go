@@ -7,16 +7,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/bucket"
 )
 
-// TestCancelBehindItsRequest: a command waits as long as the request before it cannot be stored, and is refused when there is none.
+// TestCancelBehindItsRequest: a command waits as long as the request before it cannot be stored, and is refused when
+// there is none.
 func TestCancelBehindItsRequest(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		healthy := time.Now().Add(2 * minute)
 		w.lose = func(point string) bool { // as without a leader
 			return point == "put/waiting" && time.Now().Before(healthy)
 		}
-		w.put(events.LaneBucket, "acme", `{"paused":true}`) // so that the cancel is in time
+		w.put(bucket.Lanes, "acme", `{"paused":true}`) // so that the cancel is in time
 		w.start()
 		late := w.ask("demo", 1, "")
 		for _, k := range []events.Key{late, {Project: "demo", ID: "ghost"}} {
@@ -43,7 +45,8 @@ func (w *world) rejections() int {
 	w.Helper()
 	s, err := w.client.JetStream().Stream(w.Context(), events.StreamEvents)
 	w.ok(err)
-	info, err := s.Info(w.Context(), jetstream.WithSubjectFilter(events.EventSubject(events.Key{Project: "*", ID: "*"}, events.EventRejected)))
+	info, err := s.Info(w.Context(),
+		jetstream.WithSubjectFilter(events.EventSubject(events.Key{Project: "*", ID: "*"}, events.EventRejected)))
 	w.ok(err)
 	return len(info.State.Subjects)
 }

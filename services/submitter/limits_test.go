@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 )
 
 const minute = time.Minute
@@ -28,8 +29,8 @@ func mostInAMinute(taken []call) (most int) {
 	return most
 }
 
-// TestWindow: four submitters, of which one crashes, one stands still and one is stopped again and again, never send more than 20
-// requests in a minute, and hardly fewer.
+// TestWindow: four submitters, of which one crashes, one stands still and one is stopped again and again, never send
+// more than 20 requests in a minute, and hardly fewer.
 func TestWindow(t *testing.T) {
 	inWorld(t, perMinute(20), func(w *world) {
 		const minutes = 30
@@ -73,8 +74,8 @@ func TestWindow(t *testing.T) {
 	})
 }
 
-// TestInFlight: the cap is never exceeded by one, whoever dispatches, and is used in full; a task in flight that ends makes room for
-// the next.
+// TestInFlight: the cap is never exceeded by one, whoever dispatches, and is used in full; a task in flight that ends
+// makes room for the next.
 func TestInFlight(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {InFlight: 5}}, func(w *world) {
 		w.provider.rule(func(_ time.Time, taken []call) string {
@@ -103,8 +104,8 @@ func TestInFlight(t *testing.T) {
 	})
 }
 
-// TestLearns: a provider that changes its limit is followed. Two minutes after a change fewer than one request in a hundred is refused,
-// also over a failover, and no task fails by it.
+// TestLearns: a provider that changes its limit is followed. Two minutes after a change fewer than one request in a
+// hundred is refused, also over a failover, and no task fails by it.
 func TestLearns(t *testing.T) {
 	for _, configured := range []int{0, 60} {
 		t.Run(fmt.Sprint("configured ", configured), func(t *testing.T) {
@@ -188,10 +189,12 @@ func TestOneBesideThousand(t *testing.T) {
 	})
 }
 
-// TestShares: what is set for a lane counts at once: limits, weights, caps of projects, and limits that cannot be read pause.
+// TestShares: what is set for a lane counts at once: limits, weights, caps of projects, and limits that cannot be read
+// pause.
 func TestShares(t *testing.T) {
 	inWorld(t, perMinute(60), func(w *world) {
-		w.set(events.LimitsKey("acme"), `{"models":{"m":{"requests":40}},"projects":{"a":{"weight":3},"c":{"requests":2},"d":{"in_flight":3}}}`)
+		w.set(bucket.LimitsKey("acme"),
+			`{"models":{"m":{"requests":40}},"projects":{"a":{"weight":3},"c":{"requests":2},"d":{"in_flight":3}}}`)
 		for _, p := range []string{"a", "b", "c", "d"} {
 			w.ask(p, 300, "")
 		}
@@ -215,12 +218,12 @@ func TestShares(t *testing.T) {
 		if r := float64(got["a"]) / float64(got["b"]); r < 2.8 || r > 3.2 {
 			w.Errorf("weights 3 and 1: %v", got)
 		}
-		w.set(events.LimitsKey("acme"), `{"models":{"*":{"requests":5}}}`)
+		w.set(bucket.LimitsKey("acme"), `{"models":{"*":{"requests":5}}}`)
 		time.Sleep(minute)
 		if got := count(10 * minute); got["a"]+got["b"]+got["c"]+got["d"] != 50 || got["a"] > 15 || got["d"] < 10 {
 			w.Errorf("after the change: %v", got)
 		}
-		w.set(events.LimitsKey("acme"), `{"models":{"*":{"request":5}}}`)
+		w.set(bucket.LimitsKey("acme"), `{"models":{"*":{"request":5}}}`)
 		synctest.Wait()
 		if got := count(10 * minute); len(got) > 0 {
 			w.Errorf("sent although nobody knows the limits: %v", got)
@@ -241,7 +244,8 @@ func TestFamilies(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 1}, "m1": {Requests: 30}}, func(w *world) {
 		for n := range 50 {
 			_, err := w.client.JetStream().Publish(w.Context(), events.RequestSubject("slow", events.Video),
-				fmt.Appendf(nil, `{"id":"s%d","provider":"acme","model":"x","priority":100,"input":{"id":"s%d"},"timeout":"24h"}`, n, n))
+				fmt.Appendf(nil, `{"id":"s%d","provider":"acme","model":"x","priority":100,"input":{"id":"s%d"},"timeout":"24h"}`,
+					n, n))
 			w.ok(err)
 		}
 		w.ask("slow", 200, "")
@@ -259,8 +263,8 @@ func TestFamilies(t *testing.T) {
 	})
 }
 
-// TestNewLimit: what was learned of the provider under one limit is forgotten when a person sets another, and stays when something
-// else is set.
+// TestNewLimit: what was learned of the provider under one limit is forgotten when a person sets another, and stays
+// when something else is set.
 func TestNewLimit(t *testing.T) {
 	rows := []struct {
 		name, set string

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/journal"
@@ -56,8 +57,8 @@ type world struct {
 	ended atomic.Int64
 }
 
-// inWorld runs f in a bubble. To the broker's own clock, which is outside of it, messages of a bubble's year 2000 are expired: so its
-// time is brought forward first.
+// inWorld runs f in a bubble. To the broker's own clock, which is outside of it, messages of a bubble's year 2000 are
+// expired: so its time is brought forward first.
 func inWorld(t *testing.T, limits map[string]events.ModelLimits, f func(w *world)) {
 	t.Helper()
 	runtime.GC() // nats.go keeps timers in a pool, which two collections empty: one of another bubble is fatal
@@ -70,7 +71,10 @@ func inWorld(t *testing.T, limits map[string]events.ModelLimits, f func(w *world
 			w.log = slog.New(slog.NewTextHandler(t.Output(), nil))
 		}
 		var err error
-		w.srv, err = natsd.Start(natsd.Options{StoreDir: t.TempDir(), Sync: natsd.SyncInterval, Log: slog.New(slog.DiscardHandler)})
+		w.srv, err = natsd.Start(natsd.Options{
+			StoreDir: t.TempDir(), Sync: natsd.SyncInterval,
+			Log: slog.New(slog.DiscardHandler),
+		})
 		w.ok(err)
 		t.Cleanup(w.srv.Stop)
 		_, w.client = w.connect(nil)
@@ -137,7 +141,9 @@ func (r *replica) restart() {
 	r.w.ok(err)
 	s, err := submitter.New(submitter.Options{
 		Bus: b, Journal: r.journal, Log: r.w.log, Registerer: prometheus.NewRegistry(),
-		Lanes: []provider.Lane{{Name: "acme", Provider: "acme", Driver: driver{}, Limits: r.w.limits, ConcurrencyCodes: []string{"concurrency"}}},
+		Lanes: []provider.Lane{
+			{Name: "acme", Provider: "acme", Driver: driver{}, Limits: r.w.limits, ConcurrencyCodes: []string{"concurrency"}},
+		},
 		Dial: func(context.Context, string, string) (net.Conn, error) {
 			r.reached(&r.dial)
 			time.Sleep(r.pause())
@@ -214,7 +220,7 @@ func (r *replica) pause() time.Duration {
 // set puts a value into the bucket of the lanes.
 func (w *world) set(key, value string) {
 	w.Helper()
-	kv, err := w.client.JetStream().KeyValue(w.Context(), events.LaneBucket)
+	kv, err := w.client.JetStream().KeyValue(w.Context(), bucket.Lanes)
 	w.ok(err)
 	_, err = kv.PutString(w.Context(), key, value)
 	w.ok(err)
@@ -269,9 +275,10 @@ func (w *world) ahead(keys ...events.Key) map[string]int {
 // end makes the provider finish a task.
 func (w *world) end(k events.Key) {
 	w.Helper()
-	_, err := w.store.Apply(w.Context(), k, task.PollResult{Meta: task.Meta{At: time.Now().UTC(), By: "test"}, Snapshot: provider.Snapshot{
-		State: provider.Succeeded, Outputs: []events.Output{{URL: "https://acme.test/v.mp4"}}, Raw: json.RawMessage("{}"),
-	}})
+	_, err := w.store.Apply(w.Context(), k,
+		task.PollResult{Meta: task.Meta{At: time.Now().UTC(), By: "test"}, Snapshot: provider.Snapshot{
+			State: provider.Succeeded, Outputs: []events.Output{{URL: "https://acme.test/v.mp4"}}, Raw: json.RawMessage("{}"),
+		}})
 	w.ok(err)
 }
 
@@ -287,7 +294,8 @@ func (w *world) laneEvents() (types []events.EventType) {
 			continue
 		}
 		w.ok(err)
-		if e, err := events.DecodeEvent(msg.Header.Get(events.HeaderType), msg.Data); err == nil && e.Project == events.LanesProject {
+		if e, err := events.DecodeEvent(msg.Header.Get(events.HeaderType), msg.Data); err == nil &&
+			e.Project == events.LanesProject {
 			if e.Lane != "acme" || e.Version == 0 {
 				w.Errorf("event of lane %q, version %d", e.Lane, e.Version)
 			}
@@ -448,12 +456,21 @@ func (driver) Render(_ events.Task, input json.RawMessage, _ string) (provider.R
 
 func (driver) Classify(_ string, r provider.Reply) provider.Answer {
 	body := string(bytes.TrimSpace(r.Body))
-	kinds := map[string]events.Kind{"rate": events.KindRateLimited, "concurrency": events.KindRateLimited, "quota": events.KindQuota, "auth": events.KindAuth, "busy": events.KindRetry}
+	kinds := map[string]events.Kind{
+		"rate": events.KindRateLimited, "concurrency": events.KindRateLimited,
+		"quota": events.KindQuota, "auth": events.KindAuth, "busy": events.KindRetry,
+	}
 	if body == "doubt" {
-		return provider.Answer{Outcome: provider.InDoubt, Err: &provider.Error{Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: "who knows"}}
+		return provider.Answer{
+			Outcome: provider.InDoubt,
+			Err:     &provider.Error{Kind: events.KindAmbiguous, Code: events.CodeInDoubt, Message: "who knows"},
+		}
 	}
 	if r.Status != http.StatusOK {
-		return provider.Answer{Outcome: provider.Refused, Err: &provider.Error{Kind: kinds[body], Code: body, Message: "acme says " + body}}
+		return provider.Answer{
+			Outcome: provider.Refused,
+			Err:     &provider.Error{Kind: kinds[body], Code: body, Message: "acme says " + body},
+		}
 	}
 	return provider.Answer{Outcome: provider.Accepted, ID: body, Ref: json.RawMessage(fmt.Sprintf("%q", body))}
 }

@@ -32,19 +32,24 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		return g
 	}
 	orphaned := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "reelay_orphaned_outcomes_total", Help: "Outcomes of paid requests whose task has no record; they stay in the journal.",
+		Name: "reelay_orphaned_outcomes_total",
+		Help: "Outcomes of paid requests whose task has no record; they stay in the journal.",
 	})
 	reg.MustRegister(orphaned)
 	return metrics{
 		orphaned: orphaned,
 		paused:   byLane("reelay_lane_paused", "1 while a key in the bucket reelay_lanes pauses the lane."),
 		breakerOpen: byLane("reelay_lane_breaker_open",
-			"1 while too many outcomes of the lane's paid requests are unknown and one a minute is tried; set by the process that dispatches it."),
+			"1 while too many outcomes of the lane's paid requests are unknown and one a minute is tried; set by the process "+
+				"that dispatches it."),
 		leads:    byLane("reelay_lane_dispatched", "1 while this process dispatches the lane."),
 		accepted: counter("reelay_requests_accepted_total", "Requests that became a task.", "lane"),
 		rejected: counter("reelay_requests_rejected_total", "Requests and commands that were refused, by code.", "code"),
-		submits:  counter("reelay_submits_total", "Paid requests by outcome: accepted, refused, in_doubt, not_sent; breaker_open for those that were not tried.", "lane", "outcome"),
-		backoffs: counter("reelay_lane_backoffs_total", "Refusals that paused a limit group or the lane, by kind.", "lane", "kind"),
+		submits: counter("reelay_submits_total",
+			"Paid requests by outcome: accepted, refused, in_doubt, not_sent; breaker_open for those that were not tried.",
+			"lane", "outcome"),
+		backoffs: counter("reelay_lane_backoffs_total", "Refusals that paused a limit group or the lane, by kind.", "lane",
+			"kind"),
 	}
 }
 
@@ -60,7 +65,8 @@ func gauge(so bool) float64 {
 func codeLabel(code string) string {
 	known := []string{
 		events.CodeInvalidRequest, events.CodePayloadTooLarge, events.CodeUnknownProvider, events.CodeUnknownModel,
-		events.CodeNotConfigured, events.CodeNotFound, events.CodeConflict, events.CodeIdempotencyConflict, events.CodeInternal,
+		events.CodeNotConfigured, events.CodeNotFound, events.CodeConflict, events.CodeIdempotencyConflict,
+		events.CodeInternal,
 	}
 	if slices.Contains(known, code) {
 		return code

@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/provider"
 )
 
 const (
-	// accountWait is how long a lane is paused whose account the provider refuses for its balance or its key. It doubles each time the
-	// provider still does, up to maxAccountWait.
+	// accountWait is how long a lane is paused whose account the provider refuses for its balance or its key. It doubles
+	// each time the provider still does, up to maxAccountWait.
 	accountWait    = time.Minute
 	maxAccountWait = time.Hour
 )
@@ -32,7 +33,8 @@ func (s *Service) seePause(u bus.LaneUpdate) {
 		s.pausesOnce.Do(func() { close(s.pausesKnown) })
 	case u.Pause != nil:
 		changed = s.pauses.Put(u.Lane, *u.Pause, u.Revision)
-		s.log.Warn("a lane's pause was set", "lane", u.Lane, "paused", u.Pause.Paused, "reason", u.Pause.Reason, "by", u.Pause.By)
+		s.log.Warn("a lane's pause was set", "lane", u.Lane, "paused", u.Pause.Paused, "reason", u.Pause.Reason, "by",
+			u.Pause.By)
 	case u.Limits != nil:
 		s.pauses.PutLimits(u.Lane, u.Err, u.Revision)
 		if u.Err != nil {
@@ -43,7 +45,7 @@ func (s *Service) seePause(u bus.LaneUpdate) {
 		}
 	}
 	for _, l := range s.lanes {
-		if changed && (u.Lane == l.Name || u.Lane == events.AllLanes) && resumedByPerson(*u.Pause) {
+		if changed && (u.Lane == l.Name || u.Lane == bucket.AllLanes) && resumedByPerson(*u.Pause) {
 			l.resume()
 		}
 		paused, _ := s.pauses.Paused(l.Name)
@@ -54,7 +56,7 @@ func (s *Service) seePause(u bus.LaneUpdate) {
 }
 
 // resumedByPerson reports whether a person, and not reelay itself, has made a lane go on.
-func resumedByPerson(p events.LanePause) bool { return !p.Paused && p.By != events.LaneWriter }
+func resumedByPerson(p bucket.LanePause) bool { return !p.Paused && p.By != bucket.LaneWriter }
 
 // pauseAccount pauses a lane whose account the provider refuses, and returns until when.
 func (s *Service) pauseAccount(ctx context.Context, l *lane, begun time.Time, e *provider.Error) time.Duration {
@@ -67,30 +69,31 @@ func (s *Service) pauseAccount(ctx context.Context, l *lane, begun time.Time, e 
 		return old.Until.Sub(now) // it was under way already when another was refused
 	}
 	wait := max(min(accountWait<<min(old.Tries, 16), maxAccountWait), min(e.RetryAfter, maxAccountWait))
-	pause := events.LanePause{
-		Paused: true, Reason: e.Error(), By: events.LaneWriter, At: now.UTC().Truncate(time.Second),
+	pause := bucket.LanePause{
+		Paused: true, Reason: e.Error(), By: bucket.LaneWriter, At: now.UTC().Truncate(time.Second),
 		Until: now.UTC().Add(wait), Tries: old.Tries + 1,
 	}
-	s.log.Error("the provider refuses the account; the lane is paused", "lane", l.Name, "kind", e.Kind, "code", e.Code, "reason", e.Message,
-		"wait", wait, "times", pause.Tries)
+	s.log.Error("the provider refuses the account; the lane is paused", "lane", l.Name, "kind", e.Kind, "code", e.Code,
+		"reason", e.Message, "wait", wait, "times", pause.Tries)
 	s.setPause(ctx, l, pause, revision)
 	return wait
 }
 
-// endPause ends a pause that the provider's refusal was the reason for, now that it has accepted a request or refused it for what it is.
+// endPause ends a pause that the provider's refusal was the reason for, now that it has accepted a request or refused
+// it for what it is.
 func (s *Service) endPause(ctx context.Context, l *lane) {
 	old, revision := s.pauses.Of(l.Name)
 	if !old.Probing(time.Now()) {
 		return
 	}
 	s.log.Warn("the provider accepts the account again; the lane goes on", "lane", l.Name)
-	s.setPause(ctx, l, events.LanePause{
-		Reason: "the provider accepts the account again", By: events.LaneWriter, At: time.Now().UTC().Truncate(time.Second),
+	s.setPause(ctx, l, bucket.LanePause{
+		Reason: "the provider accepts the account again", By: bucket.LaneWriter, At: time.Now().UTC().Truncate(time.Second),
 	}, revision)
 }
 
 // setPause sets the pause of a lane in reelay's own name, unless a person has set it meanwhile.
-func (s *Service) setPause(ctx context.Context, l *lane, pause events.LanePause, revision uint64) {
+func (s *Service) setPause(ctx context.Context, l *lane, pause bucket.LanePause, revision uint64) {
 	revision, err := s.o.Bus.SetLanePause(context.WithoutCancel(ctx), l.Name, pause, revision)
 	switch {
 	case errors.Is(err, bus.ErrConflict):

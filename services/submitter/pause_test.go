@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 )
 
 func (w *world) wantEvents(want ...events.EventType) {
@@ -18,9 +19,9 @@ func (w *world) wantEvents(want ...events.EventType) {
 }
 
 // laneSwitch reads the lane's switch.
-func (w *world) laneSwitch() (s events.LanePause) {
+func (w *world) laneSwitch() (s bucket.LanePause) {
 	w.Helper()
-	kv, err := w.client.JetStream().KeyValue(w.Context(), events.LaneBucket)
+	kv, err := w.client.JetStream().KeyValue(w.Context(), bucket.Lanes)
 	w.ok(err)
 	entry, err := kv.Get(w.Context(), "acme")
 	w.ok(err)
@@ -28,7 +29,8 @@ func (w *world) laneSwitch() (s events.LanePause) {
 	return s
 }
 
-// TestPausedOnce: each change is published by one event, whatever restarts in between, and also if nobody ran when it was made.
+// TestPausedOnce: each change is published by one event, whatever restarts in between, and also if nobody ran when it
+// was made.
 func TestPausedOnce(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		r, other := w.start(), w.start()
@@ -37,7 +39,7 @@ func TestPausedOnce(t *testing.T) {
 		w.set("acme", `{"paused":true,"reason":"the bill"}`)
 		time.Sleep(time.Second)
 		w.set("acme", `{"paused":true,"reason":"the bill, again"}`)
-		w.set(events.AllLanes, `{"paused":true,"reason":"fire"}`)
+		w.set(bucket.AllLanes, `{"paused":true,"reason":"fire"}`)
 		time.Sleep(time.Hour)
 		w.wantEvents(events.EventPaused)
 		r.crash()
@@ -49,7 +51,7 @@ func TestPausedOnce(t *testing.T) {
 		time.Sleep(minute)
 		w.wantEvents(events.EventPaused) // the switch of all lanes
 		r.stop()
-		w.set(events.AllLanes, `{}`)
+		w.set(bucket.AllLanes, `{}`)
 		time.Sleep(minute)
 		r.restart()
 		time.Sleep(minute)
@@ -57,8 +59,8 @@ func TestPausedOnce(t *testing.T) {
 	})
 }
 
-// TestRefusedAccount: a lane whose account is refused is paused, aloud, and nothing is lost: one task at a time is sent after a wait
-// that grows, and when one is taken all go on.
+// TestRefusedAccount: a lane whose account is refused is paused, aloud, and nothing is lost: one task at a time is sent
+// after a wait that grows, and when one is taken all go on.
 func TestRefusedAccount(t *testing.T) {
 	for _, code := range []string{"quota", "auth"} {
 		t.Run(code, func(t *testing.T) {
@@ -80,7 +82,7 @@ func TestRefusedAccount(t *testing.T) {
 					w.Fatalf("%d requests to an account that is refused", refused)
 				}
 				w.wantEvents(events.EventPaused)
-				if s := w.laneSwitch(); !s.Paused || s.By != events.LaneWriter || s.Tries != 1 || s.Until.IsZero() {
+				if s := w.laneSwitch(); !s.Paused || s.By != bucket.LaneWriter || s.Tries != 1 || s.Until.IsZero() {
 					w.Errorf("the switch is %+v", s)
 				}
 				// After 1, 3 and 7 minutes, also by another process.

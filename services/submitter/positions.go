@@ -22,7 +22,8 @@ const (
 	publishIdle = 5 * time.Second
 )
 
-// answerPositions answers questions for the positions of a lane's waiting tasks, and for what keeps them, until stop is called.
+// answerPositions answers questions for the positions of a lane's waiting tasks, and for what keeps them, until stop is
+// called.
 func (s *Service) answerPositions(l *lane) (stop func(), err error) {
 	sub, err := s.o.Bus.Conn().Subscribe(events.LanePositionsSubject(l.Name), func(m *nats.Msg) {
 		var r events.PositionsRequest
@@ -60,8 +61,8 @@ func (s *Service) positions(l *lane, tasks []string, now time.Time) events.Posit
 	return reply
 }
 
-// publishPositions tells the waiting tasks of a lane their positions, and when they will end, until ctx ends. It delays no send, and
-// what cannot be stored now is later.
+// publishPositions tells the waiting tasks of a lane their positions, and when they will end, until ctx ends. It delays
+// no send, and what cannot be stored now is later.
 func (s *Service) publishPositions(ctx context.Context, l *lane) {
 	for wait := publishEvery; ; wait = min(2*wait, publishIdle) {
 		// While something stops the whole lane no position moves, and nobody knows when it will.
@@ -77,18 +78,21 @@ func (s *Service) publishPositions(ctx context.Context, l *lane) {
 	}
 }
 
-// publishSome tells those of some tasks their positions for whom that is news, for publishEvery at most, and returns how many.
+// publishSome tells those of some tasks their positions for whom that is news, for publishEvery at most, and returns
+// how many.
 func (s *Service) publishSome(ctx context.Context, l *lane, some []dispatch.Waiting) (published int) {
 	ctx, cancel := context.WithTimeout(ctx, publishEvery)
 	defer cancel()
 	estimator := l.queue.Estimator(time.Now(), dispatch.Outside{})
 	for _, w := range some {
 		p, ok := estimator.Position(w.Key)
-		if !ok || p.Ahead < l.queue.MinAnnounced() || p.Blocked != nil && !p.Blocked.Reason.Ends() { // also if it is being sent: none is ahead
+		// also if it is being sent: none is ahead
+		if !ok || p.Ahead < l.queue.MinAnnounced() || p.Blocked != nil && !p.Blocked.Reason.Ends() {
 			continue
 		}
 		tr := task.Positioned{
-			Meta: s.meta(), Position: events.QueuePosition{Ours: &p.Ahead, Total: &p.Ahead}, Estimate: s.estimate(w.Class, p, time.Now()),
+			Meta: s.meta(), Position: events.QueuePosition{Ours: &p.Ahead, Total: &p.Ahead},
+			Estimate: s.estimate(w.Class, p, time.Now()),
 		}
 		if !w.Announced.Outdated(tr) {
 			continue
@@ -103,8 +107,8 @@ func (s *Service) publishSome(ctx context.Context, l *lane, some []dispatch.Wait
 	return published
 }
 
-// estimate returns the ETA of a waiting task of a class: from its queue position, and from how long such tasks take; nil where nothing
-// can be said.
+// estimate returns the ETA of a waiting task of a class: from its queue position, and from how long such tasks take;
+// nil where nothing can be said.
 func (s *Service) estimate(c forecast.Class, p events.Position, now time.Time) *events.Estimate {
 	e, ok := s.learner.Of(c).Estimate(events.Task{Phase: events.PhaseWaiting}, now, p)
 	if !ok {

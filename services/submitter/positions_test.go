@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 )
 
 // keys are those of the tasks that were asked for after the first n.
@@ -33,11 +34,27 @@ func TestPredictedTurns(t *testing.T) {
 		off      float64
 	}{
 		{name: "requests", limits: events.ModelLimits{Requests: 20}, projects: []int{90}, off: 0.02},
-		{name: "requests in a short window", limits: events.ModelLimits{Requests: 3, Window: events.Duration(7 * time.Second)}, projects: []int{90}, off: 0.02},
-		{name: "spacing", limits: events.ModelLimits{Spacing: events.Duration(2 * time.Second)}, projects: []int{60}, off: 0.02},
-		{name: "requests and spacing", limits: events.ModelLimits{Requests: 20, Spacing: events.Duration(2900 * time.Millisecond)}, projects: []int{60}, off: 0.05},
-		{name: "weights", limits: events.ModelLimits{Requests: 20}, shares: `"p1":{"weight":3}`, projects: []int{40, 40}, off: 0.02},
-		{name: "requests of a project", shares: `"p0":{"requests":5},"p1":{"requests":10}`, projects: []int{30, 60}, off: 0.02},
+		{
+			name:   "requests in a short window",
+			limits: events.ModelLimits{Requests: 3, Window: events.Duration(7 * time.Second)}, projects: []int{90}, off: 0.02,
+		},
+		{
+			name: "spacing", limits: events.ModelLimits{Spacing: events.Duration(2 * time.Second)}, projects: []int{60},
+			off: 0.02,
+		},
+		{
+			name:   "requests and spacing",
+			limits: events.ModelLimits{Requests: 20, Spacing: events.Duration(2900 * time.Millisecond)}, projects: []int{60},
+			off: 0.05,
+		},
+		{
+			name: "weights", limits: events.ModelLimits{Requests: 20}, shares: `"p1":{"weight":3}`, projects: []int{40, 40},
+			off: 0.02,
+		},
+		{
+			name: "requests of a project", shares: `"p0":{"requests":5},"p1":{"requests":10}`, projects: []int{30, 60},
+			off: 0.02,
+		},
 		{name: "slow requests", delay: 10 * time.Second, projects: []int{40}, off: 0.1},
 		{name: "a limit that was learned", rule: atMost(12), projects: []int{70}, off: 0.25},
 	}
@@ -95,17 +112,38 @@ func TestBlocked(t *testing.T) {
 		until  bool
 		own    bool // of the task alone
 	}{
-		{name: "requests", limits: events.ModelLimits{Requests: 5}, want: events.BlockedRequests, says: "5 of 5 requests in 1m0s", until: true},
-		{name: "in flight", limits: events.ModelLimits{InFlight: 6}, want: events.BlockedInFlight, says: "6 of 6 tasks in flight"},
-		{name: "requests of a project", set: `{"projects":{"demo":{"requests":3}}}`, want: events.BlockedRequests, says: "3 of its 3 requests", until: true},
-		{name: "in flight of a project", set: `{"projects":{"demo":{"in_flight":2}}}`, want: events.BlockedInFlight, says: "2 of its 2 tasks"},
-		{name: "a person", pause: `{"paused":true,"reason":"the bill","by":"ann"}`, want: events.BlockedPaused, says: "the bill (by ann)"},
+		{
+			name: "requests", limits: events.ModelLimits{Requests: 5}, want: events.BlockedRequests,
+			says: "5 of 5 requests in 1m0s", until: true,
+		},
+		{
+			name: "in flight", limits: events.ModelLimits{InFlight: 6}, want: events.BlockedInFlight,
+			says: "6 of 6 tasks in flight",
+		},
+		{
+			name: "requests of a project", set: `{"projects":{"demo":{"requests":3}}}`, want: events.BlockedRequests,
+			says: "3 of its 3 requests", until: true,
+		},
+		{
+			name: "in flight of a project", set: `{"projects":{"demo":{"in_flight":2}}}`, want: events.BlockedInFlight,
+			says: "2 of its 2 tasks",
+		},
+		{
+			name: "a person", pause: `{"paused":true,"reason":"the bill","by":"ann"}`, want: events.BlockedPaused,
+			says: "the bill (by ann)",
+		},
 		{name: "limits nobody can read", set: `{"projects":3}`, want: events.BlockedPaused, says: "projects"},
 		{name: "the account", code: "quota", want: events.BlockedAccount, says: "acme says quota", until: true},
 		{name: "the breaker", code: "doubt", want: events.BlockedBreaker, says: "3 paid requests in a row", until: true},
-		{name: "a provider that is away", away: true, want: events.BlockedUnreachable, says: "could not be reached", until: true},
+		{
+			name: "a provider that is away", away: true, want: events.BlockedUnreachable, says: "could not be reached",
+			until: true,
+		},
 		{name: "a provider that refuses", code: "rate", want: events.BlockedRateLimited, says: "fewer requests", until: true},
-		{name: "a task that is tried again", code: "busy", want: events.BlockedRetry, says: "acme says busy", until: true, own: true},
+		{
+			name: "a task that is tried again", code: "busy", want: events.BlockedRetry, says: "acme says busy", until: true,
+			own: true,
+		},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -131,12 +169,16 @@ func TestBlocked(t *testing.T) {
 				switch {
 				case !ok || p.Blocked == nil:
 					w.Fatalf("not held: %+v", told)
-				case p.Blocked.Reason != row.want || !strings.Contains(p.Blocked.Message, row.says) || (p.Blocked.Until != nil) != row.until:
+				case p.Blocked.Reason != row.want || !strings.Contains(p.Blocked.Message, row.says) ||
+					(p.Blocked.Until != nil) != row.until:
 					w.Errorf("held by %+v, want %s and %q", *p.Blocked, row.want, row.says)
 				case row.until && !p.Blocked.Until.After(time.Now()):
 					w.Errorf("held until %v, which has passed", p.Blocked.Until)
 				}
-				if told := slices.ContainsFunc(lane, func(h events.Blocked) bool { return h.Reason == row.want && strings.Contains(h.Message, row.says) }); told == row.own {
+				if told := slices.ContainsFunc(lane,
+					func(h events.Blocked) bool {
+						return h.Reason == row.want && strings.Contains(h.Message, row.says)
+					}); told == row.own {
 					w.Errorf("the lane is kept by %+v", lane)
 				}
 			})
@@ -201,7 +243,7 @@ func TestResumeByHand(t *testing.T) {
 func TestCapRaised(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Requests: 3}}, func(w *world) {
 		const day = 24 * time.Hour
-		w.put(events.CapBucket, "project.demo", `{"daily_usd":0}`)
+		w.put(bucket.Caps, "project.demo", `{"daily_usd":0}`)
 		time.Sleep(time.Until(time.Now().UTC().Truncate(day).Add(2*day - 10*minute))) // it counts from the start of a day
 		w.ask("demo", 60, `,"estimated_cost_usd":1`)
 		w.start()
@@ -210,7 +252,7 @@ func TestCapRaised(t *testing.T) {
 		if p := told["t00060"]; p.Blocked == nil || p.Blocked.Reason != events.BlockedCap || len(lane) != 1 {
 			w.Errorf("without a budget: %+v, the lane is kept by %+v", p, lane)
 		}
-		w.put(events.CapBucket, "project.demo", `{"daily_usd":1000}`)
+		w.put(bucket.Caps, "project.demo", `{"daily_usd":1000}`)
 		time.Sleep(time.Until(time.Now().UTC().Truncate(day).Add(day + 4*minute))) // it counts from the start of the next day
 		told, lane = w.positions(w.keys("demo", 0)...)
 		if p, ok := told["t00060"]; !ok || p.Blocked == nil || p.Blocked.Reason != events.BlockedRequests || p.WaitS < 600 {

@@ -27,14 +27,16 @@ func (w *world) stories() map[string][]events.Event {
 			continue
 		}
 		w.ok(err)
-		if e, err := events.DecodeEvent(msg.Header.Get(events.HeaderType), msg.Data); err == nil && e.Project != events.LanesProject {
+		if e, err := events.DecodeEvent(msg.Header.Get(events.HeaderType), msg.Data); err == nil &&
+			e.Project != events.LanesProject {
 			all[e.TaskID] = append(all[e.TaskID], e)
 		}
 	}
 	return all
 }
 
-// published returns the positions that were published of each task, and fails the test where an event says not what it should.
+// published returns the positions that were published of each task, and fails the test where an event says not what it
+// should.
 func (w *world) published() map[string][]int {
 	w.Helper()
 	all := map[string][]int{}
@@ -69,8 +71,8 @@ func spaced() map[string]events.ModelLimits {
 	return map[string]events.ModelLimits{events.AnyModel: {Requests: 20, Spacing: events.Duration(3 * time.Second)}}
 }
 
-// TestPositionsPublished: the positions of forty tasks are published as they get less, each a few times, of those near the head not at all; each
-// is sent when it would be sent else, at the first try. Its submit says when it will end.
+// TestPositionsPublished: the positions of forty tasks are published as they get less, each a few times, of those near
+// the head not at all; each is sent when it would be sent else, at the first try. Its submit says when it will end.
 func TestPositionsPublished(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
 		w.ask("demo", 40, "")
@@ -108,7 +110,8 @@ func TestPositionsPublished(t *testing.T) {
 	})
 }
 
-// TestPublishingDelaysNothing: a lane as fast as its slots let it be is as fast while it publishes positions, and no task loses its try to that.
+// TestPublishingDelaysNothing: a lane as fast as its slots let it be is as fast while it publishes positions, and no
+// task loses its try to that.
 func TestPublishingDelaysNothing(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		const tasks, takes = 600, 50 * time.Millisecond
@@ -169,7 +172,8 @@ func TestPausedPublishesNoPositions(t *testing.T) {
 	})
 }
 
-// TestStoppedPublishesNoPositions: neither does any while the provider refuses the account or is away, and one task now and then is tried.
+// TestStoppedPublishesNoPositions: neither does any while the provider refuses the account or is away, and one task now
+// and then is tried.
 func TestStoppedPublishesNoPositions(t *testing.T) {
 	for name, stop := range map[string]func(w *world){
 		"refused": func(w *world) { w.provider.rule(func(time.Time, []call) string { return "quota" }) },
@@ -195,7 +199,8 @@ func TestStoppedPublishesNoPositions(t *testing.T) {
 	}
 }
 
-// TestEstimatedAsLearned: what the pollers have learned of tasks like it is said of one that waits, and of one that is sent.
+// TestEstimatedAsLearned: what the pollers have learned of tasks like it is said of one that waits, and of one that is
+// sent.
 func TestEstimatedAsLearned(t *testing.T) {
 	inWorld(t, spaced(), func(w *world) {
 		teacher := learner.New(learner.Options{Bus: w.client, Log: w.log})
@@ -222,8 +227,8 @@ func TestEstimatedAsLearned(t *testing.T) {
 	})
 }
 
-// TestPositionsOverTakeOver: no more than five a second are published, in the end of all that wait for long, and whoever takes the lane
-// over knows what was.
+// TestPositionsOverTakeOver: no more than five a second are published, in the end of all that wait for long, and
+// whoever takes the lane over knows what was.
 func TestPositionsOverTakeOver(t *testing.T) {
 	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, func(w *world) {
 		w.ask("demo", 300, "")

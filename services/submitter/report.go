@@ -26,8 +26,8 @@ const (
 // errUnknownAttempt says that a record does not know an attempt that was sent.
 var errUnknownAttempt = errors.New("the record that was read does not know the attempt")
 
-// settle brings an outcome to its record, and tells the journal when it is there. It returns the record as it then is, nil if that is
-// not known.
+// settle brings an outcome to its record, and tells the journal when it is there. It returns the record as it then is,
+// nil if that is not known.
 func (s *Service) settle(ctx context.Context, e journal.Entry, a journal.Answer) *events.Task {
 	return s.recordOutcome(ctx, e, s.trigger(e, a))
 }
@@ -39,16 +39,20 @@ func (s *Service) recordOutcome(ctx context.Context, e journal.Entry, tr task.Tr
 		return nil // it stays in the journal, for the next start
 	}
 	if err := s.o.Journal.Done(e.Owner); err != nil {
-		s.log.Warn("a recorded outcome could not be taken out of the journal; it is recorded again at the next start", "task", e.Key(), "error", err)
+		s.log.Warn("a recorded outcome could not be taken out of the journal; it is recorded again at the next start", "task",
+			e.Key(), "error", err)
 	}
 	return t
 }
 
-// recover settles what a former process left open: answers that did not reach their record, requests that provably did not
-// leave, and requests of which nobody knows.
+// recover settles what a former process left open: answers that did not reach their record, requests that provably did
+// not leave, and requests of which nobody knows.
 func (s *Service) recover(ctx context.Context) {
 	for _, e := range s.o.Journal.Pending() {
-		a := journal.Answer{Outcome: journal.NotSent, Error: &events.Error{Message: "its process died before the request was complete"}}
+		a := journal.Answer{
+			Outcome: journal.NotSent,
+			Error:   &events.Error{Message: "its process died before the request was complete"},
+		}
 		switch {
 		case e.Answer != nil:
 			a = *e.Answer
@@ -57,7 +61,8 @@ func (s *Service) recover(ctx context.Context) {
 				Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Message: "its process died while the request was out",
 			}}
 		}
-		s.log.Warn("settling a paid request of a former process", "task", e.Key(), "attempt", e.Attempt, "outcome", a.Outcome, "provider_id", a.ID)
+		s.log.Warn("settling a paid request of a former process", "task", e.Key(), "attempt", e.Attempt, "outcome", a.Outcome,
+			"provider_id", a.ID)
 		s.settle(ctx, e, a)
 	}
 }
@@ -66,9 +71,15 @@ func (s *Service) recover(ctx context.Context) {
 func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
 	switch a.Outcome {
 	case string(provider.Accepted):
-		return task.Accepted{Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID, Source: events.SourceReply}
+		return task.Accepted{
+			Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID,
+			Source: events.SourceReply,
+		}
 	case string(provider.Refused):
-		return task.Refused{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error), Wait: a.Wait, WithoutCallback: a.WithoutCallback}
+		return task.Refused{
+			Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error), Wait: a.Wait,
+			WithoutCallback: a.WithoutCallback,
+		}
 	case journal.NotSent:
 		return task.Release{Meta: s.meta(), Owner: e.Owner, Reason: a.Error.Message, Wait: a.Wait}
 	default:
@@ -76,8 +87,8 @@ func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
 	}
 }
 
-// report records an outcome, says whether it is recorded and returns the record, nil if there is none. It does not give up while the
-// service runs: the answer to a paid request is worth money.
+// report records an outcome, says whether it is recorded and returns the record, nil if there is none. It does not give
+// up while the service runs: the answer to a paid request is worth money.
 func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (*events.Task, bool) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -104,7 +115,8 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (
 		if errors.Is(err, bus.ErrNotFound) || rereads > maxRereads {
 			return nil, s.orphaned(key, tr, err)
 		}
-		s.log.Error("the outcome of a paid request could not be recorded yet; it is tried again", "task", key, "outcome", fmt.Sprintf("%T", tr), "error", err)
+		s.log.Error("the outcome of a paid request could not be recorded yet; it is tried again", "task", key, "outcome",
+			fmt.Sprintf("%T", tr), "error", err)
 		select {
 		case <-work.Done():
 			return nil, false
@@ -113,15 +125,16 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (
 	}
 }
 
-// recorded reports whether a record shows what a trigger has brought. A step that changes nothing may have read a record from
-// before the intent; an id that was paid for is not done with by that.
+// recorded reports whether a record shows what a trigger has brought. A step that changes nothing may have read a
+// record from before the intent; an id that was paid for is not done with by that.
 func recorded(t events.Task, tr task.Trigger) bool {
 	a, ok := tr.(task.Accepted)
-	return !ok || slices.ContainsFunc(t.Attempts, func(at events.Attempt) bool { return at.N == a.Attempt && len(at.Ref) > 0 })
+	return !ok || slices.ContainsFunc(t.Attempts,
+		func(at events.Attempt) bool { return at.N == a.Attempt && len(at.Ref) > 0 })
 }
 
-// orphaned reports whether an outcome that can reach no record is done with: where nothing was paid for. Any other stays in the journal:
-// the broker may be the wrong one, or have lost its store, and the next start tries again.
+// orphaned reports whether an outcome that can reach no record is done with: where nothing was paid for. Any other
+// stays in the journal: the broker may be the wrong one, or have lost its store, and the next start tries again.
 func (s *Service) orphaned(key events.Key, tr task.Trigger, err error) bool {
 	switch tr.(type) {
 	case task.Release, task.Refused:
@@ -130,11 +143,13 @@ func (s *Service) orphaned(key events.Key, tr task.Trigger, err error) bool {
 		}
 	}
 	s.metrics.orphaned.Inc()
-	s.log.Error("the outcome of a paid request has no record that it belongs to; it stays in the journal", "task", key, "error", err)
+	s.log.Error("the outcome of a paid request has no record that it belongs to; it stays in the journal", "task", key,
+		"error", err)
 	return false
 }
 
-// withEstimate adds to an acceptance when the task will end, as it is expected then; t is its record as the request was sent.
+// withEstimate adds to an acceptance when the task will end, as it is expected then; t is its record as the request was
+// sent.
 func (s *Service) withEstimate(tr task.Trigger, t events.Task) task.Trigger {
 	a, ok := tr.(task.Accepted)
 	if !ok {

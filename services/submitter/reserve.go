@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// capWait is how soon a task is tried again that a cap keeps from being paid; about, so that they do not come all at once.
+	// capWait is how soon a task is tried again that a cap keeps from being paid; about, so that they do not come all at
+	// once.
 	capWait = 45 * time.Second
 	// uncountedWait is how soon while a new cap is being counted, or a counter could not be read or written.
 	uncountedWait = 3 * time.Second
@@ -24,7 +25,8 @@ const (
 func (a *attempt) reserve(ctx context.Context) bool {
 	a.at = time.Now().UTC()
 	var err error
-	a.reservation, err = a.spend.Reserve(ctx, spend.Ask{Project: a.key.Project, Lane: a.lane.Name, At: a.at, USD: expected(a.task)})
+	a.reservation, err = a.spend.Reserve(ctx,
+		spend.Ask{Project: a.key.Project, Lane: a.lane.Name, At: a.at, USD: expected(a.task)})
 	var over *spend.OverError
 	switch {
 	case err == nil:
@@ -45,11 +47,12 @@ func (a *attempt) overCap(ctx context.Context, over *spend.OverError) {
 	if a.notBefore.After(over.Until) {
 		a.notBefore = over.Until.Add(rand.N(time.Second))
 	}
-	a.log.Warn("the cap on spending is used up; the task waits", "scope", over.Scope.String(), "cap_usd", over.Cap.DailyUSD,
-		"taken_usd", over.TakenUSD, "wanted_usd", over.WantedUSD, "until", a.notBefore)
+	a.log.Warn("the cap on spending is used up; the task waits", "scope", over.Scope.String(), "cap_usd",
+		over.Cap.DailyUSD, "taken_usd", over.TakenUSD, "wanted_usd", over.WantedUSD, "until", a.notBefore)
 	c, err := a.store.Apply(ctx, a.key, task.CapReached{
 		Meta: a.meta(), Until: a.notBefore, Cap: events.CapReached{Scope: string(over.Scope), DailyUSD: over.Cap.DailyUSD},
-		Note: fmt.Sprintf("the budget of %s is used up: %.6g US dollars on %s; it goes on when the cap is raised or the next day begins (UTC)",
+		Note: fmt.Sprintf("the budget of %s is used up: %.6g US dollars on %s; it goes on when the cap is raised or the "+
+			"next day begins (UTC)",
 			over.Scope, over.Cap.DailyUSD, a.at.Format(time.DateOnly)),
 	})
 	switch {

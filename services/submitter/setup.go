@@ -27,8 +27,8 @@ type Setup struct {
 	Faults failpoint.Plan
 }
 
-// Start runs a submitter, with its journal and the guard of the broker's store, as parts of p under a name, which is the service's but for
-// a further one in the same process.
+// Start runs a submitter, with its journal and the guard of the broker's store, as parts of p under a name, which is
+// the service's but for a further one in the same process.
 func Start(ctx context.Context, p *proc.Process, part string, s Setup) (err error) {
 	o, dir := s.Options, filepath.Join(s.StoreDir, "journal")
 	o.Registerer, o.Known = p.Registerer(part), registry.Names()
@@ -37,8 +37,8 @@ func Start(ctx context.Context, p *proc.Process, part string, s Setup) (err erro
 	}
 	p.Defer("journal", o.Journal.Close)
 	guard := storeguard.Open(ctx, storeguard.Options{
-		Bus: o.Bus, Dir: dir, Paid: slices.ContainsFunc(o.Lanes, func(l provider.Lane) bool { return !l.Emulated }), Sync: s.Sync,
-		AcceptNewStore: s.Guard.AcceptNewStore, AllowUnsyncedSpending: s.Guard.AllowUnsyncedSpending,
+		Bus: o.Bus, Dir: dir, Paid: slices.ContainsFunc(o.Lanes, func(l provider.Lane) bool { return !l.Emulated }),
+		Sync: s.Sync, AcceptNewStore: s.Guard.AcceptNewStore, AllowUnsyncedSpending: s.Guard.AllowUnsyncedSpending,
 		Log: o.Log, Registerer: o.Registerer, Faults: s.Faults,
 	})
 	p.Go("guard", guard.Run, nil)

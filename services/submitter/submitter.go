@@ -1,14 +1,15 @@
 // Package submitter takes requests and commands in, and sends each task to its provider once.
 //
-// Intake turns a request into a record, or refuses it by a rejected event; nothing stays in the stream. Dispatch takes the
-// waiting tasks of each lane in fair order and within its limits, records the intent, sends the paid request with the permit
-// that the record's acknowledgement gives, and records what came back. What it cannot classify as accepted or refused is in
-// doubt, and is never sent again by itself. Any number of submitters may run: one at a time dispatches a lane, by a lease, and
-// should two ever think so, the record's compare-and-set decides who sends.
+// Intake turns a request into a record, or refuses it by a rejected event; nothing stays in the stream. Dispatch takes
+// the waiting tasks of each lane in fair order and within its limits, records the intent, sends the paid request with
+// the permit that the record's acknowledgement gives, and records what came back. What it cannot classify as accepted
+// or refused is in doubt, and is never sent again by itself. Any number of submitters may run: one at a time dispatches
+// a lane, by a lease, and should two ever think so, the record's compare-and-set decides who sends.
 //
-// Whoever dispatches a lane also answers, on events.LanePositionsSubject, how many tasks go before each that waits, when the limits let
-// it through, and what blocks it: a pause, the breaker, a provider that is unreachable or refuses, a cap on spending, a limit that is
-// used up. Package dispatch decides all that; this package asks it, and does what takes a clock, a broker and a provider.
+// Whoever dispatches a lane also answers, on events.LanePositionsSubject, how many tasks go before each that waits,
+// when the limits let it through, and what blocks it: a pause, the breaker, a provider that is unreachable or refuses,
+// a cap on spending, a limit that is used up. Package dispatch decides all that; this package asks it, and does what
+// takes a clock, a broker and a provider.
 package submitter
 
 import (
@@ -39,8 +40,8 @@ const name = "submitter"
 
 // A Callback makes the URLs at which providers call back.
 type Callback interface {
-	// CallbackURL names lane, task and paid attempt, from 1. The last segment of its path is unguessable and kept secret: whoever
-	// knows it can speak for a provider that signs nothing.
+	// CallbackURL names lane, task and paid attempt, from 1. The last segment of its path is unguessable and kept secret:
+	// whoever knows it can speak for a provider that signs nothing.
 	CallbackURL(lane string, k events.Key, attempt int) string
 }
 
@@ -62,7 +63,8 @@ type Options struct {
 	Timeout time.Duration
 	// Dial opens the connections of paid requests; nil dials TCP.
 	Dial paid.Dialer
-	// LeaseTTL is how long a lane's dispatcher may be silent before another takes over: whole seconds, 3 at least; events.LeaseTTL if 0.
+	// LeaseTTL is how long a lane's dispatcher may be silent before another takes over: whole seconds, 3 at least;
+	// bucket.LeaseTTL if 0.
 	LeaseTTL   time.Duration
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -108,8 +110,8 @@ func New(o Options) (*Service, error) {
 		o.Timeout = defaultTimeout
 	}
 	s := &Service{
-		o: o, log: o.Log.With("service", name), id: nuid.Next(), pausesKnown: make(chan struct{}), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{},
-		metrics: newMetrics(o.Registerer),
+		o: o, log: o.Log.With("service", name), id: nuid.Next(), pausesKnown: make(chan struct{}),
+		poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer),
 	}
 	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
 	s.learner = learner.New(learner.Options{Bus: o.Bus, Log: s.log}) // it learns nothing here
@@ -123,8 +125,8 @@ func New(o Options) (*Service, error) {
 // Ready reports whether the submitter takes requests in and dispatches.
 func (s *Service) Ready() bool { return s.ready.Load() && s.o.Bus.Connected() }
 
-// Run works until ctx ends. Then it takes nothing new in, sends nothing that is not yet under way, and waits for the answers
-// of what is.
+// Run works until ctx ends. Then it takes nothing new in, sends nothing that is not yet under way, and waits for the
+// answers of what is.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.ready.Store(false)
 	ctx, cancel := context.WithCancel(ctx)

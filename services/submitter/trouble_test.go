@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 )
 
 // put puts a value into a bucket.
@@ -20,10 +21,11 @@ func (w *world) put(bucket, key, value string) {
 	w.ok(err)
 }
 
-// TestUnreadableHandOver: what the dispatcher before has learned is a help. Without it the lane is dispatched all the same.
+// TestUnreadableHandOver: what the dispatcher before has learned is a help. Without it the lane is dispatched all the
+// same.
 func TestUnreadableHandOver(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.put(events.LeaseBucket, "acme.memory", `{"groups":`)
+		w.put(bucket.Leases, "acme.memory", `{"groups":`)
 		w.ask("demo", 1, "")
 		w.start()
 		time.Sleep(minute)
@@ -33,8 +35,8 @@ func TestUnreadableHandOver(t *testing.T) {
 	})
 }
 
-// TestProviderUnreachable: while the provider cannot be reached the tasks wait; they are not tried again and again, all of them. When it is
-// back they go on soon.
+// TestProviderUnreachable: while the provider cannot be reached the tasks wait; they are not tried again and again, all
+// of them. When it is back they go on soon.
 func TestProviderUnreachable(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		var back atomic.Bool
@@ -64,7 +66,7 @@ func TestProviderUnreachable(t *testing.T) {
 func TestCappedOnce(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		for _, key := range []string{"all", "project.demo", "lane.acme"} {
-			w.put(events.CapBucket, key, `{"daily_usd":0}`)
+			w.put(bucket.Caps, key, `{"daily_usd":0}`)
 		}
 		time.Sleep(24 * time.Hour) // those caps count from the start of the day
 		k := w.ask("demo", 1, `,"estimated_cost_usd":1`)
@@ -81,11 +83,11 @@ func TestCappedOnce(t *testing.T) {
 	})
 }
 
-// TestUncounted: as long as a new cap is not counted the tasks under it wait; they do not all ask again every few seconds, and other
-// projects do not wait for them.
+// TestUncounted: as long as a new cap is not counted the tasks under it wait; they do not all ask again every few
+// seconds, and other projects do not wait for them.
 func TestUncounted(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.put(events.CapBucket, "project.capped", `{"daily_usd":100}`)
+		w.put(bucket.Caps, "project.capped", `{"daily_usd":100}`)
 		w.ask("capped", 500, "")
 		r := w.start()
 		time.Sleep(minute)
@@ -102,23 +104,25 @@ func TestUncounted(t *testing.T) {
 	})
 }
 
-// TestCappedTakesNoTurn: a task that a cap keeps from being sent takes no time from others that may be sent only so often.
+// TestCappedTakesNoTurn: a task that a cap keeps from being sent takes no time from others that may be sent only so
+// often.
 func TestCappedTakesNoTurn(t *testing.T) {
-	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Spacing: events.Duration(10 * time.Second)}}, func(w *world) {
-		w.put(events.CapBucket, "project.capped", `{"daily_usd":0}`)
-		time.Sleep(24 * time.Hour)
-		w.ask("capped", 300, `,"estimated_cost_usd":1`)
-		w.ask("free", 60, "")
-		w.start()
-		time.Sleep(10*minute + time.Second)
-		if n := len(w.provider.taken()); n < 57 {
-			w.Errorf("%d of 60 taken in ten minutes", n)
-		}
-	})
+	inWorld(t, map[string]events.ModelLimits{events.AnyModel: {Spacing: events.Duration(10 * time.Second)}},
+		func(w *world) {
+			w.put(bucket.Caps, "project.capped", `{"daily_usd":0}`)
+			time.Sleep(24 * time.Hour)
+			w.ask("capped", 300, `,"estimated_cost_usd":1`)
+			w.ask("free", 60, "")
+			w.start()
+			time.Sleep(10*minute + time.Second)
+			if n := len(w.provider.taken()); n < 57 {
+				w.Errorf("%d of 60 taken in ten minutes", n)
+			}
+		})
 }
 
-// TestUnreadableRecord: a record that cannot be read, of a request whose outcome it should take in, stops nobody else; the outcome
-// stays in the journal.
+// TestUnreadableRecord: a record that cannot be read, of a request whose outcome it should take in, stops nobody else;
+// the outcome stays in the journal.
 func TestUnreadableRecord(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.provider.delay = 5 * time.Second
@@ -152,8 +156,8 @@ func TestUnreadableRecord(t *testing.T) {
 	})
 }
 
-// TestStrangeFigures: figures that no dispatcher stores, in what was learned of a lane and in its switch, break nothing when the provider
-// refuses, and keep no lane from sending.
+// TestStrangeFigures: figures that no dispatcher stores, in what was learned of a lane and in its switch, break nothing
+// when the provider refuses, and keep no lane from sending.
 func TestStrangeFigures(t *testing.T) {
 	rows := []struct{ name, memory, laneSwitch, code string }{
 		{"negative streak", `{"groups":{"*":{"rate":{"limit":3,"streak":-5},"concurrency":{"limit":-1}}}}`, `{}`, "rate"},
@@ -164,7 +168,7 @@ func TestStrangeFigures(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			inWorld(t, nil, func(w *world) {
 				var refused atomic.Bool
-				w.put(events.LeaseBucket, "acme.handover", row.memory)
+				w.put(bucket.Leases, "acme.handover", row.memory)
 				w.set("acme", row.laneSwitch)
 				w.provider.rule(func(_ time.Time, taken []call) string {
 					if len(taken) == 0 && !refused.Swap(true) {

@@ -12,8 +12,9 @@ import (
 // certCheck is how often the files of a certificate are checked.
 const certCheck = time.Minute
 
-// TLS returns a configuration, TLS 1.2 or newer, whose certificate is read from PEM files, and again within a minute of a renewal. A
-// renewed pair that cannot be read is logged, and the former one stays. It fails if the first one cannot be read, naming the file.
+// TLS returns a configuration, TLS 1.2 or newer, whose certificate is read from PEM files, and again within a minute of
+// a renewal. A renewed pair that cannot be read is logged, and the former one stays. It fails if the first one cannot
+// be read, naming the file.
 func TLS(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
 	p := &pair{certFile: certFile, keyFile: keyFile, log: log}
 	if err := p.load(); err != nil {
@@ -44,8 +45,8 @@ func (p *pair) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return p.current, nil
 }
 
-// load reads the files if the certificate has changed. A pair that does not fit, because only one of the two is written yet, is
-// refused and read again later.
+// load reads the files if the certificate has changed. A pair that does not fit, because only one of the two is written
+// yet, is refused and read again later.
 func (p *pair) load() error {
 	p.checked = time.Now()
 	info, err := os.Stat(p.certFile)

@@ -53,7 +53,8 @@ func onPipes(t *testing.T, f func(e *fixture, dial func() net.Conn), change ...f
 // Whoever is slow is cut off in time, at whatever point he stops, and nothing of it is published.
 func TestSlowClients(t *testing.T) {
 	onPipes(t, func(e *fixture, dial func() net.Conn) {
-		head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", e.path("minimax", 1), len(update))
+		head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n",
+			e.path("minimax", 1), len(update))
 		for _, row := range []struct {
 			name string
 			send string
@@ -97,7 +98,8 @@ func TestSlowClients(t *testing.T) {
 func TestIdleClients(t *testing.T) {
 	onPipes(t, func(e *fixture, dial func() net.Conn) {
 		conn := dial()
-		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", e.path("minimax", 1), len(update), update)
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			e.path("minimax", 1), len(update), update)
 		r := bufio.NewReader(conn)
 		res, err := http.ReadResponse(r, nil)
 		if err != nil || res.StatusCode != 200 {
@@ -202,7 +204,8 @@ func TestConnectionLimits(t *testing.T) {
 		}
 		// ask reports whether the connection is served.
 		ask := func(conn net.Conn) bool {
-			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", e.path("minimax", 1), len(update), update)
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+				e.path("minimax", 1), len(update), update)
 			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			return err == nil && res.StatusCode == 200
 		}
@@ -230,7 +233,8 @@ func TestConnectionLimits(t *testing.T) {
 func TestHTTP2(t *testing.T) {
 	dir := t.TempDir()
 	pool := writeCertificate(t, dir, 1)
-	config, err := webhook.TLS(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), slog.New(slog.DiscardHandler))
+	config, err := webhook.TLS(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"),
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +254,10 @@ func TestHTTP2(t *testing.T) {
 		{"HTTP/2 with TLS", config, h2, "HTTP/2.0"},
 	} {
 		e := start(t, func(o *webhook.Options) { o.TLS = row.tls })
-		transport := &http.Transport{Protocols: &row.client, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "webhook.test"}}
+		transport := &http.Transport{
+			Protocols:       &row.client,
+			TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "webhook.test"},
+		}
 		url := e.url
 		if row.tls != nil {
 			url = strings.Replace(url, "http://", "https://", 1)

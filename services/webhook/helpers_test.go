@@ -35,8 +35,10 @@ func TestMain(m *testing.M) { sim.Main(m) }
 const (
 	userID    = "user_abc"
 	requestID = "019e1951-c778-7120-9c82-16efcf40ec82"
-	okBody    = `{"error": null, "payload": {"video": {"url": "https://example.test/a.mp4"}}, "request_id": "` + requestID + `", "status": "OK"}`
-	update    = `{"task_id":"115334141465231360","status":"success","file_id":"205258526306433","base_resp":{"status_code":0}}`
+	okBody    = `{"error": null, "payload": {"video": {"url": "https://example.test/a.mp4"}}, "request_id": "` +
+		requestID + `", "status": "OK"}`
+	update = `{"task_id":"115334141465231360","status":"success","file_id":"205258526306433",` +
+		`"base_resp":{"status_code":0}}`
 )
 
 var task = events.Key{Project: "demo", ID: "shot-042"}
@@ -94,7 +96,8 @@ func newSigner() signer {
 func (s signer) RoundTrip(*http.Request) (*http.Response, error) {
 	x := base64.RawURLEncoding.EncodeToString(s.private.Public().(ed25519.PublicKey))
 	set := fmt.Sprintf(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":%q}]}`, x)
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(set))}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(set))},
+		nil
 }
 
 // headers returns fal's headers for a body.
@@ -117,13 +120,17 @@ func callbackKey(id string) callbackurl.Key {
 // start starts a webhook service on TCP, or on o.Listener.
 func start(t *testing.T, change ...func(*webhook.Options)) *fixture {
 	t.Helper()
-	e := &fixture{T: t, kept: &counting{}, keys: callbackurl.New([]callbackurl.Key{callbackKey("k1")}), log: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
+	e := &fixture{
+		T: t, kept: &counting{}, keys: callbackurl.New([]callbackurl.Key{callbackKey("k1")}),
+		log: &bytes.Buffer{}, registry: prometheus.NewRegistry(),
+	}
 	verifier, err := fal.NewVerifier(fal.VerifierOptions{UserID: userID, Transport: newSigner()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := webhook.Options{
-		Keys: e.keys, Publisher: e.kept, Log: slog.New(slog.NewTextHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: e.registry,
+		Keys: e.keys, Publisher: e.kept,
+		Log: slog.New(slog.NewTextHandler(e.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: e.registry,
 		Lanes: []provider.CallbackLane{
 			{Name: "fal", Provider: "fal", Verifier: verifier},
 			{Name: "minimax", Provider: "minimax", Handshake: minimax.Handshake},

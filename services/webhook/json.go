@@ -8,8 +8,8 @@ import (
 // maxDepth is how deep the objects and arrays of a body may be nested.
 const maxDepth = 100
 
-// plainObject reports whether body is one JSON object that no reader has to fear. The depth is counted before anything with a
-// stack looks at it.
+// plainObject reports whether body is one JSON object that no reader has to fear. The depth is counted before anything
+// with a stack looks at it.
 func plainObject(body []byte) bool {
 	depth, inText := 0, false
 	for i := 0; i < len(body); i++ {

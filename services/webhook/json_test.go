@@ -42,7 +42,10 @@ func TestPlainObject(t *testing.T) {
 
 // FuzzPlainObject compares with the standard library's reader.
 func FuzzPlainObject(f *testing.F) {
-	for _, body := range []string{`{"a":"\"}`, `{"a":[{"b":[]}]}`, `{}x`, `[[[[`, `{"a":"\\"}`, strings.Repeat(`{"a":[`, 60)} {
+	for _, body := range []string{
+		`{"a":"\"}`, `{"a":[{"b":[]}]}`, `{}x`, `[[[[`, `{"a":"\\"}`,
+		strings.Repeat(`{"a":[`, 60),
+	} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

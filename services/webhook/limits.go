@@ -12,8 +12,8 @@ import (
 // maxBuckets is how many addresses or URLs are told apart by a rate limit.
 const maxBuckets = 20_000
 
-// buckets are token buckets by key. There are never more than maxBuckets: when half of them have been used since the last time,
-// the others are forgotten, and begin anew if they come again.
+// buckets are token buckets by key. There are never more than maxBuckets: when half of them have been used since the
+// last time, the others are forgotten, and begin anew if they come again.
 type buckets[K comparable] struct {
 	perSecond rate.Limit
 	burst     int
@@ -43,8 +43,8 @@ func (b *buckets[K]) allow(key K) bool {
 	return limiter.Allow()
 }
 
-// limitedListener closes connections over a limit as soon as they are accepted, instead of leaving them to wait: those who hold
-// on to theirs must not keep others out.
+// limitedListener closes connections over a limit as soon as they are accepted, instead of leaving them to wait: those
+// who hold on to theirs must not keep others out.
 type limitedListener struct {
 	net.Listener
 	max, maxPerAddress int

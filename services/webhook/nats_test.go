@@ -14,8 +14,8 @@ import (
 	"reelay/services/webhook"
 )
 
-// A webhook service before a real broker: it starts before the streams are there, stores what comes once they are, the same body once, and
-// sends the provider away while the broker is gone, but for handshakes.
+// A webhook service before a real broker: it starts before the streams are there, stores what comes once they are, the
+// same body once, and sends the provider away while the broker is gone, but for handshakes.
 func TestBeforeNATS(t *testing.T) {
 	broker.Run(t, func(b *broker.Broker) {
 		publisher, err := bus.NewCallbackPublisher(b.Connect())
@@ -28,7 +28,8 @@ func TestBeforeNATS(t *testing.T) {
 		post := func(what, body string, want int, result string) {
 			b.Helper()
 			before := e.counted("minimax", result)
-			if status, _ := e.post(e.path("minimax", 1), jsonHeader(), body); status != want || e.counted("minimax", result) != before+1 {
+			if status, _ := e.post(e.path("minimax", 1), jsonHeader(), body); status != want ||
+				e.counted("minimax", result) != before+1 {
 				b.Errorf("%s: %d, want %d and one more %s", what, status, want, result)
 			}
 		}

@@ -149,7 +149,9 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request) ([]byte, result, 
 }
 
 // judge checks a body, or answers it if it is a handshake. A result other than "" is the end of it.
-func (s *Service) judge(r *http.Request, lane provider.CallbackLane, body []byte, arrived time.Time) ([]byte, result, error) {
+func (s *Service) judge(r *http.Request, lane provider.CallbackLane, body []byte,
+	arrived time.Time,
+) ([]byte, result, error) {
 	if lane.Verifier != nil {
 		if err := lane.Verifier.Verify(r.Context(), r.Header, body, arrived); err != nil {
 			return nil, refusal(err), err
@@ -234,7 +236,8 @@ func (s *Service) report(o outcome, took time.Duration) {
 	if o.target.Lane == "" {
 		return
 	}
-	log := s.log.With("result", string(o.result), "lane", o.target.Lane, "task", o.target.Key.String(), "attempt", o.target.Attempt)
+	log := s.log.With("result", string(o.result), "lane", o.target.Lane, "task", o.target.Key.String(), "attempt",
+		o.target.Attempt)
 	switch {
 	case o.err != nil:
 		log.Warn("callback was refused", "error", o.err)
@@ -245,8 +248,9 @@ func (s *Service) report(o outcome, took time.Duration) {
 	}
 }
 
-// clientAddress returns the address that a request came from, of IPv6 its /64, which one customer has to himself. Behind a trusted proxy
-// it is the last address of X-Forwarded-For that is not a trusted proxy's. One that cannot be read is the zero Addr.
+// clientAddress returns the address that a request came from, of IPv6 its /64, which one customer has to himself.
+// Behind a trusted proxy it is the last address of X-Forwarded-For that is not a trusted proxy's. One that cannot be
+// read is the zero Addr.
 func clientAddress(r *http.Request, proxies []netip.Prefix) netip.Addr {
 	remote := parseAddress(r.RemoteAddr)
 	if !trusted(proxies, remote) {

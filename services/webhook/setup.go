@@ -14,7 +14,8 @@ type Setup struct {
 	TLSCert, TLSKey string
 }
 
-// Start runs a webhook service as a part of p under a name, which is the service's but for a further one in the same process.
+// Start runs a webhook service as a part of p under a name, which is the service's but for a further one in the same
+// process.
 func Start(p *proc.Process, part string, s Setup) error {
 	svc, err := s.open(p, part)
 	if err != nil {

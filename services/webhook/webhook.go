@@ -1,15 +1,15 @@
 // Package webhook is the HTTP service that providers call back. It faces the internet.
 //
-// A callback is a POST to a URL that package callbackurl has made: whoever knows one may speak of the one attempt that it names. Where
-// the provider signs (fal), the signature is checked as well; where it does not (MiniMax), what the callback says is no more than
-// a hint, and its handshake is answered on the spot. The service reads nothing else of a body: it hands it on as it came and answers
-// 200 only when JetStream has it. While NATS is down or slow it answers 503, so that the provider comes again; a task whose
-// callbacks are all lost is still found by the polls. Delivery is at least once, in no order; a repeated body is stored once within
-// events.EventDuplicates.
+// A callback is a POST to a URL that package callbackurl has made: whoever knows one may speak of the one attempt that
+// it names. Where the provider signs (fal), the signature is checked as well; where it does not (MiniMax), what the
+// callback says is no more than a hint, and its handshake is answered on the spot. The service reads nothing else of a
+// body: it hands it on as it came and answers 200 only when JetStream has it. While NATS is down or slow it answers
+// 503, so that the provider comes again; a task whose callbacks are all lost is still found by the polls. Delivery is
+// at least once, in no order; a repeated body is stored once within events.EventDuplicates.
 //
-// The service holds no provider's API key, writes no record and needs no stream to start. Everything strangers can use up has a limit,
-// answers are short and fixed, no path is redirected (fal gives up on a 3xx for good), and refusals do not say what was wrong
-// beyond their status. URLs are never logged, for they hold a MAC.
+// The service holds no provider's API key, writes no record and needs no stream to start. Everything strangers can use
+// up has a limit, answers are short and fixed, no path is redirected (fal gives up on a 3xx for good), and refusals do
+// not say what was wrong beyond their status. URLs are never logged, for they hold a MAC.
 package webhook
 
 import (
@@ -54,20 +54,21 @@ const (
 // ErrNoKey says that there is no key to verify callback URLs with.
 var ErrNoKey = errors.New("no callback key")
 
-// A Publisher stores a callback for the pipeline. It returns when that is certain, and reports whether it was stored before.
+// A Publisher stores a callback for the pipeline. It returns when that is certain, and reports whether it was stored
+// before.
 type Publisher interface {
 	Publish(ctx context.Context, c events.Callback) (duplicate bool, err error)
 }
 
 // Limits are what strangers can use up. A field that is 0 means DefaultLimits'.
 type Limits struct {
-	// Conns is how many connections are open at once, ConnsPerAddress how many of one address. Those beyond are closed at once.
-	// Trusted proxies have no limit of their own.
+	// Conns is how many connections are open at once, ConnsPerAddress how many of one address. Those beyond are closed at
+	// once. Trusted proxies have no limit of their own.
 	Conns           int
 	ConnsPerAddress int
-	// RefusedPerSecond is how many refusals a second an address is answered in the long run, RefusedBurst how many at once. Beyond
-	// it every refusal reads 429. Good callbacks do not count: a stranger must not be able to use up a provider's share by
-	// having it call wrong URLs.
+	// RefusedPerSecond is how many refusals a second an address is answered in the long run, RefusedBurst how many at
+	// once. Beyond it every refusal reads 429. Good callbacks do not count: a stranger must not be able to use up a
+	// provider's share by having it call wrong URLs.
 	RefusedPerSecond float64
 	RefusedBurst     int
 	// CallsPerSecond and CallsBurst are the same for the callbacks to one good URL.
@@ -77,7 +78,10 @@ type Limits struct {
 
 // DefaultLimits suit tens of thousands of tasks an hour.
 func DefaultLimits() Limits {
-	return Limits{Conns: 1024, ConnsPerAddress: 128, RefusedPerSecond: 5, RefusedBurst: 50, CallsPerSecond: 2, CallsBurst: 60}
+	return Limits{
+		Conns: 1024, ConnsPerAddress: 128, RefusedPerSecond: 5, RefusedBurst: 50, CallsPerSecond: 2,
+		CallsBurst: 60,
+	}
 }
 
 // Options configure New.
@@ -86,8 +90,8 @@ type Options struct {
 	Listener net.Listener
 	// TLS is nil for plain HTTP, behind a proxy that ends TLS.
 	TLS *tls.Config
-	// PublicURL is the base URL that callback URLs begin with. Its path is taken off the paths of requests that have it: some
-	// proxies do that and some do not.
+	// PublicURL is the base URL that callback URLs begin with. Its path is taken off the paths of requests that have it:
+	// some proxies do that and some do not.
 	PublicURL string
 	Keys      callbackurl.Keys
 	Lanes     []provider.CallbackLane
@@ -126,8 +130,8 @@ func New(o Options) (*Service, error) {
 	}
 	o.Limits = o.Limits.orDefault()
 	s := &Service{
-		o: o, base: base, lanes: map[string]provider.CallbackLane{}, log: o.Log.With("component", "webhook"), metrics: newMetrics(),
-		refusals:   newBuckets[netip.Addr](o.Limits.RefusedPerSecond, o.Limits.RefusedBurst),
+		o: o, base: base, lanes: map[string]provider.CallbackLane{}, log: o.Log.With("component", "webhook"),
+		metrics: newMetrics(), refusals: newBuckets[netip.Addr](o.Limits.RefusedPerSecond, o.Limits.RefusedBurst),
 		calls:      newBuckets[callbackurl.Target](o.Limits.CallsPerSecond, o.Limits.CallsBurst),
 		reading:    make(chan struct{}, maxReading),
 		publishing: make(chan struct{}, maxPublishing),
@@ -167,8 +171,8 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// Ready reports whether callbacks are answered. It stays so while NATS is down: handshakes have to be answered all the same, and
-// 503 is the right answer to the rest.
+// Ready reports whether callbacks are answered. It stays so while NATS is down: handshakes have to be answered all the
+// same, and 503 is the right answer to the rest.
 func (s *Service) Ready() bool { return s.serving.Load() }
 
 // Run serves until ctx ends, and then until the callbacks in hand are answered, ten seconds at most.
@@ -178,9 +182,10 @@ func (s *Service) Run(ctx context.Context) error {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(s.o.TLS == nil) // some proxies speak it
 	srv := &http.Server{
-		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, DisableGeneralOptionsHandler: true, TLSConfig: s.o.TLS,
-		Protocols: &protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReadFrameSize: 64 << 10},
+		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		DisableGeneralOptionsHandler: true, TLSConfig: s.o.TLS, Protocols: &protocols,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReadFrameSize: 64 << 10},
 		// What strangers do wrong is no news.
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

@@ -42,7 +42,8 @@ func TestAccepted(t *testing.T) {
 			t.Fatalf("%s: %d %s, %d published", row.name, status, answer, e.kept.count())
 		}
 		h := e.kept.callbacks[i]
-		if h.Lane != row.lane || h.Task != task || h.Attempt != row.attempt || string(h.Body) != row.body || h.Received.Before(before) ||
+		if h.Lane != row.lane || h.Task != task || h.Attempt != row.attempt || string(h.Body) != row.body ||
+			h.Received.Before(before) ||
 			h.Received.After(time.Now()) {
 			t.Errorf("%s: published %s %v %d %v", row.name, h.Lane, h.Task, h.Attempt, h.Received)
 		}
@@ -85,46 +86,110 @@ func TestRefused(t *testing.T) {
 		{"unknown method", "POSTS", good, nil, nil, 405, "none", "method"},
 		{"root", http.MethodPost, "/", jsonHeader(), strings.NewReader(update), 404, "none", "bad_mac"},
 		{"metrics", http.MethodPost, "/metrics", jsonHeader(), strings.NewReader(update), 404, "none", "bad_mac"},
-		{"no MAC", http.MethodPost, "/cb/minimax/k1/demo.shot-042.1/", jsonHeader(), strings.NewReader(update), 404, "none", "bad_mac"},
+		{
+			"no MAC", http.MethodPost, "/cb/minimax/k1/demo.shot-042.1/", jsonHeader(), strings.NewReader(update), 404, "none",
+			"bad_mac",
+		},
 		{"wrong MAC", http.MethodPost, good + "A", jsonHeader(), strings.NewReader(update), 404, "none", "bad_mac"},
-		{"MAC of an unknown key", http.MethodPost, stranger.URL("", "minimax", task, 1), jsonHeader(), strings.NewReader(update), 404, "none", "bad_mac"},
-		{"MAC of another task", http.MethodPost, strings.Replace(good, "042", "043", 1), jsonHeader(), strings.NewReader(update), 404, "none", "bad_mac"},
-		{"MAC of another lane", http.MethodPost, strings.Replace(e.path("fal", 1), "/fal/", "/minimax/", 1), jsonHeader(), strings.NewReader(update), 404, "none", "bad_mac"},
-		{"escaped path", http.MethodPost, strings.Replace(good, "shot-", "shot%2d", 1), jsonHeader(), strings.NewReader(update), 404, "none", "bad_mac"},
-		{"unknown lane", http.MethodPost, e.keys.URL("", "veo", task, 1), jsonHeader(), strings.NewReader(update), 404, "none", "unknown_lane"},
+		{
+			"MAC of an unknown key", http.MethodPost, stranger.URL("", "minimax", task, 1), jsonHeader(),
+			strings.NewReader(update), 404, "none", "bad_mac",
+		},
+		{
+			"MAC of another task", http.MethodPost, strings.Replace(good, "042", "043", 1), jsonHeader(),
+			strings.NewReader(update), 404, "none", "bad_mac",
+		},
+		{
+			"MAC of another lane", http.MethodPost, strings.Replace(e.path("fal", 1), "/fal/", "/minimax/", 1), jsonHeader(),
+			strings.NewReader(update), 404, "none", "bad_mac",
+		},
+		{
+			"escaped path", http.MethodPost, strings.Replace(good, "shot-", "shot%2d", 1), jsonHeader(),
+			strings.NewReader(update), 404, "none", "bad_mac",
+		},
+		{
+			"unknown lane", http.MethodPost, e.keys.URL("", "veo", task, 1), jsonHeader(), strings.NewReader(update), 404,
+			"none", "unknown_lane",
+		},
 		{"no type", http.MethodPost, good, http.Header{}, strings.NewReader(update), 415, "minimax", "bad_type"},
-		{"a form", http.MethodPost, good, with("Content-Type", "application/x-www-form-urlencoded"), strings.NewReader("a=b"), 415, "minimax", "bad_type"},
-		{"text", http.MethodPost, good, with("Content-Type", "text/plain"), strings.NewReader(update), 415, "minimax", "bad_type"},
-		{"almost JSON", http.MethodPost, good, with("Content-Type", "application/json2"), strings.NewReader(update), 415, "minimax", "bad_type"},
-		{"compressed", http.MethodPost, good, with("Content-Encoding", "gzip"), strings.NewReader(update), 415, "minimax", "bad_type"},
-		{"too large", http.MethodPost, good, jsonHeader(), strings.NewReader(`{"x":"` + strings.Repeat("x", events.MaxCallbackBytes) + `"}`), 413, "minimax", "too_large"},
-		{"too large, in chunks", http.MethodPost, good, jsonHeader(), io.MultiReader(strings.NewReader(strings.Repeat(" ", events.MaxCallbackBytes+1))), 413, "minimax", "too_large"},
+		{
+			"a form", http.MethodPost, good, with("Content-Type", "application/x-www-form-urlencoded"), strings.NewReader("a=b"),
+			415, "minimax", "bad_type",
+		},
+		{
+			"text", http.MethodPost, good, with("Content-Type", "text/plain"), strings.NewReader(update), 415, "minimax",
+			"bad_type",
+		},
+		{
+			"almost JSON", http.MethodPost, good, with("Content-Type", "application/json2"), strings.NewReader(update), 415,
+			"minimax", "bad_type",
+		},
+		{
+			"compressed", http.MethodPost, good, with("Content-Encoding", "gzip"), strings.NewReader(update), 415, "minimax",
+			"bad_type",
+		},
+		{
+			"too large", http.MethodPost, good, jsonHeader(),
+			strings.NewReader(`{"x":"` + strings.Repeat("x", events.MaxCallbackBytes) + `"}`), 413, "minimax", "too_large",
+		},
+		{
+			"too large, in chunks", http.MethodPost, good, jsonHeader(),
+			io.MultiReader(strings.NewReader(strings.Repeat(" ", events.MaxCallbackBytes+1))), 413, "minimax", "too_large",
+		},
 		{"endless", http.MethodPost, good, jsonHeader(), endless{}, 413, "minimax", "too_large"},
 		{"no body", http.MethodPost, good, jsonHeader(), nil, 400, "minimax", "bad_json"},
 		{"no JSON", http.MethodPost, good, jsonHeader(), strings.NewReader("status=success"), 400, "minimax", "bad_json"},
 		{"truncated JSON", http.MethodPost, good, jsonHeader(), strings.NewReader(update[:40]), 400, "minimax", "bad_json"},
-		{"two documents", http.MethodPost, good, jsonHeader(), strings.NewReader(update + update), 400, "minimax", "bad_json"},
+		{
+			"two documents", http.MethodPost, good, jsonHeader(), strings.NewReader(update + update), 400, "minimax",
+			"bad_json",
+		},
 		{"array", http.MethodPost, good, jsonHeader(), strings.NewReader("[" + update + "]"), 400, "minimax", "bad_json"},
 		{"null", http.MethodPost, good, jsonHeader(), strings.NewReader("null"), 400, "minimax", "bad_json"},
 		{"deep", http.MethodPost, good, jsonHeader(), strings.NewReader(deep(101)), 400, "minimax", "bad_json"},
-		{"bomb of objects", http.MethodPost, good, jsonHeader(), strings.NewReader(deep(150_000)), 400, "minimax", "bad_json"},
-		{"bomb of arrays", http.MethodPost, good, jsonHeader(), strings.NewReader(`{"a":` + strings.Repeat("[", 900_000)), 400, "minimax", "bad_json"},
-		{"bad challenge", http.MethodPost, good, jsonHeader(), strings.NewReader(`{"challenge":{"a":1}}`), 400, "minimax", "bad_challenge"},
+		{
+			"bomb of objects", http.MethodPost, good, jsonHeader(), strings.NewReader(deep(150_000)), 400, "minimax",
+			"bad_json",
+		},
+		{
+			"bomb of arrays", http.MethodPost, good, jsonHeader(), strings.NewReader(`{"a":` + strings.Repeat("[", 900_000)),
+			400, "minimax", "bad_json",
+		},
+		{
+			"bad challenge", http.MethodPost, good, jsonHeader(), strings.NewReader(`{"challenge":{"a":1}}`), 400, "minimax",
+			"bad_challenge",
+		},
 		{"unsigned", http.MethodPost, e.path("fal", 1), jsonHeader(), strings.NewReader(okBody), 401, "fal", "bad_signature"},
 		{"forged", http.MethodPost, e.path("fal", 1), forged, strings.NewReader(okBody), 401, "fal", "bad_signature"},
 		{"two signatures", http.MethodPost, e.path("fal", 1), twice, strings.NewReader(okBody), 401, "fal", "bad_signature"},
-		{"tampered", http.MethodPost, e.path("fal", 1), fal.headers(userID, now, okBody), strings.NewReader(strings.Replace(okBody, "OK", "KO", 1)), 401, "fal", "bad_signature"},
-		{"another account", http.MethodPost, e.path("fal", 1), fal.headers("user_xyz", now, okBody), strings.NewReader(okBody), 401, "fal", "bad_account"},
-		{"old", http.MethodPost, e.path("fal", 1), fal.headers(userID, now.Add(-302*time.Second), okBody), strings.NewReader(okBody), 401, "fal", "old"},
-		{"from the future", http.MethodPost, e.path("fal", 1), fal.headers(userID, now.Add(302*time.Second+time.Minute), okBody), strings.NewReader(okBody), 401, "fal", "old"},
-		{"signed bomb", http.MethodPost, e.path("fal", 1), fal.headers(userID, now, deep(1000)), strings.NewReader(deep(1000)), 400, "fal", "bad_json"},
+		{
+			"tampered", http.MethodPost, e.path("fal", 1), fal.headers(userID, now, okBody),
+			strings.NewReader(strings.Replace(okBody, "OK", "KO", 1)), 401, "fal", "bad_signature",
+		},
+		{
+			"another account", http.MethodPost, e.path("fal", 1), fal.headers("user_xyz", now, okBody),
+			strings.NewReader(okBody), 401, "fal", "bad_account",
+		},
+		{
+			"old", http.MethodPost, e.path("fal", 1), fal.headers(userID, now.Add(-302*time.Second), okBody),
+			strings.NewReader(okBody), 401, "fal", "old",
+		},
+		{
+			"from the future", http.MethodPost, e.path("fal", 1),
+			fal.headers(userID, now.Add(302*time.Second+time.Minute), okBody), strings.NewReader(okBody), 401, "fal", "old",
+		},
+		{
+			"signed bomb", http.MethodPost, e.path("fal", 1), fal.headers(userID, now, deep(1000)),
+			strings.NewReader(deep(1000)), 400, "fal", "bad_json",
+		},
 	} {
 		before := e.counted(row.provider, row.result)
 		status, answer := e.send(row.method, row.path, row.header, row.body)
 		if status != row.status || e.counted(row.provider, row.result) != before+1 {
 			t.Errorf("%s: %d, want %d and one more %s of %s", row.name, status, row.status, row.result, row.provider)
 		}
-		if want := `{"error":"` + strings.ToLower(http.StatusText(row.status)) + `"}`; answer != want && row.method != http.MethodHead {
+		if want := `{"error":"` + strings.ToLower(http.StatusText(row.status)) + `"}`; answer != want &&
+			row.method != http.MethodHead {
 			t.Errorf("%s: answered %q, want %q", row.name, answer, want)
 		}
 	}
@@ -171,7 +236,8 @@ func TestNoRedirects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", target, len(update), update)
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			target, len(update), update)
 		line, err := bufio.NewReader(conn).ReadString('\n')
 		_ = conn.Close()
 		if fields := strings.Fields(line); err != nil || len(fields) < 2 || fields[1] != want {
@@ -226,7 +292,8 @@ func TestUnavailable(t *testing.T) {
 	t.Parallel()
 	e := start(t)
 	e.kept.err = errors.New("no NATS")
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, e.url+e.path("minimax", 1), strings.NewReader(update))
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, e.url+e.path("minimax", 1),
+		strings.NewReader(update))
 	req.Header = jsonHeader()
 	res, err := e.client.Do(req)
 	if err != nil {
@@ -242,7 +309,8 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// While fal's keys cannot be had it is asked to come again: what cannot be verified is neither believed nor refused for good.
+// While fal's keys cannot be had it is asked to come again: what cannot be verified is neither believed nor refused for
+// good.
 func TestNoKeysOfFal(t *testing.T) {
 	t.Parallel()
 	verifier, err := fal.NewVerifier(fal.VerifierOptions{JWKSURL: "http://127.0.0.1:1/jwks", Transport: &http.Transport{}})
@@ -382,8 +450,14 @@ func TestNewRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no key", func(o *webhook.Options) { o.Keys = callbackurl.Keys{} }, "no callback key"},
-		{"bad lane", func(o *webhook.Options) { o.Lanes = []provider.CallbackLane{{Name: "a b"}} }, `lane "a b" is not 1 to 64 characters of A-Z a-z 0-9 _ -`},
-		{"bad public URL", func(o *webhook.Options) { o.PublicURL = "example.test" }, `public URL: "example.test" is not an absolute URL`},
+		{
+			"bad lane", func(o *webhook.Options) { o.Lanes = []provider.CallbackLane{{Name: "a b"}} },
+			`lane "a b" is not 1 to 64 characters of A-Z a-z 0-9 _ -`,
+		},
+		{
+			"bad public URL", func(o *webhook.Options) { o.PublicURL = "example.test" },
+			`public URL: "example.test" is not an absolute URL`,
+		},
 	} {
 		o := good
 		row.change(&o)

@@ -1,4 +1,5 @@
-// Package all starts the emulators of all providers as parts of a process, for the sandbox, for cmd/emulator and for tests.
+// Package all starts the emulators of all providers as parts of a process, for the sandbox, for cmd/emulator and for
+// tests.
 package all
 
 import (
@@ -44,13 +45,13 @@ func open(name string, l *emulator.Ledger, o Options) (Server, error) {
 	switch name {
 	case "fal":
 		return fal.New(fal.Options{
-			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, Concurrency: o.Concurrency, LinkLife: o.LinkLife, Transport: o.Transport,
-			WebhookRetryScale: o.WebhookScale, Faults: o.WebhookFaults,
+			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, Concurrency: o.Concurrency, LinkLife: o.LinkLife,
+			Transport: o.Transport, WebhookRetryScale: o.WebhookScale, Faults: o.WebhookFaults,
 		}), nil
 	case "minimax":
 		return minimax.New(minimax.Options{
-			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, RPM: o.RPM, RPMV2: o.RPMV2, InFlight: o.InFlight, LinkLife: o.LinkLife,
-			Transport: o.Transport, Faults: o.WebhookFaults,
+			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, RPM: o.RPM, RPMV2: o.RPMV2, InFlight: o.InFlight,
+			LinkLife: o.LinkLife, Transport: o.Transport, Faults: o.WebhookFaults,
 		}), nil
 	}
 	return nil, fmt.Errorf("provider %s has no emulator in this build", name)
@@ -71,9 +72,11 @@ type Emulator struct {
 	Ledger *emulator.Ledger
 }
 
-// Start starts the emulators of the providers of those names, in that order. Each has its ledger in dir, as <name>.ledger, and a listener that
-// listen opens.
-func Start(p Process, names []string, dir string, listen func(name string) (net.Listener, error), o Options) ([]Emulator, error) {
+// Start starts the emulators of the providers of those names, in that order. Each has its ledger in dir, as
+// <name>.ledger, and a listener that listen opens.
+func Start(p Process, names []string, dir string, listen func(name string) (net.Listener, error),
+	o Options,
+) ([]Emulator, error) {
 	var all []Emulator
 	for _, name := range names {
 		ledger, err := emulator.OpenLedger(filepath.Join(dir, name+".ledger"))

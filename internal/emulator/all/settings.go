@@ -44,9 +44,9 @@ func (s Settings) faults() emulator.Faults {
 // Options returns what the settings ask for.
 func (s Settings) Options(transport http.RoundTripper, log *slog.Logger) Options {
 	return Options{
-		Speed: emulator.Speed{Queue: s.Queue, Run: s.Run, Position: s.Position}, Draw: s.draw(), Concurrency: s.Concurrency, RPM: s.MinimaxRPM,
-		RPMV2: s.MinimaxRPMV2, InFlight: s.InFlight, LinkLife: s.LinkLife, Transport: transport, WebhookScale: s.WebhookScale,
-		WebhookFaults: s.faults(), Log: log,
+		Speed: emulator.Speed{Queue: s.Queue, Run: s.Run, Position: s.Position}, Draw: s.draw(), Concurrency: s.Concurrency,
+		RPM: s.MinimaxRPM, RPMV2: s.MinimaxRPMV2, InFlight: s.InFlight, LinkLife: s.LinkLife, Transport: transport,
+		WebhookScale: s.WebhookScale, WebhookFaults: s.faults(), Log: log,
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package fal emulates fal's queue API (https://fal.ai/docs/model-apis/inference/queue): submit, status, status
-// stream, result, cancel and webhooks, down to status codes, headers and the keys of each body, with jobs that follow a speed or
-// by a script, and sample media as results; of the platform API the list of requests and the prices.
+// Package fal emulates fal's queue API (https://fal.ai/docs/model-apis/inference/queue): submit, status, status stream,
+// result, cancel and webhooks, down to status codes, headers and the keys of each body, with jobs that follow a speed
+// or by a script, and sample media as results; of the platform API the list of requests and the prices.
 //
 // Every key is accepted except "bad" (401) and "locked" (403, exhausted balance); no key is 401.
 //
@@ -8,15 +8,15 @@
 //
 // # Limits
 //
-// With Options.Concurrency so many jobs run at once and the others wait in the order in which they were accepted; no submit is
-// refused for it. Options.RPM, which fal does not have, refuses with 429.
+// With Options.Concurrency so many jobs run at once and the others wait in the order in which they were accepted; no
+// submit is refused for it. Options.RPM, which fal does not have, refuses with 429.
 //
 // # Money
 //
-// A few models have the prices of their pages, with and without sound; of the others a second of video is 0.07 USD, an image
-// 0.025, a thousand characters of speech 0.05. X-Fal-Billable-Units of a result is how many; GET /v1/models/pricing tells the
-// prices. Failures are free but for "content_policy_violation" and "no_media_generated", which a model finds only after it has
-// worked; cancelled jobs are free.
+// A few models have the prices of their pages, with and without sound; of the others a second of video is 0.07 USD, an
+// image 0.025, a thousand characters of speech 0.05. X-Fal-Billable-Units of a result is how many; GET
+// /v1/models/pricing tells the prices. Failures are free but for "content_policy_violation" and "no_media_generated",
+// which a model finds only after it has worked; cancelled jobs are free.
 //
 // # Webhooks
 //
@@ -28,8 +28,8 @@
 //
 // # Faults
 //
-// An emulator.Script in the input's field "emulate" can do all that its documentation tells. Its "webhook", and Options.Faults for a
-// share of all webhooks, know:
+// An emulator.Script in the input's field "emulate" can do all that its documentation tells. Its "webhook", and
+// Options.Faults for a share of all webhooks, know:
 //
 //	drop             it is never sent
 //	duplicate        it is sent once more after it was accepted

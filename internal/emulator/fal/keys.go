@@ -28,8 +28,8 @@ func (k *keys) rotate() {
 	k.all = append([]ed25519.PrivateKey{private}, k.all[:min(1, len(k.all))]...)
 }
 
-// sign signs a webhook as fal does, in hex: an Ed25519 signature of the id of the request, that of the customer, the time in
-// seconds and the SHA-256 of the body in hex, on a line each.
+// sign signs a webhook as fal does, in hex: an Ed25519 signature of the id of the request, that of the customer, the
+// time in seconds and the SHA-256 of the body in hex, on a line each.
 func (k *keys) sign(requestID, userID, timestamp string, body []byte) string {
 	k.mu.Lock()
 	private := k.all[0]
@@ -54,7 +54,8 @@ func (k *keys) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	for _, private := range k.all {
 		public := private.Public().(ed25519.PublicKey)
 		sum := sha256.Sum256(public)
-		set.Keys = append(set.Keys, jwk{"OKP", "Ed25519", base64.RawURLEncoding.EncodeToString(public), hex.EncodeToString(sum[:8])})
+		set.Keys = append(set.Keys,
+			jwk{"OKP", "Ed25519", base64.RawURLEncoding.EncodeToString(public), hex.EncodeToString(sum[:8])})
 	}
 	k.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")

@@ -24,8 +24,8 @@ const (
 	listWindow       = 24 * time.Hour
 )
 
-// listItem is one request of the list, keys in fal's order. The inputs are there only if asked for; outputs never are, as with
-// an account whose outputs were deleted.
+// listItem is one request of the list, keys in fal's order. The inputs are there only if asked for; outputs never are,
+// as with an account whose outputs were deleted.
 type listItem struct {
 	RequestID  string          `json:"request_id"`
 	EndpointID string          `json:"endpoint_id"`
@@ -40,8 +40,8 @@ type listItem struct {
 	ended time.Time
 }
 
-// list answers with the requests that have ended, newest end first. That those under way are left out, and that start and end are
-// compared with the end of a request, are guesses; the client must be right either way.
+// list answers with the requests that have ended, newest end first. That those under way are left out, and that start
+// and end are compared with the end of a request, are guesses; the client must be right either way.
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	s.ledger.Call("list")
 	if r.Method != http.MethodGet {
@@ -140,7 +140,8 @@ func (q listQuery) wants(j emulator.Job, l jobState) bool {
 
 func itemOf(j emulator.Job, l jobState, payloads bool) listItem {
 	i := listItem{
-		RequestID: j.ID, EndpointID: j.Model, SentAt: listTime(j.At), EndedAt: listTime(l.ended), StatusCode: statusCode(l), ended: l.ended,
+		RequestID: j.ID, EndpointID: j.Model, SentAt: listTime(j.At), EndedAt: listTime(l.ended), StatusCode: statusCode(l),
+		ended: l.ended,
 	}
 	if l.started.Before(l.ended) {
 		at := listTime(l.started)

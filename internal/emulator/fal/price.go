@@ -22,7 +22,8 @@ type tariff struct {
 	seconds float64
 }
 
-// tariffs are those of some models by their own pages, at the resolution and with the options that they have by default.
+// tariffs are those of some models by their own pages, at the resolution and with the options that they have by
+// default.
 var tariffs = map[string]tariff{
 	"fal-ai/kling-video/v3/pro/text-to-video":      {"second", 0.168, 0.112, 5},
 	"fal-ai/kling-video/v3/pro/image-to-video":     {"second", 0.168, 0.112, 5},
@@ -96,8 +97,8 @@ func priceUSD(j emulator.Job) float64 {
 	return math.Round(unitsOf(j)*usd*1e9) / 1e9
 }
 
-// billed reports whether a job in that state is charged for. fal charges for no error of its own and not for time in the queue;
-// it may charge for a 422 that a model could only find after it had worked.
+// billed reports whether a job in that state is charged for. fal charges for no error of its own and not for time in
+// the queue; it may charge for a 422 that a model could only find after it had worked.
 func billed(l jobState) bool {
 	if l.word != completed {
 		return false

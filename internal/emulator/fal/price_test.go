@@ -41,7 +41,8 @@ func TestPrices(t *testing.T) {
 	s := New(Options{})
 	w := do(t, s, "GET", "/v1/models/pricing?endpoint_id="+model+",fal-ai/flux/dev", "")
 	want := `{"prices":[{"endpoint_id":"` + model + `","unit_price":0.168,"unit":"second","currency":"USD"},` +
-		`{"endpoint_id":"fal-ai/flux/dev","unit_price":0.025,"unit":"megapixel","currency":"USD"}],"next_cursor":null,"has_more":false}` + "\n"
+		`{"endpoint_id":"fal-ai/flux/dev","unit_price":0.025,"unit":"megapixel","currency":"USD"}],"next_cursor":null,` +
+		`"has_more":false}` + "\n"
 	if w.Code != 200 || w.Body.String() != want {
 		t.Errorf("%d %s\nwant %s", w.Code, w.Body, want)
 	}
@@ -104,7 +105,8 @@ func TestLinksAndResultsExpire(t *testing.T) {
 			time.Sleep(row.after)
 			at := "/fal-ai/kling-video/requests/"
 			got := [3]int{
-				do(t, s, "GET", "/media/"+kept+".mp4", "").Code, do(t, s, "GET", at+kept, "").Code, do(t, s, "GET", at+unstored+"/status", "").Code,
+				do(t, s, "GET", "/media/"+kept+".mp4", "").Code, do(t, s, "GET", at+kept, "").Code,
+				do(t, s, "GET", at+unstored+"/status", "").Code,
 			}
 			if want := [3]int{row.link, row.other, row.unstored}; got != want {
 				t.Errorf("%v later: %v, want %v", row.after, got, want)

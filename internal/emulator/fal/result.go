@@ -134,7 +134,10 @@ func mediaType(model string) string {
 	}{
 		{"video", []string{"-to-video", "text2video"}},
 		{"image", []string{"-to-image", "text2image"}},
-		{"audio", []string{"-to-audio", "-to-speech", "-to-music", "tts", "speech", "audio", "music", "sound", "voice", "elevenlabs"}},
+		{"audio", []string{
+			"-to-audio", "-to-speech", "-to-music", "tts", "speech", "audio", "music", "sound", "voice",
+			"elevenlabs",
+		}},
 		{"video", []string{"video", "veo", "sora", "hailuo", "seedance", "ray-2"}},
 		{"image", []string{"image", "flux", "nano-banana", "imagen", "recraft", "ideogram", "seedream", "diffusion", "sdxl"}},
 	} {

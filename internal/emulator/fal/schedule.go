@@ -12,9 +12,10 @@ import (
 	"reelay/internal/emulator"
 )
 
-// A schedule says when each job starts and ends, if only so many run at once: a job is ready when its time in the queue is over,
-// and the ready ones start in the order in which they were accepted, as soon as there is room. It is played forward from event to
-// event; what has happened never changes, so that the same ledger always gives the same times. Adding a job costs O(log n).
+// A schedule says when each job starts and ends, if only so many run at once: a job is ready when its time in the queue
+// is over, and the ready ones start in the order in which they were accepted, as soon as there is room. It is played
+// forward from event to event; what has happened never changes, so that the same ledger always gives the same times.
+// Adding a job costs O(log n).
 type schedule struct {
 	limit         int       // 0 is none
 	now           time.Time // all events up to here have happened
@@ -56,8 +57,8 @@ type event struct {
 	run  *run
 }
 
-// happening is what happens, in the order in which it does at one moment: who ends makes room, who is ready in the last moment is
-// not too late.
+// happening is what happens, in the order in which it does at one moment: who ends makes room, who is ready in the last
+// moment is not too late.
 type happening int
 
 const (
@@ -70,7 +71,9 @@ const (
 const maxForgotten = emulator.MaxJobs / 10
 
 // newSchedule plays the ledger's jobs up to the last thing that is known to have happened.
-func newSchedule(jobs []emulator.Job, limits []emulator.Concurrency, speed func(emulator.Job) emulator.Speed) *schedule {
+func newSchedule(jobs []emulator.Job, limits []emulator.Concurrency,
+	speed func(emulator.Job) emulator.Speed,
+) *schedule {
 	s := &schedule{runs: map[string]*run{}}
 	type step struct {
 		at time.Time
@@ -243,7 +246,9 @@ type plan struct {
 }
 
 // newPlan continues a ledger; limit holds from now on.
-func newPlan(l *emulator.Ledger, speed func(emulator.Job) emulator.Speed, limit int, recordChanges bool) (*plan, error) {
+func newPlan(l *emulator.Ledger, speed func(emulator.Job) emulator.Speed, limit int,
+	recordChanges bool,
+) (*plan, error) {
 	p := &plan{ledger: l, speed: speed, s: newSchedule(l.Jobs(), l.Concurrencies(), speed)}
 	p.s.recordChanges = recordChanges
 	if p.s.limit == limit {
@@ -313,7 +318,8 @@ func (p *plan) stateOf(j emulator.Job, now time.Time) (run, int) {
 	return *r, p.s.ahead(r)
 }
 
-// advanced returns which jobs have started, or missed their start, since it was last called, and when the next thing will happen.
+// advanced returns which jobs have started, or missed their start, since it was last called, and when the next thing
+// will happen.
 func (p *plan) advanced(now time.Time) (changed []string, next time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -36,7 +36,8 @@ func drawStory(t *rapid.T) story {
 		case 0:
 			s.limits = append(s.limits, emulator.Concurrency{At: now, Limit: rapid.IntRange(0, 3).Draw(t, "limit")})
 		case 1:
-			if open := slices.DeleteFunc(slices.Clone(s.jobs), func(j emulator.Job) bool { return j.CancelledAt != nil }); len(open) > 0 {
+			if open := slices.DeleteFunc(slices.Clone(s.jobs),
+				func(j emulator.Job) bool { return j.CancelledAt != nil }); len(open) > 0 {
 				id := rapid.SampledFrom(open).Draw(t, "cancelled").ID
 				at := now
 				k := slices.IndexFunc(s.jobs, func(j emulator.Job) bool { return j.ID == id })
@@ -44,8 +45,9 @@ func drawStory(t *rapid.T) story {
 			}
 		default:
 			script, err := json.Marshal(map[string]any{"emulate": emulator.Script{
-				QueueMS: new(rapid.IntRange(0, 15).Draw(t, "queue") * 1000), RunMS: new(rapid.IntRange(0, 20).Draw(t, "run") * 1000),
-				Stall: rapid.SampledFrom([]string{"", "", "", "", "", "queued", "running"}).Draw(t, "stall"),
+				QueueMS: new(rapid.IntRange(0, 15).Draw(t, "queue") * 1000),
+				RunMS:   new(rapid.IntRange(0, 20).Draw(t, "run") * 1000),
+				Stall:   rapid.SampledFrom([]string{"", "", "", "", "", "queued", "running"}).Draw(t, "stall"),
 			}})
 			if err != nil {
 				t.Fatal(err)
@@ -105,8 +107,8 @@ func (s story) play(until time.Time) map[string]run {
 	return runs
 }
 
-// Whatever happens: a job starts only where there is room, it waits only where there is none, nobody is passed by who was accepted
-// later, and what is to come never changes what has been.
+// Whatever happens: a job starts only where there is room, it waits only where there is none, nobody is passed by who
+// was accepted later, and what is to come never changes what has been.
 func TestScheduleIsFairAndNeverChangesThePast(t *testing.T) {
 	t.Parallel()
 	end := epoch.Add(time.Hour)
@@ -121,7 +123,8 @@ func TestScheduleIsFairAndNeverChangesThePast(t *testing.T) {
 				if !r.started.After(at) && r.ended.After(at) {
 					under++
 				}
-				if !r.ready.After(at) && r.started.After(at) && r.ended.After(at) && emulator.ReadScript(j.Input).Stall != "queued" {
+				if !r.ready.After(at) && r.started.After(at) && r.ended.After(at) &&
+					emulator.ReadScript(j.Input).Stall != "queued" {
 					waits = true
 				}
 			}
@@ -138,7 +141,8 @@ func TestScheduleIsFairAndNeverChangesThePast(t *testing.T) {
 			beside := 0
 			for _, other := range s.jobs {
 				o := runs[other.ID]
-				if other.ID != j.ID && (o.started.Before(r.started) || o.started.Equal(r.started) && o.order < r.order) && o.ended.After(r.started) {
+				if other.ID != j.ID && (o.started.Before(r.started) || o.started.Equal(r.started) && o.order < r.order) &&
+					o.ended.After(r.started) {
 					beside++
 				}
 				if o.order < r.order && o.ready.Before(r.started) && o.started.After(r.started) && o.ended.After(r.started) &&
@@ -153,8 +157,10 @@ func TestScheduleIsFairAndNeverChangesThePast(t *testing.T) {
 		moment := epoch.Add(time.Duration(rapid.IntRange(0, 240).Draw(t, "moment"))*time.Second + time.Second/2)
 		for id, then := range s.known(moment).play(moment) {
 			now := runs[id]
-			if !then.started.After(moment) && !now.started.Equal(then.started) || !then.ended.After(moment) && !now.ended.Equal(then.ended) && then.stage == over {
-				t.Fatalf("job %s at %v: started %v, ended %v, and later it had started %v, ended %v", id, moment.Sub(epoch), then.started, then.ended, now.started, now.ended)
+			if !then.started.After(moment) && !now.started.Equal(then.started) ||
+				!then.ended.After(moment) && !now.ended.Equal(then.ended) && then.stage == over {
+				t.Fatalf("job %s at %v: started %v, ended %v, and later it had started %v, ended %v", id, moment.Sub(epoch),
+					then.started, then.ended, now.started, now.ended)
 			}
 		}
 	})
@@ -167,7 +173,8 @@ func TestScheduleOfManyJobs(t *testing.T) {
 	s := newSchedule(nil, []emulator.Concurrency{{At: epoch, Limit: limit}}, nil)
 	begin := time.Now()
 	for i := range jobs {
-		s.add(emulator.Job{ID: fmt.Sprint(i), At: epoch.Add(time.Duration(i)), Input: json.RawMessage("{}")}, emulator.Speed{Run: time.Minute})
+		s.add(emulator.Job{ID: fmt.Sprint(i), At: epoch.Add(time.Duration(i)), Input: json.RawMessage("{}")},
+			emulator.Speed{Run: time.Minute})
 		s.ahead(s.runs[fmt.Sprint(i)])
 	}
 	s.advance(epoch.Add(time.Second))
@@ -201,7 +208,8 @@ func places(t testing.TB, s *Server, ids []string) []place {
 	var all []place
 	for _, id := range ids {
 		var b statusBody
-		if err := json.Unmarshal(do(t, s, "GET", "/fal-ai/kling-video/requests/"+id+"/status", "").Body.Bytes(), &b); err != nil {
+		if err := json.Unmarshal(do(t, s, "GET", "/fal-ai/kling-video/requests/"+id+"/status", "").Body.Bytes(),
+			&b); err != nil {
 			t.Fatal(err)
 		}
 		p := place{word: b.Status}
@@ -227,7 +235,10 @@ func TestConcurrency(t *testing.T) {
 			return l
 		}
 		rc := &receiver{}
-		o := Options{Speed: emulator.Speed{Queue: 10 * time.Second, Run: time.Minute}, Concurrency: 2, Ledger: open(), Transport: rc}
+		o := Options{
+			Speed: emulator.Speed{Queue: 10 * time.Second, Run: time.Minute}, Concurrency: 2, Ledger: open(),
+			Transport: rc,
+		}
 		s, stop := serving(t, o)
 		var ids []string
 		for range 6 {
@@ -266,8 +277,8 @@ func TestConcurrency(t *testing.T) {
 			told[p.RequestID] = p.at.Sub(first.At)
 		}
 		want := map[string]time.Duration{
-			ids[0]: 70 * time.Second, ids[1]: 70 * time.Second, ids[2]: 130 * time.Second, ids[3]: 130 * time.Second, ids[4]: 71 * time.Second,
-			ids[5]: 131 * time.Second,
+			ids[0]: 70 * time.Second, ids[1]: 70 * time.Second, ids[2]: 130 * time.Second, ids[3]: 130 * time.Second,
+			ids[4]: 71 * time.Second, ids[5]: 131 * time.Second,
 		}
 		if !maps.Equal(told, want) {
 			t.Errorf("told %v, want %v", told, want)

@@ -40,13 +40,15 @@ type Options struct {
 	Ledger *emulator.Ledger
 	// Log gets one line per accepted job; nil is silent.
 	Log *slog.Logger
-	// MediaBase gives the base URL of the result files as the client can reach it, without a slash at the end. Default: the
-	// scheme and host of the request.
+	// MediaBase gives the base URL of the result files as the client can reach it, without a slash at the end. Default:
+	// the scheme and host of the request.
 	MediaBase func(r *http.Request) string
 
-	// Concurrency is how many jobs run at once, the others wait; 0 is no limit. fal gives new accounts 2 and up to 40 later.
+	// Concurrency is how many jobs run at once, the others wait; 0 is no limit. fal gives new accounts 2 and up to 40
+	// later.
 	Concurrency int
-	// RPM is how many submits are taken in any 60 seconds; the others are answered 429. 0 is no limit, as fal documents none.
+	// RPM is how many submits are taken in any 60 seconds; the others are answered 429. 0 is no limit, as fal documents
+	// none.
 	RPM int
 
 	// Transport carries webhooks while Run runs; nil sends none.
@@ -64,8 +66,9 @@ type Options struct {
 	ResultLife time.Duration
 }
 
-// A Server answers as queue.fal.run does. Without a key it also serves the result files below /media/, the keys of its webhooks
-// at GET /.well-known/jwks.json and, below /_emulator/, its ledger and its live control; see the package comment.
+// A Server answers as queue.fal.run does. Without a key it also serves the result files below /media/, the keys of its
+// webhooks at GET /.well-known/jwks.json and, below /_emulator/, its ledger and its live control; see the package
+// comment.
 type Server struct {
 	speed      emulator.Speed
 	draw       emulator.Draw
@@ -197,8 +200,8 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// SetLimits changes how many jobs run at once and how many submits are taken in a minute, from now on. It fails for a limit that
-// fal does not have, naming it.
+// SetLimits changes how many jobs run at once and how many submits are taken in a minute, from now on. It fails for a
+// limit that fal does not have, naming it.
 func (s *Server) SetLimits(l emulator.Limits) error {
 	if l.InFlight != nil || l.API != "" {
 		return errors.New("in_flight, api: fal has no such limit")
@@ -227,11 +230,13 @@ func authorised(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case !ok || key == "":
 		app := strings.Join(appOf(strings.Split(strings.Trim(r.URL.Path, "/"), "/")), "/")
-		detail(w, http.StatusUnauthorized, `Cannot access application "`+app+`". Authentication is required to access this application.`)
+		detail(w, http.StatusUnauthorized,
+			`Cannot access application "`+app+`". Authentication is required to access this application.`)
 	case key == "bad":
 		detail(w, http.StatusUnauthorized, "invalid key credentials")
 	case key == "locked":
-		detail(w, http.StatusForbidden, "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing.")
+		detail(w, http.StatusForbidden,
+			"User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing.")
 	default:
 		return true
 	}

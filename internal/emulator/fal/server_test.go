@@ -53,13 +53,15 @@ func TestSubmitBody(t *testing.T) {
 		t.Errorf("id %q is no UUID of version 7", id)
 	}
 	at := "https://queue.example.test/fal-ai/kling-video/requests/" + id
-	want := `{"status":"IN_QUEUE","request_id":"` + id + `","response_url":"` + at + `","status_url":"` + at + `/status","cancel_url":"` + at +
+	want := `{"status":"IN_QUEUE","request_id":"` + id + `","response_url":"` + at + `","status_url":"` + at +
+		`/status","cancel_url":"` + at +
 		`/cancel","logs":null,"metrics":{},"queue_position":3}`
 	if w.Code != 200 || strings.TrimSpace(w.Body.String()) != want {
 		t.Errorf("%d %s\nwant 200 %s", w.Code, w.Body, want)
 	}
 	jobs := s.Ledger().Jobs()
-	if len(jobs) != 1 || jobs[0].Correlation != "https://h.example.test/cb" || jobs[0].Model != model || !jobs[0].Answered || jobs[0].PriceUSD != 0.84 {
+	if len(jobs) != 1 || jobs[0].Correlation != "https://h.example.test/cb" || jobs[0].Model != model ||
+		!jobs[0].Answered || jobs[0].PriceUSD != 0.84 {
 		t.Errorf("ledger %+v", jobs)
 	}
 }
@@ -165,10 +167,12 @@ func TestUnfinishedAndCancelledResults(t *testing.T) {
 		if w := do(t, s, "GET", at, ""); w.Code != 400 || !strings.Contains(w.Body.String(), "still in progress") {
 			t.Errorf("%s: early result %d %s, want 400", body, w.Code, w.Body)
 		}
-		if w := do(t, s, "PUT", at+"/cancel", ""); w.Code != 202 || !strings.Contains(w.Body.String(), "CANCELLATION_REQUESTED") {
+		if w := do(t, s, "PUT", at+"/cancel", ""); w.Code != 202 ||
+			!strings.Contains(w.Body.String(), "CANCELLATION_REQUESTED") {
 			t.Errorf("%s: cancel %d %s, want 202", body, w.Code, w.Body)
 		}
-		if w := do(t, s, "GET", at+"/status", ""); w.Code != 200 || !strings.Contains(w.Body.String(), `"error_type":"client_cancelled"`) {
+		if w := do(t, s, "GET", at+"/status", ""); w.Code != 200 ||
+			!strings.Contains(w.Body.String(), `"error_type":"client_cancelled"`) {
 			t.Errorf("%s: after the cancel %d %s, want COMPLETED", body, w.Code, w.Body)
 		}
 		if w := do(t, s, "GET", at, ""); w.Code != 499 || w.Header().Get("X-Fal-Error-Type") != "client_cancelled" {
@@ -195,8 +199,10 @@ func TestResultShapes(t *testing.T) {
 		id := w.Header().Get("X-Fal-Request-Id")
 		app := strings.Join(strings.Split(row.model, "/")[:2], "/")
 		w = do(t, s, "GET", "/"+app+"/requests/"+id, "")
-		if w.Code != 200 || !strings.Contains(w.Body.String(), row.says) || w.Header().Get("X-Fal-Billable-Units") != row.units {
-			t.Errorf("%s %s: %d %s, units %s, want %s, units %s", row.model, row.body, w.Code, w.Body, w.Header().Get("X-Fal-Billable-Units"), row.says, row.units)
+		if w.Code != 200 || !strings.Contains(w.Body.String(), row.says) ||
+			w.Header().Get("X-Fal-Billable-Units") != row.units {
+			t.Errorf("%s %s: %d %s, units %s, want %s, units %s", row.model, row.body, w.Code, w.Body,
+				w.Header().Get("X-Fal-Billable-Units"), row.says, row.units)
 		}
 	}
 }
@@ -227,7 +233,10 @@ func TestRestart(t *testing.T) {
 	before := do(t, s, "GET", "/fal-ai/kling-video/requests/"+finished, "").Body.String()
 
 	s = New(Options{Ledger: open(), Speed: speed})
-	for id, want := range map[string]string{waiting: "IN_QUEUE", finished: "COMPLETED", cancelled: "client_cancelled", late.ID: "request_timeout"} {
+	for id, want := range map[string]string{
+		waiting: "IN_QUEUE", finished: "COMPLETED", cancelled: "client_cancelled",
+		late.ID: "request_timeout",
+	} {
 		if w := do(t, s, "GET", "/fal-ai/kling-video/requests/"+id+"/status", ""); !strings.Contains(w.Body.String(), want) {
 			t.Errorf("after the restart: %d %s, want %s", w.Code, w.Body, want)
 		}
@@ -235,7 +244,8 @@ func TestRestart(t *testing.T) {
 	if after := do(t, s, "GET", "/fal-ai/kling-video/requests/"+finished, "").Body.String(); after != before {
 		t.Errorf("the result was %s and is %s", before, after)
 	}
-	if w := do(t, s, "GET", "/fal-ai/kling-video/requests/"+late.ID, ""); w.Code != 504 || w.Header().Get("X-Fal-Request-Timeout-Type") != "user" {
+	if w := do(t, s, "GET", "/fal-ai/kling-video/requests/"+late.ID, ""); w.Code != 504 ||
+		w.Header().Get("X-Fal-Request-Timeout-Type") != "user" {
 		t.Errorf("the missed start: %d %v, want 504 by the user's timeout", w.Code, w.Header())
 	}
 }
@@ -275,7 +285,8 @@ func TestResets(t *testing.T) {
 	t.Cleanup(server.Close)
 	for submit, paid := range map[string]int{"reset_before": 0, "accept_then_reset": 1} {
 		before := len(s.Ledger().Jobs())
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/"+model, strings.NewReader(`{"emulate":{"submit":"`+submit+`"}}`))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/"+model,
+			strings.NewReader(`{"emulate":{"submit":"`+submit+`"}}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -293,7 +304,10 @@ func TestResets(t *testing.T) {
 func TestPollFaults(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
-	for polls, want := range map[string]int{"not_found": 404, "500": 500, "502_html": 502, "refuse_429": 429, "unknown": 202, "empty": 200} {
+	for polls, want := range map[string]int{
+		"not_found": 404, "500": 500, "502_html": 502, "refuse_429": 429,
+		"unknown": 202, "empty": 200,
+	} {
 		id := submitted(t, s, `{"emulate":{"polls":"`+polls+`","poll_faults":2}}`)
 		for i, status := range []int{want, want, 200} {
 			w := do(t, s, "GET", "/fal-ai/kling-video/requests/"+id+"/status", "")
@@ -307,10 +321,11 @@ func TestPollFaults(t *testing.T) {
 func TestMediaType(t *testing.T) {
 	t.Parallel()
 	for id, want := range map[string]string{
-		"fal-ai/kling-video/v3/pro/image-to-video": "video", "fal-ai/veo3.1": "video", "fal-ai/minimax/hailuo-2.3/standard/text-to-video": "video",
-		"fal-ai/flux/schnell": "image", "fal-ai/nano-banana-2": "image", "fal-ai/kling-image/v3/text-to-image": "image",
-		"fal-ai/elevenlabs/tts/eleven-v3": "audio", "fal-ai/minimax/speech-2.8-hd": "audio", "fal-ai/mmaudio/text-to-audio": "audio",
-		"someone/something": "video",
+		"fal-ai/kling-video/v3/pro/image-to-video": "video", "fal-ai/veo3.1": "video",
+		"fal-ai/minimax/hailuo-2.3/standard/text-to-video": "video", "fal-ai/flux/schnell": "image",
+		"fal-ai/nano-banana-2": "image", "fal-ai/kling-image/v3/text-to-image": "image",
+		"fal-ai/elevenlabs/tts/eleven-v3": "audio", "fal-ai/minimax/speech-2.8-hd": "audio",
+		"fal-ai/mmaudio/text-to-audio": "audio", "someone/something": "video",
 	} {
 		if got := mediaType(id); got != want {
 			t.Errorf("%s: %s, want %s", id, got, want)

@@ -78,7 +78,8 @@ func failureOfRun(r run, script emulator.Script) *failure {
 		return &failure{status: 499, errorType: "client_cancelled", message: "Request was cancelled", platform: true}
 	case r.late:
 		return &failure{
-			status: http.StatusGatewayTimeout, errorType: "request_timeout", message: "Request timed out", platform: true, userTimeout: true,
+			status: http.StatusGatewayTimeout, errorType: "request_timeout", message: "Request timed out", platform: true,
+			userTimeout: true,
 		}
 	case script.Fail != "":
 		f := failureOf(script.Fail)
@@ -106,7 +107,8 @@ func failureOf(name string) failure {
 		"client_disconnected": 499, "client_cancelled": 499,
 	}
 	model := map[string]int{
-		"internal_server_error": 500, "generation_timeout": 504, "downstream_service_error": 400, "downstream_service_unavailable": 500,
+		"internal_server_error": 500, "generation_timeout": 504, "downstream_service_error": 400,
+		"downstream_service_unavailable": 500,
 	}
 	byStatus := map[string]string{
 		"400": "bad_request", "422": "value_error", "499": "client_cancelled", "500": "internal_server_error",
@@ -117,7 +119,8 @@ func failureOf(name string) failure {
 	}
 	if status, ok := platform[name]; ok {
 		return failure{
-			status: status, errorType: name, message: "The request ended with " + name, platform: true, userTimeout: name == "startup_timeout",
+			status: status, errorType: name, message: "The request ended with " + name, platform: true,
+			userTimeout: name == "startup_timeout",
 		}
 	}
 	if status, ok := model[name]; ok {

@@ -31,7 +31,9 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request, segments []strin
 }
 
 // take accepts a submit and answers it, or fails to; one that it does not accept it answers with code, 0 for no answer.
-func (s *Server) take(w http.ResponseWriter, r *http.Request, segments []string, now time.Time) (code int, accepted bool) {
+func (s *Server) take(w http.ResponseWriter, r *http.Request, segments []string,
+	now time.Time,
+) (code int, accepted bool) {
 	model := strings.Join(segments, "/")
 	if len(segments) < 2 {
 		detail(w, http.StatusNotFound, fmt.Sprintf("Application %q not found", model))
@@ -115,8 +117,8 @@ func newJob(model string, body []byte, webhook, start string) emulator.Job {
 	return j
 }
 
-// startTimeout returns the start timeout as sent, empty where there is none; the newer of its two headers wins. fal wants
-// more than a tenth of a second.
+// startTimeout returns the start timeout as sent, empty where there is none; the newer of its two headers wins. fal
+// wants more than a tenth of a second.
 func startTimeout(h http.Header) (text string, ok bool) {
 	text = h.Get("X-Fal-Request-Start-Timeout")
 	if text == "" {

@@ -113,8 +113,8 @@ func gatewayID(j emulator.Job) string {
 	return j.ID[:len(j.ID)-1] + string(last)
 }
 
-// pythonJSON writes v as Python's json.dumps does with sorted keys: blanks after commas and colons, ASCII only. Receivers must
-// hash the bytes as they are.
+// pythonJSON writes v as Python's json.dumps does with sorted keys: blanks after commas and colons, ASCII only.
+// Receivers must hash the bytes as they are.
 func pythonJSON(v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -66,7 +66,8 @@ func (rc *receiver) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	return &http.Response{
-		StatusCode: status, Header: http.Header{"Location": {"https://elsewhere.example.test"}}, Body: io.NopCloser(strings.NewReader("{}")), Request: r,
+		StatusCode: status, Header: http.Header{"Location": {"https://elsewhere.example.test"}},
+		Body: io.NopCloser(strings.NewReader("{}")), Request: r,
 	}, nil
 }
 
@@ -112,8 +113,8 @@ func verify(t testing.TB, s *Server, p post) error {
 	return errors.New("no key has signed it")
 }
 
-// serving returns a server over its options that delivers webhooks until the returned function is called, or the test ends.
-// It is for bubbles.
+// serving returns a server over its options that delivers webhooks until the returned function is called, or the test
+// ends. It is for bubbles.
 func serving(t testing.TB, o Options) (*Server, func()) {
 	t.Helper()
 	s := New(o)
@@ -161,7 +162,8 @@ func TestSignatureVector(t *testing.T) {
 	}
 	k := keys{all: []ed25519.PrivateKey{ed25519.NewKeyFromSeed(seed)}}
 	id := "019e1951-c778-7120-9c82-16efcf40ec82"
-	body := `{"error": null, "gateway_request_id": "` + id + `", "payload": {"video": {"url": "https://example.test/a.mp4"}}, "request_id": "` + id + `", "status": "OK"}`
+	body := `{"error": null, "gateway_request_id": "` + id +
+		`", "payload": {"video": {"url": "https://example.test/a.mp4"}}, "request_id": "` + id + `", "status": "OK"}`
 	want := "82a9dd44d1960ed3cc6cc539bad38309eb955182e8b528149b8d2b3c35ba69e2c046d6b5803ead42d51d735ea14fc28b25fb2e731482fa93e735f7fcc0969f02"
 	if got := k.sign(id, "user_abc", "1700000000", []byte(body)); got != want {
 		t.Errorf("signature %s, want %s", got, want)
@@ -179,33 +181,41 @@ func TestWebhookTellsTheEnd(t *testing.T) {
 	}{
 		{
 			name: "success", emulate: `{}`, after: 3 * time.Minute,
-			want: `{"error": null, "gateway_request_id": "ID", "payload": {"seed": 17454220438242315174, "video": {"content_type": "video/mp4", ` +
-				`"file_name": "sample.mp4", "file_size": 12670, "url": "https://queue.example.test/media/ID.mp4"}}, "request_id": "ID", "status": "OK"}`,
+			want: `{"error": null, "gateway_request_id": "ID", "payload": {"seed": 17454220438242315174, "video": ` +
+				`{"content_type": "video/mp4", ` +
+				`"file_name": "sample.mp4", "file_size": 12670, "url": "https://queue.example.test/media/ID.mp4"}}, ` +
+				`"request_id": "ID", "status": "OK"}`,
 		},
 		{
 			name: "the model fails", emulate: `{"fail":"422"}`, after: 3 * time.Minute,
-			want: `{"error": "Invalid status code: 422", "gateway_request_id": "ID", "payload": {"detail": [{"ctx": {}, "loc": ["body", "prompt"], ` +
-				`"msg": "The input was refused: value_error", "type": "value_error", "url": "https://docs.fal.ai/errors#value_error"}]}, ` +
+			want: `{"error": "Invalid status code: 422", "gateway_request_id": "ID", "payload": {"detail": [{"ctx": {}, ` +
+				`"loc": ["body", "prompt"], ` +
+				`"msg": "The input was refused: value_error", "type": "value_error", "url": ` +
+				`"https://docs.fal.ai/errors#value_error"}]}, ` +
 				`"request_id": "ID", "status": "ERROR"}`,
 		},
 		{
 			name: "fal fails", emulate: `{"fail":"runner_disconnected"}`, after: 3 * time.Minute,
-			want: `{"error": "Invalid status code: 503", "gateway_request_id": "ID", "payload": {"detail": "The request ended with runner_disconnected", ` +
+			want: `{"error": "Invalid status code: 503", "gateway_request_id": "ID", "payload": {"detail": "The request ended ` +
+				`with runner_disconnected", ` +
 				`"error_type": "runner_disconnected"}, "request_id": "ID", "status": "ERROR"}`,
 		},
 		{
 			name: "cancelled", emulate: `{}`, cancel: true,
-			want: `{"error": "Invalid status code: 499", "gateway_request_id": "ID", "payload": {"detail": "Request was cancelled", ` +
+			want: `{"error": "Invalid status code: 499", "gateway_request_id": "ID", "payload": {"detail": "Request was ` +
+				`cancelled", ` +
 				`"error_type": "client_cancelled"}, "request_id": "ID", "status": "ERROR"}`,
 		},
 		{
 			name: "start missed", emulate: `{}`, header: []string{"X-Fal-Request-Timeout", "30"}, after: 30 * time.Second,
-			want: `{"error": "Invalid status code: 504", "gateway_request_id": "ID", "payload": {"detail": "Request timed out", ` +
+			want: `{"error": "Invalid status code: 504", "gateway_request_id": "ID", "payload": {"detail": "Request ` +
+				`timed out", ` +
 				`"error_type": "request_timeout"}, "request_id": "ID", "status": "ERROR"}`,
 		},
 		{
 			name: "no payload", emulate: `{"webhook":"null_payload"}`, after: 3 * time.Minute,
-			want: `{"error": null, "gateway_request_id": "ID", "payload": null, "payload_error": "Response payload is not JSON serializable. ` +
+			want: `{"error": null, "gateway_request_id": "ID", "payload": null, "payload_error": "Response payload is not ` +
+				`JSON serializable. ` +
 				`The response can be fetched from the queue.", "request_id": "ID", "status": "OK"}`,
 		},
 	} {
@@ -256,7 +266,10 @@ func TestWebhookRetries(t *testing.T) {
 		within time.Duration // from the first try to the last
 	}{
 		{"accepted at once", always(204), 1, 204, emulator.Delivered, 0},
-		{"accepted in the end", func(n int) int { return map[bool]int{true: 503, false: 202}[n < 3] }, 4, 202, emulator.Delivered, 105 * time.Second},
+		{
+			"accepted in the end", func(n int) int { return map[bool]int{true: 503, false: 202}[n < 3] }, 4, 202,
+			emulator.Delivered, 105 * time.Second,
+		},
 		{"a redirect is for good", always(302), 1, 302, emulator.Refused, 0},
 		{"not modified is a redirect as well", always(304), 1, 304, emulator.Refused, 0},
 		{"not found", always(404), 11, 404, emulator.GaveUp, 7145 * time.Second},
@@ -289,7 +302,8 @@ func TestWebhookRetries(t *testing.T) {
 	}
 }
 
-// What was not delivered when the emulator ended is delivered when it runs again, in the steps that were left; what was is not.
+// What was not delivered when the emulator ended is delivered when it runs again, in the steps that were left; what was
+// is not.
 func TestWebhooksGoOnAfterARestart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -349,7 +363,8 @@ func TestWebhookFaults(t *testing.T) {
 			}
 		}},
 		{"duplicate", func(t *testing.T, s *Server, _ string, posts []post, d emulator.Delivery) {
-			if len(posts) != 2 || posts[0].text != posts[1].text || d.Tries != 2 || d.Accepted != 2 || verify(t, s, posts[1]) != nil {
+			if len(posts) != 2 || posts[0].text != posts[1].text || d.Tries != 2 || d.Accepted != 2 ||
+				verify(t, s, posts[1]) != nil {
 				t.Errorf("%+v, %+v", posts, d)
 			}
 		}},
@@ -371,12 +386,14 @@ func TestWebhookFaults(t *testing.T) {
 			}
 		}},
 		{"truncated", func(t *testing.T, s *Server, id string, posts []post, d emulator.Delivery) {
-			if len(posts) != 1 || json.Valid([]byte(posts[0].text)) || !strings.Contains(posts[0].text, id) || verify(t, s, posts[0]) != nil || d.Fooled != 0 {
+			if len(posts) != 1 || json.Valid([]byte(posts[0].text)) || !strings.Contains(posts[0].text, id) ||
+				verify(t, s, posts[0]) != nil || d.Fooled != 0 {
 				t.Errorf("%+v, %+v", posts, d)
 			}
 		}},
 		{"forged", func(t *testing.T, s *Server, id string, posts []post, d emulator.Delivery) {
-			if len(posts) != 2 || posts[0].RequestID == id || strings.Contains(posts[0].text, id) || posts[0].url != posts[1].url ||
+			if len(posts) != 2 || posts[0].RequestID == id || strings.Contains(posts[0].text, id) ||
+				posts[0].url != posts[1].url ||
 				posts[1].RequestID != id || verify(t, s, posts[0]) != nil || d.Forged != 1 || d.Fooled != 0 {
 				t.Errorf("%+v, %+v", posts, d)
 			}
@@ -391,7 +408,9 @@ func TestWebhookFaults(t *testing.T) {
 		t.Run(row.fault, func(t *testing.T) {
 			t.Parallel()
 			for name, o := range map[string]Options{
-				"script": {}, "options": {Faults: emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Fault(row.fault): 1}}},
+				"script": {}, "options": {
+					Faults: emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Fault(row.fault): 1}},
+				},
 			} {
 				t.Run(name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
@@ -422,7 +441,8 @@ func TestTrueWebhookAfterAWrongOne(t *testing.T) {
 			id := withWebhook(t, s, `{"emulate":{"webhook":"`+fault+`"}}`)
 			time.Sleep(time.Hour)
 			posts, d := rc.got(), delivery(t, s, id)
-			if len(posts) != 2 || verify(t, s, posts[0]) == nil || verify(t, s, posts[1]) != nil && fault == "bad_signature" || d.Fooled != 0 || d.Ended != emulator.Delivered {
+			if len(posts) != 2 || verify(t, s, posts[0]) == nil || verify(t, s, posts[1]) != nil && fault == "bad_signature" ||
+				d.Fooled != 0 || d.Ended != emulator.Delivered {
 				t.Errorf("%s: %+v, %+v", fault, posts, d)
 			}
 		})
@@ -447,7 +467,8 @@ func TestWebhookBeforeTheReply(t *testing.T) {
 			begin := time.Now()
 			withWebhook(t, s, `{"emulate":`+row.emulate+`}`)
 			if took := time.Since(begin); took != row.wait || len(rc.got()) != row.posts {
-				t.Errorf("%s: answered after %v and %d webhooks, want %v and %d", row.emulate, took, len(rc.got()), row.wait, row.posts)
+				t.Errorf("%s: answered after %v and %d webhooks, want %v and %d", row.emulate, took, len(rc.got()), row.wait,
+					row.posts)
 			}
 		})
 	}
@@ -458,7 +479,9 @@ func TestWebhooksReordered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		rc := &receiver{}
-		s, _ := serving(t, Options{Transport: rc, Faults: emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Reorder: 1}}})
+		s, _ := serving(t, Options{
+			Transport: rc, Faults: emulator.Faults{Shares: map[emulator.Fault]float64{emulator.Reorder: 1}},
+		})
 		var ids, told []string
 		for range 20 {
 			ids = append(ids, withWebhook(t, s, `{}`))
@@ -536,17 +559,20 @@ func TestWebhooksAreBounded(t *testing.T) {
 		const jobs, bound = 100, 32
 		var mu sync.Mutex
 		under, most := 0, 0
-		s, _ := serving(t, Options{Speed: emulator.Speed{Run: time.Minute}, Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-			mu.Lock()
-			under++
-			most = max(most, under)
-			mu.Unlock()
-			time.Sleep(time.Second)
-			mu.Lock()
-			under--
-			mu.Unlock()
-			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
-		})})
+		s, _ := serving(t, Options{
+			Speed: emulator.Speed{Run: time.Minute},
+			Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+				mu.Lock()
+				under++
+				most = max(most, under)
+				mu.Unlock()
+				time.Sleep(time.Second)
+				mu.Lock()
+				under--
+				mu.Unlock()
+				return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+			}),
+		})
 		for range jobs {
 			withWebhook(t, s, `{}`)
 		}
@@ -583,7 +609,10 @@ func TestNoWebhooksWithoutATransport(t *testing.T) {
 
 func TestPythonJSON(t *testing.T) {
 	t.Parallel()
-	v := map[string]any{"b": []any{1, true, nil, "a\"\\\n<é😀"}, "a": json.Number("17454220438242315174"), "c": map[string]any{}}
+	v := map[string]any{
+		"b": []any{1, true, nil, "a\"\\\n<é😀"}, "a": json.Number("17454220438242315174"),
+		"c": map[string]any{},
+	}
 	want := `{"a": 17454220438242315174, "b": [1, true, null, "a\"\\\u000a<\u00e9\ud83d\ude00"], "c": {}}`
 	got := string(pythonJSON(v))
 	if got != want {

@@ -33,8 +33,8 @@ const (
 	IgnoreCallback FailedChallenge = "ignore"
 )
 
-// challenge reports whether the receiver at a job's callback URL gives a challenge back: a string, or a number if a fault says
-// so. It comes before the answer to the create.
+// challenge reports whether the receiver at a job's callback URL gives a challenge back: a string, or a number if a
+// fault says so. It comes before the answer to the create.
 func (s *Server) challenge(ctx context.Context, j emulator.Job) bool {
 	secret := make([]byte, 16)
 	_, _ = rand.Read(secret) // crypto/rand does not fail
@@ -57,9 +57,13 @@ func (s *Server) challenge(ctx context.Context, j emulator.Job) bool {
 }
 
 // callbackWords are V1's words in updates, which are not those of its queries.
-var callbackWords = map[phase]string{processing: "processing", succeeded: "success", failed: "failed", expired: "expired"}
+var callbackWords = map[phase]string{
+	processing: "processing", succeeded: "success", failed: "failed",
+	expired: "expired",
+}
 
-// Webhooks implements emulator.WebhookSource: an update for each change of the status. V1 has no word for a task that waits.
+// Webhooks implements emulator.WebhookSource: an update for each change of the status. V1 has no word for a task that
+// waits.
 func (s *Server) Webhooks(j emulator.Job) []emulator.Webhook {
 	if j.Correlation == "" || j.Extra[extraCallbackIgnored] != "" {
 		return nil

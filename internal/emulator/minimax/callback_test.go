@@ -137,11 +137,23 @@ func TestUpdates(t *testing.T) {
 		{"cancelled", `{}`, 3 * time.Second, "", "queued 0s, cancelled 3s"},
 		{"deleted by a race", `{"cancel":"deleted"}`, 3 * time.Second, "", "queued 0s, succeeded 3s"},
 		{"drop", `{"webhook":"drop"}`, 0, "", ""},
-		{"duplicate", `{"webhook":"duplicate"}`, 0, "processing 8s, processing 8s, success 28s, success 28s", "queued 0s, queued 0s, running 8s, running 8s, succeeded 28s, succeeded 28s"},
-		{"delay", `{"webhook":"delay","webhook_delay_ms":5000}`, 0, "processing 13s, success 33s", "queued 5s, running 13s, succeeded 33s"},
+		{
+			"duplicate", `{"webhook":"duplicate"}`, 0, "processing 8s, processing 8s, success 28s, success 28s",
+			"queued 0s, queued 0s, running 8s, running 8s, succeeded 28s, succeeded 28s",
+		},
+		{
+			"delay", `{"webhook":"delay","webhook_delay_ms":5000}`, 0, "processing 13s, success 33s",
+			"queued 5s, running 13s, succeeded 33s",
+		},
 		{"truncated", `{"webhook":"truncated"}`, 0, "?, ?", "?, ?, ?"},
-		{"forged", `{"webhook":"forged"}`, 0, "(processing) 8s, processing 8s, (success) 28s, success 28s", "(queued) 0s, queued 0s, (running) 8s, running 8s, (succeeded) 28s, succeeded 28s"},
-		{"signatures are not known", `{"webhook":"bad_signature,old_timestamp"}`, 0, "processing 8s, success 28s", "queued 0s, running 8s, succeeded 28s"},
+		{
+			"forged", `{"webhook":"forged"}`, 0, "(processing) 8s, processing 8s, (success) 28s, success 28s",
+			"(queued) 0s, queued 0s, (running) 8s, running 8s, (succeeded) 28s, succeeded 28s",
+		},
+		{
+			"signatures are not known", `{"webhook":"bad_signature,old_timestamp"}`, 0, "processing 8s, success 28s",
+			"queued 0s, running 8s, succeeded 28s",
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -194,7 +206,8 @@ func TestUpdatesReordered(t *testing.T) {
 		id := createV2(t, s, with(callback+`,"emulate":{"webhook":"reorder","webhook_delay_ms":1}`, goodV2))
 		time.Sleep(time.Hour)
 		got := states(t, s, id, rc.updates())
-		if !strings.HasPrefix(got, "succeeded 28.") || !strings.Contains(got, "queued 29s") || !strings.Contains(got, "running 29s") {
+		if !strings.HasPrefix(got, "succeeded 28.") || !strings.Contains(got, "queued 29s") ||
+			!strings.Contains(got, "running 29s") {
 			t.Errorf("updates %s, want queued and running after succeeded", got)
 		}
 	})
@@ -219,8 +232,11 @@ func TestUpdateBodies(t *testing.T) {
 		}
 		file := queryV1(t, s, v1).FileID
 		for i, want := range []string{
-			`{"task_id":"` + v1 + `","status":"success","file_id":"` + file + `","video_width":1366,"video_height":768,"base_resp":{"status_code":0,"status_msg":"success"}}`,
-			`{"task_id":"` + v1Failed + `","status":"failed","file_id":"","video_width":0,"video_height":0,"base_resp":{"status_code":1027,"status_msg":"output new_sensitive"}}`,
+			`{"task_id":"` + v1 + `","status":"success","file_id":"` + file +
+				`","video_width":1366,"video_height":768,"base_resp":{"status_code":0,"status_msg":"success"}}`,
+			`{"task_id":"` + v1Failed +
+				`","status":"failed","file_id":"","video_width":0,"video_height":0,"base_resp":{"status_code":1027,` +
+				`"status_msg":"output new_sensitive"}}`,
 		} {
 			if posts[i].text != want {
 				t.Errorf("update %s\nwant %s", posts[i].text, want)
@@ -230,7 +246,8 @@ func TestUpdateBodies(t *testing.T) {
 		if strings.ReplaceAll(posts[2].text, `\u0026`, "&") != strings.ReplaceAll(query, `\u0026`, "&") {
 			t.Errorf("update %s\nwant the answer to a query: %s", posts[2].text, query)
 		}
-		if !strings.Contains(posts[3].text, v2Null) || strings.Contains(posts[3].text, `"content"`) || !strings.Contains(posts[3].text, "succeeded") {
+		if !strings.Contains(posts[3].text, v2Null) || strings.Contains(posts[3].text, `"content"`) ||
+			!strings.Contains(posts[3].text, "succeeded") {
 			t.Errorf("update without a payload %s", posts[3].text)
 		}
 	})
@@ -246,8 +263,14 @@ func TestChallenge(t *testing.T) {
 		took     time.Duration
 	}{
 		{"given back", nil, true, 0},
-		{"just in time", func(c string) (int, string, time.Duration) { return 200, echo(c), 3*time.Second - 1 }, true, 3*time.Second - 1},
-		{"too late", func(c string) (int, string, time.Duration) { return 200, echo(c), 3*time.Second + 1 }, false, 3 * time.Second},
+		{
+			"just in time", func(c string) (int, string, time.Duration) { return 200, echo(c), 3*time.Second - 1 }, true,
+			3*time.Second - 1,
+		},
+		{
+			"too late", func(c string) (int, string, time.Duration) { return 200, echo(c), 3*time.Second + 1 }, false,
+			3 * time.Second,
+		},
 		{"another one", func(string) (int, string, time.Duration) { return 200, echo(`"x"`), 0 }, false, 0},
 		{"nothing", func(string) (int, string, time.Duration) { return 200, ``, 0 }, false, 0},
 		{"not found", func(c string) (int, string, time.Duration) { return 404, echo(c), 0 }, false, 0},
@@ -263,7 +286,8 @@ func TestChallenge(t *testing.T) {
 				s, _ := serving(t, o)
 				begin := time.Now()
 				a := call(t, s, "k", http.MethodPost, "/v1/video_generation", with(callback, goodV1))
-				if took := time.Since(begin); a.code() == 0 != row.accepted || took != row.took || !row.accepted && a.code() != 2013 {
+				if took := time.Since(begin); a.code() == 0 != row.accepted || took != row.took ||
+					!row.accepted && a.code() != 2013 {
 					t.Errorf("%s: %s after %v, want accepted %v after %v", row.name, a.Body, took, row.accepted, row.took)
 				}
 				if n := len(s.Ledger().Jobs()); n == 1 != row.accepted {

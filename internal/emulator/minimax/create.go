@@ -122,9 +122,11 @@ func (s *Server) create(g generation) http.HandlerFunc {
 	})
 }
 
-// accept records the job, which is its payment, and then answers, or fails to. What it does not accept it does not answer: it
-// returns the code.
-func (s *Server) accept(w http.ResponseWriter, r *http.Request, g generation, j emulator.Job, script emulator.Script) int {
+// accept records the job, which is its payment, and then answers, or fails to. What it does not accept it does not
+// answer: it returns the code.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, g generation, j emulator.Job,
+	script emulator.Script,
+) int {
 	lost, fails := strings.CutPrefix(script.Submit, "accept_then_")
 	j.Answered = !fails
 	j, code := s.admit(j)

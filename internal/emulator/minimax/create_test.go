@@ -51,7 +51,11 @@ func TestValidation(t *testing.T) {
 
 		{v2(`,"content":[` + text + `],"ratio":"16:9"`), "", 0.40},
 		{v2(`,"content":[` + text + `,{"type":"image_url","image_url":{"url":"https://x"}}],"ratio":"adaptive"`), "", 0.40},
-		{v2(`,"content":[` + text + strings.Repeat(`,{"type":"image_url","role":"reference_image","image_url":{"url":"https://x"}}`, 7) + `]`), "", 0.48},
+		{
+			v2(`,"content":[` + text +
+				strings.Repeat(`,{"type":"image_url","role":"reference_image","image_url":{"url":"https://x"}}`, 7) + `]`), "",
+			0.48,
+		},
 		{strings.NewReplacer("H3", "H3-Max", "768P", "480P").Replace(goodV2), "", 0.25},
 		{`{"model":"MiniMax-H4","content":[` + text + `]}`, "does not exist", 0},
 		{v2(``), "text item", 0},
@@ -62,11 +66,26 @@ func TestValidation(t *testing.T) {
 		{v2(`,"content":[` + text + `],"ratio":"2:1"`), "ratio is not known", 0},
 		{v2(`,"content":[` + text + `,{"type":"smell"}]`), "content[1].type", 0},
 		{v2(`,"content":[` + text + `,{"type":"image_url"}]`), "has no url", 0},
-		{v2(`,"content":[` + text + `,{"type":"video_url","role":"first_frame","video_url":{"url":"https://x"}}]`), "role does not fit", 0},
-		{v2(`,"content":[` + text + `,{"type":"audio_url","role":"reference_audio","audio_url":{"url":"https://x"}}]`), "cannot stand alone", 0},
-		{v2(`,"content":[` + text + strings.Repeat(`,{"type":"image_url","image_url":{"url":"https://x"}}`, 3) + `]`), "more than two frames", 0},
-		{v2(`,"content":[` + text + strings.Repeat(`,{"type":"image_url","role":"reference_image","image_url":{"url":"https://x"}}`, 10) + `]`), "too many", 0},
-		{v2(`,"content":[` + text + `,{"type":"image_url","image_url":{"url":"https://x"}},{"type":"image_url","role":"reference_image","image_url":{"url":"https://x"}}]`), "exclude", 0},
+		{
+			v2(`,"content":[` + text + `,{"type":"video_url","role":"first_frame","video_url":{"url":"https://x"}}]`),
+			"role does not fit", 0,
+		},
+		{
+			v2(`,"content":[` + text + `,{"type":"audio_url","role":"reference_audio","audio_url":{"url":"https://x"}}]`),
+			"cannot stand alone", 0,
+		},
+		{
+			v2(`,"content":[` + text + strings.Repeat(`,{"type":"image_url","image_url":{"url":"https://x"}}`, 3) + `]`),
+			"more than two frames", 0,
+		},
+		{
+			v2(`,"content":[` + text +
+				strings.Repeat(`,{"type":"image_url","role":"reference_image","image_url":{"url":"https://x"}}`, 10) + `]`),
+			"too many", 0,
+		},
+		{v2(`,"content":[` + text +
+			`,{"type":"image_url","image_url":{"url":"https://x"}},{"type":"image_url","role":"reference_image",` +
+			`"image_url":{"url":"https://x"}}]`), "exclude", 0},
 		{strings.Replace(goodV2, "768P", "4K", 1), "resolution", 0},
 		{strings.Replace(goodV2, `"duration":5`, `"duration":3`, 1), "duration must be 4 to 15", 0},
 		{strings.Replace(goodV2, `"duration":5,`, ``, 1), "duration must be", 0},
@@ -86,7 +105,8 @@ func TestValidation(t *testing.T) {
 		}
 		refused := a.Status == 200 && a.code() == 2013 && strings.Contains(a.BaseResp.Msg, row.wrong)
 		if path[:3] == "/v2" {
-			refused = a.Status == 400 && strings.Contains(a.Error.Message, row.wrong) && strings.HasSuffix(a.Error.Message, "(2013)")
+			refused = a.Status == 400 && strings.Contains(a.Error.Message, row.wrong) &&
+				strings.HasSuffix(a.Error.Message, "(2013)")
 		}
 		if !refused || a.TaskID != "" || len(jobs) != 0 {
 			t.Errorf("%.200s: %d %s, want 2013 with %q", row.body, a.Status, a.Body, row.wrong)
@@ -125,10 +145,12 @@ func TestKeys(t *testing.T) {
 			r := httptest.NewRequest(c.method, c.path, strings.NewReader(c.body))
 			r.Header.Set("Authorization", row.header)
 			a := do(t, s, r)
-			if strings.HasPrefix(c.path, "/v1") && (a.Status != 200 || a.code() != row.code || !strings.HasPrefix(a.BaseResp.Msg, row.message)) {
+			if strings.HasPrefix(c.path, "/v1") &&
+				(a.Status != 200 || a.code() != row.code || !strings.HasPrefix(a.BaseResp.Msg, row.message)) {
 				t.Errorf("%q, %s %s: %d %s, want 200 and %d", row.header, c.method, c.path, a.Status, a.Body, row.code)
 			}
-			if strings.HasPrefix(c.path, "/v2") && (a.Status != row.status || !strings.HasPrefix(a.Error.Message, row.message) || a.RequestID == "") {
+			if strings.HasPrefix(c.path, "/v2") &&
+				(a.Status != row.status || !strings.HasPrefix(a.Error.Message, row.message) || a.RequestID == "") {
 				t.Errorf("%q, %s %s: %d %s, want %d", row.header, c.method, c.path, a.Status, a.Body, row.status)
 			}
 		}
@@ -257,7 +279,8 @@ func TestHang(t *testing.T) {
 	server := httptest.NewServer(s)
 	defer server.Close()
 	client := &http.Client{Timeout: 50 * time.Millisecond}
-	res, err := client.Do(mustRequest(t, server.URL+"/v1/video_generation", with(`"emulate":{"submit":"accept_then_hang"}`, goodV1)))
+	res, err := client.Do(mustRequest(t, server.URL+"/v1/video_generation",
+		with(`"emulate":{"submit":"accept_then_hang"}`, goodV1)))
 	if err == nil {
 		_ = res.Body.Close()
 		t.Errorf("answered with %d", res.StatusCode)
@@ -280,10 +303,12 @@ func mustRequest(t testing.TB, url, body string) *http.Request {
 func TestPrompts(t *testing.T) {
 	t.Parallel()
 	refused := minimax.New(minimax.Options{})
-	if a := call(t, refused, "k", http.MethodPost, "/v1/video_generation", strings.Replace(goodV1, "kite", "#1026", 1)); a.code() != 1026 {
+	if a := call(t, refused, "k", http.MethodPost, "/v1/video_generation",
+		strings.Replace(goodV1, "kite", "#1026", 1)); a.code() != 1026 {
 		t.Errorf("#1026: %s", a.Body)
 	}
-	if a := call(t, refused, "k", http.MethodPost, "/v2/video_generation", strings.Replace(goodV2, "boy", "#1026", 1)); a.Status != 422 {
+	if a := call(t, refused, "k", http.MethodPost, "/v2/video_generation",
+		strings.Replace(goodV2, "boy", "#1026", 1)); a.Status != 422 {
 		t.Errorf("#1026: %d %s", a.Status, a.Body)
 	}
 	if n := len(refused.Ledger().Jobs()); n != 0 {
@@ -301,7 +326,8 @@ func TestPrompts(t *testing.T) {
 		{"#unknown", emulator.Speed{}, "Success", "succeeded", 0},
 	} {
 		s := minimax.New(minimax.Options{Speed: row.speed})
-		if a := queryV1(t, s, createV1(t, s, strings.Replace(goodV1, "kite", row.word, 1))); a.Word != row.v1 || a.code() != row.code {
+		if a := queryV1(t, s, createV1(t, s, strings.Replace(goodV1, "kite", row.word, 1))); a.Word != row.v1 ||
+			a.code() != row.code {
 			t.Errorf("%s: %s, want %s", row.word, a.Body, row.v1)
 		}
 		if a := queryV2(t, s, createV2(t, s, strings.Replace(goodV2, "boy", row.word, 1))); a.Task.Status != row.v2 {
@@ -333,7 +359,8 @@ func TestUnknown(t *testing.T) {
 	if a := get(t, s, "/v3/anything"); a.Status != http.StatusNotFound {
 		t.Errorf("unknown path: %d", a.Status)
 	}
-	if a := get(t, s, "/_emulator/ledger"); a.Status != 200 || !strings.Contains(a.Body, `"jobs":[`) || !strings.Contains(a.Body, first) {
+	if a := get(t, s, "/_emulator/ledger"); a.Status != 200 || !strings.Contains(a.Body, `"jobs":[`) ||
+		!strings.Contains(a.Body, first) {
 		t.Errorf("ledger: %d %s", a.Status, a.Body)
 	}
 }

@@ -1,40 +1,42 @@
-// Package minimax emulates MiniMax's two video APIs (https://platform.minimax.io/docs/api-reference): V1 for the Hailuo,
-// T2V, I2V and S2V models, V2 for MiniMax-H3 and MiniMax-H3-Max. It serves real media, keeps a ledger of what was paid for
-// and makes, on request, the faults that a client of a paid API must survive.
+// Package minimax emulates MiniMax's two video APIs (https://platform.minimax.io/docs/api-reference): V1 for the
+// Hailuo, T2V, I2V and S2V models, V2 for MiniMax-H3 and MiniMax-H3-Max. It serves real media, keeps a ledger of what
+// was paid for and makes, on request, the faults that a client of a paid API must survive.
 //
 // # What differs from MiniMax
 //
-// Bodies are limited to 1 MiB (V2: 64 MB), no media input is fetched or checked; a reference video counts as five seconds. What
-// MiniMax does not document is a guess: an unknown V1 task is base_resp 2013, an unknown V2 task HTTP 400, both with words that
-// say so; creates that are refused for another reason count against the rate limit.
+// Bodies are limited to 1 MiB (V2: 64 MB), no media input is fetched or checked; a reference video counts as five
+// seconds. What MiniMax does not document is a guess: an unknown V1 task is base_resp 2013, an unknown V2 task HTTP
+// 400, both with words that say so; creates that are refused for another reason count against the rate limit.
 //
 // # Limits
 //
-// Options.RPM and RPMV2 refuse creates with 1002 (V2: HTTP 429), and so does Options.InFlight of V2 while so many tasks are
-// unfinished.
+// Options.RPM and RPMV2 refuse creates with 1002 (V2: HTTP 429), and so does Options.InFlight of V2 while so many tasks
+// are unfinished.
 //
 // # Money
 //
-// V1 is priced by clip, V2 by seconds of output and reference video and by images beyond the free ones, as its usage says. Only a
-// task that has succeeded is charged for.
+// V1 is priced by clip, V2 by seconds of output and reference video and by images beyond the free ones, as its usage
+// says. Only a task that has succeeded is charged for.
 //
 // # Callbacks
 //
-// A create with a callback_url is answered after its receiver has: POST {"challenge":"..."} must come back with the same value
-// within 3 seconds. What happens otherwise is not documented: here the create is refused with 2013, or with
-// Options.FailedChallenge the task runs without callbacks. Then comes an update at each change of the status, shaped like the answer to
-// a query: V1 says processing, success or failed, V2 queued, running, succeeded, failed or cancelled. Nothing is signed, no
-// order is promised and, without Options.WebhookRetries, there is one try of ten seconds for each; see Job.Deliveries.
+// A create with a callback_url is answered after its receiver has: POST {"challenge":"..."} must come back with the
+// same value within 3 seconds. What happens otherwise is not documented: here the create is refused with 2013, or with
+// Options.FailedChallenge the task runs without callbacks. Then comes an update at each change of the status, shaped
+// like the answer to a query: V1 says processing, success or failed, V2 queued, running, succeeded, failed or
+// cancelled. Nothing is signed, no order is promised and, without Options.WebhookRetries, there is one try of ten
+// seconds for each; see Job.Deliveries.
 //
 // # Keys
 //
-// "sk-api-poor" has no balance (1008, HTTP 402 in V2), "sk-api-region" belongs to another region (2049, 401), no key at all is
-// 1004 or 401. Every other key works.
+// "sk-api-poor" has no balance (1008, HTTP 402 in V2), "sk-api-region" belongs to another region (2049, 401), no key at
+// all is 1004 or 401. Every other key works.
 //
 // # Faults
 //
-// A prompt (V2: a text item) that contains #1026 is refused, #1027 fails at the end, #stall never ends, #unknown has an unknown
-// state word while it runs. An emulator.Script in the body's field "emulate" can do all that its documentation tells and:
+// A prompt (V2: a text item) that contains #1026 is refused, #1027 fails at the end, #stall never ends, #unknown has an
+// unknown state word while it runs. An emulator.Script in the body's field "emulate" can do all that its documentation
+// tells and:
 //
 //	<code>                        in submit and polls: an HTTP status (V1: with an HTML page, as from a gateway) or, from 1000 on, a
 //	                              base_resp code (V2: under the HTTP status that it is documented with)

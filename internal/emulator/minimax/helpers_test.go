@@ -14,7 +14,8 @@ import (
 
 const (
 	goodV1 = `{"model":"MiniMax-Hailuo-2.3","prompt":"a kite"}`
-	goodV2 = `{"model":"MiniMax-H3","content":[{"type":"text","text":"a boy"}],"resolution":"768P","duration":5,"ratio":"16:9"}`
+	goodV2 = `{"model":"MiniMax-H3","content":[{"type":"text","text":"a boy"}],"resolution":"768P","duration":5,` +
+		`"ratio":"16:9"}`
 )
 
 // An answer holds every field that any answer has.

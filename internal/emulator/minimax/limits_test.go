@@ -29,7 +29,8 @@ func limit(t testing.TB, s *minimax.Server, body string, status int) {
 	}
 }
 
-// Whenever they come, over a restart and changes of the limit, no 60 seconds have more creates than the limit, and the refused say so.
+// Whenever they come, over a restart and changes of the limit, no 60 seconds have more creates than the limit, and the
+// refused say so.
 func TestCreatesPerMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -130,7 +131,10 @@ func TestLinkLife(t *testing.T) {
 		s := minimax.New(minimax.Options{LinkLife: time.Minute})
 		v1, v2 := createV1(t, s, goodV1), createV2(t, s, goodV2)
 		fresh := func() [2]string {
-			return [2]string{get(t, s, "/v1/files/retrieve?file_id="+queryV1(t, s, v1).FileID).File.URL, queryV2(t, s, v2).Task.Content.URL}
+			return [2]string{
+				get(t, s, "/v1/files/retrieve?file_id="+queryV1(t, s, v1).FileID).File.URL,
+				queryV2(t, s, v2).Task.Content.URL,
+			}
 		}
 		old := fresh()
 		for _, row := range []struct {

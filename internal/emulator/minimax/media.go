@@ -54,5 +54,6 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request) {
 func denied(w http.ResponseWriter, why string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(http.StatusForbidden)
-	_, _ = io.WriteString(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>`+why+"</Message></Error>\n")
+	_, _ = io.WriteString(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>`+why+
+		"</Message></Error>\n")
 }

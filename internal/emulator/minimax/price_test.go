@@ -16,7 +16,8 @@ func TestPricesOfV2(t *testing.T) {
 	image := `{"type":"image_url","image_url":{"url":"https://a/b.png"},"role":"reference_image"}`
 	video := `{"type":"video_url","video_url":{"url":"https://a/b.mp4"},"role":"reference_video"}`
 	body := func(model, resolution string, seconds string, media ...string) string {
-		return `{"model":"` + model + `","resolution":"` + resolution + `","duration":` + seconds + `,"ratio":"16:9","content":[` +
+		return `{"model":"` + model + `","resolution":"` + resolution + `","duration":` + seconds +
+			`,"ratio":"16:9","content":[` +
 			strings.Join(append([]string{`{"type":"text","text":"a boy"}`}, media...), ",") + `]}`
 	}
 	many := func(n int) []string { return strings.Split(strings.Repeat(image+"\n", n-1)+image, "\n") }
@@ -27,10 +28,22 @@ func TestPricesOfV2(t *testing.T) {
 	}{
 		{"text", body("MiniMax-H3", "768P", "5"), 0.4, map[string]int{"total_seconds": 5, "output_seconds": 5}},
 		{"2K", body("MiniMax-H3", "2K", "15"), 1.95, map[string]int{"total_seconds": 15, "output_seconds": 15}},
-		{"free images", body("MiniMax-H3", "768P", "5", many(5)...), 0.4, map[string]int{"total_seconds": 5, "output_seconds": 5, "input_image_count": 5}},
-		{"images", body("MiniMax-H3", "768P", "5", many(7)...), 0.48, map[string]int{"total_seconds": 5, "output_seconds": 5, "input_image_count": 7}},
-		{"a clip", body("MiniMax-H3", "768P", "5", video), 0.8, map[string]int{"total_seconds": 10, "output_seconds": 5, "input_seconds": 5}},
-		{"the fast one", body("MiniMax-H3-Max", "480P", "6", video, image, image, image), 0.6505, map[string]int{"total_seconds": 11, "output_seconds": 6, "input_seconds": 5, "input_image_count": 3}},
+		{
+			"free images", body("MiniMax-H3", "768P", "5", many(5)...), 0.4,
+			map[string]int{"total_seconds": 5, "output_seconds": 5, "input_image_count": 5},
+		},
+		{
+			"images", body("MiniMax-H3", "768P", "5", many(7)...), 0.48,
+			map[string]int{"total_seconds": 5, "output_seconds": 5, "input_image_count": 7},
+		},
+		{
+			"a clip", body("MiniMax-H3", "768P", "5", video), 0.8,
+			map[string]int{"total_seconds": 10, "output_seconds": 5, "input_seconds": 5},
+		},
+		{
+			"the fast one", body("MiniMax-H3-Max", "480P", "6", video, image, image, image), 0.6505,
+			map[string]int{"total_seconds": 11, "output_seconds": 6, "input_seconds": 5, "input_image_count": 3},
+		},
 	} {
 		s := minimax.New(minimax.Options{})
 		id := createV2(t, s, row.body)

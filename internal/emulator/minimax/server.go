@@ -41,8 +41,8 @@ type Options struct {
 	Log *slog.Logger
 	// Ledger keeps the jobs; a fresh one in memory if nil.
 	Ledger *emulator.Ledger
-	// RPM is how many creates an API generation takes in any 60 seconds, RPMV2 that of V2 if it differs; the others are refused
-	// with 1002. 0 is no limit. MiniMax: 20 for V1, 300 for V2.
+	// RPM is how many creates an API generation takes in any 60 seconds, RPMV2 that of V2 if it differs; the others are
+	// refused with 1002. 0 is no limit. MiniMax: 20 for V1, 300 for V2.
 	RPM   int
 	RPMV2 int
 	// InFlight is how many V2 jobs may be unfinished at a time; DefaultInFlight if 0, no limit if negative.
@@ -58,10 +58,11 @@ type Options struct {
 	WebhookRetries []time.Duration
 	// Faults apply to updates.
 	Faults emulator.Faults
-	// FailedChallenge is what a create comes to whose challenge was not answered; RefuseCreate if empty. It is not documented.
+	// FailedChallenge is what a create comes to whose challenge was not answered; RefuseCreate if empty. It is not
+	// documented.
 	FailedChallenge FailedChallenge
-	// LinkLife is how long a link to a result works from when it was given; an hour if 0, by V1's download page. A query, or V1's
-	// retrieve, gives a fresh one.
+	// LinkLife is how long a link to a result works from when it was given; an hour if 0, by V1's download page. A query,
+	// or V1's retrieve, gives a fresh one.
 	LinkLife time.Duration
 	// UnknownTask is the text for a task that V1 does not know; "invalid params, task_id not found" if empty.
 	UnknownTask string
@@ -137,7 +138,9 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("GET /media/{id}/{name}", s.media)
 	s.mux.Handle("GET /_emulator/ledger", o.Ledger)
 	s.mux.HandleFunc("/_emulator/faults", s.webhooks.ServeFaults)
-	s.mux.HandleFunc("/_emulator/limits", func(w http.ResponseWriter, r *http.Request) { emulator.ServeLimits(w, r, s.SetLimits) })
+	s.mux.HandleFunc("/_emulator/limits", func(w http.ResponseWriter, r *http.Request) {
+		emulator.ServeLimits(w, r, s.SetLimits)
+	})
 	return s
 }
 
@@ -150,8 +153,8 @@ func (s *Server) Run(ctx context.Context) error { return s.webhooks.Run(ctx) }
 // SetFaults replaces the faults of updates from now on. It fails with what is wrong with f.
 func (s *Server) SetFaults(f emulator.Faults) error { return s.webhooks.SetFaults(f) }
 
-// SetLimits changes the limits from now on; jobs that were accepted go on. It fails for one that MiniMax does not have, naming
-// it.
+// SetLimits changes the limits from now on; jobs that were accepted go on. It fails for one that MiniMax does not have,
+// naming it.
 func (s *Server) SetLimits(l emulator.Limits) error {
 	if l.Concurrency != nil {
 		return errors.New("concurrency: MiniMax has no such limit, it refuses creates by in_flight")
@@ -282,7 +285,8 @@ func text(code int) string {
 func writeHTML(w http.ResponseWriter, status int) {
 	w.Header().Set("Content-Type", "text/html")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, "<html><body><center><h1>"+strconv.Itoa(status)+"</h1></center><hr><center>gateway</center></body></html>\n")
+	_, _ = io.WriteString(w,
+		"<html><body><center><h1>"+strconv.Itoa(status)+"</h1></center><hr><center>gateway</center></body></html>\n")
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -86,8 +86,8 @@ func bodyOf(j emulator.Job) create {
 	return b
 }
 
-// charge is what a job was charged for so far: the price if it has succeeded, nothing if it has failed, was cancelled or was
-// moderated. A record that its owner has deleted was charged for as it had ended.
+// charge is what a job was charged for so far: the price if it has succeeded, nothing if it has failed, was cancelled
+// or was moderated. A record that its owner has deleted was charged for as it had ended.
 func (s *Server) charge(j emulator.Job) float64 {
 	j = undeleted(j)
 	now := time.Now()

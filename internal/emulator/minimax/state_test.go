@@ -24,18 +24,21 @@ func TestLifeV1(t *testing.T) {
 			word  string
 		}{{0, "Preparing"}, {2 * time.Second, "Queueing"}, {6 * time.Second, "Processing"}, {20 * time.Second, "Success"}} {
 			time.Sleep(row.after) // the bubble's clock
-			if a := queryV1(t, s, id); a.Word != row.word || a.code() != 0 || a.TaskID != id || (a.FileID != "") != (a.Word == "Success") {
+			if a := queryV1(t, s, id); a.Word != row.word || a.code() != 0 || a.TaskID != id ||
+				(a.FileID != "") != (a.Word == "Success") {
 				t.Errorf("%v later: %s, want %s", row.after, a.Body, row.word)
 			}
 		}
 		file := queryV1(t, s, id).FileID
 		a := get(t, s, "/v1/files/retrieve?file_id="+file)
-		if string(a.File.ID) != file || !strings.Contains(a.Body, `"bytes":0`) || !strings.HasPrefix(a.File.URL, "http://example.com/media/") {
+		if string(a.File.ID) != file || !strings.Contains(a.Body, `"bytes":0`) ||
+			!strings.HasPrefix(a.File.URL, "http://example.com/media/") {
 			t.Errorf("retrieve: %s", a.Body)
 		}
 		r := httptest.NewRequest(http.MethodGet, a.File.URL, nil)
 		r.Header.Set("Range", "bytes=0-9")
-		if part := do(t, s, r); part.Status != http.StatusPartialContent || len(part.Body) != 10 || part.Header.Get("Content-Type") != "video/mp4" {
+		if part := do(t, s, r); part.Status != http.StatusPartialContent || len(part.Body) != 10 ||
+			part.Header.Get("Content-Type") != "video/mp4" {
 			t.Errorf("range: %d, %d bytes", part.Status, len(part.Body))
 		}
 		time.Sleep(time.Hour)
@@ -61,7 +64,12 @@ func TestLifeV2(t *testing.T) {
 		for _, row := range []struct {
 			after time.Duration
 			word  string
-		}{{0, "queued"}, {8 * time.Second, "running"}, {20 * time.Second, "succeeded"}, {7*24*time.Hour - 28*time.Second, "succeeded"}} {
+		}{
+			{0, "queued"},
+			{8 * time.Second, "running"},
+			{20 * time.Second, "succeeded"},
+			{7*24*time.Hour - 28*time.Second, "succeeded"},
+		} {
 			time.Sleep(row.after) // the bubble's clock
 			a := queryV2(t, s, id)
 			if a.Task.Status != row.word || a.Task.ID != id || (a.Task.Content.URL != "") != (row.word == "succeeded") {
@@ -72,7 +80,8 @@ func TestLifeV2(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Nanosecond)
-		if a := queryV2(t, s, id); a.Status != http.StatusBadRequest || a.Error.Message != "invalid task_id (2013)" || a.Error.HTTPCode != "400" {
+		if a := queryV2(t, s, id); a.Status != http.StatusBadRequest || a.Error.Message != "invalid task_id (2013)" ||
+			a.Error.HTTPCode != "400" {
 			t.Errorf("after seven days: %d %s", a.Status, a.Body)
 		}
 		if a := get(t, s, "/v2/query/video_generation"); a.Total != 0 {
@@ -116,7 +125,8 @@ func TestRestart(t *testing.T) {
 		if third <= second {
 			t.Errorf("id %s after %s: it could be one that was given out", third, second)
 		}
-		if a := call(t, s, "sk-api-test", http.MethodPost, "/v2/video_generation", goodV2); a.Status != http.StatusTooManyRequests {
+		if a := call(t, s, "sk-api-test", http.MethodPost, "/v2/video_generation",
+			goodV2); a.Status != http.StatusTooManyRequests {
 			t.Errorf("third in flight of two: %d %s, want 429", a.Status, a.Body)
 		}
 		if a := call(t, s, "sk-api-test", http.MethodDelete, "/v2/video_generation/"+third, ""); a.Action != "cancelled" {
@@ -134,7 +144,8 @@ func TestRestart(t *testing.T) {
 		if a := do(t, s, httptest.NewRequest(http.MethodGet, link, nil)); a.Status != http.StatusOK {
 			t.Errorf("the link after a restart: %d", a.Status)
 		}
-		if jobs := s.Ledger().Jobs(); len(jobs) != 3 || jobs[0].Correlation != "https://h/1" || jobs[0].PriceUSD != 0.28 || !jobs[0].Answered {
+		if jobs := s.Ledger().Jobs(); len(jobs) != 3 || jobs[0].Correlation != "https://h/1" || jobs[0].PriceUSD != 0.28 ||
+			!jobs[0].Answered {
 			t.Errorf("ledger: %+v", jobs)
 		}
 		if err := s.Ledger().Close(); err != nil {
@@ -201,7 +212,8 @@ func TestList(t *testing.T) {
 		{"?filter.task_type=generation&page_size=1", 1, 13, other},
 	} {
 		a := get(t, s, "/v2/query/video_generation"+row.query)
-		if a.Status != 200 || len(a.Items) != row.items || a.Total != row.total || row.items > 0 && a.Items[0].ID != row.first {
+		if a.Status != 200 || len(a.Items) != row.items || a.Total != row.total ||
+			row.items > 0 && a.Items[0].ID != row.first {
 			t.Errorf("%s: %d %s, want %d of %d from %s", row.query, a.Status, a.Body, row.items, row.total, row.first)
 		}
 	}

@@ -135,7 +135,8 @@ func (v1) priceUSD(b create) float64 {
 }
 
 var v1Words = map[phase]string{
-	preparing: "Preparing", queueing: "Queueing", processing: "Processing", succeeded: "Success", failed: "Fail", expired: "Expired",
+	preparing: "Preparing", queueing: "Queueing", processing: "Processing", succeeded: "Success", failed: "Fail",
+	expired: "Expired",
 }
 
 const unknownWord = "Unknown"
@@ -241,6 +242,7 @@ func (s *Server) retrieveV1(w http.ResponseWriter, r *http.Request) {
 		File     v1File   `json:"file"`
 		BaseResp baseResp `json:"base_resp"`
 	}{v1File{
-		FileID: n, CreatedAt: l.since.Unix(), FileName: "output.mp4", Purpose: "video_generation", DownloadURL: s.mediaURL(base(r), j.ID),
+		FileID: n, CreatedAt: l.since.Unix(), FileName: "output.mp4", Purpose: "video_generation",
+		DownloadURL: s.mediaURL(base(r), j.ID),
 	}, fine})
 }

@@ -31,8 +31,8 @@ type v2ErrorBody struct {
 // v2Error is the error envelope: the code is only in the message's last parenthesis.
 func v2Error(status, code int, message string) v2ErrorBody {
 	types := map[int]string{
-		400: "bad_request_error", 401: "authorized_error", 402: "insufficient_balance_error", 422: "unprocessable_entity_error",
-		429: "rate_limit_error", 500: "server_error", 529: "overloaded_error",
+		400: "bad_request_error", 401: "authorized_error", 402: "insufficient_balance_error",
+		422: "unprocessable_entity_error", 429: "rate_limit_error", 500: "server_error", 529: "overloaded_error",
 	}
 	e := v2ErrorBody{Type: "error", RequestID: "02" + traceID()}
 	e.Error.Type, e.Error.HTTPCode = types[status], strconv.Itoa(status)
@@ -81,8 +81,8 @@ func (v2) accepted(w http.ResponseWriter, id string) error {
 	}{id})
 }
 
-// v2Model is what a V2 model can make, and its prices by the price page: for each second of output and of reference video, by
-// resolution, and for each image beyond those that are free.
+// v2Model is what a V2 model can make, and its prices by the price page: for each second of output and of reference
+// video, by resolution, and for each image beyond those that are free.
 type v2Model struct {
 	priceUSD   map[string]float64
 	clipUSD    map[string]float64
@@ -185,8 +185,8 @@ func (v2) priceUSD(b create) float64 {
 }
 
 var v2Words = map[phase]string{
-	preparing: "queued", queueing: "queued", processing: "running", succeeded: "succeeded", failed: "failed", expired: "expired",
-	cancelled: "cancelled",
+	preparing: "queued", queueing: "queued", processing: "running", succeeded: "succeeded", failed: "failed",
+	expired: "expired", cancelled: "cancelled",
 }
 
 // v2Task is a task in the answers to query and list.
@@ -241,8 +241,8 @@ func usageOf(b create) v2Usage {
 func (s *Server) taskV2(base string, j emulator.Job, l jobState) v2Task {
 	b := bodyOf(j)
 	t := v2Task{
-		ID: j.ID, Model: j.Model, Status: v2Words[l.phase], CreatedAt: j.At.Unix(), UpdatedAt: l.since.Unix(), Resolution: b.Resolution,
-		Ratio: b.Ratio, TaskType: "generation", Modality: "video",
+		ID: j.ID, Model: j.Model, Status: v2Words[l.phase], CreatedAt: j.At.Unix(), UpdatedAt: l.since.Unix(),
+		Resolution: b.Resolution, Ratio: b.Ratio, TaskType: "generation", Modality: "video",
 	}
 	if b.Duration != nil {
 		t.Duration = *b.Duration

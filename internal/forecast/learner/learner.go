@@ -57,7 +57,8 @@ func New(o Options) *Learner {
 		bus: o.Bus, log: o.Log.With("component", "learner"), model: forecast.NewModel(),
 		hasSamples: make(chan struct{}, 1), hasBatch: make(chan struct{}, 1),
 		samples: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_forecast_samples_total", Help: "Samples of finished tasks by result: stored, failed, or dropped because too many waited.",
+			Name: "reelay_forecast_samples_total",
+			Help: "Samples of finished tasks by result: stored, failed, or dropped because too many waited.",
 		}, []string{"result"}),
 	}
 	if o.Registerer != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/forecast"
 	"reelay/internal/forecast/learner"
@@ -29,7 +30,10 @@ func (b *fixture) run() (a *learner.Learner, stop func() error) {
 	return a, broker.Begin(b, a.Run)
 }
 
-var task = events.Task{Provider: "fal", TaskType: events.Video, Model: "fal-ai/kling-video/v3", Input: []byte(`{"duration":"5"}`)}
+var task = events.Task{
+	Provider: "fal", TaskType: events.Video, Model: "fal-ai/kling-video/v3",
+	Input: []byte(`{"duration":"5"}`),
+}
 
 func sample(takes time.Duration) forecast.Sample {
 	return forecast.Sample{Class: forecast.ClassOf(task), At: time.Now(), Whole: takes}
@@ -38,7 +42,7 @@ func sample(takes time.Duration) forecast.Sample {
 // versions counts the writes of the bucket.
 func (b *fixture) versions() uint64 {
 	b.Helper()
-	s, err := b.Open(bus.Options{}).JetStream().Stream(b.Context(), "KV_"+events.ForecastBucket)
+	s, err := b.Open(bus.Options{}).JetStream().Stream(b.Context(), "KV_"+bucket.Forecasts)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -104,7 +108,7 @@ func TestForeign(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		keys := forecast.ClassOf(task).Keys()
-		b.OK(on.Bucket(events.ForecastBucket, "forecast").Put(b.Context(), keys[2], []byte(`{"version":99}`)))
+		b.OK(on.Bucket(bucket.Forecasts, "forecast").Put(b.Context(), keys[2], []byte(`{"version":99}`)))
 		a, _ := b.run()
 		if n := a.Forecast(task).Samples(); n != 0 {
 			b.Errorf("%d samples", n)

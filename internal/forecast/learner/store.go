@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 )
 
@@ -17,11 +17,11 @@ const (
 	changeWait = 15 * time.Second
 )
 
-func forecasts(b *bus.Bus) bus.Bucket { return b.Bucket(events.ForecastBucket, "forecast") }
+func forecasts(b *bus.Bus) bus.Bucket { return b.Bucket(bucket.Forecasts, "forecast") }
 
-// change replaces the value of a key by compare-and-set: edit is given the stored value, nil if there is none, and is called again
-// when somebody else was faster. It fails with bus.ErrConflict when that goes on, with the error of edit, or with one of the broker,
-// after which the value may have been written or not.
+// change replaces the value of a key by compare-and-set: edit is given the stored value, nil if there is none, and is
+// called again when somebody else was faster. It fails with bus.ErrConflict when that goes on, with the error of edit,
+// or with one of the broker, after which the value may have been written or not.
 func change(ctx context.Context, b *bus.Bus, key string, edit func(stored []byte) ([]byte, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, changeWait)
 	defer cancel()
@@ -45,8 +45,8 @@ func change(ctx context.Context, b *bus.Bus, key string, edit func(stored []byte
 	return fmt.Errorf("%w: %s, %d times in a row", bus.ErrConflict, key, changeTries)
 }
 
-// watch calls handle with the value of every key and then with every change, until ctx ends; nil is a key that is gone. It fails when
-// the watch breaks. handle must be quick.
+// watch calls handle with the value of every key and then with every change, until ctx ends; nil is a key that is gone.
+// It fails when the watch breaks. handle must be quick.
 func watch(ctx context.Context, b *bus.Bus, handle func(key string, value []byte)) error {
 	return forecasts(b).Watch(ctx, func(entry *bus.Entry) {
 		switch {

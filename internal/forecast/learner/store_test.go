@@ -9,7 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/test/broker"
@@ -23,7 +23,8 @@ func TestChange(t *testing.T) {
 		for range writers {
 			on := b.Open(bus.Options{})
 			all.Go(func() {
-				err := change(b.Context(), on, "fal.video.x=2Ey/z", func(stored []byte) ([]byte, error) { return append(stored, '+'), nil })
+				err := change(b.Context(), on, "fal.video.x=2Ey/z",
+					func(stored []byte) ([]byte, error) { return append(stored, '+'), nil })
 				if err != nil {
 					b.Error(err)
 				}
@@ -90,7 +91,7 @@ func TestWatch(t *testing.T) {
 		})
 		put("b", "2")
 		put("a", "3")
-		kv, err := on.JetStream().KeyValue(b.Context(), events.ForecastBucket)
+		kv, err := on.JetStream().KeyValue(b.Context(), bucket.Forecasts)
 		b.OK(err)
 		b.OK(kv.Delete(b.Context(), "b"))
 		synctest.Wait()

@@ -25,7 +25,8 @@ var statusCode = regexp.MustCompile(`status code: ([1-5][0-9]{2})\b`)
 // Its error is a *provider.Error: the body is over events.MaxCallbackBytes, is no JSON or names no request.
 func (d *Driver) ReadCallback(model string, body []byte) (provider.Callback, error) {
 	if len(body) > events.MaxCallbackBytes {
-		return provider.Callback{}, badCallback(fmt.Sprintf("%d bytes are over the limit of %d", len(body), events.MaxCallbackBytes))
+		return provider.Callback{},
+			badCallback(fmt.Sprintf("%d bytes are over the limit of %d", len(body), events.MaxCallbackBytes))
 	}
 	body = d.redact(provider.Reply{Body: body}).Body
 	var h callbackBody
@@ -81,5 +82,8 @@ func (h callbackBody) snapshot() *provider.Snapshot {
 }
 
 func badCallback(why string) *provider.Error {
-	return &provider.Error{Kind: events.KindInternal, Code: codeBadCallback, Message: provider.Clip(why, events.MaxMessageBytes)}
+	return &provider.Error{
+		Kind: events.KindInternal, Code: codeBadCallback,
+		Message: provider.Clip(why, events.MaxMessageBytes),
+	}
 }

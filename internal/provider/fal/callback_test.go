@@ -12,14 +12,16 @@ import (
 )
 
 func testCallbackBody(status, fault, payload string) []byte {
-	return fmt.Appendf(nil, `{"error": %s, "gateway_request_id": "g-1", "payload": %s, "request_id": %q, "status": %q}`, fault, payload, sampleID, status)
+	return fmt.Appendf(nil, `{"error": %s, "gateway_request_id": "g-1", "payload": %s, "request_id": %q, "status": %q}`,
+		fault, payload, sampleID, status)
 }
 
 // A callback that is trusted says exactly what a poll at the same result would have said; every other has no snapshot.
 func TestReadCallbackAgreesWithPoll(t *testing.T) {
 	t.Parallel()
 	const (
-		file     = `{"seed": 17454220438242315174, "video": {"content_type": "video/mp4", "file_name": "o.mp4", "file_size": 42, "url": "https://v3b.fal.media/o.mp4"}}`
+		file = `{"seed": 17454220438242315174, "video": {"content_type": "video/mp4", "file_name": "o.mp4", ` +
+			`"file_size": 42, "url": "https://v3b.fal.media/o.mp4"}}`
 		missing  = `{"detail": [{"loc": ["body", "prompt"], "msg": "field required", "type": "missing"}]}`
 		refused  = `{"detail": [{"msg": "flagged", "type": "content_policy_violation"}]}`
 		internal = `{"detail": "the runner died", "error_type": "runner_server_error"}`
@@ -31,19 +33,53 @@ func TestReadCallbackAgreesWithPoll(t *testing.T) {
 		trust  bool
 	}{
 		{"a result", testCallbackBody("OK", "null", file), canned{status: 200, body: file}, true},
-		{"no error at all", []byte(`{"payload":` + file + `,"request_id":"` + sampleID + `","status":"OK"}`), canned{status: 200, body: file}, true},
-		{"invalid", testCallbackBody("ERROR", `"Invalid status code: 422"`, missing), canned{status: 422, body: missing}, true},
-		{"moderated", testCallbackBody("ERROR", `"Invalid status code: 422"`, refused), canned{status: 422, body: refused}, true},
-		{"broken", testCallbackBody("ERROR", `"Invalid status code: 500"`, internal), canned{status: 500, body: internal}, true},
-		{"cancelled", testCallbackBody("ERROR", `"Invalid status code: 499"`, `{"detail":"gone","error_type":"client_cancelled"}`), canned{status: 499, body: `{"detail":"gone","error_type":"client_cancelled"}`}, true},
+		{
+			"no error at all", []byte(`{"payload":` + file + `,"request_id":"` + sampleID + `","status":"OK"}`),
+			canned{status: 200, body: file},
+			true,
+		},
+		{
+			"invalid", testCallbackBody("ERROR", `"Invalid status code: 422"`, missing),
+			canned{status: 422, body: missing},
+			true,
+		},
+		{
+			"moderated", testCallbackBody("ERROR", `"Invalid status code: 422"`, refused),
+			canned{status: 422, body: refused},
+			true,
+		},
+		{
+			"broken", testCallbackBody("ERROR", `"Invalid status code: 500"`, internal),
+			canned{status: 500, body: internal},
+			true,
+		},
+		{
+			"cancelled", testCallbackBody("ERROR", `"Invalid status code: 499"`,
+				`{"detail":"gone","error_type":"client_cancelled"}`),
+			canned{status: 499, body: `{"detail":"gone","error_type":"client_cancelled"}`},
+			true,
+		},
 		{"no payload", testCallbackBody("OK", "null", "null"), canned{}, false},
 		{"an error without a payload", testCallbackBody("ERROR", `"Invalid status code: 404"`, "null"), canned{}, false},
-		{"a payload that could not be written", []byte(`{"payload":` + file + `,"payload_error":"too large","request_id":"` + sampleID + `","status":"OK"}`), canned{}, false},
+		{
+			"a payload that could not be written",
+			[]byte(`{"payload":` + file + `,"payload_error":"too large","request_id":"` + sampleID + `","status":"OK"}`),
+			canned{},
+			false,
+		},
 		{"no file in it", testCallbackBody("OK", "null", `{"text":"done"}`), canned{}, false},
 		{"a failure called OK", testCallbackBody("OK", "null", `{"status":"IN_PROGRESS"}`), canned{}, false},
 		{"an error without a code", testCallbackBody("ERROR", `"it broke"`, missing), canned{}, false},
-		{"an error with the code of a success", testCallbackBody("ERROR", `"Invalid status code: 200"`, file), canned{}, false},
-		{"our key, not the work", testCallbackBody("ERROR", `"Invalid status code: 401"`, `{"detail":"no"}`), canned{}, false},
+		{
+			"an error with the code of a success", testCallbackBody("ERROR", `"Invalid status code: 200"`, file),
+			canned{},
+			false,
+		},
+		{
+			"our key, not the work", testCallbackBody("ERROR", `"Invalid status code: 401"`, `{"detail":"no"}`),
+			canned{},
+			false,
+		},
 		{"a page", testCallbackBody("ERROR", `"Invalid status code: 404"`, `"<html>"`), canned{}, false},
 		{"another word", testCallbackBody("PENDING", "null", file), canned{}, false},
 	} {

@@ -9,8 +9,8 @@ import (
 	"reelay/internal/provider"
 )
 
-// Cancel asks fal to give a request up. A running one is only signalled: its model may finish, and be billed, all the same. Its
-// error is a *provider.Error: nobody knows whether fal heard.
+// Cancel asks fal to give a request up. A running one is only signalled: its model may finish, and be billed, all the
+// same. Its error is a *provider.Error: nobody knows whether fal heard.
 func (d *Driver) Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error) {
 	h, bad := parseRef(ref)
 	if bad != nil {

@@ -54,7 +54,8 @@ func TestCancelCall(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	got, err := newDriver(t, server.URL).Cancel(t.Context(), sampleRef())
-	if err != nil || got != provider.CancelRequested || method != http.MethodPut || path != "/fal-ai/flux/requests/"+sampleID+"/cancel" {
+	if err != nil || got != provider.CancelRequested || method != http.MethodPut ||
+		path != "/fal-ai/flux/requests/"+sampleID+"/cancel" {
 		t.Errorf("%s %s: %q, %v", method, path, got, err)
 	}
 }

@@ -40,7 +40,8 @@ func TestConformance(t *testing.T) {
 		},
 		RefusalKind: events.KindInvalid,
 		Callback: func(id string) []byte {
-			return []byte(`{"error": null, "gateway_request_id": "g", "payload": {"video": {"url": "https://v3.fal.media/o.mp4"}}, "request_id": "` + id + `", "status": "OK"}`)
+			return []byte(`{"error": null, "gateway_request_id": "g", "payload": {"video": {"url": ` +
+				`"https://v3.fal.media/o.mp4"}}, "request_id": "` + id + `", "status": "OK"}`)
 		},
 	})
 }

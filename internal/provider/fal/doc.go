@@ -4,9 +4,9 @@
 //
 // A submit answers with a request id at once; every later call names the app (owner/name, without the rest of the
 // model's path) and that id. There is no idempotency key: a submit sent twice is paid twice. A request is IN_QUEUE,
-// IN_PROGRESS or COMPLETED, and may fall back to IN_QUEUE when its runner is lost. COMPLETED does not mean success: the HTTP code of the
-// result decides, and the result has the code, headers and body of the model itself. A result is kept for an hour, or six
-// minutes when it is 10 kB or more, unless the account stores payloads.
+// IN_PROGRESS or COMPLETED, and may fall back to IN_QUEUE when its runner is lost. COMPLETED does not mean success: the
+// HTTP code of the result decides, and the result has the code, headers and body of the model itself. A result is kept
+// for an hour, or six minutes when it is 10 kB or more, unless the account stores payloads.
 //
 // # How this package reads it
 //

@@ -29,8 +29,8 @@ const (
 type Options struct {
 	// BaseURL is https, or http on a loopback address, without a slash at the end. Default: DefaultBaseURL.
 	BaseURL string
-	// PlatformURL is the same for the API that lists requests. Default: DefaultPlatformURL, or BaseURL where that is set, so
-	// that a proxy or an emulator gets all calls.
+	// PlatformURL is the same for the API that lists requests. Default: DefaultPlatformURL, or BaseURL where that is set,
+	// so that a proxy or an emulator gets all calls.
 	PlatformURL string
 	// Key is the account's FAL_KEY. It must not be empty.
 	Key secret.Value
@@ -91,8 +91,8 @@ func (d *Driver) Features(string) provider.Features {
 	return provider.Features{Cancel: true, List: true, Webhook: true, Progress: true, Position: true, Logs: true}
 }
 
-// Check takes any endpoint id of fal's form with any task type, and any JSON object: models and their schemas change too
-// often to be known here. Its error is an *events.FieldError of "task_type", "model" or "input".
+// Check takes any endpoint id of fal's form with any task type, and any JSON object: models and their schemas change
+// too often to be known here. Its error is an *events.FieldError of "task_type", "model" or "input".
 func (d *Driver) Check(t events.TaskType, model string, input json.RawMessage) error {
 	if !t.Valid() {
 		return events.NewFieldError("task_type", "%.80q is not one of %v", string(t), events.TaskTypes())
@@ -142,12 +142,13 @@ func parseRef(ref json.RawMessage) (handle, *provider.Error) {
 
 func badRef(why string) *provider.Error {
 	return &provider.Error{
-		Kind: events.KindInternal, Code: "bad_ref", Message: provider.Clip("not a handle of fal: "+why, events.MaxMessageBytes),
+		Kind: events.KindInternal, Code: "bad_ref",
+		Message: provider.Clip("not a handle of fal: "+why, events.MaxMessageBytes),
 	}
 }
 
-// url returns the address of a request, of its status or of its cancel. fal also names these addresses in its answers; they
-// are not used, so that the key goes nowhere but to the base URL.
+// url returns the address of a request, of its status or of its cancel. fal also names these addresses in its answers;
+// they are not used, so that the key goes nowhere but to the base URL.
 func (d *Driver) url(h handle, rest string) string {
 	return d.baseURL + "/" + h.App + "/requests/" + h.RequestID + rest
 }

@@ -77,7 +77,8 @@ func TestAWholeLife(t *testing.T) {
 			}
 			if s.State == provider.Running {
 				if s.Progress == nil || *s.Progress < lastProgress || len(s.Logs) < lines {
-					t.Errorf("second %d: progress %v after %v, %d lines after %d", second, s.Progress, lastProgress, len(s.Logs), lines)
+					t.Errorf("second %d: progress %v after %v, %d lines after %d", second, s.Progress, lastProgress, len(s.Logs),
+						lines)
 				}
 				lastProgress, lines = *s.Progress, len(s.Logs)
 			}
@@ -107,7 +108,8 @@ func TestStartTimeout(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		s, err := d.Poll(t.Context(), a.Ref)
-		if err != nil || s.State != provider.Failed || s.Err.Kind != events.KindDeadline || s.Err.Charge != events.ChargeNone {
+		if err != nil || s.State != provider.Failed || s.Err.Kind != events.KindDeadline ||
+			s.Err.Charge != events.ChargeNone {
 			t.Errorf("after the deadline: %s, %v, %v, want failed by a deadline and free", s.State, s.Err, err)
 		}
 	})
@@ -125,8 +127,8 @@ func TestEveryScriptedFailure(t *testing.T) {
 	for fail, want := range map[string]events.Kind{
 		"400": events.KindInvalid, "422": events.KindInvalid, "500": events.KindInternal, "502": events.KindInternal,
 		"503": events.KindInternal, "504": events.KindDeadline, "startup_timeout": events.KindDeadline,
-		"content_policy_violation": events.KindModeration, "image_too_small": events.KindInvalid, "runner_disconnected": events.KindInternal,
-		"client_cancelled": "", "499": "",
+		"content_policy_violation": events.KindModeration, "image_too_small": events.KindInvalid,
+		"runner_disconnected": events.KindInternal, "client_cancelled": "", "499": "",
 	} {
 		a := submit(t, d, h, events.Task{Model: "fal-ai/flux/dev"}, `{"emulate":{"fail":"`+fail+`"}}`)
 		s, err := d.Poll(t.Context(), a.Ref)
@@ -151,7 +153,8 @@ func TestRegress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := submit(t, d, h, events.Task{Model: "fal-ai/flux/dev"}, `{"emulate":{"stall":"running","polls":"regress","poll_faults":1}}`)
+	a := submit(t, d, h, events.Task{Model: "fal-ai/flux/dev"},
+		`{"emulate":{"stall":"running","polls":"regress","poll_faults":1}}`)
 	for i, want := range []provider.State{provider.Queued, provider.Running} {
 		if s, err := d.Poll(t.Context(), a.Ref); err != nil || s.State != want {
 			t.Errorf("poll %d: %s, %v, want %s", i, s.State, err, want)

@@ -29,8 +29,9 @@ const (
 // statusClientClosed is what fal answers for a request that its client gave up.
 const statusClientClosed = 499
 
-// An envelope is what an answer that is not a success says, in fal's own form if it is of fal. There are two forms: a model's
-// {"detail":[{"loc","msg","type"}]}, whose detail may also be a text, and the platform's {"detail":text,"error_type":...}.
+// An envelope is what an answer that is not a success says, in fal's own form if it is of fal. There are two forms: a
+// model's {"detail":[{"loc","msg","type"}]}, whose detail may also be a text, and the platform's
+// {"detail":text,"error_type":...}.
 type envelope struct {
 	status int
 	// foreign says that neither the body nor a header is of fal's form: nobody knows who answered.
@@ -174,8 +175,8 @@ func (e envelope) kindOfFailure() events.Kind {
 	}
 }
 
-// ofStatus returns a failure that a status told of, with the HTTP code that its result has by fal's documentation; 0 for
-// a type that is not documented.
+// ofStatus returns a failure that a status told of, with the HTTP code that its result has by fal's documentation; 0
+// for a type that is not documented.
 func (e envelope) ofStatus() envelope {
 	e.status = map[string]int{
 		"request_timeout": 504, "startup_timeout": 504, "runner_scheduling_failure": 503, "runner_connection_timeout": 503,

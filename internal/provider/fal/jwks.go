@@ -19,8 +19,8 @@ const (
 	keysFresh = 24 * time.Hour
 	// keysStale is how long they are used while they cannot be fetched again.
 	keysStale = 7 * 24 * time.Hour
-	// fetchFloor is the shortest time between two fetches, firstFloor the same as long as there are no keys at all. Both keep
-	// strangers from making us call fal.
+	// fetchFloor is the shortest time between two fetches, firstFloor the same as long as there are no keys at all. Both
+	// keep strangers from making us call fal.
 	fetchFloor = time.Minute
 	firstFloor = 5 * time.Second
 	// fetchWait bounds one fetch: fal waits 15 s for the answer to a webhook.
@@ -52,8 +52,8 @@ func newKeySet(url string, transport http.RoundTripper) *keySet {
 	return &keySet{url: url, client: provider.NewClient(transport, fetchWait), failure: errNotFetched}
 }
 
-// current returns the keys, fetching them when there are none or when they are a day old. Older ones serve for a week while fal
-// cannot be asked. It fails with provider.ErrCallbackKeys.
+// current returns the keys, fetching them when there are none or when they are a day old. Older ones serve for a week
+// while fal cannot be asked. It fails with provider.ErrCallbackKeys.
 func (s *keySet) current(ctx context.Context) ([]ed25519.PublicKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,8 +66,8 @@ func (s *keySet) current(ctx context.Context) ([]ed25519.PublicKey, error) {
 	return s.keys, nil
 }
 
-// newer returns the keys after one more fetch, if one is allowed now, for a caller whom known have not helped. Known keys whose
-// successors cannot be had are returned as they are.
+// newer returns the keys after one more fetch, if one is allowed now, for a caller whom known have not helped. Known
+// keys whose successors cannot be had are returned as they are.
 func (s *keySet) newer(ctx context.Context, known []ed25519.PublicKey) []ed25519.PublicKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,8 @@ func (s *keySet) newer(ctx context.Context, known []ed25519.PublicKey) []ed25519
 	return s.keys
 }
 
-// refresh fetches the keys, waits for whoever is fetching them, or does nothing before its time. It lets go of the lock meanwhile.
+// refresh fetches the keys, waits for whoever is fetching them, or does nothing before its time. It lets go of the lock
+// meanwhile.
 func (s *keySet) refresh(ctx context.Context) {
 	if flight := s.flight; flight != nil {
 		s.mu.Unlock()
@@ -123,8 +124,8 @@ func (s *keySet) fetch(ctx context.Context) ([]ed25519.PublicKey, error) {
 	return parseJWKS(r.Body)
 }
 
-// parseJWKS reads a JSON Web Key Set (RFC 7517) and takes the Ed25519 keys (RFC 8037) out of it. Those of other kinds are passed
-// over; a set without any, or with too many, is an error.
+// parseJWKS reads a JSON Web Key Set (RFC 7517) and takes the Ed25519 keys (RFC 8037) out of it. Those of other kinds
+// are passed over; a set without any, or with too many, is an error.
 func parseJWKS(body []byte) ([]ed25519.PublicKey, error) {
 	if len(body) > maxJWKSBytes {
 		return nil, fmt.Errorf("%d bytes are over the limit of %d", len(body), maxJWKSBytes)

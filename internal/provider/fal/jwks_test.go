@@ -77,7 +77,8 @@ func TestKeysAreCachedForADay(t *testing.T) {
 	})
 }
 
-// A key that fal has begun to use is known with its first webhook, but strangers cannot make us ask more than once a minute.
+// A key that fal has begun to use is known with its first webhook, but strangers cannot make us ask more than once a
+// minute.
 func TestKeyRotation(t *testing.T) {
 	host(t, func(h *hosted) {
 		h.expect("old key", oldKey, nil, 1)
@@ -205,18 +206,23 @@ func TestParseJWKS(t *testing.T) {
 	}{
 		{"one", string(jwks(oldKey)), 1, ""},
 		{"two", string(jwks(oldKey, newKey)), 2, ""},
-		{"another kind beside", `{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"},{"kty":"OKP","crv":"X25519","x":"AA"},` + oldKey.jwk() + `]}`, 1, ""},
+		{"another kind beside", `{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"},{"kty":"OKP","crv":"X25519","x":"AA"},` +
+			oldKey.jwk() + `]}`, 1, ""},
 		{"16", many(16), 16, ""},
 		{"17", many(17), 0, "17 keys are over the limit of 16"},
 		{"none", `{"keys":[]}`, 0, "no Ed25519 key in the set"},
 		{"key too long", short, 0, "no Ed25519 key in the set"},
-		{"another curve's name", strings.Replace(string(jwks(oldKey)), "Ed25519", "X25519", 1), 0, "no Ed25519 key in the set"},
+		{
+			"another curve's name", strings.Replace(string(jwks(oldKey)), "Ed25519", "X25519", 1), 0,
+			"no Ed25519 key in the set",
+		},
 		{"empty", "", 0, "not a key set: unexpected end of JSON input"},
 		{"HTML", "<html>", 0, "not a key set: invalid character '<' looking for beginning of value"},
 		{"too long", strings.Repeat(" ", 64<<10) + string(jwks(oldKey)), 0, "are over the limit of 65536"},
 	} {
 		keys, err := parseJWKS([]byte(row.body))
-		if len(keys) != row.keys || (row.want == "") != (err == nil) || err != nil && !strings.HasSuffix(err.Error(), row.want) {
+		if len(keys) != row.keys || (row.want == "") != (err == nil) ||
+			err != nil && !strings.HasSuffix(err.Error(), row.want) {
 			t.Errorf("%s: %d keys, %v, want %d, %q", row.name, len(keys), err, row.keys, row.want)
 		}
 	}

@@ -29,21 +29,26 @@ const (
 	longestRun = time.Hour
 )
 
-// List returns the requests of the task's endpoint that fal took in at since or later and that may be the one the task's
-// input made: Exact where the list shows the same input, by its canonical digest; not Exact where it shows no input
-// (payload storage is off or the payload was deleted), or one that holds all of the task's and more, as if fal had filled in
-// defaults. What shows another input is left out.
+// List returns the requests of the task's endpoint that fal took in at since or later and that may be the one the
+// task's input made: Exact where the list shows the same input, by its canonical digest; not Exact where it shows no
+// input (payload storage is off or the payload was deleted), or one that holds all of the task's and more, as if fal
+// had filled in defaults. What shows another input is left out.
 //
-// fal documents the call (https://fal.ai/docs/platform-apis/v1/models/requests/by-endpoint) with the times and codes of requests
-// that have ended; nothing says that it lists those under way. So complete is true only if every page was read, every entry
-// was understood, and an hour has passed since then. A request that waits in fal's queue for longer, which only
-// a start deadline prevents, is missing even so: do not conclude from one listing.
+// fal documents the call (https://fal.ai/docs/platform-apis/v1/models/requests/by-endpoint) with the times and codes of
+// requests that have ended; nothing says that it lists those under way. So complete is true only if every page was
+// read, every entry was understood, and an hour has passed since then. A request that waits in fal's queue for longer,
+// which only a start deadline prevents, is missing even so: do not conclude from one listing.
 //
 // List fails with a *provider.Error.
-func (d *Driver) List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error) {
+func (d *Driver) List(ctx context.Context, t events.Task, input json.RawMessage,
+	since time.Time,
+) (found []provider.Found, complete bool, err error) {
 	m, err := parseModel(t.Model)
 	if err != nil {
-		return nil, false, &provider.Error{Kind: events.KindInvalid, Code: "bad_model", Message: provider.Clip(err.Error(), events.MaxMessageBytes)}
+		return nil, false, &provider.Error{
+			Kind: events.KindInvalid, Code: "bad_model",
+			Message: provider.Clip(err.Error(), events.MaxMessageBytes),
+		}
 	}
 	query := url.Values{
 		"endpoint_id": {m.path}, "start": {since.UTC().Truncate(time.Second).Format(time.RFC3339)}, "expand": {"payloads"},
@@ -171,7 +176,8 @@ func decode(raw json.RawMessage) (v any) {
 	return v
 }
 
-// holds reports whether all has everything that part has: objects may have more members, and numbers may be spelt otherwise.
+// holds reports whether all has everything that part has: objects may have more members, and numbers may be spelt
+// otherwise.
 func holds(all, part any) bool {
 	switch part := part.(type) {
 	case map[string]any:

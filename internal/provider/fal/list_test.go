@@ -32,7 +32,8 @@ func seeking(t testing.TB, input string) events.Task {
 func longAgo() time.Time { return time.Now().Add(-2 * time.Hour).Truncate(time.Second) }
 
 func item(id string, sent time.Time, rest string) string {
-	return fmt.Sprintf(`{"request_id":%q,"endpoint_id":%q,"sent_at":%q%s}`, id, sampleModel, sent.UTC().Format(time.RFC3339Nano), rest)
+	return fmt.Sprintf(`{"request_id":%q,"endpoint_id":%q,"sent_at":%q%s}`, id, sampleModel,
+		sent.UTC().Format(time.RFC3339Nano), rest)
 }
 
 func listing(t testing.TB, h http.HandlerFunc) *Driver {
@@ -58,11 +59,20 @@ func TestListEntries(t *testing.T) {
 	}{
 		{"nothing", ``, none, true},
 		{"the same", with(sought), exact, true},
-		{"in another order", with(`{ "cfg":1.50, "seed":17454220438242315174, "prompt":"a \u003ckite\u003e & more" }`), exact, true},
+		{
+			"in another order", with(`{ "cfg":1.50, "seed":17454220438242315174, "prompt":"a \u003ckite\u003e & more" }`), exact,
+			true,
+		},
 		{"as text", with(strconv.Quote(sought)), exact, true},
 		{"a number spelt otherwise", with(`{"prompt":"a <kite> & more","seed":17454220438242315174,"cfg":1.5}`), maybe, true},
-		{"with defaults filled in", with(`{"prompt":"a <kite> & more","seed":17454220438242315174,"cfg":1.50,"duration":"5"}`), maybe, true},
-		{"another seed, alike as a float64", with(`{"prompt":"a <kite> & more","seed":17454220438242315175,"cfg":1.50}`), none, true},
+		{
+			"with defaults filled in",
+			with(`{"prompt":"a <kite> & more","seed":17454220438242315174,"cfg":1.50,"duration":"5"}`), maybe, true,
+		},
+		{
+			"another seed, alike as a float64", with(`{"prompt":"a <kite> & more","seed":17454220438242315175,"cfg":1.50}`),
+			none, true,
+		},
 		{"another prompt", with(`{"prompt":"a heron","seed":17454220438242315174,"cfg":1.50}`), none, true},
 		{"less", with(`{"prompt":"a <kite> & more"}`), none, true},
 		{"another kind", with(`[1]`), none, true},
@@ -105,7 +115,10 @@ func TestListCall(t *testing.T) {
 	if _, _, err := d.List(t.Context(), seeking(t, sought), json.RawMessage(sought), since); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"endpoint_id": sampleModel, "start": "2026-05-01T10:00:00Z", "expand": "payloads", "limit": "100"}
+	want := map[string]string{
+		"endpoint_id": sampleModel, "start": "2026-05-01T10:00:00Z", "expand": "payloads",
+		"limit": "100",
+	}
 	for name, v := range want {
 		if len(q[name]) != 1 || q[name][0] != v {
 			t.Errorf("%s is %q, want %q", name, q[name], v)
@@ -120,7 +133,10 @@ func TestListCall(t *testing.T) {
 func TestListIsCompleteAfterTheLongestRun(t *testing.T) {
 	t.Parallel()
 	d := listing(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"items":[]}`)) })
-	for ago, want := range map[time.Duration]bool{0: false, 59 * time.Minute: false, 61 * time.Minute: true, -time.Hour: false} {
+	for ago, want := range map[time.Duration]bool{
+		0: false, 59 * time.Minute: false, 61 * time.Minute: true,
+		-time.Hour: false,
+	} {
 		_, complete, err := d.List(t.Context(), seeking(t, sought), json.RawMessage(sought), time.Now().Add(-ago))
 		if err != nil || complete != want {
 			t.Errorf("%v ago: complete %v, %v, want %v", ago, complete, err, want)
@@ -164,7 +180,8 @@ func TestListPages(t *testing.T) {
 		})
 		found, complete, err := d.List(t.Context(), seeking(t, sought), json.RawMessage(sought), since)
 		if err != nil || complete != row.complete || calls != row.calls || len(found) != calls {
-			t.Errorf("%s: %d found in %d calls, complete %v, %v, want %d calls, %v", row.name, len(found), calls, complete, err, row.calls, row.complete)
+			t.Errorf("%s: %d found in %d calls, complete %v, %v, want %d calls, %v", row.name, len(found), calls, complete, err,
+				row.calls, row.complete)
 		}
 	}
 }
@@ -235,12 +252,14 @@ func TestListErrors(t *testing.T) {
 		}
 	}
 	d := newDriver(t, "http://127.0.0.1:1")
-	if _, _, err := d.List(t.Context(), events.Task{Model: "alone"}, nil, longAgo()); provider.AsError(err).Code != "bad_model" {
+	if _, _, err := d.List(t.Context(), events.Task{Model: "alone"}, nil,
+		longAgo()); provider.AsError(err).Code != "bad_model" {
 		t.Errorf("a model that is none: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := d.List(ended, seeking(t, sought), json.RawMessage(sought), longAgo()); err == nil || provider.AsError(err).Kind != events.KindRetry {
+	if _, _, err := d.List(ended, seeking(t, sought), json.RawMessage(sought), longAgo()); err == nil ||
+		provider.AsError(err).Kind != events.KindRetry {
 		t.Errorf("an ended context: %v", err)
 	}
 }
@@ -258,7 +277,8 @@ func TestPlatformURL(t *testing.T) {
 			t.Errorf("%q and %q: %v, %v, want %s", row.base, row.platform, d, err, row.want)
 		}
 	}
-	if _, err := New(Options{PlatformURL: "http://api.fal.ai", Key: newDriver(t, "").key}); err == nil || !strings.Contains(err.Error(), "platform URL") {
+	if _, err := New(Options{PlatformURL: "http://api.fal.ai", Key: newDriver(t, "").key}); err == nil ||
+		!strings.Contains(err.Error(), "platform URL") {
 		t.Errorf("plain http: %v", err)
 	}
 }

@@ -53,8 +53,8 @@ func timestamp(s string) *time.Time {
 	return nil
 }
 
-// How models and their libraries write progress. A bare percentage counts only where it begins a line, follows the word, or
-// has the bar of tqdm behind it: models log other percentages too.
+// How models and their libraries write progress. A bare percentage counts only where it begins a line, follows the
+// word, or has the bar of tqdm behind it: models log other percentages too.
 var (
 	percent = regexp.MustCompile(`(?i)(?:^\s*|\bprogress\b\D{0,3})(\d{1,3}(?:\.\d{1,6})?)\s?%|\b(\d{1,3})%\|`)
 	steps   = regexp.MustCompile(`(?i)\bstep\s+(\d{1,9})\s?(?:/|of)\s?(\d{1,9})\b|\b(\d{1,9})/(\d{1,9}) \[`)

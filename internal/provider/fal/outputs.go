@@ -23,8 +23,8 @@ const (
 )
 
 // readOutputs finds the files in a result, in the order of its text. Models put them under many names (video, images,
-// audio, ...), but each is a File: an object with a url. Only a result without one is searched for plain links, under names
-// that end in "url": they may as well repeat the input's.
+// audio, ...), but each is a File: an object with a url. Only a result without one is searched for plain links, under
+// names that end in "url": they may as well repeat the input's.
 func readOutputs(raw json.RawMessage) []events.Output {
 	var f finder
 	f.value("", raw, 0)

@@ -67,8 +67,9 @@ func (d *Driver) call(ctx context.Context, method, url string) (provider.Reply, 
 	return d.redact(r), nil
 }
 
-// readStatus reads an answer to a status call. The word counts, not the HTTP code: fal answers 202 until the end and 200
-// then. said is why a completed request failed, as far as the status tells. The error says nothing about the request.
+// readStatus reads an answer to a status call. The word counts, not the HTTP code: fal answers 202 until the end and
+// 200 then. said is why a completed request failed, as far as the status tells. The error says nothing about the
+// request.
 func readStatus(h handle, r provider.Reply) (s provider.Snapshot, said envelope, failed *provider.Error) {
 	e := readEnvelope(r)
 	if r.Status < 200 || r.Status > 299 {
@@ -102,8 +103,8 @@ func readStatus(h handle, r provider.Reply) (s provider.Snapshot, said envelope,
 	return s, e, nil
 }
 
-// readResult reads an answer to a result call of a completed request: success, failure, or nothing that can be told from
-// it. said is what the status told of a failure; it decides when the result cannot.
+// readResult reads an answer to a result call of a completed request: success, failure, or nothing that can be told
+// from it. said is what the status told of a failure; it decides when the result cannot.
 func readResult(s provider.Snapshot, said envelope, r provider.Reply) (provider.Snapshot, *provider.Error) {
 	e := readEnvelope(r)
 	if s.Units = e.units; e.units != nil {
@@ -145,7 +146,8 @@ func (e envelope) speaksOfWork() bool {
 // aboutAccount lists codes that speak of the caller.
 func aboutAccount(status int) bool {
 	switch status {
-	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusRequestTimeout, http.StatusTooManyRequests:
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusRequestTimeout,
+		http.StatusTooManyRequests:
 		return true
 	}
 	return false
@@ -168,8 +170,8 @@ func succeeded(s provider.Snapshot, e envelope, r provider.Reply) provider.Snaps
 	}
 	s.State = provider.Failed
 	s.Err = &provider.Error{
-		Kind: events.KindInternal, Code: "no_output", HTTPStatus: r.Status, TraceID: e.traceID, Charge: events.ChargeConfirmed,
-		Message: "fal finished the request, and its result names no file that can be fetched",
+		Kind: events.KindInternal, Code: "no_output", HTTPStatus: r.Status, TraceID: e.traceID,
+		Charge: events.ChargeConfirmed, Message: "fal finished the request, and its result names no file that can be fetched",
 	}
 	return s
 }
@@ -203,7 +205,8 @@ func pollError(e envelope) *provider.Error {
 		return e.error(events.KindNotFound)
 	case e.status == http.StatusTooManyRequests:
 		return e.error(events.KindRateLimited)
-	case !e.foreign && (e.status == http.StatusUnauthorized || e.status == http.StatusForbidden || e.status == http.StatusPaymentRequired):
+	case !e.foreign && (e.status == http.StatusUnauthorized || e.status == http.StatusForbidden ||
+		e.status == http.StatusPaymentRequired):
 		return e.error(kindOfRefusal(e))
 	default:
 		return e.error(events.KindRetry)

@@ -71,7 +71,8 @@ func TestStatusMatrix(t *testing.T) {
 	t.Parallel()
 	bodies := map[string]string{
 		"not found": `{"status":"NOT_FOUND"}`, "text": `{"detail":"nope"}`, "platform": `{"detail":"nope","error_type":"x"}`,
-		"html": htmlPage, "empty": "", "garbage": "\x00{", "truncated": `{"status":"COMPL`, "array": `[]`, "no word": `{"queue_position":1}`,
+		"html": htmlPage, "empty": "", "garbage": "\x00{", "truncated": `{"status":"COMPL`, "array": `[]`,
+		"no word": `{"queue_position":1}`,
 	}
 	for status := 100; status <= 599; status++ {
 		for name, body := range bodies {
@@ -133,7 +134,8 @@ func TestStatusWords(t *testing.T) {
 			t.Errorf("%s: position %v", row.body, s.Position)
 		}
 	}
-	_, _, err := readStatus(sampleHandle, provider.Reply{Status: 200, Body: []byte(`{"status":"COMPLETED","request_id":"another"}`)})
+	_, _, err := readStatus(sampleHandle,
+		provider.Reply{Status: 200, Body: []byte(`{"status":"COMPLETED","request_id":"another"}`)})
 	if err == nil || err.Kind != events.KindRetry {
 		t.Errorf("the status of another request: %v, want kind retry", err)
 	}
@@ -145,11 +147,15 @@ func TestResultMatrix(t *testing.T) {
 	const pendingState = provider.State("pending")
 	bodies := map[string]string{
 		"files": `{"images":[{"url":"https://v3.fal.media/a.png"}]}`, "no files": `{"text":"hello"}`,
-		"text": `{"detail":"nope"}`, "model": `{"detail":[{"msg":"m","type":"value_error"}]}`, "platform": `{"detail":"nope","error_type":"x"}`,
-		"not found": `{"status":"NOT_FOUND"}`, "in progress": `{"detail":"Request is still in progress"}`,
-		"html": htmlPage, "empty": "", "garbage": "\x00{", "truncated": `{"images":[{"url":"https://v3.f`,
+		"text": `{"detail":"nope"}`, "model": `{"detail":[{"msg":"m","type":"value_error"}]}`,
+		"platform": `{"detail":"nope","error_type":"x"}`, "not found": `{"status":"NOT_FOUND"}`,
+		"in progress": `{"detail":"Request is still in progress"}`, "html": htmlPage, "empty": "", "garbage": "\x00{",
+		"truncated": `{"images":[{"url":"https://v3.f`,
 	}
-	account := map[int]events.Kind{401: events.KindAuth, 402: events.KindQuota, 403: events.KindAuth, 408: events.KindRetry, 429: events.KindRateLimited}
+	account := map[int]events.Kind{
+		401: events.KindAuth, 402: events.KindQuota, 403: events.KindAuth,
+		408: events.KindRetry, 429: events.KindRateLimited,
+	}
 	for status := 200; status <= 599; status++ {
 		for name, body := range bodies {
 			for _, traced := range []bool{false, true} {
@@ -232,7 +238,8 @@ func TestDocumentedFailures(t *testing.T) {
 		{"downstream_service_unavailable", 500, events.KindInternal, none},
 		{"content_policy_violation", 422, events.KindModeration, possible},
 	}
-	for _, invalid := range strings.Fields(`no_media_generated image_too_small image_too_large image_load_error file_download_error
+	for _, invalid := range strings.Fields(
+		`no_media_generated image_too_small image_too_large image_load_error file_download_error
 		face_detection_error file_too_large greater_than greater_than_equal less_than less_than_equal multiple_of sequence_too_short
 		sequence_too_long one_of feature_not_supported invalid_archive archive_file_count_below_minimum archive_file_count_exceeds_maximum
 		audio_duration_too_long audio_duration_too_short unsupported_audio_format unsupported_image_format unsupported_video_format
@@ -245,24 +252,31 @@ func TestDocumentedFailures(t *testing.T) {
 			t.Errorf("%s in %s: %s, %v, %v, want failed", r.errorType, form, s.State, s.Err, err)
 			return
 		}
-		if e := s.Err; e.Kind != r.kind || e.Charge != r.charge || e.Code != r.errorType || e.Message != "the reason" || e.HTTPStatus != r.status {
+		if e := s.Err; e.Kind != r.kind || e.Charge != r.charge || e.Code != r.errorType || e.Message != "the reason" ||
+			e.HTTPStatus != r.status {
 			t.Errorf("%s in %s: %s, charge %q, code %q, message %q, status %d, want %s, %q",
 				r.errorType, form, e.Kind, e.Charge, e.Code, e.Message, e.HTTPStatus, r.kind, r.charge)
 		}
 	}
 	for _, r := range platform {
 		check(r, "the body", canned{status: r.status, body: `{"detail":"the reason","error_type":"` + r.errorType + `"}`})
-		check(r, "the header", canned{status: r.status, body: `{"detail":"the reason"}`, header: map[string]string{"X-Fal-Error-Type": r.errorType}})
+		check(r, "the header", canned{
+			status: r.status, body: `{"detail":"the reason"}`,
+			header: map[string]string{"X-Fal-Error-Type": r.errorType},
+		})
 	}
 	for _, r := range model {
-		check(r, "the body", canned{status: r.status, body: `{"detail":[{"loc":["body"],"msg":"the reason","type":"` + r.errorType + `"}]}`})
+		check(r, "the body", canned{
+			status: r.status, body: `{"detail":[{"loc":["body"],"msg":"the reason","type":"` + r.errorType + `"}]}`,
+		})
 	}
 }
 
 func TestResults(t *testing.T) {
 	t.Parallel()
 	timedOut := done()
-	timedOut.body = `{"status":"COMPLETED","logs":[],"metrics":{},"error":"Request timed out","error_type":"request_timeout"}`
+	timedOut.body = `{"status":"COMPLETED","logs":[],"metrics":{},"error":"Request timed out",` +
+		`"error_type":"request_timeout"}`
 	for _, row := range []struct {
 		name           string
 		status, result canned
@@ -275,37 +289,71 @@ func TestResults(t *testing.T) {
 		units          float64
 	}{
 		{
-			name: "billed", status: done(), result: canned{status: 200, body: `{"video":{"url":"https://a/b.mp4"}}`, header: map[string]string{"X-Fal-Billable-Units": "2.5"}},
-			state: provider.Succeeded, units: 2.5,
+			name: "billed", status: done(),
+			result: canned{
+				status: 200, body: `{"video":{"url":"https://a/b.mp4"}}`,
+				header: map[string]string{"X-Fal-Billable-Units": "2.5"},
+			}, state: provider.Succeeded, units: 2.5,
 		},
 		{
-			name: "nonsense units", status: done(), result: canned{status: 200, body: `{"video":{"url":"https://a/b.mp4"}}`, header: map[string]string{"X-Fal-Billable-Units": "NaN"}},
-			state: provider.Succeeded,
+			name: "nonsense units", status: done(),
+			result: canned{
+				status: 200, body: `{"video":{"url":"https://a/b.mp4"}}`,
+				header: map[string]string{"X-Fal-Billable-Units": "NaN"},
+			}, state: provider.Succeeded,
 		},
 		{
-			name: "invalid and free", status: done(), result: canned{status: 422, body: `{"detail":[{"type":"missing","msg":"m"}]}`, header: map[string]string{"X-Fal-Billable-Units": "0"}},
-			state: provider.Failed, failure: events.KindInvalid, code: "missing", charge: events.ChargeNone,
+			name: "invalid and free", status: done(),
+			result: canned{
+				status: 422, body: `{"detail":[{"type":"missing","msg":"m"}]}`,
+				header: map[string]string{"X-Fal-Billable-Units": "0"},
+			}, state: provider.Failed, failure: events.KindInvalid, code: "missing", charge: events.ChargeNone,
 		},
 		{
-			name: "invalid and billed", status: done(), result: canned{status: 422, body: `{"detail":[{"type":"missing","msg":"m"}]}`, header: map[string]string{"X-Fal-Billable-Units": "1"}},
-			state: provider.Failed, failure: events.KindInvalid, code: "missing", charge: events.ChargeConfirmed, units: 1,
+			name: "invalid and billed", status: done(),
+			result: canned{
+				status: 422, body: `{"detail":[{"type":"missing","msg":"m"}]}`,
+				header: map[string]string{"X-Fal-Billable-Units": "1"},
+			}, state: provider.Failed, failure: events.KindInvalid, code: "missing", charge: events.ChargeConfirmed, units: 1,
 		},
 		{
 			name: "start timeout by its header alone", status: done(),
-			result: canned{status: 504, body: "", header: map[string]string{"X-Fal-Request-Timeout-Type": "user", "X-Fal-Request-Id": sampleID}},
-			state:  provider.Failed, failure: events.KindDeadline, code: "http_504", charge: events.ChargeNone,
+			result: canned{
+				status: 504, body: "",
+				header: map[string]string{"X-Fal-Request-Timeout-Type": "user", "X-Fal-Request-Id": sampleID},
+			},
+			state: provider.Failed, failure: events.KindDeadline, code: "http_504", charge: events.ChargeNone,
 		},
 		{
-			name: "cancelled", status: done(), result: canned{status: 499, body: `{"detail":"Request was cancelled","error_type":"client_cancelled"}`},
-			state: provider.Cancelled,
+			name: "cancelled", status: done(),
+			result: canned{status: 499, body: `{"detail":"Request was cancelled","error_type":"client_cancelled"}`},
+			state:  provider.Cancelled,
 		},
-		{name: "499 of somebody else", status: done(), result: canned{status: 499, body: htmlPage}, state: provider.Running, pending: true},
-		{name: "500 of somebody else", status: done(), result: canned{status: 500, body: htmlPage}, state: provider.Running, pending: true},
-		{name: "200 of somebody else", status: done(), result: canned{status: 200, body: htmlPage}, state: provider.Running, pending: true},
+		{
+			name: "499 of somebody else", status: done(), result: canned{status: 499, body: htmlPage}, state: provider.Running,
+			pending: true,
+		},
+		{
+			name: "500 of somebody else", status: done(), result: canned{status: 500, body: htmlPage}, state: provider.Running,
+			pending: true,
+		},
+		{
+			name: "200 of somebody else", status: done(), result: canned{status: 200, body: htmlPage}, state: provider.Running,
+			pending: true,
+		},
 		{name: "reset", status: done(), result: canned{abort: true}, state: provider.Running, pending: true},
-		{name: "redirect", status: done(), result: canned{status: 302, header: map[string]string{"Location": "/x"}}, state: provider.Running, pending: true},
-		{name: "still in the queue", status: done(), result: canned{status: 200, body: `{"status":"IN_QUEUE"}`}, state: provider.Running, pending: true},
-		{name: "early by code", status: done(), result: canned{status: 202, body: `{"status":"COMPLETED"}`}, state: provider.Running, pending: true},
+		{
+			name: "redirect", status: done(), result: canned{status: 302, header: map[string]string{"Location": "/x"}},
+			state: provider.Running, pending: true,
+		},
+		{
+			name: "still in the queue", status: done(), result: canned{status: 200, body: `{"status":"IN_QUEUE"}`},
+			state: provider.Running, pending: true,
+		},
+		{
+			name: "early by code", status: done(), result: canned{status: 202, body: `{"status":"COMPLETED"}`},
+			state: provider.Running, pending: true,
+		},
 		{
 			name: "nothing to deliver", status: done(), result: canned{status: 200, body: `{"output":"a poem"}`},
 			state: provider.Failed, failure: events.KindInternal, code: "no_output", charge: events.ChargeConfirmed,
@@ -314,12 +362,22 @@ func TestResults(t *testing.T) {
 			name: "model's own 404", status: done(), result: canned{status: 404, body: `{"detail":"no such voice"}`},
 			state: provider.Failed, failure: events.KindInvalid, code: "http_404", charge: events.ChargePossible,
 		},
-		{name: "expired", status: done(), result: canned{status: 404, body: `{"status":"NOT_FOUND"}`}, kind: events.KindNotFound},
-		{name: "key revoked", status: done(), result: canned{status: 401, body: `{"detail":"invalid key credentials"}`}, kind: events.KindAuth},
-		{name: "locked", status: done(), result: canned{status: 403, body: `{"detail":"User is locked. Reason: Exhausted balance."}`}, kind: events.KindQuota},
 		{
-			name: "expired, and the status knows why", status: timedOut, result: canned{status: 404, body: `{"status":"NOT_FOUND"}`},
-			state: provider.Failed, failure: events.KindDeadline, code: "request_timeout", charge: events.ChargeNone,
+			name: "expired", status: done(), result: canned{status: 404, body: `{"status":"NOT_FOUND"}`},
+			kind: events.KindNotFound,
+		},
+		{
+			name: "key revoked", status: done(), result: canned{status: 401, body: `{"detail":"invalid key credentials"}`},
+			kind: events.KindAuth,
+		},
+		{
+			name: "locked", status: done(),
+			result: canned{status: 403, body: `{"detail":"User is locked. Reason: Exhausted balance."}`}, kind: events.KindQuota,
+		},
+		{
+			name: "expired, and the status knows why", status: timedOut,
+			result: canned{status: 404, body: `{"status":"NOT_FOUND"}`}, state: provider.Failed, failure: events.KindDeadline,
+			code: "request_timeout", charge: events.ChargeNone,
 		},
 		{
 			name: "unreadable, and the status knows why", status: timedOut, result: canned{status: 502, body: htmlPage},
@@ -328,13 +386,16 @@ func TestResults(t *testing.T) {
 	} {
 		s, err := pollWith(t, row.status, row.result)
 		if kindOf(err) != row.kind || s.State != row.state || s.ResultPending != row.pending {
-			t.Errorf("%s: state %q, pending %v, %v, want %q, %v, kind %q", row.name, s.State, s.ResultPending, err, row.state, row.pending, row.kind)
+			t.Errorf("%s: state %q, pending %v, %v, want %q, %v, kind %q", row.name, s.State, s.ResultPending, err, row.state,
+				row.pending, row.kind)
 			continue
 		}
-		if e := s.Err; (e != nil) != (row.failure != "") || e != nil && (e.Kind != row.failure || e.Code != row.code || e.Charge != row.charge) {
+		if e := s.Err; (e != nil) != (row.failure != "") ||
+			e != nil && (e.Kind != row.failure || e.Code != row.code || e.Charge != row.charge) {
 			t.Errorf("%s: error %+v, want %s, code %s, charge %s", row.name, e, row.failure, row.code, row.charge)
 		}
-		if (s.Units != nil && *s.Units != row.units) || (s.Units == nil && row.units != 0) || (s.Unit == unitName) != (s.Units != nil) {
+		if (s.Units != nil && *s.Units != row.units) || (s.Units == nil && row.units != 0) ||
+			(s.Unit == unitName) != (s.Units != nil) {
 			t.Errorf("%s: units %v %q, want %v", row.name, s.Units, s.Unit, row.units)
 		}
 	}
@@ -389,29 +450,47 @@ func TestOutputs(t *testing.T) {
 		want       []events.Output
 	}{
 		{
-			"video", `{"video":{"url":"https://a/b.mp4","content_type":"video/mp4","file_name":"b.mp4","file_size":42},"seed":17454220438242315174}`,
+			"video", `{"video":{"url":"https://a/b.mp4","content_type":"video/mp4","file_name":"b.mp4","file_size":42},` +
+				`"seed":17454220438242315174}`,
 			[]events.Output{{URL: "https://a/b.mp4", ContentType: "video/mp4", FileName: "b.mp4", Size: 42}},
 		},
 		{
-			"order of the text", `{"z":{"url":"https://a/1"},"images":[{"url":"https://a/2"},{"url":"http://a/3"}],"a":{"deep":{"url":"https://a/4"}}}`,
+			"order of the text", `{"z":{"url":"https://a/1"},"images":[{"url":"https://a/2"},{"url":"http://a/3"}],` +
+				`"a":{"deep":{"url":"https://a/4"}}}`,
 			[]events.Output{{URL: "https://a/1"}, {URL: "https://a/2"}, {URL: "http://a/3"}, {URL: "https://a/4"}},
 		},
 		{
 			"outer before inner", `{"video":{"thumbnail":{"url":"https://a/2"},"url":"https://a/1"}}`,
 			[]events.Output{{URL: "https://a/1"}, {URL: "https://a/2"}},
 		},
-		{"odd members", `{"f":{"url":"https://a/1","content_type":7,"file_name":null,"file_size":"big"}}`, []events.Output{{URL: "https://a/1"}}},
-		{"float and negative sizes", `[{"url":"https://a/1","file_size":1.5e3},{"url":"https://a/2","file_size":-1}]`, []events.Output{{URL: "https://a/1", Size: 1500}, {URL: "https://a/2"}}},
-		{"data", `{"image":{"url":"data:image/png;base64,AAAA"}}`, []events.Output{{URL: "data:image/png;base64,AAAA", ContentType: "image/png"}}},
+		{
+			"odd members", `{"f":{"url":"https://a/1","content_type":7,"file_name":null,"file_size":"big"}}`,
+			[]events.Output{{URL: "https://a/1"}},
+		},
+		{
+			"float and negative sizes", `[{"url":"https://a/1","file_size":1.5e3},{"url":"https://a/2","file_size":-1}]`,
+			[]events.Output{{URL: "https://a/1", Size: 1500}, {URL: "https://a/2"}},
+		},
+		{
+			"data", `{"image":{"url":"data:image/png;base64,AAAA"}}`,
+			[]events.Output{{URL: "data:image/png;base64,AAAA", ContentType: "image/png"}},
+		},
 		{"data over the limit", `{"image":{"url":"data:image/png;base64,` + strings.Repeat("A", maxDataBytes) + `"}}`, nil},
 		{
-			"not fetchable", `{"a":{"url":"file:///etc/passwd"},"b":{"url":"javascript:alert(1)"},"c":{"url":"/a"},"d":{"url":"https://"},"e":{"url":""},"f":{"url":"https://user:pw@a/b"},"g":{"url":7}}`,
+			"not fetchable", `{"a":{"url":"file:///etc/passwd"},"b":{"url":"javascript:alert(1)"},"c":{"url":"/a"},` +
+				`"d":{"url":"https://"},"e":{"url":""},"f":{"url":"https://user:pw@a/b"},"g":{"url":7}}`,
 			nil,
 		},
 		{"long link", `{"a":{"url":"https://a/` + strings.Repeat("x", maxURLBytes) + `"}}`, nil},
 		{"plain link", `{"audio_url":"https://a/1.wav","note":"https://a/2"}`, []events.Output{{URL: "https://a/1.wav"}}},
-		{"plain links", `{"image_urls":["https://a/1","https://a/2"]}`, []events.Output{{URL: "https://a/1"}, {URL: "https://a/2"}}},
-		{"files before links", `{"image_url":"https://a/input.png","video":{"url":"https://a/1"}}`, []events.Output{{URL: "https://a/1"}}},
+		{
+			"plain links", `{"image_urls":["https://a/1","https://a/2"]}`,
+			[]events.Output{{URL: "https://a/1"}, {URL: "https://a/2"}},
+		},
+		{
+			"files before links", `{"image_url":"https://a/input.png","video":{"url":"https://a/1"}}`,
+			[]events.Output{{URL: "https://a/1"}},
+		},
 		{"too deep", strings.Repeat(`{"a":`, maxDepth+1) + `{"url":"https://a/1"}` + strings.Repeat("}", maxDepth+1), nil},
 		{"none", `{"text":"a"}`, nil},
 		{"no object", `"https://a/1"`, nil},
@@ -472,7 +551,8 @@ func TestLogs(t *testing.T) {
 	if len(lines) != 3 {
 		t.Fatalf("%d lines, want 3: %v", len(lines), lines)
 	}
-	if at := lines[0].At; lines[0].Message != "a" || lines[0].Level != "INFO" || at == nil || at.Nanosecond() != 123456000 {
+	if at := lines[0].At; lines[0].Message != "a" || lines[0].Level != "INFO" || at == nil ||
+		at.Nanosecond() != 123456000 {
 		t.Errorf("first line %+v", lines[0])
 	}
 	if lines[1].Message != "b [31m c" || lines[1].At == nil {
@@ -492,9 +572,11 @@ func TestLogs(t *testing.T) {
 }
 
 func FuzzPoll(f *testing.F) {
-	f.Add(200, []byte(`{"status":"COMPLETED","logs":[{"message":"45%"}]}`), 200, []byte(`{"video":{"url":"https://a/b"}}`), "1")
+	f.Add(200, []byte(`{"status":"COMPLETED","logs":[{"message":"45%"}]}`), 200, []byte(`{"video":{"url":"https://a/b"}}`),
+		"1")
 	f.Add(202, []byte(`{"status":"IN_QUEUE","queue_position":3}`), 500, []byte(htmlPage), "")
-	f.Add(200, []byte(`{"status":"COMPLETED","error_type":"x"}`), 422, []byte(`{"detail":[{"loc":["body"],"msg":"m","type":"t"}]}`), "NaN")
+	f.Add(200, []byte(`{"status":"COMPLETED","error_type":"x"}`), 422,
+		[]byte(`{"detail":[{"loc":["body"],"msg":"m","type":"t"}]}`), "NaN")
 	f.Fuzz(func(t *testing.T, status int, body []byte, code int, result []byte, units string) {
 		s, said, err := readStatus(sampleHandle, provider.Reply{Status: status, Body: body})
 		if err != nil {
@@ -507,7 +589,8 @@ func FuzzPoll(f *testing.F) {
 			t.Errorf("snapshot %+v", s)
 		}
 		s.State = provider.Running
-		s, err = readResult(s, said, provider.Reply{Status: code, Body: result, Header: http.Header{"X-Fal-Billable-Units": {units}}})
+		s, err = readResult(s, said,
+			provider.Reply{Status: code, Body: result, Header: http.Header{"X-Fal-Billable-Units": {units}}})
 		switch {
 		case err != nil:
 			if s.State != "" {
@@ -518,7 +601,8 @@ func FuzzPoll(f *testing.F) {
 				t.Errorf("succeeded with %d outputs, raw %s", len(s.Outputs), s.Raw)
 			}
 		case s.State == provider.Failed:
-			if s.Err == nil || s.Err.Charge == "" || s.Err.Kind == "" || code < 400 && said.errorType == "" && s.Err.Code != "no_output" {
+			if s.Err == nil || s.Err.Charge == "" || s.Err.Kind == "" || code < 400 && said.errorType == "" &&
+				s.Err.Code != "no_output" {
 				t.Errorf("failed with %d, %+v", code, s.Err)
 			}
 		case s.State == provider.Running && s.ResultPending, s.State == provider.Cancelled:

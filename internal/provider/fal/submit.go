@@ -11,8 +11,8 @@ import (
 	"reelay/internal/provider"
 )
 
-// Render fixes the paid request. The body is the input as it is. A task with a start deadline asks fal to give up by itself when
-// it could not begin in that time. Its error is a FieldError of "model".
+// Render fixes the paid request. The body is the input as it is. A task with a start deadline asks fal to give up by
+// itself when it could not begin in that time. Its error is a FieldError of "model".
 func (d *Driver) Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error) {
 	m, err := parseModel(t.Model)
 	if err != nil {
@@ -39,8 +39,8 @@ func (d *Driver) Render(t events.Task, input json.RawMessage, callbackURL string
 	return r, nil
 }
 
-// Classify reads the answer to a submit. A 2xx with a request id is accepted; one of the codes by which fal refuses, in fal's own
-// envelope, is refused and cost nothing; all else is in doubt.
+// Classify reads the answer to a submit. A 2xx with a request id is accepted; one of the codes by which fal refuses, in
+// fal's own envelope, is refused and cost nothing; all else is in doubt.
 func (d *Driver) Classify(model string, r provider.Reply) provider.Answer {
 	r = d.redact(r)
 	if r.Status >= 200 && r.Status <= 299 {

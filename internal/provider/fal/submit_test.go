@@ -34,8 +34,14 @@ func TestRender(t *testing.T) {
 		},
 		{"old form of an id", "1234-my-app", "", "https://queue.example.test/1234/my-app", "", nil},
 		{"start timeout", sampleModel, "", "https://queue.example.test/fal-ai/flux/schnell", "90", start(90 * time.Second)},
-		{"part of a second", sampleModel, "", "https://queue.example.test/fal-ai/flux/schnell", "2.5", start(2500 * time.Millisecond)},
-		{"start timeout in the past", sampleModel, "", "https://queue.example.test/fal-ai/flux/schnell", "1", start(-time.Hour)},
+		{
+			"part of a second", sampleModel, "", "https://queue.example.test/fal-ai/flux/schnell", "2.5",
+			start(2500 * time.Millisecond),
+		},
+		{
+			"start timeout in the past", sampleModel, "", "https://queue.example.test/fal-ai/flux/schnell", "1",
+			start(-time.Hour),
+		},
 	} {
 		in := []byte(` {"prompt":"a\u00e9", "seed": 17454220438242315174,"seed":1} `)
 		r, err := d.Render(events.Task{Model: row.model, CreatedAt: created, StartDeadline: row.start}, in, row.callbackURL)
@@ -75,8 +81,8 @@ func TestClassifyMatrix(t *testing.T) {
 	}
 	stray := map[string]string{
 		"html": htmlPage, "empty": "", "garbage": "\x00\xff{", "truncated": `{"detail":"no`, "array": `[{"detail":"nope"}]`,
-		"null detail": `{"detail":null,"error":null}`, "other object": `{"message":"Forbidden"}`, "text after": `{"detail":"nope"} x`,
-		"names a request": `{"detail":"nope","request_id":"` + sampleID + `"}`,
+		"null detail": `{"detail":null,"error":null}`, "other object": `{"message":"Forbidden"}`,
+		"text after": `{"detail":"nope"} x`, "names a request": `{"detail":"nope","request_id":"` + sampleID + `"}`,
 	}
 	for status := 100; status <= 599; status++ {
 		for name, body := range own {
@@ -94,15 +100,18 @@ func TestClassifyMatrix(t *testing.T) {
 				continue // it is accepted: below
 			}
 			a := d.Classify(sampleModel, provider.Reply{Status: status, Body: []byte(body)})
-			if a.Outcome != provider.InDoubt || a.Err == nil || a.Err.Kind != events.KindAmbiguous || a.Err.Charge != events.ChargePossible {
+			if a.Outcome != provider.InDoubt || a.Err == nil || a.Err.Kind != events.KindAmbiguous ||
+				a.Err.Charge != events.ChargePossible {
 				t.Errorf("%d with %s: %+v, want in doubt", status, name, a)
 			}
 		}
-		a := d.Classify(sampleModel, provider.Reply{Status: status, Body: []byte(`{"status":"IN_QUEUE","request_id":"` + sampleID + `"}`)})
+		a := d.Classify(sampleModel,
+			provider.Reply{Status: status, Body: []byte(`{"status":"IN_QUEUE","request_id":"` + sampleID + `"}`)})
 		if (a.Outcome == provider.Accepted) != (status >= 200 && status <= 299) {
 			t.Errorf("%d with an id: %s", status, a.Outcome)
 		}
-		if a.Outcome == provider.Accepted && (a.ID != sampleID || string(a.Ref) != `{"app":"fal-ai/flux","request_id":"`+sampleID+`"}` || a.Err != nil) {
+		if a.Outcome == provider.Accepted &&
+			(a.ID != sampleID || string(a.Ref) != `{"app":"fal-ai/flux","request_id":"`+sampleID+`"}` || a.Err != nil) {
 			t.Errorf("%d with an id: %+v", status, a)
 		}
 	}
@@ -119,19 +128,32 @@ func TestClassifyKinds(t *testing.T) {
 		message string
 	}{
 		{401, `{"detail":"invalid key credentials"}`, events.KindAuth, "http_401", "invalid key credentials"},
-		{401, `{"detail":"Cannot access application \"fal-ai/flux\""}`, events.KindAuth, "http_401", `Cannot access application "fal-ai/flux"`},
-		{403, `{"detail":"User is locked. Reason: Exhausted balance."}`, events.KindQuota, "http_403", "User is locked. Reason: Exhausted balance."},
+		{
+			401, `{"detail":"Cannot access application \"fal-ai/flux\""}`, events.KindAuth, "http_401",
+			`Cannot access application "fal-ai/flux"`,
+		},
+		{
+			403, `{"detail":"User is locked. Reason: Exhausted balance."}`, events.KindQuota, "http_403",
+			"User is locked. Reason: Exhausted balance.",
+		},
 		{403, `{"detail":"Forbidden"}`, events.KindAuth, "http_403", "Forbidden"},
 		{402, `{"detail":"Payment required"}`, events.KindQuota, "http_402", "Payment required"},
 		{404, `{"detail":"Application \"x\" not found"}`, events.KindInvalid, "http_404", `Application "x" not found`},
 		{400, `{"detail":"bad header","error_type":"bad_request"}`, events.KindInvalid, "bad_request", "bad header"},
 		{429, `{"detail":"queue full"}`, events.KindRateLimited, "http_429", "queue full"},
 		{
-			422, `{"detail":[{"loc":["body","images",0,"url"],"msg":"too small","type":"image_too_small"},{"msg":"b","type":"c"}]}`,
+			422, `{"detail":[{"loc":["body","images",0,"url"],"msg":"too small","type":"image_too_small"},{"msg":"b",` +
+				`"type":"c"}]}`,
 			events.KindInvalid, "image_too_small", "images.0.url: too small; b",
 		},
-		{422, `{"detail":[{"loc":["body","prompt"],"msg":"flagged","type":"content_policy_violation"}]}`, events.KindModeration, "content_policy_violation", "prompt: flagged"},
-		{422, `{"detail":[{"msg":"1"},{"msg":"2"},{"msg":"3"},{"msg":"4"},{"msg":"5"}]}`, events.KindInvalid, "http_422", "1; 2; 3; and 2 more"},
+		{
+			422, `{"detail":[{"loc":["body","prompt"],"msg":"flagged","type":"content_policy_violation"}]}`,
+			events.KindModeration, "content_policy_violation", "prompt: flagged",
+		},
+		{
+			422, `{"detail":[{"msg":"1"},{"msg":"2"},{"msg":"3"},{"msg":"4"},{"msg":"5"}]}`, events.KindInvalid, "http_422",
+			"1; 2; 3; and 2 more",
+		},
 		{422, `{"detail":{"why":17454220438242315174}}`, events.KindInvalid, "http_422", `{"why":17454220438242315174}`},
 		{405, `{"error_type":"method_not_allowed"}`, events.KindInvalid, "method_not_allowed", "method_not_allowed"},
 		{413, `{"error":"too large"}`, events.KindInvalid, "http_413", "too large"},
@@ -144,7 +166,8 @@ func TestClassifyKinds(t *testing.T) {
 		}
 		e := a.Err
 		if e.Kind != row.kind || e.Code != row.code || e.Message != row.message {
-			t.Errorf("%d %s: %s %q %q, want %s %q %q", row.status, row.body, e.Kind, e.Code, e.Message, row.kind, row.code, row.message)
+			t.Errorf("%d %s: %s %q %q, want %s %q %q", row.status, row.body, e.Kind, e.Code, e.Message, row.kind, row.code,
+				row.message)
 		}
 		if e.Charge != events.ChargeNone || e.HTTPStatus != row.status || e.TraceID != "trace-1" {
 			t.Errorf("%d %s: charge %q, status %d, trace %q", row.status, row.body, e.Charge, e.HTTPStatus, e.TraceID)
@@ -220,7 +243,8 @@ func FuzzClassify(f *testing.F) {
 				t.Errorf("the handle %s cannot be read: %v", a.Ref, err)
 			}
 		case provider.Refused, provider.InDoubt:
-			if a.Err == nil || a.Err.Message == "" || a.Err.Code == "" || len(a.Err.Message) > events.MaxMessageBytes || a.Ref != nil {
+			if a.Err == nil || a.Err.Message == "" || a.Err.Code == "" || len(a.Err.Message) > events.MaxMessageBytes ||
+				a.Ref != nil {
 				t.Errorf("%s with %+v, ref %s", a.Outcome, a.Err, a.Ref)
 			}
 		default:

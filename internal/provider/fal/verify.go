@@ -18,7 +18,8 @@ import (
 const (
 	// DefaultJWKSURL is where fal publishes the keys that sign its webhooks.
 	DefaultJWKSURL = "https://rest.fal.ai/.well-known/jwks.json"
-	// SignatureWindow is how far the time of a signature may be from ours, either way (https://fal.ai/docs/model-apis/inference/webhooks).
+	// SignatureWindow is how far the time of a signature may be from ours, either way
+	// (https://fal.ai/docs/model-apis/inference/webhooks).
 	SignatureWindow = 300 * time.Second
 
 	headerRequestID = "X-Fal-Webhook-Request-Id"
@@ -34,8 +35,8 @@ const (
 type VerifierOptions struct {
 	// JWKSURL is https, or http on a loopback address. Default: DefaultJWKSURL.
 	JWKSURL string
-	// UserID is the account whose webhooks are taken. Without one any account's are: fal signs for each of its customers, who may
-	// name whatever URL they like.
+	// UserID is the account whose webhooks are taken. Without one any account's are: fal signs for each of its customers,
+	// who may name whatever URL they like.
 	UserID string
 	// Transport fetches the keys. Default: provider.NewTransport().
 	Transport http.RoundTripper
@@ -68,7 +69,8 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 // under one of fal's keys, that was signed within SignatureWindow of its arrival, and for our account. It fails with
 // provider.ErrCallbackSignature, ErrHookTime, ErrHookAccount or, when fal's keys cannot be had, ErrHookKeys.
 //
-// A signature names no key, so all are tried. If none fits, the keys are fetched again, but not more than once a minute.
+// A signature names no key, so all are tried. If none fits, the keys are fetched again, but not more than once a
+// minute.
 func (v *Verifier) Verify(ctx context.Context, h http.Header, body []byte, arrived time.Time) error {
 	s, err := readSigned(h)
 	if err != nil {
@@ -77,7 +79,8 @@ func (v *Verifier) Verify(ctx context.Context, h http.Header, body []byte, arriv
 	if v.userID != "" && s.userID != v.userID {
 		return provider.ErrCallbackAccount
 	}
-	if d := arrived.Unix() - s.timestamp; d > int64(SignatureWindow/time.Second) || d < -int64(SignatureWindow/time.Second) {
+	if d := arrived.Unix() - s.timestamp; d > int64(SignatureWindow/time.Second) ||
+		d < -int64(SignatureWindow/time.Second) {
 		return fmt.Errorf("%w: %d s from now", provider.ErrCallbackTime, d)
 	}
 	message := s.message(body)
@@ -111,7 +114,8 @@ func readSigned(h http.Header) (s signed, err error) {
 		all := h.Values(name)
 		// What is signed is joined by line ends: a value with one in it could pass for two.
 		if len(all) != 1 || all[0] == "" || len(all[0]) > maxHeaderBytes || !printable(all[0]) {
-			return signed{}, fmt.Errorf("%w: header %s is missing, repeated or not of its form", provider.ErrCallbackSignature, name)
+			return signed{}, fmt.Errorf("%w: header %s is missing, repeated or not of its form", provider.ErrCallbackSignature,
+				name)
 		}
 		values[name] = all[0]
 	}
@@ -123,9 +127,10 @@ func readSigned(h http.Header) (s signed, err error) {
 	}
 	text := values[headerSignature]
 	// ed25519.Verify is only asked about signatures of the right length.
-	if s.signature, err = hex.DecodeString(text); err != nil || len(s.signature) != ed25519.SignatureSize || strings.ToLower(text) != text {
-		return signed{}, fmt.Errorf("%w: header %s is not %d bytes in lower-case hex", provider.ErrCallbackSignature, headerSignature,
-			ed25519.SignatureSize)
+	if s.signature, err = hex.DecodeString(text); err != nil || len(s.signature) != ed25519.SignatureSize ||
+		strings.ToLower(text) != text {
+		return signed{}, fmt.Errorf("%w: header %s is not %d bytes in lower-case hex", provider.ErrCallbackSignature,
+			headerSignature, ed25519.SignatureSize)
 	}
 	return s, nil
 }

@@ -38,7 +38,10 @@ func (h *jwksHost) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func reply(status int, body []byte) *http.Response {
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: -1}
+	return &http.Response{
+		StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body)),
+		ContentLength: -1,
+	}
 }
 
 func verifier(t *testing.T, userID string, host http.RoundTripper) *Verifier {
@@ -57,7 +60,8 @@ type webhook struct {
 	at     time.Time
 }
 
-// recorded returns the callbacks that testdata/webhooks/generate.mjs has signed with Node's crypto, and the keys they verify with.
+// recorded returns the callbacks that testdata/webhooks/generate.mjs has signed with Node's crypto, and the keys they
+// verify with.
 func recorded(t testing.TB) (jwks []byte, callbacks map[string]webhook) {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/webhooks/webhooks.json")
@@ -80,7 +84,10 @@ func recorded(t testing.TB) (jwks []byte, callbacks map[string]webhook) {
 	}
 	callbacks = map[string]webhook{}
 	for _, c := range file.Callbacks {
-		callbacks[c.Name] = webhook{headers(c.RequestID, c.UserID, c.Timestamp, c.Signature), c.Body, time.Unix(c.Timestamp, 0)}
+		callbacks[c.Name] = webhook{
+			headers(c.RequestID, c.UserID, c.Timestamp, c.Signature), c.Body,
+			time.Unix(c.Timestamp, 0),
+		}
 	}
 	return file.JWKS, callbacks
 }
@@ -120,7 +127,10 @@ func jwks(all ...signer) []byte {
 func (s signer) sign(requestID, userID string, at time.Time, body string) webhook {
 	digest := sha256.Sum256([]byte(body))
 	message := requestID + "\n" + userID + "\n" + strconv.FormatInt(at.Unix(), 10) + "\n" + hex.EncodeToString(digest[:])
-	return webhook{headers(requestID, userID, at.Unix(), hex.EncodeToString(ed25519.Sign(s.private, []byte(message)))), []byte(body), at}
+	return webhook{
+		headers(requestID, userID, at.Unix(), hex.EncodeToString(ed25519.Sign(s.private, []byte(message)))),
+		[]byte(body), at,
+	}
 }
 
 // fixed is a host that always answers with one set.
@@ -195,14 +205,21 @@ func TestVerifyRefuses(t *testing.T) {
 		{"signature too long", change(headerSignature, signature+"00"), provider.ErrCallbackSignature},
 		{"signature in capitals", change(headerSignature, strings.ToUpper(signature)), provider.ErrCallbackSignature},
 		{"signature of zeros", change(headerSignature, strings.Repeat("0", 128)), provider.ErrCallbackSignature},
-		{"signature of another body", change(headerSignature, callbacks["no body"].header.Get(headerSignature)), provider.ErrCallbackSignature},
-		{"other body", func(w *webhook) { w.body = bytes.Replace(w.body, []byte("OK"), []byte("KO"), 1) }, provider.ErrCallbackSignature},
+		{
+			"signature of another body", change(headerSignature, callbacks["no body"].header.Get(headerSignature)),
+			provider.ErrCallbackSignature,
+		},
+		{
+			"other body", func(w *webhook) { w.body = bytes.Replace(w.body, []byte("OK"), []byte("KO"), 1) },
+			provider.ErrCallbackSignature,
+		},
 		{"no body", func(w *webhook) { w.body = nil }, provider.ErrCallbackSignature},
 	} {
 		w := good.clone()
 		row.change(&w)
 		v := verifier(t, "user_abc", fixed(set))
-		if err := v.Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err, row.want) || (row.want == nil) != (err == nil) {
+		if err := v.Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err, row.want) ||
+			(row.want == nil) != (err == nil) {
 			t.Errorf("%s: %v, want %v", row.name, err, row.want)
 		}
 	}
@@ -215,7 +232,8 @@ func TestVerifyAnyAccount(t *testing.T) {
 	if err := verifier(t, "", fixed(jwks(fal))).Verify(t.Context(), w.header, w.body, w.at); err != nil {
 		t.Error(err)
 	}
-	if err := verifier(t, "user_abc", fixed(jwks(fal))).Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err, provider.ErrCallbackAccount) {
+	if err := verifier(t, "user_abc", fixed(jwks(fal))).Verify(t.Context(), w.header, w.body, w.at); !errors.Is(err,
+		provider.ErrCallbackAccount) {
 		t.Errorf("%v", err)
 	}
 }
@@ -253,10 +271,14 @@ func FuzzVerify(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, w := range callbacks {
-		f.Add(w.header.Get(headerRequestID), w.header.Get(headerUserID), w.header.Get(headerTimestamp), w.header.Get(headerSignature), w.body)
+		f.Add(w.header.Get(headerRequestID), w.header.Get(headerUserID), w.header.Get(headerTimestamp),
+			w.header.Get(headerSignature), w.body)
 	}
 	f.Fuzz(func(t *testing.T, requestID, userID, timestamp, signature string, body []byte) {
-		h := http.Header{headerRequestID: {requestID}, headerUserID: {userID}, headerTimestamp: {timestamp}, headerSignature: {signature}}
+		h := http.Header{
+			headerRequestID: {requestID}, headerUserID: {userID}, headerTimestamp: {timestamp},
+			headerSignature: {signature},
+		}
 		seconds, _ := strconv.ParseInt(timestamp, 10, 64)
 		if v.Verify(context.Background(), h, body, time.Unix(seconds, 0)) != nil {
 			return

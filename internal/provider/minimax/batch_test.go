@@ -86,13 +86,17 @@ func TestPollBatched(t *testing.T) {
 func TestPollBatchedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lists := 0
-		d, err := minimax.New(minimax.Options{Key: secret.New(testKey), Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			w := httptest.NewRecorder()
-			lists++
-			time.Sleep(3 * time.Second)
-			_, _ = w.WriteString(`{"items":[{"id":"1","status":"running"},{"id":"2","status":"succeeded"},{"id":"3","status":"odd"},{}],"total":4}`)
-			return w.Result(), nil
-		})})
+		d, err := minimax.New(minimax.Options{
+			Key: secret.New(testKey),
+			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				lists++
+				time.Sleep(3 * time.Second)
+				_, _ = w.WriteString(`{"items":[{"id":"1","status":"running"},{"id":"2","status":"succeeded"},{"id":"3",` +
+					`"status":"odd"},{}],"total":4}`)
+				return w.Result(), nil
+			}),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,8 @@ import (
 // Its error is a *provider.Error: the body is over events.MaxCallbackBytes, is no JSON, or names no task or two.
 func (d *Driver) ReadCallback(model string, body []byte) (provider.Callback, error) {
 	if len(body) > events.MaxCallbackBytes {
-		return provider.Callback{}, d.badCallback(fmt.Sprintf("%d bytes are over the limit of %d", len(body), events.MaxCallbackBytes))
+		return provider.Callback{},
+			d.badCallback(fmt.Sprintf("%d bytes are over the limit of %d", len(body), events.MaxCallbackBytes))
 	}
 	var h struct {
 		TaskID text      `json:"task_id"`

@@ -24,13 +24,19 @@ func TestReadCallback(t *testing.T) {
 		ended           bool
 		fault           string
 	}{
-		{v1, `{"task_id":"115334141465231360","status":"success","file_id":"2","base_resp":{"status_code":0}}`, "115334141465231360", true, ""},
+		{
+			v1, `{"task_id":"115334141465231360","status":"success","file_id":"2","base_resp":{"status_code":0}}`,
+			"115334141465231360", true, "",
+		},
 		{v1, `{"task_id":115334141465231360,"status":"Success"}`, "115334141465231360", true, ""},
 		{v1, `{"task_id":"1","status":"failed"}`, "1", true, ""},
 		{v1, `{"task_id":"1","status":"processing"}`, "1", false, ""},
 		{v1, `{"task_id":"1","status":{}}`, "1", false, ""},
 		{v1, `{"task_id":"1"}`, "1", false, ""},
-		{v2, `{"task":{"id":"424010985738629","status":"succeeded","content":{"url":"https://x"}}}`, "424010985738629", true, ""},
+		{
+			v2, `{"task":{"id":"424010985738629","status":"succeeded","content":{"url":"https://x"}}}`, "424010985738629", true,
+			"",
+		},
 		{v2, `{"task":{"id":"4","status":"running"}}`, "4", false, ""},
 		{v2, `{"task_id":"4","status":"cancelled"}`, "4", true, ""},
 		{v2, `{"task_id":"4","task":{"id":"4","status":"queued"}}`, "4", false, ""},

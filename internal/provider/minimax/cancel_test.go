@@ -45,7 +45,8 @@ func TestCancelKeepsResults(t *testing.T) {
 		if outcome != row.outcome || code != row.code {
 			t.Errorf("%s: %s, %v, want %s, code %q", row.script, outcome, err, row.outcome, row.code)
 		}
-		if row.code == "record_deleted" && (provider.AsError(err).Kind != events.KindInternal || provider.AsError(err).Charge != events.ChargePossible) {
+		if row.code == "record_deleted" &&
+			(provider.AsError(err).Kind != events.KindInternal || provider.AsError(err).Charge != events.ChargePossible) {
 			t.Errorf("%s: %+v is not loud enough", row.script, err)
 		}
 		if n := b.ledger.Calls()["cancel"]; n != row.deletes {
@@ -90,8 +91,10 @@ func TestCancelRace(t *testing.T) {
 			_, _ = io.WriteString(w, v2Answer(word, `,"content":{"url":"https://h/x"}`))
 		})
 		outcome, err := d.Cancel(t.Context(), refOf(t, d, modelV2, taskID))
-		if outcome != row.outcome || row.kind == "" && err != nil || row.kind != "" && provider.AsError(orNone(err)).Kind != row.kind {
-			t.Errorf("DELETE %d %s, then %s: %s, %v, want %s %s", row.status, row.body, row.next, outcome, err, row.outcome, row.kind)
+		if outcome != row.outcome || row.kind == "" && err != nil ||
+			row.kind != "" && provider.AsError(orNone(err)).Kind != row.kind {
+			t.Errorf("DELETE %d %s, then %s: %s, %v, want %s %s", row.status, row.body, row.next, outcome, err, row.outcome,
+				row.kind)
 		}
 	}
 }

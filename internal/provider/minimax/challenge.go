@@ -16,10 +16,10 @@ const (
 	maxChallengeBytes = 256
 )
 
-// Handshake answers MiniMax's question whether a callback URL is wanted: a body with "challenge", whose value has to come back
-// within 3 s (https://platform.minimax.io/docs/api-reference/video-generation-t2v, callback_url). It returns nil for any other body.
-// It fails with provider.ErrCallbackChallenge when the value is neither a number nor a short printable text: what a stranger may have
-// us say is kept small.
+// Handshake answers MiniMax's question whether a callback URL is wanted: a body with "challenge", whose value has to
+// come back within 3 s (https://platform.minimax.io/docs/api-reference/video-generation-t2v, callback_url). It returns
+// nil for any other body. It fails with provider.ErrCallbackChallenge when the value is neither a number nor a short
+// printable text: what a stranger may have us say is kept small.
 func Handshake(body []byte) (answer []byte, err error) {
 	if len(body) > maxHandshakeBytes {
 		return nil, nil
@@ -30,7 +30,8 @@ func Handshake(body []byte) (answer []byte, err error) {
 	}
 	challenge := fields["challenge"]
 	if len(challenge) > maxChallengeBytes {
-		return nil, fmt.Errorf("%w: %d bytes are over the limit of %d", provider.ErrCallbackChallenge, len(challenge), maxChallengeBytes)
+		return nil, fmt.Errorf("%w: %d bytes are over the limit of %d", provider.ErrCallbackChallenge, len(challenge),
+			maxChallengeBytes)
 	}
 	var number json.Number
 	var text string

@@ -22,10 +22,16 @@ func TestHandshake(t *testing.T) {
 		{"escapes", `{"challenge":"\u0061\"\\"}`, `{"challenge":"a\"\\"}`, nil},
 		{"markup", `{"challenge":"<script>"}`, `{"challenge":"\u003cscript\u003e"}`, nil},
 		{"number", `{"challenge":12345}`, `{"challenge":12345}`, nil},
-		{"number beyond float64", `{"challenge":123456789012345678901234567890}`, `{"challenge":123456789012345678901234567890}`, nil},
+		{
+			"number beyond float64", `{"challenge":123456789012345678901234567890}`,
+			`{"challenge":123456789012345678901234567890}`, nil,
+		},
 		{"number with a point", `{"challenge":-1.50e3}`, `{"challenge":-1.50e3}`, nil},
 		{"beside other fields", `{"type":"verify","challenge":"x"}`, `{"challenge":"x"}`, nil},
-		{"254 characters", `{"challenge":"` + strings.Repeat("a", 254) + `"}`, `{"challenge":"` + strings.Repeat("a", 254) + `"}`, nil},
+		{
+			"254 characters", `{"challenge":"` + strings.Repeat("a", 254) + `"}`,
+			`{"challenge":"` + strings.Repeat("a", 254) + `"}`, nil,
+		},
 		{"255 characters", `{"challenge":"` + strings.Repeat("a", 255) + `"}`, "", provider.ErrCallbackChallenge},
 		{"long number", `{"challenge":` + strings.Repeat("1", 257) + `}`, "", provider.ErrCallbackChallenge},
 		{"line end", `{"challenge":"a\r\nSet-Cookie: x"}`, "", provider.ErrCallbackChallenge},
@@ -52,7 +58,10 @@ func TestHandshake(t *testing.T) {
 
 // Whatever is answered is a short object with the one value that was asked for, in printable ASCII.
 func FuzzHandshake(f *testing.F) {
-	for _, body := range []string{`{"challenge":"c9b1f0"}`, `{"challenge":1}`, `{"challenge":"\u2028<"}`, `{"challenge":{}}`, `{"task_id":"1"}`} {
+	for _, body := range []string{
+		`{"challenge":"c9b1f0"}`, `{"challenge":1}`, `{"challenge":"\u2028<"}`,
+		`{"challenge":{}}`, `{"task_id":"1"}`,
+	} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -60,7 +69,8 @@ func FuzzHandshake(f *testing.F) {
 		if answer == nil {
 			return
 		}
-		if err != nil || bytes.ContainsFunc(answer, func(r rune) bool { return r < ' ' || r > '~' }) || len(answer) > 6*maxChallengeBytes {
+		if err != nil || bytes.ContainsFunc(answer, func(r rune) bool { return r < ' ' || r > '~' }) ||
+			len(answer) > 6*maxChallengeBytes {
 			t.Fatalf("%q, %v", answer, err)
 		}
 		var asked, answered map[string]any

@@ -16,7 +16,8 @@ import (
 
 const (
 	inputV1 = `{"prompt":"a kite over dunes [Pan left]","duration":6,"resolution":"768P"}`
-	inputV2 = `{"content":[{"type":"text","text":"a boy plays by the sea"}],"resolution":"768P","duration":5,"ratio":"16:9"}`
+	inputV2 = `{"content":[{"type":"text","text":"a boy plays by the sea"}],"resolution":"768P","duration":5,` +
+		`"ratio":"16:9"}`
 )
 
 func newDriver(baseURL string, key secret.Value) (providertest.Driver, error) {
@@ -43,7 +44,8 @@ func TestConformanceV1(t *testing.T) {
 		},
 		RefusalKind: events.KindInvalid,
 		Callback: func(id string) []byte {
-			return []byte(`{"task_id":"` + id + `","status":"success","file_id":"7","base_resp":{"status_code":0,"status_msg":"success"}}`)
+			return []byte(`{"task_id":"` + id +
+				`","status":"success","file_id":"7","base_resp":{"status_code":0,"status_msg":"success"}}`)
 		},
 	})
 }
@@ -56,8 +58,10 @@ func TestConformanceV2(t *testing.T) {
 		Samples:   []providertest.Sample{{Type: events.Video, Model: "MiniMax-H3", Input: inputV2}},
 		UnknownID: "999999999999999", Fail: "1027", FailKind: events.KindModeration,
 		Refusal: func(text string) provider.Reply {
-			return provider.Reply{Status: 402, Body: []byte(`{"type":"error","error":{"type":"insufficient_balance_error","message":` +
-				strconv.Quote(text+" (1008)") + `,"http_code":"402"},"request_id":"02ab"}`)}
+			return provider.Reply{
+				Status: 402, Body: []byte(`{"type":"error","error":{"type":"insufficient_balance_error","message":` +
+					strconv.Quote(text+" (1008)") + `,"http_code":"402"},"request_id":"02ab"}`),
+			}
 		},
 		RefusalKind: events.KindQuota,
 		Callback: func(id string) []byte {

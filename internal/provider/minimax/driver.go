@@ -160,7 +160,8 @@ func (d *Driver) readRef(raw json.RawMessage) (generation, string, error) {
 }
 
 func unknownModel(model string) error {
-	return events.NewFieldError("model", "%q is of no MiniMax video family: %s", provider.Clip(model, events.MaxModelBytes), families)
+	return events.NewFieldError("model", "%q is of no MiniMax video family: %s",
+		provider.Clip(model, events.MaxModelBytes), families)
 }
 
 // call makes one free call. Its error is a *provider.Error.
@@ -171,7 +172,8 @@ func (d *Driver) call(ctx context.Context, method, path string, query url.Values
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
-		return provider.Reply{}, d.newError(events.KindInternal, "bad_request", method+" "+path+" cannot be sent", provider.Reply{})
+		return provider.Reply{},
+			d.newError(events.KindInternal, "bad_request", method+" "+path+" cannot be sent", provider.Reply{})
 	}
 	req.Header = d.header()
 	r, err := provider.Exchange(d.client, req)

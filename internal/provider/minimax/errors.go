@@ -37,31 +37,37 @@ type meaning struct {
 // meanings are the codes of base_resp, which V2 uses too (https://platform.minimax.io/docs/api-reference/errorcode, and
 // MiniMax's own clients for 1028, 1030 and 2061). A code that is not here says nothing.
 var meanings = map[int]meaning{
-	1000:  {kind: events.KindRetry, words: "unknown error"},
-	1001:  {kind: events.KindRetry, words: "timeout"},
-	1002:  {kind: events.KindRateLimited, refusal: true, words: "too many requests per minute"},
-	1004:  {kind: events.KindAuth, refusal: true, words: "not authorised", hint: "check the key, and that it is of the base URL's region"},
-	1008:  {kind: events.KindQuota, refusal: true, words: "balance used up"},
-	1013:  {kind: events.KindRetry, words: "internal error"},
-	1024:  {kind: events.KindRetry, words: "internal error"},
-	1026:  {kind: events.KindModeration, refusal: true, words: "the input was refused by moderation"},
-	1027:  {kind: events.KindModeration, words: "the output was refused by moderation"},
-	1028:  {kind: events.KindQuota, refusal: true, words: "plan used up"},
-	1030:  {kind: events.KindQuota, refusal: true, words: "plan used up"},
-	1033:  {kind: events.KindRetry, words: "database error"},
-	1039:  {kind: events.KindRateLimited, refusal: true, words: "too many tokens per minute"},
-	1041:  {kind: events.KindRateLimited, refusal: true, words: "too many connections"},
-	1042:  {kind: events.KindInvalid, refusal: true, words: "over 10 % of the text are invisible characters"},
-	1043:  {kind: events.KindInvalid, words: "voice similarity check"},
-	1044:  {kind: events.KindInvalid, words: "voice similarity check"},
-	2013:  {kind: events.KindInvalid, refusal: true, words: "invalid parameters"},
-	2037:  {kind: events.KindInvalid, words: "voice sample of a wrong length"},
-	2038:  {kind: events.KindInvalid, words: "no right to clone voices"},
-	2039:  {kind: events.KindInvalid, words: "duplicate voice id"},
-	2042:  {kind: events.KindInvalid, words: "not your voice id"},
-	2045:  {kind: events.KindRateLimited, refusal: true, words: "the traffic grew too fast"},
-	2048:  {kind: events.KindInvalid, words: "prompt audio too long"},
-	2049:  {kind: events.KindAuth, refusal: true, words: "invalid key", hint: "check the key, and that it is of the base URL's region"},
+	1000: {kind: events.KindRetry, words: "unknown error"},
+	1001: {kind: events.KindRetry, words: "timeout"},
+	1002: {kind: events.KindRateLimited, refusal: true, words: "too many requests per minute"},
+	1004: {
+		kind: events.KindAuth, refusal: true, words: "not authorised",
+		hint: "check the key, and that it is of the base URL's region",
+	},
+	1008: {kind: events.KindQuota, refusal: true, words: "balance used up"},
+	1013: {kind: events.KindRetry, words: "internal error"},
+	1024: {kind: events.KindRetry, words: "internal error"},
+	1026: {kind: events.KindModeration, refusal: true, words: "the input was refused by moderation"},
+	1027: {kind: events.KindModeration, words: "the output was refused by moderation"},
+	1028: {kind: events.KindQuota, refusal: true, words: "plan used up"},
+	1030: {kind: events.KindQuota, refusal: true, words: "plan used up"},
+	1033: {kind: events.KindRetry, words: "database error"},
+	1039: {kind: events.KindRateLimited, refusal: true, words: "too many tokens per minute"},
+	1041: {kind: events.KindRateLimited, refusal: true, words: "too many connections"},
+	1042: {kind: events.KindInvalid, refusal: true, words: "over 10 % of the text are invisible characters"},
+	1043: {kind: events.KindInvalid, words: "voice similarity check"},
+	1044: {kind: events.KindInvalid, words: "voice similarity check"},
+	2013: {kind: events.KindInvalid, refusal: true, words: "invalid parameters"},
+	2037: {kind: events.KindInvalid, words: "voice sample of a wrong length"},
+	2038: {kind: events.KindInvalid, words: "no right to clone voices"},
+	2039: {kind: events.KindInvalid, words: "duplicate voice id"},
+	2042: {kind: events.KindInvalid, words: "not your voice id"},
+	2045: {kind: events.KindRateLimited, refusal: true, words: "the traffic grew too fast"},
+	2048: {kind: events.KindInvalid, words: "prompt audio too long"},
+	2049: {
+		kind: events.KindAuth, refusal: true, words: "invalid key",
+		hint: "check the key, and that it is of the base URL's region",
+	},
 	2056:  {kind: events.KindQuota, refusal: true, words: "usage limit until the next window of the plan"},
 	2061:  {kind: events.KindQuota, refusal: true, words: "the model is not in the plan"},
 	20132: {kind: events.KindInvalid, words: "bad samples or voice id"},
@@ -97,7 +103,8 @@ func (s envelope) proof() bool {
 	return m.refusal
 }
 
-// unknownTask reports whether the words say that there is no such task. The code alone does not tell: MiniMax has none for it.
+// unknownTask reports whether the words say that there is no such task. The code alone does not tell: MiniMax has none
+// for it.
 func (s envelope) unknownTask() bool {
 	words := strings.ToLower(s.message)
 	for _, w := range []string{"not found", "not exist", "invalid task_id"} {
@@ -139,7 +146,8 @@ func (d *Driver) callError(s envelope, r provider.Reply) *provider.Error {
 	if s.own && !s.ok() {
 		return d.envelopeError(s, r)
 	}
-	return d.newError(kindOf(r.Status, false), httpCode(r.Status), fmt.Sprintf("HTTP %d without what was asked for", r.Status), r)
+	return d.newError(kindOf(r.Status, false), httpCode(r.Status),
+		fmt.Sprintf("HTTP %d without what was asked for", r.Status), r)
 }
 
 // newError is the one place where errors are made: it bounds and redacts their texts.
@@ -151,8 +159,8 @@ func (d *Driver) newError(kind events.Kind, code, message string, r provider.Rep
 	}
 }
 
-// kindOf is what an HTTP status says without a code. Only MiniMax itself can refuse a key or a balance: a 403 without its envelope
-// may be any middlebox's. Never not-found: that takes words.
+// kindOf is what an HTTP status says without a code. Only MiniMax itself can refuse a key or a balance: a 403 without
+// its envelope may be any middlebox's. Never not-found: that takes words.
 func kindOf(status int, own bool) events.Kind {
 	switch {
 	case own && (status == http.StatusUnauthorized || status == http.StatusForbidden):
@@ -202,7 +210,8 @@ func (d *Driver) redactRaw(raw []byte) json.RawMessage {
 	return raw
 }
 
-// lax reads a value that nothing depends on: one of an unexpected type is left out, so that it cannot hide the ones that matter.
+// lax reads a value that nothing depends on: one of an unexpected type is left out, so that it cannot hide the ones
+// that matter.
 type lax[T any] struct{ v T }
 
 // UnmarshalJSON never fails.
@@ -214,7 +223,8 @@ func (l *lax[T]) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// text is a JSON string, or a whole number as it was written: MiniMax sends the same id as either, and ids do not fit a float64.
+// text is a JSON string, or a whole number as it was written: MiniMax sends the same id as either, and ids do not fit a
+// float64.
 type text string
 
 // UnmarshalJSON reads "123", 123 and null.

@@ -57,15 +57,18 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// inProcess returns a driver whose answers come without a socket: for statuses that net/http does not send, and for speed. Every
-// answer has the key in its headers.
+// inProcess returns a driver whose answers come without a socket: for statuses that net/http does not send, and for
+// speed. Every answer has the key in its headers.
 func inProcess(t testing.TB, answer func(*http.Request) (status int, body string)) *minimax.Driver {
 	t.Helper()
-	d, err := minimax.New(minimax.Options{Key: secret.New(testKey), Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-		status, body := answer(r)
-		h := http.Header{"Trace-Id": {testKey}, "Retry-After": {testKey}}
-		return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body))}, nil
-	})})
+	d, err := minimax.New(minimax.Options{
+		Key: secret.New(testKey),
+		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			status, body := answer(r)
+			h := http.Header{"Trace-Id": {testKey}, "Retry-After": {testKey}}
+			return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body))}, nil
+		}),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,8 +163,9 @@ func hides(t testing.TB, v any) {
 // statuses are all documented HTTP statuses, their neighbours, and the edges.
 func statuses() []int {
 	return []int{
-		0, 100, 101, 199, 200, 201, 202, 204, 206, 299, 300, 301, 302, 304, 307, 308, 399, 400, 401, 402, 403, 404, 405, 408, 409, 410, 413,
-		415, 421, 422, 423, 425, 428, 429, 430, 431, 451, 499, 500, 501, 502, 503, 504, 505, 520, 524, 528, 529, 530, 598, 599,
+		0, 100, 101, 199, 200, 201, 202, 204, 206, 299, 300, 301, 302, 304, 307, 308, 399, 400, 401, 402, 403, 404, 405, 408,
+		409, 410, 413, 415, 421, 422, 423, 425, 428, 429, 430, 431, 451, 499, 500, 501, 502, 503, 504, 505, 520, 524, 528,
+		529, 530, 598, 599,
 	}
 }
 
@@ -170,14 +174,16 @@ func v1Body(code int, message string) string {
 }
 
 func v2Body(code int, message string) string {
-	return fmt.Sprintf(`{"type":"error","error":{"type":"x_error","message":"%s (%d)","http_code":"400"},"request_id":"02178"}`, message, code)
+	return fmt.Sprintf(`{"type":"error","error":{"type":"x_error","message":"%s (%d)","http_code":"400"},`+
+		`"request_id":"02178"}`, message, code)
 }
 
 // strays are bodies that are no answer of MiniMax's.
 func strays() map[string]string {
 	return map[string]string{
 		"empty": "", "page": "<html><body><h1>502 Bad Gateway</h1></body></html>", "garbage": `}{"task_id":"1"`,
-		"cut": `{"task_id":"1069161122`, "cut envelope": `{"task_id":"","base_resp":{"status_code":1002`, "null": "null", "array": `[1]`,
-		"deep": strings.Repeat("[", 20_000), "other": `{"error":"unauthorized"}`, "no code": `{"task_id":"","base_resp":{}}`,
+		"cut": `{"task_id":"1069161122`, "cut envelope": `{"task_id":"","base_resp":{"status_code":1002`, "null": "null",
+		"array": `[1]`, "deep": strings.Repeat("[", 20_000), "other": `{"error":"unauthorized"}`,
+		"no code": `{"task_id":"","base_resp":{}}`,
 	}
 }

@@ -20,18 +20,21 @@ const (
 	maxListPages = 100
 )
 
-// List returns the account's tasks that were created at since or later and that may be the one that the input made: of the same
-// model and, as far as both tell, of the same resolution, duration and ratio. MiniMax lists the tasks of the last 7 days in every
-// state (https://platform.minimax.io/docs/api-reference), without a prompt or a name of ours: no match is Exact. An entry
-// without a time is kept, with the zero time.
+// List returns the account's tasks that were created at since or later and that may be the one that the input made: of
+// the same model and, as far as both tell, of the same resolution, duration and ratio. MiniMax lists the tasks of the
+// last 7 days in every state (https://platform.minimax.io/docs/api-reference), without a prompt or a name of ours: no
+// match is Exact. An entry without a time is kept, with the zero time.
 //
-// Complete says that all pages were read and every entry was understood. Without it, and while tasks come and go between the
-// pages, a task that is missing from the list may still exist. List fails with a *provider.Error, KindInvalid for a V1 model:
-// V1 has no list.
-func (d *Driver) List(ctx context.Context, t events.Task, input json.RawMessage, since time.Time) (found []provider.Found, complete bool, err error) {
+// Complete says that all pages were read and every entry was understood. Without it, and while tasks come and go
+// between the pages, a task that is missing from the list may still exist. List fails with a *provider.Error,
+// KindInvalid for a V1 model: V1 has no list.
+func (d *Driver) List(ctx context.Context, t events.Task, input json.RawMessage,
+	since time.Time,
+) (found []provider.Found, complete bool, err error) {
 	g := generationOf(t.Model)
 	if g == nil || !g.features().List {
-		return nil, false, d.newError(events.KindInvalid, "no_list", "MiniMax has no list of tasks for model "+t.Model, provider.Reply{})
+		return nil, false, d.newError(events.KindInvalid, "no_list", "MiniMax has no list of tasks for model "+t.Model,
+			provider.Reply{})
 	}
 	asked := shapeOf(input)
 	seen := map[string]bool{}

@@ -35,7 +35,8 @@ func TestList(t *testing.T) {
 		}
 		b.accepted(t, modelV2, other)
 	}
-	found, complete, err := b.driver.List(t.Context(), asking(modelV2), json.RawMessage(inputV2), time.Now().Add(-time.Minute))
+	found, complete, err := b.driver.List(t.Context(), asking(modelV2), json.RawMessage(inputV2),
+		time.Now().Add(-time.Minute))
 	if err != nil || !complete || len(found) != len(want) {
 		t.Fatalf("%d found, complete %v, %v, want %d", len(found), complete, err, len(want))
 	}
@@ -48,7 +49,8 @@ func TestList(t *testing.T) {
 	if n := b.ledger.Calls()["list"]; n != 3 {
 		t.Errorf("%d calls, want 3", n)
 	}
-	if found, complete, err := b.driver.List(t.Context(), asking(modelV2), json.RawMessage(inputV2), time.Now().Add(time.Hour)); err != nil || !complete || len(found) != 0 {
+	if found, complete, err := b.driver.List(t.Context(), asking(modelV2), json.RawMessage(inputV2),
+		time.Now().Add(time.Hour)); err != nil || !complete || len(found) != 0 {
 		t.Errorf("since the future: %d found, complete %v, %v", len(found), complete, err)
 	}
 	for _, model := range []string{modelV1, "veo3"} {
@@ -70,7 +72,10 @@ func TestListShape(t *testing.T) {
 		name, input, entry string
 		fits               bool
 	}{
-		{"all told", text, `"model":"MiniMax-H3","resolution":"768P","duration":5,"ratio":"16:9","task_type":"generation"`, true},
+		{
+			"all told", text, `"model":"MiniMax-H3","resolution":"768P","duration":5,"ratio":"16:9","task_type":"generation"`,
+			true,
+		},
 		{"nothing told", text, `"status":"queued"`, true},
 		{"empty ratio", text, `"ratio":""`, true},
 		{"another model", text, `"model":"MiniMax-H3-Max"`, false},
@@ -134,7 +139,8 @@ func TestListAnswers(t *testing.T) {
 			kind = provider.AsError(err).Kind
 		}
 		if strings.Join(ids, ",") != row.ids || complete != row.complete || kind != row.kind || calls > 100 {
-			t.Errorf("%s: %v, complete %v, %v after %d calls, want %q, %v, %s", row.name, ids, complete, err, calls, row.ids, row.complete, row.kind)
+			t.Errorf("%s: %v, complete %v, %v after %d calls, want %q, %v, %s", row.name, ids, complete, err, calls, row.ids,
+				row.complete, row.kind)
 		}
 	}
 }

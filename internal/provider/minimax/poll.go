@@ -56,7 +56,8 @@ func (d *Driver) pending(word text) provider.Snapshot {
 	return s
 }
 
-// failed is the verdict on a task. MiniMax does not charge for a task that failed or was moderated; of an expired one it says nothing.
+// failed is the verdict on a task. MiniMax does not charge for a task that failed or was moderated; of an expired one
+// it says nothing.
 func (d *Driver) failed(word text, says envelope, r provider.Reply) provider.Snapshot {
 	s := d.snapshot(word)
 	s.State = provider.Failed
@@ -82,7 +83,8 @@ func (d *Driver) failed(word text, says envelope, r provider.Reply) provider.Sna
 func (d *Driver) output(link, fileName string, r provider.Reply) (events.Output, error) {
 	u, err := url.Parse(link)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || len(link) > maxURLBytes {
-		return events.Output{}, d.newError(events.KindInternal, "bad_result_url", "the link of the result is not an http URL", r)
+		return events.Output{},
+			d.newError(events.KindInternal, "bad_result_url", "the link of the result is not an http URL", r)
 	}
 	if u.Scheme == "http" && !provider.IsLoopback(u.Hostname()) {
 		u.Scheme = "https"
@@ -100,5 +102,6 @@ func (d *Driver) wrongTask(asked string, answered text, r provider.Reply) error 
 	if answered.none() || string(answered) == asked {
 		return nil
 	}
-	return d.newError(events.KindInternal, "wrong_task", fmt.Sprintf("asked for task %s, answered about %s", asked, answered), r)
+	return d.newError(events.KindInternal, "wrong_task",
+		fmt.Sprintf("asked for task %s, answered about %s", asked, answered), r)
 }

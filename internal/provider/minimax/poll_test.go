@@ -58,7 +58,10 @@ func TestPollAnswers(t *testing.T) {
 		{modelV1, v1Answer("Fail", limit), provider.Failed, events.KindRateLimited, "1002"},
 		{modelV1, v1Answer("Fail", fine), provider.Failed, events.KindInternal, "fail"},
 		{modelV1, v1Answer("Fail", ""), provider.Failed, events.KindInternal, "fail"},
-		{modelV1, v1Answer("Fail", `,"base_resp":{"status_code":7777,"status_msg":"new"}`), provider.Failed, events.KindInternal, "7777"},
+		{
+			modelV1, v1Answer("Fail", `,"base_resp":{"status_code":7777,"status_msg":"new"}`), provider.Failed,
+			events.KindInternal, "7777",
+		},
 		{modelV1, v1Answer("Expired", fine), provider.Failed, events.KindDeadline, "expired"},
 		{modelV1, v1Answer("Success", moder), provider.Failed, events.KindModeration, "1027"},
 		// A code without a verdict tells of the query.
@@ -68,9 +71,18 @@ func TestPollAnswers(t *testing.T) {
 		{modelV1, v1Answer("Success", limit), "", events.KindRateLimited, "1002"},
 		{modelV1, v1Answer("Unknown", `,"base_resp":{"status_code":1024}`), "", events.KindRetry, "1024"},
 		{modelV1, `{"base_resp":{"status_code":1004,"status_msg":"login fail"}}`, "", events.KindAuth, "1004"},
-		{modelV1, `{"base_resp":{"status_code":2013,"status_msg":"invalid params, task_id not found"}}`, "", events.KindNotFound, "2013"},
-		{modelV1, `{"base_resp":{"status_code":2013,"status_msg":"the task does not exist"}}`, "", events.KindNotFound, "2013"},
-		{modelV1, `{"base_resp":{"status_code":2013,"status_msg":"invalid params, task_id cannot by empty"}}`, "", events.KindInvalid, "2013"},
+		{
+			modelV1, `{"base_resp":{"status_code":2013,"status_msg":"invalid params, task_id not found"}}`, "",
+			events.KindNotFound, "2013",
+		},
+		{
+			modelV1, `{"base_resp":{"status_code":2013,"status_msg":"the task does not exist"}}`, "", events.KindNotFound,
+			"2013",
+		},
+		{
+			modelV1, `{"base_resp":{"status_code":2013,"status_msg":"invalid params, task_id cannot by empty"}}`, "",
+			events.KindInvalid, "2013",
+		},
 		{modelV1, `{"base_resp":{"status_code":1000,"status_msg":"not found"}}`, "", events.KindRetry, "1000"},
 		{modelV1, `{"base_resp":{"status_code":0,"status_msg":"success"}}`, "", events.KindRetry, "http_200"},
 		{modelV1, `{"status":{},"base_resp":{"status_code":0}}`, "", events.KindRetry, "http_200"},
@@ -82,21 +94,34 @@ func TestPollAnswers(t *testing.T) {
 		{modelV2, v2Answer("cancelled", ``), provider.Cancelled, "", ""},
 		{modelV2, v2Answer("expired", ``), provider.Failed, events.KindDeadline, "expired"},
 		{modelV2, v2Answer("upscaling", ``), provider.Unknown, "", ""},
-		{modelV2, v2Answer("failed", `,"error":{"code":"1026","message":"sensitive"}`), provider.Failed, events.KindModeration, "1026"},
+		{
+			modelV2, v2Answer("failed", `,"error":{"code":"1026","message":"sensitive"}`), provider.Failed,
+			events.KindModeration, "1026",
+		},
 		{modelV2, v2Answer("failed", `,"error":{"code":2013,"message":"bad"}`), provider.Failed, events.KindInvalid, "2013"},
 		{modelV2, v2Answer("failed", `,"error":{"code":"gpu","message":"bad"}`), provider.Failed, events.KindInternal, "gpu"},
 		{modelV2, v2Answer("failed", `,"error":null`), provider.Failed, events.KindInternal, "failed"},
-		{modelV2, v2Answer("failed", `,"error":"odd","content":[],"usage":7,"duration":"x"`), provider.Failed, events.KindInternal, "failed"},
+		{
+			modelV2, v2Answer("failed", `,"error":"odd","content":[],"usage":7,"duration":"x"`), provider.Failed,
+			events.KindInternal, "failed",
+		},
 		{modelV2, v2Answer("", ``), "", events.KindRetry, "http_200"},
 		{modelV2, `{"id":"` + taskID + `","status":"running"}`, "", events.KindRetry, "http_200"},
 		{modelV2, `{"task":{"id":"1","status":"running"}}`, "", events.KindInternal, "wrong_task"},
-		{modelV2, v2Answer("succeeded", `,"content":{"url":"file:///etc/passwd"}`), "", events.KindInternal, "bad_result_url"},
-		{modelV2, v2Answer("succeeded", `,"content":{"url":"https://h/`+strings.Repeat("x", 9000)+`"}`), "", events.KindInternal, "bad_result_url"},
+		{
+			modelV2, v2Answer("succeeded", `,"content":{"url":"file:///etc/passwd"}`), "", events.KindInternal,
+			"bad_result_url",
+		},
+		{
+			modelV2, v2Answer("succeeded", `,"content":{"url":"https://h/`+strings.Repeat("x", 9000)+`"}`), "",
+			events.KindInternal, "bad_result_url",
+		},
 	} {
 		d := answering(t, http.StatusOK, row.body)
 		snap, err := d.Poll(t.Context(), refOf(t, d, row.model, taskID))
 		if row.state == "" {
-			if e := provider.AsError(orNone(err)); e.Kind != row.kind || e.Code != row.code || e.TraceID != "trace-1" || e.Charge != "" {
+			if e := provider.AsError(orNone(err)); e.Kind != row.kind || e.Code != row.code || e.TraceID != "trace-1" ||
+				e.Charge != "" {
 				t.Errorf("%s: %+v %+v, want a failed poll of kind %s, code %s", row.body, snap, e, row.kind, row.code)
 			}
 			continue
@@ -115,7 +140,8 @@ func TestPollAnswers(t *testing.T) {
 		if row.kind == events.KindDeadline {
 			charge = events.ChargePossible
 		}
-		if snap.Err == nil || snap.Err.Kind != row.kind || snap.Err.Code != row.code || snap.Err.Charge != charge || snap.Err.Message == "" {
+		if snap.Err == nil || snap.Err.Kind != row.kind || snap.Err.Code != row.code || snap.Err.Charge != charge ||
+			snap.Err.Message == "" {
 			t.Errorf("%s: %+v, want kind %s, code %s, charge %s", row.body, snap.Err, row.kind, row.code, charge)
 		}
 	}
@@ -188,7 +214,8 @@ func TestPollCodes(t *testing.T) {
 			}
 			d := answering(t, map[string]int{modelV1: 200, modelV2: 500}[model], body)
 			_, err := d.Poll(t.Context(), refOf(t, d, model, taskID))
-			if e := provider.AsError(orNone(err)); e.Kind != want || e.Code != fmt.Sprint(c.code) || !strings.Contains(e.Message, "words") {
+			if e := provider.AsError(orNone(err)); e.Kind != want || e.Code != fmt.Sprint(c.code) ||
+				!strings.Contains(e.Message, "words") {
 				t.Errorf("%s: %+v, want kind %s", body, e, want)
 			}
 		}
@@ -198,7 +225,8 @@ func TestPollCodes(t *testing.T) {
 // TestV1Result reads the second call, which gives the link.
 func TestV1Result(t *testing.T) {
 	t.Parallel()
-	const file = `{"file":{"file_id":176844028768320171,"bytes":0,"filename":"output.mp4","download_url":%q},"base_resp":{"status_code":0}}`
+	const file = `{"file":{"file_id":176844028768320171,"bytes":0,"filename":"output.mp4","download_url":%q},` +
+		`"base_resp":{"status_code":0}}`
 	for _, row := range []struct {
 		name, fileID string
 		status       int
@@ -206,10 +234,22 @@ func TestV1Result(t *testing.T) {
 		url          string      // the output's
 		kind         events.Kind // of the failed poll; "" and no url is a result that is pending
 	}{
-		{"https", `"176844028768320171"`, 200, fmt.Sprintf(file, "https://cdn.test/a.mp4?E=1&S=%2F"), "https://cdn.test/a.mp4?E=1&S=%2F", ""},
-		{"number in the query", `176844028768320171`, 200, fmt.Sprintf(file, "https://cdn.test/a.mp4"), "https://cdn.test/a.mp4", ""},
-		{"http is upgraded", `"176844028768320171"`, 200, fmt.Sprintf(file, "http://cdn.test/a.mp4?S=%2F"), "https://cdn.test/a.mp4?S=%2F", ""},
-		{"loopback is not", `"176844028768320171"`, 200, fmt.Sprintf(file, "http://127.0.0.1:9/a.mp4"), "http://127.0.0.1:9/a.mp4", ""},
+		{
+			"https", `"176844028768320171"`, 200, fmt.Sprintf(file, "https://cdn.test/a.mp4?E=1&S=%2F"),
+			"https://cdn.test/a.mp4?E=1&S=%2F", "",
+		},
+		{
+			"number in the query", `176844028768320171`, 200, fmt.Sprintf(file, "https://cdn.test/a.mp4"),
+			"https://cdn.test/a.mp4", "",
+		},
+		{
+			"http is upgraded", `"176844028768320171"`, 200, fmt.Sprintf(file, "http://cdn.test/a.mp4?S=%2F"),
+			"https://cdn.test/a.mp4?S=%2F", "",
+		},
+		{
+			"loopback is not", `"176844028768320171"`, 200, fmt.Sprintf(file, "http://127.0.0.1:9/a.mp4"),
+			"http://127.0.0.1:9/a.mp4", "",
+		},
 		{"500", `"176844028768320171"`, 500, "", "", ""},
 		{"page", `"176844028768320171"`, 200, "<html>", "", ""},
 		{"rate limit", `"176844028768320171"`, 200, v1Body(1002, "rate limit"), "", ""},
@@ -241,7 +281,8 @@ func TestV1Result(t *testing.T) {
 				t.Errorf("%s: %+v, want kind %s", row.name, e, row.kind)
 			}
 		case row.url == "":
-			if err != nil || snap.State != provider.Running || !snap.ResultPending || snap.Word != "Success" || len(snap.Outputs) != 0 {
+			if err != nil || snap.State != provider.Running || !snap.ResultPending || snap.Word != "Success" ||
+				len(snap.Outputs) != 0 {
 				t.Errorf("%s: %+v, %v, want a result that is pending", row.name, snap, err)
 			}
 		case err != nil || snap.State != provider.Succeeded || len(snap.Outputs) != 1 || snap.Outputs[0].URL != row.url:
@@ -262,16 +303,19 @@ func TestV1Result(t *testing.T) {
 
 func TestV2Result(t *testing.T) {
 	t.Parallel()
-	d := answering(t, 200, v2Answer("succeeded", `,"content":{"url":"http://cdn.test/v"},"usage":{"total_seconds":7.5,"output_seconds":5}`))
+	d := answering(t, 200, v2Answer("succeeded",
+		`,"content":{"url":"http://cdn.test/v"},"usage":{"total_seconds":7.5,"output_seconds":5}`))
 	snap, err := d.Poll(t.Context(), refOf(t, d, modelV2, taskID))
-	if err != nil || len(snap.Outputs) != 1 || snap.Outputs[0].URL != "https://cdn.test/v" || snap.Outputs[0].ExpiresAt != nil {
+	if err != nil || len(snap.Outputs) != 1 || snap.Outputs[0].URL != "https://cdn.test/v" ||
+		snap.Outputs[0].ExpiresAt != nil {
 		t.Fatalf("%+v, %v", snap, err)
 	}
 	if snap.Units == nil || *snap.Units != 7.5 || snap.Unit != "second" || !json.Valid(snap.Raw) {
 		t.Errorf("%+v: want 7.5 seconds", snap)
 	}
 	d = answering(t, 200, v2Answer("succeeded", `,"content":{"url":"https://h/x"},"usage":{"total_seconds":-1}`))
-	if snap, err = d.Poll(t.Context(), refOf(t, d, modelV2, taskID)); err != nil || snap.State != provider.Succeeded || snap.Units != nil {
+	if snap, err = d.Poll(t.Context(), refOf(t, d, modelV2, taskID)); err != nil || snap.State != provider.Succeeded ||
+		snap.Units != nil {
 		t.Errorf("%+v, %v: want no units of -1 seconds", snap, err)
 	}
 	d = answering(t, 200, v2Answer("succeeded", `,"content":{}`))
@@ -346,8 +390,9 @@ func TestPromptTriggers(t *testing.T) {
 // FuzzPoll reads what a stranger could answer to a query: any state but a broken one.
 func FuzzPoll(f *testing.F) {
 	for _, body := range []string{
-		v1Answer("Success", `,"file_id":"1"`+fine), v1Answer("Fail", moder), v1Body(2013, "not found"), v2Answer("running", ""),
-		v2Answer("succeeded", `,"content":{"url":"https://h/x.mp4"},"usage":{"total_seconds":5}`), v2Body(1002, "x"), "<html>", "",
+		v1Answer("Success", `,"file_id":"1"`+fine), v1Answer("Fail", moder), v1Body(2013, "not found"),
+		v2Answer("running", ""), v2Answer("succeeded", `,"content":{"url":"https://h/x.mp4"},"usage":{"total_seconds":5}`),
+		v2Body(1002, "x"), "<html>", "",
 	} {
 		f.Add(true, 200, []byte(body), []byte(`{"file":{"download_url":"https://h/x"},"base_resp":{"status_code":0}}`))
 		f.Add(false, 200, []byte(body), []byte(body))

@@ -30,14 +30,16 @@ func TestKeyIsNeverRepeated(t *testing.T) {
 			`{"items":[{"id":"1","status":"` + key + `","model":"` + key + `","ratio":"` + key + `"}],"total":1}`,
 		}
 		for _, code := range codes {
-			bodies = append(bodies, strings.Replace(v1Body(code.code, "KEY"), "KEY", key, 1), strings.Replace(v2Body(code.code, "KEY"), "KEY", key, 1))
+			bodies = append(bodies, strings.Replace(v1Body(code.code, "KEY"), "KEY", key, 1),
+				strings.Replace(v2Body(code.code, "KEY"), "KEY", key, 1))
 		}
 		for _, status := range []int{200, 400, 404, 429, 500} {
 			for _, body := range bodies {
 				d := inProcess(t, func(*http.Request) (int, string) { return status, body })
 				hides(t, d)
 				for _, model := range []string{modelV1, modelV2} {
-					a := d.Classify(model, provider.Reply{Status: status, Header: http.Header{"Trace-Id": {testKey}}, Body: []byte(body)})
+					a := d.Classify(model,
+						provider.Reply{Status: status, Header: http.Header{"Trace-Id": {testKey}}, Body: []byte(body)})
 					if a.Outcome != provider.Accepted { // an id may look like anything; it is the provider's
 						hides(t, a)
 						hides(t, error(a.Err))

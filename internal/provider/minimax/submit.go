@@ -10,9 +10,10 @@ import (
 	"reelay/internal/provider"
 )
 
-// Check tells whether MiniMax can be asked for the task. It refuses, with a FieldError, a model of no known family, a task that is
-// no video, an input that is no JSON object, an input.model that is not the task's and an input.callback_url, which
-// is reelay's to set. The rest is left to MiniMax, which knows its models best and refuses without a charge.
+// Check tells whether MiniMax can be asked for the task. It refuses, with a FieldError, a model of no known family, a
+// task that is no video, an input that is no JSON object, an input.model that is not the task's and an
+// input.callback_url, which is reelay's to set. The rest is left to MiniMax, which knows its models best and refuses
+// without a charge.
 func (d *Driver) Check(t events.TaskType, model string, input json.RawMessage) error {
 	_, err := check(t, model, input)
 	return err
@@ -44,7 +45,8 @@ func check(t events.TaskType, model string, input json.RawMessage) (hasModel boo
 	return hasModel, err
 }
 
-// eachMember calls f for every member of a JSON object in order, duplicates included. It fails with a FieldError for "input".
+// eachMember calls f for every member of a JSON object in order, duplicates included. It fails with a FieldError for
+// "input".
 func eachMember(object json.RawMessage, f func(name string, value json.RawMessage) error) error {
 	notObject := events.NewFieldError("input", "must be a JSON object")
 	// Valid first: the decoder below would stop early at some texts that are no JSON.
@@ -71,8 +73,8 @@ func eachMember(object json.RawMessage, f func(name string, value json.RawMessag
 	return nil
 }
 
-// Render fixes the paid request. The input's bytes stay as they are; model and callback_url are put before them. Its error is
-// Check's.
+// Render fixes the paid request. The input's bytes stay as they are; model and callback_url are put before them. Its
+// error is Check's.
 func (d *Driver) Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error) {
 	hasModel, err := check(t.TaskType, t.Model, input)
 	if err != nil {
@@ -113,9 +115,9 @@ func quote(s string) string {
 
 // Classify reads the answer to a create.
 //
-// Accepted: a 2xx with a task id, whatever else it says: an id can be asked about, free of charge.
-// Refused: no id, and a code that proves that nothing was bought, in MiniMax's own envelope and with an HTTP status that such a
-// refusal has (V1: 200; V2: 400, 401, 402, 422, 429). Everything else is InDoubt.
+// Accepted: a 2xx with a task id, whatever else it says: an id can be asked about, free of charge. Refused: no id, and
+// a code that proves that nothing was bought, in MiniMax's own envelope and with an HTTP status that such a refusal has
+// (V1: 200; V2: 400, 401, 402, 422, 429). Everything else is InDoubt.
 func (d *Driver) Classify(model string, r provider.Reply) provider.Answer {
 	g := generationOf(model)
 	if g == nil {

@@ -88,10 +88,19 @@ func TestRender(t *testing.T) {
 	d := driverFor(t, "http://127.0.0.1:1/base/")
 	for _, row := range []struct{ model, input, callback, path, body string }{
 		{"MiniMax-H3", `{}`, "", "/base/v2/video_generation", `{"model":"MiniMax-H3"}`},
-		{"MiniMax-H3", " { \n} ", "https://h/x?a=1&b=2", "/base/v2/video_generation", `{"model":"MiniMax-H3","callback_url":"https://h/x?a=1&b=2"` + " \n}"},
-		{"T2V-01", `{"n":123456789012345678901,"n":1.50}`, "", "/base/v1/video_generation", `{"model":"T2V-01","n":123456789012345678901,"n":1.50}`},
+		{
+			"MiniMax-H3", " { \n} ", "https://h/x?a=1&b=2", "/base/v2/video_generation",
+			`{"model":"MiniMax-H3","callback_url":"https://h/x?a=1&b=2"` + " \n}",
+		},
+		{
+			"T2V-01", `{"n":123456789012345678901,"n":1.50}`, "", "/base/v1/video_generation",
+			`{"model":"T2V-01","n":123456789012345678901,"n":1.50}`,
+		},
 		{"T2V-01", `{"a":"\u00e9<","model":"T2V-01"}`, "", "/base/v1/video_generation", `{"a":"\u00e9<","model":"T2V-01"}`},
-		{"T2V-01", `{"model":"T2V-01"}`, "https://h/", "/base/v1/video_generation", `{"callback_url":"https://h/","model":"T2V-01"}`},
+		{
+			"T2V-01", `{"model":"T2V-01"}`, "https://h/", "/base/v1/video_generation",
+			`{"callback_url":"https://h/","model":"T2V-01"}`,
+		},
 	} {
 		r, err := d.Render(events.Task{TaskType: events.Video, Model: row.model}, json.RawMessage(row.input), row.callback)
 		if err != nil || string(r.Body) != row.body || r.URL != "http://127.0.0.1:1"+row.path {
@@ -171,7 +180,8 @@ func TestClassifyCodes(t *testing.T) {
 				if a.Outcome != want || a.Err == nil || a.Err.Kind != kind || a.Err.Charge != charge || a.ID != "" || a.Ref != nil {
 					t.Errorf("%s %d %s: %s %+v, want %s %s %s", row.model, status, row.body, a.Outcome, a.Err, want, kind, charge)
 				}
-				if row.refused && (a.Err.Code != fmt.Sprint(c.code) || !strings.Contains(a.Err.Message, "own words") || a.Err.HTTPStatus != status) {
+				if row.refused && (a.Err.Code != fmt.Sprint(c.code) || !strings.Contains(a.Err.Message, "own words") ||
+					a.Err.HTTPStatus != status) {
 					t.Errorf("%s %d %s: %+v lacks the code, the words or the status", row.model, status, row.body, a.Err)
 				}
 			}
@@ -187,7 +197,8 @@ func TestClassifyStrays(t *testing.T) {
 		for _, status := range statuses() {
 			for _, model := range []string{modelV1, modelV2, "unknown-model"} {
 				a := d.Classify(model, provider.Reply{Status: status, Body: []byte(body)})
-				if a.Outcome != provider.InDoubt || a.Err == nil || a.Err.Kind != events.KindAmbiguous || a.Err.Charge != events.ChargePossible {
+				if a.Outcome != provider.InDoubt || a.Err == nil || a.Err.Kind != events.KindAmbiguous ||
+					a.Err.Charge != events.ChargePossible {
 					t.Errorf("%s %d %s: %s %+v, want in doubt", model, status, name, a.Outcome, a.Err)
 				}
 			}
@@ -230,7 +241,8 @@ func TestClassifyAccepted(t *testing.T) {
 			}
 			continue
 		}
-		if a.Outcome != provider.Accepted || a.ID != row.id || a.Err != nil || string(a.Ref) != string(refOf(t, d, row.model, row.id)) {
+		if a.Outcome != provider.Accepted || a.ID != row.id || a.Err != nil ||
+			string(a.Ref) != string(refOf(t, d, row.model, row.id)) {
 			t.Errorf("%s: %s, id %q, ref %s, %v, want accepted with id %s", row.name, a.Outcome, a.ID, a.Ref, a.Err, row.id)
 		}
 	}
@@ -240,7 +252,8 @@ func TestClassifyHeaders(t *testing.T) {
 	t.Parallel()
 	d := driverFor(t, "http://localhost")
 	a := d.Classify(modelV1, provider.Reply{
-		Status: 200, Header: map[string][]string{"Trace-Id": {"04c0ffee"}, "Retry-After": {"7"}}, Body: []byte(v1Body(1002, "rate limit")),
+		Status: 200, Header: map[string][]string{"Trace-Id": {"04c0ffee"}, "Retry-After": {"7"}},
+		Body: []byte(v1Body(1002, "rate limit")),
 	})
 	if a.Err == nil || a.Err.TraceID != "04c0ffee" || a.Err.RetryAfter.Seconds() != 7 {
 		t.Errorf("%+v, want the trace id and seven seconds", a.Err)
@@ -254,7 +267,10 @@ func TestClassifyHeaders(t *testing.T) {
 // TestPaidOnce loses the answer in every way after the emulator has taken the job: none may look like a refusal.
 func TestPaidOnce(t *testing.T) {
 	t.Parallel()
-	for _, how := range []string{"500", "502_html", "empty", "no_base_resp", "1000", "1001", "1013", "1024", "1033", "429", "400"} {
+	for _, how := range []string{
+		"500", "502_html", "empty", "no_base_resp", "1000", "1001", "1013", "1024", "1033", "429",
+		"400",
+	} {
 		for model, input := range map[string]string{modelV1: inputV1, modelV2: inputV2} {
 			if model == modelV2 && (how == "429" || how == "400") {
 				continue // there MiniMax's own refusal is one, and MiniMax would lie
@@ -313,7 +329,8 @@ func FuzzClassify(f *testing.F) {
 			if a.Err == nil || a.ID != "" || a.Ref != nil || a.Err.Charge == "" || len(a.Err.Message) > events.MaxMessageBytes {
 				t.Errorf("%d %q: %+v", status, body, a)
 			}
-			if a.Outcome == provider.Refused && status != 200 && first || a.Outcome == provider.Refused && a.Err.Charge != events.ChargeNone {
+			if a.Outcome == provider.Refused && status != 200 && first ||
+				a.Outcome == provider.Refused && a.Err.Charge != events.ChargeNone {
 				t.Errorf("%d %q: refused with %+v", status, body, a.Err)
 			}
 		default:

@@ -200,10 +200,12 @@ func v2Cancelled(d *Driver, r provider.Reply) (provider.CancelOutcome, error) {
 		return provider.CancelDone, nil
 	case "deleted":
 		err := d.newError(events.KindInternal, "record_deleted",
-			"the task ended while it was being cancelled, and MiniMax deleted its record: a result that may have been paid for is lost", r)
+			"the task ended while it was being cancelled, and MiniMax deleted its record: a result that may have been paid "+
+				"for is lost", r)
 		err.Charge = events.ChargePossible
 		return "", err
 	default:
-		return "", d.newError(events.KindInternal, "unreadable", fmt.Sprintf("cancel was answered with action %q", a.Action), r)
+		return "", d.newError(events.KindInternal, "unreadable", fmt.Sprintf("cancel was answered with action %q", a.Action),
+			r)
 	}
 }

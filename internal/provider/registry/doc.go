@@ -1,17 +1,19 @@
-// Package registry holds what reelay knows of each provider without its driver: names, keys, addresses, settings, limits. The settings,
-// the sandbox, the doctor, the prompt and the mains take from here what they need; no other package names a provider in its code.
+// Package registry holds what reelay knows of each provider without its driver: names, keys, addresses, settings,
+// limits. The settings, the sandbox, the doctor, the prompt and the mains take from here what they need; no other
+// package names a provider in its code.
 //
 // # How to add a provider
 //
-//   - internal/provider/<name>: the driver, which reads and writes the provider's wire format; internal/test/provider holds what all
-//     drivers must do.
+//   - internal/provider/<name>: the driver, which reads and writes the provider's wire format; internal/test/provider
+//     holds what all drivers must do.
 //   - internal/emulator/<name>: a server that behaves as the provider does, with a ledger of what was paid.
 //   - internal/provider/registry/registry.go: its row in All.
-//   - internal/lanes/open.go: its line in driver, and one in callbacks if the provider signs callbacks or tries their URLs.
+//   - internal/lanes/open.go: its line in driver, and one in callbacks if the provider signs callbacks or tries their
+//     URLs.
 //   - internal/emulator/all/all.go: its line in open.
 //   - internal/spend/price/prices.json: what its models cost.
 //   - README.md: its key and settings.
 //
-// A test of package arch fails when a provider is named elsewhere; tests of lanes and of emulator/all fail when a row has no driver or no
-// emulator.
+// A test of package arch fails when a provider is named elsewhere; tests of lanes and of emulator/all fail when a row
+// has no driver or no emulator.
 package registry

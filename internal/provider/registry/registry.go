@@ -24,7 +24,8 @@ type Provider struct {
 	Handshake bool
 	// Horizon is how long after a submit in doubt it may stay silent about a task that it has accepted.
 	Horizon func(events.Task) time.Duration
-	// Limits are what it grants an account by default, by limit group as in events.LaneLimits; nil if that is no limit, or nobody knows.
+	// Limits are what it grants an account by default, by limit group as in events.LaneLimits; nil if that is no limit, or
+	// nobody knows.
 	Limits map[string]events.ModelLimits
 	// ConcurrencyCodes are its codes for refusals for the tasks in flight, not for the rate of requests.
 	ConcurrencyCodes []string
@@ -34,7 +35,8 @@ type Provider struct {
 	ContentInputs []ContentInput
 }
 
-// A Setting is something that a user may set of a provider, by flag or variable. Keys are none: flags are seen by others.
+// A Setting is something that a user may set of a provider, by flag or variable. Keys are none: flags are seen by
+// others.
 type Setting struct {
 	// Flag has no dashes before it.
 	Flag string
@@ -90,16 +92,19 @@ func All() []Provider {
 			},
 			Horizon:      falHorizon,
 			ExampleModel: "fal-ai/kling-video/v3/pro/text-to-video",
-			// fal documents no limit of requests for its queue, and never refuses what has to wait for one of the account's runners
-			// (https://fal.ai/docs/model-apis/concurrency-limits): nothing is kept back here unless fal says so.
+			// fal documents no limit of requests for its queue, and never refuses what has to wait for one of the account's
+			// runners (https://fal.ai/docs/model-apis/concurrency-limits): nothing is kept back here unless fal says so.
 		},
 		{
 			Name: "minimax", KeyEnv: "MINIMAX_API_KEY", Emulator: "127.0.0.1:7102",
-			Settings:  []Setting{{Flag: "minimax-url", Env: "REELAY_MINIMAX_URL", Kind: URL, Help: "Base URL of the MiniMax API."}},
+			Settings: []Setting{{
+				Flag: "minimax-url", Env: "REELAY_MINIMAX_URL", Kind: URL,
+				Help: "Base URL of the MiniMax API.",
+			}},
 			Handshake: true,
 			Horizon:   minimaxHorizon,
-			// Those of a paid account by https://platform.minimax.io/docs/guides/rate-limits, as read in October 2026; an account with a plan
-			// may have others. The API of MiniMax-H3 has its own, and a cap of tasks under way.
+			// Those of a paid account by https://platform.minimax.io/docs/guides/rate-limits, as read in October 2026; an
+			// account with a plan may have others. The API of MiniMax-H3 has its own, and a cap of tasks under way.
 			Limits: map[string]events.ModelLimits{events.AnyModel: {Requests: 20}, "MiniMax-H3": {Requests: 300, InFlight: 30}},
 			// The code for too many tasks under way (https://platform.minimax.io/docs/api-reference/errorcode).
 			ConcurrencyCodes: []string{"1041"},
@@ -109,8 +114,8 @@ func All() []Provider {
 	}
 }
 
-// falSilence is how long after the time by which it had to begin fal may stay silent about a submit in doubt: the longest run, two hours
-// of webhook retries, margin.
+// falSilence is how long after the time by which it had to begin fal may stay silent about a submit in doubt: the
+// longest run, two hours of webhook retries, margin.
 const falSilence = 3*time.Hour + 30*time.Minute
 
 // falHorizon counts from the time by which fal had to begin, which each submit tells it.
@@ -121,8 +126,8 @@ func falHorizon(t events.Task) time.Duration {
 	return falSilence + t.Deadline.Sub(t.CreatedAt)
 }
 
-// minimaxHorizon: V2 lists its tasks. V1 lists nothing, so that its silence proves nothing: there the request's policy applies all the
-// same.
+// minimaxHorizon: V2 lists its tasks. V1 lists nothing, so that its silence proves nothing: there the request's policy
+// applies all the same.
 func minimaxHorizon(events.Task) time.Duration { return time.Hour }
 
 // Names lists the names of all providers.
@@ -155,7 +160,8 @@ func KeyEnvs() []string {
 // BaseURL is the setting of the provider's base URL.
 func (p Provider) BaseURL() Setting { return p.Settings[0] }
 
-// ContentInputOf returns how a model of any provider takes its prompt; ok is false if that is the input's field "prompt".
+// ContentInputOf returns how a model of any provider takes its prompt; ok is false if that is the input's field
+// "prompt".
 func ContentInputOf(model string) (c ContentInput, ok bool) {
 	model = strings.ToLower(model)
 	for _, p := range All() {

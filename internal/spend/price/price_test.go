@@ -28,7 +28,8 @@ func load(t *testing.T, own string) *price.Table {
 	return table
 }
 
-// TestQuotes prices inputs by the providers' own examples and rules. A negative amount stands for a price that is not known.
+// TestQuotes prices inputs by the providers' own examples and rules. A negative amount stands for a price that is not
+// known.
 func TestQuotes(t *testing.T) {
 	const (
 		kling = "fal-ai/kling-video/v3/pro/text-to-video"
@@ -61,7 +62,10 @@ func TestQuotes(t *testing.T) {
 		{"minimax", clip, `{"resolution":"1080P"}`, 0.49, 0.49, 0, false},
 		{"minimax", clip, `{"resolution":"1080P","duration":10}`, -1, 0, 0, false},
 		{"minimax", "MiniMax-H3", `{"resolution":"768P","duration":6}`, 0.48, 0, 0.08, true},
-		{"minimax", "MiniMax-H3", `{"resolution":"2K","duration":4,"content":[` + strings.Repeat(image+",", 6) + image + `]}`, 0.6, 0.08, 0.13, true},
+		{
+			"minimax", "MiniMax-H3", `{"resolution":"2K","duration":4,"content":[` + strings.Repeat(image+",", 6) + image + `]}`,
+			0.6, 0.08, 0.13, true,
+		},
 		{"minimax", "MiniMax-H3", `{"resolution":"768P","duration":5,"content":[{"type":"video_url"}]}`, 0.8, 0, 0.08, true},
 		{"minimax", "MiniMax-H3-Max", `{"resolution":"768P","duration":5,"content":[{"type":"video_url"}]}`, -1, 0, 0, false},
 		{"minimax", "MiniMax-H3", `{"duration":5}`, -1, 0, 0, false},
@@ -70,7 +74,10 @@ func TestQuotes(t *testing.T) {
 		q := load(t, "").Quote(row.provider, row.model, json.RawMessage(row.input))
 		want := price.Quote{Known: row.usd >= 0, Basis: q.Basis}
 		if want.Known {
-			want = price.Quote{Known: true, USD: row.usd, FixedUSD: row.fixed, ByUnits: row.byUnits, UnitUSD: row.unit, Basis: q.Basis}
+			want = price.Quote{
+				Known: true, USD: row.usd, FixedUSD: row.fixed, ByUnits: row.byUnits, UnitUSD: row.unit,
+				Basis: q.Basis,
+			}
 		}
 		if q != want {
 			t.Errorf("%s %s %s:\ngot  %+v\nwant %+v", row.provider, row.model, row.input, q, want)
@@ -111,7 +118,8 @@ func TestOwnTable(t *testing.T) {
 
 func TestWrongTables(t *testing.T) {
 	good := map[string]string{
-		"provider": `"fal"`, "models": `["m"]`, "unit": `"second"`, "default": `5`, "rates": `[{"usd":1}]`, "source": `"s"`, "as_of": `"2026-01-31"`,
+		"provider": `"fal"`, "models": `["m"]`, "unit": `"second"`, "default": `5`, "rates": `[{"usd":1}]`, "source": `"s"`,
+		"as_of": `"2026-01-31"`,
 	}
 	for _, row := range []struct{ field, value, want string }{
 		{"provider", `""`, "row 1: provider: is missing"},
@@ -141,7 +149,8 @@ func TestWrongTables(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := price.Load(path)
-			if !errors.Is(err, price.ErrTable) || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), path) {
+			if !errors.Is(err, price.ErrTable) || !strings.Contains(err.Error(), row.want) ||
+				!strings.Contains(err.Error(), path) {
 				t.Errorf("got %v, want %q in it", err, row.want)
 			}
 		})
@@ -161,8 +170,8 @@ func TestWrongTables(t *testing.T) {
 // FuzzQuote: whatever an input says, its price is a finite amount that is not negative.
 func FuzzQuote(f *testing.F) {
 	for _, input := range []string{
-		`{"duration":"1e308","num_images":-4}`, `{"duration":"NaN"}`, `{"content":[1,null,{"type":7}]}`, `{"image_size":{"width":1e300,"height":1e300}}`, `[]`,
-		`{"multi_prompt":[{"duration":"Infinity"}]}`,
+		`{"duration":"1e308","num_images":-4}`, `{"duration":"NaN"}`, `{"content":[1,null,{"type":7}]}`,
+		`{"image_size":{"width":1e300,"height":1e300}}`, `[]`, `{"multi_prompt":[{"duration":"Infinity"}]}`,
 	} {
 		f.Add(input)
 	}

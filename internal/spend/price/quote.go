@@ -15,8 +15,8 @@ type Quote struct {
 	Known bool
 	// USD is the expected cost.
 	USD float64
-	// FixedUSD does not depend on what the provider counts. ByUnits: to it comes UnitUSD for each unit that the provider reports;
-	// otherwise FixedUSD is all, and equal to USD.
+	// FixedUSD does not depend on what the provider counts. ByUnits: to it comes UnitUSD for each unit that the provider
+	// reports; otherwise FixedUSD is all, and equal to USD.
 	FixedUSD float64
 	ByUnits  bool
 	UnitUSD  float64
@@ -44,7 +44,10 @@ func (t *Table) Quote(provider, model string, input json.RawMessage) Quote {
 		}
 		n := r.quantity(in) * float64(1+videos)
 		extra := float64(max(0, images-r.FreeImages)) * r.ImageUSD
-		q := Quote{Known: true, USD: Round(n*rate.USD + extra), FixedUSD: Round(extra), ByUnits: r.Unit != Clip, UnitUSD: rate.USD}
+		q := Quote{
+			Known: true, USD: Round(n*rate.USD + extra), FixedUSD: Round(extra), ByUnits: r.Unit != Clip,
+			UnitUSD: rate.USD,
+		}
 		q.Basis = fmt.Sprintf("%s %s at %s USD", number(n), r.Unit, number(rate.USD))
 		if extra > 0 {
 			q.Basis += fmt.Sprintf(" and %s USD for images", number(Round(extra)))
@@ -107,8 +110,8 @@ func (in input) fits(when map[string][]string) bool {
 	return true
 }
 
-// text returns a member as text: a string as it is, a number or a truth as it is written, "" for one that is left out, null or
-// empty.
+// text returns a member as text: a string as it is, a number or a truth as it is written, "" for one that is left out,
+// null or empty.
 func (in input) text(name string) string {
 	raw := strings.TrimSpace(string(in[name]))
 	var s string

@@ -59,16 +59,16 @@ type row struct {
 	// FreeImages images in the content of an input are free, each further one costs ImageUSD.
 	FreeImages int     `json:"free_images,omitempty"`
 	ImageUSD   float64 `json:"image_usd,omitempty"`
-	// VideosAsOutput: a video in the content costs as much by the second as the output; each is taken to be as long as that until
-	// the provider tells. Where it is false, the price of an input with a video is not known.
+	// VideosAsOutput: a video in the content costs as much by the second as the output; each is taken to be as long as
+	// that until the provider tells. Where it is false, the price of an input with a video is not known.
 	VideosAsOutput bool `json:"videos_as_output,omitempty"`
 	// Source is the provider's page, AsOf the day on which it was read.
 	Source string `json:"source"`
 	AsOf   string `json:"as_of"`
 }
 
-// A rate is the price of one unit. When names members of the input, and for each the values with which the rate holds, as text;
-// "" stands for a member that is left out.
+// A rate is the price of one unit. When names members of the input, and for each the values with which the rate holds,
+// as text; "" stands for a member that is left out.
 type rate struct {
 	When map[string][]string `json:"when,omitempty"`
 	USD  float64             `json:"usd"`
@@ -81,8 +81,9 @@ type Table struct {
 
 type key struct{ provider, model string }
 
-// Load returns the table of this build. path, if not empty, names a file of the same form (see prices.json) whose models take the
-// place of the same models here. Its error matches ErrTable and names the row and the field, or is one of the file.
+// Load returns the table of this build. path, if not empty, names a file of the same form (see prices.json) whose
+// models take the place of the same models here. Its error matches ErrTable and names the row and the field, or is one
+// of the file.
 func Load(path string) (*Table, error) {
 	t := &Table{rows: map[key]row{}}
 	if err := t.add(embedded); err != nil || path == "" {

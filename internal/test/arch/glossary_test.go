@@ -14,8 +14,9 @@ import (
 	"unicode"
 )
 
-// glossary lists words that only this code base once used for a thing that has a name in the field, and that name. They may not
-// come back in names, of identifiers, files, metrics, flags, variables or subjects, nor in messages, help texts and the README.
+// glossary lists words that only this code base once used for a thing that has a name in the field, and that name. They
+// may not come back in names, of identifiers, files, metrics, flags, variables or subjects, nor in messages, help texts
+// and the README.
 var glossary = []struct {
 	words string
 	use   string

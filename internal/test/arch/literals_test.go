@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWireNames: the names of subjects and keys are built in package events alone, so that the contract is read and changed in one
-// place.
+// TestWireNames: the names of subjects and keys are built in package events alone, so that the contract is read and
+// changed in one place.
 func TestWireNames(t *testing.T) {
 	notOnTheWire := map[string]bool{"reelay.lock": true} // the lock file of the embedded broker
 	for _, p := range packages(t) {

@@ -18,7 +18,8 @@ var logLevels = map[string]int{
 	"Log": 2, "LogAttrs": 2,
 }
 
-// messageArgument returns the message of a call of a logger. Loggers are known by their names, log or logger, or slog itself.
+// messageArgument returns the message of a call of a logger. Loggers are known by their names, log or logger, or slog
+// itself.
 func messageArgument(call *ast.CallExpr) (level string, message ast.Expr) {
 	method, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok || !isLogger(method.X) {
@@ -56,7 +57,8 @@ func literalText(x ast.Expr) (string, bool) {
 	return "", false
 }
 
-// TestLogMessages: an operator searches the log for what happened, so a warning or an error is a sentence, without a variable part.
+// TestLogMessages: an operator searches the log for what happened, so a warning or an error is a sentence, without a
+// variable part.
 func TestLogMessages(t *testing.T) {
 	for _, name := range repositoryFiles(t) {
 		if filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "internal/test/") {

@@ -58,7 +58,8 @@ func compared(n ast.Node) []ast.Expr {
 	return nil
 }
 
-// noteIn returns a use of a field Note in e, nil if there is none. What a closure does with one is seen when it is visited itself.
+// noteIn returns a use of a field Note in e, nil if there is none. What a closure does with one is seen when it is
+// visited itself.
 func noteIn(e ast.Expr) (note ast.Node) {
 	ast.Inspect(e, func(n ast.Node) bool {
 		if _, ok := n.(*ast.FuncLit); ok {

@@ -15,7 +15,8 @@ import (
 	"reelay/internal/provider/registry"
 )
 
-// providerPlaces is where a provider is named: adding one touches these and no other. Of a folder, all files may name it.
+// providerPlaces is where a provider is named: adding one touches these and no other. Of a folder, all files may name
+// it.
 func providerPlaces(name string) []string {
 	return []string{
 		"internal/provider/" + name + "/",

@@ -10,9 +10,13 @@ import (
 	"testing"
 )
 
-// TestSetup: what a process gives a service is taken in one file of it, so that the rest of a service knows of no process.
+// TestSetup: what a process gives a service is taken in one file of it, so that the rest of a service knows of no
+// process.
 func TestSetup(t *testing.T) {
-	ofProcess := []string{"reelay/internal/proc", "reelay/internal/config", "reelay/internal/storeguard", "reelay/internal/version"}
+	ofProcess := []string{
+		"reelay/internal/proc", "reelay/internal/config", "reelay/internal/storeguard",
+		"reelay/internal/version",
+	}
 	for _, p := range find(t, services) {
 		files := token.NewFileSet()
 		for _, name := range p.GoFiles {

@@ -17,6 +17,7 @@ import (
 const (
 	eventsPkg    = "reelay/events"
 	clientPkg    = "reelay/events/client"
+	bucketPkg    = "reelay/events/bucket"
 	operatorPkg  = "reelay/events/operator"
 	valuesPkg    = "reelay/internal/provider"
 	registryPkg  = "reelay/internal/provider/registry"
@@ -54,8 +55,12 @@ func TestImports(t *testing.T) {
 		why  string
 	}{
 		{[]string{eventsPkg}, nil, "clients import the contract; it brings nothing along"},
-		{[]string{operatorPkg}, []string{eventsPkg}, "it is a part of the contract"},
-		{[]string{clientPkg}, []string{eventsPkg, operatorPkg, "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/..."}, "what a program needs beside the contract is a NATS connection"},
+		{[]string{bucketPkg}, []string{eventsPkg}, "it is a part of the contract"},
+		{[]string{operatorPkg}, []string{eventsPkg, bucketPkg}, "it is a part of the contract"},
+		{[]string{clientPkg}, []string{
+			eventsPkg, bucketPkg, operatorPkg, "github.com/nats-io/nats.go",
+			"github.com/nats-io/nats.go/...",
+		}, "what a program needs beside the contract is a NATS connection"},
 		{[]string{"reelay/internal/secret"}, nil, "what holds keys is small enough to be read in one go"},
 		{
 			[]string{"reelay/internal/callbackurl"},
@@ -63,10 +68,14 @@ func TestImports(t *testing.T) {
 			"what a stranger's path is checked against is small enough to be read in one go",
 		},
 		{[]string{registryPkg}, []string{eventsPkg}, "facts link no driver, so that every package may ask for them"},
-		{[]string{"reelay/internal/task"}, []string{eventsPkg, valuesPkg}, "the machine is a pure function: no broker, no network, no log"},
+		{
+			[]string{"reelay/internal/task"},
+			[]string{eventsPkg, valuesPkg},
+			"the machine is a pure function: no broker, no network, no log",
+		},
 		{
 			[]string{"reelay/internal/dispatch"},
-			[]string{eventsPkg, "reelay/internal/forecast", "reelay/internal/task"},
+			[]string{eventsPkg, bucketPkg, "reelay/internal/forecast", "reelay/internal/task"},
 			"what is sent next follows from records and limits: no broker, no clock, no log, no breaker",
 		},
 		{[]string{valuesPkg}, []string{eventsPkg}, "values know of nobody"},
@@ -80,18 +89,34 @@ func TestImports(t *testing.T) {
 			[]string{emulator},
 			"an emulator is an independent judge: what it shared with the pipeline it could not find wrong",
 		},
-		{[]string{allEmulators}, []string{emulators, emulator}, "what starts the emulators must not tie them to the pipeline"},
-		{[]string{"reelay/internal/paid"}, []string{valuesPkg}, "the only code that can spend money is small enough to be read in one go"},
+		{
+			[]string{allEmulators},
+			[]string{emulators, emulator},
+			"what starts the emulators must not tie them to the pipeline",
+		},
+		{
+			[]string{"reelay/internal/paid"},
+			[]string{valuesPkg},
+			"the only code that can spend money is small enough to be read in one go",
+		},
 		{
 			[]string{busPkg},
-			[]string{eventsPkg, "reelay/internal/failpoint", nats + "/...", nats, prometheus},
+			[]string{eventsPkg, bucketPkg, "reelay/internal/failpoint", nats + "/...", nats, prometheus},
 			"the bus knows streams, buckets and records, and no lease, cap or forecast",
 		},
-		{[]string{"reelay/internal/lease"}, []string{eventsPkg, busPkg}, "a lease is a key with a lifetime, and knows nothing of what it is for"},
-		{[]string{"reelay/internal/spend"}, []string{eventsPkg, busPkg, prometheus}, "money is set aside for whoever asks; what it buys is not known here"},
+		{
+			[]string{"reelay/internal/lease"},
+			[]string{eventsPkg, bucketPkg, busPkg},
+			"a lease is a key with a lifetime, and knows nothing of what it is for",
+		},
+		{
+			[]string{"reelay/internal/spend"},
+			[]string{eventsPkg, bucketPkg, busPkg, prometheus},
+			"money is set aside for whoever asks; what it buys is not known here",
+		},
 		{
 			[]string{"reelay/internal/forecast/learner"},
-			[]string{eventsPkg, busPkg, "reelay/internal/forecast", prometheus},
+			[]string{eventsPkg, bucketPkg, busPkg, "reelay/internal/forecast", prometheus},
 			"a learner keeps the forecasts of one process and calls no provider",
 		},
 		{[]string{"reelay/internal/disk", "reelay/internal/failpoint"}, nil, "what is read in one go brings nothing along"},
@@ -126,7 +151,11 @@ func TestLinks(t *testing.T) {
 			[]string{"reelay/internal/natsd", natsServer, emulator, emulators, "reelay/internal/allinone"},
 			"a production binary carries no broker and nothing that plays a provider",
 		},
-		{[]string{"reelay/cmd/status"}, append([]string{lanesPkg}, drivers...), "the read side never calls a provider, and holds no key"},
+		{
+			[]string{"reelay/cmd/status"},
+			append([]string{lanesPkg}, drivers...),
+			"the read side never calls a provider, and holds no key",
+		},
 		{
 			[]string{
 				"reelay/cmd/status", "reelay/cmd/poller", "reelay/cmd/webhook", "reelay/services/status", "reelay/services/poller",
@@ -145,13 +174,21 @@ func TestLinks(t *testing.T) {
 			[]string{"reelay/internal/bus", "github.com/nats-io/nats.go/..."},
 			"the webhook service serves before NATS does, and hands on callbacks by one narrow interface",
 		},
-		{[]string{"reelay/cmd/natsd", "reelay/cmd/emulator"}, append([]string{services, lanesPkg}, drivers...), "they serve the pipeline and are no part of it"},
 		{
-			[]string{"reelay/cmd/...", services, "reelay/internal/allinone"}, []string{"reelay/internal/test/..."},
+			[]string{"reelay/cmd/natsd", "reelay/cmd/emulator"},
+			append([]string{services, lanesPkg}, drivers...),
+			"they serve the pipeline and are no part of it",
+		},
+		{
+			[]string{"reelay/cmd/...", services, "reelay/internal/allinone"},
+			[]string{"reelay/internal/test/..."},
 			"the machinery of tests is apart from the product",
 		},
 		{[]string{"reelay/cmd/..."}, []string{"testing", "testing/..."}, "no binary carries the test framework"},
-		{[]string{busPkg, "reelay/internal/lease", "reelay/internal/taskstore", "reelay/internal/proc"}, append([]string{services}, drivers...), "foundations know nothing of what stands on them"},
+		{
+			[]string{busPkg, "reelay/internal/lease", "reelay/internal/taskstore", "reelay/internal/proc"},
+			append([]string{services}, drivers...), "foundations know nothing of what stands on them",
+		},
 	}
 	for _, row := range rows {
 		for _, never := range row.never {
@@ -192,14 +229,26 @@ func TestImporters(t *testing.T) {
 			[]string{"reelay/cmd/submitter", "reelay/cmd/poller", "reelay/cmd/webhook", "reelay/internal/allinone"},
 			"lanes are opened by whoever starts a service",
 		},
-		{[]string{allEmulators}, []string{"reelay/cmd/emulator", "reelay/internal/allinone"}, "nothing that plays a provider is near real ones"},
+		{
+			[]string{allEmulators},
+			[]string{"reelay/cmd/emulator", "reelay/internal/allinone"},
+			"nothing that plays a provider is near real ones",
+		},
 		{
 			[]string{"reelay/internal/dispatch"},
 			[]string{"reelay/services/submitter", "reelay/services/status"},
 			"one service decides what is sent next, one lists tasks in that order",
 		},
-		{[]string{natsServer}, []string{"reelay/internal/natsd", "reelay/internal/test/broker"}, "there is one way to embed a broker, the one with the lock"},
-		{[]string{"reelay/internal/storeguard"}, []string{"reelay/services/submitter", "reelay/internal/allinone"}, "one service spends, and is stopped"},
+		{
+			[]string{natsServer},
+			[]string{"reelay/internal/natsd", "reelay/internal/test/broker"},
+			"there is one way to embed a broker, the one with the lock",
+		},
+		{
+			[]string{"reelay/internal/storeguard"},
+			[]string{"reelay/services/submitter", "reelay/internal/allinone"},
+			"one service spends, and is stopped",
+		},
 		{[]string{"reelay/internal/test/sim"}, nil, "simulation is for tests"},
 		{[]string{"reelay/internal/test/broker"}, []string{"reelay/internal/test/sim"}, "a broker in a bubble is for tests"},
 	}
@@ -231,9 +280,24 @@ func TestUses(t *testing.T) {
 		by     string
 		why    string
 	}{
-		{"reelay/internal/paid", []string{"Grant"}, "reelay/internal/taskstore", "a permit comes from an acknowledged intent and from nowhere else"},
-		{"reelay/internal/paid", []string{"NewPoster", "Poster"}, "reelay/services/submitter", "one service sends paid requests"},
-		{"reelay/internal/bus", []string{"Put"}, "reelay/internal/taskstore", "records change by Apply and compare-and-set, in one place"},
+		{
+			"reelay/internal/paid",
+			[]string{"Grant"},
+			"reelay/internal/taskstore",
+			"a permit comes from an acknowledged intent and from nowhere else",
+		},
+		{
+			"reelay/internal/paid",
+			[]string{"NewPoster", "Poster"},
+			"reelay/services/submitter",
+			"one service sends paid requests",
+		},
+		{
+			"reelay/internal/bus",
+			[]string{"Put"},
+			"reelay/internal/taskstore",
+			"records change by Apply and compare-and-set, in one place",
+		},
 	}
 	for _, row := range rows {
 		find(t, row.target)
@@ -257,8 +321,8 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// TestThinClient: the command asks by subject, so that whatever it does any other client can do. Only the doctor looks at JetStream,
-// whose state no service tells.
+// TestThinClient: the command asks by subject, so that whatever it does any other client can do. Only the doctor looks
+// at JetStream, whose state no service tells.
 func TestThinClient(t *testing.T) {
 	const jetStream = "github.com/nats-io/nats.go/jetstream"
 	for _, p := range find(t, "reelay/cmd/reelay") {
@@ -287,7 +351,8 @@ func TestWebhookReadsNoKey(t *testing.T) {
 			}
 		}
 		for name, at := range uses(t, p, "reelay/internal/secret") {
-			t.Errorf("%s uses secret.%s: the webhook service has callback keys, in the form of package callbackurl, and no others", at, name)
+			t.Errorf("%s uses secret.%s: the webhook service has callback keys, in the form of package callbackurl, and "+
+				"no others", at, name)
 		}
 	}
 }

@@ -24,8 +24,8 @@ func Main(m *testing.M) {
 
 // Bubble runs f in a synctest bubble. Bubbles must not run in parallel: see ForgetTimers.
 //
-// A bubble begins in the year 2000, and the broker takes the age of messages from a clock outside of it: to that clock every
-// message would be decades old and expired. So the bubble's time is brought forward to today first.
+// A bubble begins in the year 2000, and the broker takes the age of messages from a clock outside of it: to that clock
+// every message would be decades old and expired. So the bubble's time is brought forward to today first.
 func Bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	ForgetTimers()
@@ -41,8 +41,8 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 	})
 }
 
-// Begin begins what runs until its context ends, in a bubble, and returns when that waits for something to do. stop ends it and
-// returns its error; the end of the test ends it in any case.
+// Begin begins what runs until its context ends, in a bubble, and returns when that waits for something to do. stop
+// ends it and returns its error; the end of the test ends it in any case.
 func Begin(t testing.TB, run func(context.Context) error) (stop func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -51,15 +51,16 @@ func Begin(t testing.TB, run func(context.Context) error) (stop func() error) {
 	return func() error { cancel(); return <-done }
 }
 
-// ForgetTimers empties the pool of used timers that nats.go keeps for the whole process: a timer of another bubble, or of none,
-// is fatal. The second collection is the one that empties a sync.Pool.
+// ForgetTimers empties the pool of used timers that nats.go keeps for the whole process: a timer of another bubble, or
+// of none, is fatal. The second collection is the one that empties a sync.Pool.
 func ForgetTimers() {
 	runtime.GC()
 	runtime.GC()
 }
 
-// onlyForgotten reports whether all that is left in bubbles are goroutines that nats.go 1.55 forgets where something is published
-// for the first time over a connection that is just being closed: they listen for the end of it after the end.
+// onlyForgotten reports whether all that is left in bubbles are goroutines that nats.go 1.55 forgets where something is
+// published for the first time over a connection that is just being closed: they listen for the end of it after the
+// end.
 func onlyForgotten() bool {
 	buf := make([]byte, 1<<20)
 	n := runtime.Stack(buf, true)

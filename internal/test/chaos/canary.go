@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// leaked searches every file of the run, logs, journals, streams, buckets and ledgers, and the metrics for
-// keys, and for the MACs of callback URLs, which only the providers may know. The marker, which has to be in the streams, shows
+// leaked searches every file of the run, logs, journals, streams, buckets and ledgers, and the metrics for keys, and
+// for the MACs of callback URLs, which only the providers may know. The marker, which has to be in the streams, shows
 // that what is in a file can be found.
 func (c *cluster) leaked(ctx context.Context, macs map[string]bool) []string {
 	var found []string

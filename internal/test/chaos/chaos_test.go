@@ -19,16 +19,20 @@ var (
 	nodeKills = flag.Int("chaos.node-kills", 9, "faults of the nodes of a cluster")
 	sync      = flag.String("chaos.sync", "interval", "how the broker syncs: always or interval")
 	bin       = flag.String("chaos.bin", "", "directory of programs that are built already; empty builds them")
-	keys      = flag.Bool("chaos.keys", true, "run with canary keys, which must turn up nowhere, instead of in the sandbox")
-	drain     = flag.Duration("chaos.drain", 0, "bound of the time without faults at the end; 0 chooses one")
+	keys      = flag.Bool("chaos.keys", true,
+		"run with canary keys, which must turn up nowhere, instead of in the sandbox")
+	drain = flag.Duration("chaos.drain", 0, "bound of the time without faults at the end; 0 chooses one")
 )
 
-// smokeKills is up to how many kills a run is a short one: it does not wait two minutes for the tasks whose submitter was
-// killed with their request out.
+// smokeKills is up to how many kills a run is a short one: it does not wait two minutes for the tasks whose submitter
+// was killed with their request out.
 const smokeKills = 50
 
 func options() chaos.Options {
-	o := chaos.Options{Seed: *seed, Tasks: *tasks, Kills: *kills, Nodes: *nodes, NodeKills: *nodeKills, Sync: *sync, Programs: *bin, Keys: *keys, Drain: *drain, Short: *kills <= smokeKills}
+	o := chaos.Options{
+		Seed: *seed, Tasks: *tasks, Kills: *kills, Nodes: *nodes, NodeKills: *nodeKills, Sync: *sync,
+		Programs: *bin, Keys: *keys, Drain: *drain, Short: *kills <= smokeKills,
+	}
 	for o.Seed == 0 {
 		o.Seed = rand.Uint64N(1_000_000)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/emulator/fal"
 )
 
@@ -42,15 +43,18 @@ const (
 const ledgers = "ledgers"
 
 const (
-	// providerQuiet is after how long a silent connection to a provider is closed; an answer that never comes costs this long.
+	// providerQuiet is after how long a silent connection to a provider is closed; an answer that never comes costs this
+	// long.
 	providerQuiet = 3 * time.Second
 	reconnectWait = 100 * time.Millisecond
 	// maxStart is how long the services may take to lay out the streams.
 	maxStart = time.Minute
-	// laneRequests in a minute are what each lane lets through, laneInFlight at once what that of MiniMax does; so does the emulator.
+	// laneRequests in a minute are what each lane lets through, laneInFlight at once what that of MiniMax does; so does
+	// the emulator.
 	laneRequests, laneInFlight = 900, 300
-	// callbackFaults are the shares of webhooks that meet a fault at random; tasks ask for the other faults. In a short run so many are lost
-	// that pollers do not rely on them: it has no time for the rare polls of tasks whose webhook is lost.
+	// callbackFaults are the shares of webhooks that meet a fault at random; tasks ask for the other faults. In a short
+	// run so many are lost that pollers do not rely on them: it has no time for the rare polls of tasks whose webhook is
+	// lost.
 	callbackFaults, shortCallbackFaults = "drop=0.1,duplicate=0.1", "drop=0.5,duplicate=0.2"
 )
 
@@ -116,8 +120,8 @@ func moduleRoot(t testing.TB) string {
 	return root
 }
 
-// statSources calls stat on every source file. The go command caches a test's result while the files that the test itself has read or
-// stat'ed are the same; without this it would repeat a verdict on programs that have changed.
+// statSources calls stat on every source file. The go command caches a test's result while the files that the test
+// itself has read or stat'ed are the same; without this it would repeat a verdict on programs that have changed.
 func statSources(t testing.TB, root string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -157,7 +161,8 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	webhookAt := map[string]string{"-a": freeAddress(t), "-b": freeAddress(t)}
 	c.links["fal"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 12, providerFaults()).draw, falAt)
 	c.links["minimax"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 13, providerFaults()).draw, minimaxAt)
-	c.links["webhook"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 14, providerFaults()).draw, webhookAt["-a"], webhookAt["-b"])
+	c.links["webhook"] = OpenLink(t, providerQuiet, newShuffleBag(o.Seed, 14, providerFaults()).draw, webhookAt["-a"],
+		webhookAt["-b"])
 
 	environment := []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	run := func(name, command string, env []string, args ...string) {
@@ -191,9 +196,9 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	if o.Short {
 		shares = shortCallbackFaults
 	}
-	run(emulators, "emulator", nil, "--fal-listen="+falAt, "--minimax-listen="+minimaxAt, "--store-dir="+filepath.Join(dir, ledgers),
-		fmt.Sprintf("--minimax-rpm=%d", laneRequests), fmt.Sprintf("--in-flight=%d", laneInFlight),
-		fmt.Sprintf("--seed=%d", o.Seed), "--webhook-faults="+shares)
+	run(emulators, "emulator", nil, "--fal-listen="+falAt, "--minimax-listen="+minimaxAt,
+		"--store-dir="+filepath.Join(dir, ledgers), fmt.Sprintf("--minimax-rpm=%d", laneRequests),
+		fmt.Sprintf("--in-flight=%d", laneInFlight), fmt.Sprintf("--seed=%d", o.Seed), "--webhook-faults="+shares)
 	c.ledgers = []string{"http://" + falAt + "/_emulator/ledger", "http://" + minimaxAt + "/_emulator/ledger"}
 
 	c.startServices(run, linked, webhookAt)
@@ -204,7 +209,9 @@ func start(t testing.TB, bin string, o Options) *cluster {
 }
 
 // startServices starts two replicas of each service, which reach brokers and providers through the links.
-func (c *cluster) startServices(run func(name, command string, env []string, args ...string), brokers []string, webhookAt map[string]string) {
+func (c *cluster) startServices(run func(name, command string, env []string, args ...string), brokers []string,
+	webhookAt map[string]string,
+) {
 	server, public := "--server="+brokerURLs(brokers), "--public-url=http://"+c.links["webhook"].Address()
 	providers := []string{
 		server, "--fal-url=http://" + c.links["fal"].Address(), "--fal-platform-url=http://" + c.links["fal"].Address(),
@@ -232,14 +239,15 @@ func (c *cluster) startServices(run func(name, command string, env []string, arg
 		run("submitter"+replica, "submitter", keys, slices.Concat(providers, spending)...)
 		run("poller"+replica, "poller", keys, polling...)
 		run("status"+replica, "status", nil, server)
-		run("webhook"+replica, "webhook", callbacks, server, public, "--webhook-listen="+webhookAt[replica], "--fal-user-id="+fal.DefaultUserID,
-			"--fal-jwks-url=http://"+c.links["fal"].Address()+"/.well-known/jwks.json")
+		run("webhook"+replica, "webhook", callbacks, server, public, "--webhook-listen="+webhookAt[replica],
+			"--fal-user-id="+fal.DefaultUserID, "--fal-jwks-url=http://"+c.links["fal"].Address()+"/.well-known/jwks.json")
 	}
 }
 
-// raiseLimits sets limits of the lanes, as "reelay lanes set" does, that a run does not come to. Those of a real MiniMax account would
-// stretch it to hours; its emulator has the same ones as are set here. fal has none, but a lane without any that is refused while
-// nothing else is counted goes on with one request a minute: here a task is refused that asks for it, and not for what the lane did.
+// raiseLimits sets limits of the lanes, as "reelay lanes set" does, that a run does not come to. Those of a real
+// MiniMax account would stretch it to hours; its emulator has the same ones as are set here. fal has none, but a lane
+// without any that is refused while nothing else is counted goes on with one request a minute: here a task is refused
+// that asks for it, and not for what the lane did.
 func (c *cluster) raiseLimits() {
 	c.t.Helper()
 	wide := events.ModelLimits{Requests: laneRequests}
@@ -258,9 +266,9 @@ func (c *cluster) limit(lane string, models map[string]events.ModelLimits) {
 	}
 	for begin := time.Now(); ; time.Sleep(reconnectWait) {
 		err := within(c.t.Context(), publishWait, func(ctx context.Context) error {
-			kv, err := c.js.KeyValue(ctx, events.LaneBucket)
+			kv, err := c.js.KeyValue(ctx, bucket.Lanes)
 			if err == nil {
-				_, err = kv.Create(ctx, events.LimitsKey(lane), value)
+				_, err = kv.Create(ctx, bucket.LimitsKey(lane), value)
 			}
 			return err
 		})
@@ -275,8 +283,8 @@ func (c *cluster) limit(lane string, models map[string]events.ModelLimits) {
 
 func connect(t testing.TB, addresses []string) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
-	nc, err := nats.Connect(brokerURLs(addresses), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect(brokerURLs(addresses), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,21 +303,25 @@ func brokerFaults() []Fault {
 		Fault{Kind: Cut, Up: true, After: 2_000}, Fault{Kind: Cut, After: 20_000}, Fault{Kind: Cut, Up: true, After: 60_000},
 		Fault{Kind: Reset, Up: true, After: 5_000}, Fault{Kind: Reset, After: 3_000}, Fault{Kind: Reset, After: 90_000},
 		Fault{Kind: HalfClose, Up: true, After: 4_000}, Fault{Kind: HalfClose, After: 10_000},
-		Fault{Kind: Delay, After: 1_000, For: 40 * time.Millisecond}, Fault{Kind: Delay, Up: true, After: 1_000, For: 40 * time.Millisecond},
-		Fault{Kind: Stall, After: 6_000, For: 1500 * time.Millisecond}, Fault{Kind: Stall, Up: true, After: 6_000, For: 2500 * time.Millisecond},
+		Fault{Kind: Delay, After: 1_000, For: 40 * time.Millisecond},
+		Fault{Kind: Delay, Up: true, After: 1_000, For: 40 * time.Millisecond},
+		Fault{Kind: Stall, After: 6_000, For: 1500 * time.Millisecond},
+		Fault{Kind: Stall, Up: true, After: 6_000, For: 2500 * time.Millisecond},
 	)
 }
 
-// providerFaults are the faults of connections to a provider: one in three, within the head, the body and the answer of a
-// submit, whose request is about 600 bytes and whose answer is 200 to 700.
+// providerFaults are the faults of connections to a provider: one in three, within the head, the body and the answer of
+// a submit, whose request is about 600 bytes and whose answer is 200 to 700.
 func providerFaults() []Fault {
 	return append(
 		repeat(26, Fault{}),
-		Fault{Kind: Cut, Up: true, After: 0}, Fault{Kind: Cut, Up: true, After: 350}, Fault{Kind: Cut, After: 0}, Fault{Kind: Cut, After: 120},
-		Fault{Kind: Reset, Up: true, After: 100}, Fault{Kind: Reset, After: 0}, Fault{Kind: Reset, After: 60},
-		Fault{Kind: HalfClose, Up: true, After: 200}, Fault{Kind: HalfClose, After: 30},
-		Fault{Kind: Delay, After: 0, For: 150 * time.Millisecond}, Fault{Kind: Delay, Up: true, After: 0, For: 150 * time.Millisecond},
-		Fault{Kind: Stall, After: 0, For: 1200 * time.Millisecond}, Fault{Kind: Stall, Up: true, After: 50, For: 1200 * time.Millisecond},
+		Fault{Kind: Cut, Up: true, After: 0}, Fault{Kind: Cut, Up: true, After: 350}, Fault{Kind: Cut, After: 0},
+		Fault{Kind: Cut, After: 120}, Fault{Kind: Reset, Up: true, After: 100}, Fault{Kind: Reset, After: 0},
+		Fault{Kind: Reset, After: 60}, Fault{Kind: HalfClose, Up: true, After: 200}, Fault{Kind: HalfClose, After: 30},
+		Fault{Kind: Delay, After: 0, For: 150 * time.Millisecond},
+		Fault{Kind: Delay, Up: true, After: 0, For: 150 * time.Millisecond},
+		Fault{Kind: Stall, After: 0, For: 1200 * time.Millisecond},
+		Fault{Kind: Stall, Up: true, After: 50, For: 1200 * time.Millisecond},
 	)
 }
 

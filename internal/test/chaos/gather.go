@@ -26,13 +26,17 @@ const (
 
 // gather reads all evidence, past the faulty network.
 func (c *cluster) gather(ctx context.Context, asks []Ask) (e Evidence, err error) {
-	e = Evidence{Asks: asks, Now: time.Now(), Records: map[events.Key]events.Task{}, Stories: map[events.Key][]events.Event{}, Stored: map[string]string{}}
+	e = Evidence{
+		Asks: asks, Now: time.Now(), Records: map[events.Key]events.Task{},
+		Stories: map[events.Key][]events.Event{}, Stored: map[string]string{},
+	}
 	// Messages first: one that is made while the rest is read belongs to a record that has changed as well.
 	for _, name := range []string{events.StreamRequests, events.StreamPolls, events.StreamDead} {
-		if err := c.each(ctx, name, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, func(m jetstream.Msg) error {
-			e.Left = append(e.Left, m.Subject())
-			return nil
-		}); err != nil {
+		if err := c.each(ctx, name, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy},
+			func(m jetstream.Msg) error {
+				e.Left = append(e.Left, m.Subject())
+				return nil
+			}); err != nil {
 			return e, err
 		}
 	}
@@ -46,7 +50,10 @@ func (c *cluster) gather(ctx context.Context, asks []Ask) (e Evidence, err error
 	}); err != nil {
 		return e, err
 	}
-	lastPerSubject := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, FilterSubject: events.RecordSubject(events.Key{Project: project, ID: "*"})}
+	lastPerSubject := jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		FilterSubject: events.RecordSubject(events.Key{Project: project, ID: "*"}),
+	}
 	if err := c.each(ctx, events.StreamTasks, lastPerSubject, func(m jetstream.Msg) error {
 		t, err := events.DecodeTask(m.Data())
 		if err == nil {
@@ -56,14 +63,15 @@ func (c *cluster) gather(ctx context.Context, asks []Ask) (e Evidence, err error
 	}); err != nil {
 		return e, err
 	}
-	if err := c.each(ctx, events.StreamEvents, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}, func(m jetstream.Msg) error {
-		ev, err := events.DecodeEvent(m.Headers().Get(events.HeaderType), m.Data())
-		if err == nil {
-			e.Stories[ev.Key()] = append(e.Stories[ev.Key()], ev)
-			e.Stored[ev.ID()] = m.Subject()
-		}
-		return err
-	}); err != nil {
+	if err := c.each(ctx, events.StreamEvents, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy},
+		func(m jetstream.Msg) error {
+			ev, err := events.DecodeEvent(m.Headers().Get(events.HeaderType), m.Data())
+			if err == nil {
+				e.Stories[ev.Key()] = append(e.Stories[ev.Key()], ev)
+				e.Stored[ev.ID()] = m.Subject()
+			}
+			return err
+		}); err != nil {
 		return e, err
 	}
 	e.Jobs, err = c.jobs(ctx)
@@ -84,9 +92,11 @@ func (c *cluster) unhandled(ctx context.Context, stream, durable string) (jetstr
 	}, nil
 }
 
-// each calls f with every message of a stream that a consumer configured so gets. For a work queue, which takes no second
-// consumer, the messages are read one by one.
-func (c *cluster) each(ctx context.Context, stream string, config jetstream.ConsumerConfig, f func(jetstream.Msg) error) error {
+// each calls f with every message of a stream that a consumer configured so gets. For a work queue, which takes no
+// second consumer, the messages are read one by one.
+func (c *cluster) each(ctx context.Context, stream string, config jetstream.ConsumerConfig,
+	f func(jetstream.Msg) error,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	s, err := c.js.Stream(ctx, stream)

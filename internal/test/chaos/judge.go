@@ -25,8 +25,8 @@ type Evidence struct {
 	Stories map[events.Key][]events.Event
 	// Stored are the subjects of the stored events by id.
 	Stored map[string]string
-	// Left are the subjects of the messages that still wait in REELAY_REQUESTS, REELAY_POLLS and REELAY_CALLBACKS, and those in
-	// REELAY_DEAD.
+	// Left are the subjects of the messages that still wait in REELAY_REQUESTS, REELAY_POLLS and REELAY_CALLBACKS, and
+	// those in REELAY_DEAD.
 	Left []string
 	// Now is when it was gathered.
 	Now time.Time
@@ -51,10 +51,10 @@ func markerOf(j emulator.Job) string {
 	return id
 }
 
-// Open returns what has not come to its end yet, one line each. A task whose submitter was killed with its request out sleeps
-// until the NotAfter of its attempt, for two minutes; it is open unless sleepers may be left so. So are messages about a task that has
-// ended meanwhile: the poll ticket, whose next poll is due in some minutes, and a callback that is tried again because
-// the provider did not show yet what it said, for half a minute.
+// Open returns what has not come to its end yet, one line each. A task whose submitter was killed with its request out
+// sleeps until the NotAfter of its attempt, for two minutes; it is open unless sleepers may be left so. So are messages
+// about a task that has ended meanwhile: the poll ticket, whose next poll is due in some minutes, and a callback that
+// is tried again because the provider did not show yet what it said, for half a minute.
 func (e Evidence) Open(sleepers bool) []string {
 	var open []string
 	asleep := map[events.Key]bool{}
@@ -77,7 +77,8 @@ func (e Evidence) Open(sleepers bool) []string {
 		switch {
 		case sleepers && notPoll == nil && e.Records[polled].Status.Terminal():
 		case sleepers && notCallback == nil && e.Records[called].Status.Terminal():
-		case notPoll == nil && e.Records[polled].Status.Terminal() && task.Needs(e.Records[polled]).PollTicket: // for a late result
+		case notPoll == nil && e.Records[polled].Status.Terminal() && task.Needs(e.Records[polled]).PollTicket:
+			// for a late result
 		default:
 			open = append(open, "left in its stream: "+subject)
 		}
@@ -110,7 +111,8 @@ func Judge(e Evidence, sleepers bool) []string {
 	for _, j := range e.Jobs {
 		for _, d := range j.Deliveries {
 			if d.Fooled > 0 {
-				breach("callback: %s: %d webhooks about %s (%s) passed that its provider has not signed for us", markerOf(j), d.Fooled, j.ID, d.State)
+				breach("callback: %s: %d webhooks about %s (%s) passed that its provider has not signed for us", markerOf(j),
+					d.Fooled, j.ID, d.State)
 			}
 		}
 	}
@@ -163,7 +165,8 @@ func judgeMoney(t events.Task, jobs []emulator.Job, breach func(string, ...any))
 	switch {
 	case t.Status == events.StatusCompleted && len(jobs) == 0:
 		breach("money: %s is completed and was never accepted", t.Key())
-	case t.Status == events.StatusCompleted && (t.Result == nil || len(t.Result.Outputs) == 0 || t.Result.Outputs[0].URL == ""):
+	case t.Status == events.StatusCompleted &&
+		(t.Result == nil || len(t.Result.Outputs) == 0 || t.Result.Outputs[0].URL == ""):
 		breach("%s is completed and has no output", t.Key())
 	case t.Status == events.StatusFailed && free && accepted == 0 && len(jobs) > 0:
 		breach("money: %s failed as free of charge, and the provider has accepted it", t.Key())
@@ -173,7 +176,8 @@ func judgeMoney(t events.Task, jobs []emulator.Job, breach func(string, ...any))
 		breach("%s failed without an error", t.Key())
 	}
 	// An attempt that is said to be free must be: the ledger has one job at most, and only one attempt may claim it.
-	if len(jobs) > 0 && accepted == 0 && !slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool { return a.Charge != events.ChargeNone }) {
+	if len(jobs) > 0 && accepted == 0 &&
+		!slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool { return a.Charge != events.ChargeNone }) {
 		breach("money: %s says of every attempt that it was free, and the provider has accepted one", t.Key())
 	}
 }
@@ -206,7 +210,8 @@ func judgeStory(t events.Task, story []events.Event, breach func(string, ...any)
 		}
 	}
 	for _, once := range []events.EventType{
-		events.EventQueued, events.EventSubmitted, events.EventCompleted, events.EventFailed, events.EventCancelled, events.EventLateResult,
+		events.EventQueued, events.EventSubmitted, events.EventCompleted, events.EventFailed, events.EventCancelled,
+		events.EventLateResult,
 	} {
 		if count[once] > 1 {
 			breach("story: %s: %d times %s", t.Key(), count[once], once)
@@ -225,7 +230,8 @@ func judgeStory(t events.Task, story []events.Event, breach func(string, ...any)
 }
 
 func lateAccepted(t events.Task) bool {
-	return slices.ContainsFunc(t.Transitions, func(tr events.Transition) bool { return strings.HasPrefix(tr.Name, "late") })
+	return slices.ContainsFunc(t.Transitions,
+		func(tr events.Transition) bool { return strings.HasPrefix(tr.Name, "late") })
 }
 
 func typesOf(story []events.Event) []events.EventType {

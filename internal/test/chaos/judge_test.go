@@ -38,11 +38,15 @@ func sound() chaos.Evidence {
 		Asks: []chaos.Ask{{Key: kite}},
 		Jobs: []emulator.Job{job("j1", "kite")},
 		Records: map[events.Key]events.Task{kite: {
-			Project: kite.Project, ID: kite.ID, Status: events.StatusCompleted, Phase: events.PhaseDone, ProviderRef: json.RawMessage(`{}`),
-			Attempts: []events.Attempt{{N: 1, Outcome: events.AttemptAccepted, ProviderID: "j1", Charge: events.ChargeConfirmed}},
-			Result:   &events.Result{Outputs: []events.Output{{URL: "https://x.example/1"}}},
+			Project: kite.Project, ID: kite.ID, Status: events.StatusCompleted, Phase: events.PhaseDone,
+			ProviderRef: json.RawMessage(`{}`),
+			Attempts: []events.Attempt{
+				{N: 1, Outcome: events.AttemptAccepted, ProviderID: "j1", Charge: events.ChargeConfirmed},
+			}, Result: &events.Result{Outputs: []events.Output{{URL: "https://x.example/1"}}},
 		}},
-		Stories: map[events.Key][]events.Event{kite: story(events.EventQueued, events.EventSubmitted, events.EventProgress, events.EventCompleted)},
+		Stories: map[events.Key][]events.Event{
+			kite: story(events.EventQueued, events.EventSubmitted, events.EventProgress, events.EventCompleted),
+		},
 	}
 }
 
@@ -88,17 +92,32 @@ func TestJudge(t *testing.T) {
 		{"a lane that stops", func(e *chaos.Evidence) {
 			e.Stories[events.Key{Project: events.LanesProject, ID: "fal"}] = story(events.EventPaused, events.EventResumed)
 		}, nil},
-		{"paid twice", func(e *chaos.Evidence) { e.Jobs = append(e.Jobs, job("j2", "kite")) }, []string{"was paid for 2 times"}},
-		{"paid for nobody", func(e *chaos.Evidence) { e.Jobs = append(e.Jobs, job("j2", "other")) }, []string{`jobs of "other"`}},
-		{"paid without a marker", func(e *chaos.Evidence) { e.Jobs = append(e.Jobs, emulator.Job{ID: "j2"}) }, []string{`jobs of ""`}},
-		{"lost", func(e *chaos.Evidence) { e.Records, e.Stories, e.Jobs = nil, nil, nil }, []string{"stuck: chaos.kite: no record"}},
+		{
+			"paid twice", func(e *chaos.Evidence) { e.Jobs = append(e.Jobs, job("j2", "kite")) },
+			[]string{"was paid for 2 times"},
+		},
+		{
+			"paid for nobody", func(e *chaos.Evidence) { e.Jobs = append(e.Jobs, job("j2", "other")) },
+			[]string{`jobs of "other"`},
+		},
+		{
+			"paid without a marker", func(e *chaos.Evidence) { e.Jobs = append(e.Jobs, emulator.Job{ID: "j2"}) },
+			[]string{`jobs of ""`},
+		},
+		{
+			"lost", func(e *chaos.Evidence) { e.Records, e.Stories, e.Jobs = nil, nil, nil },
+			[]string{"stuck: chaos.kite: no record"},
+		},
 		{"not ended", func(e *chaos.Evidence) {
 			change(e, func(t *events.Task) { t.Status, t.Phase = events.StatusQueued, events.PhaseWaiting })
 			e.Stories[kite] = story(events.EventQueued, events.EventSubmitted)
 		}, []string{"stuck: chaos.kite: waiting"}},
 		{"asleep", submitting(now.Add(time.Minute)), nil},
 		{"overslept", submitting(now.Add(-time.Minute)), []string{"stuck: chaos.kite: submitting"}},
-		{"no terminal event", func(e *chaos.Evidence) { e.Stories[kite] = story(events.EventQueued, events.EventSubmitted) }, []string{"completed without its event"}},
+		{
+			"no terminal event", func(e *chaos.Evidence) { e.Stories[kite] = story(events.EventQueued, events.EventSubmitted) },
+			[]string{"completed without its event"},
+		},
 		{"two ends", func(e *chaos.Evidence) {
 			e.Stories[kite] = story(events.EventQueued, events.EventSubmitted, events.EventFailed, events.EventCompleted)
 		}, []string{"completed after its end", "event says failed", "2 terminal events"}},
@@ -108,12 +127,23 @@ func TestJudge(t *testing.T) {
 		{"another end than the record's", func(e *chaos.Evidence) {
 			e.Stories[kite] = story(events.EventQueued, events.EventSubmitted, events.EventFailed)
 		}, []string{"is completed and its event says failed"}},
-		{"not begun with queued", func(e *chaos.Evidence) { e.Stories[kite] = story(events.EventSubmitted, events.EventCompleted) }, []string{"begins with"}},
+		{
+			"not begun with queued",
+			func(e *chaos.Evidence) { e.Stories[kite] = story(events.EventSubmitted, events.EventCompleted) },
+			[]string{"begins with"},
+		},
 		{"queued twice", func(e *chaos.Evidence) {
 			e.Stories[kite] = story(events.EventQueued, events.EventQueued, events.EventSubmitted, events.EventCompleted)
 		}, []string{"2 times queued"}},
-		{"out of order", func(e *chaos.Evidence) { e.Stories[kite][1].Version = 9 }, []string{"completed of version 4 after version 9"}},
-		{"accepted without an event", func(e *chaos.Evidence) { e.Stories[kite] = story(events.EventQueued, events.EventCompleted) }, []string{"was accepted and no event says so"}},
+		{
+			"out of order", func(e *chaos.Evidence) { e.Stories[kite][1].Version = 9 },
+			[]string{"completed of version 4 after version 9"},
+		},
+		{
+			"accepted without an event",
+			func(e *chaos.Evidence) { e.Stories[kite] = story(events.EventQueued, events.EventCompleted) },
+			[]string{"was accepted and no event says so"},
+		},
 		{"a refused command says nothing of the task", func(e *chaos.Evidence) {
 			e.Stories[kite] = append(story(events.EventRejected), append(e.Stories[kite], story(events.EventRejected)...)...)
 		}, nil},
@@ -126,9 +156,19 @@ func TestJudge(t *testing.T) {
 			e.Jobs = nil
 			change(e, func(t *events.Task) { t.Attempts = nil })
 		}, []string{"is completed and was never accepted"}},
-		{"completed with nothing", func(e *chaos.Evidence) { change(e, func(t *events.Task) { t.Result = &events.Result{} }) }, []string{"has no output"}},
-		{"another's id", func(e *chaos.Evidence) { change(e, func(t *events.Task) { t.Attempts[0].ProviderID = "j9" }) }, []string{"holds j9"}},
-		{"failed free of charge and paid for", failed(events.ChargeNone, events.AttemptRefused), []string{"failed as free of charge", "says of every attempt"}},
+		{
+			"completed with nothing",
+			func(e *chaos.Evidence) { change(e, func(t *events.Task) { t.Result = &events.Result{} }) },
+			[]string{"has no output"},
+		},
+		{
+			"another's id", func(e *chaos.Evidence) { change(e, func(t *events.Task) { t.Attempts[0].ProviderID = "j9" }) },
+			[]string{"holds j9"},
+		},
+		{
+			"failed free of charge and paid for", failed(events.ChargeNone, events.AttemptRefused),
+			[]string{"failed as free of charge", "says of every attempt"},
+		},
 		{"failed, possibly charged, and paid for", failed(events.ChargePossible, events.AttemptInDoubt), nil},
 		{"failed free of charge", func(e *chaos.Evidence) {
 			failed(events.ChargeNone, events.AttemptRefused)(e)
@@ -139,23 +179,44 @@ func TestJudge(t *testing.T) {
 			change(e, func(t *events.Task) { t.Status, t.Error = events.StatusCancelled, nil })
 			e.Stories[kite] = story(events.EventQueued, events.EventCancelled)
 		}, []string{"cancelled as never accepted", "says of every attempt"}},
-		{"a record of nobody", func(e *chaos.Evidence) { e.Records[events.Key{Project: "chaos", ID: "x"}] = events.Task{} }, []string{"chaos.x: a record that nobody asked for"}},
+		{
+			"a record of nobody", func(e *chaos.Evidence) { e.Records[events.Key{Project: "chaos", ID: "x"}] = events.Task{} },
+			[]string{"chaos.x: a record that nobody asked for"},
+		},
 		{"events of nobody", func(e *chaos.Evidence) {
 			e.Stories[events.Key{Project: "_invalid", ID: "x"}] = story(events.EventRejected)
 		}, []string{"_invalid.x: [rejected]"}},
-		{"a request left", func(e *chaos.Evidence) { e.Left = []string{"reelay.request.chaos.video"} }, []string{"stuck: left in its stream: reelay.request.chaos.video"}},
-		{"a poll ticket of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.poll.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.poll.fal.chaos.x"}},
+		{
+			"a request left", func(e *chaos.Evidence) { e.Left = []string{"reelay.request.chaos.video"} },
+			[]string{"stuck: left in its stream: reelay.request.chaos.video"},
+		},
+		{
+			"a poll ticket of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.poll.fal.chaos.x"} },
+			[]string{"stuck: left in its stream: reelay.poll.fal.chaos.x"},
+		},
 		{"a poll ticket that nobody needs", func(e *chaos.Evidence) { e.Left = []string{"reelay.poll.fal.chaos.kite"} }, nil},
-		{"a callback of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.x"} }, []string{"stuck: left in its stream: reelay.callback.fal.chaos.x"}},
-		{"a callback that is tried again", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.kite"} }, nil},
+		{
+			"a callback of nobody", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.x"} },
+			[]string{"stuck: left in its stream: reelay.callback.fal.chaos.x"},
+		},
+		{
+			"a callback that is tried again", func(e *chaos.Evidence) { e.Left = []string{"reelay.callback.fal.chaos.kite"} },
+			nil,
+		},
 		{"a forged callback accepted", func(e *chaos.Evidence) {
-			e.Jobs[0].Deliveries = []emulator.Delivery{{State: "COMPLETED", Tries: 1, Accepted: 1}, {State: "x", Forged: 1, Fooled: 1}}
+			e.Jobs[0].Deliveries = []emulator.Delivery{
+				{State: "COMPLETED", Tries: 1, Accepted: 1},
+				{State: "x", Forged: 1, Fooled: 1},
+			}
 		}, []string{"callback: kite: 1 webhooks about j1 (x) passed"}},
 		{"a poll ticket for a late result", func(e *chaos.Evidence) {
 			e.Left = []string{"reelay.poll.fal.chaos.kite"}
 			change(e, func(t *events.Task) { t.LateUntil = &now })
 		}, nil},
-		{"a dead message", func(e *chaos.Evidence) { e.Left = []string{"reelay.dead.X.y"} }, []string{"stuck: left in its stream: reelay.dead.X.y"}},
+		{
+			"a dead message", func(e *chaos.Evidence) { e.Left = []string{"reelay.dead.X.y"} },
+			[]string{"stuck: left in its stream: reelay.dead.X.y"},
+		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -192,7 +253,8 @@ func TestSleepersAreOpenInALongRun(t *testing.T) {
 	}
 }
 
-// Ids found by a callback count apart from ids found by others, and those found before the reply apart from those in doubt.
+// Ids found by a callback count apart from ids found by others, and those found before the reply apart from those in
+// doubt.
 func TestWebhookFigures(t *testing.T) {
 	t.Parallel()
 	accepted := func(source events.EvidenceSource) func(*events.Task) {
@@ -222,7 +284,8 @@ func TestWebhookFigures(t *testing.T) {
 			e.Stories[kite] = story(events.EventQueued, events.EventInDoubt, events.EventSubmitted, events.EventCompleted)
 		}
 		r := e.WebhookFigures()
-		if r.FoundByCallback != row.byCallback || r.BeforeReply != row.beforeReply || r.ResolvedBy[row.source] != row.resolved {
+		if r.FoundByCallback != row.byCallback || r.BeforeReply != row.beforeReply ||
+			r.ResolvedBy[row.source] != row.resolved {
 			t.Errorf("%s, in doubt %v: %+v", row.source, row.doubted, r)
 		}
 	}

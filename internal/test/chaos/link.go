@@ -61,13 +61,14 @@ type Link struct {
 	fired   map[FaultKind]int
 }
 
-// OpenLink starts a proxy for targets, "host:port" each: replicas, of which each connection goes to the next that listens. plan is
-// asked for the fault of each new connection; quiet is how long a connection may be idle, 0 for any time. The link is closed
-// at the end of the test.
+// OpenLink starts a proxy for targets, "host:port" each: replicas, of which each connection goes to the next that
+// listens. plan is asked for the fault of each new connection; quiet is how long a connection may be idle, 0 for any
+// time. The link is closed at the end of the test.
 func OpenLink(t testing.TB, quiet time.Duration, plan func() Fault, targets ...string) *Link {
 	t.Helper()
 	l := &Link{
-		targets: targets, quiet: quiet, plan: plan, closed: make(chan struct{}), conns: map[*pair]struct{}{}, fired: map[FaultKind]int{},
+		targets: targets, quiet: quiet, plan: plan, closed: make(chan struct{}), conns: map[*pair]struct{}{},
+		fired: map[FaultKind]int{},
 	}
 	for try := 1; l.listener == nil; try++ { // somebody may have been faster with the address
 		var err error
@@ -103,8 +104,8 @@ func (l *Link) StallAll(d time.Duration) {
 	l.stalled = time.Now().Add(d)
 }
 
-// Heal ends all faults: connections under way are reset, so that nothing that was held back arrives later, and new ones are
-// left alone but for their quiet time.
+// Heal ends all faults: connections under way are reset, so that nothing that was held back arrives later, and new ones
+// are left alone but for their quiet time.
 func (l *Link) Heal() {
 	l.mu.Lock()
 	l.healed, l.stalled = true, time.Time{}

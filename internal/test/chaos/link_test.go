@@ -85,7 +85,12 @@ func TestLinkFaults(t *testing.T) {
 		{"half close the request", chaos.Fault{Kind: chaos.HalfClose, Up: true, After: 9}, 9, 0, false, 0},
 		{"half close the answer", chaos.Fault{Kind: chaos.HalfClose, After: 999}, 10, 999, false, 0},
 		{"delay", chaos.Fault{Kind: chaos.Delay, For: 60 * time.Millisecond}, 10, 1000, false, 60 * time.Millisecond},
-		{"stall", chaos.Fault{Kind: chaos.Stall, Up: true, After: 5, For: 80 * time.Millisecond}, 10, 1000, false, 80 * time.Millisecond},
+		{
+			"stall",
+			chaos.Fault{Kind: chaos.Stall, Up: true, After: 5, For: 80 * time.Millisecond},
+			10, 1000, false,
+			80 * time.Millisecond,
+		},
 		{"a fault that is never reached", chaos.Fault{Kind: chaos.Reset, After: 1000}, 10, 1000, false, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -97,7 +102,8 @@ func TestLinkFaults(t *testing.T) {
 				t.Errorf("%d bytes of the answer, %v, want %d", len(got), err, row.down)
 			}
 			whole := row.down == len(answer)
-			if isEnd := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); whole != (err == nil) || !whole && isEnd == row.reset {
+			if isEnd := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); whole != (err == nil) ||
+				!whole && isEnd == row.reset {
 				t.Errorf("the answer ends with %v, want a reset: %v", err, row.reset)
 			}
 			if up := <-seen; row.up >= 0 && len(up) != row.up {

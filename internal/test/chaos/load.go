@@ -20,8 +20,8 @@ const project = "chaos"
 // A Script is the fault that a task asks the emulator for.
 type Script string
 
-// The scripts. A clean one asks for none; a limited one is met by a few tasks of a run only, because it pauses the whole
-// account for a minute.
+// The scripts. A clean one asks for none; a limited one is met by a few tasks of a run only, because it pauses the
+// whole account for a minute.
 const (
 	Clean           Script = "clean"
 	Cancelled       Script = "cancelled" // a cancel is published right behind the request
@@ -41,23 +41,24 @@ const (
 	FailsAtProvider Script = "fail"
 )
 
-// scripts fill the shuffle bag of a run: one in three asks for a fault, and each is there twice, because a kill can hide one.
+// scripts fill the shuffle bag of a run: one in three asks for a fault, and each is there twice, because a kill can
+// hide one.
 func scripts() []Script {
 	faults := []Script{
-		Cancelled, Twice, AcceptReset, Accept500, Accept502HTML, AcceptHang, AcceptEmpty, ResetBefore, RefusedInput, PollsFail,
-		PollsUnknown, PollsNotFound, ResultFails, FailsAtProvider,
+		Cancelled, Twice, AcceptReset, Accept500, Accept502HTML, AcceptHang, AcceptEmpty, ResetBefore, RefusedInput,
+		PollsFail, PollsUnknown, PollsNotFound, ResultFails, FailsAtProvider,
 	}
 	faults = append(faults, faults...)
 	return append(faults, repeat(2*len(faults), Clean)...)
 }
 
-// falFaults and minimaxFaults are the faults of webhooks that tasks ask for. Forged is not for fal: what fal has signed for our
-// account, sent to a URL that only fal knows, is accepted. MiniMax signs nothing, and what it says must show to our key; a
-// stranger is to it what a forger is.
+// falFaults and minimaxFaults are the faults of webhooks that tasks ask for. Forged is not for fal: what fal has signed
+// for our account, sent to a URL that only fal knows, is accepted. MiniMax signs nothing, and what it says must show to
+// our key; a stranger is to it what a forger is.
 func falFaults() []emulator.Fault {
 	return []emulator.Fault{
-		emulator.Delay, emulator.Reorder, emulator.BeforeReply, emulator.BadSignature, emulator.OldTimestamp, emulator.NullPayload,
-		emulator.Truncated, emulator.Stranger,
+		emulator.Delay, emulator.Reorder, emulator.BeforeReply, emulator.BadSignature, emulator.OldTimestamp,
+		emulator.NullPayload, emulator.Truncated, emulator.Stranger,
 	}
 }
 
@@ -68,7 +69,8 @@ func minimaxFaults() []emulator.Fault {
 	}
 }
 
-// halfFaulty adds as many tasks without a fault to those with one: half of the tasks ask for no fault of their webhooks.
+// halfFaulty adds as many tasks without a fault to those with one: half of the tasks ask for no fault of their
+// webhooks.
 func halfFaulty(faults []emulator.Fault) []emulator.Fault {
 	return append(faults, make([]emulator.Fault, len(faults))...)
 }
@@ -94,7 +96,8 @@ const (
 const modelV2 = "MiniMax-H3"
 
 func apis() []API {
-	return append(append(append(repeat(3, FalVideo), repeat(2, FalImage)...), repeat(3, MinimaxV1)...), repeat(2, MinimaxV2)...)
+	return append(append(append(repeat(3, FalVideo), repeat(2, FalImage)...), repeat(3, MinimaxV1)...),
+		repeat(2, MinimaxV2)...)
 }
 
 // An Ask is one task that a run hands in.
@@ -114,13 +117,17 @@ func (a *Ask) fal() bool { return a.API == FalVideo || a.API == FalImage }
 func plan(t testing.TB, seed uint64, n int) []Ask {
 	t.Helper()
 	scriptOf, apiOf := newShuffleBag(seed, 1, scripts()), newShuffleBag(seed, 2, apis())
-	falCallback, minimaxCallback := newShuffleBag(seed, 4, halfFaulty(falFaults())), newShuffleBag(seed, 5, halfFaulty(minimaxFaults()))
+	falCallback, minimaxCallback := newShuffleBag(seed, 4, halfFaulty(falFaults())),
+		newShuffleBag(seed, 5, halfFaulty(minimaxFaults()))
 	rng := rand.New(rand.NewPCG(seed, 3))
 	asks := make([]Ask, n)
 	// Spread over the run, so that one pause of a lane ends before the next begins.
 	refusals, refused := min(maxRateRefusals, 1+n/80), 0
 	for i := range asks {
-		a := Ask{Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", i)}, Type: events.Video, API: apiOf.draw(), Script: scriptOf.draw()}
+		a := Ask{
+			Key: events.Key{Project: project, ID: fmt.Sprintf("t%05d", i)}, Type: events.Video, API: apiOf.draw(),
+			Script: scriptOf.draw(),
+		}
 		if a.Script == Clean && refused < refusals && i >= refused*n/(2*refusals) {
 			a.Script = RefusedRate
 			refused++
@@ -178,7 +185,8 @@ func (a *Ask) request(t testing.TB, rng *rand.Rand) []byte {
 func (a *Ask) script(rng *rand.Rand) emulator.Script {
 	queue, run, position := 200+rng.IntN(800), 200+rng.IntN(1300), rng.IntN(4)
 	s := emulator.Script{
-		QueueMS: &queue, RunMS: &run, Position: &position, Webhook: string(a.CallbackFault), WebhookDelayMS: int(callbackDelay.Milliseconds()),
+		QueueMS: &queue, RunMS: &run, Position: &position, Webhook: string(a.CallbackFault),
+		WebhookDelayMS: int(callbackDelay.Milliseconds()),
 	}
 	choose := func(ofFal, ofMinimax string) string {
 		if a.fal() {

@@ -23,12 +23,14 @@ const server = "nats-server"
 const (
 	// The next fault of a node comes that long after the cluster is healthy.
 	minNodeFaultGap, maxNodeFaultGap = 2 * time.Second, 6 * time.Second
-	// A killed node stays down for up to maxDown, two at once for minQuorumLoss to maxQuorumLoss: nothing can be written then.
+	// A killed node stays down for up to maxDown, two at once for minQuorumLoss to maxQuorumLoss: nothing can be written
+	// then.
 	maxDown                      = 4 * time.Second
 	minQuorumLoss, maxQuorumLoss = 3 * time.Second, 8 * time.Second
 	// nodePause is longer than an election needs, and shorter than the services' patience with a connection.
 	nodePause = 10 * time.Second
-	// maxRecovery is how long a cluster may take to be healthy again, and so the longest pause of writes that a run allows.
+	// maxRecovery is how long a cluster may take to be healthy again, and so the longest pause of writes that a run
+	// allows.
 	maxRecovery = time.Minute
 	healthTick  = 250 * time.Millisecond
 	// nodeFaultTime is about how long one fault of a node takes, recovery included.
@@ -50,7 +52,10 @@ const (
 
 // nodeFaults fill the shuffle bag of a run.
 func nodeFaults() []nodeFault {
-	return []nodeFault{killOne, killOne, killLeader, killLeader, killMetaLeader, killTwo, pauseOne, pauseLeader, rollingRestart}
+	return []nodeFault{
+		killOne, killOne, killLeader, killLeader, killMetaLeader, killTwo, pauseOne, pauseLeader,
+		rollingRestart,
+	}
 }
 
 // nodeName is that of the nth node, from 1.
@@ -62,7 +67,8 @@ type node struct {
 	client, monitor string
 }
 
-// startNodes starts the brokers of a cluster, which do not advertise each other: clients come through the faulty network.
+// startNodes starts the brokers of a cluster, which do not advertise each other: clients come through the faulty
+// network.
 func (c *cluster) startNodes(run func(name, command string, args ...string)) {
 	c.t.Helper()
 	var routes []string
@@ -78,7 +84,8 @@ func (c *cluster) startNodes(run func(name, command string, args ...string)) {
 		name := nodeName(i + 1)
 		text := fmt.Sprintf("server_name: %s\nlisten: %q\nhttp: %q\njetstream { store_dir: %q, sync_interval: %s }\n"+
 			"cluster { name: chaos, listen: %q, no_advertise: true, routes: [%s] }\n",
-			name, n.client, n.monitor, filepath.Join(c.dir, "broker", name), sync, routes[i], `"nats-route://`+strings.Join(routes, `", "nats-route://`)+`"`)
+			name, n.client, n.monitor, filepath.Join(c.dir, "broker", name), sync, routes[i],
+			`"nats-route://`+strings.Join(routes, `", "nats-route://`)+`"`)
 		path := filepath.Join(c.dir, name+".conf")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			c.t.Fatal(err)
@@ -88,7 +95,8 @@ func (c *cluster) startNodes(run func(name, command string, args ...string)) {
 	}
 }
 
-// injectNodeFaults injects one fault after the other, each when the cluster is healthy, until there were enough or ctx ends.
+// injectNodeFaults injects one fault after the other, each when the cluster is healthy, until there were enough or ctx
+// ends.
 func (c *cluster) injectNodeFaults(ctx context.Context, f *Figures) {
 	next := newShuffleBag(c.o.Seed, 51, nodeFaults())
 	rng := newShuffleBag(c.o.Seed, 52, []struct{}{{}}).rng
@@ -120,7 +128,8 @@ func (c *cluster) injectNodeFault(ctx context.Context, b nodeFault, rng *rand.Ra
 	victim := nodeName(first + 1)
 	switch b {
 	case killLeader, pauseLeader:
-		if s, err := c.js.Stream(ctx, events.StreamTasks); err == nil && s.CachedInfo().Cluster != nil && s.CachedInfo().Cluster.Leader != "" {
+		if s, err := c.js.Stream(ctx, events.StreamTasks); err == nil && s.CachedInfo().Cluster != nil &&
+			s.CachedInfo().Cluster.Leader != "" {
 			victim = s.CachedInfo().Cluster.Leader
 		}
 	case killMetaLeader:
@@ -244,7 +253,8 @@ func (f Figures) lineOfNodes() string {
 	if len(f.NodeFaults) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("faults of nodes %d %v, healthy again after %.1f s at most", sum(f.NodeFaults), f.NodeFaults, f.LongestRecovery.Seconds())
+	return fmt.Sprintf("faults of nodes %d %v, healthy again after %.1f s at most", sum(f.NodeFaults), f.NodeFaults,
+		f.LongestRecovery.Seconds())
 }
 
 // brokerURLs are the servers that a client is given, by their addresses.
@@ -252,5 +262,6 @@ func brokerURLs(addresses []string) string { return "nats://" + strings.Join(add
 
 // natsLinks are the names of the links to the brokers.
 func (c *cluster) natsLinks() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(c.links)), func(name string) bool { return !strings.HasPrefix(name, "nats") })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(c.links)),
+		func(name string) bool { return !strings.HasPrefix(name, "nats") })
 }

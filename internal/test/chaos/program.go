@@ -53,7 +53,10 @@ func launch(t testing.TB, logs, name, path string, env []string, args ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{name: name, path: path, args: args, env: env, log: log, done: make(chan struct{}), gone: make(chan struct{})}
+	p := &program{
+		name: name, path: path, args: args, env: env, log: log, done: make(chan struct{}),
+		gone: make(chan struct{}),
+	}
 	go p.keep()
 	t.Cleanup(func() {
 		p.stop()
@@ -101,7 +104,8 @@ func (p *program) start() (ended func() error, err error) {
 	p.starts++
 	fmt.Fprintf(p.log, "---- start %d, %s\n", p.starts, time.Now().Format("15:04:05.000"))
 	cmd := exec.Command(p.path, p.args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = filepath.Dir(p.log.Name()), p.env, p.log, p.log, attributes()
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = filepath.Dir(p.log.Name()), p.env, p.log, p.log,
+		attributes()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

@@ -28,8 +28,8 @@ type Options struct {
 	Seed  uint64
 	Tasks int
 	Kills int
-	// Nodes are how many brokers there are: 1, or 3 for a cluster of nats-servers that keeps everything three times. They are not
-	// among those that Kills counts; NodeKills is how many faults they get.
+	// Nodes are how many brokers there are: 1, or 3 for a cluster of nats-servers that keeps everything three times. They
+	// are not among those that Kills counts; NodeKills is how many faults they get.
 	Nodes, NodeKills int
 	// Sync is the broker's: "always" or "interval".
 	Sync string
@@ -39,8 +39,9 @@ type Options struct {
 	Keys bool
 	// Drain bounds the time without faults until everything has ended.
 	Drain time.Duration
-	// Short says that tasks may be left that only wait for the NotAfter of their attempt, and messages about tasks that have ended;
-	// that a few kinds of fault may not have been met, because another fault has hidden them; and that pollers poll as in a sandbox.
+	// Short says that tasks may be left that only wait for the NotAfter of their attempt, and messages about tasks that
+	// have ended; that a few kinds of fault may not have been met, because another fault has hidden them; and that pollers
+	// poll as in a sandbox.
 	Short bool
 }
 
@@ -54,7 +55,8 @@ const (
 	// maxMissed is how many kinds of fault a short run may miss.
 	maxMissed   = 6
 	logInterval = 5 * time.Second
-	// doubtPatience is how long a person leaves a task in doubt to reelay: its callback, or the provider's list, may settle it.
+	// doubtPatience is how long a person leaves a task in doubt to reelay: its callback, or the provider's list, may
+	// settle it.
 	doubtPatience = 5 * time.Second
 	// decideAgain is when a decision that shows no effect is published again.
 	decideAgain = 20 * time.Second
@@ -108,7 +110,8 @@ type Figures struct {
 func (f Figures) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("tasks %d: completed %d, failed %d, cancelled %d, asleep %d", f.Tasks, f.Completed, f.Failed, f.Cancelled, f.Asleep)
+	line("tasks %d: completed %d, failed %d, cancelled %d, asleep %d", f.Tasks, f.Completed, f.Failed, f.Cancelled,
+		f.Asleep)
 	line("acceptances %d, duplicates %d, lost %d, stuck %d", f.Acceptances, f.Duplicates, f.Lost, f.Stuck)
 	line("in doubt %d: adopted %d, written off %d; commands and repeated requests refused %d; answers of status %d",
 		f.InDoubt, f.Adopted, f.WrittenOff, f.Rejected, f.AnswersRead)
@@ -140,8 +143,14 @@ func Run(t testing.TB, o Options) {
 	c := start(t, build(t, o), o)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	f := Figures{Tasks: o.Tasks, Kills: map[string]int{}, Pauses: map[string]int{}, Stops: map[string]int{}, NodeFaults: map[nodeFault]int{}}
-	p := &operator{c: c, asks: asks, decided: map[events.Key]time.Time{}, adopted: map[events.Key]bool{}, writtenOff: map[events.Key]bool{}}
+	f := Figures{
+		Tasks: o.Tasks, Kills: map[string]int{}, Pauses: map[string]int{}, Stops: map[string]int{},
+		NodeFaults: map[nodeFault]int{},
+	}
+	p := &operator{
+		c: c, asks: asks, decided: map[events.Key]time.Time{}, adopted: map[events.Key]bool{},
+		writtenOff: map[events.Key]bool{},
+	}
 	w := &statusWatcher{c: c, asks: asks, ended: map[events.Key]events.Status{}}
 
 	subscribed, err := subscribe(c.direct, events.EventSubject(events.Key{Project: "*", ID: "*"}, "*"))
@@ -263,15 +272,18 @@ func isClosed(c <-chan struct{}) bool {
 // killInterval is the mean time between two kills of processes.
 const killInterval = (minFaultGap + maxFaultGap) / 2 * 20 / 14
 
-// slowness stretches the time between faults of processes where nodes get faults as well, so that both take the same time.
+// slowness stretches the time between faults of processes where nodes get faults as well, so that both take the same
+// time.
 func (c *cluster) slowness() float64 {
 	if c.o.Nodes <= 1 {
 		return 1
 	}
-	return max(1, float64(time.Duration(c.o.NodeKills)*nodeFaultTime)/float64(time.Duration(max(1, c.o.Kills))*killInterval))
+	return max(1, float64(time.Duration(c.o.NodeKills)*nodeFaultTime)/
+		float64(time.Duration(max(1, c.o.Kills))*killInterval))
 }
 
-// publish hands the tasks in, evenly over the time that the faults will take, each until the stream has acknowledged it.
+// publish hands the tasks in, evenly over the time that the faults will take, each until the stream has acknowledged
+// it.
 func (c *cluster) publish(ctx context.Context, asks []Ask) {
 	whole := time.Duration(c.slowness() * float64(time.Duration(c.o.Kills)*killInterval))
 	tick := time.NewTicker(max(time.Millisecond, whole*8/10/time.Duration(len(asks))))
@@ -292,7 +304,8 @@ func (c *cluster) publish(ctx context.Context, asks []Ask) {
 	}
 }
 
-// publishUntilAcked publishes until it is acknowledged, as a careful client does: the id in the request makes that safe.
+// publishUntilAcked publishes until it is acknowledged, as a careful client does: the id in the request makes that
+// safe.
 func (c *cluster) publishUntilAcked(ctx context.Context, subject string, body []byte) {
 	for ctx.Err() == nil {
 		err := within(ctx, publishWait, func(ctx context.Context) error {
@@ -318,8 +331,8 @@ type operator struct {
 	adopted, writtenOff map[events.Key]bool
 }
 
-// adoptDuringFaults adopts during the chaos what is in doubt and was accepted. Nothing is written off there: an acceptance may still
-// be on its way.
+// adoptDuringFaults adopts during the chaos what is in doubt and was accepted. Nothing is written off there: an
+// acceptance may still be on its way.
 func (p *operator) adoptDuringFaults(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -383,11 +396,12 @@ func (p *operator) drain(ctx context.Context, o Options) Evidence {
 		}
 		if time.Since(logged) > logInterval {
 			logged = time.Now()
-			// One task in seven loses its answer, so the breaker, which pauses a lane for a minute, is open most of the time. It ends
-			// with its process, as a pause after a rate refusal does; both have tests of their own.
+			// One task in seven loses its answer, so the breaker, which pauses a lane for a minute, is open most of the time. It
+			// ends with its process, as a pause after a rate refusal does; both have tests of their own.
 			p.c.programs[submitterA].terminate()
 			p.c.programs[submitterB].terminate()
-			p.c.t.Logf("after %.0f s without faults open: %d, such as %q; error: %v", time.Since(begin).Seconds(), len(open), open[:min(len(open), 3)], err)
+			p.c.t.Logf("after %.0f s without faults open: %d, such as %q; error: %v", time.Since(begin).Seconds(), len(open),
+				open[:min(len(open), 3)], err)
 		}
 		time.Sleep(decidePause)
 	}

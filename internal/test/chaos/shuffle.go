@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A shuffleBag hands out its items in random order, all of them before any comes again, so that a short run meets rare ones too.
-// It is safe for concurrent use.
+// A shuffleBag hands out its items in random order, all of them before any comes again, so that a short run meets rare
+// ones too. It is safe for concurrent use.
 type shuffleBag[T any] struct {
 	mu    sync.Mutex
 	rng   *rand.Rand

@@ -12,7 +12,8 @@ import (
 	"reelay/events"
 )
 
-// A subscriber is a core subscriber of all events. It may miss some, for nothing repeats them to it, and receive some twice, with the same id.
+// A subscriber is a core subscriber of all events. It may miss some, for nothing repeats them to it, and receive some
+// twice, with the same id.
 type subscriber struct {
 	mu       sync.Mutex
 	twice    int
@@ -42,7 +43,8 @@ func (l *subscriber) receive(m *nats.Msg) {
 	l.received[id] = m.Subject
 }
 
-// judge returns what was received and should not have been, and counts what was received and what was missed of what is stored, by id.
+// judge returns what was received and should not have been, and counts what was received and what was missed of what is
+// stored, by id.
 func (l *subscriber) judge(stored map[string]string) (wrong []string, received, missed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,5 +66,8 @@ func (l *subscriber) judge(stored map[string]string) (wrong []string, received, 
 // mayBeLost reports whether an event is not repeated whose storing failed: by then the task has gone on, or the lane.
 func mayBeLost(subject string) bool {
 	_, of, err := events.ParseEventSubject(subject)
-	return err == nil && slices.Contains([]events.EventType{events.EventProgress, events.EventInDoubt, events.EventPaused, events.EventResumed}, of)
+	return err == nil && slices.Contains([]events.EventType{
+		events.EventProgress, events.EventInDoubt, events.EventPaused,
+		events.EventResumed,
+	}, of)
 }

@@ -28,11 +28,31 @@ func TestSubscriber(t *testing.T) {
 		{"all", []*nats.Msg{message("a", "1"), message("b", "2"), message(progress, "3")}, 0, 0, nil},
 		{"one is missed", []*nats.Msg{message("a", "1"), message(progress, "3")}, 0, 1, nil},
 		{"twice", []*nats.Msg{message("a", "1"), message("b", "2"), message("b", "2"), message(progress, "3")}, 1, 0, nil},
-		{"one id of two", []*nats.Msg{message("b", "1"), message("a", "1")}, 0, 2, []string{"subscriber: 1 was received as b and as a"}},
-		{"without an id", []*nats.Msg{message("b", "")}, 0, 3, []string{`subscriber: b was received as , and stored is ""`, "subscriber: b without an id"}},
-		{"not stored", []*nats.Msg{message("a", "1"), message("c", "4")}, 0, 2, []string{`subscriber: c was received as 4, and stored is ""`}},
+		{
+			"one id of two",
+			[]*nats.Msg{message("b", "1"), message("a", "1")},
+			0, 2,
+			[]string{"subscriber: 1 was received as b and as a"},
+		},
+		{
+			"without an id",
+			[]*nats.Msg{message("b", "")},
+			0, 3,
+			[]string{`subscriber: b was received as , and stored is ""`, "subscriber: b without an id"},
+		},
+		{
+			"not stored",
+			[]*nats.Msg{message("a", "1"), message("c", "4")},
+			0, 2,
+			[]string{`subscriber: c was received as 4, and stored is ""`},
+		},
 		{"progress that is not stored", []*nats.Msg{message("a", "1"), message(progress, "4")}, 0, 2, nil},
-		{"stored otherwise", []*nats.Msg{message("c", "1")}, 0, 2, []string{`subscriber: c was received as 1, and stored is "a"`}},
+		{
+			"stored otherwise",
+			[]*nats.Msg{message("c", "1")},
+			0, 2,
+			[]string{`subscriber: c was received as 1, and stored is "a"`},
+		},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

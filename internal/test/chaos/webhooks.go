@@ -17,14 +17,16 @@ type WebhookFigures struct {
 	Posted, Accepted int
 	// Ended counts how the webhooks have ended; those that are still tried are not among them.
 	Ended map[string]int
-	// Forged counts the forgeries that were posted, ForgedAccepted those that were accepted although no signature covered them.
+	// Forged counts the forgeries that were posted, ForgedAccepted those that were accepted although no signature covered
+	// them.
 	Forged, ForgedAccepted int
 	// Met counts the tasks, or for what comes at random the webhooks, that have met a fault.
 	Met map[emulator.Fault]int
-	// FoundByCallback counts the tasks whose provider id a callback has given, BeforeReply those among them that never were in doubt: the
-	// callback was there before the reply.
+	// FoundByCallback counts the tasks whose provider id a callback has given, BeforeReply those among them that never
+	// were in doubt: the callback was there before the reply.
 	FoundByCallback, BeforeReply int
-	// ResolvedBy counts by source the tasks that were in doubt and whose provider id was found: callback, list, reply, person.
+	// ResolvedBy counts by source the tasks that were in doubt and whose provider id was found: callback, list, reply,
+	// person.
 	ResolvedBy map[events.EvidenceSource]int
 	// ChallengeFailed counts the tasks that MiniMax refused because their callback URL did not answer its challenge.
 	ChallengeFailed int
@@ -33,13 +35,18 @@ type WebhookFigures struct {
 // String returns the figures in two lines.
 func (r WebhookFigures) String() string {
 	return fmt.Sprintf("webhooks posted %d, accepted %d, ended %v; forgeries %d, accepted %d; met %v\n"+
-		"ids found by callback %d, of these before any doubt %d; in doubt and found by %v; refused because the webhook service did not answer %d",
-		r.Posted, r.Accepted, r.Ended, r.Forged, r.ForgedAccepted, r.Met, r.FoundByCallback, r.BeforeReply, r.ResolvedBy, r.ChallengeFailed)
+		"ids found by callback %d, of these before any doubt %d; in doubt and found by %v; refused because the webhook "+
+		"service did not answer %d",
+		r.Posted, r.Accepted, r.Ended, r.Forged, r.ForgedAccepted, r.Met, r.FoundByCallback, r.BeforeReply, r.ResolvedBy,
+		r.ChallengeFailed)
 }
 
 // WebhookFigures counts.
 func (e Evidence) WebhookFigures() WebhookFigures {
-	r := WebhookFigures{Ended: map[string]int{}, Met: map[emulator.Fault]int{}, ResolvedBy: map[events.EvidenceSource]int{}}
+	r := WebhookFigures{
+		Ended: map[string]int{}, Met: map[emulator.Fault]int{},
+		ResolvedBy: map[events.EvidenceSource]int{},
+	}
 	paid := e.paid()
 	for _, j := range e.Jobs {
 		for _, d := range j.Deliveries {

@@ -12,8 +12,8 @@ import (
 	"reelay/internal/task"
 )
 
-// The bounds of time that the record's own timers are compared with. A trigger comes soon after the last step, or after one of
-// the waits, each of which lets one more kind of timer run out.
+// The bounds of time that the record's own timers are compared with. A trigger comes soon after the last step, or after
+// one of the waits, each of which lets one more kind of timer run out.
 const (
 	soon = time.Millisecond
 	// mid is past not_before, not_after, the cancel grace and the span of polls without a task.
@@ -29,8 +29,8 @@ const (
 	backoff    = time.Minute
 )
 
-// The clock of the world says which deadlines of the record have passed. They are so far apart that no path of waits crosses
-// one by itself. It moves forward, except where the machine itself moves the deadlines.
+// The clock of the world says which deadlines of the record have passed. They are so far apart that no path of waits
+// crosses one by itself. It moves forward, except where the machine itself moves the deadlines.
 const (
 	early     uint8 = iota // before every deadline
 	pastStart              // past the start deadline
@@ -108,12 +108,14 @@ const (
 )
 
 func (t trig) code(rec uint32) uint64 {
-	return uint64(rec)<<32 | uint64(t.kind)<<24 | uint64(t.attempt)<<16 | uint64(t.owner)<<8 | uint64(t.clock)<<4 | uint64(t.after)
+	return uint64(rec)<<32 | uint64(t.kind)<<24 | uint64(t.attempt)<<16 | uint64(t.owner)<<8 | uint64(t.clock)<<4 |
+		uint64(t.after)
 }
 
 func triggerOf(code uint64) (rec uint32, t trig) {
 	return uint32(code >> 32), trig{
-		kind: kind(code >> 24), attempt: uint8(code >> 16), owner: uint8(code >> 8), clock: uint8(code>>4) & 15, after: uint8(code) & 15,
+		kind: kind(code >> 24), attempt: uint8(code >> 16), owner: uint8(code >> 8), clock: uint8(code>>4) & 15,
+		after: uint8(code) & 15,
 	}
 }
 
@@ -176,7 +178,8 @@ func newClassTable(o *Options) *classTable {
 func (b *classTable) create() (uint32, story, error) {
 	t := events.Task{
 		Schema: events.TaskSchema, ID: "t", Project: "p", TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "m",
-		RequestDigest: "d", CreatedAt: birth, Deadline: birth.Add(2 * farApart), OnInDoubt: b.o.Policy, MaxPaidAttempts: b.o.Budget,
+		RequestDigest: "d", CreatedAt: birth, Deadline: birth.Add(2 * farApart), OnInDoubt: b.o.Policy,
+		MaxPaidAttempts: b.o.Budget,
 	}
 	if b.o.StartDeadline {
 		at := birth.Add(farApart)
@@ -206,10 +209,11 @@ func (b *classTable) intern(t events.Task) uint32 {
 func (b *classTable) summary(t events.Task) class {
 	c := class{
 		record: t, phase: t.Phase, status: t.Status, story: storyOf(t.Transitions), n: uint8(len(t.Attempts)),
-		heartbeat: b.o.Heartbeat(t) > 0, needs: b.o.Needs(t), late: t.LateUntil != nil, backoff: t.NotBefore != nil, cancel: t.Cancel != nil,
-		unannounced: t.Unannounced,
+		heartbeat: b.o.Heartbeat(t) > 0, needs: b.o.Needs(t), late: t.LateUntil != nil, backoff: t.NotBefore != nil,
+		cancel: t.Cancel != nil, unannounced: t.Unannounced,
 	}
-	c.allFree = t.Phase == events.PhaseDone && (t.Status == events.StatusCancelled || t.Error != nil && t.Error.Charge == events.ChargeNone)
+	c.allFree = t.Phase == events.PhaseDone &&
+		(t.Status == events.StatusCancelled || t.Error != nil && t.Error.Charge == events.ChargeNone)
 	for _, a := range t.Attempts {
 		if string(a.Ref) == string(refOf(uint8(a.N))) {
 			c.refs |= 1 << (a.N - 1)
@@ -250,7 +254,8 @@ func (b *classTable) apply(rec uint32, tr trig) effect {
 	return e
 }
 
-// verify checks the abstraction: wherever a second record of a class is known, the machine must treat it as it treated the first.
+// verify checks the abstraction: wherever a second record of a class is known, the machine must treat it as it treated
+// the first.
 func (b *classTable) verify() string {
 	for k, e := range b.memo {
 		rec, tr := triggerOf(k)
@@ -258,8 +263,9 @@ func (b *classTable) verify() string {
 			continue // the world's clock is never behind a record's
 		}
 		if other := b.compute(*b.witnesses[rec], tr); other != e {
-			return fmt.Sprintf("two records of class %d (%s) differ under %+v: %+v (%s) and %+v (%s)", rec, key(b.witnesses[rec], b.o.Listings), tr,
-				e, key(&b.classes[e.rec].record, b.o.Listings), other, key(&b.classes[other.rec].record, b.o.Listings))
+			return fmt.Sprintf("two records of class %d (%s) differ under %+v: %+v (%s) and %+v (%s)", rec,
+				key(b.witnesses[rec], b.o.Listings), tr, e, key(&b.classes[e.rec].record, b.o.Listings), other,
+				key(&b.classes[other.rec].record, b.o.Listings))
 		}
 	}
 	return ""
@@ -284,9 +290,10 @@ func (b *classTable) compute(t events.Task, tr trig) effect {
 	if c.Written || repair {
 		e.list = onceOf(c.Events)
 	}
-	if c.Written && !b.o.Repeats && c.Task.Phase != events.PhaseDone && !slices.ContainsFunc(c.Events, func(ev events.Event) bool {
-		return ev.Once && ev.Version == c.Task.Version
-	}) {
+	if c.Written && !b.o.Repeats && c.Task.Phase != events.PhaseDone &&
+		!slices.ContainsFunc(c.Events, func(ev events.Event) bool {
+			return ev.Once && ev.Version == c.Task.Version
+		}) {
 		e.list = 0
 	}
 	e.ensure = b.o.Needs(c.Task).PollTicket && (!b.o.Needs(before).PollTicket || repair)
@@ -296,7 +303,8 @@ func (b *classTable) compute(t events.Task, tr trig) effect {
 	return e
 }
 
-// isRedelivery is the rule of package taskstore: which triggers do again what a crash may have left out, although they change nothing.
+// isRedelivery is the rule of package taskstore: which triggers do again what a crash may have left out, although they
+// change nothing.
 func isRedelivery(tr task.Trigger) bool {
 	switch tr.(type) {
 	case task.Accept, task.Cancel, task.Resolve, task.Heartbeat, task.Accepted, task.Refused, task.Doubt:
@@ -330,7 +338,10 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kReleaseWait:
 		return task.Release{Meta: meta, Owner: owner, Reason: "m", Wait: backoff}
 	case kAccepted:
-		a := task.Accepted{Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.attempt), ID: idOf(t.attempt), Source: "callback"}
+		a := task.Accepted{
+			Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.attempt), ID: idOf(t.attempt),
+			Source: "callback",
+		}
 		if t.owner != 0 {
 			a.Owner, a.Source = owner, "reply"
 		}
@@ -370,7 +381,10 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	case kCancelUnanswered:
 		return task.CancelAnswered{Meta: meta, Err: fault(events.KindRetry, "")}
 	case kAdopt:
-		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveAdopt, Ref: refOf(t.attempt), ID: idOf(t.attempt)}
+		return task.Resolve{
+			Meta: meta, Command: uint64(t.owner), Action: events.ResolveAdopt, Ref: refOf(t.attempt),
+			ID: idOf(t.attempt),
+		}
 	case kResubmit:
 		return task.Resolve{Meta: meta, Command: uint64(t.owner), Action: events.ResolveResubmit}
 	case kWriteOff:
@@ -389,7 +403,8 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 	return task.Heartbeat{Meta: meta, Horizon: horizon, Listings: listings}
 }
 
-// key encodes what Apply, Heartbeat and Needs read of a record, and nothing else: no texts, no evidence, no exact times.
+// key encodes what Apply, Heartbeat and Needs read of a record, and nothing else: no texts, no evidence, no exact
+// times.
 func key(t *events.Task, listings int) string {
 	k := make([]byte, 0, 96)
 	last := t.Transitions[len(t.Transitions)-1].At
@@ -505,8 +520,9 @@ const (
 )
 
 var digits = map[events.EventType]story{
-	events.EventQueued: tQueued, events.EventSubmitted: tSubmitted, events.EventInDoubt: tInDoubt, events.EventCompleted: tCompleted,
-	events.EventFailed: tFailed, events.EventCancelled: tCancelled, events.EventLateResult: tLateResult,
+	events.EventQueued: tQueued, events.EventSubmitted: tSubmitted, events.EventInDoubt: tInDoubt,
+	events.EventCompleted: tCompleted, events.EventFailed: tFailed, events.EventCancelled: tCancelled,
+	events.EventLateResult: tLateResult,
 }
 
 func (s story) has(d story) bool {

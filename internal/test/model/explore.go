@@ -17,23 +17,24 @@ type Options struct {
 	Budget int
 	// Attempts is how many intents there may be in all, at most 4; Budget+1 if 0.
 	Attempts int
-	// Decisions is how many resolve commands a person may send, Cancels how many cancel commands the client sends (at most 1).
+	// Decisions is how many resolve commands a person may send, Cancels how many cancel commands the client sends (at most
+	// 1).
 	Decisions, Cancels int
-	// Publishers is how many pollers may be between their write and their acknowledgement at once, at most 2, beside the two
-	// submitters; 1 if 0.
+	// Publishers is how many pollers may be between their write and their acknowledgement at once, at most 2, beside the
+	// two submitters; 1 if 0.
 	Publishers int
 	// Listings is how many complete listings the horizon needs; 0 for a provider without a list.
 	Listings int
-	// StartDeadline gives the task a start deadline. OddPolls adds polls that fail or are odd: "no such task", transient errors,
-	// a result that cannot be read yet, a provider that forgets the task or fails it for free.
+	// StartDeadline gives the task a start deadline. OddPolls adds polls that fail or are odd: "no such task", transient
+	// errors, a result that cannot be read yet, a provider that forgets the task or fails it for free.
 	StartDeadline, OddPolls bool
 	// Journal lets a submitter that died come back with what it had written to its own disk; without it the disk is lost.
 	Journal bool
-	// Unheard has a submitter's report stored without an acknowledgement that it hears, so that it reports again. Behind lets
-	// heartbeats and intents come from a service whose clock has not passed the last deadline yet.
+	// Unheard has a submitter's report stored without an acknowledgement that it hears, so that it reports again. Behind
+	// lets heartbeats and intents come from a service whose clock has not passed the last deadline yet.
 	Unheard, Behind bool
-	// Repeats takes in the earlier events that a step without an event of its own repeats while they are young. Their age is not
-	// part of a class, so with it the abstraction is not exact; without it they are left to the heartbeat.
+	// Repeats takes in the earlier events that a step without an event of its own repeats while they are young. Their age
+	// is not part of a class, so with it the abstraction is not exact; without it they are left to the heartbeat.
 	Repeats bool
 	// MaxStates ends the exploration early; 0 for no limit. A cut exploration checks no liveness.
 	MaxStates int
@@ -90,7 +91,8 @@ type Result struct {
 	Violation *Violation
 }
 
-// Explore visits every state of the world that o allows, breadth first, and stops at the first that violates a property.
+// Explore visits every state of the world that o allows, breadth first, and stops at the first that violates a
+// property.
 func Explore(o Options) Result {
 	o.fill()
 	begin := time.Now()
@@ -236,7 +238,8 @@ func (e *explorer) trace(id uint32) []string {
 
 func (e *explorer) line(s *state, label string) string {
 	c := &e.b.classes[s.rec]
-	return fmt.Sprintf("%-52s %s/%s fates=%v stored=%x clock=%d", label, c.phase, c.status, s.fate[:e.o.Attempts], uint32(s.stored), s.clock)
+	return fmt.Sprintf("%-52s %s/%s fates=%v stored=%x clock=%d", label, c.phase, c.status, s.fate[:e.o.Attempts],
+		uint32(s.stored), s.clock)
 }
 
 // liveness checks that a goal can be reached from every state by sure steps alone.

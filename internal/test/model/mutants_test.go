@@ -38,7 +38,9 @@ func before(change func(t events.Task, tr task.Trigger) task.Trigger) func(apply
 }
 
 // rewrite has a mutant write a step of its own, by an arrow that the machine does have.
-func rewrite(t events.Task, c *task.Change, at time.Time, arrow string, to events.Phase, status events.Status, e events.EventType, fault *events.Error) {
+func rewrite(t events.Task, c *task.Change, at time.Time, arrow string, to events.Phase, status events.Status,
+	e events.EventType, fault *events.Error,
+) {
 	n := t
 	n.Attempts = slices.Clone(t.Attempts)
 	n.Version++
@@ -71,35 +73,70 @@ var mutants = []struct {
 	heartbeat func(events.Task) time.Duration
 	want      []string
 }{
-	{name: "no intent at all", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.noIntent = true }, want: []string{propOnePost, propBudget}},
-	{name: "send again what is found submitting", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.repost = true }, want: []string{propOnePost}},
-	{name: "intent without compare-and-set", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.blindIntent = true }, want: []string{propOnePost, propBudget}},
-	{name: "lost acknowledgement taken for a permit", o: Options{Attempts: 2}, mutate: func(b *mutation) { b.lostAckPermits = true }, want: []string{propOnePost, propBudget}},
-	{name: "outcome by blind put", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.blindOutcome = true }, want: []string{propAbsorb, propRefKept, propDerived, propOneEvent}},
-	{name: "5xx retried as a new attempt", o: Options{Attempts: 2}, mutate: func(b *mutation) { b.doubtRetried = true }, want: []string{propFree, propBudget}},
-	{name: "event before the record", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.eventFirst = true }, want: []string{propDerived}},
-	{name: "terminal event not create-once", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.storeTwice = true }, want: []string{propOneEvent}},
 	{
-		name: "acknowledged before the effect, no heartbeat", o: Options{Attempts: 1, Cancels: 1}, mutate: func(b *mutation) { b.ackFirst = true },
-		want: []string{propEnds},
+		name: "no intent at all", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.noIntent = true },
+		want: []string{propOnePost, propBudget},
 	},
-	{name: "poll ticket lost", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.pollTicketLost = true }, want: []string{propPollTicket}},
+	{
+		name: "send again what is found submitting", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.repost = true },
+		want: []string{propOnePost},
+	},
+	{
+		name: "intent without compare-and-set", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.blindIntent = true },
+		want: []string{propOnePost, propBudget},
+	},
+	{
+		name: "lost acknowledgement taken for a permit", o: Options{Attempts: 2},
+		mutate: func(b *mutation) { b.lostAckPermits = true }, want: []string{propOnePost, propBudget},
+	},
+	{
+		name: "outcome by blind put", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.blindOutcome = true },
+		want: []string{propAbsorb, propRefKept, propDerived, propOneEvent},
+	},
+	{
+		name: "5xx retried as a new attempt", o: Options{Attempts: 2}, mutate: func(b *mutation) { b.doubtRetried = true },
+		want: []string{propFree, propBudget},
+	},
+	{
+		name: "event before the record", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.eventFirst = true },
+		want: []string{propDerived},
+	},
+	{
+		name: "terminal event not create-once", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.storeTwice = true },
+		want: []string{propOneEvent},
+	},
+	{
+		name: "acknowledged before the effect, no heartbeat", o: Options{Attempts: 1, Cancels: 1},
+		mutate: func(b *mutation) { b.ackFirst = true }, want: []string{propEnds},
+	},
+	{
+		name: "poll ticket lost", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.pollTicketLost = true },
+		want: []string{propPollTicket},
+	},
 	{
 		name: "a late resolve decides about the next attempt", o: Options{Attempts: 3, Decisions: 1, MaxStates: 6_000_000},
 		mutate: func(b *mutation) { b.resolveLate = true }, want: []string{propBudget},
 	},
 	{
-		name: "unsent taken for doubt, doubt without heartbeat", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.unsentIsDoubt = true },
-		heartbeat: without(events.PhaseInDoubt), want: []string{propTimer},
+		name: "unsent taken for doubt, doubt without heartbeat", o: Options{Attempts: 1},
+		mutate: func(b *mutation) { b.unsentIsDoubt = true }, heartbeat: without(events.PhaseInDoubt),
+		want: []string{propTimer},
 	},
-	{name: "no heartbeat in doubt", o: Options{Attempts: 1}, heartbeat: without(events.PhaseInDoubt), want: []string{propTimer}},
-	{name: "no heartbeat while submitting", o: Options{Attempts: 1}, heartbeat: without(events.PhaseSubmitting), want: []string{propTimer}},
+	{
+		name: "no heartbeat in doubt", o: Options{Attempts: 1}, heartbeat: without(events.PhaseInDoubt),
+		want: []string{propTimer},
+	},
+	{
+		name: "no heartbeat while submitting", o: Options{Attempts: 1}, heartbeat: without(events.PhaseSubmitting),
+		want: []string{propTimer},
+	},
 	{
 		name: "overdue goes back to waiting", o: Options{Attempts: 2},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
 			if _, ok := tr.(task.Heartbeat); ok && t.Phase == events.PhaseSubmitting && c.Written {
 				c.Task.MaxPaidAttempts++
-				rewrite(t, c, c.Task.Transitions[len(c.Task.Transitions)-1].At, "release", events.PhaseWaiting, events.StatusQueued, "", nil)
+				rewrite(t, c, c.Task.Transitions[len(c.Task.Transitions)-1].At, "release", events.PhaseWaiting, events.StatusQueued,
+					"", nil)
 				c.Task.MaxPaidAttempts++
 			}
 		}), want: []string{propBudget},
@@ -108,7 +145,8 @@ var mutants = []struct {
 		name: "doubt goes back to waiting", o: Options{Attempts: 2},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
 			if _, doubt := tr.(task.Doubt); doubt && c.Written {
-				rewrite(t, c, c.Task.Transitions[len(c.Task.Transitions)-1].At, "release", events.PhaseWaiting, events.StatusQueued, "", nil)
+				rewrite(t, c, c.Task.Transitions[len(c.Task.Transitions)-1].At, "release", events.PhaseWaiting, events.StatusQueued,
+					"", nil)
 				c.Task.MaxPaidAttempts++
 			}
 		}), want: []string{propBudget},
@@ -117,7 +155,8 @@ var mutants = []struct {
 		name: "cancel after the intent", o: Options{Attempts: 1, Cancels: 1},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
 			if _, cancel := tr.(task.Cancel); cancel && t.Phase == events.PhaseSubmitting {
-				rewrite(t, c, tr.(task.Cancel).At, "cancelled", events.PhaseDone, events.StatusCancelled, events.EventCancelled, nil)
+				rewrite(t, c, tr.(task.Cancel).At, "cancelled", events.PhaseDone, events.StatusCancelled, events.EventCancelled,
+					nil)
 				c.Task.Attempts[len(c.Task.Attempts)-1].Charge = events.ChargeNone
 			}
 		}), want: []string{propFree},
@@ -192,8 +231,8 @@ var mutants = []struct {
 		}), want: []string{propVerdict, propCompleted},
 	},
 	{
-		name: "a callback adopts without proof", o: Options{Attempts: 1}, mutate: func(b *mutation) { b.callbackUnproven = true },
-		want: []string{propBought},
+		name: "a callback adopts without proof", o: Options{Attempts: 1},
+		mutate: func(b *mutation) { b.callbackUnproven = true }, want: []string{propBought},
 	},
 	{
 		name: "a callback adopts without a claim", o: resubmits(2), mutate: func(b *mutation) { b.callbackUnclaimed = true },
@@ -230,7 +269,8 @@ var mutants = []struct {
 		name: "a failed poll fails the task", o: Options{Attempts: 1, OddPolls: true},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
 			if failed, is := tr.(task.PollFailed); is && t.Phase == events.PhaseRunning {
-				rewrite(t, c, failed.At, "fail", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargePossible))
+				rewrite(t, c, failed.At, "fail", events.PhaseDone, events.StatusFailed, events.EventFailed,
+					charge(events.ChargePossible))
 			}
 		}), want: []string{propVerdict},
 	},
@@ -246,7 +286,8 @@ var mutants = []struct {
 		name: "a timer leaves parked", o: Options{Attempts: 2},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
 			if tr, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseParked {
-				rewrite(t, c, tr.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargePossible))
+				rewrite(t, c, tr.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed,
+					charge(events.ChargePossible))
 			}
 		}), want: []string{propParked},
 	},
@@ -254,7 +295,8 @@ var mutants = []struct {
 		name: "a deadline ends doubt for free", o: Options{Attempts: 1},
 		wrap: onto(func(t events.Task, tr task.Trigger, c *task.Change) {
 			if tr, is := tr.(task.Heartbeat); is && t.Phase == events.PhaseInDoubt && !tr.At.Before(t.Deadline) {
-				rewrite(t, c, tr.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed, charge(events.ChargeNone))
+				rewrite(t, c, tr.At, "write_off", events.PhaseDone, events.StatusFailed, events.EventFailed,
+					charge(events.ChargeNone))
 			}
 		}), want: []string{propFree},
 	},

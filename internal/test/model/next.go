@@ -91,7 +91,8 @@ func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
 	case posted:
 		if b.eventFirst {
 			t := begin()
-			for list := e.b.apply(s.rec, trig{kind: report[p.out], attempt: p.attempt, owner: p.owner, clock: s.clock}).list; list != 0; {
+			for list := e.b.apply(s.rec,
+				trig{kind: report[p.out], attempt: p.attempt, owner: p.owner, clock: s.clock}).list; list != 0; {
 				list = t.storeNext(list)
 			}
 			end(t, false, "submitter stores the events of a record that is not written")
@@ -121,7 +122,8 @@ func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
 }
 
 var outcomes = [...]string{
-	oAccepted: "accepted", oRefusedFinal: "refused", oRefusedWait: "refused for the account", oNotSent: "not sent", oDoubt: "in doubt",
+	oAccepted: "accepted", oRefusedFinal: "refused", oRefusedWait: "refused for the account", oNotSent: "not sent",
+	oDoubt: "in doubt",
 }
 
 // claim begins with a waiting task.
@@ -171,7 +173,10 @@ func (e *explorer) claim(s *state, k int, begin beginning, end ending) {
 	if e.o.Behind && s.clock > 0 {
 		t := begin()
 		t.behind = 1
-		if eff := t.apply(trig{kind: kIntent, owner: owner, after: after}); e.b.classes[eff.rec].phase == events.PhaseSubmitting {
+		if eff := t.apply(trig{
+			kind: kIntent, owner: owner,
+			after: after,
+		}); e.b.classes[eff.rec].phase == events.PhaseSubmitting {
 			t.proc[k] = proc{pc: permit, attempt: e.b.classes[eff.rec].n, owner: owner, base: e.base(eff.rec)}
 			end(t, false, "intent in time, by a clock that is behind")
 		}
@@ -186,7 +191,8 @@ func (e *explorer) base(rec uint32) uint32 {
 	return 0
 }
 
-// send is the paid request. The gate before the last byte is a veto and no permission: here it may fail to hold anything back.
+// send is the paid request. The gate before the last byte is a veto and no permission: here it may fail to hold
+// anything back.
 func (e *explorer) send(s *state, k int, begin beginning, end ending) {
 	p := s.proc[k]
 	i := p.attempt - 1
@@ -235,8 +241,8 @@ func (t *step) todo(eff effect) story {
 	return eff.list
 }
 
-// settle takes out of every list what is done by now, and ends whoever has nothing left to do. Where a second handling of the
-// same message could do harm, the acknowledgement is a step of its own.
+// settle takes out of every list what is done by now, and ends whoever has nothing left to do. Where a second handling
+// of the same message could do harm, the acknowledgement is a step of its own.
 func (t *step) settle() {
 	for k := range t.proc {
 		if p := &t.proc[k]; p.pc == publishing {
@@ -248,7 +254,8 @@ func (t *step) settle() {
 	for i := range t.box {
 		b := &t.box[i]
 		b.list = t.missing(b.list)
-		if b.list == 0 && (b.by == byCallback || b.by == byCallbackLast || b.by == byPollTicket || b.by == byHeartbeat || b.by == byHeartbeatLast) {
+		if b.list == 0 && (b.by == byCallback || b.by == byCallbackLast || b.by == byPollTicket || b.by == byHeartbeat ||
+			b.by == byHeartbeatLast) {
 			t.acknowledge(b.by)
 			*b = box{}
 		}
@@ -307,8 +314,8 @@ func (e *explorer) publishers(s *state, begin beginning, end ending) {
 	}
 }
 
-// open puts the rest of a step into a box; what has nothing left to do is acknowledged at once, except where a repetition
-// could do harm.
+// open puts the rest of a step into a box; what has nothing left to do is acknowledged at once, except where a
+// repetition could do harm.
 func (t *step) open(i int, by uint32, eff effect) {
 	if by == byHeartbeat && !t.e.b.classes[t.rec].heartbeat {
 		by = byHeartbeatLast
@@ -540,8 +547,8 @@ func (e *explorer) cancelAnswers(slot int, by uint32, begin beginning, end endin
 	}
 }
 
-// evidence is a callback or a list that shows an accepted attempt, and a callback that tells how it has ended: at any time, any
-// number of times, or never.
+// evidence is a callback or a list that shows an accepted attempt, and a callback that tells how it has ended: at any
+// time, any number of times, or never.
 func (e *explorer) evidence(s *state, slot int, begin beginning, end ending) {
 	bring := func(tr trig, label string) {
 		t := begin()
@@ -578,7 +585,8 @@ func (e *explorer) evidence(s *state, slot int, begin beginning, end ending) {
 		}
 		for other := range e.b.classes[s.rec].n {
 			if e.o.mutation.callbackUnclaimed && other != uint8(i) {
-				bring(trig{kind: kCallbackForeign, attempt: other + 1, owner: n}, "a callback of one attempt names the request of another")
+				bring(trig{kind: kCallbackForeign, attempt: other + 1, owner: n},
+					"a callback of one attempt names the request of another")
 			}
 		}
 	}

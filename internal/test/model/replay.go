@@ -23,10 +23,11 @@ const (
 )
 
 // Replay accepts the transitions of a record that the machine can have written, and answers anything else with
-// ErrNotInModel: an unknown arrow, one taken from or to a wrong phase, steps that do not follow on each other, versions that
-// skip or run backwards, an attempt that no intent opened, a second end, a way out of an end, an event that is not its arrow's.
-// Of steps in a row that announce a position only the newest is kept, so versions may be missing before it. A record that holds
-// events.MaxTransitions steps has lost older ones: between those it kept, anything may be missing.
+// ErrNotInModel: an unknown arrow, one taken from or to a wrong phase, steps that do not follow on each other, versions
+// that skip or run backwards, an attempt that no intent opened, a second end, a way out of an end, an event that is not
+// its arrow's. Of steps in a row that announce a position only the newest is kept, so versions may be missing before
+// it. A record that holds events.MaxTransitions steps has lost older ones: between those it kept, anything may be
+// missing.
 func Replay(transitions []events.Transition) error {
 	if len(transitions) > events.MaxTransitions {
 		return fmt.Errorf("%w: %d transitions, more than %d", ErrNotInModel, len(transitions), events.MaxTransitions)
@@ -42,7 +43,8 @@ func Replay(transitions []events.Transition) error {
 			return fmt.Errorf("%w: step %d: unknown arrow %q", ErrNotInModel, i, tr.Name)
 		}
 		if err := r.step(a, tr); err != nil {
-			return fmt.Errorf("%w: step %d, %s from %q to %q (version %d): %w", ErrNotInModel, i, tr.Name, tr.From, tr.To, tr.Version, err)
+			return fmt.Errorf("%w: step %d, %s from %q to %q (version %d): %w", ErrNotInModel, i, tr.Name, tr.From, tr.To,
+				tr.Version, err)
 		}
 	}
 	return nil
@@ -85,8 +87,8 @@ func (r *replay) step(a task.Arrow, tr events.Transition) error {
 	return nil
 }
 
-// counts checks the numbers of the paid attempts: each intent opens the next one, and no later step speaks of another as the
-// latest. Evidence may bring an attempt of which the record had lost the intent.
+// counts checks the numbers of the paid attempts: each intent opens the next one, and no later step speaks of another
+// as the latest. Evidence may bring an attempt of which the record had lost the intent.
 func (r *replay) counts(tr events.Transition) error {
 	opens := tr.Name == arrowIntend
 	mayOpen := opens || tr.Name == arrowAccepted || tr.Name == arrowLateAccepted || tr.Name == arrowDoubleAccept

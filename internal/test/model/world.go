@@ -41,7 +41,10 @@ const (
 	oDoubt
 )
 
-var report = [...]kind{oAccepted: kAccepted, oRefusedFinal: kRefusedFinal, oRefusedWait: kRefusedWait, oNotSent: kReleaseWait, oDoubt: kDoubt}
+var report = [...]kind{
+	oAccepted: kAccepted, oRefusedFinal: kRefusedFinal, oRefusedWait: kRefusedWait,
+	oNotSent: kReleaseWait, oDoubt: kDoubt,
+}
 
 // proc is one submitter.
 type proc struct {
@@ -196,7 +199,8 @@ func (t *step) storeNext(list story) story {
 	return rest
 }
 
-// missing drops from a list what is done already: the event store refuses what it has, a poll ticket that is there stays.
+// missing drops from a list what is done already: the event store refuses what it has, a poll ticket that is there
+// stays.
 func (t *step) missing(list story) (out story) {
 	for list != 0 {
 		d, rest := list.first()

@@ -26,7 +26,8 @@ func testCallback(t *testing.T, h Harness) {
 			t.Errorf("%s: id %q, handle %s, ended %v, want %q, %s, true", s.Model, cb.ID, cb.Ref, cb.Ended, h.UnknownID, ref)
 		}
 		for n := range body {
-			if _, err := b.driver.ReadCallback(s.Model, body[:n]); err == nil && !bytes.Equal(bytes.TrimSpace(body[:n]), bytes.TrimSpace(body)) {
+			if _, err := b.driver.ReadCallback(s.Model, body[:n]); err == nil &&
+				!bytes.Equal(bytes.TrimSpace(body[:n]), bytes.TrimSpace(body)) {
 				t.Errorf("%s: cut to %d of %d bytes, it is read", s.Model, n, len(body))
 			}
 		}

@@ -36,7 +36,8 @@ func testCancel(t *testing.T, h Harness) {
 	script := queued()
 	script.Cancel = "ignored"
 	kept := b.accepted(t, h.Samples[0], script).Ref
-	if got, err := b.driver.Cancel(t.Context(), kept); err != nil || got == provider.CancelNotFound || got == provider.CancelUnsupported {
+	if got, err := b.driver.Cancel(t.Context(), kept); err != nil || got == provider.CancelNotFound ||
+		got == provider.CancelUnsupported {
 		t.Errorf("a cancel that is ignored: %s, %v", got, err)
 	}
 	if s := b.poll(t, kept); s.State != provider.Queued {

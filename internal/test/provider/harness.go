@@ -66,7 +66,8 @@ type Sample struct {
 // Run checks the promises that all drivers share.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
-	if h.Driver == nil || h.Emulator == nil || h.Refusal == nil || h.Callback == nil || len(h.Samples) == 0 || h.UnknownID == "" || h.Fail == "" {
+	if h.Driver == nil || h.Emulator == nil || h.Refusal == nil || h.Callback == nil || len(h.Samples) == 0 ||
+		h.UnknownID == "" || h.Fail == "" {
 		t.Fatal("the harness is incomplete")
 	}
 	for name, test := range map[string]func(*testing.T, Harness){
@@ -206,7 +207,8 @@ func (b *bench) accepted(t testing.TB, s Sample, script emulator.Script) provide
 	}
 	a := b.driver.Classify(s.Model, reply)
 	if a.Outcome != provider.Accepted || a.ID == "" || len(a.Ref) == 0 || a.Err != nil {
-		t.Fatalf("the answer %d %s is %s, id %q, ref %s, err %v, want accepted", reply.Status, reply.Body, a.Outcome, a.ID, a.Ref, a.Err)
+		t.Fatalf("the answer %d %s is %s, id %q, ref %s, err %v, want accepted", reply.Status, reply.Body, a.Outcome, a.ID,
+			a.Ref, a.Err)
 	}
 	return a
 }

@@ -143,7 +143,10 @@ func faults() map[string]http.HandlerFunc {
 		},
 		"200 deep": raw(200, "application/json", strings.Repeat("[", 100_000)),
 	}
-	for status, name := range map[int]string{200: "200", 403: "403", 404: "404", 500: "500", 502: "502", 503: "503", 504: "504", 529: "529"} {
+	for status, name := range map[int]string{
+		200: "200", 403: "403", 404: "404", 500: "500", 502: "502", 503: "503",
+		504: "504", 529: "529",
+	} {
 		all[name+" html"] = raw(status, "text/html", html)
 		all[name+" empty"] = raw(status, "application/json", "")
 		all[name+" truncated"] = raw(status, "application/json", `{"status":"COMPL`)
@@ -211,7 +214,10 @@ func testBadRefs(t *testing.T, h Harness) {
 	good := b.accepted(t, h.Samples[0], queued())
 	climbing := strings.ReplaceAll(string(good.Ref), good.ID, "../"+good.ID)
 	before := b.calls.Load()
-	for _, ref := range []string{"", "null", "{}", "[]", `"x"`, `{"app":1}`, string(good.Ref[:len(good.Ref)-1]), climbing} {
+	for _, ref := range []string{
+		"", "null", "{}", "[]", `"x"`, `{"app":1}`, string(good.Ref[:len(good.Ref)-1]),
+		climbing,
+	} {
 		_, err := b.driver.Poll(t.Context(), json.RawMessage(ref))
 		if e := typed(t, "the poll of ref "+ref, err); e.Kind == events.KindNotFound {
 			t.Errorf("ref %s: kind not_found, and nobody was asked", ref)

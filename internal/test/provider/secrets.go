@@ -109,14 +109,20 @@ func testKeyIsNeverRepeated(t *testing.T, h Harness) {
 		loud = append(loud, provider.Reply{Status: 502, Body: []byte(body + canary)})
 	}
 	quoted, _ := json.Marshal("key " + canary)
-	for _, member := range []string{"detail", "error", "error_type", "message", "status", "request_id", "task_id", "base_resp"} {
+	for _, member := range []string{
+		"detail", "error", "error_type", "message", "status", "request_id", "task_id",
+		"base_resp",
+	} {
 		loud = append(loud, provider.Reply{Status: 400, Body: []byte(`{"` + member + `":` + string(quoted) + `}`)})
 		loud = append(loud, provider.Reply{Status: 200, Body: []byte(`{"` + member + `":` + string(quoted) + `}`)})
 	}
 	for i, r := range loud {
 		what := "answer " + strconv.Itoa(i)
 		r.Header = http.Header{}
-		for _, name := range []string{"X-Fal-Request-Id", "X-Fal-Error-Type", "Trace-Id", "X-Request-Id", "Retry-After", "Location", "Content-Type"} {
+		for _, name := range []string{
+			"X-Fal-Request-Id", "X-Fal-Error-Type", "Trace-Id", "X-Request-Id", "Retry-After",
+			"Location", "Content-Type",
+		} {
 			r.Header.Set(name, canary)
 		}
 		a := b.driver.Classify(model, r)

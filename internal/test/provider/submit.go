@@ -65,7 +65,8 @@ func testRender(t *testing.T, h Harness) {
 			if err != nil {
 				t.Fatalf("%s, second time: %v", s.Type, err)
 			}
-			if first.URL != second.URL || !bytes.Equal(first.Body, second.Body) || fmt.Sprint(first.Header) != fmt.Sprint(second.Header) {
+			if first.URL != second.URL || !bytes.Equal(first.Body, second.Body) ||
+				fmt.Sprint(first.Header) != fmt.Sprint(second.Header) {
 				t.Errorf("%s: two renderings of one task differ", s.Type)
 			}
 			if !bytes.Contains(first.Body, []byte(odd)) || !bytes.Contains(first.Body, []byte(strings.TrimSuffix(rest, "}"))) {
@@ -110,7 +111,9 @@ func checkRendered(t *testing.T, b *bench, s Sample, r provider.Request, callbac
 	}
 	inBody := bytes.Contains(r.Body, []byte(`"`+callbackURL+`"`))
 	switch {
-	case callbackURL == "" && (strings.Contains(r.URL, "webhook") || strings.Contains(r.URL, "callback") || bytes.Contains(r.Body, []byte("callback"))):
+	case callbackURL == "" &&
+		(strings.Contains(r.URL, "webhook") || strings.Contains(r.URL, "callback") ||
+			bytes.Contains(r.Body, []byte("callback"))):
 		t.Errorf("%s: a callback is named without one: %s", s.Type, r.URL)
 	case callbackURL != "" && b.h.Features.Webhook && !inQuery && !inBody:
 		t.Errorf("%s: the callback URL is neither in the query nor in the body", s.Type)
@@ -169,7 +172,8 @@ func testClassifyRefusal(t *testing.T, h Harness) {
 	if a.Outcome != provider.Refused || a.Err == nil || a.ID != "" || a.Ref != nil {
 		t.Fatalf("%d %s: %+v, want refused", reply.Status, reply.Body, a)
 	}
-	if a.Err.Kind != h.RefusalKind || a.Err.Charge != events.ChargeNone || !strings.Contains(a.Err.Message, "the reason why") {
+	if a.Err.Kind != h.RefusalKind || a.Err.Charge != events.ChargeNone ||
+		!strings.Contains(a.Err.Message, "the reason why") {
 		t.Errorf("%d %s: kind %s, charge %q, message %q, want kind %s, charge none and the provider's own words",
 			reply.Status, reply.Body, a.Err.Kind, a.Err.Charge, a.Err.Message, h.RefusalKind)
 	}

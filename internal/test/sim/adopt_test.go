@@ -9,8 +9,8 @@ import (
 	"reelay/internal/test/sim"
 )
 
-// TestAdoptClaims: a provider id that a person adopts is claimed first, so it goes to one attempt at most; a decision that does
-// not apply claims nothing.
+// TestAdoptClaims: a provider id that a person adopts is claimed first, so it goes to one attempt at most; a decision
+// that does not apply claims nothing.
 func TestAdoptClaims(t *testing.T) {
 	doubtful(t, sim.Options{}, []fate{losesReply, losesReply}, func(t *testing.T, w *sim.World) {
 		for _, id := range []string{"a", "b"} {

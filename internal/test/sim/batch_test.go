@@ -29,14 +29,17 @@ func TestBatchWithRejected(t *testing.T) {
 			w.AwaitEnd("demo", id)
 		}
 		w.Settle(time.Second)
-		if b := done("film"); b == nil || b.Total != 2 || b.Ended != 2 || b.Rejected != 1 || b.ByStatus[events.StatusCompleted] != 2 {
+		if b := done("film"); b == nil || b.Total != 2 || b.Ended != 2 || b.Rejected != 1 ||
+			b.ByStatus[events.StatusCompleted] != 2 {
 			t.Errorf("of a batch with one rejected was published %+v", b)
 		}
-		if last := w.Story("demo", "f3"); len(last) != 1 || last[0].Type != events.EventRejected || last[0].BatchID != "film" {
+		if last := w.Story("demo", "f3"); len(last) != 1 || last[0].Type != events.EventRejected ||
+			last[0].BatchID != "film" {
 			t.Errorf("of the rejected was published %+v", last)
 		}
 
-		// None of these ever becomes a task. The first two are one task's; the last is stored again, as if its acknowledgement was lost.
+		// None of these ever becomes a task. The first two are one task's; the last is stored again, as if its
+		// acknowledgement was lost.
 		w.Publish(video, falRequest("n1", "", in("none"), `,"priority":101`))
 		w.Publish(video, falRequest("n1", "", in("none"), `,"priority":102`))
 		w.Publish(video, `{"provider":"acme","model":"a/b","input":{},"id":"n2"`+in("none")+`}`)

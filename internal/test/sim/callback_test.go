@@ -22,12 +22,14 @@ import (
 
 // falDone is fal's callback of a request that has made a film, falBroke that of one that was refused by its model.
 func falDone(id string) string {
-	return `{"error": null, "gateway_request_id": "g", "payload": {"video": {"url": "https://v3.fal.media/` + id + `.mp4", "content_type": "video/mp4"}}, "request_id": "` +
+	return `{"error": null, "gateway_request_id": "g", "payload": {"video": {"url": "https://v3.fal.media/` + id +
+		`.mp4", "content_type": "video/mp4"}}, "request_id": "` +
 		id + `", "status": "OK"}`
 }
 
 func falBroke(id string) string {
-	return `{"error": "Invalid status code: 422", "gateway_request_id": "g", "payload": {"detail": [{"loc": ["body"], "msg": "m", "type": "missing"}]}, "request_id": "` +
+	return `{"error": "Invalid status code: 422", "gateway_request_id": "g", "payload": {"detail": [{"loc": ["body"], ` +
+		`"msg": "m", "type": "missing"}]}, "request_id": "` +
 		id + `", "status": "ERROR"}`
 }
 
@@ -74,7 +76,9 @@ func endedBy(t events.Task) string {
 func strayJob(t *testing.T, w *sim.World) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DialContext: w.Network.Dial, DisableKeepAlives: true}}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+registry.Find("fal").Emulator+"/"+falVideo, strings.NewReader(`{"prompt":"a stray","emulate":{"submit":"accept_then_500"}}`))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+		"http://"+registry.Find("fal").Emulator+"/"+falVideo,
+		strings.NewReader(`{"prompt":"a stray","emulate":{"submit":"accept_then_500"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +93,8 @@ func strayJob(t *testing.T, w *sim.World) string {
 	return lastJob(w, "fal")
 }
 
-// TestCallbackDisorders: each disorder of callbacks has one right outcome. World.Check holds after each: one terminal event, an
-// explored way, nothing paid for that no task knows.
+// TestCallbackDisorders: each disorder of callbacks has one right outcome. World.Check holds after each: one terminal
+// event, an explored way, nothing paid for that no task knows.
 func TestCallbackDisorders(t *testing.T) {
 	const running = `{"stall":"running","queue_ms":1000}`
 	rows := []struct {
@@ -103,7 +107,8 @@ func TestCallbackDisorders(t *testing.T) {
 			w.CallBack("fal", "demo", "a", 1, falDone(id))
 			w.Settle(100 * time.Millisecond)
 			task := w.Get("demo", "a")
-			if task.Status != events.StatusCompleted || endedBy(task) != "callback" || task.Result.Outputs[0].URL != "https://v3.fal.media/"+id+".mp4" {
+			if task.Status != events.StatusCompleted || endedBy(task) != "callback" ||
+				task.Result.Outputs[0].URL != "https://v3.fal.media/"+id+".mp4" {
 				t.Errorf("%s by %s: %+v", task.Status, endedBy(task), task.Result)
 			}
 		}},
@@ -133,7 +138,8 @@ func TestCallbackDisorders(t *testing.T) {
 			w.Settle(time.Second)
 			w.CallBack("fal", "demo", "a", 1, falDone(lastJob(w, "fal")))
 			w.Settle(10 * time.Second)
-			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || !bySource(task.Attempts[0], events.SourceCallback) || wasInDoubt(task) {
+			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted ||
+				!bySource(task.Attempts[0], events.SourceCallback) || wasInDoubt(task) {
 				t.Errorf("%s %s: %+v", task.Status, task.Phase, task.Attempts)
 			}
 			w.Settle(10 * time.Minute) // the submitter's own report of doubt comes too late to count
@@ -156,7 +162,8 @@ func TestCallbackDisorders(t *testing.T) {
 			w.CallBack("fal", "demo", "a", 1, falDone(lastJob(w, "fal")))
 			w.Settle(time.Second)
 			task := w.Get("demo", "a")
-			if task.Status != events.StatusCompleted || task.Attempts[0].Outcome != events.AttemptAccepted || task.Attempts[0].Charge != events.ChargeConfirmed {
+			if task.Status != events.StatusCompleted || task.Attempts[0].Outcome != events.AttemptAccepted ||
+				task.Attempts[0].Charge != events.ChargeConfirmed {
 				t.Errorf("%s: %+v", task.Status, task.Attempts)
 			}
 		}},
@@ -165,7 +172,8 @@ func TestCallbackDisorders(t *testing.T) {
 			w.CallBack("minimax", "demo", "a", 1, v1Callback(lastJob(w, "minimax"), "success"))
 			w.Settle(10 * time.Second)
 			// Its own first poll may be faster than the callback's.
-			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || !bySource(task.Attempts[0], events.SourceCallback) {
+			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted ||
+				!bySource(task.Attempts[0], events.SourceCallback) {
 				t.Errorf("%s %s: %+v", task.Status, task.Phase, task.Attempts)
 			}
 		}},
@@ -175,19 +183,23 @@ func TestCallbackDisorders(t *testing.T) {
 			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "success"))
 			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "processing"))
 			w.Settle(time.Second)
-			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || endedBy(task) != "callback" || task.Version != versionOfEnd(task) {
+			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || endedBy(task) != "callback" ||
+				task.Version != versionOfEnd(task) {
 				t.Errorf("%s by %q: %+v", task.Status, endedBy(task), task.Transitions)
 			}
 		}},
-		{"before the provider's own query knows", v1Request("a", `{"queue_ms":1000,"run_ms":20000}`), "polled", func(t *testing.T, w *sim.World) {
-			id := atProvider(w, "minimax")
-			w.Settle(18 * time.Second)
-			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "success"))
-			w.Settle(20 * time.Second)
-			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || endedBy(task) != "callback" {
-				t.Errorf("%s by %q", task.Status, endedBy(task))
-			}
-		}},
+		{
+			"before the provider's own query knows", v1Request("a", `{"queue_ms":1000,"run_ms":20000}`), "polled",
+			func(t *testing.T, w *sim.World) {
+				id := atProvider(w, "minimax")
+				w.Settle(18 * time.Second)
+				w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "success"))
+				w.Settle(20 * time.Second)
+				if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || endedBy(task) != "callback" {
+					t.Errorf("%s by %q", task.Status, endedBy(task))
+				}
+			},
+		},
 		{"contradicts the end", falRequest("a", ""), "repeated", func(t *testing.T, w *sim.World) {
 			task := w.AwaitEnd("demo", "a")
 			w.CallBack("fal", "demo", "a", 1, falBroke(lastJob(w, "fal")))
@@ -201,28 +213,33 @@ func TestCallbackDisorders(t *testing.T) {
 			w.Settle(5 * time.Minute) // by then polls have seen it running
 			w.CallBack("fal", "demo", "a", 1, falBroke(id))
 			w.Settle(time.Second)
-			if task := w.Get("demo", "a"); task.Status != events.StatusFailed || task.Error.Kind != events.KindInvalid || task.Error.Code != "missing" {
+			if task := w.Get("demo", "a"); task.Status != events.StatusFailed || task.Error.Kind != events.KindInvalid ||
+				task.Error.Code != "missing" {
 				t.Errorf("%s: %+v", task.Status, task.Error)
 			}
 		}},
-		{"contradicts a poll, unsigned", v1Request("a", `{"queue_ms":1000,"run_ms":1200000}`), "polled", func(t *testing.T, w *sim.World) {
-			id := atProvider(w, "minimax")
-			w.Settle(time.Minute)
-			w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "failed"))
-			w.Settle(2 * time.Minute)
-			if task := w.Get("demo", "a"); task.Status.Terminal() {
-				t.Errorf("an unsigned callback has ended the task: %s", task.Status)
-			}
-			if task := w.AwaitEnd("demo", "a"); task.Status != events.StatusCompleted {
-				t.Errorf("%s: %+v", task.Status, task.Error)
-			}
-		}},
+		{
+			"contradicts a poll, unsigned", v1Request("a", `{"queue_ms":1000,"run_ms":1200000}`), "polled",
+			func(t *testing.T, w *sim.World) {
+				id := atProvider(w, "minimax")
+				w.Settle(time.Minute)
+				w.CallBack("minimax", "demo", "a", 1, v1Callback(id, "failed"))
+				w.Settle(2 * time.Minute)
+				if task := w.Get("demo", "a"); task.Status.Terminal() {
+					t.Errorf("an unsigned callback has ended the task: %s", task.Status)
+				}
+				if task := w.AwaitEnd("demo", "a"); task.Status != events.StatusCompleted {
+					t.Errorf("%s: %+v", task.Status, task.Error)
+				}
+			},
+		},
 		{"no payload", falRequest("a", `{"queue_ms":1000,"run_ms":20000}`), "polled", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "fal")
 			w.Settle(25 * time.Second)
 			w.CallBack("fal", "demo", "a", 1, `{"request_id":"`+id+`","status":"OK","payload":null,"payload_error":"too large"}`)
 			w.Settle(time.Second)
-			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || endedBy(task) != "callback" || len(task.Result.Outputs) != 1 {
+			if task := w.Get("demo", "a"); task.Status != events.StatusCompleted || endedBy(task) != "callback" ||
+				len(task.Result.Outputs) != 1 {
 				t.Errorf("%s by %q: %+v", task.Status, endedBy(task), task.Result)
 			}
 		}},
@@ -235,15 +252,18 @@ func TestCallbackDisorders(t *testing.T) {
 				t.Errorf("%s by %q", task.Status, endedBy(task))
 			}
 		}},
-		{"truncated, in doubt", falRequest("a", `{"submit":"accept_then_reset"}`), "unreadable", func(t *testing.T, w *sim.World) {
-			w.Await("demo", "a", phase(events.PhaseInDoubt))
-			w.CallBack("fal", "demo", "a", 1, falDone(lastJob(w, "fal"))[:60])
-			w.Settle(time.Second)
-			if task := w.Get("demo", "a"); task.Phase != events.PhaseInDoubt {
-				t.Errorf("%s", task.Phase)
-			}
-			w.AwaitEnd("demo", "a") // by the list
-		}},
+		{
+			"truncated, in doubt", falRequest("a", `{"submit":"accept_then_reset"}`), "unreadable",
+			func(t *testing.T, w *sim.World) {
+				w.Await("demo", "a", phase(events.PhaseInDoubt))
+				w.CallBack("fal", "demo", "a", 1, falDone(lastJob(w, "fal"))[:60])
+				w.Settle(time.Second)
+				if task := w.Get("demo", "a"); task.Phase != events.PhaseInDoubt {
+					t.Errorf("%s", task.Phase)
+				}
+				w.AwaitEnd("demo", "a") // by the list
+			},
+		},
 		{"an attempt that never was", falRequest("a", running), "unknown", func(t *testing.T, w *sim.World) {
 			id := atProvider(w, "fal")
 			before := w.Get("demo", "a")
@@ -266,70 +286,89 @@ func TestCallbackDisorders(t *testing.T) {
 			}
 			w.CallBack("fal", "demo", "a", 1, falDone(id))
 		}},
-		{"signed, with an id that the provider does not show", falRequest("a", running), "unproven", func(t *testing.T, w *sim.World) {
-			id := atProvider(w, "fal")
-			w.CallBack("fal", "demo", "a", 1, falDone(unknownFalID))
-			w.Settle(2 * time.Minute)
-			if task := w.Get("demo", "a"); task.Status.Terminal() || hasStep(task, "double_accept") {
-				t.Errorf("%s with %s: %+v", task.Status, task.ProviderID, task.Transitions)
-			}
-			w.CallBack("fal", "demo", "a", 1, falDone(id))
-		}},
-		{"an id of another task", v1Request("a", `{"queue_ms":1000,"run_ms":1200000}`), "conflict", func(t *testing.T, w *sim.World) {
-			other := atProvider(w, "minimax")
-			w.Publish(video, v1Request("b", `{"submit":"reset_before"}`))
-			w.Await("demo", "b", phase(events.PhaseInDoubt))
-			w.CallBack("minimax", "demo", "b", 1, v1Callback(other, "success"))
-			w.Settle(time.Minute)
-			if task := w.Get("demo", "b"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
-				t.Errorf("%s took %q", task.Phase, task.ProviderID)
-			}
-		}},
-		{"an id that the provider does not show", v1Request("a", `{"submit":"reset_before"}`), "unproven", func(t *testing.T, w *sim.World) {
-			w.Await("demo", "a", phase(events.PhaseInDoubt))
-			w.CallBack("minimax", "demo", "a", 1, v1Callback("999999999999999", "success"))
-			w.Settle(10 * time.Minute)
-			if task := w.Get("demo", "a"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
-				t.Errorf("%s took %q", task.Phase, task.ProviderID)
-			}
-		}},
-		{"an id that another attempt has claimed", falRequest("a", `{"submit":"reset_before"}`), "conflict", func(t *testing.T, w *sim.World) {
-			w.Await("demo", "a", phase(events.PhaseInDoubt))
-			stray := strayJob(t, w)
-			if _, err := w.JS.Publish(t.Context(), events.ClaimSubject("fal", stray), []byte("demo.b.1")); err != nil {
-				t.Fatal(err)
-			}
-			w.CallBack("fal", "demo", "a", 1, falDone(stray))
-			w.Settle(10 * time.Second)
-			if task := w.Get("demo", "a"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
-				t.Errorf("%s took %q", task.Phase, task.ProviderID)
-			}
-		}},
-		{"another id than the list gave", falRequest("a", `{"submit":"accept_then_reset"}`), "contradicts", func(t *testing.T, w *sim.World) {
-			found := w.Await("demo", "a", func(t events.Task) bool { return t.ProviderID != "" })
-			if !byList(found) {
-				t.Fatalf("%+v", found.Attempts)
-			}
-			w.CallBack("fal", "demo", "a", 1, falDone(unknownFalID))
-			w.Settle(time.Second)
-			if task := w.Get("demo", "a"); task.ProviderID != found.ProviderID || hasStep(task, "double_accept") {
-				t.Errorf("%s with %s: %+v", task.Status, task.ProviderID, task.Transitions)
-			}
-		}},
-		{"after the task was given up", falRequest("a", `{"stall":"running","cancel":"ignored"}`, `,"timeout":"5m"`), "applied", func(t *testing.T, w *sim.World) {
-			id := atProvider(w, "fal")
-			task := w.AwaitEnd("demo", "a")
-			w.CallBack("fal", "demo", "a", 1, falDone(id))
-			w.Settle(time.Second)
-			now := w.Get("demo", "a")
-			if task.Status != events.StatusFailed || now.Status != events.StatusFailed || now.Result == nil || !now.Result.Late {
-				t.Errorf("%s, then %s: %+v", task.Status, now.Status, now.Result)
-			}
-			want := []events.EventType{events.EventQueued, events.EventSubmitted, events.EventFailed, events.EventLateResult}
-			if got := sim.Types(w.Story("demo", "a")); !slices.Equal(got, want) {
-				t.Errorf("story %v, want %v", got, want)
-			}
-		}},
+		{
+			"signed, with an id that the provider does not show", falRequest("a", running), "unproven",
+			func(t *testing.T, w *sim.World) {
+				id := atProvider(w, "fal")
+				w.CallBack("fal", "demo", "a", 1, falDone(unknownFalID))
+				w.Settle(2 * time.Minute)
+				if task := w.Get("demo", "a"); task.Status.Terminal() || hasStep(task, "double_accept") {
+					t.Errorf("%s with %s: %+v", task.Status, task.ProviderID, task.Transitions)
+				}
+				w.CallBack("fal", "demo", "a", 1, falDone(id))
+			},
+		},
+		{
+			"an id of another task", v1Request("a", `{"queue_ms":1000,"run_ms":1200000}`), "conflict",
+			func(t *testing.T, w *sim.World) {
+				other := atProvider(w, "minimax")
+				w.Publish(video, v1Request("b", `{"submit":"reset_before"}`))
+				w.Await("demo", "b", phase(events.PhaseInDoubt))
+				w.CallBack("minimax", "demo", "b", 1, v1Callback(other, "success"))
+				w.Settle(time.Minute)
+				if task := w.Get("demo", "b"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
+					t.Errorf("%s took %q", task.Phase, task.ProviderID)
+				}
+			},
+		},
+		{
+			"an id that the provider does not show", v1Request("a", `{"submit":"reset_before"}`), "unproven",
+			func(t *testing.T, w *sim.World) {
+				w.Await("demo", "a", phase(events.PhaseInDoubt))
+				w.CallBack("minimax", "demo", "a", 1, v1Callback("999999999999999", "success"))
+				w.Settle(10 * time.Minute)
+				if task := w.Get("demo", "a"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
+					t.Errorf("%s took %q", task.Phase, task.ProviderID)
+				}
+			},
+		},
+		{
+			"an id that another attempt has claimed", falRequest("a", `{"submit":"reset_before"}`), "conflict",
+			func(t *testing.T, w *sim.World) {
+				w.Await("demo", "a", phase(events.PhaseInDoubt))
+				stray := strayJob(t, w)
+				if _, err := w.JS.Publish(t.Context(), events.ClaimSubject("fal", stray), []byte("demo.b.1")); err != nil {
+					t.Fatal(err)
+				}
+				w.CallBack("fal", "demo", "a", 1, falDone(stray))
+				w.Settle(10 * time.Second)
+				if task := w.Get("demo", "a"); task.ProviderID != "" || task.Phase != events.PhaseInDoubt {
+					t.Errorf("%s took %q", task.Phase, task.ProviderID)
+				}
+			},
+		},
+		{
+			"another id than the list gave", falRequest("a", `{"submit":"accept_then_reset"}`), "contradicts",
+			func(t *testing.T, w *sim.World) {
+				found := w.Await("demo", "a", func(t events.Task) bool { return t.ProviderID != "" })
+				if !byList(found) {
+					t.Fatalf("%+v", found.Attempts)
+				}
+				w.CallBack("fal", "demo", "a", 1, falDone(unknownFalID))
+				w.Settle(time.Second)
+				if task := w.Get("demo", "a"); task.ProviderID != found.ProviderID || hasStep(task, "double_accept") {
+					t.Errorf("%s with %s: %+v", task.Status, task.ProviderID, task.Transitions)
+				}
+			},
+		},
+		{
+			"after the task was given up", falRequest("a", `{"stall":"running","cancel":"ignored"}`, `,"timeout":"5m"`),
+			"applied", func(t *testing.T, w *sim.World) {
+				id := atProvider(w, "fal")
+				task := w.AwaitEnd("demo", "a")
+				w.CallBack("fal", "demo", "a", 1, falDone(id))
+				w.Settle(time.Second)
+				now := w.Get("demo", "a")
+				if task.Status != events.StatusFailed || now.Status != events.StatusFailed || now.Result == nil ||
+					!now.Result.Late {
+					t.Errorf("%s, then %s: %+v", task.Status, now.Status, now.Result)
+				}
+				want := []events.EventType{events.EventQueued, events.EventSubmitted, events.EventFailed, events.EventLateResult}
+				if got := sim.Types(w.Story("demo", "a")); !slices.Equal(got, want) {
+					t.Errorf("story %v, want %v", got, want)
+				}
+			},
+		},
 		{"unknown task", "", "unknown", func(t *testing.T, w *sim.World) {
 			w.CallBack("fal", "demo", "nobody", 1, falDone(unknownFalID))
 			w.Settle(time.Minute)
@@ -379,15 +418,19 @@ func versionOfEnd(t events.Task) uint64 {
 	return 0
 }
 
-// TestCallbackOfAnotherAttempt: attempt 1 is in doubt and bought, attempt 2 is what the task lives by. What a callback says of attempt 1 must
-// not end the task, whatever it says, and must not be lost.
+// TestCallbackOfAnotherAttempt: attempt 1 is in doubt and bought, attempt 2 is what the task lives by. What a callback
+// says of attempt 1 must not end the task, whatever it says, and must not be lost.
 func TestCallbackOfAnotherAttempt(t *testing.T) {
 	const long = `{"queue_ms":1000,"run_ms":36000000}`
 	for _, row := range []struct {
 		lane, request string
 		broke, done   func(id string) string
 	}{
-		{"minimax", v1Request("a", long, `,"timeout":"20h","max_paid_attempts":2`), func(id string) string { return v1Callback(id, "failed") }, func(id string) string { return v1Callback(id, "success") }},
+		{
+			"minimax", v1Request("a", long, `,"timeout":"20h","max_paid_attempts":2`),
+			func(id string) string { return v1Callback(id, "failed") },
+			func(id string) string { return v1Callback(id, "success") },
+		},
 		{"fal", falRequest("a", long, `,"timeout":"20h","max_paid_attempts":2`), falBroke, falDone},
 	} {
 		t.Run(row.lane, func(t *testing.T) {
@@ -408,7 +451,8 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 				w.CallBack(row.lane, "demo", "a", 1, row.done(task.ProviderID))
 				w.Settle(time.Minute)
 				now := w.Get("demo", "a")
-				if now.Status.Terminal() || now.ProviderID != task.ProviderID || now.Attempts[0].ProviderID != first || !hasStep(now, "double_accept") {
+				if now.Status.Terminal() || now.ProviderID != task.ProviderID || now.Attempts[0].ProviderID != first ||
+					!hasStep(now, "double_accept") {
 					t.Errorf("%s with %s: %+v", now.Status, now.ProviderID, now.Attempts)
 				}
 				for _, result := range []string{"adopted", "other_attempt", "conflict"} {
@@ -424,11 +468,15 @@ func TestCallbackOfAnotherAttempt(t *testing.T) {
 	}
 }
 
-// TestForeignCallbacks: what is no callback, or one of a lane that nobody has, is kept as a dead letter and delays nobody.
+// TestForeignCallbacks: what is no callback, or one of a lane that nobody has, is kept as a dead letter and delays
+// nobody.
 func TestForeignCallbacks(t *testing.T) {
 	sim.Run(t, sim.Options{Callback: sim.URLs{}}, func(t *testing.T, w *sim.World) {
 		w.CallBack("sora", "demo", "a", 1, "{}")
-		bad := &nats.Msg{Subject: events.CallbackSubject("fal", events.Key{Project: "demo", ID: "a"}), Data: []byte("{}"), Header: nats.Header{}}
+		bad := &nats.Msg{
+			Subject: events.CallbackSubject("fal", events.Key{Project: "demo", ID: "a"}), Data: []byte("{}"),
+			Header: nats.Header{},
+		}
 		bad.Header.Set(events.HeaderCallbackAttempt, "none")
 		if _, err := w.JS.PublishMsg(t.Context(), bad); err != nil {
 			t.Fatal(err)
@@ -451,8 +499,8 @@ func TestForeignCallbacks(t *testing.T) {
 	})
 }
 
-// TestCallbackURL: the request names the URL of its very attempt where the provider wants it, the record says so and holds neither
-// the URL nor its secret, and a lane can go without.
+// TestCallbackURL: the request names the URL of its very attempt where the provider wants it, the record says so and
+// holds neither the URL nor its secret, and a lane can go without.
 func TestCallbackURL(t *testing.T) {
 	sim.Run(t, sim.Options{Callback: sim.URLs{}}, func(t *testing.T, w *sim.World) {
 		w.Publish(video, falRequest("f", ""))
@@ -462,8 +510,8 @@ func TestCallbackURL(t *testing.T) {
 			url := sim.URLs{}.CallbackURL(lane, task.Key(), 1)
 			job := w.Stack.Ledger(lane).Jobs()[0]
 			if job.Correlation != url || !task.Attempts[0].Callback || task.Attempts[0].BodySHA256 != job.BodySHA256 {
-				t.Errorf("%s: the provider has %q, body %s; the record says callback %v, body %s", lane, job.Correlation, job.BodySHA256,
-					task.Attempts[0].Callback, task.Attempts[0].BodySHA256)
+				t.Errorf("%s: the provider has %q, body %s; the record says callback %v, body %s", lane, job.Correlation,
+					job.BodySHA256, task.Attempts[0].Callback, task.Attempts[0].BodySHA256)
 			}
 			text := fmt.Sprintf("%+v", w.Story("demo", id)) + fmt.Sprintf("%+v", task)
 			if mac := url[strings.LastIndexByte(url, '/')+1:]; strings.Contains(text, mac) {
@@ -473,8 +521,8 @@ func TestCallbackURL(t *testing.T) {
 	})
 }
 
-// TestLooksThinOut: with callbacks a task is hardly ever polled; without the callbacks that were asked for, polls come back within
-// a few tasks, and every task ends.
+// TestLooksThinOut: with callbacks a task is hardly ever polled; without the callbacks that were asked for, polls come
+// back within a few tasks, and every task ends.
 func TestPollsThinOut(t *testing.T) {
 	o := sim.Options{
 		Callback: sim.URLs{}, Quiet: true, Speed: emulator.Speed{Queue: 30 * time.Second, Run: 270 * time.Second},
@@ -521,7 +569,8 @@ func TestPollsThinOut(t *testing.T) {
 		}
 		for _, l := range reply.Lanes {
 			switch {
-			case l.Lane == "fal" && (l.Callbacks == nil || l.Callbacks.Seen != 12 || l.Callbacks.MissRate < 0.7 || l.Callbacks.LagS > 1):
+			case l.Lane == "fal" &&
+				(l.Callbacks == nil || l.Callbacks.Seen != 12 || l.Callbacks.MissRate < 0.7 || l.Callbacks.LagS > 1):
 				t.Errorf("queue answers %+v", l.Callbacks)
 			case l.Lane != "fal" && l.Callbacks != nil:
 				t.Errorf("queue answers %+v of %s", l.Callbacks, l.Lane)
@@ -535,8 +584,8 @@ func TestPollsThinOut(t *testing.T) {
 	})
 }
 
-// TestDeadlinesWhileLooksAreRare: no task suffers because nobody polls for minutes. One that has begun in time is not cancelled
-// for its start deadline, and a cancel is seen to the end soon.
+// TestDeadlinesWhileLooksAreRare: no task suffers because nobody polls for minutes. One that has begun in time is not
+// cancelled for its start deadline, and a cancel is seen to the end soon.
 func TestDeadlinesWhilePollsAreRare(t *testing.T) {
 	o := sim.Options{Callback: sim.URLs{}, Speed: emulator.Speed{Queue: 30 * time.Second, Run: 10 * time.Minute}}
 	sim.Run(t, o, func(t *testing.T, w *sim.World) {
@@ -556,8 +605,8 @@ func TestDeadlinesWhilePollsAreRare(t *testing.T) {
 	})
 }
 
-// TestCallbackStoresWhatACrashLeftOut: the submitter dies before it has made sure of the poll ticket, a callback ends the task, and its
-// event is lost. The callback is delivered again, and nobody else knows of it.
+// TestCallbackStoresWhatACrashLeftOut: the submitter dies before it has made sure of the poll ticket, a callback ends
+// the task, and its event is lost. The callback is delivered again, and nobody else knows of it.
 func TestCallbackStoresWhatACrashLeftOut(t *testing.T) {
 	d := &death{service: allinone.Submitter, point: "watch", outcome: failpoint.Outcome{Lose: true}}
 	var lost atomic.Bool

@@ -11,7 +11,8 @@ import (
 	"reelay/events"
 )
 
-// URLs makes callback URLs of the form that the webhook service serves. Nobody serves these: a test speaks for the provider by CallBack.
+// URLs makes callback URLs of the form that the webhook service serves. Nobody serves these: a test speaks for the
+// provider by CallBack.
 type URLs struct{}
 
 // CallbackURL names lane, task and attempt, and ends in 32 characters that nothing else contains.

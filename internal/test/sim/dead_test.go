@@ -95,8 +95,9 @@ func deadLetters(t *testing.T, w *sim.World) []events.DeadLetter {
 	return all
 }
 
-// TestPoisonRequests: one request in fifty panics the submitter. The others complete; the poison is parked and its sender
-// gets a rejection; nobody pays for it. With the submitter repaired a replay of it completes as the task that its sender named.
+// TestPoisonRequests: one request in fifty panics the submitter. The others complete; the poison is parked and its
+// sender gets a rejection; nobody pays for it. With the submitter repaired a replay of it completes as the task that
+// its sender named.
 func TestPoisonRequests(t *testing.T) {
 	const tasks = 100
 	poison := func(i int) bool { return i%50 == 42 }
@@ -115,7 +116,8 @@ func TestPoisonRequests(t *testing.T) {
 				lanes[i].Driver = poisoned{lanes[i].Driver}
 			}
 			return submitter.New(submitter.Options{
-				Bus: b, Lanes: lanes, Known: []string{"fal"}, Journal: j, Dial: w.Network.Dial, Log: log, Registerer: prometheus.NewRegistry(),
+				Bus: b, Lanes: lanes, Known: []string{"fal"}, Journal: j, Dial: w.Network.Dial, Log: log,
+				Registerer: prometheus.NewRegistry(),
 			})
 		})
 		good := 0
@@ -127,7 +129,8 @@ func TestPoisonRequests(t *testing.T) {
 				good++
 			}
 			msg := &nats.Msg{Subject: video, Header: nats.Header{"Nats-Msg-Id": {fmt.Sprint("t", i)}}}
-			msg.Data = []byte(`{"provider":"fal","model":"` + falVideo + `","input":{"prompt":"` + prompt + `"},"batch_id":"zoo","batch_size":` + fmt.Sprint(tasks) + `}`)
+			msg.Data = []byte(`{"provider":"fal","model":"` + falVideo + `","input":{"prompt":"` + prompt +
+				`"},"batch_id":"zoo","batch_size":` + fmt.Sprint(tasks) + `}`)
 			if _, err := w.JS.PublishMsg(t.Context(), msg); err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +161,8 @@ func TestPoisonRequests(t *testing.T) {
 		}); i < 0 {
 			t.Error("the sender of the poisonous command got no rejection")
 		}
-		if story := w.Story("demo", "zoo"); len(story) != 1 || story[0].Batch.Ended != good || story[0].Batch.Rejected != tasks-good {
+		if story := w.Story("demo", "zoo"); len(story) != 1 || story[0].Batch.Ended != good ||
+			story[0].Batch.Rejected != tasks-good {
 			t.Errorf("of the batch was published %+v, want its end with %d rejected", story, tasks-good)
 		}
 		if jobs := w.Stack.Ledger("fal").Jobs(); len(jobs) != good {
@@ -221,8 +225,8 @@ func (d pollPanics) Poll(ctx context.Context, ref json.RawMessage) (provider.Sna
 	return d.Driver.Poll(ctx, ref)
 }
 
-// TestPoisonousLooks: a task of which every poll panics ends by its deadline, because its heartbeat goes on. Others do not
-// notice.
+// TestPoisonousLooks: a task of which every poll panics ends by its deadline, because its heartbeat goes on. Others do
+// not notice.
 func TestPoisonousPolls(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		if err := w.Stack.StopService(allinone.Poller); err != nil {
@@ -244,7 +248,8 @@ func TestPoisonousPolls(t *testing.T) {
 		}
 		for i := range 5 {
 			other := w.AwaitEnd("demo", fmt.Sprint("b", i))
-			if took := other.CompletedAt.Sub(other.CreatedAt); other.Status != events.StatusCompleted || took > 5*time.Minute+15*time.Second {
+			if took := other.CompletedAt.Sub(other.CreatedAt); other.Status != events.StatusCompleted ||
+				took > 5*time.Minute+15*time.Second {
 				t.Errorf("%s ended as %s after %v", other.ID, other.Status, took)
 			}
 		}
@@ -257,7 +262,8 @@ func TestPoisonousPolls(t *testing.T) {
 		}
 		all := deadLetters(t, w)
 		for _, l := range all {
-			if l.Stream != events.StreamPolls || l.Consumer != "poller-fal" || l.Subject != "reelay.poll.fal.demo.a" || !strings.Contains(l.Reason, "cannot bear it") {
+			if l.Stream != events.StreamPolls || l.Consumer != "poller-fal" || l.Subject != "reelay.poll.fal.demo.a" ||
+				!strings.Contains(l.Reason, "cannot bear it") {
 				t.Errorf("%+v", l)
 			}
 		}
@@ -297,8 +303,8 @@ func TestDeadRequestsAreAnswered(t *testing.T) {
 		} {
 			before := len(w.Story("*", "*"))
 			l := events.DeadLetter{
-				Stream: events.StreamRequests, Consumer: events.ConsumerIntake, Sequence: uint64(1000 + i), Deliveries: 5, Reason: "it panicked",
-				Subject: row.subject, StoredAt: row.at, Body: request,
+				Stream: events.StreamRequests, Consumer: events.ConsumerIntake, Sequence: uint64(1000 + i), Deliveries: 5,
+				Reason: "it panicked", Subject: row.subject, StoredAt: row.at, Body: request,
 			}
 			if row.name == gone {
 				l.Body = nil

@@ -30,9 +30,9 @@ const (
 	maxStorm = 4 * time.Minute
 )
 
-// Disrupt injects one disruption after the other: a service is killed or stalled, or the broker is stopped and started on its
-// store. heal ends that, and all other faults of writes. What dies at an Aim is started again until end, which returns when
-// everything runs.
+// Disrupt injects one disruption after the other: a service is killed or stalled, or the broker is stopped and started
+// on its store. heal ends that, and all other faults of writes. What dies at an Aim is started again until end, which
+// returns when everything runs.
 func (c *Chaos) Disrupt(w *World) (heal, end func()) {
 	calm, stop, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	healed := calm

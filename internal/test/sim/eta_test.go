@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/emulator"
 	"reelay/internal/test/sim"
 )
 
-// TestWaitingETA: the published end of a task in our own queue holds, whatever limit the queue is behind: four of five end within the
-// range that was published while most of the queue was still before them.
+// TestWaitingETA: the published end of a task in our own queue holds, whatever limit the queue is behind: four of five
+// end within the range that was published while most of the queue was still before them.
 func TestWaitingETA(t *testing.T) {
 	rows := []struct {
 		name, limits string
@@ -27,7 +28,7 @@ func TestWaitingETA(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			draw, r := emulator.Video720P(), rand.New(rand.NewPCG(7, 7))
 			sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
-				setLane(t, w, events.LimitsKey("minimax"), row.limits)
+				setLane(t, w, bucket.LimitsKey("minimax"), row.limits)
 				const tasks = 210
 				for i := range tasks {
 					takes := fmt.Sprintf(`{"queue_ms":0,"run_ms":%d}`, draw(r).Milliseconds())
@@ -58,7 +59,8 @@ func TestWaitingETA(t *testing.T) {
 				}
 				slices.Sort(off)
 				covered := float64(inside) / float64(len(published))
-				t.Logf("%d waiting tasks: the range covers %.0f %%, the middle is off by %.0f %% of the time left", len(published), 100*covered, 100*off[len(off)/2])
+				t.Logf("%d waiting tasks: the range covers %.0f %%, the middle is off by %.0f %% of the time left", len(published),
+					100*covered, 100*off[len(off)/2])
 				if covered < 0.7 || off[len(off)/2] > row.off {
 					t.Error("the estimates do not hold")
 				}

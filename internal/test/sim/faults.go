@@ -16,8 +16,8 @@ import (
 	"reelay/internal/failpoint"
 )
 
-// A Chaos draws faults from one seed. It is safe for concurrent use; since goroutines are not ordered by the seed, a replay
-// meets the same mix of faults, not the same moment for each.
+// A Chaos draws faults from one seed. It is safe for concurrent use; since goroutines are not ordered by the seed, a
+// replay meets the same mix of faults, not the same moment for each.
 //
 // Not every seed has every kind of fault: what happens only while something else does not would never be met.
 type Chaos struct {
@@ -34,8 +34,8 @@ type Chaos struct {
 	hits    map[string]int
 }
 
-// An Aim is a crash at a named failpoint: when it is reached for the nth time the service dies there, before the write or
-// after it.
+// An Aim is a crash at a named failpoint: when it is reached for the nth time the service dies there, before the write
+// or after it.
 type Aim struct {
 	Point string
 	Nth   int
@@ -52,7 +52,8 @@ type incarnation struct {
 // NewChaos returns the faults of a seed.
 func NewChaos(seed uint64, aims ...Aim) *Chaos {
 	c := &Chaos{
-		rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), running: map[string]*incarnation{}, aims: map[string]*Aim{}, hits: map[string]int{},
+		rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), running: map[string]*incarnation{}, aims: map[string]*Aim{},
+		hits: map[string]int{},
 	}
 	for _, a := range aims {
 		c.aims[a.Point] = &a
@@ -61,7 +62,8 @@ func NewChaos(seed uint64, aims ...Aim) *Chaos {
 	return c
 }
 
-// Heal ends the faults of writes and deliveries, but for services that are dead. The calls to the providers go on failing.
+// Heal ends the faults of writes and deliveries, but for services that are dead. The calls to the providers go on
+// failing.
 func (c *Chaos) Heal() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +118,8 @@ func (c *Chaos) fault(n int, name string) bool {
 	return true
 }
 
-// Kill loses everything that the running incarnation of a service writes from now on. The service must be started again.
+// Kill loses everything that the running incarnation of a service writes from now on. The service must be started
+// again.
 func (c *Chaos) Kill(service string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,8 +128,8 @@ func (c *Chaos) Kill(service string) {
 	}
 }
 
-// Stall cuts a service off from the broker and from its own journal for d, like a process that is stopped or whose machine sleeps.
-// Then the service goes on with what it knew.
+// Stall cuts a service off from the broker and from its own journal for d, like a process that is stopped or whose
+// machine sleeps. Then the service goes on with what it knew.
 func (c *Chaos) Stall(service string, d time.Duration) {
 	c.mu.Lock()
 	l := c.running[service]
@@ -137,8 +140,8 @@ func (c *Chaos) Stall(service string, d time.Duration) {
 	}
 }
 
-// Plan begins an incarnation of a service and returns its failpoints: one write in twenty is lost, one in twenty answered by silence,
-// one in forty done twice, one in a hundred late.
+// Plan begins an incarnation of a service and returns its failpoints: one write in twenty is lost, one in twenty
+// answered by silence, one in forty done twice, one in a hundred late.
 func (c *Chaos) Plan(service string) failpoint.Plan {
 	l := &incarnation{service: service}
 	c.mu.Lock()

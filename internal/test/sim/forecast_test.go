@@ -33,14 +33,16 @@ func TestLearning(t *testing.T) {
 		w.Publish(video, falRequest("asked", ""))
 		asked := w.Await("demo", "asked", func(t events.Task) bool { return t.Phase == events.PhaseRunning })
 		end := asked.SubmittedAt.Add(5 * time.Minute)
-		if asked.ETA == nil || asked.ETA.Sub(end).Abs() > 30*time.Second || asked.ETAEarliest.After(end) || asked.ETALatest.Before(end) ||
+		if asked.ETA == nil || asked.ETA.Sub(end).Abs() > 30*time.Second || asked.ETAEarliest.After(end) ||
+			asked.ETALatest.Before(end) ||
 			asked.Pace != events.PaceNormal {
 			t.Errorf("eta %v, %v to %v, %s; it ends at %v", asked.ETA, asked.ETAEarliest, asked.ETALatest, asked.Pace, end)
 		}
 		w.AwaitEnd("demo", "asked")
 		for _, e := range w.Story("demo", "asked") {
 			if e.Type == events.EventProgress && (e.ETA == nil || e.ETALatest == nil || e.ETA.Sub(end).Abs() > 30*time.Second) {
-				t.Errorf("the progress event %d estimates its end at %v, latest %v; it ends at %v", e.Version, e.ETA, e.ETALatest, end)
+				t.Errorf("the progress event %d estimates its end at %v, latest %v; it ends at %v", e.Version, e.ETA, e.ETALatest,
+					end)
 			}
 		}
 		if slow := w.Get("demo", "asked"); slow.Pace != "" || slow.ETALatest != nil {
@@ -82,7 +84,8 @@ func TestSlowTask(t *testing.T) {
 				paces = append(paces, e.Pace)
 			}
 		}
-		if len(paces) < 3 || paces[0] != events.PaceNormal || paces[1] != events.PaceSlow || paces[len(paces)-1] != events.PaceStuck {
+		if len(paces) < 3 || paces[0] != events.PaceNormal || paces[1] != events.PaceSlow ||
+			paces[len(paces)-1] != events.PaceStuck {
 			t.Errorf("the published paces are %q", paces)
 		}
 		noted := 0
@@ -112,7 +115,8 @@ func TestBatchedPolls(t *testing.T) {
 			}
 		}
 		calls, batched := w.Stack.Ledger("minimax").Calls(), w.MetricSum("reelay_polls_total", "minimax", "batched")
-		t.Logf("%d tasks: %v of %v polls by %d lists, %d calls for one task", tasks, batched, w.MetricSum("reelay_polls_total", "minimax"), calls["list"], calls["status"])
+		t.Logf("%d tasks: %v of %v polls by %d lists, %d calls for one task", tasks, batched,
+			w.MetricSum("reelay_polls_total", "minimax"), calls["list"], calls["status"])
 		if float64(calls["list"]) > batched/2 || batched < 10*tasks {
 			t.Errorf("%d lists answered %v polls, %d polls had their own call", calls["list"], batched, calls["status"])
 		}

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/allinone"
 	"reelay/internal/failpoint"
 	"reelay/internal/test/sim"
 )
 
-// TestLaneLimit: with four submitters MiniMax never sees more than its 20 requests in a minute, and hardly fewer, while the one that
-// dispatches crashes or stops again and again. The published position of a waiting task falls to nothing.
+// TestLaneLimit: with four submitters MiniMax never sees more than its 20 requests in a minute, and hardly fewer, while
+// the one that dispatches crashes or stops again and again. The published position of a waiting task falls to nothing.
 func TestLaneLimit(t *testing.T) {
 	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
 		const minutes, tasks = 10, 260
@@ -65,8 +66,8 @@ func TestLaneLimit(t *testing.T) {
 	})
 }
 
-// TestPlacesUnderFaults: publishing the positions of waiting tasks costs none of them anything, when its writes and events are lost
-// or stored twice and the publisher dies: each task is paid for once, and few need a second try.
+// TestPlacesUnderFaults: publishing the positions of waiting tasks costs none of them anything, when its writes and
+// events are lost or stored twice and the publisher dies: each task is paid for once, and few need a second try.
 func TestPositionsUnderFaults(t *testing.T) {
 	var writes atomic.Int64
 	faults := func(service string) failpoint.Plan {
@@ -93,7 +94,7 @@ func TestPositionsUnderFaults(t *testing.T) {
 		if err := w.Stack.StartService(t.Context(), allinone.Submitter+"-2"); err != nil {
 			t.Fatal(err)
 		}
-		setLane(t, w, events.LimitsKey("minimax"), `{"models":{"MiniMax-Hailuo":{"requests":12}}}`)
+		setLane(t, w, bucket.LimitsKey("minimax"), `{"models":{"MiniMax-Hailuo":{"requests":12}}}`)
 		for i := range tasks {
 			w.PublishUntilAcked(video, v1Request(fmt.Sprint("t", i), "", `,"timeout":"6h"`))
 		}

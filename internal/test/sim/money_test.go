@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/allinone"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
@@ -27,7 +28,8 @@ func emulatedPrices(t *testing.T) (config.Pipeline, float64) {
 		usd = w.Stack.Ledger("fal").Jobs()[0].PriceUSD
 	})
 	path := filepath.Join(t.TempDir(), "prices.json")
-	table := fmt.Sprintf(`{"prices":[{"provider":"fal","models":[%q],"unit":"clip","rates":[{"usd":%v}],"source":"the emulator","as_of":"2026-01-01"}]}`,
+	table := fmt.Sprintf(`{"prices":[{"provider":"fal","models":[%q],"unit":"clip","rates":[{"usd":%v}],"source":"the `+
+		`emulator","as_of":"2026-01-01"}]}`,
 		falVideo, usd)
 	if err := os.WriteFile(path, []byte(table), 0o600); err != nil {
 		t.Fatal(err)
@@ -35,8 +37,8 @@ func emulatedPrices(t *testing.T) (config.Pipeline, float64) {
 	return config.Pipeline{Prices: path}, usd
 }
 
-// charged is what the provider has charged for a job of a task that has ended: both charge for what succeeds and for nothing else
-// that these tests do.
+// charged is what the provider has charged for a job of a task that has ended: both charge for what succeeds and for
+// nothing else that these tests do.
 func charged(t events.Task, j emulator.Job) float64 {
 	if t.Status == events.StatusCompleted && t.ProviderID == j.ID {
 		return j.PriceUSD
@@ -75,7 +77,8 @@ func checkMoney(t *testing.T, w *sim.World, ids []string) {
 			}
 		}
 		if known && cents(*task.Cost.ActualUSD) != cents(bill) {
-			t.Errorf("%s is %s and cost %v, the provider charges %v: %+v", id, task.Status, *task.Cost.ActualUSD, bill, task.Attempts)
+			t.Errorf("%s is %s and cost %v, the provider charges %v: %+v", id, task.Status, *task.Cost.ActualUSD, bill,
+				task.Attempts)
 		}
 		if !known && task.Status == events.StatusCompleted && len(task.Attempts) == 1 {
 			t.Errorf("%s completed and nobody knows its price: %+v", id, task.Cost)
@@ -121,7 +124,10 @@ func TestMoney(t *testing.T) {
 			w.AwaitEnd("demo", id)
 		}
 		checkMoney(t, w, ids)
-		for id, want := range map[string]float64{"refused": 0, "fal": falUSD, "v1": 0.28, "v1-long": 0.56, "v2": 0.4, "v2-2k": 0.65, "v2-lost": 0.4, "v1-failed": 0, "fal-failed": 0} {
+		for id, want := range map[string]float64{
+			"refused": 0, "fal": falUSD, "v1": 0.28, "v1-long": 0.56, "v2": 0.4,
+			"v2-2k": 0.65, "v2-lost": 0.4, "v1-failed": 0, "fal-failed": 0,
+		} {
 			if c := w.Get("demo", id).Cost; c == nil || c.ActualUSD == nil || *c.ActualUSD != want {
 				t.Errorf("%s cost %+v, want %v", id, c, want)
 			}
@@ -132,7 +138,8 @@ func TestMoney(t *testing.T) {
 	})
 }
 
-// TestEstimates: what a task may cost is written down when it is accepted, and one that would cost more than it may is refused.
+// TestEstimates: what a task may cost is written down when it is accepted, and one that would cost more than it may is
+// refused.
 func TestEstimates(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		unknown := func(id, extra string) string {
@@ -145,13 +152,25 @@ func TestEstimates(t *testing.T) {
 			field      string
 		}{
 			{"by the table", v1Request("a", ""), 0.28, "https://platform.minimax.io/", ""},
-			{"the request's own is smaller", v1Request("b", "", `,"estimated_cost_usd":0.1`), 0.28, "https://platform.minimax.io/", ""},
-			{"the request's own is larger", v1Request("c", "", `,"estimated_cost_usd":0.9`), 0.9, "the request's own estimate", ""},
+			{
+				"the request's own is smaller", v1Request("b", "", `,"estimated_cost_usd":0.1`), 0.28,
+				"https://platform.minimax.io/", "",
+			},
+			{
+				"the request's own is larger", v1Request("c", "", `,"estimated_cost_usd":0.9`), 0.9, "the request's own estimate",
+				"",
+			},
 			{"just as much as it may", v1Request("d", "", `,"max_cost_usd":0.28`), 0.28, "https://platform.minimax.io/", ""},
 			{"more than it may", v1Request("e", "", `,"max_cost_usd":0.27`), 0, "", "max_cost_usd"},
-			{"more than it may, by its own", v1Request("f", "", `,"max_cost_usd":0.5,"estimated_cost_usd":0.6`), 0, "", "max_cost_usd"},
+			{
+				"more than it may, by its own", v1Request("f", "", `,"max_cost_usd":0.5,"estimated_cost_usd":0.6`), 0, "",
+				"max_cost_usd",
+			},
 			{"nobody knows", unknown("g", ""), -1, "", ""},
-			{"nobody knows but the request", unknown("h", `,"estimated_cost_usd":0.6,"max_cost_usd":0.6`), 0.6, "the request's own estimate", ""},
+			{
+				"nobody knows but the request", unknown("h", `,"estimated_cost_usd":0.6,"max_cost_usd":0.6`), 0.6,
+				"the request's own estimate", "",
+			},
 			{"nobody knows, and there is a limit", unknown("i", `,"max_cost_usd":5`), 0, "", "max_cost_usd"},
 		} {
 			var r events.TaskReply
@@ -179,9 +198,9 @@ func TestEstimates(t *testing.T) {
 }
 
 // setCap sets a cap as any client may.
-func setCap(t *testing.T, w *sim.World, s events.Scope, value string) {
+func setCap(t *testing.T, w *sim.World, s bucket.Scope, value string) {
 	t.Helper()
-	kv, err := w.JS.KeyValue(t.Context(), events.CapBucket)
+	kv, err := w.JS.KeyValue(t.Context(), bucket.Caps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,8 +217,8 @@ func early(w *sim.World) {
 	}
 }
 
-// TestCap: with a cap no more is paid for than it allows, what does not fit waits and says so, others go on, and a raised cap lets
-// the rest through. What is refused gives its money to the next.
+// TestCap: with a cap no more is paid for than it allows, what does not fit waits and says so, others go on, and a
+// raised cap lets the rest through. What is refused gives its money to the next.
 func TestCap(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		early(w)
@@ -209,7 +228,7 @@ func TestCap(t *testing.T) {
 		jobs := func() int { return len(w.Stack.Ledger("minimax").Jobs()) }
 		w.Publish(video, v1Request("before", ""))
 		w.Settle(time.Second)
-		setCap(t, w, events.ProjectScope("demo"), `{"daily_usd":1.5}`) // five clips, one of them paid for already
+		setCap(t, w, bucket.ProjectScope("demo"), `{"daily_usd":1.5}`) // five clips, one of them paid for already
 		w.Publish(video, v1Request("refused", `{"submit":"refuse_2013"}`))
 		const many = 9
 		for i := range many {
@@ -232,7 +251,8 @@ func TestCap(t *testing.T) {
 			}
 			published := 0
 			for _, e := range w.Story("demo", task.ID) {
-				if e.Type == events.EventProgress && strings.Contains(e.Message, "the budget of project demo is used up: 1.5 US dollars") {
+				if e.Type == events.EventProgress &&
+					strings.Contains(e.Message, "the budget of project demo is used up: 1.5 US dollars") {
 					published++
 				}
 			}
@@ -240,7 +260,8 @@ func TestCap(t *testing.T) {
 				t.Errorf("%s: published %d times that it is blocked", task.ID, published)
 			}
 			var r events.TaskReply
-			if e := w.Ask(&r, events.VerbGet, "", "demo", task.ID); e != nil || r.Task.Blocked == nil || r.Task.Blocked.Reason != events.BlockedCap || r.Task.Blocked.Until == nil || r.Task.ETA != nil {
+			if e := w.Ask(&r, events.VerbGet, "", "demo", task.ID); e != nil || r.Task.Blocked == nil ||
+				r.Task.Blocked.Reason != events.BlockedCap || r.Task.Blocked.Until == nil || r.Task.ETA != nil {
 				t.Errorf("%s: %v, blocked by %+v, ends at %v", task.ID, e, r.Task.Blocked, r.Task.ETA)
 			}
 		}
@@ -255,10 +276,11 @@ func TestCap(t *testing.T) {
 			t.Errorf("%v, the lanes are blocked by %+v", e, q.Lanes)
 		}
 		var r events.SpendReply
-		if e := w.Ask(&r, events.VerbSpend, "", "demo"); e != nil || len(r.Caps) != 1 || cents(r.Caps[0].ReservedUSD) != 1.4 || cents(r.Total.SpentUSD) != 1.4 {
+		if e := w.Ask(&r, events.VerbSpend, "", "demo"); e != nil || len(r.Caps) != 1 ||
+			cents(r.Caps[0].ReservedUSD) != 1.4 || cents(r.Total.SpentUSD) != 1.4 {
 			t.Errorf("spend answers %+v, %v", r, e)
 		}
-		setCap(t, w, events.ProjectScope("demo"), `{"daily_usd":100}`)
+		setCap(t, w, bucket.ProjectScope("demo"), `{"daily_usd":100}`)
 		for i := range many {
 			w.AwaitEnd("demo", fmt.Sprint("t", i))
 		}
@@ -268,11 +290,12 @@ func TestCap(t *testing.T) {
 	})
 }
 
-// TestDoubtStaysTaken: what may have been paid for is not given back to a cap, also while nobody counts the records into it.
+// TestDoubtStaysTaken: what may have been paid for is not given back to a cap, also while nobody counts the records
+// into it.
 func TestDoubtStaysReserved(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		early(w)
-		setCap(t, w, events.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
+		setCap(t, w, bucket.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
 		if err := w.Stack.StopService(allinone.Status); err != nil {
 			t.Fatal(err)
 		}
@@ -287,26 +310,30 @@ func TestDoubtStaysReserved(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.Settle(time.Second)
-		if a, b := w.Get("demo", "a"), w.Get("demo", "b"); a.Attempt().Outcome != events.AttemptInDoubt || b.Phase != events.PhaseWaiting {
+		if a, b := w.Get("demo", "a"), w.Get("demo", "b"); a.Attempt().Outcome != events.AttemptInDoubt ||
+			b.Phase != events.PhaseWaiting {
 			t.Errorf("a is %s, b is %s", a.Attempt().Outcome, b.Phase)
 		}
-		setCap(t, w, events.ProjectScope("demo"), `{"daily_usd":1}`)
+		setCap(t, w, bucket.ProjectScope("demo"), `{"daily_usd":1}`)
 		w.AwaitEnd("demo", "b")
 	})
 }
 
-// TestCapUnderFaults: two submitters under random faults, with crashes at any write, never pay for more than the cap of the day,
-// and when all is quiet the cap is used as far as the records say, and no further.
+// TestCapUnderFaults: two submitters under random faults, with crashes at any write, never pay for more than the cap of
+// the day, and when all is quiet the cap is used as far as the records say, and no further.
 func TestCapUnderFaults(t *testing.T) {
 	prices, _ := emulatedPrices(t)
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			chaos := sim.NewChaos(seed + 100)
-			sim.Run(t, sim.Options{Quiet: true, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan, Pipeline: prices},
+			sim.Run(t, sim.Options{
+				Quiet: true, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan,
+				Pipeline: prices,
+			},
 				func(t *testing.T, w *sim.World) {
 					early(w)
 					const limit = 3.0
-					for _, s := range []events.Scope{events.ProjectScope("demo"), events.AllScope} {
+					for _, s := range []bucket.Scope{bucket.ProjectScope("demo"), bucket.AllScope} {
 						setCap(t, w, s, fmt.Sprintf(`{"daily_usd":%v}`, limit))
 					}
 					if err := w.Stack.StartService(t.Context(), allinone.Submitter+"-2"); err != nil {
@@ -316,8 +343,10 @@ func TestCapUnderFaults(t *testing.T) {
 					for i := range 14 {
 						id := fmt.Sprintf("c%d", i)
 						ids = append(ids, id)
-						policy := chaos.Pick(`,"timeout":"3h"`, `,"timeout":"3h","on_in_doubt":"fail"`, `,"timeout":"3h","on_in_doubt":"resubmit","max_paid_attempts":2`)
-						body := chaos.Pick(falRequest(id, "", policy), v1Request(id, "", policy), v2Request(id, "", policy), v1Request(id, `{"submit":"accept_then_500"}`, policy))
+						policy := chaos.Pick(`,"timeout":"3h"`, `,"timeout":"3h","on_in_doubt":"fail"`,
+							`,"timeout":"3h","on_in_doubt":"resubmit","max_paid_attempts":2`)
+						body := chaos.Pick(falRequest(id, "", policy), v1Request(id, "", policy), v2Request(id, "", policy),
+							v1Request(id, `{"submit":"accept_then_500"}`, policy))
 						w.Publish(video, marked(id, body))
 						w.Settle(chaos.Between(0, 20*time.Second))
 						if i%4 == 0 {

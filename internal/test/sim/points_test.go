@@ -15,25 +15,27 @@ func points() []string {
 		"journal.begin", "journal.gate", "journal.answer", "journal.done",
 	}
 	for _, p := range []events.Phase{
-		events.PhaseWaiting, events.PhaseSubmitting, events.PhaseInDoubt, events.PhaseParked, events.PhaseProviderQueued, events.PhaseRunning,
-		events.PhaseCancelling, events.PhaseFetching, events.PhaseDone,
+		events.PhaseWaiting, events.PhaseSubmitting, events.PhaseInDoubt, events.PhaseParked, events.PhaseProviderQueued,
+		events.PhaseRunning, events.PhaseCancelling, events.PhaseFetching, events.PhaseDone,
 	} {
 		all = append(all, "put/"+string(p))
 	}
 	for _, e := range []events.EventType{
-		events.EventQueued, events.EventSubmitted, events.EventProgress, events.EventInDoubt, events.EventCompleted, events.EventFailed,
-		events.EventCancelled, events.EventLateResult, events.EventRejected, events.EventPaused, events.EventResumed,
+		events.EventQueued, events.EventSubmitted, events.EventProgress, events.EventInDoubt, events.EventCompleted,
+		events.EventFailed, events.EventCancelled, events.EventLateResult, events.EventRejected, events.EventPaused,
+		events.EventResumed,
 	} {
 		all = append(all, "publish/"+string(e))
 	}
 	for _, c := range []string{
-		events.ConsumerIntake, events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories, events.ConsumerCallbacks,
-		"poller-fal", "poller-minimax",
+		events.ConsumerIntake, events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories,
+		events.ConsumerCallbacks, "poller-fal", "poller-minimax",
 	} {
 		all = append(all, "handle/"+c, "answer/"+c)
 	}
 	for _, c := range []string{
-		events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories, events.ConsumerCallbacks, "poller-fal", "poller-minimax", "y",
+		events.ConsumerHeartbeat, events.ConsumerDeadRequests, events.ConsumerAdvisories, events.ConsumerCallbacks,
+		"poller-fal", "poller-minimax", "y",
 	} {
 		all = append(all, "dead/"+c)
 	}

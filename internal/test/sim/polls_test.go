@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/test/sim"
 )
 
 // TestLookLimits: a new limit on polls counts at once, also for tasks that run.
 func TestPollLimits(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
-		kv, err := w.JS.KeyValue(t.Context(), events.LaneBucket)
+		kv, err := w.JS.KeyValue(t.Context(), bucket.Lanes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -19,7 +20,7 @@ func TestPollLimits(t *testing.T) {
 		w.Publish(video, falRequest("a", `{"run_ms":1200000}`))
 		w.Settle(3 * time.Minute)
 		before := polls()
-		if _, err := kv.PutString(t.Context(), events.LimitsKey("fal"), `{"polls":{"spacing":"1m"}}`); err != nil {
+		if _, err := kv.PutString(t.Context(), bucket.LimitsKey("fal"), `{"polls":{"spacing":"1m"}}`); err != nil {
 			t.Fatal(err)
 		}
 		w.Settle(time.Minute) // one poll is on its way

@@ -16,7 +16,8 @@ import (
 	"reelay/internal/test/sim"
 )
 
-// A death cuts one service off at a named point, for good: that write and all that follow are lost, until it is started again.
+// A death cuts one service off at a named point, for good: that write and all that follow are lost, until it is started
+// again.
 type death struct {
 	service, point string
 	outcome        failpoint.Outcome // of the write at the point itself
@@ -62,8 +63,8 @@ func (d *death) restart(w *sim.World, pause time.Duration) {
 	}
 }
 
-// TestExpiredWhileNobodyLooks: a heartbeat ends a waiting task, its event is lost, and the poller stays away for longer than a
-// fired heartbeat is kept.
+// TestExpiredWhileNobodyLooks: a heartbeat ends a waiting task, its event is lost, and the poller stays away for longer
+// than a fired heartbeat is kept.
 func TestExpiredWhileNobodyPolls(t *testing.T) {
 	d := &death{service: allinone.Poller, point: "publish/failed", outcome: failpoint.Outcome{Lose: true}}
 	sim.Run(t, sim.Options{Faults: d.plan}, func(t *testing.T, w *sim.World) {
@@ -87,8 +88,8 @@ func TestExpiredWhileNobodyPolls(t *testing.T) {
 	})
 }
 
-// TestSubmitterDies at each step between the journal's first line and the record of the answer: nobody's hand is needed, it is paid
-// for once, and what provably did not leave is sent again.
+// TestSubmitterDies at each step between the journal's first line and the record of the answer: nobody's hand is
+// needed, it is paid for once, and what provably did not leave is sent again.
 func TestSubmitterDies(t *testing.T) {
 	lose, loseAnswer := failpoint.Outcome{Lose: true}, failpoint.Outcome{LoseAnswer: true}
 	rows := []struct {
@@ -123,7 +124,8 @@ func TestSubmitterDies(t *testing.T) {
 				if len(task.Attempts) != row.attempts || wasInDoubt(task) != row.inDoubt {
 					t.Errorf("in doubt %v, attempts %+v", wasInDoubt(task), task.Attempts)
 				}
-				if row.attempts == 2 && (task.Attempts[0].Outcome != events.AttemptReleased || task.Attempts[0].Charge != events.ChargeNone) {
+				if row.attempts == 2 &&
+					(task.Attempts[0].Outcome != events.AttemptReleased || task.Attempts[0].Charge != events.ChargeNone) {
 					t.Errorf("the first attempt, which provably did not leave, is %+v", task.Attempts[0])
 				}
 				if n := len(w.Stack.Ledger("fal").Jobs()); n != 1 {
@@ -137,8 +139,8 @@ func TestSubmitterDies(t *testing.T) {
 	}
 }
 
-// TestLostOnce: one write is lost, or its answer, and the service lives on: what asked for it is not done before it is stored, nothing
-// is sent without the answer to its intent, and the task is paid for once and soon over.
+// TestLostOnce: one write is lost, or its answer, and the service lives on: what asked for it is not done before it is
+// stored, nothing is sent without the answer to its intent, and the task is paid for once and soon over.
 func TestLostOnce(t *testing.T) {
 	lose, loseAnswer := failpoint.Outcome{Lose: true}, failpoint.Outcome{LoseAnswer: true}
 	rows := []struct {
@@ -177,8 +179,8 @@ func TestLostOnce(t *testing.T) {
 	}
 }
 
-// TestOrphanStaysInTheJournal: the answer to a paid request outlives a broker that has lost the task, start after start, until a
-// broker knows it again.
+// TestOrphanStaysInTheJournal: the answer to a paid request outlives a broker that has lost the task, start after
+// start, until a broker knows it again.
 func TestOrphanStaysInTheJournal(t *testing.T) {
 	d := &death{service: allinone.Submitter, point: "put/provider_queued", outcome: failpoint.Outcome{Lose: true}}
 	sim.Run(t, sim.Options{Faults: d.plan}, func(t *testing.T, w *sim.World) {
@@ -237,8 +239,8 @@ func TestOrphanStaysInTheJournal(t *testing.T) {
 	})
 }
 
-// TestStormBuysLittle: a provider accepts every request and breaks every connection. Three of those in a row stop the lane, save
-// for what is out already; then each minute tries one.
+// TestStormBuysLittle: a provider accepts every request and breaks every connection. Three of those in a row stop the
+// lane, save for what is out already; then each minute tries one.
 func TestStormBuysLittle(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		const (

@@ -86,7 +86,8 @@ func doubtful(t *testing.T, o sim.Options, all []fate, f func(t *testing.T, w *s
 
 // v2Asked is a request for MiniMax V2 with a prompt.
 func v2Asked(id, prompt, emulate string) string {
-	return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-H3","input":{"content":[{"type":"text","text":%q}],`+
+	return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-H3","input":{"content":[{"type":"text",`+
+		`"text":%q}],`+
 		`"resolution":"768P","duration":5,"ratio":"16:9","emulate":%s}}`, id, prompt, orEmpty(emulate))
 }
 
@@ -105,7 +106,8 @@ func byList(t events.Task) bool {
 	return slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool {
 		return a.ProviderID != "" && a.ProviderID == t.ProviderID &&
 			slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool {
-				return e.Source == events.SourceList && e.ProviderID == a.ProviderID && strings.Contains(e.Note, "found in the provider's list as "+a.ProviderID)
+				return e.Source == events.SourceList && e.ProviderID == a.ProviderID &&
+					strings.Contains(e.Note, "found in the provider's list as "+a.ProviderID)
 			})
 	})
 }
@@ -153,7 +155,8 @@ func TestResolvedByTheList(t *testing.T) {
 // TestLargeInputIsFoundAgain: an input that is not in the record but beside it is compared as well.
 func TestLargeInputIsFoundAgain(t *testing.T) {
 	doubtful(t, sim.Options{}, []fate{losesReply}, func(t *testing.T, w *sim.World) {
-		w.Publish(video, `{"id":"a","provider":"fal","model":"`+falVideo+`","input":{"seed":17454220438242315174,"cfg":1.50,"prompt":"<&> `+
+		w.Publish(video, `{"id":"a","provider":"fal","model":"`+falVideo+
+			`","input":{"seed":17454220438242315174,"cfg":1.50,"prompt":"<&> `+
 			strings.Repeat("x", 2*events.MaxInlineBytes)+`"}}`)
 		if task := w.AwaitEnd("demo", "a"); task.Status != events.StatusCompleted || !byList(task) {
 			t.Errorf("%s %+v\n%s", task.Status, task.Error, evidence(task))
@@ -165,7 +168,8 @@ func TestLargeInputIsFoundAgain(t *testing.T) {
 func TestInputGone(t *testing.T) {
 	doubtful(t, sim.Options{}, []fate{losesReply}, func(t *testing.T, w *sim.World) {
 		begin := time.Now()
-		w.Publish(video, `{"id":"a","provider":"fal","model":"`+falVideo+`","input":{"prompt":"`+strings.Repeat("x", 2*events.MaxInlineBytes)+`"}}`)
+		w.Publish(video, `{"id":"a","provider":"fal","model":"`+falVideo+`","input":{"prompt":"`+
+			strings.Repeat("x", 2*events.MaxInlineBytes)+`"}}`)
 		task := w.Await("demo", "a", func(t events.Task) bool { return t.Phase == events.PhaseInDoubt })
 		objects, err := w.JS.ObjectStore(t.Context(), events.ObjectBucket)
 		if err != nil {
@@ -175,7 +179,8 @@ func TestInputGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		task = w.Await("demo", "a", isParked)
-		if took := time.Since(begin); took < 8*time.Hour || task.Attempt().Listings != 0 || !strings.Contains(evidence(task), "input could not be read") {
+		if took := time.Since(begin); took < 8*time.Hour || task.Attempt().Listings != 0 ||
+			!strings.Contains(evidence(task), "input could not be read") {
 			t.Errorf("parked after %v with %d listings\n%s", took, task.Attempt().Listings, evidence(task))
 		}
 		resolve(w, "a", adopts(w.Stack.Ledger("fal").Jobs()[0].ID))
@@ -183,7 +188,8 @@ func TestInputGone(t *testing.T) {
 	})
 }
 
-// TestNotAccepted: what the provider never got is not made up. The list was read three times in full before a person is asked.
+// TestNotAccepted: what the provider never got is not made up. The list was read three times in full before a person is
+// asked.
 func TestNotAccepted(t *testing.T) {
 	for name, row := range map[string]struct {
 		body    string
@@ -201,7 +207,8 @@ func TestNotAccepted(t *testing.T) {
 				}
 				a := task.Attempt()
 				if a.Listings < 3 || len(w.Stack.Ledger(name).Jobs()) != 0 || task.ProviderID != "" {
-					t.Errorf("%d listings, %d jobs, id %q\n%s", a.Listings, len(w.Stack.Ledger(name).Jobs()), task.ProviderID, evidence(task))
+					t.Errorf("%d listings, %d jobs, id %q\n%s", a.Listings, len(w.Stack.Ledger(name).Jobs()), task.ProviderID,
+						evidence(task))
 				}
 				var timeline events.TimelineReply
 				if e := w.Ask(&timeline, events.VerbTimeline, "", "demo", "a"); e != nil {
@@ -222,7 +229,8 @@ func TestNotAccepted(t *testing.T) {
 	}
 }
 
-// TestResubmittedAfterSilence: with leave to pay twice, a request that the list does not show is sent again, and not before.
+// TestResubmittedAfterSilence: with leave to pay twice, a request that the list does not show is sent again, and not
+// before.
 func TestResubmittedAfterSilence(t *testing.T) {
 	doubtful(t, sim.Options{}, []fate{neverArrives}, func(t *testing.T, w *sim.World) {
 		w.Publish(video, falRequest("a", "", `,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"8h"`))
@@ -270,7 +278,8 @@ func TestIdenticalInputs(t *testing.T) {
 					ids[task.ProviderID] = true
 				}
 				if jobs := len(w.Stack.Ledger("fal").Jobs()); ended != row.ended || left != row.left || jobs != row.jobs {
-					t.Errorf("%d ended, %d left to a person, %d jobs, want %d, %d, %d", ended, left, jobs, row.ended, row.left, row.jobs)
+					t.Errorf("%d ended, %d left to a person, %d jobs, want %d, %d, %d", ended, left, jobs, row.ended, row.left,
+						row.jobs)
 				}
 			})
 		})
@@ -280,7 +289,8 @@ func TestIdenticalInputs(t *testing.T) {
 // TestNeverAGuess: where the list shows no input, what may belong to another is left to a person, with the ids.
 func TestNeverAGuess(t *testing.T) {
 	for name, fates := range map[string][]fate{
-		"both accepted": {losesReply, losesReply}, "the first accepted": {losesReply, neverArrives}, "the second accepted": {neverArrives, losesReply},
+		"both accepted": {losesReply, losesReply}, "the first accepted": {losesReply, neverArrives},
+		"the second accepted": {neverArrives, losesReply},
 	} {
 		t.Run("two prompts, "+name, func(t *testing.T) {
 			doubtful(t, sim.Options{}, fates, func(t *testing.T, w *sim.World) {
@@ -348,15 +358,16 @@ func TestNeverAGuess(t *testing.T) {
 			w.Await("demo", "b", isParked)
 			settle(w, map[string]string{"a": "a kite"})
 			task := w.AwaitEnd("demo", "b")
-			if task.Status != events.StatusCompleted || !byList(task) || !strings.Contains(jobOf(w, "minimax", task.ProviderID), "a heron") {
+			if task.Status != events.StatusCompleted || !byList(task) ||
+				!strings.Contains(jobOf(w, "minimax", task.ProviderID), "a heron") {
 				t.Errorf("%s %+v\n%s", task.Status, task.Error, evidence(task))
 			}
 		})
 	})
 }
 
-// TestClaimedBeforeACrash: an attempt that has claimed an id and could not write its record takes the same id when it comes
-// again, and nobody else takes it meanwhile.
+// TestClaimedBeforeACrash: an attempt that has claimed an id and could not write its record takes the same id when it
+// comes again, and nobody else takes it meanwhile.
 func TestClaimedBeforeACrash(t *testing.T) {
 	for name, lost := range map[string]failpoint.Outcome{"before": {Lose: true}, "after": {LoseAnswer: true}} {
 		for _, point := range []string{"claim", "put/" + string(events.PhaseProviderQueued)} {
@@ -399,7 +410,8 @@ func TestClaimedBeforeACrash(t *testing.T) {
 	}
 }
 
-// TestListDown: a list that cannot be read is no evidence. Nothing is concluded, and a person is asked at twice the time.
+// TestListDown: a list that cannot be read is no evidence. Nothing is concluded, and a person is asked at twice the
+// time.
 func TestListDown(t *testing.T) {
 	down := func(next http.RoundTripper) http.RoundTripper {
 		return roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -419,7 +431,8 @@ func TestListDown(t *testing.T) {
 		if took := time.Since(begin); took < 8*time.Hour || took > 8*time.Hour+5*time.Minute {
 			t.Errorf("parked after %v, want eight hours", took)
 		}
-		if a := task.Attempt(); a.Listings != 0 || a.Searches < 8 || len(task.Attempts) != 1 || !strings.Contains(evidence(task), "list could not be read") {
+		if a := task.Attempt(); a.Listings != 0 || a.Searches < 8 || len(task.Attempts) != 1 ||
+			!strings.Contains(evidence(task), "list could not be read") {
 			t.Errorf("%d listings, %d searches, %d attempts\n%s", a.Listings, a.Searches, len(task.Attempts), evidence(task))
 		}
 		if record, err := json.Marshal(task); err != nil || strings.Contains(string(record), "Key sandbox") {
@@ -431,8 +444,8 @@ func TestListDown(t *testing.T) {
 
 var shareTasks = flag.Int("sim.share", 0, "tasks of TestResolvedShare; 60 are enough to show something, 0 skips it")
 
-// TestResolvedShare runs some tasks through a bad day and logs how many of the submits in doubt found their way without a person.
-// Not one may find the wrong way.
+// TestResolvedShare runs some tasks through a bad day and logs how many of the submits in doubt found their way without
+// a person. Not one may find the wrong way.
 func TestResolvedShare(t *testing.T) {
 	tasks := *shareTasks
 	if tasks == 0 {
@@ -450,7 +463,10 @@ func TestResolvedShare(t *testing.T) {
 			all = append(all, arrives)
 		}
 	}
-	o := sim.Options{Quiet: true, Speed: emulator.Speed{Queue: time.Minute, Run: 3 * time.Minute}, Pipeline: config.Pipeline{Timeout: 24 * time.Hour}}
+	o := sim.Options{
+		Quiet: true, Speed: emulator.Speed{Queue: time.Minute, Run: 3 * time.Minute},
+		Pipeline: config.Pipeline{Timeout: 24 * time.Hour},
+	}
 	doubtful(t, o, all, func(t *testing.T, w *sim.World) {
 		said := map[string]string{}
 		for n := range tasks {
@@ -498,12 +514,14 @@ func TestResolvedShare(t *testing.T) {
 			}
 		}
 		accepted := right + orphans["fal"] + orphans["minimax"]
-		t.Logf("%d tasks: of %d replies lost after acceptance %d (%d %%) were found without a person, %d wrongly; left to one: %v; all: %v",
+		t.Logf("%d tasks: of %d replies lost after acceptance %d (%d %%) were found without a person, %d wrongly; left to "+
+			"one: %v; all: %v",
 			tasks, accepted, right, 100*right/accepted, wrong, orphans, share)
 		if orphans["fal"] != 0 {
 			t.Errorf("%d requests that fal lists with their input were not found", orphans["fal"])
 		}
-		if share["fal, found in the list"] < 5 || share["minimax, found in the list"] == 0 || share["fal, left to a person"] == 0 {
+		if share["fal, found in the list"] < 5 || share["minimax, found in the list"] == 0 ||
+			share["fal, left to a person"] == 0 {
 			t.Errorf("%v: the scenario shows nothing", share)
 		}
 		settle(w, said)
@@ -524,7 +542,8 @@ func jobOf(w *sim.World, provider, id string) string {
 	return ""
 }
 
-// settle does for every parked task what its prompt, which a person can see, says: adopt what was accepted, write off the rest.
+// settle does for every parked task what its prompt, which a person can see, says: adopt what was accepted, write off
+// the rest.
 func settle(w *sim.World, prompts map[string]string) {
 	w.T.Helper()
 	owned := map[string]bool{}
@@ -551,13 +570,18 @@ func settle(w *sim.World, prompts map[string]string) {
 // foreignV2 has another program of the same account make a task of the same shape.
 func foreignV2(t *testing.T, w *sim.World) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		return w.Network.Dial(ctx, network, address)
-	}}}
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return w.Network.Dial(ctx, network, address)
+		},
+	}}
 	// Its answer is lost as well, so that the world does not look for the task that it belongs to.
-	body := `{"model":"MiniMax-H3","content":[{"type":"text","text":"a foreign dog"}],"resolution":"768P","duration":5,"ratio":"16:9",` +
+	body := `{"model":"MiniMax-H3","content":[{"type":"text","text":"a foreign dog"}],"resolution":"768P","duration":5,` +
+		`"ratio":"16:9",` +
 		`"emulate":{"submit":"accept_then_500"}}`
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+registry.Find("minimax").Emulator+"/v2/video_generation", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+		"http://"+registry.Find("minimax").Emulator+"/v2/video_generation", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

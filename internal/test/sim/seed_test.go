@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/task"
@@ -25,8 +26,8 @@ const (
 	aimsPerSeed, maxNth = 4, 3
 )
 
-// aims gives each seed its failpoints to crash at, so that a few seeds in a row have had all of them, before and after the write.
-// Those that few tasks come to are aimed at in every seed.
+// aims gives each seed its failpoints to crash at, so that a few seeds in a row have had all of them, before and after
+// the write. Those that few tasks come to are aimed at in every seed.
 func aims(seed uint64) []sim.Aim {
 	all := points()
 	chosen := []sim.Aim{
@@ -54,7 +55,10 @@ func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 		Quiet: quiet, WrapTransport: chaos.Transport, WrapConn: chaos.Conn, Faults: chaos.Plan, WrapBroker: chaos.Broker,
 		Webhooks: true, WrapCallbacks: chaos.Callbacks, CallbackFaults: callbackFaults(chaos, seed),
 		Pipeline: config.Pipeline{Timeout: 12 * time.Minute},
-		Speed:    emulator.Speed{Queue: chaos.Between(0, time.Minute), Run: chaos.Between(10*time.Second, 3*time.Minute), Position: 3},
+		Speed: emulator.Speed{
+			Queue: chaos.Between(0, time.Minute), Run: chaos.Between(10*time.Second, 3*time.Minute),
+			Position: 3,
+		},
 	}, func(t *testing.T, w *sim.World) {
 		s.t, s.w = t, w
 		begin := time.Now()
@@ -106,7 +110,7 @@ func (s *scene) run(seed uint64, tasks int) {
 	}
 	heal, end := s.chaos.Disrupt(s.w)
 	stop := s.chaos.Intn(2 * tasks) // the task before which a person pauses a lane, if there are so many
-	lane := s.chaos.Pick("fal", "minimax", events.AllLanes)
+	lane := s.chaos.Pick("fal", "minimax", bucket.AllLanes)
 	for i := range tasks {
 		if i == stop {
 			s.pauseLane(lane, true)
@@ -139,7 +143,8 @@ func (s *scene) run(seed uint64, tasks int) {
 
 // flip pauses a lane, or lets it go on, as a person does.
 func (s *scene) pauseLane(lane string, paused bool) {
-	s.w.PublishUntilAcked("$KV."+events.LaneBucket+"."+lane, fmt.Sprintf(`{"paused":%t,"reason":"a person says so","by":"ann"}`, paused))
+	s.w.PublishUntilAcked("$KV."+bucket.Lanes+"."+lane,
+		fmt.Sprintf(`{"paused":%t,"reason":"a person says so","by":"ann"}`, paused))
 }
 
 // request hands a task in, by the API or by the subject, once or twice.
@@ -161,29 +166,34 @@ func (s *scene) request(id string) {
 func (s *scene) publishGarbage(seed uint64) {
 	s.w.PublishUntilAcked(video, fmt.Sprintf(`{"id":"r%d","provider":"nobody","model":"m","input":{}}`, seed))
 	for _, subject := range []string{
-		"reelay.poll.fal.demo.b@d", "reelay.poll.minimax.demo.b@d", "reelay.heartbeat.demo.b@d", events.DeadSubject(events.StreamRequests, "y"),
+		"reelay.poll.fal.demo.b@d", "reelay.poll.minimax.demo.b@d", "reelay.heartbeat.demo.b@d",
+		events.DeadSubject(events.StreamRequests, "y"),
 		events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamPolls, "y"),
 	} {
 		s.w.PublishUntilAcked(subject, "trash")
 	}
 	s.w.PublishUntilAcked("reelay.callback.nobody.demo.x", "trash")
 	unknownLane := s.w.PublishUntilAcked("reelay.poll.nobody.demo.x", "trash")
-	s.w.PublishUntilAcked(events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamPolls, "y"), fmt.Sprintf(`{"stream_seq":%d,"deliveries":3}`, unknownLane))
+	s.w.PublishUntilAcked(events.AdvisorySubject(events.AdvisoryMaxDeliveries, events.StreamPolls, "y"),
+		fmt.Sprintf(`{"stream_seq":%d,"deliveries":3}`, unknownLane))
 }
 
-// randomRequest draws a provider, an emulator script and a policy. The prompt carries the task's id, so that the ledger can be
-// compared without asking the pipeline.
+// randomRequest draws a provider, an emulator script and a policy. The prompt carries the task's id, so that the ledger
+// can be compared without asking the pipeline.
 func randomRequest(chaos *sim.Chaos, id, longest string) string {
 	script := chaos.Pick(
 		`{}`, `{}`, `{}`, `{}`, `{}`, `{}`, `{}`,
-		`{"submit":"accept_then_reset"}`, `{"submit":"accept_then_500"}`, `{"submit":"accept_then_502_html"}`, `{"submit":"accept_then_empty"}`,
-		`{"submit":"accept_then_hang"}`, `{"submit":"reset_before"}`, `{"submit":"refuse_429"}`, `{"submit":"refuse_1002"}`,
-		`{"polls":"500","poll_faults":5}`, `{"polls":"unknown","poll_faults":4}`, `{"polls":"not_found","poll_faults":2}`,
-		`{"polls":"refuse_429","poll_faults":4}`, `{"polls":"refuse_1002","poll_faults":4}`, `{"polls":"502_html","poll_faults":3}`,
-		`{"polls":"regress","poll_faults":3}`, `{"polls":"reset","poll_faults":3}`,
-		`{"result_faults":4}`, `{"fail":"500"}`, `{"stall":"running"}`, `{"stall":"queued"}`, `{"cancel":"ignored"}`, `{"run_ms":900000,"cancel":"ignored"}`, `{"run_ms":900000}`,
+		`{"submit":"accept_then_reset"}`, `{"submit":"accept_then_500"}`, `{"submit":"accept_then_502_html"}`,
+		`{"submit":"accept_then_empty"}`, `{"submit":"accept_then_hang"}`, `{"submit":"reset_before"}`,
+		`{"submit":"refuse_429"}`, `{"submit":"refuse_1002"}`, `{"polls":"500","poll_faults":5}`,
+		`{"polls":"unknown","poll_faults":4}`, `{"polls":"not_found","poll_faults":2}`,
+		`{"polls":"refuse_429","poll_faults":4}`, `{"polls":"refuse_1002","poll_faults":4}`,
+		`{"polls":"502_html","poll_faults":3}`, `{"polls":"regress","poll_faults":3}`, `{"polls":"reset","poll_faults":3}`,
+		`{"result_faults":4}`, `{"fail":"500"}`, `{"stall":"running"}`, `{"stall":"queued"}`, `{"cancel":"ignored"}`,
+		`{"run_ms":900000,"cancel":"ignored"}`, `{"run_ms":900000}`,
 	)
-	policy := chaos.Pick(``, ``, ``, `,"on_in_doubt":"fail"`, `,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"`+longest+`"`, `,"timeout":"4m"`)
+	policy := chaos.Pick(``, ``, ``, `,"on_in_doubt":"fail"`,
+		`,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"`+longest+`"`, `,"timeout":"4m"`)
 	text := "a kite marked " + id + ";"
 	if chaos.Intn(8) == 0 {
 		text += strings.Repeat(" and a cloud", events.MaxInlineBytes/10) // too long for its record
@@ -191,11 +201,14 @@ func randomRequest(chaos *sim.Chaos, id, longest string) string {
 	prompt := fmt.Sprintf("%q", text)
 	switch chaos.Intn(3) {
 	case 0:
-		return fmt.Sprintf(`{"id":%q,"provider":"fal","model":%q,"input":{"prompt":%s,"emulate":%s}%s}`, id, falVideo, prompt, script, policy)
+		return fmt.Sprintf(`{"id":%q,"provider":"fal","model":%q,"input":{"prompt":%s,"emulate":%s}%s}`, id, falVideo, prompt,
+			script, policy)
 	case 1:
-		return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-Hailuo-2.3","input":{"prompt":%s,"emulate":%s}%s}`, id, prompt, script, policy)
+		return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-Hailuo-2.3","input":{"prompt":%s,"emulate":%s}%s}`,
+			id, prompt, script, policy)
 	}
-	return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-H3","input":{"content":[{"type":"text","text":%s}],"resolution":"768P",`+
+	return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-H3","input":{"content":[{"type":"text",`+
+		`"text":%s}],"resolution":"768P",`+
 		`"duration":5,"ratio":"16:9","emulate":%s}%s}`, id, prompt, script, policy)
 }
 
@@ -212,8 +225,8 @@ func jobsOf(w *sim.World, id string) []string {
 	return all
 }
 
-// end waits for the end of a task. One that is parked, or in doubt for longer than a person's patience, is decided by one who has
-// seen the provider's ledger.
+// end waits for the end of a task. One that is parked, or in doubt for longer than a person's patience, is decided by
+// one who has seen the provider's ledger.
 func (s *scene) end(id string) {
 	deadline := time.Now().Add(48 * time.Hour)
 	decided := time.Time{}
@@ -346,7 +359,8 @@ func (s *scene) messages(stream string) []*jetstream.RawStreamMsg {
 // tally counts what the seeds have met.
 type tally struct {
 	Seeds, Lives, Minutes int
-	// InDoubt counts the submits that were in doubt, ByItself those settled without a person, ByCallback those that a callback reported.
+	// InDoubt counts the submits that were in doubt, ByItself those settled without a person, ByCallback those that a
+	// callback reported.
 	InDoubt, ByItself, ByCallback int
 	Jobs                          int
 	Hits                          map[string]int

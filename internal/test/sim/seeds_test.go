@@ -21,8 +21,9 @@ var (
 	seeds     = flag.Int("sim.seeds", 24, "how many seeds TestSeeds runs")
 	firstSeed = flag.Uint64("sim.seed", 1, "the first seed of TestSeeds; with -sim.seeds=1 it replays one, with its logs")
 	perSeed   = flag.Int("sim.tasks", 4, "tasks of each seed")
-	workers   = flag.Int("sim.workers", runtime.NumCPU(), "processes that run seeds at the same time; 0 runs them in this one")
-	report    = flag.String("sim.report", "", "file for the figures of a part of the seeds, as JSON")
+	workers   = flag.Int("sim.workers", runtime.NumCPU(),
+		"processes that run seeds at the same time; 0 runs them in this one")
+	report = flag.String("sim.report", "", "file for the figures of a part of the seeds, as JSON")
 )
 
 const (
@@ -34,9 +35,9 @@ const (
 	failingShare = 30
 )
 
-// TestSeeds runs many tasks under random faults: a third of the calls to the providers fail, services die at any write or
-// stall, the broker is stopped and started, two replicas of each service compete. After each seed the world is compared
-// with the emulators' ledgers. Bubbles cannot run side by side, so the seeds are spread over processes.
+// TestSeeds runs many tasks under random faults: a third of the calls to the providers fail, services die at any write
+// or stall, the broker is stopped and started, two replicas of each service compete. After each seed the world is
+// compared with the emulators' ledgers. Bubbles cannot run side by side, so the seeds are spread over processes.
 func TestSeeds(t *testing.T) {
 	if testing.Short() {
 		*seeds = min(*seeds, 6)
@@ -77,7 +78,8 @@ func series(t *testing.T) *tally {
 			sum.add(oneSeed(t, seed, *perSeed, *seeds > 1))
 			sum.Seeds++
 		}) {
-			t.Fatalf("replay with: go test ./internal/test/sim -run 'TestSeeds$' -sim.seeds=1 -sim.seed=%d -sim.tasks=%d -v", seed, *perSeed)
+			t.Fatalf("replay with: go test ./internal/test/sim -run 'TestSeeds$' -sim.seeds=1 -sim.seed=%d -sim.tasks=%d -v",
+				seed, *perSeed)
 		}
 	}
 	return sum
@@ -117,12 +119,14 @@ func parallel(t *testing.T) *tally {
 // process runs n seeds in a process of their own.
 func process(t *testing.T, dir string, first, n uint64) (*tally, error) {
 	path := filepath.Join(dir, fmt.Sprint(first))
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSeeds$", "-test.timeout=3m", "-sim.workers=0", "-sim.report="+path,
-		fmt.Sprint("-sim.seed=", first), fmt.Sprint("-sim.seeds=", n), fmt.Sprint("-sim.tasks=", *perSeed))
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSeeds$", "-test.timeout=3m", "-sim.workers=0",
+		"-sim.report="+path, fmt.Sprint("-sim.seed=", first), fmt.Sprint("-sim.seeds=", n),
+		fmt.Sprint("-sim.tasks=", *perSeed))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		kept := filepath.Join(os.TempDir(), fmt.Sprintf("reelay-sim-%d-%d.log", os.Getpid(), first))
-		return nil, errors.Join(fmt.Errorf("seeds %d to %d: %w; all of it is in %s\n%s", first, first+n-1, err, kept, out[max(0, len(out)-maxOutputBytes):]),
+		return nil, errors.Join(fmt.Errorf("seeds %d to %d: %w; all of it is in %s\n%s", first, first+n-1, err, kept,
+			out[max(0, len(out)-maxOutputBytes):]),
 			os.WriteFile(kept, out, 0o600))
 	}
 	text, err := os.ReadFile(path)
@@ -152,8 +156,10 @@ func (a *tally) failing() int {
 }
 
 func (a *tally) log(t *testing.T, took time.Duration) {
-	t.Logf("%d seeds, %d task lives, %d hours of broker time in %v: %v; %d paid jobs; %d submits in doubt, %d of them settled without a person, %d reported by a callback; "+
-		"%d %% of the calls to the providers failed", a.Seeds, a.Lives, a.Minutes/60, took.Round(time.Second), a.Status, a.Jobs, a.InDoubt, a.ByItself, a.ByCallback, a.failing())
+	t.Logf("%d seeds, %d task lives, %d hours of broker time in %v: %v; %d paid jobs; %d submits in doubt, %d of them "+
+		"settled without a person, %d reported by a callback; "+
+		"%d %% of the calls to the providers failed", a.Seeds, a.Lives, a.Minutes/60, took.Round(time.Second), a.Status,
+		a.Jobs, a.InDoubt, a.ByItself, a.ByCallback, a.failing())
 	died, fired := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(a.Hits)) {
 		switch {

@@ -17,12 +17,16 @@ func TestVideo(t *testing.T) {
 	rows := []struct{ provider, model, input string }{
 		{"fal", falVideo, `{"prompt":"a kite"}`},
 		{"minimax", "MiniMax-Hailuo-2.3", `{"prompt":"a kite","duration":6,"resolution":"768P"}`},
-		{"minimax", "MiniMax-H3", `{"content":[{"type":"text","text":"a kite"}],"resolution":"768P","duration":5,"ratio":"16:9"}`},
+		{
+			"minimax", "MiniMax-H3",
+			`{"content":[{"type":"text","text":"a kite"}],"resolution":"768P","duration":5,"ratio":"16:9"}`,
+		},
 	}
 	for _, row := range rows {
 		t.Run(row.model, func(t *testing.T) {
 			sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
-				w.Publish("reelay.request.demo.video", `{"id":"v1","provider":"`+row.provider+`","model":"`+row.model+`","input":`+row.input+`}`)
+				w.Publish("reelay.request.demo.video", `{"id":"v1","provider":"`+row.provider+`","model":"`+row.model+`","input":`+
+					row.input+`}`)
 				task := w.AwaitEnd("demo", "v1")
 				if task.Status != events.StatusCompleted || len(task.Result.Outputs) != 1 {
 					t.Fatalf("%s: %+v", task.Status, task.Error)

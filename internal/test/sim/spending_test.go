@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/allinone"
 	"reelay/internal/test/sim"
 )
 
 func setLane(t *testing.T, w *sim.World, key, value string) {
 	t.Helper()
-	kv, err := w.JS.KeyValue(t.Context(), events.LaneBucket)
+	kv, err := w.JS.KeyValue(t.Context(), bucket.Lanes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,11 +24,11 @@ func setLane(t *testing.T, w *sim.World, key, value string) {
 	}
 }
 
-// TestPause: after a pause not one more task is paid for and none opens an attempt, while all else goes on; after the resume
-// each is paid for once.
+// TestPause: after a pause not one more task is paid for and none opens an attempt, while all else goes on; after the
+// resume each is paid for once.
 func TestPause(t *testing.T) {
 	const paused, on = `{"paused":true,"reason":"the bill","by":"ann"}`, `{"paused":false}`
-	for _, key := range []string{"fal", events.AllLanes} {
+	for _, key := range []string{"fal", bucket.AllLanes} {
 		t.Run(key, func(t *testing.T) {
 			sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 				const before, during = 3, 5
@@ -124,7 +125,8 @@ func TestPauseOnTheWay(t *testing.T) {
 	})
 }
 
-// TestForgottenRecords: with another stream of records than before nothing is spent, and requests are taken in all the same.
+// TestForgottenRecords: with another stream of records than before nothing is spent, and requests are taken in all the
+// same.
 func TestForgottenRecords(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		for _, name := range allinone.Services() {

@@ -32,8 +32,9 @@ func (g *barrier) wait() {
 	}
 }
 
-// stalledConn is a connection whose bytes wait, in both directions, while a barrier is closed. Reads and writes of its users never
-// block on it: the client library writes under a lock, which would stop the bubble's clock, and the server would drop a slow reader.
+// stalledConn is a connection whose bytes wait, in both directions, while a barrier is closed. Reads and writes of its
+// users never block on it: the client library writes under a lock, which would stop the bubble's clock, and the server
+// would drop a slow reader.
 type stalledConn struct {
 	net.Conn
 	barrier  *barrier

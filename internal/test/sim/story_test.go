@@ -16,15 +16,18 @@ import (
 
 // falRequest is a request for fal with an emulator script.
 func falRequest(id, emulate string, extra ...string) string {
-	return fmt.Sprintf(`{"id":%q,"provider":"fal","model":%q,"input":{"prompt":"a kite","emulate":%s}%s}`, id, falVideo, orEmpty(emulate), strings.Join(extra, ""))
+	return fmt.Sprintf(`{"id":%q,"provider":"fal","model":%q,"input":{"prompt":"a kite","emulate":%s}%s}`, id, falVideo,
+		orEmpty(emulate), strings.Join(extra, ""))
 }
 
 func v1Request(id, emulate string, extra ...string) string {
-	return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-Hailuo-2.3","input":{"prompt":"a kite","emulate":%s}%s}`, id, orEmpty(emulate), strings.Join(extra, ""))
+	return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-Hailuo-2.3","input":{"prompt":"a kite",`+
+		`"emulate":%s}%s}`, id, orEmpty(emulate), strings.Join(extra, ""))
 }
 
 func v2Request(id, emulate string, extra ...string) string {
-	return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-H3","input":{"content":[{"type":"text","text":"a kite"}],`+
+	return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-H3","input":{"content":[{"type":"text",`+
+		`"text":"a kite"}],`+
 		`"resolution":"768P","duration":5,"ratio":"16:9","emulate":%s}%s}`, id, orEmpty(emulate), strings.Join(extra, ""))
 }
 
@@ -117,7 +120,8 @@ func TestIdempotencyConflict(t *testing.T) {
 		w.Publish(video, falRequest("c", `{"run_ms":1}`))
 		w.Settle(time.Minute)
 		story := w.Story("demo", "c")
-		if last := story[len(story)-1]; last.Type != events.EventRejected || last.Error.Code != events.CodeIdempotencyConflict {
+		if last := story[len(story)-1]; last.Type != events.EventRejected ||
+			last.Error.Code != events.CodeIdempotencyConflict {
 			t.Errorf("the second request: %s %+v", last.Type, last.Error)
 		}
 		var reply events.TaskReply
@@ -125,21 +129,26 @@ func TestIdempotencyConflict(t *testing.T) {
 		if e == nil || e.Code != events.CodeIdempotencyConflict {
 			t.Errorf("the second request by the API: %+v", e)
 		}
-		if e := w.Ask(&reply, events.VerbSubmit, falRequest("c", ""), "demo", "video"); e != nil || reply.Task.Status != events.StatusCompleted {
+		if e := w.Ask(&reply, events.VerbSubmit, falRequest("c", ""), "demo", "video"); e != nil ||
+			reply.Task.Status != events.StatusCompleted {
 			t.Errorf("the same request by the API: %+v %s", e, reply.Task.Status)
 		}
 	})
 }
 
 func TestRejections(t *testing.T) {
-	big := `{"id":"x","provider":"fal","model":"a/b","input":{"prompt":"` + strings.Repeat("x", events.MaxRequestBytes) + `"}}`
+	big := `{"id":"x","provider":"fal","model":"a/b","input":{"prompt":"` + strings.Repeat("x", events.MaxRequestBytes) +
+		`"}}`
 	rows := []struct {
 		name, subject, body string
 		code, field         string
 	}{
 		{"bad JSON", video, `{"provider":`, events.CodeInvalidRequest, "provider"},
 		{"not an object", video, `[]`, events.CodeInvalidRequest, "payload"},
-		{"unknown field", video, `{"provider":"fal","model":"a/b","input":{},"promt":"x"}`, events.CodeInvalidRequest, "promt"},
+		{
+			"unknown field", video, `{"provider":"fal","model":"a/b","input":{},"promt":"x"}`, events.CodeInvalidRequest,
+			"promt",
+		},
 		{"unknown provider", video, `{"provider":"acme","model":"a/b","input":{}}`, events.CodeUnknownProvider, "provider"},
 		{"unknown model", video, `{"provider":"minimax","model":"acme-1","input":{}}`, events.CodeUnknownModel, "model"},
 		{"not an endpoint id", video, `{"provider":"fal","model":"nothing","input":{}}`, events.CodeUnknownModel, "model"},
@@ -167,7 +176,8 @@ func TestRejections(t *testing.T) {
 			}
 			if strings.HasPrefix(row.subject, video) && row.field != "subject" && row.name != "too many tokens" {
 				var reply events.TaskReply
-				if e := w.Ask(&reply, events.VerbSubmit, row.body, "demo", "video"); e == nil || e.Code != row.code || e.Field != row.field {
+				if e := w.Ask(&reply, events.VerbSubmit, row.body, "demo", "video"); e == nil || e.Code != row.code ||
+					e.Field != row.field {
 					t.Errorf("%s by the API: %+v", row.name, e)
 				}
 			}
@@ -195,16 +205,31 @@ func TestProviderFailures(t *testing.T) {
 		charge     events.Charge
 	}{
 		{"fal result 422", falRequest("a", `{"fail":"422"}`), "", events.KindInvalid, ""},
-		{"fal moderation", falRequest("a", `{"fail":"content_policy_violation"}`), "content_policy_violation", events.KindModeration, ""},
-		{"fal runner error", falRequest("a", `{"fail":"runner_server_error"}`), "runner_server_error", events.KindInternal, events.ChargeNone},
+		{
+			"fal moderation", falRequest("a", `{"fail":"content_policy_violation"}`), "content_policy_violation",
+			events.KindModeration, "",
+		},
+		{
+			"fal runner error", falRequest("a", `{"fail":"runner_server_error"}`), "runner_server_error", events.KindInternal,
+			events.ChargeNone,
+		},
 		{"fal start timeout", falRequest("a", `{"queue_ms":600000}`, `,"start_timeout":"2m"`), "", events.KindDeadline, ""},
-		{"minimax input moderation", v1Request("a", `{"submit":"refuse_1026"}`), "1026", events.KindModeration, events.ChargeNone},
+		{
+			"minimax input moderation", v1Request("a", `{"submit":"refuse_1026"}`), "1026", events.KindModeration,
+			events.ChargeNone,
+		},
 		{"minimax bad parameters", v1Request("a", `{"submit":"refuse_2013"}`), "2013", events.KindInvalid, events.ChargeNone},
 		{"minimax output moderation", v1Request("a", `{"fail":"1027"}`), "1027", events.KindModeration, events.ChargeNone},
 		{"minimax balance at the end", v1Request("a", `{"fail":"1008"}`), "1008", events.KindQuota, ""},
-		{"minimax balance at submit", v1Request("a", `{"submit":"refuse_1008"}`, `,"timeout":"3m"`), "1008", events.KindQuota, events.ChargeNone},
+		{
+			"minimax balance at submit", v1Request("a", `{"submit":"refuse_1008"}`, `,"timeout":"3m"`), "1008", events.KindQuota,
+			events.ChargeNone,
+		},
 		{"minimax V2 moderation", v2Request("a", `{"fail":"1027"}`), "1027", events.KindModeration, events.ChargeNone},
-		{"minimax V2 bad parameters", v2Request("a", `{"submit":"refuse_2013"}`), "2013", events.KindInvalid, events.ChargeNone},
+		{
+			"minimax V2 bad parameters", v2Request("a", `{"submit":"refuse_2013"}`), "2013", events.KindInvalid,
+			events.ChargeNone,
+		},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -332,7 +357,8 @@ func TestDeadline(t *testing.T) {
 		sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 			w.Publish(video, falRequest("a", `{"stall":"running"}`, `,"timeout":"7m"`))
 			task := w.AwaitEnd("demo", "a")
-			if task.Status != events.StatusFailed || task.Error.Code != events.CodeDeadlineExceeded || task.Error.Kind != events.KindDeadline {
+			if task.Status != events.StatusFailed || task.Error.Code != events.CodeDeadlineExceeded ||
+				task.Error.Kind != events.KindDeadline {
 				t.Fatalf("ended as %s: %+v", task.Status, task.Error)
 			}
 			if took := task.CompletedAt.Sub(task.CreatedAt); took < 7*time.Minute || took > 8*time.Minute {
@@ -388,7 +414,8 @@ func TestInDoubt(t *testing.T) {
 				t.Fatalf("a submit in doubt was paid for %d times", len(jobs))
 			}
 			var reply events.TaskReply
-			e := w.Ask(&reply, events.VerbResolve, `{"action":"adopt","provider_id":"`+jobs[0].ID+`","reason":"seen in the dashboard"}`, "demo", "a")
+			e := w.Ask(&reply, events.VerbResolve,
+				`{"action":"adopt","provider_id":"`+jobs[0].ID+`","reason":"seen in the dashboard"}`, "demo", "a")
 			if e != nil {
 				t.Fatal(e)
 			}
@@ -426,7 +453,8 @@ func TestInDoubt(t *testing.T) {
 			if task := w.AwaitEnd("demo", "a"); task.Error.Code != events.CodeWrittenOff {
 				t.Errorf("ended as %s: %+v", task.Status, task.Error)
 			}
-			if e := w.Ask(&reply, events.VerbResolve, `{"action":"resubmit"}`, "demo", "a"); e == nil || e.Code != events.CodeConflict {
+			if e := w.Ask(&reply, events.VerbResolve, `{"action":"resubmit"}`, "demo", "a"); e == nil ||
+				e.Code != events.CodeConflict {
 				t.Errorf("resolve of an ended task: %+v", e)
 			}
 		})
@@ -461,7 +489,8 @@ func TestLargeAndExactInput(t *testing.T) {
 					t.Errorf("the record has %d bytes", len(record))
 				}
 				want := strings.ReplaceAll(strings.ReplaceAll(input, `": `, `":`), `, "`, `,"`)
-				got := strings.ReplaceAll(strings.ReplaceAll(string(w.Stack.Ledger("fal").Jobs()[0].Input), `": `, `":`), `, "`, `,"`)
+				got := strings.ReplaceAll(strings.ReplaceAll(string(w.Stack.Ledger("fal").Jobs()[0].Input), `": `, `":`), `, "`,
+					`,"`)
 				if got != want {
 					t.Errorf("the provider got %.200s", got)
 				}

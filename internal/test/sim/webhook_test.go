@@ -11,7 +11,8 @@ import (
 	"reelay/internal/test/sim"
 )
 
-// TestWebhookFirst: with the webhook service up, the provider's callback ends a task in the moment in which it is done, and polls are few.
+// TestWebhookFirst: with the webhook service up, the provider's callback ends a task in the moment in which it is done,
+// and polls are few.
 func TestWebhookFirst(t *testing.T) {
 	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
 		for _, body := range []string{falRequest("f", "", ""), v1Request("m", "", ""), v2Request("n", "", "")} {
@@ -51,15 +52,16 @@ func TestWebhooksAllLost(t *testing.T) {
 		}
 		for _, id := range []string{"f", "m", "n"} {
 			task := w.AwaitEnd("demo", id)
-			if late := task.CompletedAt.Sub(*task.SubmittedAt) - 5*time.Minute; task.Status != events.StatusCompleted || late > 3*time.Minute {
+			if late := task.CompletedAt.Sub(*task.SubmittedAt) - 5*time.Minute; task.Status != events.StatusCompleted ||
+				late > 3*time.Minute {
 				t.Errorf("%s ended as %s, %v late", id, task.Status, late)
 			}
 		}
 	})
 }
 
-// TestEdgeAway: a provider that tries the callback URL before it accepts and gets no answer is sent the task without one, and the
-// next tasks as well for a while, at the first try.
+// TestEdgeAway: a provider that tries the callback URL before it accepts and gets no answer is sent the task without
+// one, and the next tasks as well for a while, at the first try.
 func TestWebhookUnreachable(t *testing.T) {
 	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
 		if err := w.Stack.StopService(allinone.Webhook); err != nil {
@@ -73,11 +75,13 @@ func TestWebhookUnreachable(t *testing.T) {
 			t.Errorf("%s: %+v", task.Status, task.Attempts)
 		}
 		// One that is refused for itself is refused again, and that is the end of it.
-		if task := w.AwaitEnd("demo", "bad"); task.Status != events.StatusFailed || len(task.Attempts) != 2 || task.Error.Charge != events.ChargeNone {
+		if task := w.AwaitEnd("demo", "bad"); task.Status != events.StatusFailed || len(task.Attempts) != 2 ||
+			task.Error.Charge != events.ChargeNone {
 			t.Errorf("%s: %+v", task.Status, task.Attempts)
 		}
 		w.Publish(video, v1Request("next", "", ""))
-		if task := w.AwaitEnd("demo", "next"); task.Status != events.StatusCompleted || len(task.Attempts) != 1 || task.Attempts[0].Callback {
+		if task := w.AwaitEnd("demo", "next"); task.Status != events.StatusCompleted || len(task.Attempts) != 1 ||
+			task.Attempts[0].Callback {
 			t.Errorf("the next one is %s: %+v", task.Status, task.Attempts)
 		}
 		if err := w.Stack.StartService(t.Context(), allinone.Webhook); err != nil {
@@ -85,7 +89,8 @@ func TestWebhookUnreachable(t *testing.T) {
 		}
 		w.Settle(10 * time.Minute)
 		w.Publish(video, v1Request("again", "", ""))
-		if task := w.AwaitEnd("demo", "again"); len(task.Attempts) != 1 || task.Transitions[len(task.Transitions)-1].By != "callback" {
+		if task := w.AwaitEnd("demo", "again"); len(task.Attempts) != 1 ||
+			task.Transitions[len(task.Transitions)-1].By != "callback" {
 			t.Errorf("with the webhook service back: %+v", task.Transitions)
 		}
 	})

@@ -1,5 +1,5 @@
-// Package sim runs the whole of reelay, the real broker included, inside synctest bubbles: hours of polls, deadlines and
-// restarts in milliseconds, against the emulators over real HTTP on pipes. It is for tests only.
+// Package sim runs the whole of reelay, the real broker included, inside synctest bubbles: hours of polls, deadlines
+// and restarts in milliseconds, against the emulators over real HTTP on pipes. It is for tests only.
 package sim
 
 import (
@@ -44,8 +44,8 @@ const maxAwait = 48 * time.Hour
 
 // Main is the body of TestMain of a package that runs worlds, as broker.Main is where there is but a broker.
 //
-// A bubble hardly ever has two things to do at once, and its store need not survive: one thread, memory for files and less
-// garbage collection make it twice as fast.
+// A bubble hardly ever has two things to do at once, and its store need not survive: one thread, memory for files and
+// less garbage collection make it twice as fast.
 func Main(m *testing.M) {
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(400)
@@ -73,7 +73,8 @@ type Options struct {
 	Webhooks       bool
 	WrapCallbacks  func(http.RoundTripper) http.RoundTripper
 	CallbackFaults emulator.Faults
-	// LeaseTTL is the lifetime of the lanes' leases; half a minute if 0, as renewing them is what hours of virtual time cost most.
+	// LeaseTTL is the lifetime of the lanes' leases; half a minute if 0, as renewing them is what hours of virtual time
+	// cost most.
 	LeaseTTL time.Duration
 	// Quiet leaves the services' logs out.
 	Quiet bool
@@ -147,7 +148,8 @@ func (w *World) Start() {
 		StoreDir: w.dir, Sync: natsd.SyncInterval, Providers: providers, Pipeline: w.o.Pipeline, Speed: w.o.Speed,
 		SandboxInterval: 10 * time.Second, LeaseTTL: cmp.Or(w.o.LeaseTTL, 30*time.Second),
 		ListenEmulator: w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, WrapBroker: w.o.WrapBroker,
-		Log: log, Callback: w.o.Callback, ListenWebhook: w.Network.Listen, WebhookTransport: callbacks, WebhookFaults: w.o.CallbackFaults,
+		Log: log, Callback: w.o.Callback, ListenWebhook: w.Network.Listen, WebhookTransport: callbacks,
+		WebhookFaults: w.o.CallbackFaults,
 	})
 	if err != nil {
 		w.T.Fatal(err)
@@ -181,8 +183,8 @@ func (w *World) Publish(subject string, body string) {
 	}
 }
 
-// PublishUntilAcked publishes until the stream has acknowledged it, as a careful client does, and returns its sequence. What is published
-// may be stored twice.
+// PublishUntilAcked publishes until the stream has acknowledged it, as a careful client does, and returns its sequence.
+// What is published may be stored twice.
 func (w *World) PublishUntilAcked(subject string, body string) uint64 {
 	w.T.Helper()
 	for begin := time.Now(); ; time.Sleep(time.Second) {
@@ -196,8 +198,8 @@ func (w *World) PublishUntilAcked(subject string, body string) uint64 {
 	}
 }
 
-// Ask calls an endpoint of the API and decodes its answer into out, again and again while nobody answers. It returns the error
-// the API gave, if any.
+// Ask calls an endpoint of the API and decodes its answer into out, again and again while nobody answers. It returns
+// the error the API gave, if any.
 func (w *World) Ask(out any, v events.Verb, payload string, tokens ...string) *events.Error {
 	w.T.Helper()
 	msg := w.request(events.APISubject(v, tokens...), payload)
@@ -349,10 +351,10 @@ func (w *World) Tasks() []events.Task {
 	}
 }
 
-// Check compares the emulators' ledgers with the records and the events. It must hold at any time:
-// every job that was paid for belongs to the task that says so, none more often than allowed; a task that has ended has
-// exactly one terminal event and it is the last but for a late result; batch_done comes after those of its tasks; the story of a task
-// begins with queued; the steps of every record are ones that the explored model of the machine can take.
+// Check compares the emulators' ledgers with the records and the events. It must hold at any time: every job that was
+// paid for belongs to the task that says so, none more often than allowed; a task that has ended has exactly one
+// terminal event and it is the last but for a late result; batch_done comes after those of its tasks; the story of a
+// task begins with queued; the steps of every record are ones that the explored model of the machine can take.
 func (w *World) Check() {
 	w.T.Helper()
 	claimed := map[string]string{}
@@ -403,7 +405,8 @@ func (w *World) checkBatches(tasks []events.Task, all []events.Event) {
 		case e.Type.Terminal():
 			ended[batches[e.Key()]]++
 		case e.Type == events.EventBatchDone && ended[e.Key()] < e.Batch.Ended:
-			w.T.Errorf("batch_done of %s tells of %d ends and is stored after %d of them", e.Key(), e.Batch.Ended, ended[e.Key()])
+			w.T.Errorf("batch_done of %s tells of %d ends and is stored after %d of them", e.Key(), e.Batch.Ended,
+				ended[e.Key()])
 		}
 	}
 }

@@ -1,11 +1,13 @@
-package events
+package bucket
+
+import "reelay/events"
 
 import "time"
 
 const (
-	// LeaseBucket is the KV bucket of who dispatches which lane: the key <lane> holds a Holder, with a lifetime of its own, and the key
-	// HandOverKey(lane) holds a HandOver.
-	LeaseBucket = "reelay_leases"
+	// Leases is the KV bucket of who dispatches which lane: the key <lane> holds a Holder, with a lifetime of its
+	// own, and the key HandOverKey(lane) holds a HandOver.
+	Leases = "reelay_leases"
 	// LeaseTTL is how long a lease lives that nobody renews, unless it was configured otherwise.
 	LeaseTTL = 6 * time.Second
 	// leaseMarkerAge is how long the marker of a lease stays that has ended.
@@ -14,7 +16,7 @@ const (
 	handOverSuffix = ".handover"
 )
 
-// HandOverKey is the key in LeaseBucket of what the dispatchers of a lane leave for each other.
+// HandOverKey is the key in Leases of what the dispatchers of a lane leave for each other.
 func HandOverKey(lane string) string { return lane + handOverSuffix }
 
 // A Holder is the value of a lease, as JSON.
@@ -23,11 +25,11 @@ type Holder struct {
 	Name  string    `json:"holder"`
 	Since time.Time `json:"since"`
 	// TTL is the lifetime that each renewal gives it; LeaseTTL where it is left out.
-	TTL Duration `json:"ttl,omitempty"`
+	TTL events.Duration `json:"ttl,omitempty"`
 }
 
-// A HandOver is what the next dispatcher of a lane should know and no record tells. Losing it costs refusals and an event that is
-// published again, nothing else.
+// A HandOver is what the next dispatcher of a lane should know and no record tells. Losing it costs refusals and an
+// event that is published again, nothing else.
 type HandOver struct {
 	// Groups is what was learned of the provider, by limit group.
 	Groups map[string]LearnedLimits `json:"groups,omitempty"`
@@ -45,8 +47,8 @@ type LearnedLimits struct {
 	PausedUntil time.Time `json:"paused_until,omitzero"`
 }
 
-// An AdaptiveLimit is the state of a limit that is learned from what the provider accepts and refuses. The zero value has learned
-// nothing.
+// An AdaptiveLimit is the state of a limit that is learned from what the provider accepts and refuses. The zero value
+// has learned nothing.
 type AdaptiveLimit struct {
 	// Limit is what may be used; 0 for no limit but the configured one.
 	Limit int `json:"limit,omitempty"`
@@ -54,7 +56,8 @@ type AdaptiveLimit struct {
 	Refused int `json:"refused,omitempty"`
 	// Accepted counts the requests accepted since the last change while the limit was in full use.
 	Accepted int `json:"accepted,omitempty"`
-	// Step is by how much the limit is raised next, Patience how often as much as usual is waited before Refused is tried again.
+	// Step is by how much the limit is raised next, Patience how often as much as usual is waited before Refused is tried
+	// again.
 	Step     int `json:"step,omitempty"`
 	Patience int `json:"patience,omitempty"`
 	// Streak counts the refusals since the last acceptance.

@@ -1,4 +1,4 @@
-package events
+package bucket
 
 import (
 	"encoding/json"
@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// LaneBucket is the KV bucket of what is set for lanes: the keys <lane> and AllLanes hold a LanePause, the key LimitsKey(lane)
-	// holds LaneLimits. A key that is absent pauses nothing and changes no limit.
-	LaneBucket = "reelay_lanes"
+	// Lanes is the KV bucket of what is set for lanes: the keys <lane> and AllLanes hold a LanePause, the key
+	// LimitsKey(lane) holds LaneLimits. A key that is absent pauses nothing and changes no limit.
+	Lanes = "reelay_lanes"
 	// AllLanes is the key whose LanePause counts for every lane, also for those to come.
 	AllLanes = "_all"
 	// LaneWriter is LanePause.By of what reelay sets by itself.
@@ -20,21 +20,21 @@ const (
 	limitsSuffix = ".limits"
 )
 
-// LimitsKey is the key of a lane's limits in LaneBucket.
+// LimitsKey is the key of a lane's limits in Lanes.
 func LimitsKey(lane string) string { return lane + limitsSuffix }
 
-// LaneOfLimits returns the lane whose limits a key of LaneBucket holds; false for the key of a pause.
+// LaneOfLimits returns the lane whose limits a key of Lanes holds; false for the key of a pause.
 func LaneOfLimits(key string) (string, bool) { return strings.CutSuffix(key, limitsSuffix) }
 
-// A LanePause says whether a lane may send: the value of the keys <lane> and AllLanes in LaneBucket, as JSON.
+// A LanePause says whether a lane may send: the value of the keys <lane> and AllLanes in Lanes, as JSON.
 type LanePause struct {
 	Paused bool `json:"paused"`
 	// Reason and By say why and who, for people.
 	Reason string    `json:"reason,omitempty"`
 	By     string    `json:"by,omitempty"`
 	At     time.Time `json:"at,omitzero"`
-	// Until is set where reelay itself has paused the lane because the provider refuses the account: from then on one task at a
-	// time is sent, to see whether the provider still does. Tries counts the refusals in a row.
+	// Until is set where reelay itself has paused the lane because the provider refuses the account: from then on one task
+	// at a time is sent, to see whether the provider still does. Tries counts the refusals in a row.
 	Until time.Time `json:"until,omitzero"`
 	Tries int       `json:"tries,omitempty"`
 }
@@ -47,8 +47,8 @@ func (p LanePause) Probing(now time.Time) bool {
 // Stops reports whether nothing at all may be sent.
 func (p LanePause) Stops(now time.Time) bool { return p.Paused && !p.Probing(now) }
 
-// DecodeLanePause reads a value of LaneBucket. One that cannot be read pauses: whoever wrote it wanted something, and going on
-// costs money.
+// DecodeLanePause reads a value of Lanes. One that cannot be read pauses: whoever wrote it wanted something, and
+// going on costs money.
 func DecodeLanePause(value []byte) LanePause {
 	var p LanePause
 	if err := json.Unmarshal(value, &p); err != nil {
@@ -61,7 +61,7 @@ func DecodeLanePause(value []byte) LanePause {
 // ErrPaused is matched by every PausedError.
 var ErrPaused = errors.New("the lane is paused")
 
-// A PausedError says which key of LaneBucket keeps a lane from sending.
+// A PausedError says which key of Lanes keeps a lane from sending.
 type PausedError struct {
 	// Key is the lane, AllLanes, or the key of limits that cannot be read.
 	Key   string

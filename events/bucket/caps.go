@@ -1,28 +1,31 @@
-package events
+package bucket
 
 import (
 	"encoding/json"
 	"errors"
 	"strings"
 	"time"
+
+	"reelay/events"
 )
 
 const (
-	// CapBucket is the KV bucket of the limits on what may be spent in a day: one key per Scope, a Cap as JSON. A key that is absent
-	// limits nothing.
-	CapBucket = "reelay_caps"
-	// SpendBucket is the KV bucket that counts what is taken of the caps: one SpendCounter as JSON under each CounterKey.
-	SpendBucket = "reelay_spend"
+	// Caps is the KV bucket of the limits on what may be spent in a day: one key per Scope, a Cap as JSON. A key that
+	// is absent limits nothing.
+	Caps = "reelay_caps"
+	// Spend is the KV bucket that counts what is taken of the caps: one SpendCounter as JSON under each CounterKey.
+	Spend = "reelay_spend"
 	// SpendAge is how long a counter is kept after its last change.
 	SpendAge = 8 * 24 * time.Hour
 
-	// DefaultUnknownUSD is what an attempt of unknown price counts for where a cap does not say: about what the dearer clips cost.
+	// DefaultUnknownUSD is what an attempt of unknown price counts for where a cap does not say: about what the dearer
+	// clips cost.
 	DefaultUnknownUSD = 1.0
 	// MaxCapUSD bounds a cap.
 	MaxCapUSD = 1e9
 )
 
-// A Scope is what a cap counts for: AllScope, a project or a lane. It is its key in CapBucket.
+// A Scope is what a cap counts for: AllScope, a project or a lane. It is its key in Caps.
 type Scope string
 
 // AllScope is everything together.
@@ -43,7 +46,7 @@ func LaneScope(lane string) Scope { return Scope(laneScope + lane) }
 func (s Scope) Valid() bool {
 	for _, prefix := range []string{projectScope, laneScope} {
 		if name, ok := strings.CutPrefix(string(s), prefix); ok {
-			return ValidToken(name)
+			return events.ValidToken(name)
 		}
 	}
 	return s == AllScope
@@ -70,7 +73,7 @@ type Cap struct {
 	SetAt    time.Time `json:"-"`
 }
 
-// DecodeCap reads a value of CapBucket. One that cannot be read allows nothing: whoever wrote it wanted a limit.
+// DecodeCap reads a value of Caps. One that cannot be read allows nothing: whoever wrote it wanted a limit.
 func DecodeCap(value []byte) Cap {
 	c := Cap{UnknownUSD: DefaultUnknownUSD}
 	var amount struct {
@@ -85,7 +88,7 @@ func DecodeCap(value []byte) Cap {
 
 func isAmount(usd float64) bool { return usd >= 0 && usd <= MaxCapUSD }
 
-// CounterKey is the key in SpendBucket of what is taken of a cap on a day in UTC, such as 2026-01-31.
+// CounterKey is the key in Spend of what is taken of a cap on a day in UTC, such as 2026-01-31.
 func CounterKey(s Scope, day string) string { return day + "." + string(s) }
 
 // Micros is an amount in millionths of a US dollar, in which sums are exact.
