@@ -67,9 +67,9 @@ type Kind string
 // The kinds of failure.
 const (
 	KindRetry       Kind = "retry"        // transient: asking again may help
-	KindRateLimited Kind = "rate_limited" // too many requests: the account waits
-	KindQuota       Kind = "quota"        // balance or plan used up: the account waits for a person
-	KindAuth        Kind = "auth"         // key refused: the account waits for a person
+	KindRateLimited Kind = "rate_limited" // too many requests: the limit group of the model waits
+	KindQuota       Kind = "quota"        // balance or plan used up: the lane waits for a person
+	KindAuth        Kind = "auth"         // key refused: the lane waits for a person
 	KindInvalid     Kind = "invalid"      // the request itself is wrong
 	KindModeration  Kind = "moderation"   // the provider refuses the content
 	KindNotFound    Kind = "not_found"    // the provider does not know the task

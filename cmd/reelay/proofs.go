@@ -43,7 +43,7 @@ func proofs() []proof {
 		{
 			"limits through four submitters and their failovers; fairness; caps; what is said of all that",
 			"go test ./services/submitter ./internal/test/sim ./internal/dispatch ./internal/spend " +
-				"-run 'Window|InFlight|TakeOver|Fence|Learns|OneBeside|Weights|Starves|LaneLimit|Cap|Estimate|Positions|Blocked|WaitingETA' -v",
+				"-run 'Window|InFlight|TakeOver|Fence|Learns|OneBeside|Weights|Starves|LaneLimit|Cap|Estimate|Predicted|Positions|Blocked|WaitingETA' -v",
 		},
 		{
 			"learned polls against fixed 10 s, and ETAs against the polling guide's table",

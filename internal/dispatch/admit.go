@@ -139,14 +139,10 @@ func (v verdict) wait() time.Duration {
 	return max(v.until.Sub(v.now), 1)
 }
 
-// admit says whether a waiting task may be sent now if it is next, why not, and until when. Whatever decides, explains
-// or predicts asks these checks and has none of its own: Next asks them scope by scope, an Estimator also for the tasks
-// further back. The lock is held.
-func (l *Lane) admit(e *entry, now time.Time, outside Outside) verdict {
-	return l.scopes(e, now, outside).verdict(now)
-}
-
 // scopes are the checks that count for a task: those of its lane, its limit group, its project in that, and its own.
+// Whatever decides, explains or predicts whether it is sent asks these checks: Next asks them scope by scope, Blocked
+// together, an Estimator also for the tasks further back. Beyond them only the record can decline, when the intent is
+// written.
 type scopes [4][]check
 
 // scopes returns those of a waiting task. The lock is held.

@@ -210,3 +210,8 @@ func TestPredictedTurns(t *testing.T) {
 		}
 	})
 }
+
+// admit is the verdict of all checks of a waiting task.
+func (l *Lane) admit(e *entry, now time.Time, outside Outside) verdict {
+	return l.scopes(e, now, outside).verdict(now)
+}
