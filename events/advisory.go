@@ -20,7 +20,7 @@ const (
 	AdvisoryTerminated AdvisoryKind = "MSG_TERMINATED"
 )
 
-// advisedStreams are the work queues that reelay consumes. The stream of records is none of them: there the server says
+// advisedStreams are the queues that reelay consumes. The stream of records is none of them: there the server says
 // of every heartbeat that a newer one has replaced that it was given up, and a lost heartbeat comes again.
 func advisedStreams() []string {
 	return []string{StreamRequests, StreamPolls, StreamCallbacks}
@@ -32,7 +32,11 @@ func advisorySubjects() []string {
 	var all []string
 	for _, stream := range advisedStreams() {
 		for _, kind := range []AdvisoryKind{AdvisoryMaxDeliveries, AdvisoryTerminated} {
-			all = append(all, AdvisorySubject(kind, stream, "*"))
+			consumer := "*"
+			if stream == StreamCallbacks { // no work queue: others may read it, and what they give up is not lost
+				consumer = ConsumerCallbacks
+			}
+			all = append(all, AdvisorySubject(kind, stream, consumer))
 		}
 	}
 	return all

@@ -143,8 +143,8 @@ func (e Event) Key() Key {
 	return Key{Project: e.Project, ID: id}
 }
 
-// Update returns t as of the event: the record that the event brings, or what is known of it with the changes of the
-// step.
+// Update returns t as of the event: the record that the event brings, or what is known of it with the state after the
+// step. Logs, transitions and attempts of the step are not added: the next answer with the record has them.
 func (e Event) Update(t Task) Task {
 	if e.Task != nil {
 		return *e.Task

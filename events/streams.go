@@ -106,10 +106,10 @@ func Streams() []Stream {
 		},
 		{
 			Name: StreamCallbacks, Description: "verified raw provider callbacks",
-			// The consumer callbacks is the queue; the stream keeps what it has done with, for people to look at and to replay.
-			// A bound by number or size would drop callbacks that are not handled yet, or reserve disk, so age is the only one:
-			// as for the events of their tasks, so that no poller can be away for so long. An operator's own bound refuses new
-			// callbacks, which providers repeat.
+			// The consumer callbacks is the queue; the stream keeps what it has handled, for people to look at and to replay.
+			// A bound by number or size would reserve disk or drop callbacks that are not handled yet, so age is the only
+			// one: as for the events of their tasks, so that no poller can be away for so long. A bound that an operator
+			// adds drops the oldest, which are handled long since unless every poller is away.
 			Subjects: []string{callbackPrefix + ">"}, Retention: Limits, MaxAge: EventAge, DiscardNew: true,
 			Duplicates: EventDuplicates,
 		},

@@ -64,7 +64,7 @@ func (s Scope) String() string { return strings.Replace(string(s), ".", " ", 1) 
 type Cap struct {
 	DailyUSD float64 `json:"daily_usd"`
 	// UnknownUSD is what an attempt counts for whose price nobody knows; DefaultUnknownUSD where it is left out.
-	UnknownUSD float64 `json:"unknown_usd,omitempty"`
+	UnknownUSD float64 `json:"unknown_usd"`
 	// By says who set it, for people.
 	By string `json:"by,omitempty"`
 

@@ -15,7 +15,7 @@ const (
 	// AllLanes is the key whose LanePause counts for every lane, also for those to come.
 	AllLanes = "_all"
 	// LaneWriter is LanePause.By of what reelay sets by itself.
-	LaneWriter = "reelay"
+	LaneWriter = "reelay itself"
 
 	limitsSuffix = ".limits"
 )

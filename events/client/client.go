@@ -82,6 +82,9 @@ func ask[T any](ctx context.Context, c *Client, verb events.Verb, tokens []strin
 	ctx, cancel := context.WithTimeout(ctx, wait+AnswerTimeout)
 	defer cancel()
 	subject := events.APISubject(verb, tokens...)
+	if !c.nc.IsConnected() { // else it would be sent on reconnect, long after its caller was told that it failed
+		return reply, fmt.Errorf("%w on %s: %w", ErrNoAnswer, subject, nats.ErrDisconnected)
+	}
 	msg, err := c.nc.RequestWithContext(ctx, subject, payload)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
@@ -141,8 +144,11 @@ func (c *Client) Get(ctx context.Context, k events.Key) (events.Task, error) {
 	return reply.Task, err
 }
 
-// WaitFor returns a task when it has ended, or as it is after d, at most events.MaxWait.
+// WaitFor returns a task when it has ended, or as it is after d, at most events.MaxWait; at once if d is not positive.
 func (c *Client) WaitFor(ctx context.Context, k events.Key, d time.Duration) (events.Task, error) {
+	if d <= 0 {
+		return c.Get(ctx, k)
+	}
 	reply, err := ask[events.TaskReply](ctx, c, events.VerbWait, one(k), events.WaitRequest{Timeout: events.Duration(d)},
 		d)
 	return reply.Task, err

@@ -110,13 +110,37 @@ func TestWaitSurvivesTrouble(t *testing.T) {
 func TestWaitForUnknownTask(t *testing.T) {
 	on(t, func(b *bench) {
 		b.answer(events.VerbWait, func() any { return events.Error{Code: events.CodeNotFound, Message: "no task"} })
+		begin := time.Now()
 		_, err := b.Wait(b.Context(), events.Key{Project: "demo", ID: "t1"})
 		var refused *Error
 		if !errors.As(err, &refused) || refused.Status != 404 || !HasCode(err, events.CodeNotFound) {
 			t.Errorf("got %v", err)
 		}
-		if n := len(b.heard()); n != maxNotFound {
-			t.Errorf("asked %d times, want %d", n, maxNotFound)
+		if took := time.Since(begin); took < maxUnknown || took > maxUnknown+5*time.Second {
+			t.Errorf("gave up after %v, want about %v", took, maxUnknown)
+		}
+	})
+}
+
+// TestWaitIsRefused: what no later answer can mend ends a wait, and no time at all is one question.
+func TestWaitIsRefused(t *testing.T) {
+	on(t, func(b *bench) {
+		var field *events.FieldError
+		if _, err := b.Wait(b.Context(), events.Key{Project: "demo", ID: "a.b"}); !errors.As(err, &field) {
+			t.Errorf("an id that is none: %v", err)
+		}
+		b.answer(events.VerbWait, func() any {
+			return events.Error{Code: events.CodeInvalidRequest, Message: "too long"}
+		})
+		k := events.Key{Project: "demo", ID: "t1"}
+		if _, err := b.Wait(b.Context(), k); !HasCode(err, events.CodeInvalidRequest) {
+			t.Errorf("refused: %v", err)
+		}
+		b.answer(events.VerbGet, func() any { return events.TaskReply{Task: aTask(1, events.PhaseWaiting)} })
+		begin := time.Now()
+		task, err := b.WaitFor(b.Context(), k, 0)
+		if err != nil || task.Phase != events.PhaseWaiting || time.Since(begin) > time.Second {
+			t.Errorf("no time at all: %s, %v after %v", task.Phase, err, time.Since(begin))
 		}
 	})
 }

@@ -17,8 +17,8 @@ const (
 	waitStep = 10 * time.Second
 	// eventGrace is how long the events of an ended task may still trickle in.
 	eventGrace = time.Second
-	// maxNotFound is how many times in a row a task may be unknown: the read side may lag behind the submit.
-	maxNotFound = 10
+	// maxUnknown is for how long a task may be unknown: the read side may lag behind the submit.
+	maxUnknown = 20 * time.Second
 	// eventBuffer holds events between the connection and their reader.
 	eventBuffer = 256
 	// ackWait is how long handle may take in Follow before its event is delivered again.
@@ -39,6 +39,7 @@ func (c *Client) Subscribe(ctx context.Context, filter string) (<-chan events.Ev
 	flush, cancel := context.WithTimeout(ctx, AnswerTimeout)
 	defer cancel()
 	if err := c.nc.FlushWithContext(flush); err != nil {
+		_ = sub.Unsubscribe()
 		return nil, fmt.Errorf("subscribe to %s: %w: %w", filter, ErrNoAnswer, err)
 	}
 	return out, nil
@@ -171,7 +172,7 @@ func (c *Client) Watch(ctx context.Context, known events.Task, stream <-chan eve
 		case <-ctx.Done():
 			return last, ctx.Err()
 		case e := <-stream:
-			if e.Key() != k {
+			if e.Key() != k || e.Batch != nil { // a batch may have the id of a task
 				continue
 			}
 			if w.Event != nil {
@@ -232,11 +233,15 @@ func (c *Client) poll(ctx context.Context, k events.Key) <-chan waitAnswer {
 		}
 	}
 	go func() {
-		notFound, inTrouble := 0, false
+		unknownSince, inTrouble := time.Time{}, false
+		if !k.Valid() {
+			send(waitAnswer{err: events.NewFieldError("task", "%q is not <project>.<task>", k)})
+			return
+		}
 		for {
 			task, err := c.WaitFor(ctx, k, waitStep)
 			if err == nil {
-				notFound, inTrouble = 0, false
+				unknownSince, inTrouble = time.Time{}, false
 				if !send(waitAnswer{task: task}) || task.Status.Terminal() {
 					return
 				}
@@ -244,11 +249,14 @@ func (c *Client) poll(ctx context.Context, k events.Key) <-chan waitAnswer {
 			}
 			switch {
 			case HasCode(err, events.CodeNotFound):
-				if notFound++; notFound == maxNotFound {
+				if unknownSince.IsZero() {
+					unknownSince = time.Now()
+				}
+				if time.Since(unknownSince) >= maxUnknown {
 					send(waitAnswer{err: err})
 					return
 				}
-			case errors.Is(err, nats.ErrConnectionClosed):
+			case errors.Is(err, nats.ErrConnectionClosed), HasCode(err, events.CodeInvalidRequest):
 				send(waitAnswer{err: err})
 				return
 			case !inTrouble:

@@ -96,15 +96,21 @@ func (l *Lease) acquire(ctx context.Context, others *sighting) error {
 	}
 	if entry.Present {
 		var h bucket.Holder
-		switch err := json.Unmarshal(entry.Value, &h); {
-		case err != nil:
-			l.log.Warn("the lease of the lane could not be read and counts as free", "error", err)
-		case h.Name == l.holder.Name:
+		unreadable := json.Unmarshal(entry.Value, &h)
+		ttl := bucket.LeaseTTL
+		if unreadable == nil && h.TTL > 0 {
+			ttl = time.Duration(h.TTL)
+		}
+		switch {
+		case unreadable == nil && h.Name == l.holder.Name:
 			// This process's own, and the answer was lost. How long it still lives is not known.
 			l.revision = entry.Revision
 			return l.renew(ctx)
-		case !others.outlived(entry.Revision, cmp.Or(time.Duration(h.TTL), l.ttl)):
+		case !others.outlived(entry.Revision, ttl):
+			// Also where it cannot be read: whoever it was taken from trusts it until then.
 			return fmt.Errorf("%w: %s", errHeld, h.Name)
+		case unreadable != nil:
+			l.log.Warn("the lease of the lane could not be read and counts as free", "error", unreadable)
 		default:
 			l.log.Warn("the lease of the lane has outlived its time and counts as free", "holder", h.Name)
 		}

@@ -176,8 +176,8 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
-// TestFreeLease: a lease that no process can end is nobody's: what cannot be read at once, what outlives its time when
-// that has been seen. A marker is no lease.
+// TestFreeLease: a lease that no process can end is nobody's: what cannot be read and what outlives its time,
+// once it was seen unchanged for so long. A marker is no lease.
 func TestFreeLease(t *testing.T) {
 	const soon, ttl = 2 * time.Second, bucket.LeaseTTL + 2*time.Second
 	rows := []struct {
@@ -185,7 +185,7 @@ func TestFreeLease(t *testing.T) {
 		within      time.Duration
 		text        string
 	}{
-		{"unreadable", "nonsense", soon, "could not be read"},
+		{"unreadable", "nonsense", bucket.LeaseTTL + soon, "could not be read"},
 		{"without a lifetime", `{"holder":"gone"}`, ttl, "outlived its time"},
 		{"without a lifetime, as its own says", `{"holder":"gone","ttl":"20s"}`, 22 * time.Second, "outlived its time"},
 		{"deleted", "delete", soon, ""},

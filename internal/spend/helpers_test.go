@@ -43,7 +43,7 @@ func (l *lab) cap(b *bus.Bus, s bucket.Scope, usd float64) bucket.Cap {
 		synctest.Wait()
 		return bucket.Cap{}
 	}
-	data, err := json.Marshal(bucket.Cap{DailyUSD: usd})
+	data, err := json.Marshal(bucket.Cap{DailyUSD: usd, UnknownUSD: bucket.DefaultUnknownUSD})
 	l.OK(err)
 	revision, err := kv.Put(l.Context(), string(s), data)
 	l.OK(err)

@@ -484,9 +484,9 @@ func isUnknown(p events.Phase) bool {
 	return p == events.PhaseSubmitting || p == events.PhaseInDoubt || p == events.PhaseParked
 }
 
-// hasEvidence reports whether it is known of an attempt that the provider gave it this id.
+// hasEvidence reports whether it is known of an attempt that the provider gave it this id. No id is no evidence.
 func hasEvidence(a *events.Attempt, id string) bool {
-	return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.ProviderID == id })
+	return id != "" && slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.ProviderID == id })
 }
 
 func firstOf(a, b string) string {

@@ -39,6 +39,9 @@ func (s *Service) recordEnd(l *lane, c task.Change, why cause) {
 	s.learnReliability(l, func(h reliability) reliability { return h.afterArrival(now, lag) })
 }
 
+// maxCallbackLag is how far behind a callback may be to say something about the provider.
+const maxCallbackLag = time.Hour
+
 // recordLate learns from the callback of a task whose end a poll had found before.
 func (s *Service) recordLate(l *lane, t events.Task) {
 	i := slices.IndexFunc(t.Transitions, func(tr events.Transition) bool { return tr.To == events.PhaseDone })
@@ -47,6 +50,9 @@ func (s *Service) recordLate(l *lane, t events.Task) {
 	}
 	now := time.Now()
 	lag := now.Sub(*t.CompletedAt)
+	if lag > maxCallbackLag {
+		return // a person has replayed it, or the stream was read anew: that says nothing about the provider
+	}
 	s.metrics.lag.WithLabelValues(l.Name).Observe(lag.Seconds())
 	s.learnReliability(l, func(h reliability) reliability { return h.afterLate(now, lag, l.PollInterval) })
 }

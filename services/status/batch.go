@@ -20,6 +20,8 @@ const (
 	// announceWait and maxAnnounceWait bound the pause after events that could not be stored.
 	announceWait    = 100 * time.Millisecond
 	maxAnnounceWait = 30 * time.Second
+	// endGrace is how long batch_done waits for a terminal event after its task has ended.
+	endGrace = 10 * time.Minute
 )
 
 // errEndNotStored says that a task of a batch has ended and its terminal event is not stored yet.
@@ -193,6 +195,7 @@ func (x *index) batchPublished(k events.Key) {
 // missing. Every replica does so.
 func (s *Service) announceBatches(ctx context.Context) {
 	wait := announceWait
+	var retry <-chan time.Time
 	forget := time.NewTicker(forgetEvery)
 	defer forget.Stop()
 	for {
@@ -203,12 +206,10 @@ func (s *Service) announceBatches(ctx context.Context) {
 			s.index.forgetRejections(now.Add(-events.EventAge))
 			continue
 		case <-s.index.batches.changed:
+		case <-retry:
 		}
-		for {
-			all := s.index.doneBatches(time.Now())
-			if len(all) == 0 {
-				break
-			}
+		retry = nil
+		for all := s.index.doneBatches(time.Now()); len(all) > 0; all = s.index.doneBatches(time.Now()) {
 			err := s.publishBatches(ctx, all)
 			if err == nil {
 				wait = announceWait
@@ -219,12 +220,9 @@ func (s *Service) announceBatches(ctx context.Context) {
 				level = slog.LevelWarn
 			}
 			s.log.Log(ctx, level, "batch_done could not be stored yet", "error", err)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(wait):
-			}
+			retry = time.After(wait)
 			wait = min(2*wait, maxAnnounceWait)
+			break
 		}
 	}
 }
@@ -255,13 +253,14 @@ func (s *Service) publishBatch(ctx context.Context, done events.Event) error {
 	return s.o.Bus.Publish(ctx, done)
 }
 
-// ensureStored fails with errEndNotStored if an event is not stored and has not left the stream since.
+// ensureStored fails with errEndNotStored if an event is not stored, has not left the stream since and may still come.
+// One that has not come for endGrace was lost with the stream or removed by a person, and holds up no batch.
 func (s *Service) ensureStored(ctx context.Context, end events.Event) error {
 	if stored, err := s.o.Bus.Stored(ctx, end); stored || err != nil {
 		return err
 	}
 	oldest, err := s.o.Bus.OldestEvent(ctx)
-	if err == nil && !end.Time.Before(oldest) {
+	if err == nil && !end.Time.Before(oldest) && time.Since(end.Time) < endGrace {
 		err = fmt.Errorf("%w: %s", errEndNotStored, end.Subject())
 	}
 	return err

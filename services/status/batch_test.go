@@ -147,6 +147,12 @@ func TestBatchAfterItsEvents(t *testing.T) {
 		must(t, stream.Purge(t.Context()))
 		l.tell(ended("4", "", 0))
 		want("what was stored by then is gone", other, 1)
+
+		lost := events.Key{Project: "a", ID: "lost"}
+		l.put(ended("5", "lost", 1))
+		want("its event may still come", lost, 0)
+		time.Sleep(endGrace)
+		want("its event was lost", lost, 1)
 	})
 }
 

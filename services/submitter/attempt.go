@@ -60,9 +60,9 @@ type attempt struct {
 	// notBefore.
 	record    *events.Task
 	notBefore time.Time
-	// allowed says that the breaker let the attempt pass, sent that a request may have left, mayCost that it may have to
-	// be paid for.
-	allowed, sent, mayCost bool
+	// allowed says that the breaker let the attempt pass, reached that the provider was connected to, sent that a request
+	// may have left, mayCost that it may have to be paid for.
+	allowed, reached, sent, mayCost bool
 }
 
 // send takes one task through intent, paid request and report. It returns the record as it then is, nil if that is not
@@ -88,12 +88,12 @@ func (s *Service) send(ctx context.Context, l *lane, held *lease.Lease, key even
 }
 
 // release gives back what the attempt holds and has not used: what the breaker allowed and the distance to the next
-// request if nothing was sent, the money if nothing is to be paid.
+// request if the provider saw nothing of this one, the money if nothing is to be paid.
 func (a *attempt) release(ctx context.Context) {
 	if a.allowed && !a.sent {
 		a.lane.breaker.release()
 	}
-	if !a.sent {
+	if !a.sent && !a.reached {
 		a.lane.queue.Unsent(a.key)
 	}
 	if !a.mayCost {
@@ -214,13 +214,12 @@ func (a *attempt) rendered(ctx context.Context) bool {
 func (a *attempt) post(ctx context.Context) {
 	a.sent, a.mayCost = true, true
 	begun := time.Now()
-	reached := false
 	reply, err := a.poster.Post(context.WithoutCancel(ctx), a.permit, a.request, func(postCtx context.Context) error {
-		reached = true
+		a.reached = true
 		return a.gate(postCtx, ctx)
 	})
 	reply, err = withoutURL(reply, err, a.callbackURL)
-	if a.lane.queue.Reached(reached || err == nil, begun, time.Now()) == 1 {
+	if a.lane.queue.Reached(a.reached || err == nil, begun, time.Now()) == 1 {
 		a.log.Warn("the provider cannot be reached; it is tried now and then", "error", err)
 	}
 	answer := a.classify(ctx, a.lane, a.task, begun, reply, err)
