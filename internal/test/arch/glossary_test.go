@@ -227,12 +227,3 @@ func declared(file *ast.File) func(yield func(*ast.Ident) bool) {
 		})
 	}
 }
-
-func anyPrefix(prefixes []string, name string) bool {
-	for _, p := range prefixes {
-		if strings.HasPrefix(name, p) {
-			return true
-		}
-	}
-	return false
-}
