@@ -20,8 +20,8 @@
 // No two clocks are compared. The broker counts a lifetime by its own clock. The holder counts the trust window by the
 // monotonic clock and by the wall clock, whichever has gone further, as the one stands still while a machine sleeps and
 // the other can be set. A candidate measures by its own clock how long a lease has stood unchanged: one that outlives
-// its TTL, since it was written without a lifetime, or whose value cannot be read, counts as free and is replaced by
-// compare-and-set.
+// its TTL, since it was written without a lifetime, counts as free and is replaced by compare-and-set. So does one that
+// cannot be read, after LeaseTTL and not at once, since whoever held it before trusts it until then.
 //
 // # What fences money
 //
