@@ -70,6 +70,7 @@ const (
 	KindRateLimited Kind = "rate_limited" // too many requests: the limit group of the model waits
 	KindQuota       Kind = "quota"        // balance or plan used up: the lane waits for a person
 	KindAuth        Kind = "auth"         // key refused: the lane waits for a person
+	KindAddress     Kind = "address"      // what answers at the base URL is not the provider: the lane waits for a person
 	KindInvalid     Kind = "invalid"      // the request itself is wrong
 	KindModeration  Kind = "moderation"   // the provider refuses the content
 	KindNotFound    Kind = "not_found"    // the provider does not know the task
@@ -81,8 +82,8 @@ const (
 // Kinds lists every kind.
 func Kinds() []Kind {
 	return []Kind{
-		KindRetry, KindRateLimited, KindQuota, KindAuth, KindInvalid, KindModeration, KindNotFound, KindAmbiguous,
-		KindDeadline, KindInternal,
+		KindRetry, KindRateLimited, KindQuota, KindAuth, KindAddress, KindInvalid, KindModeration,
+		KindNotFound, KindAmbiguous, KindDeadline, KindInternal,
 	}
 }
 

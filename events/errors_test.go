@@ -84,7 +84,7 @@ func TestWordLists(t *testing.T) {
 			"statuses":   "[queued in_progress completed failed cancelled]",
 			"phases":     "[waiting submitting in_doubt parked provider_queued running cancelling fetching done]",
 			"task types": "[video image audio speech]",
-			"kinds":      "[retry rate_limited quota auth invalid moderation not_found ambiguous deadline internal]",
+			"kinds":      "[retry rate_limited quota auth address invalid moderation not_found ambiguous deadline internal]",
 		}[name]
 		if got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)

@@ -59,7 +59,7 @@ func fullTask() events.Task {
 			ProviderID: "019c", Charge: events.ChargeConfirmed, CostUSD: new(0.4), Callback: true, Error: fullError(),
 			Searches: 2, Listings: 1, SearchedAt: new(at(2)),
 			Evidence: []events.Evidence{
-				{At: at(2), Source: events.SourceReply, ProviderID: "019c", Note: "200 with a request id"},
+				{At: at(2), Source: events.SourceReply, ProviderID: "019c", Note: "200 with a request id", Answer: "<html>"},
 			},
 		}},
 		ProviderRef: json.RawMessage(`{"request_id":"019c"}`), ProviderID: "019c", ProviderWord: "IN_PROGRESS",
@@ -70,7 +70,7 @@ func fullTask() events.Task {
 			AskedAt: at(20), Reason: "wrong take", By: "client", SentAt: new(at(21)), Outcome: "requested", Tries: 1,
 			RetryAt: new(at(22)),
 		},
-		Trouble: &events.Trouble{Kind: events.KindNotFound, Message: "no such request", Since: at(15), NotFound: 2},
+		Trouble: &events.Trouble{Kind: events.KindNotFound, Message: "no such request", Since: at(15), NotFound: 2, Ended: 1},
 		Error:   fullError(),
 		Result: &events.Result{
 			Outputs: []events.Output{{
@@ -78,7 +78,7 @@ func fullTask() events.Task {
 				SHA256: strings.Repeat("4", 64), ExpiresAt: new(at(58)), Stored: "outputs/heron.mp4",
 			}},
 			Raw:    json.RawMessage(`{"video":{"url":"https://media.example/heron.mp4"}}`),
-			RawRef: "raw-" + strings.Repeat("5", 64), Late: true,
+			RawRef: "raw-" + strings.Repeat("5", 64), Late: true, Notes: []string{"flagged by the provider"},
 		},
 		LateUntil: new(at(57)),
 		Cost: &events.Cost{

@@ -44,6 +44,8 @@ const (
 	MaxRequestBytes = 960 << 10
 	// MaxInlineBytes is the largest input or raw result kept inside a record; a larger one goes to the object store.
 	MaxInlineBytes = 16 << 10
+	// MaxAnswerBytes is how much of an answer that could not be read is kept as evidence.
+	MaxAnswerBytes = 4 << 10
 
 	MaxModelBytes      = 200
 	MaxSceneBytes      = 128

@@ -264,6 +264,9 @@ type Evidence struct {
 	ProviderID string `json:"provider_id,omitempty"`
 	// Note says it in words, for people.
 	Note string `json:"note"`
+	// Answer is what the provider answered to the paid request, as far as MaxAnswerBytes, where it was no answer that
+	// could be read.
+	Answer string `json:"answer,omitempty"`
 }
 
 // CancelState is how far a cancel has come.
@@ -287,9 +290,13 @@ type Trouble struct {
 	Since   time.Time `json:"since"`
 	// NotFound counts the polls in a row that were answered with "no such task".
 	NotFound int `json:"not_found,omitempty"`
+	// Ended counts the polls in a row that showed an end which the provider did not tell of itself; such an end is
+	// believed only after it was seen for a while.
+	Ended int `json:"ended,omitempty"`
 }
 
-// A Result is what a task has made.
+// A Result is what a task has made. A failed task has one, without outputs, where the provider answered with more than
+// a reason.
 type Result struct {
 	Outputs []Output `json:"outputs"`
 	// Raw is the provider's own result; RawRef names the object that holds one over MaxInlineBytes.
@@ -297,6 +304,9 @@ type Result struct {
 	RawRef string          `json:"raw_ref,omitempty"`
 	// Late marks a result that arrived after the task had been given up.
 	Late bool `json:"late,omitempty"`
+	// Notes are what a person should know of the result, a sentence each: it was flagged, or it has more files than
+	// Outputs.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // An Output is one media file.

@@ -79,6 +79,8 @@ type Answer struct {
 	Wait time.Duration `json:"wait,omitempty"`
 	// WithoutCallback is that of task.Refused.
 	WithoutCallback bool `json:"without_callback,omitempty"`
+	// Body is that of task.Doubt.
+	Body string `json:"body,omitempty"`
 }
 
 // A Journal belongs to one process. It is safe for concurrent use.

@@ -50,6 +50,8 @@ type Answer struct {
 	ID  string
 	// Err is why, for Refused and InDoubt.
 	Err *Error
+	// Body is what was answered, for InDoubt, with the keys taken out; it is kept as evidence.
+	Body []byte
 }
 
 // State is a provider's state of a task in common words.
@@ -76,11 +78,18 @@ type Snapshot struct {
 	Progress *float64
 	// Logs are all lines the provider shows now.
 	Logs []events.LogLine
-	// Outputs and Raw are the result, for Succeeded. Outputs is never empty then.
+	// Outputs are the files of the result, for Succeeded; none for a model that makes text or numbers.
 	Outputs []events.Output
-	Raw     json.RawMessage
+	// Raw is the result as the provider answered it, for Succeeded, and for Failed where it says more than Err. It is
+	// JSON; an answer that is none stands in it as a JSON string.
+	Raw json.RawMessage
+	// Notes are what a person should know of the result, a sentence each, such as that the provider flagged it.
+	Notes []string
 	// Err is the provider's own reason, for Failed.
 	Err *Error
+	// Unconfirmed says that the provider did not tell of the failure itself: something else came instead of the result,
+	// such as a gateway's error. It may pass, so it is no verdict at its first sight.
+	Unconfirmed bool
 	// Units and Unit are what the provider bills by its own word; nil if it does not show them.
 	Units *float64
 	Unit  string

@@ -26,6 +26,10 @@ const (
 	CancelTries = 10
 	// LatePolling is how long a task that was given up is still polled for a result that was paid for.
 	LatePolling = 6 * time.Hour
+	// EndPolls and EndSpan say when a failure is believed that the provider did not tell of itself: it was seen at that
+	// many polls in a row, over at least that time.
+	EndPolls = 4
+	EndSpan  = time.Minute
 	// NotFoundPolls and NotFoundSpan say when a provider that does not know a task it once accepted is believed: that many
 	// such polls in a row, over at least that time.
 	NotFoundPolls = 5
@@ -204,6 +208,9 @@ func statusOf(t events.Task, arrow string) events.Status {
 // finish ends the task.
 func (s *step) finish(arrow, note string, e *events.Error) {
 	at := s.m.At
+	if e != nil && e.Charge != "" && e.Charge != events.ChargeNone {
+		e = asPaid(e, e.Charge)
+	}
 	s.t.Error = e
 	s.t.CompletedAt = &at
 	if possiblyPaid(s.t) == 0 {
@@ -212,6 +219,13 @@ func (s *step) finish(arrow, note string, e *events.Error) {
 	s.t.QueuePosition, s.t.NotBefore, s.t.Pace = nil, nil, ""
 	s.noEstimate()
 	s.move(arrow, note)
+}
+
+// asPaid returns e with that charge. A program that asked again for what may have been paid for would buy it twice.
+func asPaid(e *events.Error, c events.Charge) *events.Error {
+	paid := *e
+	paid.Charge, paid.Retryable = c, false
+	return &paid
 }
 
 func (s *step) accept(current *events.Task, tr Accept) {
@@ -330,7 +344,7 @@ func (s *step) refused(tr Refused) {
 		return
 	}
 	switch tr.Err.Kind {
-	case events.KindRetry, events.KindRateLimited, events.KindQuota, events.KindAuth:
+	case events.KindRetry, events.KindRateLimited, events.KindQuota, events.KindAuth, events.KindAddress:
 		s.backToWaiting(arrowRefusedWait, e.Message, tr.Wait)
 	default:
 		s.t.Unannounced = true
@@ -369,7 +383,7 @@ func (s *step) doubt(tr Doubt) {
 	e := tr.Err.Event()
 	e.Kind, e.Charge = events.KindAmbiguous, events.ChargePossible
 	s.settle(a, events.AttemptInDoubt, events.ChargePossible, e,
-		events.Evidence{Source: events.SourceReply, Note: e.Message})
+		events.Evidence{Source: events.SourceReply, Note: e.Message, Answer: provider.Clip(tr.Answer, events.MaxAnswerBytes)})
 	if !s.adoptEarlier() {
 		s.move(arrowDoubt, e.Message)
 	}
@@ -420,9 +434,7 @@ func (s *step) adopt(a *events.Attempt, note string, e *events.Estimate) {
 	if s.t.Phase == events.PhaseDone {
 		s.pollLate()
 		if s.t.Error != nil {
-			e := *s.t.Error
-			e.Charge = events.ChargeConfirmed
-			s.t.Error = &e
+			s.t.Error = asPaid(s.t.Error, events.ChargeConfirmed)
 		}
 		s.move(arrowLateAccepted, "accepted as "+a.ProviderID+" after the task had been given up")
 		return

@@ -14,6 +14,7 @@ import (
 func TestEstimate(t *testing.T) {
 	running := provider.Snapshot{State: provider.Running, Progress: ptr(40.0)}
 	further := provider.Snapshot{State: provider.Running, Progress: ptr(50.0)}
+	most := provider.Snapshot{State: provider.Running, Progress: new(60.0)}
 	now := story(t, request(), intent, accepted)
 	for i, row := range []struct {
 		name    string
@@ -37,7 +38,7 @@ func TestEstimate(t *testing.T) {
 		},
 		{"others no more", further, events.PaceSlow, false, "", events.PaceCongested, 60},
 		{"stuck", further, events.PaceStuck, true, "50 %, far slower than others, which end", events.PaceStuck, 60},
-		{"nothing estimated, and a percent more", running, "", true, "40 %", events.PaceStuck, 15},
+		{"nothing estimated, and a percent more", most, "", true, "60 %", events.PaceStuck, 6.7},
 		{
 			"the end",
 			provider.Snapshot{State: provider.Succeeded, Outputs: outputs},

@@ -23,11 +23,11 @@ func (s *step) pollResult(tr PollResult) {
 	if !isAtProvider(s.t.Phase) {
 		return
 	}
-	if s.t.Trouble != nil {
+	snap := tr.Snapshot
+	if s.t.Trouble != nil && !(snap.Unconfirmed && s.t.Trouble.Ended > 0) {
 		s.move(arrowPollRecovered, "the provider answers again")
 		s.t.Trouble = nil
 	}
-	snap := tr.Snapshot
 	wordChanged := snap.Word != "" && snap.Word != s.t.ProviderWord
 	s.t.ProviderWord = firstOf(provider.Clip(snap.Word, 64), s.t.ProviderWord)
 	s.logs(snap.Logs)
@@ -39,7 +39,7 @@ func (s *step) pollResult(tr PollResult) {
 		s.succeed(tr)
 		return
 	case provider.Failed:
-		s.failed(snap)
+		s.failed(tr)
 		return
 	case provider.Cancelled:
 		s.cancelledAtProvider()
@@ -91,10 +91,16 @@ func (s *step) started() {
 	}
 }
 
+// maxProgress is the most that a task has done which has not ended, in percent.
+const maxProgress = 99
+
 // notable takes over position and progress and reports whether a person would notice: a moved position or a whole
 // percent.
 func (s *step) notable(snap provider.Snapshot) bool {
 	changed := false
+	if snap.State == provider.Queued && s.t.Phase != events.PhaseProviderQueued {
+		s.t.ProgressPercentage = nil // the provider has put it back and begins anew
+	}
 	old := providerPosition(s.t)
 	switch {
 	case snap.Position == nil && old != nil && snap.State != provider.Unknown:
@@ -104,9 +110,10 @@ func (s *step) notable(snap provider.Snapshot) bool {
 		s.t.QueuePosition = &events.QueuePosition{Provider: &p}
 		changed = true
 	}
-	if snap.Progress != nil {
-		p := math.Floor(min(max(*snap.Progress, 0), 100))
-		if s.t.ProgressPercentage == nil || *s.t.ProgressPercentage != p {
+	if snap.Progress != nil && !math.IsNaN(*snap.Progress) {
+		// A model's steps end before its task does, and a task has several rows of them: that is no step back.
+		p := math.Floor(min(max(*snap.Progress, 0), maxProgress))
+		if s.t.ProgressPercentage == nil || *s.t.ProgressPercentage < p {
 			s.t.ProgressPercentage = &p
 			changed = true
 		}
@@ -187,28 +194,15 @@ func (s *step) noEstimate() {
 	s.t.EstimatedWaitS, s.t.ETA, s.t.ETAEarliest, s.t.ETALatest = nil, nil, nil, nil
 }
 
-// logs takes over the lines that are new. Providers show all lines each time, and begin anew when they requeue a task.
-func (s *step) logs(all []events.LogLine) {
-	fresh := all
-	switch {
-	case len(all) == 0:
-		return
-	case len(all) >= s.t.LogCount:
-		fresh = all[s.t.LogCount:]
-	default:
-		s.t.LogCount = 0
-	}
-	s.t.LogCount += len(fresh)
-	for _, l := range tail(fresh, events.MaxLogs) {
-		l.Message = provider.Clip(l.Message, events.MaxLogBytes)
-		s.newLogs = append(s.newLogs, l)
-	}
-	s.t.Logs = tail(append(slices.Clip(s.t.Logs), s.newLogs...), events.MaxLogs)
-}
-
 func tail[T any](all []T, n int) []T { return all[max(0, len(all)-n):] }
 
+// maxUnits bounds what a provider can bill for one task, so that no price becomes a number that JSON does not have.
+const maxUnits = 1e9
+
 func (s *step) units(snap provider.Snapshot) {
+	if math.IsNaN(*snap.Units) || *snap.Units < 0 || *snap.Units > maxUnits {
+		return
+	}
 	c := events.Cost{}
 	if s.t.Cost != nil {
 		c = *s.t.Cost
@@ -232,24 +226,66 @@ func (s *step) succeed(tr PollResult) {
 }
 
 func result(tr PollResult) *events.Result {
-	r := &events.Result{Outputs: tr.Snapshot.Outputs, Raw: tr.Snapshot.Raw}
+	r := &events.Result{Outputs: slices.Clone(tr.Snapshot.Outputs), Raw: tr.Snapshot.Raw, Notes: tr.Snapshot.Notes}
+	if r.Outputs == nil {
+		r.Outputs = []events.Output{}
+	}
+	for i, o := range r.Outputs {
+		if o.ExpiresAt != nil && !validTime(*o.ExpiresAt) {
+			r.Outputs[i].ExpiresAt = nil
+		}
+	}
 	if tr.RawRef != "" {
 		r.Raw, r.RawRef = nil, tr.RawRef
 	}
 	return r
 }
 
-func (s *step) failed(snap provider.Snapshot) {
+func (s *step) failed(tr PollResult) {
+	snap := tr.Snapshot
 	e := snap.Err
 	if e == nil {
 		e = &provider.Error{Kind: events.KindInternal, Code: "failed", Message: "the provider gives no reason"}
 	}
 	ev := e.Event()
-	if ev.Charge == "" {
+	if ev.Charge == "" || snap.Unconfirmed && ev.Charge == events.ChargeNone {
 		ev.Charge = events.ChargePossible
+	}
+	if snap.Unconfirmed {
+		if !s.endBelieved(ev) {
+			return
+		}
+		s.pollLate()
+	}
+	if len(snap.Raw) > 0 || tr.RawRef != "" {
+		s.t.Result = result(tr)
 	}
 	s.bill(ev.Charge)
 	s.finish(arrowFail, ev.Message, ev)
+}
+
+// endBelieved counts a failure that the provider did not tell of itself, and reports whether it was seen for long
+// enough. Until then the task is one whose result cannot be read.
+func (s *step) endBelieved(e *events.Error) bool {
+	seen := events.Trouble{Kind: e.Kind, Message: e.Message, Since: s.m.At, Ended: 1}
+	if old := s.t.Trouble; old != nil && old.Ended > 0 {
+		if old.Ended >= EndPolls-1 && s.m.At.Sub(old.Since) >= EndSpan {
+			return true
+		}
+		if old.Ended >= EndPolls {
+			return false // nothing new
+		}
+		seen.Since, seen.Ended = old.Since, old.Ended+1
+	}
+	s.t.Trouble = &seen
+	note := fmt.Sprintf("an end that is not believed yet, seen %d times: %s", seen.Ended, e.Message)
+	if s.t.Phase == events.PhaseProviderQueued || s.t.Phase == events.PhaseRunning {
+		s.started()
+		s.move(arrowFetch, note)
+	} else {
+		s.move(arrowPollFailed, note)
+	}
+	return false
 }
 
 func (s *step) cancelledAtProvider() {
@@ -272,17 +308,17 @@ func (s *step) latePollResult(tr PollResult) {
 	if tr.Snapshot.Units != nil && tr.Snapshot.State != provider.Running {
 		s.units(tr.Snapshot)
 	}
-	switch tr.Snapshot.State {
-	case provider.Succeeded:
+	switch state := tr.Snapshot.State; {
+	case state == provider.Succeeded:
 		s.bill(events.ChargeConfirmed)
 		s.t.LateUntil = nil
 		s.t.Result = result(tr)
 		s.t.Result.Late = true
 		s.move(arrowLateResult, "the provider finished after the task had been given up; the result is kept")
-	case provider.Failed, provider.Cancelled:
+	case (state == provider.Failed || state == provider.Cancelled) && !tr.Snapshot.Unconfirmed:
 		s.billLate(tr.Snapshot)
 		s.t.LateUntil = nil
-		s.move(arrowLateEnd, "the provider ended it as "+string(tr.Snapshot.State))
+		s.move(arrowLateEnd, "the provider ended it as "+string(state))
 	default:
 		s.endLatePolling()
 	}
@@ -309,8 +345,8 @@ func (s *step) pollFailed(tr PollFailed) {
 		return
 	}
 	old := s.t.Trouble
-	if old != nil && old.Kind == tr.Err.Kind && tr.Err.Kind != events.KindNotFound {
-		return // the same trouble again writes nothing
+	if old != nil && tr.Err.Kind != events.KindNotFound && (old.Kind == tr.Err.Kind || old.Ended > 0) {
+		return // the same trouble again writes nothing, and a failed poll does not take back an end that was seen
 	}
 	now := events.Trouble{Kind: tr.Err.Kind, Message: provider.Clip(tr.Err.Message, events.MaxMessageBytes), Since: s.m.At}
 	if old != nil && old.Kind == now.Kind {
@@ -326,7 +362,7 @@ func (s *step) pollFailed(tr PollFailed) {
 	s.t.Trouble = &now
 	s.move(arrowPollFailed, string(now.Kind)+": "+now.Message)
 	if now.NotFound >= NotFoundPolls && s.m.At.Sub(now.Since) >= NotFoundSpan {
-		if c := s.t.Cancel; c != nil && c.By == "client" && c.Outcome == string(provider.CancelDone) {
+		if c := s.t.Cancel; c != nil && c.By == "client" && acknowledged(c.Outcome) {
 			s.finish(arrowCancelled, "cancelled by the provider, which no longer knows the task", nil)
 			return
 		}
@@ -335,4 +371,9 @@ func (s *step) pollFailed(tr PollFailed) {
 			Message: "the provider accepted the task and no longer knows it: " + now.Message,
 		})
 	}
+}
+
+// acknowledged reports whether a provider that gave this outcome of a cancel meant to end the task.
+func acknowledged(outcome string) bool {
+	return outcome == string(provider.CancelDone) || outcome == string(provider.CancelRequested)
 }

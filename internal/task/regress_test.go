@@ -386,7 +386,8 @@ func TestDeadlineDuringAClientsCancel(t *testing.T) {
 // A provider that has confirmed a cancel may forget the task: that is not a loss.
 func TestForgottenAfterTheCancel(t *testing.T) {
 	for outcome, want := range map[provider.CancelOutcome]events.Status{
-		provider.CancelDone: events.StatusCancelled, provider.CancelRequested: events.StatusFailed,
+		provider.CancelDone: events.StatusCancelled, provider.CancelRequested: events.StatusCancelled,
+		provider.CancelTooLate: events.StatusFailed,
 	} {
 		t.Run(string(outcome), func(t *testing.T) {
 			now := story(t, request(), intent, accepted, running(3*time.Second), task.Cancel{Meta: at(4 * time.Second)},

@@ -100,6 +100,8 @@ type Doubt struct {
 	Meta
 	Owner string
 	Err   *provider.Error
+	// Answer is what was answered, where anything was.
+	Answer string
 }
 
 // PollResult is what a poll of the provider, or its callback, has shown.

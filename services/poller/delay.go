@@ -51,9 +51,13 @@ func (s *Service) firstDelay(l *lane, t events.Task, now time.Time) time.Duratio
 		t.Phase != events.PhaseProviderQueued && t.Phase != events.PhaseRunning {
 		return 0
 	}
+	a := liveAttempt(t)
+	if listed(*a) {
+		return 0 // it was found in the provider's list: what its callback said may have been dropped meanwhile
+	}
 	// It counts from the intent: a task that was adopted long after that may have ended meanwhile, and its callback be
 	// lost.
-	return liveAttempt(t).IntentAt.Add(s.nextDelay(l, t, now)).Sub(now)
+	return a.IntentAt.Add(s.nextDelay(l, t, now)).Sub(now)
 }
 
 // jittered varies a delay by up to a tenth, so that tasks that were submitted together are not polled together for

@@ -31,7 +31,10 @@ func (s *Service) classify(ctx context.Context, l *lane, t events.Task, begun ti
 	}
 	s.metrics.submits.WithLabelValues(l.Name, string(answer.Outcome)).Inc()
 	l.breaker.record(answer.Outcome)
-	a := journal.Answer{Outcome: string(answer.Outcome), Ref: answer.Ref, ID: answer.ID}
+	a := journal.Answer{
+		Outcome: string(answer.Outcome), Ref: answer.Ref, ID: answer.ID,
+		Body: provider.Clip(string(answer.Body), events.MaxAnswerBytes),
+	}
 	if answer.Err != nil {
 		a.Error = answer.Err.Event()
 	}
@@ -65,7 +68,7 @@ func (s *Service) backoff(ctx context.Context, l *lane, t events.Task, begun tim
 			"lane", l.Name, "task", t.Key(), "code", e.Code, "reason", e.Message, "wait", wait)
 		s.endPause(ctx, l)
 		return dispatch.RetryDelay(t, wait)
-	case events.KindQuota, events.KindAuth:
+	case events.KindQuota, events.KindAuth, events.KindAddress:
 		s.metrics.backoffs.WithLabelValues(l.Name, string(e.Kind)).Inc()
 		// Others go before it when the lane is tried again: it may be the only one that is refused.
 		return s.pauseAccount(ctx, l, begun, e) + refusedWait

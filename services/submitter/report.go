@@ -83,7 +83,7 @@ func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
 	case journal.NotSent:
 		return task.Release{Meta: s.meta(), Owner: e.Owner, Reason: a.Error.Message, Wait: a.Wait}
 	default:
-		return task.Doubt{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error)}
+		return task.Doubt{Meta: s.meta(), Owner: e.Owner, Err: provider.FromEvent(a.Error), Answer: a.Body}
 	}
 }
 
