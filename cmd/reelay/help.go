@@ -11,13 +11,16 @@ import (
 
 // helpCmd tells what no --help has room for.
 type helpCmd struct {
-	Topic string `arg:"" help:"What to explain: config (every setting) or proofs (what shows that reelay keeps its promises)." enum:"config,proofs"`
+	Topic string `arg:"" help:"What to explain: config (every setting), sandbox (how an emulated provider is made to misbehave) or proofs (what shows that reelay keeps its promises)." enum:"config,sandbox,proofs"`
 }
 
 // Run prints the topic.
 func (c *helpCmd) Run(e *env) error {
-	if c.Topic == "proofs" {
+	switch c.Topic {
+	case "proofs":
 		return printProofs(e.stdout)
+	case "sandbox":
+		return printSandbox(e.stdout)
 	}
 	settings, err := config.Settings()
 	if err != nil {

@@ -29,6 +29,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	help("proofs").check(t, 0, "    go test ./internal/test/model -v\n", "")
+	help("sandbox").check(t, 0, "refuse_<code>_html", "")
 	help("weather").check(t, 2, "", "config")
 }
 

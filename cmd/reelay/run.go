@@ -15,6 +15,7 @@ type runCmd struct {
 
 	Output  string `help:"Directory the media is saved in." default:"." placeholder:"DIR"`
 	Sandbox bool   `help:"Use a sandbox of its own with emulated providers, whatever NATS there is." env:"REELAY_SANDBOX"`
+	Emulate string `help:"In the sandbox: what the emulated provider does with the task; see: reelay help sandbox." placeholder:"JSON"`
 }
 
 const sandboxBanner = `
@@ -30,6 +31,14 @@ func (c *runCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	sandbox := c.Sandbox || !c.NATS.Given()
+	if c.Emulate != "" {
+		if !sandbox {
+			return usagef("--emulate: is for --sandbox only; a provider would not know it")
+		}
+		if request.Input, err = addScript(request.Input, c.Emulate); err != nil {
+			return err
+		}
+	}
 	var a *api
 	if sandbox {
 		fmt.Fprint(e.stderr, sandboxBanner)

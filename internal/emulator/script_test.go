@@ -58,3 +58,14 @@ func TestPaceOfScript(t *testing.T) {
 		t.Errorf("the sandbox takes %v from place %d, want 5s from a place in line", s.Queue+s.Run, s.Position)
 	}
 }
+
+// A member that is misspelt would be another fault than the one asked for: none.
+func TestCheckScript(t *testing.T) {
+	for script, ok := range map[string]bool{
+		`{}`: true, `{"result":"500","result_faults":2}`: true, `{"reslut":"500"}`: false, `{"run_ms":"soon"}`: false,
+	} {
+		if err := CheckScript([]byte(script)); (err == nil) != ok {
+			t.Errorf("%s: %v", script, err)
+		}
+	}
+}

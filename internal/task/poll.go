@@ -252,7 +252,7 @@ func (s *step) failed(tr PollResult) {
 		ev.Charge = events.ChargePossible
 	}
 	if snap.Unconfirmed {
-		if !s.endBelieved(ev) {
+		if !s.trustEnd(ev) {
 			return
 		}
 		s.pollLate()
@@ -264,9 +264,9 @@ func (s *step) failed(tr PollResult) {
 	s.finish(arrowFail, ev.Message, ev)
 }
 
-// endBelieved counts a failure that the provider did not tell of itself, and reports whether it was seen for long
-// enough. Until then the task is one whose result cannot be read.
-func (s *step) endBelieved(e *events.Error) bool {
+// trustEnd counts a failure that the provider did not tell of itself, and reports whether it was seen for long
+// enough to trust it. Until then the task is one whose result cannot be read.
+func (s *step) trustEnd(e *events.Error) bool {
 	seen := events.Trouble{Kind: e.Kind, Message: e.Message, Since: s.m.At, Ended: 1}
 	if old := s.t.Trouble; old != nil && old.Ended > 0 {
 		if old.Ended >= EndPolls-1 && s.m.At.Sub(old.Since) >= EndSpan {
@@ -278,7 +278,7 @@ func (s *step) endBelieved(e *events.Error) bool {
 		seen.Since, seen.Ended = old.Since, old.Ended+1
 	}
 	s.t.Trouble = &seen
-	note := fmt.Sprintf("an end that is not believed yet, seen %d times: %s", seen.Ended, e.Message)
+	note := fmt.Sprintf("an end that the provider has not told of itself, seen %d times: %s", seen.Ended, e.Message)
 	if s.t.Phase == events.PhaseProviderQueued || s.t.Phase == events.PhaseRunning {
 		s.started()
 		s.move(arrowFetch, note)

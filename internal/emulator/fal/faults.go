@@ -32,6 +32,21 @@ func misbehave(w http.ResponseWriter, r *http.Request, how string) {
 	}
 }
 
+// refuseSubmit answers a submit that is not accepted: as refuse does, as a gateway before fal does ("<code>_html"), or
+// by sending it elsewhere ("308"). It returns the HTTP status.
+func refuseSubmit(w http.ResponseWriter, r *http.Request, how string) int {
+	if how == "308" {
+		http.Redirect(w, r, "/elsewhere"+r.URL.Path, http.StatusPermanentRedirect)
+		return http.StatusPermanentRedirect
+	}
+	if code, page := strings.CutSuffix(how, "_html"); page {
+		misbehave(w, r, how)
+		status, _ := strconv.Atoi(code) // 0 where nothing was answered
+		return status
+	}
+	return refuse(w, how)
+}
+
 // refuse answers a submit, or a poll, with that HTTP status in fal's own envelope, and returns it.
 func refuse(w http.ResponseWriter, code string) int {
 	status, err := strconv.Atoi(code)

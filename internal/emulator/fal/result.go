@@ -1,8 +1,11 @@
 package fal
 
 import (
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,21 +31,49 @@ func (s *Server) result(w http.ResponseWriter, r *http.Request, app, id string) 
 		return
 	}
 	l := s.stateOf(j, time.Now())
-	faults := emulator.ReadScript(j.Input).ResultFaults
+	script := emulator.ReadScript(j.Input)
 	switch {
 	case l.word != completed:
 		reply(w, http.StatusBadRequest, id, map[string]string{"detail": "Request is still in progress"})
-	case faults > 0 && s.count("result/"+id) < faults:
-		misbehave(w, r, "500_html")
+	case script.ResultFaults > 0 && s.count("result/"+id) < script.ResultFaults:
+		misbehave(w, r, cmp.Or(script.Result, "500_html"))
 	case l.fail != nil && l.fail.platform:
 		platformError(w, id, *l.fail)
 	case l.fail != nil:
 		modelError(w, id, *l.fail, billedUnits(j, l))
+	case script.Result == "error_in_200":
+		w.Header().Set("X-Fal-Billable-Units", "0")
+		reply(w, http.StatusOK, j.ID, map[string]any{"error": map[string]string{"message": "The model made nothing of it"}})
 	default:
 		w.Header().Set("X-Fal-Billable-Units", billedUnits(j, l))
-		reply(w, http.StatusOK, j.ID, output(j, s.mediaBase(r)))
+		reply(w, http.StatusOK, j.ID, s.output(r, j, script.Result))
 	}
 }
+
+// output is the result of a job, as its script wants it to be.
+func (s *Server) output(r *http.Request, j emulator.Job, how string) any {
+	kib, isData := strings.CutPrefix(how, "data_")
+	switch {
+	case how == "no_file" || how == "text":
+		return map[string]any{"text": "A kite over dunes.", "chunks": []any{}}
+	case how == "nsfw":
+		o := output(j, s.mediaBase(r))
+		return struct {
+			Result any    `json:"result"`
+			NSFW   []bool `json:"has_nsfw_concepts"`
+		}{o, []bool{true}}
+	case isData:
+		n, _ := strconv.Atoi(kib) // 0 for what is no number
+		_, contentType, body := emulator.Media("image")
+		body = append(slices.Clip(body), make([]byte, min(max(n, 0), maxDataKiB)<<10)...)
+		link := "data:" + contentType + ";base64," + base64.StdEncoding.EncodeToString(body)
+		return map[string]any{"images": []file{{URL: link, ContentType: contentType}}}
+	}
+	return output(j, s.mediaBase(r))
+}
+
+// maxDataKiB bounds a file that is its own link.
+const maxDataKiB = 32 << 10
 
 // output is the model's result in the shape that its kind of model has; its files are below base.
 func output(j emulator.Job, base string) any {

@@ -55,7 +55,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, app, id string) 
 		return
 	}
 	body := s.statusOf(r, j, wantsLogs(r))
-	script := emulator.ReadScript(j.Input)
+	script, odd := emulator.ReadScript(j.Input), ""
 	if script.Polls != "" && (script.PollFaults == 0 || s.count("polls/"+id) < script.PollFaults) {
 		switch fault := script.Polls; {
 		case fault == "not_found":
@@ -65,6 +65,12 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, app, id string) 
 			body.Status, body.QueuePosition = "REBALANCING", nil
 		case fault == "regress": // a runner was lost: back to the queue under the same id
 			body.Status, body.QueuePosition, body.Logs = inQueue, new(int), nil
+		case fault == "log_window":
+			body.Logs = body.Logs[max(0, len(body.Logs)-logWindow):]
+		case fault == "big_logs" && body.Logs != nil:
+			body.Logs = append(body.Logs, logLine{Message: strings.Repeat("x", bigLogBytes), Level: "DEBUG"})
+		case fault == emulator.OddGzip || fault == emulator.OddBOM || fault == emulator.OddRedirect || fault == "big_logs":
+			odd = fault
 		case strings.HasPrefix(fault, "refuse_"):
 			refuse(w, strings.TrimPrefix(fault, "refuse_"))
 			return
@@ -77,8 +83,15 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, app, id string) 
 	if body.Status == completed {
 		status = http.StatusOK
 	}
-	reply(w, status, id, body)
+	emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { reply(w, status, id, body) })
 }
+
+const (
+	// logWindow is how many lines "log_window" shows.
+	logWindow = 6
+	// bigLogBytes is more than any client should read at each poll.
+	bigLogBytes = 5 << 20
+)
 
 // stream sends a server-sent event for each change of the status, and ends after the last.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, app, id string) {

@@ -53,7 +53,7 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, segments []string,
 		return 0, true
 	}
 	if code, ok := strings.CutPrefix(script.Submit, "refuse_"); ok {
-		return refuse(w, code), false
+		return refuseSubmit(w, r, code), false
 	}
 	speed := s.speed.Of(script)
 	start, ok := startTimeout(r.Header)

@@ -233,10 +233,10 @@ func reset(w http.ResponseWriter) {
 // isFault reports whether fault knows a name.
 func isFault(name string) bool {
 	switch name {
-	case "reset", "hang", "empty", "no_base_resp", "502_html":
+	case "reset", "hang", "empty", "no_base_resp":
 		return true
 	}
-	code, err := strconv.Atoi(name)
+	code, err := strconv.Atoi(strings.TrimSuffix(name, "_html"))
 	return err == nil && code >= 100
 }
 
@@ -254,11 +254,14 @@ func fault(w http.ResponseWriter, r *http.Request, g generation, name string) bo
 		w.WriteHeader(http.StatusOK)
 	case "no_base_resp":
 		writeJSON(w, http.StatusOK, struct{}{})
-	case "502_html":
-		writeHTML(w, http.StatusBadGateway)
+	case "308":
+		http.Redirect(w, r, "/elsewhere"+r.URL.Path, http.StatusPermanentRedirect)
 	default:
-		code, _ := strconv.Atoi(name) // isFault has tried it
-		if code < 1000 {
+		number, isPage := strings.CutSuffix(name, "_html")
+		code, _ := strconv.Atoi(number) // isFault has tried it
+		if isPage {
+			writeHTML(w, min(max(code, http.StatusOK), 599))
+		} else if code < 1000 {
 			g.page(w, max(code, http.StatusOK)) // 1xx is no final answer
 		} else {
 			g.refuse(w, code, text(code))

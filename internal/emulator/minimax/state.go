@@ -3,6 +3,7 @@ package minimax
 import (
 	"encoding/json"
 	"maps"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -153,6 +154,16 @@ func (s *Server) pollFault(j emulator.Job) string {
 		return ""
 	}
 	return script.Polls
+}
+
+// noFile is the script of a result that names no file.
+const noFile = "no_file"
+
+// failResult lets a read of a finished result fail as its script says, or else as usual.
+func (s *Server) failResult(w http.ResponseWriter, r *http.Request, g generation, j emulator.Job, usual func()) {
+	if !fault(w, r, g, emulator.ReadScript(j.Input).Result) {
+		usual()
+	}
 }
 
 // resultFault reports whether this read of a finished result fails.

@@ -178,7 +178,8 @@ func (s *Server) queryV1(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := s.stateOf(j, time.Now())
-	switch name := s.pollFault(j); {
+	name := s.pollFault(j)
+	switch {
 	case name == "not_found" || l.phase == gone:
 		s.answerV1(w, 2013, s.o.UnknownTask)
 		return
@@ -188,7 +189,10 @@ func (s *Server) queryV1(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := taskV1(j, l)
-	writeJSON(w, http.StatusOK, t)
+	if emulator.ReadScript(j.Input).Result == noFile {
+		t.FileID = ""
+	}
+	emulator.Oddly(w, r, name, func(w http.ResponseWriter) { writeJSON(w, http.StatusOK, t) })
 }
 
 // answerV1 is a query that failed: a verdict on the call and not on a task.
@@ -235,7 +239,7 @@ func (s *Server) retrieveV1(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.resultFault(j) {
-		writeJSON(w, http.StatusInternalServerError, struct{}{})
+		s.failResult(w, r, v1{s}, j, func() { writeJSON(w, http.StatusInternalServerError, struct{}{}) })
 		return
 	}
 	writeJSON(w, http.StatusOK, struct {

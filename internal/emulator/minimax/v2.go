@@ -32,7 +32,7 @@ type v2ErrorBody struct {
 func v2Error(status, code int, message string) v2ErrorBody {
 	types := map[int]string{
 		400: "bad_request_error", 401: "authorized_error", 402: "insufficient_balance_error",
-		422: "unprocessable_entity_error", 429: "rate_limit_error", 500: "server_error", 529: "overloaded_error",
+		403: "permission_error", 422: "unprocessable_entity_error", 429: "rate_limit_error", 500: "server_error", 529: "overloaded_error",
 	}
 	e := v2ErrorBody{Type: "error", RequestID: "02" + traceID()}
 	e.Error.Type, e.Error.HTTPCode = types[status], strconv.Itoa(status)
@@ -42,6 +42,9 @@ func v2Error(status, code int, message string) v2ErrorBody {
 	}
 	return e
 }
+
+// statusOverloaded is MiniMax's own HTTP status for a model that has no room.
+const statusOverloaded = 529
 
 // v2Status is the HTTP status that a code comes with.
 func v2Status(code int) int {
@@ -56,6 +59,8 @@ func v2Status(code int) int {
 		return http.StatusTooManyRequests
 	case 1042, 2013:
 		return http.StatusBadRequest
+	case 2064:
+		return statusOverloaded
 	default:
 		return http.StatusInternalServerError
 	}
@@ -67,7 +72,7 @@ func (v2) refuse(w http.ResponseWriter, code int, message string) {
 
 // page chooses the code that the status is documented with; 0 where there is none.
 func (v2) page(w http.ResponseWriter, status int) {
-	codes := map[int]int{400: 2013, 401: 1004, 402: 1008, 422: 1026, 429: 1002, 500: 1000}
+	codes := map[int]int{400: 2013, 401: 1004, 402: 1008, 422: 1026, 429: 1002, 500: 1000, statusOverloaded: 2064}
 	message := http.StatusText(status)
 	if code := codes[status]; code != 0 {
 		message = text(code)
@@ -278,7 +283,8 @@ func (s *Server) queryV2(w http.ResponseWriter, r *http.Request) {
 		v2{s}.refuse(w, 2013, invalidTask)
 		return
 	}
-	switch name := s.pollFault(j); {
+	name := s.pollFault(j)
+	switch {
 	case name == "not_found":
 		v2{s}.refuse(w, 2013, invalidTask)
 		return
@@ -287,12 +293,18 @@ func (s *Server) queryV2(w http.ResponseWriter, r *http.Request) {
 	case name != "" && fault(w, r, v2{s}, name):
 		return
 	case l.phase == succeeded && s.resultFault(j):
-		v2{s}.refuse(w, 1000, text(1000))
+		s.failResult(w, r, v2{s}, j, func() { v2{s}.refuse(w, 1000, text(1000)) })
 		return
 	}
-	writeJSON(w, http.StatusOK, struct {
-		Task v2Task `json:"task"`
-	}{s.taskV2(base(r), j, l)})
+	t := s.taskV2(base(r), j, l)
+	if emulator.ReadScript(j.Input).Result == noFile {
+		t.Content = nil
+	}
+	emulator.Oddly(w, r, name, func(w http.ResponseWriter) {
+		writeJSON(w, http.StatusOK, struct {
+			Task v2Task `json:"task"`
+		}{t})
+	})
 }
 
 func (s *Server) listV2(w http.ResponseWriter, r *http.Request) {
