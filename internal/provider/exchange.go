@@ -20,25 +20,100 @@ const MaxBodyBytes = 4 << 20
 // maxRetryAfter bounds what a provider can make an account wait by a header.
 const maxRetryAfter = 10 * time.Minute
 
-// Exchange makes one free call and reads its answer. It returns an *Error of KindRetry when the call or the body broke
-// off; the error names the method and path, never the query or a header.
+// maxRedirects bounds the redirects that one free call follows.
+const maxRedirects = 3
+
+// Exchange makes one free call and reads its answer, at most MaxBodyBytes of it. The body is decoded (gzip, deflate,
+// br), without a byte order mark, and text of it is UTF-8. A redirect 307 or 308 within the same origin is followed;
+// any other is the answer. It returns an *Error of KindRetry when the call or the body broke off, and one with the code
+// CodeTooLarge for an answer over the limit; the error names the method and path, never the query or a header.
 func Exchange(client *http.Client, req *http.Request) (Reply, error) {
-	res, err := client.Do(req)
+	return exchange(client, req, nil)
+}
+
+// CodeTooLarge is the code of an answer that is over the limit.
+const CodeTooLarge = "answer_too_large"
+
+// LargeReads lets a few calls at once read answers over MaxBodyBytes. It is safe for concurrent use.
+type LargeReads struct {
+	limit int64
+	slots chan struct{}
+}
+
+// NewLargeReads returns one for at most n answers at once, of at most limit bytes each.
+func NewLargeReads(n int, limit int64) *LargeReads {
+	return &LargeReads{limit: limit, slots: make(chan struct{}, n)}
+}
+
+// Exchange is as the function Exchange, with the limit of l. What is over MaxBodyBytes waits for its turn.
+func (l *LargeReads) Exchange(client *http.Client, req *http.Request) (Reply, error) {
+	return exchange(client, req, l)
+}
+
+func exchange(client *http.Client, req *http.Request, large *LargeReads) (Reply, error) {
+	res, err := follow(client, req)
 	if err != nil {
 		return Reply{}, broken(req, err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, MaxBodyBytes+1))
+	limit := int64(MaxBodyBytes)
+	if large != nil {
+		limit = large.limit
+	}
+	body, err := readBody(req, res, large, limit)
 	if err != nil {
 		return Reply{}, broken(req, err)
 	}
-	if len(body) > MaxBodyBytes {
+	if int64(len(body)) > limit {
 		return Reply{}, &Error{
-			Kind: events.KindInternal, Code: "answer_too_large", HTTPStatus: res.StatusCode,
-			Message: fmt.Sprintf("%s %s answered with more than %d bytes", req.Method, req.URL.Path, MaxBodyBytes),
+			Kind: events.KindInternal, Code: CodeTooLarge, HTTPStatus: res.StatusCode,
+			Message: fmt.Sprintf("%s %s answered with more than %d bytes", req.Method, req.URL.Path, limit),
 		}
 	}
-	return Reply{Status: res.StatusCode, Header: res.Header, Body: body}, nil
+	return Reply{Status: res.StatusCode, Header: res.Header, Body: cleanText(res.Header, body)}, nil
+}
+
+// readBody returns the decoded body up to a byte over limit.
+func readBody(req *http.Request, res *http.Response, large *LargeReads, limit int64) ([]byte, error) {
+	if res.ContentLength > limit {
+		return make([]byte, limit+1), nil // its length alone says that it is too large
+	}
+	in, err := decoded(res)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(in, MaxBodyBytes+1))
+	if err != nil || len(body) <= MaxBodyBytes || limit <= MaxBodyBytes {
+		return body, err
+	}
+	select {
+	case large.slots <- struct{}{}:
+		defer func() { <-large.slots }()
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	rest, err := io.ReadAll(io.LimitReader(in, limit+1-int64(len(body))))
+	return append(body, rest...), err
+}
+
+// follow makes the call, and makes it again where a redirect of the same origin says so.
+func follow(client *http.Client, req *http.Request) (*http.Response, error) {
+	for n := 0; ; n++ {
+		res, err := client.Do(req)
+		if err != nil || n == maxRedirects || req.Body != nil && req.Body != http.NoBody ||
+			res.StatusCode != http.StatusTemporaryRedirect && res.StatusCode != http.StatusPermanentRedirect {
+			return res, err
+		}
+		to, err := res.Location()
+		// The key goes nowhere but to the origin that was asked.
+		if err != nil || to.Scheme != req.URL.Scheme || to.Host != req.URL.Host || to.User != nil {
+			return res, nil
+		}
+		_ = res.Body.Close()
+		next := req.Clone(req.Context())
+		next.URL = to
+		req = next
+	}
 }
 
 // NewClient returns the HTTP client for free calls: the given transport, no redirects, no cookies, and a bound on each
@@ -56,10 +131,10 @@ func NewTransport() *http.Transport {
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: 30 * time.Second,
+		ResponseHeaderTimeout: 2 * time.Minute, // a backstop: the timeout of the call decides
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       60 * time.Second,
-		DisableCompression:    true, // a few compressed bytes must not become gigabytes
+		DisableCompression:    true, // what comes compressed nevertheless is unpacked by Exchange, within its limit
 	}
 }
 

@@ -2,7 +2,9 @@ package provider
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/andybalholm/brotli"
 
 	"reelay/events"
 )
@@ -92,37 +96,166 @@ func TestExchangeBoundsTheBody(t *testing.T) {
 	}
 }
 
-// The client asks for no compression, and what comes compressed nevertheless is not unpacked: the limit is one of
-// memory.
-func TestExchangeDoesNotUnpack(t *testing.T) {
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	_, _ = z.Write(make([]byte, 2*MaxBodyBytes))
-	_ = z.Close()
+// The client asks for no compression, and unpacks within its limit what comes compressed nevertheless.
+func TestExchangeUnpacks(t *testing.T) {
+	pack := func(encoding string, body []byte) []byte {
+		var out bytes.Buffer
+		var z io.WriteCloser
+		switch encoding {
+		case "gzip", "GZIP":
+			z = gzip.NewWriter(&out)
+		case "deflate":
+			z = zlib.NewWriter(&out)
+		case "raw deflate":
+			z, _ = flate.NewWriter(&out, -1)
+		case "br":
+			z = brotli.NewWriter(&out)
+		default:
+			return body
+		}
+		_, _ = z.Write(body)
+		_ = z.Close()
+		return out.Bytes()
+	}
+	text := []byte(`{"status":"COMPLETED"}`)
+	var encoding string
+	var packed []byte
 	url, client := newServer(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept-Encoding") != "" {
 			t.Errorf("asked for %q", r.Header.Get("Accept-Encoding"))
 		}
-		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(packed.Bytes())
+		w.Header().Set("Content-Encoding", strings.TrimPrefix(encoding, "raw "))
+		_, _ = w.Write(packed)
 	})
-	if got, err := call(t, client, http.MethodGet, url); err != nil || !bytes.Equal(got.Body, packed.Bytes()) {
-		t.Errorf("%d bytes, %v, want the %d as sent", len(got.Body), err, packed.Len())
+	for _, encoding = range []string{"gzip", "GZIP", "deflate", "raw deflate", "br", "identity", "zstd"} {
+		packed = pack(encoding, text)
+		got, err := call(t, client, http.MethodGet, url)
+		if err != nil || !bytes.Equal(got.Body, text) || encoding != "zstd" && got.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%s: %q, %v", encoding, got.Body, err)
+		}
+		if encoding == "identity" || encoding == "zstd" {
+			continue
+		}
+		packed = pack(encoding, make([]byte, 2*MaxBodyBytes))
+		if _, err := call(t, client, http.MethodGet, url); err == nil || AsError(err).Code != CodeTooLarge {
+			t.Errorf("%s of too much: %v", encoding, err)
+		}
+		packed = []byte("not packed at all")
+		if _, err := call(t, client, http.MethodGet, url); err == nil || AsError(err).Kind != events.KindRetry {
+			t.Errorf("%s that is none: %v", encoding, err)
+		}
+	}
+	encoding, packed = "gzip", nil
+	if got, err := call(t, client, http.MethodGet, url); err != nil || len(got.Body) != 0 {
+		t.Errorf("no body: %q, %v", got.Body, err)
 	}
 }
 
-func TestExchangeDoesNotFollowRedirects(t *testing.T) {
-	for _, status := range []int{301, 302, 303, 307, 308} {
+func TestExchangeReadsText(t *testing.T) {
+	for _, row := range []struct{ contentType, body, want string }{
+		{"application/json", "\xef\xbb\xbf{\"a\":1}", `{"a":1}`},
+		{"application/json; charset=iso-8859-1", "{\"a\":\"caf\xe9\"}", `{"a":"café"}`},
+		{"", "{\"a\":\"caf\xe9 é\"}", "{\"a\":\"café é\"}"},
+		{"text/plain", "caf\xe9", "café"},
+		{"video/mp4", "\xff\xe9", "\xff\xe9"},
+	} {
+		url, client := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", row.contentType)
+			_, _ = io.WriteString(w, row.body)
+		})
+		if got, err := call(t, client, http.MethodGet, url); err != nil || string(got.Body) != row.want {
+			t.Errorf("%s %q: %q, %v, want %q", row.contentType, row.body, got.Body, err, row.want)
+		}
+	}
+}
+
+func TestLargeReads(t *testing.T) {
+	const limit = 2 * MaxBodyBytes
+	size := limit
+	url, client := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Chunked", "yes")
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush() // without a length
+		_, _ = w.Write(make([]byte, size))
+	})
+	l := NewLargeReads(1, limit)
+	get := func(ctx context.Context) (Reply, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.Exchange(client, req)
+	}
+	if got, err := get(t.Context()); err != nil || len(got.Body) != limit {
+		t.Errorf("%d bytes, %v", len(got.Body), err)
+	}
+	size++
+	if _, err := get(t.Context()); err == nil || AsError(err).Code != CodeTooLarge {
+		t.Errorf("a byte over: %v", err)
+	}
+	l.slots <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := get(ctx); err == nil || AsError(err).Kind != events.KindRetry {
+		t.Errorf("while another reads: %v", err)
+	}
+	size = MaxBodyBytes
+	if got, err := get(t.Context()); err != nil || len(got.Body) != size {
+		t.Errorf("a small one while another reads: %d bytes, %v", len(got.Body), err)
+	}
+}
+
+// The key goes to the origin that was asked only.
+func TestExchangeRedirects(t *testing.T) {
+	foreign, _ := newServer(t, func(http.ResponseWriter, *http.Request) { t.Error("another origin was asked") })
+	for _, row := range []struct {
+		status    int
+		to        string
+		method    string
+		followed  bool
+		wantCalls int
+	}{
+		{301, "/elsewhere", http.MethodGet, false, 1},
+		{302, "/elsewhere", http.MethodGet, false, 1},
+		{303, "/elsewhere", http.MethodGet, false, 1},
+		{307, "/elsewhere", http.MethodGet, true, 2},
+		{308, "/elsewhere", http.MethodGet, true, 2},
+		{308, "/elsewhere", http.MethodPut, true, 2},
+		{308, "/elsewhere", http.MethodDelete, true, 2},
+		{308, foreign + "/elsewhere", http.MethodGet, false, 1},
+		{308, "", http.MethodGet, false, 1},
+		{308, "/loop", http.MethodGet, false, 4},
+	} {
 		calls := 0
 		url, client := newServer(t, func(w http.ResponseWriter, r *http.Request) {
 			calls++
-			http.Redirect(w, r, "/elsewhere", status)
+			if r.Method != row.method || r.Header.Get("Authorization") == "" {
+				t.Errorf("%d: asked by %s, without the key: %v", row.status, r.Method, r.Header.Get("Authorization") == "")
+			}
+			if r.URL.Path == "/elsewhere" {
+				_, _ = io.WriteString(w, "here")
+				return
+			}
+			if row.to != "" {
+				w.Header().Set("Location", row.to)
+			}
+			w.WriteHeader(row.status)
 		})
-		got, err := call(t, client, http.MethodGet, url)
-		if err != nil || got.Status != status || got.Header.Get("Location") != "/elsewhere" || calls != 1 {
-			t.Errorf("%d: status %d to %q, %v, after %d calls, want the redirect itself after 1", status, got.Status,
-				got.Header.Get("Location"), err, calls)
+		got, err := call(t, client, row.method, url)
+		if err != nil || (string(got.Body) == "here") != row.followed || calls != row.wantCalls ||
+			!row.followed && got.Status != row.status {
+			t.Errorf("%d to %q: %d %q, %v, after %d calls, want %d", row.status, row.to, got.Status, got.Body, err, calls,
+				row.wantCalls)
 		}
+	}
+	// What has a body is not sent again.
+	url, client := newServer(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 308) })
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Exchange(client, req); err != nil || got.Status != 308 {
+		t.Errorf("with a body: %d, %v", got.Status, err)
 	}
 }
 
