@@ -74,8 +74,8 @@ func (h callbackBody) snapshot() *provider.Snapshot {
 	switch {
 	case failed != nil:
 		return nil
-	case s.State == provider.Succeeded, s.State == provider.Cancelled,
-		s.State == provider.Failed && status >= 400 && !readEnvelope(r).foreign:
+	case s.State == provider.Succeeded && len(s.Outputs) > 0, s.State == provider.Cancelled,
+		s.State == provider.Failed && status >= 400 && !s.Unconfirmed && !readEnvelope(r).foreign:
 		return &s
 	}
 	return nil

@@ -16,7 +16,7 @@ func (d *Driver) Cancel(ctx context.Context, ref json.RawMessage) (provider.Canc
 	if bad != nil {
 		return "", bad
 	}
-	r, err := d.call(ctx, http.MethodPut, d.url(h, "/cancel"))
+	r, err := d.ask(ctx, http.MethodPut, h, restCancel, "")
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,13 @@
 //
 // # How this package reads it
 //
-// Only fal's own words count: its JSON envelopes and x-fal-* headers. A page of a middlebox, an empty body or a
-// broken one says nothing about a request, whatever its HTTP code. A submit is then in doubt, a poll has failed.
+// A request has failed when fal says so itself: by an error type (of the body or of X-Fal-Error-Type), or by a model's
+// list of complaints. Any other answer instead of the result may pass while the work is done and billed, such as a 504
+// on the way to it: the failure is then unconfirmed, and the page of a middlebox says nothing at all.
+//
+// A submit is refused where the answer proves that nothing was queued, whoever gives it: a refusal in fal's envelope, a
+// 429, a redirect, a proxy's page. Otherwise it is in doubt.
+//
+// A result is what the model made of it. The links in it are its files, under whatever name; a model may as well make
+// text or numbers, and then there are none.
 package fal

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -20,9 +22,15 @@ const (
 	// DefaultBaseURL is fal's queue host.
 	DefaultBaseURL = "https://queue.fal.run"
 	// DefaultTimeout bounds one free call.
-	DefaultTimeout = 30 * time.Second
+	DefaultTimeout = 60 * time.Second
 	// maxIDBytes bounds a request id; fal's are UUIDs of 36.
 	maxIDBytes = 100
+	// maxPathBytes bounds the path of an address that fal names.
+	maxPathBytes = 500
+	// maxResultBytes bounds a result, which may hold its files as data: links; a picture of 2K is 4 to 8 MB. Of those over
+	// provider.MaxBodyBytes, maxLargeReads are read at once.
+	maxResultBytes = 32 << 20
+	maxLargeReads  = 2
 )
 
 // Options of a Driver.
@@ -46,6 +54,7 @@ type Driver struct {
 	platformURL string
 	key         secret.Value
 	client      *http.Client
+	large       *provider.LargeReads
 }
 
 // New checks the options and makes no call. Its errors name the option.
@@ -60,6 +69,9 @@ func New(o Options) (*Driver, error) {
 		o.BaseURL = DefaultBaseURL
 	}
 	if err := provider.CheckBaseURL(o.BaseURL); err != nil {
+		return nil, fmt.Errorf("fal: base URL: %w", err)
+	}
+	if err := checkQueueHost(o.BaseURL); err != nil {
 		return nil, fmt.Errorf("fal: base URL: %w", err)
 	}
 	if err := provider.CheckBaseURL(o.PlatformURL); err != nil {
@@ -79,8 +91,24 @@ func New(o Options) (*Driver, error) {
 	}
 	return &Driver{
 		baseURL: strings.TrimRight(o.BaseURL, "/"), platformURL: strings.TrimRight(o.PlatformURL, "/"), key: o.Key,
-		client: provider.NewClient(o.Transport, o.Timeout),
+		client: provider.NewClient(o.Transport, o.Timeout), large: provider.NewLargeReads(maxLargeReads, maxResultBytes),
 	}, nil
+}
+
+// checkQueueHost refuses fal's other hosts: the synchronous one answers a submit with the result itself, and what it
+// costs, and keeps no request to ask for.
+func checkQueueHost(baseURL string) error {
+	u, err := url.Parse(baseURL)
+	if err != nil {
+		return err
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	for _, domain := range []string{"fal.run", "falrun.com", "fal.ai"} {
+		if (host == domain || strings.HasSuffix(host, "."+domain)) && host != "queue.fal.run" && host != "queue.falrun.com" {
+			return fmt.Errorf("REELAY_FAL_URL: %s is not the host of fal's queue, which is %s", host, DefaultBaseURL)
+		}
+	}
+	return nil
 }
 
 // Format prints the base URL only: fmt reads unexported fields past the methods of secret.Value.
@@ -108,6 +136,12 @@ func (d *Driver) Check(t events.TaskType, model string, input json.RawMessage) e
 
 // Ref returns the handle of the request with that id of a model.
 func (d *Driver) Ref(model, id string) (json.RawMessage, error) {
+	return d.refWith(model, id, acceptedBody{})
+}
+
+// refWith returns the handle of a request, with the addresses that fal has named for it where they are not the usual
+// ones and lie on the host of the base URL: the key goes nowhere else.
+func (d *Driver) refWith(model, id string, named acceptedBody) (json.RawMessage, error) {
 	m, err := parseModel(model)
 	if err != nil {
 		return nil, err
@@ -115,13 +149,66 @@ func (d *Driver) Ref(model, id string) (json.RawMessage, error) {
 	if !validID(id) {
 		return nil, fmt.Errorf("fal: %.120q is not a request id", id)
 	}
-	return events.Marshal(handle{App: m.app, RequestID: id})
+	h := handle{App: m.app, RequestID: id}
+	for rest, address := range map[string]string{
+		restStatus: text(named.StatusURL), restResult: text(named.ResponseURL), restCancel: text(named.CancelURL),
+	} {
+		if path := d.pathOf(address); path != "" && d.origin()+path != d.url(h, rest) {
+			*h.path(rest) = path
+		}
+	}
+	return events.Marshal(h)
 }
 
-// A handle names a request at fal.
+// What follows a request's address.
+const (
+	restResult = ""
+	restStatus = "/status"
+	restCancel = "/cancel"
+)
+
+// A handle names a request at fal. The paths are of addresses that fal has named and that differ from the usual ones.
 type handle struct {
-	App       string `json:"app"`
-	RequestID string `json:"request_id"`
+	App        string `json:"app"`
+	RequestID  string `json:"request_id"`
+	StatusPath string `json:"status_path,omitempty"`
+	ResultPath string `json:"result_path,omitempty"`
+	CancelPath string `json:"cancel_path,omitempty"`
+}
+
+// path is where the handle keeps the named path for one of the rests.
+func (h *handle) path(rest string) *string {
+	switch rest {
+	case restStatus:
+		return &h.StatusPath
+	case restCancel:
+		return &h.CancelPath
+	}
+	return &h.ResultPath
+}
+
+// pathOf returns the path of an address on the host of the base URL, "" for any other.
+func (d *Driver) pathOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		!strings.EqualFold(u.Scheme+"://"+u.Host, d.origin()) || !validPath(u.EscapedPath()) {
+		return ""
+	}
+	return u.EscapedPath()
+}
+
+// validPath reports whether a path is one that can be asked as it is.
+func validPath(p string) bool {
+	return len(p) <= maxPathBytes && strings.HasPrefix(p, "/") && path.Clean(p) == p && urlPath.MatchString(p)
+}
+
+// origin is the scheme and host of the base URL.
+func (d *Driver) origin() string {
+	u, err := url.Parse(d.baseURL)
+	if err != nil {
+		return d.baseURL
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // parseRef reads what Ref wrote and trusts nothing in it: it becomes part of a path. Its error is a *provider.Error.
@@ -137,6 +224,11 @@ func parseRef(ref json.RawMessage) (handle, *provider.Error) {
 	if !validID(h.RequestID) {
 		return h, badRef("no request id in it")
 	}
+	for _, p := range []string{h.StatusPath, h.ResultPath, h.CancelPath} {
+		if p != "" && !validPath(p) {
+			return h, badRef("a path in it is none")
+		}
+	}
 	return h, nil
 }
 
@@ -147,10 +239,9 @@ func badRef(why string) *provider.Error {
 	}
 }
 
-// url returns the address of a request, of its status or of its cancel. fal also names these addresses in its answers;
-// they are not used, so that the key goes nowhere but to the base URL.
+// url returns the address of a request, of its status or of its cancel.
 func (d *Driver) url(h handle, rest string) string {
-	return d.baseURL + "/" + h.App + "/requests/" + h.RequestID + rest
+	return d.baseURL + "/" + h.App + "/requests/" + url.PathEscape(h.RequestID) + rest
 }
 
 func (d *Driver) authorization() string { return "Key " + d.key.Reveal() }
@@ -161,7 +252,9 @@ type model struct{ app, path string }
 var (
 	segment  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	bareName = regexp.MustCompile(`^([0-9]+)-([A-Za-z0-9-]+)$`)
-	id       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+	// id is what may stand in a segment of a path: unreserved characters and delimiters (RFC 3986, 3.3), not "." or "..".
+	id      = regexp.MustCompile(`^[A-Za-z0-9_~-][A-Za-z0-9._~!$&'()*+,;=:@-]*$`)
+	urlPath = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*+,;=:@/%-]+$`)
 )
 
 func validID(s string) bool { return len(s) <= maxIDBytes && id.MatchString(s) }

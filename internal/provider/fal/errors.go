@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"reelay/events"
 	"reelay/internal/provider"
@@ -30,19 +34,20 @@ const (
 const statusClientClosed = 499
 
 // An envelope is what an answer that is not a success says, in fal's own form if it is of fal. There are two forms: a
-// model's {"detail":[{"loc","msg","type"}]}, whose detail may also be a text, and the platform's
-// {"detail":text,"error_type":...}.
+// model's {"detail":[{"loc","msg","type"}]}, whose detail may also be a text or an object, and the platform's
+// {"detail":text,"error_type":...}. Some models have {"error":{"message"}}, {"message"} or a plain text.
 type envelope struct {
 	status int
 	// foreign says that neither the body nor a header is of fal's form: nobody knows who answered.
 	foreign bool
-	// errorType is the machine-readable reason, if there is one.
+	// errorType is the machine-readable reason, if there is one; ownType says that it is an error_type of fal's.
 	errorType string
+	ownType   bool
 	message   string
 	// word is the body's "status", such as NOT_FOUND.
 	word string
-	// requestID says that the body names a request.
-	requestID bool
+	// requestID says that the body names a request, named that it is the status of one.
+	requestID, named bool
 	// traced says that the answer passed fal's gateway: it has x-fal-request-id.
 	traced      bool
 	traceID     string
@@ -59,66 +64,112 @@ func readEnvelope(r provider.Reply) envelope {
 	}
 	e.traced = e.traceID != ""
 	var body struct {
-		Detail    json.RawMessage `json:"detail"`
-		Error     json.RawMessage `json:"error"`
-		ErrorType json.RawMessage `json:"error_type"`
-		Status    json.RawMessage `json:"status"`
-		RequestID json.RawMessage `json:"request_id"`
+		Detail      json.RawMessage `json:"detail"`
+		Error       json.RawMessage `json:"error"`
+		ErrorType   json.RawMessage `json:"error_type"`
+		Message     json.RawMessage `json:"message"`
+		Msg         json.RawMessage `json:"msg"`
+		Status      json.RawMessage `json:"status"`
+		RequestID   json.RawMessage `json:"request_id"`
+		ResponseURL json.RawMessage `json:"response_url"`
 	}
 	_ = json.Unmarshal(r.Body, &body) // what is no JSON object leaves everything empty
 	e.requestID = !isNull(body.RequestID)
 	e.word = provider.Clip(text(body.Status), maxCodeBytes)
-	e.errorType = provider.Clip(text(body.ErrorType), maxCodeBytes)
-	if e.errorType == "" {
-		e.errorType = provider.Clip(r.Header.Get("X-Fal-Error-Type"), maxCodeBytes)
+	e.named = e.word != "" && !isNull(body.ResponseURL)
+	errorType := firstOf(text(body.ErrorType), r.Header.Get("X-Fal-Error-Type"))
+	e.ownType = errorType != ""
+	var message string
+	for _, raw := range []json.RawMessage{body.Detail, body.Error, body.Message, body.Msg} {
+		kind, reason := readReason(raw)
+		errorType, message = firstOf(errorType, kind), firstOf(message, reason)
 	}
-	kind, message := readDetail(body.Detail)
-	if e.errorType == "" {
-		e.errorType = provider.Clip(kind, maxCodeBytes)
+	if message == "" && errorType == "" {
+		message = plainText(r.Body)
 	}
-	if message == "" {
-		message = text(body.Error)
-	}
-	if message == "" && e.errorType != "" {
-		message = e.errorType
-	}
-	e.message = provider.Clip(message, events.MaxMessageBytes)
-	e.foreign = isNull(body.Detail) && isNull(body.Error) && e.errorType == ""
+	e.errorType = provider.Clip(errorType, maxCodeBytes)
+	e.message = provider.Clip(firstOf(message, e.errorType), events.MaxMessageBytes)
+	e.foreign = isNull(body.Detail) && isNull(body.Error) && !e.ownType
 	return e
 }
 
-// readDetail reads a "detail": a text, or a list of complaints of which the first gives the type.
-func readDetail(raw json.RawMessage) (errorType, message string) {
-	if s := text(raw); s != "" {
+// maxReasonDepth bounds how deep a reason may lie in objects.
+const maxReasonDepth = 3
+
+// readReason reads a reason: a text, an object, or a list of them of which the first gives the type.
+func readReason(raw json.RawMessage) (errorType, message string) { return reasonAt(raw, 0) }
+
+func reasonAt(raw json.RawMessage, depth int) (errorType, message string) {
+	raw = bytes.TrimSpace(raw)
+	if s := text(raw); s != "" || len(raw) == 0 || depth > maxReasonDepth {
 		return "", s
 	}
-	var items []struct {
-		Loc  []json.RawMessage `json:"loc"`
-		Msg  string            `json:"msg"`
-		Type string            `json:"type"`
-	}
-	if json.Unmarshal(raw, &items) != nil {
-		return "", string(raw)
-	}
-	var reasons []string
-	for i, item := range items {
-		if i == maxReasons {
-			reasons = append(reasons, fmt.Sprintf("and %d more", len(items)-i))
-			break
+	switch raw[0] {
+	case '{':
+		return readObject(raw, depth)
+	case '[':
+		var items []json.RawMessage
+		_ = json.Unmarshal(raw, &items)
+		var reasons []string
+		for i, item := range items {
+			if i == maxReasons {
+				reasons = append(reasons, fmt.Sprintf("and %d more", len(items)-i))
+				break
+			}
+			kind, reason := reasonAt(item, depth+1)
+			errorType = firstOf(errorType, kind)
+			if reason != "" {
+				reasons = append(reasons, reason)
+			}
 		}
-		if errorType == "" {
-			errorType = item.Type
-		}
-		if at := location(item.Loc); at != "" {
-			item.Msg = at + ": " + item.Msg
-		}
-		reasons = append(reasons, item.Msg)
+		return errorType, strings.Join(reasons, "; ")
 	}
-	return errorType, strings.Join(reasons, "; ")
+	return "", ""
 }
 
-// location writes ["body","images",0,"url"] as images.0.url.
-func location(loc []json.RawMessage) string {
+// readObject reads a complaint {"loc","msg","type"} and its relatives. One without a text of its own is told by its
+// members, "name: value".
+func readObject(raw json.RawMessage, depth int) (errorType, message string) {
+	var o map[string]json.RawMessage
+	_ = json.Unmarshal(raw, &o)
+	for _, name := range []string{"type", "error_type", "error_code", "code"} {
+		errorType = firstOf(errorType, text(o[name]))
+	}
+	for _, name := range []string{"msg", "message", "detail", "error", "reason", "description"} {
+		kind, reason := reasonAt(o[name], depth+1)
+		errorType, message = firstOf(errorType, kind), firstOf(message, reason)
+	}
+	if message != "" {
+		if at := location(o["loc"]); at != "" {
+			message = at + ": " + message
+		}
+		return errorType, message
+	}
+	if errorType != "" {
+		return errorType, ""
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(o)) {
+		_, reason := reasonAt(o[name], depth+1)
+		if reason == "" && !strings.ContainsAny(string(o[name]), "{[\"") {
+			reason = string(o[name])
+		}
+		if reason != "" && len(parts) < maxReasons {
+			parts = append(parts, name+": "+reason)
+		}
+	}
+	return "", strings.Join(parts, "; ")
+}
+
+// location writes ["body","images",0,"url"] as images.0.url. Some models write a text.
+func location(raw json.RawMessage) string {
+	var loc []json.RawMessage
+	if json.Unmarshal(raw, &loc) != nil {
+		if at := text(raw); at != "body" {
+			return strings.TrimPrefix(at, "body.")
+		}
+		return ""
+	}
 	var parts []string
 	for i, raw := range loc {
 		part := text(raw)
@@ -131,6 +182,22 @@ func location(loc []json.RawMessage) string {
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, ".")
+}
+
+// plainText returns a body that is a text for people: neither JSON nor a page.
+func plainText(body []byte) string {
+	body = bytes.TrimSpace(body)
+	if len(body) == 0 || !utf8.Valid(body) || json.Valid(body) || strings.ContainsAny(string(body[:1]), "<{[\"\x00") {
+		return ""
+	}
+	return string(body[:min(len(body), 4*events.MaxMessageBytes)])
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 // error returns what the envelope says as an error of that kind.
@@ -153,6 +220,33 @@ func (e envelope) speaksOfBalance() bool {
 	return strings.Contains(m, "exhausted balance") || strings.Contains(m, "user is locked")
 }
 
+// moderationWords are how models that have no type for it say that a filter refused the input or the result.
+var moderationWords = regexp.MustCompile(`(?i)\bnsfw\b|content[ _-](policy|checker|filter|moderation)|` +
+	`\bmoderation (filter|system|policy)|(was|been|by) moderat|flagged (as|by|for)|` +
+	`safety (filter|system|checker|policy)|sensitive content`)
+
+// speaksOfModeration recognises a refusal by a filter, where fal has no other type for it.
+func (e envelope) speaksOfModeration() bool {
+	return e.errorType == codeModeration || !isDocumented(e.errorType) && e.status < 500 &&
+		(moderationWords.MatchString(e.message) || moderationWords.MatchString(e.errorType))
+}
+
+// isDocumented reports whether an error type is one that fal documents for a request's end
+// (https://fal.ai/docs/model-apis/errors, .../request-errors): it is a verdict under whatever HTTP code.
+func isDocumented(errorType string) bool {
+	return errorType != "" && slices.Contains(strings.Fields(documentedTypes), errorType)
+}
+
+const documentedTypes = `request_timeout startup_timeout runner_scheduling_failure runner_connection_timeout
+	runner_disconnected runner_connection_refused runner_connection_error runner_incomplete_response runner_server_error
+	internal_error bad_request client_disconnected client_cancelled concurrent_requests_limit
+	internal_server_error generation_timeout downstream_service_error downstream_service_unavailable
+	content_policy_violation no_media_generated image_too_small image_too_large image_load_error file_download_error
+	face_detection_error file_too_large greater_than greater_than_equal less_than less_than_equal multiple_of
+	sequence_too_short sequence_too_long one_of feature_not_supported invalid_archive archive_file_count_below_minimum
+	archive_file_count_exceeds_maximum audio_duration_too_long audio_duration_too_short unsupported_audio_format
+	unsupported_image_format unsupported_video_format video_duration_too_long video_duration_too_short`
+
 // kindOfFailure classifies how a request ended that was accepted.
 func (e envelope) kindOfFailure() events.Kind {
 	switch e.errorType {
@@ -168,6 +262,8 @@ func (e envelope) kindOfFailure() events.Kind {
 	switch {
 	case e.userTimeout:
 		return events.KindDeadline
+	case e.speaksOfModeration():
+		return events.KindModeration
 	case e.status >= 500, e.status == 0, strings.HasPrefix(e.errorType, "runner_"):
 		return events.KindInternal
 	default:
@@ -219,7 +315,9 @@ func (d *Driver) transport(err error) error {
 
 // redact takes our key out of an answer, before anything of it is cut or kept.
 func (d *Driver) redact(r provider.Reply) provider.Reply {
-	r.Body = bytes.ReplaceAll(r.Body, []byte(d.key.Reveal()), []byte("[redacted]"))
+	if key := []byte(d.key.Reveal()); bytes.Contains(r.Body, key) { // without it, a large body is not copied
+		r.Body = bytes.ReplaceAll(r.Body, key, []byte("[redacted]"))
+	}
 	header := make(http.Header, len(r.Header))
 	for name, values := range r.Header {
 		for _, v := range values {

@@ -97,7 +97,7 @@ type listPage struct {
 }
 
 func (d *Driver) listPage(ctx context.Context, query url.Values) (listPage, *provider.Error) {
-	r, err := d.call(ctx, http.MethodGet, d.platformURL+listPath+"?"+query.Encode())
+	r, err := d.call(ctx, http.MethodGet, d.platformURL+listPath+"?"+query.Encode(), false)
 	if err != nil {
 		return listPage{}, provider.AsError(err)
 	}

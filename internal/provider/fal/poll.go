@@ -3,6 +3,7 @@ package fal
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -30,7 +31,7 @@ func (d *Driver) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapsh
 	if bad != nil {
 		return provider.Snapshot{}, bad
 	}
-	r, err := d.call(ctx, http.MethodGet, d.url(h, "/status?logs=1"))
+	r, err := d.status(ctx, h)
 	if err != nil {
 		return provider.Snapshot{}, err
 	}
@@ -41,26 +42,62 @@ func (d *Driver) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapsh
 	if s.Word != wordCompleted {
 		return s, nil
 	}
-	r, err = d.call(ctx, http.MethodGet, d.url(h, ""))
+	r, err = d.ask(ctx, http.MethodGet, h, restResult, "")
 	if err != nil {
-		if ctx.Err() == nil && provider.AsError(err).Kind == events.KindRetry {
-			return pending(s), nil
-		}
-		return provider.Snapshot{}, err
+		return unread(ctx, s, err)
 	}
 	s, failed = readResult(s, said, r)
 	return s, asError(failed)
 }
 
-// call makes one free call and takes our key out of its answer.
-func (d *Driver) call(ctx context.Context, method, url string) (provider.Reply, error) {
+// status asks for the status with its logs, and without them where they are too large: its end must not be missed.
+func (d *Driver) status(ctx context.Context, h handle) (provider.Reply, error) {
+	r, err := d.ask(ctx, http.MethodGet, h, restStatus, "?logs=1")
+	if err != nil && provider.AsError(err).Code == provider.CodeTooLarge {
+		return d.ask(ctx, http.MethodGet, h, restStatus, "?logs=0")
+	}
+	return r, err
+}
+
+// unread is what is known of a completed request whose result could not be read to its end.
+func unread(ctx context.Context, s provider.Snapshot, err error) (provider.Snapshot, error) {
+	e := provider.AsError(err)
+	switch {
+	case ctx.Err() != nil:
+		return provider.Snapshot{}, err
+	case e.Kind == events.KindRetry:
+		return pending(s), nil
+	case e.Code == provider.CodeTooLarge:
+		e.Charge = events.ChargePossible
+		s.State, s.Err, s.Unconfirmed = provider.Failed, e, true
+		return s, nil
+	}
+	return provider.Snapshot{}, err
+}
+
+// ask calls the usual address of a request, and where that is not known the one that fal has named.
+func (d *Driver) ask(ctx context.Context, method string, h handle, rest, query string) (provider.Reply, error) {
+	r, err := d.call(ctx, method, d.url(h, rest)+query, rest == restResult)
+	if named := *h.path(rest); err == nil && r.Status == http.StatusNotFound && named != "" {
+		return d.call(ctx, method, d.origin()+named+query, rest == restResult)
+	}
+	return r, err
+}
+
+// call makes one free call and takes our key out of its answer. A large answer is one that may be over
+// provider.MaxBodyBytes.
+func (d *Driver) call(ctx context.Context, method, url string, large bool) (provider.Reply, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return provider.Reply{}, d.transport(err)
 	}
 	req.Header.Set("Authorization", d.authorization())
 	req.Header.Set("Accept", "application/json")
-	r, err := provider.Exchange(d.client, req)
+	exchange := provider.Exchange
+	if large {
+		exchange = d.large.Exchange
+	}
+	r, err := exchange(d.client, req)
 	if err != nil {
 		return provider.Reply{}, d.transport(err)
 	}
@@ -99,99 +136,25 @@ func readStatus(h handle, r provider.Reply) (s provider.Snapshot, said envelope,
 		s.Progress = progress(s.Logs)
 	case wordCompleted:
 		s.State = provider.Running // until the result tells more
+	default:
+		s = endOf(s, e)
 	}
 	return s, e, nil
 }
 
-// readResult reads an answer to a result call of a completed request: success, failure, or nothing that can be told
-// from it. said is what the status told of a failure; it decides when the result cannot.
-func readResult(s provider.Snapshot, said envelope, r provider.Reply) (provider.Snapshot, *provider.Error) {
-	e := readEnvelope(r)
-	if s.Units = e.units; e.units != nil {
-		s.Unit = unitName
-	}
-	switch {
-	case r.Status >= 200 && r.Status <= 299:
-		return succeeded(s, e, r), nil
-	case e.speaksOfWork():
-		return ended(s, e), nil
-	case said.errorType != "":
-		return ended(s, said.ofStatus()), nil
-	case r.Status == http.StatusNotFound && e.word == wordNotFound:
-		e.message = "fal does not know the request any more"
-		return provider.Snapshot{}, e.error(events.KindNotFound)
-	case aboutAccount(r.Status) && !e.foreign:
-		return provider.Snapshot{}, pollError(e)
-	default:
-		return pending(s), nil
-	}
-}
-
-// speaksOfWork tells the end of a request's work from trouble on the way to its result. Both are HTTP errors here.
-func (e envelope) speaksOfWork() bool {
-	switch {
-	case e.status < 400 || e.status > 599:
-		return false
-	case e.errorType != "":
-		return true
-	case aboutAccount(e.status), e.status == http.StatusNotFound && e.word == wordNotFound:
-		return false // rather our key, our speed or the result's age than the model
-	case e.status >= 500:
-		return e.traced // fal's gateway marks what it passes on; a page of something before it is not marked
-	default:
-		return (e.traced || !e.foreign) && !strings.Contains(e.message, "still in progress")
-	}
-}
-
-// aboutAccount lists codes that speak of the caller.
-func aboutAccount(status int) bool {
-	switch status {
-	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusRequestTimeout,
-		http.StatusTooManyRequests:
-		return true
-	}
-	return false
-}
-
-// succeeded reads a result. One that names no file is a failure that was paid for: nothing can be delivered.
-func succeeded(s provider.Snapshot, e envelope, r provider.Reply) provider.Snapshot {
-	if !json.Valid(r.Body) || e.word == wordQueued || e.word == wordRunning {
-		return pending(s)
-	}
-	s.Outputs = readOutputs(r.Body)
-	s.Raw = r.Body
-	if len(s.Outputs) > 0 {
-		s.State = provider.Succeeded
-		return s
-	}
-	if r.Status != http.StatusOK {
-		s.Raw = nil
-		return pending(s)
-	}
-	s.State = provider.Failed
-	s.Err = &provider.Error{
-		Kind: events.KindInternal, Code: "no_output", HTTPStatus: r.Status, TraceID: e.traceID,
-		Charge: events.ChargeConfirmed, Message: "fal finished the request, and its result names no file that can be fetched",
-	}
-	return s
-}
-
-// ended is a request that made nothing: cancelled or failed. fal has no state for either.
-func ended(s provider.Snapshot, e envelope) provider.Snapshot {
-	if e.errorType == codeCancelled || e.status == statusClientClosed && e.errorType == "" {
+// endOf reads a word that fal does not document. It is no verdict, unless it says that the request was cancelled or
+// stands beside an error type of fal's; another failure has to be seen again.
+func endOf(s provider.Snapshot, e envelope) provider.Snapshot {
+	switch word := strings.ToUpper(e.word); {
+	case word == "CANCELED" || word == "CANCELLED":
 		s.State = provider.Cancelled
-		return s
+	case !e.foreign || word == "FAILED" || word == "ERROR":
+		if e.message == "" {
+			e.message = fmt.Sprintf("fal says %q and gives no reason", e.word)
+		}
+		s = ended(s, e.ofStatus(), provider.Reply{})
+		s.Unconfirmed = s.State == provider.Failed && !isDocumented(e.errorType)
 	}
-	s.State = provider.Failed
-	s.Err = e.error(e.kindOfFailure())
-	s.Err.Charge = e.chargeOfFailure()
-	return s
-}
-
-// pending is a request that has ended in a way that could not be read yet.
-func pending(s provider.Snapshot) provider.Snapshot {
-	s.State, s.ResultPending = provider.Running, true
-	s.Units, s.Unit = nil, ""
 	return s
 }
 

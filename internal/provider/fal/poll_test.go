@@ -122,7 +122,9 @@ func TestStatusWords(t *testing.T) {
 		{`{"status":"IN_PROGRESS","queue_position":4}`, provider.Running, "IN_PROGRESS", nil},
 		{`{"status":"COMPLETED"}`, provider.Running, "COMPLETED", nil},
 		{`{"status":"NOT_FOUND"}`, provider.Unknown, "NOT_FOUND", nil},
-		{`{"status":"FAILED"}`, provider.Unknown, "FAILED", nil},
+		{`{"status":"FAILED"}`, provider.Failed, "FAILED", nil},
+		{`{"status":"cancelled"}`, provider.Cancelled, "cancelled", nil},
+		{`{"status":"WAITING","message":"soon"}`, provider.Unknown, "WAITING", nil},
 		{`{"status":"in_queue"}`, provider.Unknown, "in_queue", nil},
 		{`{"status":"IN_QUEUE","logs":"odd","metrics":7}`, provider.Queued, "IN_QUEUE", nil},
 	} {
@@ -144,7 +146,7 @@ func TestStatusWords(t *testing.T) {
 // Every HTTP code of a result call, with every kind of body.
 func TestResultMatrix(t *testing.T) {
 	t.Parallel()
-	const pendingState = provider.State("pending")
+	const pendingState, unconfirmed = provider.State("pending"), provider.State("unconfirmed")
 	bodies := map[string]string{
 		"files": `{"images":[{"url":"https://v3.fal.media/a.png"}]}`, "no files": `{"text":"hello"}`,
 		"text": `{"detail":"nope"}`, "model": `{"detail":[{"msg":"m","type":"value_error"}]}`,
@@ -154,34 +156,47 @@ func TestResultMatrix(t *testing.T) {
 	}
 	account := map[int]events.Kind{
 		401: events.KindAuth, 402: events.KindQuota, 403: events.KindAuth,
-		408: events.KindRetry, 429: events.KindRateLimited,
+		407: events.KindRetry, 408: events.KindRetry, 429: events.KindRateLimited,
 	}
 	for status := 200; status <= 599; status++ {
 		for name, body := range bodies {
 			for _, traced := range []bool{false, true} {
-				valid := !strings.Contains("html empty garbage truncated", name)
 				text := name == "text" || name == "in progress"
+				early := name == "in progress"
 				var want provider.State
 				var kind events.Kind
-				switch {
-				case status/100 == 2 && name == "files":
+				switch ok := status/100 == 2; {
+				case ok && name == "files", ok && name == "no files" && status != 202:
 					want = provider.Succeeded
-				case status == 200 && valid:
-					want = provider.Failed // paid for, and nothing to deliver
+				case ok && status != 202 && (name == "model" || name == "platform"):
+					want = provider.Failed
+				case ok && status != 202 && text:
+					want = provider.Failed
+					if !traced {
+						want = unconfirmed
+					}
+				case ok && status != 202 && name == "not found":
+					want = provider.Succeeded // a word is no failure by itself
+				case ok && traced && (name == "html" || name == "garbage"):
+					want = provider.Succeeded // a text, or a file, that came through fal
+				case ok && traced && name == "truncated":
+					want = unconfirmed
 				case status < 400:
 					want = pendingState
-				case name == "model" || name == "platform":
-					want = provider.Failed
-				case status == 499 && (traced || text) && name != "in progress":
-					want = provider.Cancelled
+				case account[status] != "" && (text || name == "model" || name == "platform"):
+					kind = account[status]
 				case status == 404 && name == "not found":
 					kind = events.KindNotFound
-				case account[status] != "" && text:
-					kind = account[status]
-				case account[status] != "" || name == "in progress" && status < 500:
+				case account[status] != "":
 					want = pendingState
-				case traced || status < 500 && text:
+				case status == 499 && (traced || text) && !early && name != "model" && name != "platform":
+					want = provider.Cancelled
+				case name == "platform", name == "model" && (status == 400 || status == 422):
 					want = provider.Failed
+				case early:
+					want = pendingState
+				case traced, text, name == "model":
+					want = unconfirmed
 				default:
 					want = pendingState
 				}
@@ -194,10 +209,15 @@ func TestResultMatrix(t *testing.T) {
 				if got == provider.Running && s.ResultPending {
 					got = pendingState
 				}
+				if s.Unconfirmed {
+					got += unconfirmed
+					got = provider.State(strings.TrimPrefix(string(got), string(provider.Failed)))
+				}
 				if got != want || (err == nil) != (kind == "") || err != nil && err.Kind != kind {
 					t.Errorf("%d with %s, traced %v: %q, %v, want %q, kind %q", status, name, traced, got, err, want, kind)
 				}
-				if (s.State == provider.Failed) != (s.Err != nil) || s.State == provider.Succeeded && len(s.Outputs) == 0 {
+				if (s.State == provider.Failed) != (s.Err != nil) ||
+					s.State == provider.Succeeded && (len(s.Raw) == 0 || len(s.Outputs) == 0 && len(s.Notes) == 0) {
 					t.Errorf("%d with %s: %s with error %v and %d outputs", status, name, s.State, s.Err, len(s.Outputs))
 				}
 			}
@@ -274,6 +294,7 @@ func TestDocumentedFailures(t *testing.T) {
 
 func TestResults(t *testing.T) {
 	t.Parallel()
+	traced := map[string]string{"X-Fal-Request-Id": sampleID}
 	timedOut := done()
 	timedOut.body = `{"status":"COMPLETED","logs":[],"metrics":{},"error":"Request timed out",` +
 		`"error_type":"request_timeout"}`
@@ -287,6 +308,7 @@ func TestResults(t *testing.T) {
 		code           string
 		charge         events.Charge
 		units          float64
+		unconfirmed    bool
 	}{
 		{
 			name: "billed", status: done(),
@@ -356,11 +378,43 @@ func TestResults(t *testing.T) {
 		},
 		{
 			name: "nothing to deliver", status: done(), result: canned{status: 200, body: `{"output":"a poem"}`},
-			state: provider.Failed, failure: events.KindInternal, code: "no_output", charge: events.ChargeConfirmed,
+			state: provider.Succeeded,
 		},
 		{
 			name: "model's own 404", status: done(), result: canned{status: 404, body: `{"detail":"no such voice"}`},
 			state: provider.Failed, failure: events.KindInvalid, code: "http_404", charge: events.ChargePossible,
+			unconfirmed: true,
+		},
+		{
+			name: "500 through fal", status: done(),
+			result: canned{status: 500, body: `{"detail":"Internal Server Error"}`, header: traced},
+			state:  provider.Failed, failure: events.KindInternal, code: "http_500", charge: events.ChargeNone, unconfirmed: true,
+		},
+		{
+			name: "504 through fal without a form", status: done(),
+			result: canned{status: 504, body: "Gateway Timeout", header: traced},
+			state:  provider.Failed, failure: events.KindInternal, code: "http_504", charge: events.ChargeNone, unconfirmed: true,
+		},
+		{
+			name: "a result of 0 units that says why", status: done(),
+			result: canned{status: 200, body: `{"video":null,"error":"NSFW content detected"}`, header: map[string]string{
+				"X-Fal-Request-Id": sampleID, "X-Fal-Billable-Units": "0",
+			}},
+			state: provider.Failed, failure: events.KindModeration, code: "http_200", charge: events.ChargeNone,
+		},
+		{
+			name: "a word for a cancel", status: canned{status: 200, body: `{"status":"CANCELED"}`}, state: provider.Cancelled,
+		},
+		{
+			name:   "a word for a failure with fal's type",
+			status: canned{status: 200, body: `{"status":"FAILED","error":"it died","error_type":"runner_server_error"}`},
+			state:  provider.Failed, failure: events.KindInternal, code: "runner_server_error", charge: events.ChargeNone,
+		},
+		{
+			name:   "a word that nobody knows beside an error",
+			status: canned{status: 200, body: `{"status":"ABORTED","error":{"message":"it died"}}`},
+			state:  provider.Failed, failure: events.KindInternal, code: "http_0", charge: events.ChargePossible,
+			unconfirmed: true,
 		},
 		{
 			name: "expired", status: done(), result: canned{status: 404, body: `{"status":"NOT_FOUND"}`},
@@ -390,6 +444,9 @@ func TestResults(t *testing.T) {
 				row.pending, row.kind)
 			continue
 		}
+		if s.Unconfirmed != row.unconfirmed {
+			t.Errorf("%s: unconfirmed %v", row.name, s.Unconfirmed)
+		}
 		if e := s.Err; (e != nil) != (row.failure != "") ||
 			e != nil && (e.Kind != row.failure || e.Code != row.code || e.Charge != row.charge) {
 			t.Errorf("%s: error %+v, want %s, code %s, charge %s", row.name, e, row.failure, row.code, row.charge)
@@ -404,13 +461,15 @@ func TestResults(t *testing.T) {
 // An answer over the limit is not cut and read: what is left of it may look complete.
 func TestResultOverTheLimit(t *testing.T) {
 	t.Parallel()
-	body := `{"video":{"url":"https://a/b.mp4"}}` + strings.Repeat(" ", provider.MaxBodyBytes)
-	s, err := pollWith(t, done(), canned{status: 200, body: body})
-	if err == nil {
-		t.Fatalf("state %q, no error", s.State)
+	body := `{"video":{"url":"https://a/b.mp4"}}`
+	s, err := pollWith(t, done(), canned{status: 200, body: body + strings.Repeat(" ", provider.MaxBodyBytes)})
+	if err != nil || s.State != provider.Succeeded || len(s.Outputs) != 1 {
+		t.Errorf("over the limit of other answers: state %q, %v, want succeeded", s.State, err)
 	}
-	if e := provider.AsError(err); e.Kind != events.KindInternal || e.Code != "answer_too_large" || s.State != "" {
-		t.Errorf("state %q, %v, want answer_too_large", s.State, err)
+	s, err = pollWith(t, done(), canned{status: 200, body: body + strings.Repeat(" ", maxResultBytes)})
+	if err != nil || s.State != provider.Failed || !s.Unconfirmed || s.Err.Code != provider.CodeTooLarge ||
+		s.Err.Charge != events.ChargePossible {
+		t.Errorf("state %q, %v, %v, want answer_too_large", s.State, s.Err, err)
 	}
 }
 
@@ -475,34 +534,66 @@ func TestOutputs(t *testing.T) {
 			"data", `{"image":{"url":"data:image/png;base64,AAAA"}}`,
 			[]events.Output{{URL: "data:image/png;base64,AAAA", ContentType: "image/png"}},
 		},
-		{"data over the limit", `{"image":{"url":"data:image/png;base64,` + strings.Repeat("A", maxDataBytes) + `"}}`, nil},
 		{
 			"not fetchable", `{"a":{"url":"file:///etc/passwd"},"b":{"url":"javascript:alert(1)"},"c":{"url":"/a"},` +
 				`"d":{"url":"https://"},"e":{"url":""},"f":{"url":"https://user:pw@a/b"},"g":{"url":7}}`,
 			nil,
 		},
 		{"long link", `{"a":{"url":"https://a/` + strings.Repeat("x", maxURLBytes) + `"}}`, nil},
-		{"plain link", `{"audio_url":"https://a/1.wav","note":"https://a/2"}`, []events.Output{{URL: "https://a/1.wav"}}},
+		{
+			"plain link", `{"note":"https://a/2","audio_url":"https://a/1.wav"}`,
+			[]events.Output{{URL: "https://a/1.wav"}, {URL: "https://a/2"}},
+		},
+		{"any name", `{"output":["https://a/1.png"]}`, []events.Output{{URL: "https://a/1.png"}}},
+		{"a text with a link", `{"caption":"https://a/1 shows a kite","status_url":"https://q/x"}`, nil},
+		{
+			"a video beside its thumbnail",
+			`{"thumbnail":{"url":"https://a/t.mp4.png","content_type":"image/png"},"video":"https://a/o"}`,
+			[]events.Output{{URL: "https://a/o"}, {URL: "https://a/t.mp4.png", ContentType: "image/png"}},
+		},
+		{
+			"a video by its extension",
+			`{"frame":{"url":"https://a/f","content_type":"image/png"},"sound":"https://a/s.mp3","result":"https://a/o.mp4?x=1"}`,
+			[]events.Output{
+				{URL: "https://a/o.mp4?x=1"}, {URL: "https://a/s.mp3"}, {URL: "https://a/f", ContentType: "image/png"},
+			},
+		},
+		{
+			"lists of lists and index maps", `{"frames":[[{"url":"https://a/1"}],["https://a/2.png"]],"m":{"0":{"url":"https://a/3"}}}`,
+			[]events.Output{{URL: "https://a/1"}, {URL: "https://a/3"}, {URL: "https://a/2.png"}},
+		},
+		{
+			"one output per link", `{"image_url":"https://a/1","images":[{"url":"https://a/1","file_size":3}],"url":"https://a/1"}`,
+			[]events.Output{{URL: "https://a/1", Size: 3}},
+		},
+		{
+			"a page beside a file", `{"docs":"https://fal.ai/models/x","image":{"url":"https://a/1"}}`,
+			[]events.Output{{URL: "https://a/1"}},
+		},
 		{
 			"plain links", `{"image_urls":["https://a/1","https://a/2"]}`,
 			[]events.Output{{URL: "https://a/1"}, {URL: "https://a/2"}},
 		},
 		{
 			"files before links", `{"image_url":"https://a/input.png","video":{"url":"https://a/1"}}`,
-			[]events.Output{{URL: "https://a/1"}},
+			[]events.Output{{URL: "https://a/1"}, {URL: "https://a/input.png"}},
 		},
 		{"too deep", strings.Repeat(`{"a":`, maxDepth+1) + `{"url":"https://a/1"}` + strings.Repeat("}", maxDepth+1), nil},
 		{"none", `{"text":"a"}`, nil},
 		{"no object", `"https://a/1"`, nil},
 	} {
-		got := readOutputs([]byte(row.body))
+		got := readOutputs([]byte(row.body)).outputs
 		if fmt.Sprint(got) != fmt.Sprint(row.want) {
 			t.Errorf("%s: %.300v, want %v", row.name, got, row.want)
 		}
 	}
-	many := `[` + strings.TrimSuffix(strings.Repeat(`{"url":"https://a/b"},`, 1000), ",") + `]`
-	if n := len(readOutputs([]byte(many))); n != maxOutputs {
-		t.Errorf("%d outputs of 1000, want %d", n, maxOutputs)
+	var many []string
+	for i := range 1000 {
+		many = append(many, fmt.Sprintf(`{"url":"https://a/%d"}`, i))
+	}
+	f := readOutputs([]byte("[" + strings.Join(many, ",") + "]"))
+	if len(f.outputs) != maxOutputs || f.more != 1000-maxOutputs || f.notes()[0] != "744 more in the raw result" {
+		t.Errorf("%d outputs of 1000 and %d more, %q, want %d", len(f.outputs), f.more, f.notes(), maxOutputs)
 	}
 }
 
@@ -585,7 +676,7 @@ func FuzzPoll(f *testing.F) {
 			}
 			return
 		}
-		if s.Word == "" || s.Err != nil || s.Progress != nil && !(*s.Progress >= 0 && *s.Progress <= 100) {
+		if s.Word == "" || (s.Err != nil) != (s.State == provider.Failed) || s.Progress != nil && !(*s.Progress >= 0 && *s.Progress <= 100) {
 			t.Errorf("snapshot %+v", s)
 		}
 		s.State = provider.Running
@@ -597,12 +688,11 @@ func FuzzPoll(f *testing.F) {
 				t.Errorf("failed poll with state %q", s.State)
 			}
 		case s.State == provider.Succeeded:
-			if len(s.Outputs) == 0 || len(s.Outputs) > maxOutputs || !json.Valid(s.Raw) {
+			if len(s.Outputs) > maxOutputs || len(s.Outputs) == 0 && len(s.Notes) == 0 || !json.Valid(s.Raw) {
 				t.Errorf("succeeded with %d outputs, raw %s", len(s.Outputs), s.Raw)
 			}
 		case s.State == provider.Failed:
-			if s.Err == nil || s.Err.Charge == "" || s.Err.Kind == "" || code < 400 && said.errorType == "" &&
-				s.Err.Code != "no_output" {
+			if s.Err == nil || s.Err.Charge == "" || s.Err.Kind == "" || s.Err.Message == "" {
 				t.Errorf("failed with %d, %+v", code, s.Err)
 			}
 		case s.State == provider.Running && s.ResultPending, s.State == provider.Cancelled:

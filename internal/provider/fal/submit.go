@@ -2,10 +2,12 @@ package fal
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"reelay/events"
 	"reelay/internal/provider"
@@ -39,51 +41,157 @@ func (d *Driver) Render(t events.Task, input json.RawMessage, callbackURL string
 	return r, nil
 }
 
-// Classify reads the answer to a submit. A 2xx with a request id is accepted; one of the codes by which fal refuses, in
-// fal's own envelope, is refused and cost nothing; all else is in doubt.
+// Classify reads the answer to a submit. A 2xx with a request id is accepted. Whatever proves that nothing was queued is
+// refused and cost nothing: a refusal in fal's own envelope, any 429, a redirect, and the page with which a proxy turns
+// a call away. All else is in doubt: 408, 409, 5xx, a 2xx without an id, an error that names a request.
 func (d *Driver) Classify(model string, r provider.Reply) provider.Answer {
 	r = d.redact(r)
-	if r.Status >= 200 && r.Status <= 299 {
-		return d.accepted(model, r)
-	}
 	e := readEnvelope(r)
-	if e.foreign || e.requestID || !slices.Contains(refusals(), r.Status) {
-		return inDoubt(e, "the answer does not tell whether the request was accepted")
+	if r.Status >= 200 && r.Status <= 299 {
+		return d.accepted(model, e, r)
 	}
-	err := e.error(kindOfRefusal(e))
+	err := refusal(e, r)
+	if err == nil || e.requestID && r.Status != http.StatusTooManyRequests {
+		return inDoubt(e, r, "the answer does not tell whether the request was accepted")
+	}
 	err.Charge = events.ChargeNone
+	err.Message = provider.Clip(err.Message, events.MaxMessageBytes)
 	return provider.Answer{Outcome: provider.Refused, Err: err}
 }
 
-func (d *Driver) accepted(model string, r provider.Reply) provider.Answer {
-	var body struct {
-		RequestID string `json:"request_id"`
+// refusal returns why nothing was queued, and nil where that is not known.
+func refusal(e envelope, r provider.Reply) *provider.Error {
+	switch {
+	case e.status == http.StatusTooManyRequests:
+		return e.error(events.KindRateLimited)
+	case e.status == http.StatusMovedPermanently, e.status == http.StatusFound,
+		e.status == http.StatusTemporaryRedirect, e.status == http.StatusPermanentRedirect:
+		return e.address("it redirects to " + place(r.Header.Get("Location")))
+	case !e.foreign || e.traced:
+		if slices.Contains(refusals(), e.status) {
+			return e.error(kindOfRefusal(e))
+		}
+		return nil
 	}
-	if err := json.Unmarshal(r.Body, &body); err != nil || body.RequestID == "" {
-		return inDoubt(readEnvelope(r), "the answer has no request id")
+	switch e.status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnauthorized, http.StatusForbidden,
+		http.StatusProxyAuthRequired:
+		return e.address("the answer is not of fal's form")
+	case http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
+		err := e.error(events.KindInvalid)
+		err.Message = "a proxy before fal refused the request as too large: " + err.Message
+		return err
 	}
-	ref, err := d.Ref(model, body.RequestID)
+	if e.message != "" && slices.Contains(refusals(), e.status) {
+		return e.error(kindOfRefusal(e)) // in words, if not in fal's form
+	}
+	return nil
+}
+
+// address is the refusal of somebody at the base URL who is not fal.
+func (e envelope) address(why string) *provider.Error {
+	err := e.error(events.KindAddress)
+	err.Message = fmt.Sprintf("what answers at the base URL of fal is not fal's queue API (HTTP %d, %s): is the base URL "+
+		"right, or does a proxy stand before it?", e.status, why)
+	if e.message != "" {
+		err.Message += " It says: " + e.message
+	}
+	return err
+}
+
+// place returns where a redirect leads, without what may be secret in it.
+func place(location string) string {
+	u, err := url.Parse(location)
+	if err != nil || location == "" {
+		return "an address that cannot be read"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return provider.Clip(u.String(), maxPlaceBytes)
+}
+
+// maxPlaceBytes bounds an address in a message.
+const maxPlaceBytes = 200
+
+func (d *Driver) accepted(model string, e envelope, r provider.Reply) provider.Answer {
+	var body acceptedBody
+	if json.Unmarshal(r.Body, &body) != nil {
+		return inDoubt(e, r, "the answer has no request id")
+	}
+	id := body.id()
+	if id == "" {
+		return inDoubt(e, r, "the answer has no request id")
+	}
+	ref, err := d.refWith(model, id, body)
 	if err != nil {
-		return inDoubt(readEnvelope(r), err.Error())
+		return inDoubt(e, r, err.Error())
 	}
-	return provider.Answer{Outcome: provider.Accepted, Ref: ref, ID: body.RequestID}
+	return provider.Answer{Outcome: provider.Accepted, Ref: ref, ID: id}
+}
+
+// An acceptedBody is what fal, or what stands before it, answers to a submit that it has queued.
+type acceptedBody struct {
+	RequestID   json.RawMessage `json:"request_id"`
+	RequestID2  json.RawMessage `json:"requestId"`
+	Data        json.RawMessage `json:"data"`
+	StatusURL   json.RawMessage `json:"status_url"`
+	ResponseURL json.RawMessage `json:"response_url"`
+	CancelURL   json.RawMessage `json:"cancel_url"`
+}
+
+// id returns the request id, from wherever the answer has it.
+func (b acceptedBody) id() string {
+	id := firstOf(text(b.RequestID), text(b.RequestID2))
+	var data struct {
+		acceptedBody
+		ID json.RawMessage `json:"id"`
+	}
+	if id == "" && len(b.Data) > 0 && json.Unmarshal(b.Data, &data) == nil {
+		data.Data = nil
+		id = firstOf(data.id(), text(data.ID))
+	}
+	for _, address := range []json.RawMessage{b.StatusURL, b.ResponseURL, b.CancelURL} {
+		if id == "" {
+			id = idOfAddress(text(address))
+		}
+	}
+	return id
+}
+
+// idOfAddress returns the id in .../requests/{id}[/...].
+func idOfAddress(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	_, rest, ok := strings.Cut(u.EscapedPath(), "/requests/")
+	if !ok {
+		return ""
+	}
+	part, _, _ := strings.Cut(rest, "/")
+	id, err := url.PathUnescape(part)
+	if err != nil {
+		return ""
+	}
+	return id
 }
 
 // refusals are the codes with which fal's gateway turns a submit away before it is queued.
 func refusals() []int {
 	return []int{
 		http.StatusBadRequest, http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound,
-		http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
-		http.StatusUnprocessableEntity, http.StatusTooManyRequests,
+		http.StatusMethodNotAllowed, http.StatusGone, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong,
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
+		http.StatusRequestHeaderFieldsTooLarge,
 	}
 }
 
-func inDoubt(e envelope, why string) provider.Answer {
+// inDoubt keeps what was answered: it may be a result, or name the request in a way that a person can read.
+func inDoubt(e envelope, r provider.Reply, why string) provider.Answer {
 	err := e.error(events.KindAmbiguous)
 	err.Message = provider.Clip(why+": "+err.Message, events.MaxMessageBytes)
 	err.Charge = events.ChargePossible
 	err.RetryAfter = 0
-	return provider.Answer{Outcome: provider.InDoubt, Err: err}
+	return provider.Answer{Outcome: provider.InDoubt, Err: err, Body: r.Body}
 }
 
 // kindOfRefusal classifies an answer that speaks of the account or the call, not of a request's work.
@@ -99,7 +207,7 @@ func kindOfRefusal(e envelope) events.Kind {
 	case http.StatusTooManyRequests:
 		return events.KindRateLimited
 	}
-	if e.errorType == codeModeration {
+	if e.speaksOfModeration() {
 		return events.KindModeration
 	}
 	return events.KindInvalid

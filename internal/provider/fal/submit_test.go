@@ -3,7 +3,6 @@ package fal
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,52 +67,87 @@ func TestRender(t *testing.T) {
 	}
 }
 
-// Every HTTP code, with every kind of body.
+// Every HTTP code by everybody who may answer: fal in its own envelope, somebody in words, somebody without a word. A
+// cell is the kind of a refusal, and "" is in doubt.
 func TestClassifyMatrix(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t, "")
-	refused := []int{400, 401, 402, 403, 404, 405, 413, 415, 422, 429}
-	own := map[string]string{
-		"text":     `{"detail":"nope"}`,
-		"model":    `{"detail":[{"loc":["body","prompt"],"msg":"field required","type":"missing"}]}`,
-		"platform": `{"detail":"nope","error_type":"bad_request"}`,
-		"error":    `{"error":"nope"}`,
-	}
-	stray := map[string]string{
-		"html": htmlPage, "empty": "", "garbage": "\x00\xff{", "truncated": `{"detail":"no`, "array": `[{"detail":"nope"}]`,
-		"null detail": `{"detail":null,"error":null}`, "other object": `{"message":"Forbidden"}`,
-		"text after": `{"detail":"nope"} x`, "names a request": `{"detail":"nope","request_id":"` + sampleID + `"}`,
+	const (
+		doubt   = events.Kind("")
+		address = events.KindAddress
+		invalid = events.KindInvalid
+	)
+	type row struct{ own, words, none events.Kind }
+	table := map[int]row{
+		301: {address, address, address}, 302: {address, address, address}, 307: {address, address, address},
+		308: {address, address, address}, 400: {invalid, invalid, doubt}, 401: {events.KindAuth, address, address},
+		402: {events.KindQuota, events.KindQuota, doubt}, 403: {events.KindAuth, address, address},
+		404: {invalid, address, address}, 405: {invalid, address, address}, 407: {doubt, address, address},
+		410: {invalid, invalid, doubt}, 413: {invalid, invalid, invalid}, 414: {invalid, invalid, invalid},
+		415: {invalid, invalid, doubt}, 422: {invalid, invalid, doubt},
+		429: {events.KindRateLimited, events.KindRateLimited, events.KindRateLimited}, 431: {invalid, invalid, invalid},
+	} // all others are in doubt, and 2xx with an id is accepted
+	bodies := map[string][]string{
+		"own": {
+			`{"detail":"nope"}`, `{"detail":[{"loc":["body","prompt"],"msg":"field required","type":"missing"}]}`,
+			`{"detail":"nope","error_type":"bad_request"}`, `{"error":"nope"}`, `{"error":{"message":"nope"}}`,
+		},
+		"words": {`{"message":"Forbidden"}`, "no such thing", `{"msg":"nope"}`},
+		"none": {
+			htmlPage, "", "\x00\xff{", `{"detail":"no`, `[{"detail":"nope"}]`, `{"detail":null,"error":null}`,
+			`{"detail":"nope"} x`, `{}`,
+		},
 	}
 	for status := 100; status <= 599; status++ {
-		for name, body := range own {
-			a := d.Classify(sampleModel, provider.Reply{Status: status, Body: []byte(body)})
-			want := provider.InDoubt
-			if slices.Contains(refused, status) {
-				want = provider.Refused
-			}
-			if a.Outcome != want || a.Err == nil || a.Ref != nil || a.ID != "" {
-				t.Errorf("%d with fal's %s: %+v, want %s", status, name, a, want)
+		want := table[status]
+		for who, kind := range map[string]events.Kind{"own": want.own, "words": want.words, "none": want.none} {
+			for _, body := range bodies[who] {
+				a := d.Classify(sampleModel, provider.Reply{Status: status, Body: []byte(body)})
+				checkCell(t, fmt.Sprintf("%d %s", status, body), kind, a, body)
 			}
 		}
-		for name, body := range stray {
-			if status/100 == 2 && name == "names a request" {
-				continue // it is accepted: below
+		// An error that names a request may be about one that was queued.
+		named := `{"detail":"nope","request_id":"` + sampleID + `"}`
+		a := d.Classify(sampleModel, provider.Reply{Status: status, Body: []byte(named)})
+		switch {
+		case status/100 == 2:
+			if a.Outcome != provider.Accepted || a.ID != sampleID || a.Err != nil ||
+				string(a.Ref) != `{"app":"fal-ai/flux","request_id":"`+sampleID+`"}` {
+				t.Errorf("%d with an id: %+v", status, a)
 			}
-			a := d.Classify(sampleModel, provider.Reply{Status: status, Body: []byte(body)})
-			if a.Outcome != provider.InDoubt || a.Err == nil || a.Err.Kind != events.KindAmbiguous ||
-				a.Err.Charge != events.ChargePossible {
-				t.Errorf("%d with %s: %+v, want in doubt", status, name, a)
-			}
+		case status == 429:
+			checkCell(t, "429 that names a request", events.KindRateLimited, a, named)
+		default:
+			checkCell(t, fmt.Sprintf("%d that names a request", status), doubt, a, named)
 		}
-		a := d.Classify(sampleModel,
-			provider.Reply{Status: status, Body: []byte(`{"status":"IN_QUEUE","request_id":"` + sampleID + `"}`)})
-		if (a.Outcome == provider.Accepted) != (status >= 200 && status <= 299) {
-			t.Errorf("%d with an id: %s", status, a.Outcome)
-		}
-		if a.Outcome == provider.Accepted &&
-			(a.ID != sampleID || string(a.Ref) != `{"app":"fal-ai/flux","request_id":"`+sampleID+`"}` || a.Err != nil) {
-			t.Errorf("%d with an id: %+v", status, a)
-		}
+	}
+}
+
+func checkCell(t *testing.T, what string, kind events.Kind, a provider.Answer, body string) {
+	t.Helper()
+	outcome, charge := provider.Refused, events.ChargeNone
+	if kind == "" {
+		outcome, charge, kind = provider.InDoubt, events.ChargePossible, events.KindAmbiguous
+	}
+	if a.Outcome != outcome || a.Err == nil || a.Err.Kind != kind || a.Err.Charge != charge || a.Ref != nil || a.ID != "" {
+		t.Errorf("%s: %s, %v, want %s of kind %q", what, a.Outcome, a.Err, outcome, kind)
+		return
+	}
+	if kind == events.KindAddress && !strings.Contains(a.Err.Message, "base URL") {
+		t.Errorf("%s: %q does not speak of the base URL", what, a.Err.Message)
+	}
+	if kept := string(a.Body); outcome == provider.InDoubt && kept != body {
+		t.Errorf("%s: kept %q of the answer", what, kept)
+	}
+}
+
+func TestClassifyRedirect(t *testing.T) {
+	t.Parallel()
+	r := provider.Reply{Status: 308, Header: http.Header{"Location": {"https://new.example.test/fal-ai/flux?token=secret"}}}
+	a := newDriver(t, "").Classify(sampleModel, r)
+	if a.Outcome != provider.Refused || !strings.Contains(a.Err.Message, "it redirects to https://new.example.test/fal-ai/flux)") ||
+		strings.Contains(a.Err.Message, "secret") {
+		t.Errorf("%s, %v", a.Outcome, a.Err)
 	}
 }
 
@@ -154,8 +188,13 @@ func TestClassifyKinds(t *testing.T) {
 			422, `{"detail":[{"msg":"1"},{"msg":"2"},{"msg":"3"},{"msg":"4"},{"msg":"5"}]}`, events.KindInvalid, "http_422",
 			"1; 2; 3; and 2 more",
 		},
-		{422, `{"detail":{"why":17454220438242315174}}`, events.KindInvalid, "http_422", `{"why":17454220438242315174}`},
+		{422, `{"detail":{"why":17454220438242315174}}`, events.KindInvalid, "http_422", "why: 17454220438242315174"},
 		{405, `{"error_type":"method_not_allowed"}`, events.KindInvalid, "method_not_allowed", "method_not_allowed"},
+		{410, `{"detail":"Application is gone"}`, events.KindInvalid, "http_410", "Application is gone"},
+		{400, `{"error":{"message":"too long","type":"x"}}`, events.KindInvalid, "x", "too long"},
+		{400, `{"error":"NSFW content detected"}`, events.KindModeration, "http_400", "NSFW content detected"},
+		{422, `{"message":"too long"}`, events.KindInvalid, "http_422", "too long"},
+		{400, "too long", events.KindInvalid, "http_400", "too long"},
 		{413, `{"error":"too large"}`, events.KindInvalid, "http_413", "too large"},
 	} {
 		r := provider.Reply{Status: row.status, Body: []byte(row.body), Header: http.Header{"X-Fal-Request-Id": {"trace-1"}}}
@@ -209,7 +248,19 @@ func TestClassifyIDs(t *testing.T) {
 		`{"request_id":"` + strings.Repeat("a", 101) + `"}`:    provider.InDoubt,
 		`{"request_id":"abc"}{"request_id":"def"}`:             provider.InDoubt,
 		`{"gateway_request_id":"abc"}`:                         provider.InDoubt,
-		`{"request_id":"-abc"}`:                                provider.InDoubt,
+		`{"request_id":"-abc"}`:                                provider.Accepted,
+		`{"request_id":"a:b;c=1.2~x"}`:                         provider.Accepted,
+		`{"request_id":".."}`:                                  provider.InDoubt,
+		`{"request_id":"a b"}`:                                 provider.InDoubt,
+		`{"request_id":"a%2fb"}`:                               provider.InDoubt,
+		`{"requestId":"abc"}`:                                  provider.Accepted,
+		`{"data":{"id":"abc"}}`:                                provider.Accepted,
+		`{"data":{"request_id":"abc"}}`:                        provider.Accepted,
+		`{"data":[{"id":"abc"}]}`:                              provider.InDoubt,
+		`{"status_url":"https://q/x/y/requests/abc/status"}`:   provider.Accepted,
+		`{"response_url":"https://q/x/y/requests/abc"}`:        provider.Accepted,
+		`{"response_url":"https://q/x/y/abc"}`:                 provider.InDoubt,
+		`{"video":{"url":"https://q/paid.mp4"}}`:               provider.InDoubt,
 		`{"request":{"request_id":"abc"}}`:                     provider.InDoubt,
 		`{"request_id":["abc"]}`:                               provider.InDoubt,
 		`{"request_id":"abc","status":7,"queue_position":"x"}`: provider.Accepted,
