@@ -202,7 +202,7 @@ func (d delivery) apply(ctx context.Context, t events.Task, cb provider.Callback
 
 // trust records the end that a signed callback reports.
 func (d delivery) trust(ctx context.Context, t events.Task, cb provider.Callback) (outcome, error) {
-	tr, err := d.observed(ctx, d.why, cb.ID, *cb.Snapshot)
+	tr, err := d.observed(ctx, d.why, t, cb.ID, *cb.Snapshot)
 	if err != nil {
 		return outcome{}, err
 	}

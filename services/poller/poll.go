@@ -140,7 +140,7 @@ func (s *Service) poll(ctx context.Context, l *lane, t events.Task,
 	}
 	var tr task.Trigger
 	if answered = err == nil; answered {
-		o, err := s.observed(ctx, why, t.ProviderID, snap)
+		o, err := s.observed(ctx, why, t, t.ProviderID, snap)
 		if err != nil {
 			return t, true, err
 		}

@@ -1,10 +1,12 @@
 package poller
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,16 +16,31 @@ import (
 	"reelay/internal/task"
 )
 
-// maxURLBytes is the longest link kept in a record. A longer one is a data: URI: its bytes go to the object store.
-const maxURLBytes = 4 << 10
+const (
+	// maxURLBytes is the longest data: link kept in a record, maxDataBytes bounds all of them. The bytes of the others go
+	// to the object store. Other links are bounded by the drivers.
+	maxURLBytes  = 4 << 10
+	maxDataBytes = 64 << 10
+)
 
-// observed makes a trigger of a snapshot of the request with that id; content that is too large for a record goes to
-// the object store first.
-func (s *Service) observed(ctx context.Context, c cause, id string, snap provider.Snapshot) (task.PollResult, error) {
+// observed makes a trigger of a snapshot of a task's request with that id; content that is too large for a record goes
+// to the object store first.
+func (s *Service) observed(ctx context.Context, c cause, t events.Task, id string, snap provider.Snapshot,
+) (task.PollResult, error) {
 	tr := task.PollResult{Meta: c.meta(), ID: id, Snapshot: snap}
 	tr.Snapshot.Outputs = slices.Clone(snap.Outputs)
+	s.dropEchoes(ctx, t, &tr.Snapshot)
+	inline := 0
 	for i := range tr.Snapshot.Outputs {
-		if err := s.offload(ctx, &tr.Snapshot.Outputs[i]); err != nil {
+		o := &tr.Snapshot.Outputs[i]
+		if !isData(o.URL) {
+			continue
+		}
+		if inline += len(o.URL); len(o.URL) <= maxURLBytes && inline <= maxDataBytes {
+			continue
+		}
+		inline -= len(o.URL)
+		if err := s.offload(ctx, o); err != nil {
 			return tr, err
 		}
 	}
@@ -37,25 +54,74 @@ func (s *Service) observed(ctx context.Context, c cause, id string, snap provide
 	return tr, nil
 }
 
-// offload moves the content of a long data: URI to the object store.
-func (s *Service) offload(ctx context.Context, o *events.Output) error {
-	if len(o.URL) <= maxURLBytes {
-		return nil
+func isData(link string) bool { return len(link) >= 5 && strings.EqualFold(link[:5], "data:") }
+
+// dropEchoes takes out the bare links that only repeat one of the input: many models answer with what they were asked.
+func (s *Service) dropEchoes(ctx context.Context, t events.Task, snap *provider.Snapshot) {
+	bare := func(o events.Output) bool {
+		return o.FileName == "" && o.Size == 0 && (o.ContentType == "" || isData(o.URL))
 	}
-	content := []byte(o.URL)
-	if head, data, ok := strings.Cut(o.URL, ","); ok && strings.HasSuffix(head, ";base64") {
-		if raw, err := base64.StdEncoding.DecodeString(data); err == nil {
-			content = raw
+	if snap.State != provider.Succeeded || !slices.ContainsFunc(snap.Outputs, bare) {
+		return
+	}
+	input := t.Input
+	if t.InputRef != "" {
+		var err error
+		if input, err = s.o.Bus.GetObject(ctx, t.InputRef); err != nil {
+			s.log.Warn("input could not be read; links that repeat it are shown as outputs", "task", t.Key(), "error", err)
+			return
 		}
-	} else if text, err := url.PathUnescape(data); ok && err == nil {
-		content = []byte(text)
 	}
+	asked := linksOf(input)
+	before := len(snap.Outputs)
+	snap.Outputs = slices.DeleteFunc(snap.Outputs, func(o events.Output) bool { return bare(o) && asked[o.URL] })
+	if before > 0 && len(snap.Outputs) == 0 {
+		snap.Notes = append(slices.Clone(snap.Notes), "the result names no file but those of the input; it is in result.raw")
+	}
+}
+
+// linksOf returns the texts of an input that may be links, wherever they stand.
+func linksOf(input []byte) map[string]bool {
+	links := map[string]bool{}
+	d := json.NewDecoder(bytes.NewReader(input))
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return links
+		}
+		if link, ok := token.(string); ok && (isData(link) || strings.Contains(link, "://")) {
+			links[strings.TrimSpace(link)] = true
+		}
+	}
+}
+
+// offload moves the content of a data: link to the object store.
+func (s *Service) offload(ctx context.Context, o *events.Output) error {
+	content := dataBytes(o.URL)
 	ref, err := s.putObject(ctx, "output-", content)
 	if err != nil {
 		return err
 	}
 	o.URL, o.Stored, o.Size = "", ref, int64(len(content))
 	return nil
+}
+
+// dataBytes returns the content of a data: link (RFC 2397), in either alphabet of base64; the link as it is if there is
+// none.
+func dataBytes(link string) []byte {
+	head, data, _ := strings.Cut(link, ",")
+	if !strings.HasSuffix(strings.ToLower(head), ";base64") {
+		if text, err := url.PathUnescape(data); err == nil {
+			return []byte(text)
+		}
+		return []byte(link)
+	}
+	data = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(data, "="))
+	content, err := base64.RawStdEncoding.DecodeString(data)
+	if err != nil {
+		return []byte(link)
+	}
+	return content
 }
 
 // putObject stores a value under its digest and returns its name.
