@@ -249,7 +249,9 @@ func TestExchangeRedirects(t *testing.T) {
 		}
 	}
 	// What has a body is not sent again.
-	url, client := newServer(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusPermanentRedirect) })
+	url, client := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/elsewhere", http.StatusPermanentRedirect)
+	})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("a"))
 	if err != nil {
 		t.Fatal(err)
