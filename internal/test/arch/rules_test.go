@@ -31,6 +31,7 @@ const (
 	nats         = "github.com/nats-io/nats.go"
 	prometheus   = "github.com/prometheus/client_golang/prometheus"
 	busPkg       = "reelay/internal/bus"
+	brotli       = "github.com/andybalholm/brotli"
 )
 
 // drivers and emulated are the packages of the providers.
@@ -78,7 +79,7 @@ func TestImports(t *testing.T) {
 			[]string{eventsPkg, bucketPkg, "reelay/internal/forecast", "reelay/internal/task"},
 			"what is sent next follows from records and limits: no broker, no clock, no log, no breaker",
 		},
-		{[]string{valuesPkg}, []string{eventsPkg}, "values know of nobody"},
+		{[]string{valuesPkg}, []string{eventsPkg, brotli}, "values know of nobody, and a free answer may come compressed"},
 		{
 			drivers,
 			[]string{eventsPkg, valuesPkg, "reelay/internal/secret"},
