@@ -24,7 +24,8 @@ const (
 
 	// TaskBucket is the KV bucket that holds one record per task under the key <project>.<task>.
 	TaskBucket = "reelay_tasks"
-	// ObjectBucket is the object store bucket that holds inputs and raw results over MaxInlineBytes.
+	// ObjectBucket is the object store bucket that holds inputs and raw results over MaxInlineBytes, and the files that a
+	// provider has sent as long data: URLs.
 	ObjectBucket = "reelay_objects"
 
 	recordPrefix = "$KV." + TaskBucket + "."

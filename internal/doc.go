@@ -51,6 +51,7 @@
 //	emulator/all          starts the emulators of all providers
 //	spend/price           what the providers charge
 //	proc                  what every process is made of: parts, readiness, metrics, signals
+//	media                 fetches the files that providers make, and says what they are by their bytes
 //	secret                keys that cannot be printed
 //	disk                  how much room a disk has
 //	failpoint             where a simulation may lose a write

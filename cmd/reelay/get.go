@@ -6,18 +6,24 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"reelay/events"
+	"reelay/internal/media"
 )
+
+// maxRawBytes is how much of a result without a file is shown.
+const maxRawBytes = 4 << 10
 
 // getCmd shows one task.
 type getCmd struct {
 	connection `embed:""`
 	taskArg    `embed:""`
 
-	JSON bool `name:"json" help:"Print the record as JSON."`
+	JSON   bool   `name:"json" help:"Print the record as JSON."`
+	Output string `help:"Save what the task has made in this directory, and print the paths." placeholder:"DIR"`
 }
 
 // Run shows the task.
@@ -35,90 +41,208 @@ func (c *getCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.Output != "" {
+		if !task.Status.Terminal() {
+			return fmt.Errorf("task %s has not ended; to wait for it: reelay wait %s", k.ID, k)
+		}
+		if err := outcome(task); err != nil && (task.Result == nil || len(task.Result.Outputs) == 0) {
+			return err
+		}
+		return saveResult(ctx, e, a, task, c.Output)
+	}
 	if c.JSON {
 		return printJSON(e.stdout, events.TaskReply{Task: task})
 	}
 	return printTask(e.stdout, task, time.Now(), time.Local)
 }
 
+// rows writes lines of a name and a value.
+type rows struct {
+	w    io.Writer
+	zone *time.Location
+}
+
+// add writes a line, unless its value is empty.
+func (r rows) add(name, value string) {
+	if value != "" {
+		fmt.Fprintf(r.w, "%s\t%s\n", name, clean(value))
+	}
+}
+
+// at says a time; empty for none.
+func (r rows) at(v *time.Time) string {
+	if v == nil {
+		return ""
+	}
+	return v.In(r.zone).Format(time.DateTime)
+}
+
 // printTask writes what a person wants to know of a task.
 func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	row := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(t, "%s\t%s\n", name, clean(value))
-		}
-	}
-	at := func(v *time.Time) string {
-		if v == nil {
-			return ""
-		}
-		return v.In(zone).Format(time.DateTime)
-	}
-	row("task", task.Key().String())
-	row("makes", string(task.TaskType))
-	row("status", string(task.Status))
-	blocked := task.Blocked
-	task.Blocked = nil // it has a row of its own
-	row("state", describeState(task))
-	if blocked != nil && task.Phase == events.PhaseWaiting {
-		row("blocked", describeBlocked(*blocked, zone))
-	}
-	row("time", describeTimes(task, now))
-	if !task.Status.Terminal() {
-		row("ends about", describeETA(task, zone))
-		row("pace", string(task.Pace))
-	}
-	row("scene", task.SceneID)
-	row("provider", task.Provider)
+	r := rows{t, zone}
+	r.state(task, now)
+	r.add("scene", task.SceneID)
+	r.add("provider", task.Provider)
 	if task.Lane != task.Provider {
-		row("lane", task.Lane)
+		r.add("lane", task.Lane)
 	}
-	row("model", task.Model)
-	row("provider id", task.ProviderID)
-	row("provider says", task.ProviderWord)
-	row("created", at(&task.CreatedAt))
-	row("submitted", at(task.SubmittedAt))
-	row("started", at(task.StartedAt))
-	row("ended", at(task.CompletedAt))
+	r.add("model", task.Model)
+	r.add("provider id", task.ProviderID)
+	r.add("provider says", task.ProviderWord)
+	r.add("created", r.at(&task.CreatedAt))
+	r.add("submitted", r.at(task.SubmittedAt))
+	r.add("started", r.at(task.StartedAt))
+	r.add("ended", r.at(task.CompletedAt))
 	if !task.Status.Terminal() {
-		row("deadline", at(&task.Deadline))
-		row("start by", at(task.StartDeadline))
+		r.add("deadline", r.at(&task.Deadline))
+		r.add("start by", r.at(task.StartDeadline))
 	}
-	if task.Cancel != nil {
-		text := "asked for by " + task.Cancel.By + " at " + at(&task.Cancel.AskedAt)
-		if task.Cancel.Reason != "" {
-			text += ", reason: " + task.Cancel.Reason
-		}
-		if task.Cancel.Outcome != "" {
-			text += ", outcome: " + task.Cancel.Outcome
-		}
-		row("cancel", text)
-	}
+	r.cancel(task.Cancel)
 	if task.Error != nil {
-		row("error", task.Error.Error())
-		row("kind", string(task.Error.Kind))
-		row("charge", string(task.Error.Charge))
-		row("trace id", task.Error.TraceID)
+		r.add("error", task.Error.Error())
+		r.add("kind", string(task.Error.Kind))
+		r.add("charge", string(task.Error.Charge))
+		r.add("trace id", task.Error.TraceID)
 	}
+	r.doubt(task)
 	if cost := task.Cost; cost != nil {
-		row("cost", describeCost(*cost))
+		r.add("cost", describeCost(*cost))
 	}
 	for _, name := range slices.Sorted(maps.Keys(task.Metadata)) {
-		row("metadata", name+"="+task.Metadata[name])
+		r.add("metadata", name+"="+task.Metadata[name])
 	}
 	if task.Result != nil {
-		for _, o := range task.Result.Outputs {
-			row("output", o.URL)
-			if o.ExpiresAt != nil {
-				row("", "expires "+at(o.ExpiresAt))
-			}
-		}
+		r.result(*task.Result)
 	}
 	for _, l := range task.Logs {
-		row("log", l.Message)
+		r.add("log", l.Message)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if task.Result != nil && len(task.Result.Outputs) == 0 {
+		return printRaw(w, task.Result.Raw, task.Key())
+	}
+	return nil
+}
+
+// state writes where a task is and how long that may take.
+func (r rows) state(task events.Task, now time.Time) {
+	r.add("task", task.Key().String())
+	r.add("makes", string(task.TaskType))
+	r.add("status", string(task.Status))
+	blocked, trouble := task.Blocked, task.Trouble
+	task.Blocked, task.Trouble = nil, nil // they have rows of their own
+	r.add("state", describeState(task))
+	if blocked != nil && task.Phase == events.PhaseWaiting {
+		r.add("blocked", describeBlocked(*blocked, r.zone))
+	}
+	if trouble != nil {
+		r.add("polls say", fmt.Sprintf("%s: %s (since %s)", trouble.Kind, trouble.Message, r.at(&trouble.Since)))
+	}
+	r.add("time", describeTimes(task, now))
+	if !task.Status.Terminal() {
+		r.add("ends about", describeETA(task, r.zone))
+		r.add("pace", string(task.Pace))
+	}
+}
+
+func (r rows) cancel(c *events.CancelState) {
+	if c == nil {
+		return
+	}
+	text := "asked for by " + c.By + " at " + r.at(&c.AskedAt)
+	if c.Reason != "" {
+		text += ", reason: " + c.Reason
+	}
+	if c.Outcome != "" {
+		text += ", outcome: " + c.Outcome
+	}
+	r.add("cancel", text)
+}
+
+// doubt writes what is known of the last paid attempt if nobody knows whether it was accepted: what the provider
+// answered, and what the search for it has found.
+func (r rows) doubt(task events.Task) {
+	if len(task.Attempts) == 0 {
+		return
+	}
+	last := task.Attempts[len(task.Attempts)-1]
+	if last.Outcome != events.AttemptInDoubt {
+		return
+	}
+	for _, e := range last.Evidence {
+		r.add("in doubt", fmt.Sprintf("%s: %s", e.Source, e.Note))
+		r.add("  answer", e.Answer)
+	}
+	if last.Error != nil {
+		r.add("  error", last.Error.Error())
+	}
+}
+
+// result writes where the files of a result are, and what a person should know of it.
+func (r rows) result(result events.Result) {
+	for _, o := range result.Outputs {
+		r.add("output", describeOutput(o))
+		if o.URL == "" && o.Stored != "" {
+			r.add("", "to get it: "+getObject(o.Stored))
+		}
+		if o.ExpiresAt != nil {
+			r.add("", "expires "+r.at(o.ExpiresAt))
+		}
+	}
+	for _, note := range result.Notes {
+		r.add("note", note)
+	}
+	if len(result.Outputs) > 0 {
+		return
+	}
+	if len(result.Raw) > 0 {
+		r.add("output", "no file; the provider's own result is below")
+	}
+	if result.RawRef != "" {
+		r.add("output", "no file; the provider's own result is stored as "+result.RawRef)
+		r.add("", "to get it: "+getObject(result.RawRef))
+	}
+}
+
+// describeOutput says where a file is; of one that is in the record itself it says what it is.
+func describeOutput(o events.Output) string {
+	switch {
+	case media.IsDataURL(o.URL):
+		return media.DescribeDataURL(o.URL) + ", in the record (--output DIR saves it)"
+	case o.URL == "" && o.Stored != "":
+		return fmt.Sprintf("stored as %s (%d bytes)", o.Stored, o.Size)
+	default:
+		return o.URL
+	}
+}
+
+// linkOf is an output's link, or how to read it from the store.
+func linkOf(o events.Output) string {
+	if o.URL == "" && o.Stored != "" {
+		return getObject(o.Stored)
+	}
+	return o.URL
+}
+
+// getObject is how a program without reelay reads what is stored.
+func getObject(name string) string { return "nats object get " + events.ObjectBucket + " " + name }
+
+// printRaw writes the provider's own result, as far as maxRawBytes.
+func printRaw(w io.Writer, raw []byte, k events.Key) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	text := cleanLines(printable(raw))
+	more := ""
+	if len(text) > maxRawBytes {
+		text = strings.ToValidUTF8(text[:maxRawBytes], "")
+		more = fmt.Sprintf("\n... all of it: reelay get %s --json", k)
+	}
+	_, err := fmt.Fprintf(w, "\n%s%s\n", text, more)
+	return err
 }
 
 // describeETA says when a task is thought to end; empty if that is not known.

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/internal/media"
 )
 
 // buffer is output that a test reads while a command writes it.
@@ -171,8 +172,11 @@ func (r result) check(tb testing.TB, code int, stdout, stderr string) {
 // testEnv is a process without a terminal.
 func testEnv() (e *env, stdout, stderr *buffer) {
 	stdout, stderr = &buffer{}, &buffer{}
+	fetcher := media.NewFetcher()
+	fetcher.Pause = 0
 	return &env{
-		stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, width: func() int { return 0 },
+		fetcher: fetcher,
+		stdin:   strings.NewReader(""), stdout: stdout, stderr: stderr, width: func() int { return 0 },
 		log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		startSandbox: func(context.Context, *slog.Logger) (*nats.Conn, func(), error) {
 			panic("no sandbox in this test")

@@ -33,6 +33,7 @@ import (
 	"golang.org/x/term"
 
 	"reelay/internal/config"
+	"reelay/internal/media"
 )
 
 const description = "NATS-native pipeline for long-running, paid generative-media tasks."
@@ -68,6 +69,8 @@ type env struct {
 	log   *slog.Logger
 	// startSandbox starts the whole stack with emulated providers in this process; stop ends it.
 	startSandbox func(ctx context.Context, log *slog.Logger) (nc *nats.Conn, stop func(), err error)
+	// fetcher downloads what tasks have made.
+	fetcher *media.Fetcher
 }
 
 func main() { os.Exit(run()) }
@@ -78,7 +81,7 @@ func run() int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
 	e := &env{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, fetcher: media.NewFetcher(),
 		width: func() int {
 			fd := int(os.Stderr.Fd())
 			if !term.IsTerminal(fd) {

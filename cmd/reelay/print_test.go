@@ -84,6 +84,84 @@ log            step 1
 `)
 }
 
+// TestPrintTaskInDoubt shows what a person decides by: the answer, and what the polls say now.
+func TestPrintTaskInDoubt(t *testing.T) {
+	var b bytes.Buffer
+	task := with(aTask(), func(t *events.Task) {
+		t.Status, t.Phase = events.StatusInProgress, events.PhaseInDoubt
+		t.Trouble = &events.Trouble{Kind: events.KindInternal, Message: "wrong_task", Since: start}
+		t.Attempts = []events.Attempt{{
+			N: 1, Outcome: events.AttemptInDoubt, Error: &events.Error{Code: "unreadable", Message: "no id in the answer"},
+			Evidence: []events.Evidence{{At: start, Source: "reply", Note: "HTTP 502", Answer: "<html>\nbad gateway"}},
+		}}
+	})
+	if err := printTask(&b, task, start.Add(time.Minute), time.UTC); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"in doubt: asking fal whether it took the request\n",
+		"polls say  internal: wrong_task (since 2026-01-31 12:00:00)\n",
+		"in doubt   reply: HTTP 502\n", "  answer   <html> bad gateway\n",
+		"  error    no id in the answer (unreadable)\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing from\n%s", want, &b)
+		}
+	}
+}
+
+func TestPrintTaskResult(t *testing.T) {
+	for name, row := range map[string]struct {
+		result events.Result
+		want   string
+	}{
+		"files": {
+			events.Result{
+				Outputs: []events.Output{
+					{Stored: "output-1", Size: 5 << 20},
+					{URL: "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg=="},
+					{URL: "https://m/x.mp4"},
+				},
+				Raw: []byte(`{"a":1}`), Notes: []string{"it was flagged"},
+			},
+			`output    stored as output-1 (5242880 bytes)
+          to get it: nats object get reelay_objects output-1
+output    data: image/png, 16 bytes, in the record (--output DIR saves it)
+output    https://m/x.mp4
+note      it was flagged
+`,
+		},
+		"words": {
+			events.Result{Raw: []byte(`{"text":"a kite"}`)}, `output    no file; the provider's own result is below
+
+{
+  "text": "a kite"
+}
+`,
+		},
+		"many words": {
+			events.Result{Raw: []byte(`"` + strings.Repeat("k", maxRawBytes) + `"`)},
+			"output    no file; the provider's own result is below\n\n\"" + strings.Repeat("k", maxRawBytes-1) +
+				"\n... all of it: reelay get demo.t1 --json\n",
+		},
+		"too many for the record": {
+			events.Result{RawRef: "result-1"}, `output    no file; the provider's own result is stored as result-1
+          to get it: nats object get reelay_objects result-1
+`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			task := with(completed(aTask()), func(t *events.Task) { t.Result = &row.result })
+			if err := printTask(&b, task, start, time.UTC); err != nil {
+				t.Fatal(err)
+			}
+			_, got, _ := strings.Cut(b.String(), " 2026-01-31 12:01:05\n")
+			golden(t, got, row.want)
+		})
+	}
+}
+
 func TestPrintTimeline(t *testing.T) {
 	var b bytes.Buffer
 	at := func(d time.Duration) time.Time { return start.Add(d) }

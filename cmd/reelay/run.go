@@ -80,15 +80,5 @@ func (c *runCmd) Run(ctx context.Context, e *env) error {
 	if err := outcome(task); err != nil {
 		return err
 	}
-	if task.Result == nil || len(task.Result.Outputs) == 0 {
-		return fmt.Errorf("task %s completed without an output; see: reelay get %s", k.ID, k)
-	}
-	paths, err := newDownloader(c.Output).saveAll(ctx, task.ID, task.Result.Outputs)
-	for _, p := range paths {
-		fmt.Fprintln(e.stdout, p)
-	}
-	if err != nil {
-		return fmt.Errorf("%w\nthe task is completed; its links are shown by: reelay get %s", err, k)
-	}
-	return nil
+	return saveResult(ctx, e, a, task, c.Output)
 }

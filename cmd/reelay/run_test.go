@@ -21,16 +21,27 @@ import (
 	"reelay/events/client"
 )
 
+// movie is the beginning of an MP4 file.
+const movie = "\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp41"
+
 // mediaServer serves one file.
 func mediaServer(t *testing.T) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/x.mp4" {
-			http.NotFound(w, r)
+		switch r.URL.Path {
+		case "/x.mp4":
+		case "/page.mp4":
+			_, _ = w.Write([]byte("<!doctype html><html>expired</html>"))
+			return
+		case "/picture.mp4":
+			_, _ = w.Write([]byte("RIFF\x24\x00\x00\x00WEBPVP8 "))
+			return
+		default:
+			w.WriteHeader(http.StatusGone)
 			return
 		}
 		w.Header().Set("Content-Type", "video/mp4")
-		_, _ = w.Write([]byte("movie"))
+		_, _ = w.Write([]byte(movie))
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
@@ -60,6 +71,14 @@ func TestRun(t *testing.T) {
 		{
 			"dead link", completed(aTask(), events.Output{URL: media + "/x.mp4"}, events.Output{URL: media + "/y.mp4"}), true, 1,
 			"t1-1.mp4\n", "output 2: download from 127.0.0.1",
+		},
+		{
+			"a page", completed(aTask(), events.Output{URL: media + "/page.mp4", ContentType: "video/mp4"}), true, 1, "",
+			"it is text/html (35 bytes) in place of video/mp4",
+		},
+		{
+			"half a file", completed(aTask(), events.Output{URL: media + "/x.mp4", Size: 1000}), true, 1, "",
+			"the file ends early after 24 of 1000 bytes (video/mp4)",
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -91,7 +110,7 @@ func TestRun(t *testing.T) {
 			}
 			if row.code == 0 {
 				path := strings.TrimSpace(r.stdout)
-				if got, err := os.ReadFile(path); string(got) != "movie" || filepath.Dir(path) != dir {
+				if got, err := os.ReadFile(path); string(got) != movie || filepath.Dir(path) != dir {
 					t.Errorf("%s holds %q, %v", path, got, err)
 				}
 			}
@@ -135,6 +154,66 @@ func TestRunSandbox(t *testing.T) {
 		code := execute(t.Context(), e, args)
 		result{code, stdout.String(), stderr.String()}.check(t, 1, "", "reelay: sandbox: no room\n")
 	})
+}
+
+// TestRunSaves: what was made is saved as what it is, whichever way it came, and what a person should know is said.
+func TestRunSaves(t *testing.T) {
+	media := mediaServer(t)
+	b := newBench(t)
+	b.makeStreams()
+	store, err := b.js.ObjectStore(t.Context(), events.ObjectBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"output-1": movie, "result-1": `{"text":"a kite"}`} {
+		if _, err := store.PutString(t.Context(), name, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var now atomic.Pointer[events.Task]
+	for _, verb := range []events.Verb{events.VerbSubmit, events.VerbWait, events.VerbGet} {
+		b.answer(verb, func(string, []byte) any { return events.TaskReply{Task: *now.Load()} })
+	}
+	for name, row := range map[string]struct {
+		result                events.Result
+		file, content, stderr string // content is its beginning
+	}{
+		"a picture in place of a video": {
+			events.Result{Outputs: []events.Output{{URL: media + "/picture.mp4", ContentType: "video/mp4"}}},
+			"t1.webp", "RIFF", "t1.webp: it is image/webp (16 bytes) in place of video/mp4",
+		},
+		"a data: URL": {
+			events.Result{Outputs: []events.Output{{URL: "data:video/mp4;base64,AAAAGGZ0eXBpc29tAAACAGlzb21tcDQx"}}},
+			"t1.mp4", movie, "",
+		},
+		"stored": {events.Result{Outputs: []events.Output{{Stored: "output-1", Size: 24}}}, "t1.mp4", movie, ""},
+		"words": {
+			events.Result{Raw: []byte(`{"text":"a kite"}`)},
+			"t1.json", `{"text"`,
+			"no file; the provider's own words are in result.raw, shown by: reelay get demo.t1",
+		},
+		"many words": {events.Result{RawRef: "result-1"}, "t1.json", `{"text"`, "no file"},
+		"flagged": {
+			events.Result{Outputs: []events.Output{{URL: media + "/x.mp4"}}, Notes: []string{"flagged\nby the provider"}},
+			"t1.mp4", movie, "flagged by the provider\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			end := with(completed(aTask()), func(t *events.Task) { t.Result = &row.result })
+			now.Store(&end)
+			for _, args := range [][]string{
+				{"run", "video", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id", "t1"},
+				{"get", "demo.t1"},
+			} {
+				r := b.reelay(append(args, "--output", t.TempDir())...)
+				r.check(t, 0, row.file+"\n", row.stderr)
+				content, err := os.ReadFile(strings.TrimSpace(r.stdout))
+				if err != nil || !strings.HasPrefix(string(content), row.content) {
+					t.Errorf("%s holds %q, %v", r.stdout, content, err)
+				}
+			}
+		})
+	}
 }
 
 // TestRunInterrupted breaks off while the task goes on, which must neither cancel it nor lose it.

@@ -61,7 +61,7 @@ func (c *submitCmd) Run(ctx context.Context, e *env) error {
 		}
 	} else if task.Result != nil {
 		for _, o := range task.Result.Outputs {
-			fmt.Fprintln(e.stdout, clean(o.URL))
+			fmt.Fprintln(e.stdout, clean(linkOf(o)))
 		}
 	}
 	return outcome(task)

@@ -127,7 +127,7 @@ func printEvent(w io.Writer, e events.Event, zone *time.Location) {
 	}
 	if e.Task != nil && e.Task.Result != nil {
 		for _, o := range e.Task.Result.Outputs {
-			fmt.Fprintln(w, "          > "+clean(o.URL))
+			fmt.Fprintln(w, "          > "+clean(describeOutput(o)))
 		}
 	}
 }

@@ -62,6 +62,11 @@ func TestImports(t *testing.T) {
 			eventsPkg, bucketPkg, operatorPkg, "github.com/nats-io/nats.go",
 			"github.com/nats-io/nats.go/...",
 		}, "what a program needs beside the contract is a NATS connection"},
+		{
+			[]string{"reelay/internal/media"},
+			[]string{"github.com/gabriel-vasile/mimetype"},
+			"what fetches files knows no task and no provider, so that any program may use it",
+		},
 		{[]string{"reelay/internal/secret"}, nil, "what holds keys is small enough to be read in one go"},
 		{
 			[]string{"reelay/internal/callbackurl"},
