@@ -102,7 +102,7 @@ func run() int {
 
 // execute parses args, runs the command they name and returns the exit code.
 func execute(ctx context.Context, e *env, args []string) int {
-	var c commands
+	c := commands{Up: upCmd{Providers: config.NewProviders(), Webhook: config.NewWebhook()}}
 	parsed, err := config.Parse(args, &c, "reelay", description, parseOptions(ctx, e)...)
 	if err != nil {
 		return config.Report(e.stderr, "reelay", err)

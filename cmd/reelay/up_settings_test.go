@@ -1,0 +1,23 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// The whole stack takes the settings of its providers: a base URL that went unheard would send a key, and money, to
+// another place than was meant.
+func TestUpTakesTheSettingsOfProviders(t *testing.T) {
+	for flag, value := range map[string]string{
+		"--fal-url": "http://fal.example", "--minimax-url": "http://minimax.example", "--fal-jwks-url": "http://jwks.example",
+	} {
+		var said bytes.Buffer
+		code := execute(t.Context(), &env{stdout: &said, stderr: &said}, []string{
+			"up", flag, value, "--store-dir", t.TempDir(), "--listen", "127.0.0.1:0",
+		})
+		if code == 0 || !strings.Contains(said.String(), flag) || !strings.Contains(said.String(), "must be https") {
+			t.Errorf("%s %s: exit code %d: %s", flag, value, code, said.String())
+		}
+	}
+}
