@@ -29,6 +29,11 @@ func TestNew(t *testing.T) {
 		{"loopback", "http://127.0.0.1:9000/", testKey, ""},
 		{"plain http", "http://queue.fal.run", testKey, "must be https"},
 		{"query", "https://queue.fal.run/?a=1", testKey, "no user, query or fragment"},
+		{"the synchronous host", "https://fal.run", testKey, "REELAY_FAL_URL"},
+		{"the host of files", "https://v3.fal.run/", testKey, "REELAY_FAL_URL"},
+		{"the platform", "https://API.fal.ai", testKey, "REELAY_FAL_URL"},
+		{"the queue", "https://queue.fal.run", testKey, ""},
+		{"its other name", "https://queue.falrun.com", testKey, ""},
 		{"no key", "", "", "key is empty"},
 		{"key of two lines", "", testKey + "\nX: y", "do not belong in a header"},
 	} {

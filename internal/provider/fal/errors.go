@@ -43,6 +43,8 @@ type envelope struct {
 	// errorType is the machine-readable reason, if there is one; ownType says that it is an error_type of fal's.
 	errorType string
 	ownType   bool
+	// complaint says that the type is that of a model's complaint, in "detail".
+	complaint bool
 	message   string
 	// word is the body's "status", such as NOT_FOUND.
 	word string
@@ -80,8 +82,9 @@ func readEnvelope(r provider.Reply) envelope {
 	errorType := firstOf(text(body.ErrorType), r.Header.Get("X-Fal-Error-Type"))
 	e.ownType = errorType != ""
 	var message string
-	for _, raw := range []json.RawMessage{body.Detail, body.Error, body.Message, body.Msg} {
+	for i, raw := range []json.RawMessage{body.Detail, body.Error, body.Message, body.Msg} {
 		kind, reason := readReason(raw)
+		e.complaint = e.complaint || i == 0 && kind != ""
 		errorType, message = firstOf(errorType, kind), firstOf(message, reason)
 	}
 	if message == "" && errorType == "" {

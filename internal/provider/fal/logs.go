@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"reelay/events"
@@ -31,7 +32,10 @@ func readLogs(raw json.RawMessage) []events.LogLine {
 			Level     json.RawMessage `json:"level"`
 			Timestamp json.RawMessage `json:"timestamp"`
 		}
-		if json.Unmarshal(entry, &e) != nil || e.Message == "" {
+		if json.Unmarshal(entry, &e) != nil {
+			continue
+		}
+		if e.Message = shown(e.Message); e.Message == "" {
 			continue
 		}
 		lines = append(lines, events.LogLine{
@@ -40,6 +44,23 @@ func readLogs(raw json.RawMessage) []events.LogLine {
 		})
 	}
 	return lines
+}
+
+// escape is a control sequence of a terminal (ECMA-48, 5.4 and 8.3.89), such as a colour.
+var escape = regexp.MustCompile("(?:\x1b\\[|\u009b)[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]")
+
+// shown returns what a terminal would show of a message: without escape sequences, and of a line that is written over
+// by carriage returns the last state.
+func shown(message string) string {
+	message = strings.ReplaceAll(escape.ReplaceAllString(message, ""), "\r\n", "\n")
+	if strings.Contains(message, "\r") {
+		pieces := strings.Split(message, "\r")
+		for len(pieces) > 1 && strings.TrimSpace(pieces[len(pieces)-1]) == "" {
+			pieces = pieces[:len(pieces)-1]
+		}
+		message = pieces[len(pieces)-1]
+	}
+	return message
 }
 
 // timestamp reads a time with or without a zone; without one it is UTC.
@@ -57,7 +78,10 @@ func timestamp(s string) *time.Time {
 // word, or has the bar of tqdm behind it: models log other percentages too.
 var (
 	percent = regexp.MustCompile(`(?i)(?:^\s*|\bprogress\b\D{0,3})(\d{1,3}(?:\.\d{1,6})?)\s?%|\b(\d{1,3})%\|`)
-	steps   = regexp.MustCompile(`(?i)\bstep\s+(\d{1,9})\s?(?:/|of)\s?(\d{1,9})\b|\b(\d{1,9})/(\d{1,9}) \[`)
+	// otherBar are bars that are not the work's: what a model does before it begins, or after its end.
+	otherBar = regexp.MustCompile(`(?i)\b(pre|up|down)?(load|fetch|warm|compil|extract|unpack|pull|import|initiali[sz]|install)` +
+		`(s|ed|ing|up)?\b|\.safetensors\b|\d\s?[kMG]i?B/s|\bcheckpoint shards\b`)
+	steps = regexp.MustCompile(`(?i)\bstep\s+(\d{1,9})\s?(?:/|of)\s?(\d{1,9})\b|\b(\d{1,9})/(\d{1,9}) \[`)
 )
 
 // progress reads the newest line that names a progress, in percent.
@@ -71,6 +95,9 @@ func progress(lines []events.LogLine) *float64 {
 }
 
 func lineProgress(line string) (float64, bool) {
+	if otherBar.MatchString(line) {
+		return 0, false
+	}
 	if m := percent.FindStringSubmatch(line); m != nil {
 		p, err := strconv.ParseFloat(m[1]+m[2], 64) // one of the two is empty
 		return p, err == nil && p <= 100

@@ -493,6 +493,113 @@ func TestPollGivenUp(t *testing.T) {
 	}
 }
 
+// A status that its logs make too large is asked for without them.
+func TestStatusOverTheLimit(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /fal-ai/flux/requests/"+sampleID+"/status", func(w http.ResponseWriter, r *http.Request) {
+		answer := done()
+		if r.URL.Query().Get("logs") != "0" {
+			answer.body += strings.Repeat(" ", provider.MaxBodyBytes)
+		}
+		answer.ServeHTTP(w, r)
+	})
+	mux.Handle("GET /fal-ai/flux/requests/"+sampleID, canned{status: 200, body: `{"video":{"url":"https://a/b.mp4"}}`})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	s, err := newDriver(t, server.URL).Poll(t.Context(), sampleRef())
+	if err != nil || s.State != provider.Succeeded {
+		t.Errorf("state %q, %v, want succeeded", s.State, err)
+	}
+}
+
+// Addresses that fal has named are asked where the usual ones are not known, on the host of the base URL only.
+func TestNamedAddresses(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.Handle("GET /other/app/requests/"+sampleID+"/status", done())
+	mux.Handle("GET /other/app/requests/"+sampleID, canned{status: 200, body: `{"video":{"url":"https://a/b.mp4"}}`})
+	mux.Handle("PUT /other/app/requests/"+sampleID+"/cancel", canned{status: 400, body: `{"status":"ALREADY_COMPLETED"}`})
+	mux.Handle("/", canned{status: 404, body: `{"status":"NOT_FOUND"}`})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	d := newDriver(t, server.URL)
+	submitted := func(base string) provider.Answer {
+		at := base + "/other/app/requests/" + sampleID
+		return d.Classify("fal-ai/flux", provider.Reply{Status: 200, Body: fmt.Appendf(nil,
+			`{"request_id":%q,"status_url":%q,"response_url":%q,"cancel_url":%q}`, sampleID, at+"/status", at, at+"/cancel")})
+	}
+	a := submitted(server.URL)
+	s, err := d.Poll(t.Context(), a.Ref)
+	if err != nil || s.State != provider.Succeeded {
+		t.Errorf("handle %s: state %q, %v, want succeeded", a.Ref, s.State, err)
+	}
+	if c, err := d.Cancel(t.Context(), a.Ref); err != nil || c != provider.CancelTooLate {
+		t.Errorf("cancel: %q, %v, want too_late", c, err)
+	}
+	for _, base := range []string{"https://evil.test", server.URL + "/..", "http://u:p@" + server.Listener.Addr().String()} {
+		if a := submitted(base); string(a.Ref) != string(sampleRef()) {
+			t.Errorf("%s: handle %s, want the usual one", base, a.Ref)
+		}
+	}
+}
+
+func TestResultsThatAreNoJSON(t *testing.T) {
+	t.Parallel()
+	h := map[string]string{"X-Fal-Request-Id": sampleID}
+	png := "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+	for _, row := range []struct {
+		name, body string
+		state      provider.State
+		outputs    []string
+		raw        string
+	}{
+		{
+			"JSON lines", "{\"a\":1}\n{\"video\":\"https://a/b.mp4\"}\n", provider.Succeeded,
+			[]string{"https://a/b.mp4"},
+			`"{\"a\":1}\n{\"video\":\"https://a/b.mp4\"}\n"`,
+		},
+		{"a text", "a kite", provider.Succeeded, nil, `"a kite"`},
+		{
+			"the file itself", png, provider.Succeeded,
+			[]string{"data:image/png;base64,iVBORw0KGgoAAAANSUhEUg=="},
+			`"the result is the file itself"`,
+		},
+		{
+			"numbers of Python", `{"score":NaN,"x":[-Infinity,"NaN"],"image":"https://a/b.png"}`, provider.Succeeded,
+			[]string{"https://a/b.png"},
+			`{"score":null,"x":[null,"NaN"],"image":"https://a/b.png"}`,
+		},
+		{"cut off", `{"image":"https://a/b.p`, provider.Failed, nil, `"{\"image\":\"https://a/b.p"`},
+	} {
+		s, err := pollWith(t, done(), canned{status: 200, body: row.body, header: h})
+		var links []string
+		for _, o := range s.Outputs {
+			links = append(links, o.URL)
+		}
+		if err != nil || s.State != row.state || fmt.Sprint(links) != fmt.Sprint(row.outputs) || string(s.Raw) != row.raw ||
+			s.Unconfirmed != (row.state == provider.Failed) {
+			t.Errorf("%s: %s, %v, %v, raw %s, unconfirmed %v", row.name, s.State, err, links, s.Raw, s.Unconfirmed)
+		}
+	}
+}
+
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"images":[{"url":"https://a/b.png"}],"has_nsfw_concepts":[false,true]}`:  "flagged",
+		`{"images":[{"url":"https://a/b.png"}],"has_nsfw_concepts":[false,false]}`: "",
+		`{"text":"hello"}`: "names no file",
+		`{"images":[{"url":"https://a/b.png"}],"error":"one of two failed"}`: "one of two failed",
+	} {
+		s, err := pollWith(t, done(), canned{status: 200, body: body})
+		if err != nil || s.State != provider.Succeeded || !strings.Contains(strings.Join(s.Notes, "; "), want) ||
+			(want == "") != (len(s.Notes) == 0) {
+			t.Errorf("%s: %s, %v, notes %q, want %q", body, s.State, err, s.Notes, want)
+		}
+	}
+}
+
 func TestRawKeepsBigNumbers(t *testing.T) {
 	t.Parallel()
 	body := `{"video":{"url":"https://a/b.mp4"}, "seed": 17454220438242315174}`
@@ -617,6 +724,13 @@ func TestProgress(t *testing.T) {
 		{[]string{"GPU memory 45%"}, -1},
 		{[]string{"took 3/30 seconds"}, -1},
 		{[]string{"loading"}, -1},
+		{[]string{"Loading pipeline components...:  43%|####  | 3/7 [00:01<00:02]"}, -1},
+		{[]string{"Downloading shards: 50%|##  | 1/2 [00:01<00:01]"}, -1},
+		{[]string{"Fetching 16 files:  25%|##        | 4/16 [00:01<00:03]"}, -1},
+		{[]string{"model-00001.safetensors:  45%|####  | 1.2G/2.5G"}, -1},
+		{[]string{"45%|####      | 1.2G/2.5G [00:10<00:12, 110MB/s]"}, -1},
+		{[]string{"step 3/30", "Uploading: 100%|####| 1/1 [00:01<00:00]"}, 10},
+		{[]string{"warmed up: 100%"}, -1},
 		{nil, -1},
 		{append([]string{"50%"}, make([]string, maxProgressLines)...), -1},
 	} {
@@ -634,6 +748,27 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+func TestShown(t *testing.T) {
+	t.Parallel()
+	for message, want := range map[string]string{
+		"plain":                           "plain",
+		"\x1b[32mgreen\x1b[0m":            "green",
+		"\x1b[1;38;5;196m 45%\x1b[K":      " 45%",
+		"\u009b31mred":                    "red",
+		"\x1b]0;title\x07text":            "text",
+		"\x1b]8;;https://a\x1b\\link":     "link",
+		"\x1b(Bx\x1b=y":                   "xy",
+		" 10%|#  |\r 20%|## |\r 30%|###|": " 30%|###|",
+		" 10%|#  |\r 20%|## |\r":          " 20%|## |",
+		"a\r\nb":                          "a\nb",
+		"\x1b[2K":                         "",
+	} {
+		if got := shown(message); got != want {
+			t.Errorf("%q: %q, want %q", message, got, want)
+		}
+	}
+}
+
 func TestLogs(t *testing.T) {
 	t.Parallel()
 	raw := `[{"message":"a","level":"INFO","source":"USER","timestamp":"2026-05-11T10:30:01.123456Z"},
@@ -646,7 +781,7 @@ func TestLogs(t *testing.T) {
 		at.Nanosecond() != 123456000 {
 		t.Errorf("first line %+v", lines[0])
 	}
-	if lines[1].Message != "b [31m c" || lines[1].At == nil {
+	if lines[1].Message != "b c" || lines[1].At == nil {
 		t.Errorf("second line %+v", lines[1])
 	}
 	if lines[2].At != nil || lines[2].Level != "" {

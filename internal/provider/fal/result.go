@@ -59,7 +59,7 @@ func (e envelope) isVerdict() bool {
 		return (e.traced || !e.foreign) && !e.tooEarly()
 	default:
 		return e.ownType || e.userTimeout && e.traced ||
-			e.errorType != "" && (e.status == http.StatusBadRequest || e.status == http.StatusUnprocessableEntity)
+			e.complaint && (e.status == http.StatusBadRequest || e.status == http.StatusUnprocessableEntity)
 	}
 }
 
