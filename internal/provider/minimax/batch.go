@@ -107,7 +107,7 @@ func (d *Driver) listRunning(ctx context.Context) (map[string]provider.Snapshot,
 		Total *int     `json:"total"`
 	}
 	if json.Unmarshal(r.Body, &a) != nil || r.Status != http.StatusOK || a.Total == nil {
-		return nil, d.callError(v2Envelope(r.Body), r)
+		return nil, d.callError(readEnvelope(r.Body), r)
 	}
 	all := map[string]provider.Snapshot{}
 	for _, item := range a.Items {

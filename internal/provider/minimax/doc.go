@@ -10,10 +10,15 @@
 // error object that hides the same code in the last parenthesis of its message. Neither documents an idempotency key,
 // so a create whose answer was lost is in doubt. V2 can be asked for its recent tasks (Driver.List), V1 cannot.
 //
+// What a gateway answers for either may come in the other's form, or as a page; the table rulings tells for every HTTP
+// status and envelope what an answer to a create proves.
+//
 // # What a failed call means
 //
-// A task's failure arrives inside a status answer and becomes Snapshot.Err. Whatever else goes wrong during a poll is
-// a *provider.Error and says nothing about the task; in particular a V1 answer with a bad base_resp and no status.
+// A task's failure is a verdict only in a word that MiniMax is known to have for it. Where it comes otherwise (a
+// success that names no file, a file that cannot be had, a word that nobody knows beside an error) it is
+// Snapshot.Unconfirmed. Whatever else goes wrong during a poll is a *provider.Error and says nothing about the task; in
+// particular a V1 answer with a bad base_resp and no status. HTTP codes alone never end a task.
 //
 // # Cancel
 //

@@ -91,10 +91,6 @@ type generation interface {
 	name() string // as in handles
 	features() provider.Features
 	createPath() string
-	// readCreate reads the body of an answer to a create: the task id, "" where there is none, and what else MiniMax says.
-	readCreate(body []byte) (id text, says envelope)
-	// refuses tells whether MiniMax's own refusals come with this HTTP status.
-	refuses(httpStatus int) bool
 	poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, error)
 	cancel(ctx context.Context, d *Driver, id string) (provider.CancelOutcome, error)
 }

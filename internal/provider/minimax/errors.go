@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +33,8 @@ type meaning struct {
 }
 
 // meanings are the codes of base_resp, which V2 uses too (https://platform.minimax.io/docs/api-reference/errorcode, and
-// MiniMax's own clients for 1028, 1030 and 2061). A code that is not here says nothing.
+// MiniMax's own clients for 1028, 1030 and 2061, the words of its HTTP 529 for 2064). A code that is not here says
+// nothing.
 var meanings = map[int]meaning{
 	1000: {kind: events.KindRetry, words: "unknown error"},
 	1001: {kind: events.KindRetry, words: "timeout"},
@@ -70,49 +69,8 @@ var meanings = map[int]meaning{
 	},
 	2056:  {kind: events.KindQuota, refusal: true, words: "usage limit until the next window of the plan"},
 	2061:  {kind: events.KindQuota, refusal: true, words: "the model is not in the plan"},
+	2064:  {kind: events.KindRateLimited, refusal: true, words: "the servers are overloaded"},
 	20132: {kind: events.KindInvalid, words: "bad samples or voice id"},
-}
-
-// An envelope is MiniMax's own part of an answer: its code and message.
-type envelope struct {
-	// own: there was an envelope.
-	own bool
-	// code is the status code as text, "" where there is none.
-	code    string
-	message string
-	// requestID is MiniMax's id of the call, where the body has it.
-	requestID string
-}
-
-// ok reports whether the envelope says that all is well.
-func (s envelope) ok() bool { return s.own && s.code == "0" }
-
-// meaning looks the code up.
-func (s envelope) meaning() (meaning, bool) {
-	n, err := strconv.Atoi(s.code)
-	if err != nil {
-		return meaning{}, false
-	}
-	m, ok := meanings[n]
-	return m, ok
-}
-
-// proof reports whether the code, as the answer to a create, proves that nothing was bought.
-func (s envelope) proof() bool {
-	m, _ := s.meaning()
-	return m.refusal
-}
-
-// unknownTask reports whether the words say that there is no such task. The code alone does not tell: MiniMax has none
-// for it.
-func (s envelope) unknownTask() bool {
-	words := strings.ToLower(s.message)
-	for _, w := range []string{"not found", "not exist", "invalid task_id"} {
-		if strings.Contains(words, w) {
-			return true
-		}
-	}
-	return false
 }
 
 // envelopeError is the error of an answer in MiniMax's own envelope, its kind from the code, else from the HTTP status.
@@ -147,7 +105,7 @@ func (d *Driver) callError(s envelope, r provider.Reply) *provider.Error {
 		return d.envelopeError(s, r)
 	}
 	return d.newError(kindOf(r.Status, false), httpCode(r.Status),
-		fmt.Sprintf("HTTP %d without what was asked for", r.Status), r)
+		fmt.Sprintf("HTTP %d without what was asked for%s", r.Status, s.quoted()), r)
 }
 
 // newError is the one place where errors are made: it bounds and redacts their texts.
@@ -158,27 +116,6 @@ func (d *Driver) newError(kind events.Kind, code, message string, r provider.Rep
 		RetryAfter: provider.RetryAfter(r.Header, time.Now()),
 	}
 }
-
-// kindOf is what an HTTP status says without a code. Only MiniMax itself can refuse a key or a balance: a 403 without
-// its envelope may be any middlebox's. Never not-found: that takes words.
-func kindOf(status int, own bool) events.Kind {
-	switch {
-	case own && (status == http.StatusUnauthorized || status == http.StatusForbidden):
-		return events.KindAuth
-	case own && status == http.StatusPaymentRequired:
-		return events.KindQuota
-	case status == http.StatusTooManyRequests:
-		return events.KindRateLimited
-	case status == http.StatusRequestTimeout || status >= 500 || status >= 200 && status <= 299:
-		return events.KindRetry
-	default:
-		return events.KindInternal
-	}
-}
-
-func isOK(status int) bool { return status >= 200 && status <= 299 }
-
-func httpCode(status int) string { return "http_" + strconv.Itoa(status) }
 
 // transient reports whether asking again may help.
 func transient(err error) bool {
@@ -208,6 +145,18 @@ func (d *Driver) redactRaw(raw []byte) json.RawMessage {
 		raw = bytes.ReplaceAll(raw, key, []byte(redacted))
 	}
 	return raw
+}
+
+// rawJSON is an answer as it is kept: JSON, or a JSON string of what is none.
+func (d *Driver) rawJSON(body []byte) json.RawMessage {
+	if json.Valid(body) {
+		return d.redactRaw(body)
+	}
+	b, err := events.Marshal(strings.ToValidUTF8(string(d.redactRaw(body)), "?"))
+	if err != nil {
+		return nil // a string can always be marshalled
+	}
+	return b
 }
 
 // lax reads a value that nothing depends on: one of an unexpected type is left out, so that it cannot hide the ones

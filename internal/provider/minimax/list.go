@@ -78,7 +78,7 @@ func (d *Driver) listPage(ctx context.Context, model string, page int) (items []
 		Total *int     `json:"total"`
 	}
 	if json.Unmarshal(r.Body, &a) != nil || r.Status != http.StatusOK || a.Total == nil {
-		return nil, 0, d.callError(v2Envelope(r.Body), r)
+		return nil, 0, d.callError(readEnvelope(r.Body), r)
 	}
 	return a.Items, *a.Total, nil
 }

@@ -4,15 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
+	"net/http"
 	"strings"
 
 	"reelay/events"
 	"reelay/internal/provider"
 )
-
-// maxURLBytes bounds the link of a result.
-const maxURLBytes = 8 << 10
 
 // Poll asks MiniMax where the task is. For V1 it also asks for the file's link once the task has succeeded. A poll
 // that fails is a *provider.Error, KindNotFound when MiniMax itself says that it does not know the task.
@@ -33,7 +30,7 @@ var states = map[string]provider.State{
 	"processing": provider.Running, "running": provider.Running,
 	"success": provider.Succeeded, "succeeded": provider.Succeeded,
 	"fail": provider.Failed, "failed": provider.Failed, wordExpired: provider.Failed,
-	"cancelled": provider.Cancelled,
+	"cancelled": provider.Cancelled, "canceled": provider.Cancelled,
 }
 
 // stateOf reads a word without regard to case. A word that is not listed is Unknown.
@@ -71,6 +68,9 @@ func (d *Driver) failed(word text, says envelope, r provider.Reply) provider.Sna
 	s.Err = d.envelopeError(says, r)
 	if _, known := says.meaning(); !known {
 		s.Err.Kind = events.KindInternal
+		if says.moderated() {
+			s.Err.Kind = events.KindModeration
+		}
 	}
 	s.Err.Charge = events.ChargeNone
 	if strings.EqualFold(string(word), wordExpired) {
@@ -79,22 +79,56 @@ func (d *Driver) failed(word text, says envelope, r provider.Reply) provider.Sna
 	return s
 }
 
-// output checks the link of a result. Plain http is upgraded: some of MiniMax's storage refuses it.
-func (d *Driver) output(link, fileName string, r provider.Reply) (events.Output, error) {
-	u, err := url.Parse(link)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || len(link) > maxURLBytes {
-		return events.Output{},
-			d.newError(events.KindInternal, "bad_result_url", "the link of the result is not an http URL", r)
+// cancelled is an end that somebody asked for, with MiniMax's reason where it gives one.
+func (d *Driver) cancelled(word text, says envelope, r provider.Reply) provider.Snapshot {
+	s := d.snapshot(word)
+	if says.bad() {
+		s.Err = d.failed(word, says, r).Err
 	}
-	if u.Scheme == "http" && !provider.IsLoopback(u.Hostname()) {
-		u.Scheme = "https"
-		link = u.String()
+	return s
+}
+
+// unconfirmed is an end that MiniMax did not tell of itself, or of which nobody knows the word: it may pass. Whether
+// the task is charged is not known. The answer is kept.
+func (d *Driver) unconfirmed(word text, err *provider.Error, answer json.RawMessage) provider.Snapshot {
+	s := d.snapshot(word)
+	s.State, s.Unconfirmed, s.Err, s.Raw = provider.Failed, true, err, answer
+	s.Err.Charge = events.ChargePossible
+	return s
+}
+
+// noOutput is a success that promises a video and names none, or none that can be fetched.
+func (d *Driver) noOutput(word text, fileID, link string, answer json.RawMessage, r provider.Reply) provider.Snapshot {
+	code, message := "no_output", "MiniMax finished it and names no file"
+	if fileID != "" {
+		message = fmt.Sprintf("MiniMax finished it and names no file that can be fetched (file_id %.64q)", fileID)
 	}
-	o := events.Output{URL: d.clean(link, maxURLBytes), FileName: d.clean(fileName, events.MaxModelBytes)}
-	if strings.HasSuffix(strings.ToLower(u.Path), ".mp4") {
-		o.ContentType = "video/mp4"
+	if link != "" {
+		code = "bad_result_url"
+		message = fmt.Sprintf("MiniMax finished it, and the link of the result is not an http URL: %.80q", link)
 	}
-	return o, nil
+	return d.unconfirmed(word, d.newError(events.KindInternal, code, message, r), answer)
+}
+
+// oddWord is a word for the state that nobody knows beside an error, which says that the task has ended.
+func (d *Driver) oddWord(word text, says envelope, r provider.Reply) provider.Snapshot {
+	failed := d.failed(word, says, r)
+	err := failed.Err
+	err.Message = d.clean(fmt.Sprintf("MiniMax says %q: %s", failed.Word, err.Message), events.MaxMessageBytes)
+	return d.unconfirmed(word, err, d.rawJSON(r.Body))
+}
+
+// queryError is a failed query or a refused cancel. Which answer MiniMax gives for a task that it does not know is not
+// documented; it is assumed to be 2013, the code for bad parameters, or none, with words that say so.
+func (d *Driver) queryError(says envelope, r provider.Reply) *provider.Error {
+	err := d.callError(says, r)
+	switch r.Status {
+	case http.StatusOK, http.StatusBadRequest, http.StatusNotFound:
+		if says.own && (says.code == "2013" || says.code == "") && says.unknownTask() {
+			err.Kind = events.KindNotFound
+		}
+	}
+	return err
 }
 
 // wrongTask guards against a cache between us and MiniMax: a result must never land on another task.

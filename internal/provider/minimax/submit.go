@@ -3,7 +3,6 @@ package minimax
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"reelay/events"
@@ -111,45 +110,4 @@ func quote(s string) string {
 		return `""` // a string can always be marshalled
 	}
 	return string(b)
-}
-
-// Classify reads the answer to a create.
-//
-// Accepted: a 2xx with a task id, whatever else it says: an id can be asked about, free of charge. Refused: no id, and
-// a code that proves that nothing was bought, in MiniMax's own envelope and with an HTTP status that such a refusal has
-// (V1: 200; V2: 400, 401, 402, 422, 429). Everything else is InDoubt.
-func (d *Driver) Classify(model string, r provider.Reply) provider.Answer {
-	g := generationOf(model)
-	if g == nil {
-		return d.inDoubt("unknown_model", "the model is of no known family", r)
-	}
-	id, says := g.readCreate(r.Body)
-	switch {
-	case isOK(r.Status) && id.isID():
-		handle, err := d.Ref(model, string(id))
-		if err != nil {
-			return d.inDoubt("bad_task_id", err.Error(), r)
-		}
-		return provider.Answer{Outcome: provider.Accepted, Ref: handle, ID: string(id)}
-	case id.none() && says.own && g.refuses(r.Status) && says.proof():
-		err := d.envelopeError(says, r)
-		err.Charge = events.ChargeNone
-		return provider.Answer{Outcome: provider.Refused, Err: err}
-	case !id.none():
-		return d.inDoubt("bad_task_id", fmt.Sprintf("HTTP %d with task id %q", r.Status, id), r)
-	case says.own && !says.ok():
-		err := d.envelopeError(says, r)
-		err.Kind, err.Charge = events.KindAmbiguous, events.ChargePossible
-		return provider.Answer{Outcome: provider.InDoubt, Err: err}
-	case isOK(r.Status):
-		return d.inDoubt("no_task_id", fmt.Sprintf("HTTP %d without a task id", r.Status), r)
-	default:
-		return d.inDoubt(httpCode(r.Status), fmt.Sprintf("HTTP %d without an answer of MiniMax's own", r.Status), r)
-	}
-}
-
-func (d *Driver) inDoubt(code, message string, r provider.Reply) provider.Answer {
-	err := d.newError(events.KindAmbiguous, code, message, r)
-	err.Charge = events.ChargePossible
-	return provider.Answer{Outcome: provider.InDoubt, Err: err}
 }

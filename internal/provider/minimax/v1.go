@@ -36,19 +36,6 @@ func (v1) features() provider.Features { return provider.Features{Webhook: true}
 
 func (v1) createPath() string { return "/v1/video_generation" }
 
-func (v1) refuses(httpStatus int) bool { return httpStatus == http.StatusOK }
-
-func (v1) readCreate(body []byte) (text, envelope) {
-	var a struct {
-		TaskID   text      `json:"task_id"`
-		BaseResp *baseResp `json:"base_resp"`
-	}
-	if json.Unmarshal(body, &a) != nil {
-		return "", envelope{}
-	}
-	return a.TaskID, a.BaseResp.envelope()
-}
-
 func (v1) poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, error) {
 	r, err := d.call(ctx, http.MethodGet, "/v1/query/video_generation", url.Values{"task_id": {id}})
 	if err != nil {
@@ -62,24 +49,14 @@ func (v1) poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, er
 	if err != nil || fileID == "" {
 		return snap, err
 	}
-	outputs, file, err := v1Output(ctx, d, fileID)
-	if err != nil && transient(err) {
-		return d.pending(a.Status), nil
-	}
-	if err != nil {
-		return provider.Snapshot{}, err
-	}
-	snap.Outputs = outputs
-	snap.Raw = d.redactRaw([]byte(`{"query":` + string(r.Body) + `,"file":` + string(file) + `}`))
-	return snap, nil
+	return v1Result(ctx, d, a.Status, fileID, r)
 }
 
 // v1Query is the answer to a status query.
 type v1Query struct {
-	TaskID   text      `json:"task_id"`
-	Status   text      `json:"status"`
-	FileID   text      `json:"file_id"`
-	BaseResp *baseResp `json:"base_resp"`
+	TaskID lax[text] `json:"task_id"`
+	Status text      `json:"status"`
+	FileID lax[text] `json:"file_id"`
 }
 
 // read returns what the answer says about the task, and the id of its file once there is one.
@@ -87,67 +64,92 @@ type v1Query struct {
 // The status comes before the code: a moderated task has status Fail and code 1027, while a code without a verdict
 // tells of a failed query.
 func (a v1Query) read(d *Driver, id string, r provider.Reply) (snap provider.Snapshot, fileID string, err error) {
-	says := a.BaseResp.envelope()
+	says := readEnvelope(r.Body)
 	state := stateOf(a.Status)
 	if r.Status != http.StatusOK || a.Status == "" {
-		return snap, "", v1QueryError(d, says, r)
+		return snap, "", d.queryError(says, r)
 	}
-	if err := d.wrongTask(id, a.TaskID, r); err != nil {
+	if err := d.wrongTask(id, a.TaskID.v, r); err != nil {
 		return snap, "", err
 	}
-	m, _ := says.meaning()
+	m, known := says.meaning()
 	switch {
 	case state == provider.Failed:
-		return d.failed(a.Status, says, r), "", nil
+		return d.failed(a.Status, says.orReason(r.Body), r), "", nil
 	case state == provider.Cancelled:
-		return d.snapshot(a.Status), "", nil
-	case state == provider.Succeeded && a.FileID.isID():
-		return d.snapshot(a.Status), string(a.FileID), nil
+		return d.cancelled(a.Status, says.orReason(r.Body), r), "", nil
+	case state == provider.Succeeded && a.FileID.v.isID():
+		return d.snapshot(a.Status), string(a.FileID.v), nil
 	case state == provider.Succeeded && m.kind == events.KindModeration:
 		return d.failed(a.Status, says, r), "", nil
+	case state == provider.Unknown && says.bad() && (!known || m.kind == events.KindModeration ||
+		m.kind == events.KindInvalid):
+		return d.oddWord(a.Status, says, r), "", nil
 	case says.own && !says.ok():
-		return snap, "", v1QueryError(d, says, r)
+		return snap, "", d.queryError(says, r)
 	case state == provider.Succeeded:
-		return d.pending(a.Status), "", nil
+		snap = d.snapshot(a.Status)
+		snap.Outputs, snap.Raw = d.findOutputs(r.Body), d.rawJSON(r.Body)
+		if len(snap.Outputs) == 0 {
+			snap = d.noOutput(a.Status, string(a.FileID.v), "", snap.Raw, r)
+		}
+		return snap, "", nil
 	default:
 		return d.snapshot(a.Status), "", nil
 	}
 }
 
-// v1QueryError is a failed poll. Which answer V1 gives for a task it does not know is not documented; it is assumed
-// to be 2013, the code for bad parameters, with words that say so.
-func v1QueryError(d *Driver, says envelope, r provider.Reply) *provider.Error {
-	err := d.callError(says, r)
-	if r.Status == http.StatusOK && says.code == "2013" && says.unknownTask() {
-		err.Kind = events.KindNotFound
-	}
-	return err
-}
-
-// v1Output asks for the link of a file, a new one each time, and returns the answer beside it.
-func v1Output(ctx context.Context, d *Driver, fileID string) ([]events.Output, []byte, error) {
+// v1Result asks for the link of a finished task's file, a new one each time. What goes wrong there is no verdict on the
+// task: the video exists. What MiniMax itself says of the file, and will go on saying, ends the task once it was seen
+// for long enough; a refusal of the key or the account is a failed poll; all else passes.
+func v1Result(ctx context.Context, d *Driver, word text, fileID string,
+	query provider.Reply,
+) (provider.Snapshot, error) {
 	r, err := d.call(ctx, http.MethodGet, "/v1/files/retrieve", url.Values{"file_id": {fileID}})
-	if err != nil {
-		return nil, nil, err
+	if err != nil { // the task has succeeded, whatever became of this call
+		return d.pending(word), nil
 	}
 	var a struct {
-		File struct {
+		File *struct {
 			FileName    lax[text] `json:"filename"`
-			DownloadURL text      `json:"download_url"`
+			DownloadURL lax[text] `json:"download_url"`
 		} `json:"file"`
-		BaseResp *baseResp `json:"base_resp"`
 	}
-	if json.Unmarshal(r.Body, &a) != nil || r.Status != http.StatusOK || a.File.DownloadURL == "" {
-		return nil, nil, d.callError(a.BaseResp.envelope(), r)
+	if json.Unmarshal(r.Body, &a) != nil {
+		a.File = nil
 	}
+	answer := d.redactRaw([]byte(`{"query":` + string(query.Body) + `,"file":` + string(d.rawJSON(r.Body)) + `}`))
+	says := readEnvelope(r.Body)
+	if r.Status != http.StatusOK || a.File == nil || says.own && !says.ok() && a.File.DownloadURL.v == "" {
+		return d.noFile(word, says, answer, r)
+	}
+	snap := d.snapshot(word)
+	snap.Raw = answer
 	// The answer's "bytes" is left aside: it is often 0 for a file that is there.
-	o, err := d.output(string(a.File.DownloadURL), string(a.File.FileName.v), r)
-	if err != nil {
-		return nil, nil, err
+	link := string(a.File.DownloadURL.v)
+	if o, ok := d.output(link, string(a.File.FileName.v)); ok {
+		snap.Outputs = []events.Output{o}
+	} else if snap.Outputs = d.findOutputs(r.Body); len(snap.Outputs) == 0 {
+		return d.noOutput(word, fileID, link, answer, r), nil
 	}
 	expires := time.Now().Add(v1URLLife)
-	o.ExpiresAt = &expires
-	return []events.Output{o}, r.Body, nil
+	for i := range snap.Outputs {
+		snap.Outputs[i].ExpiresAt = &expires
+	}
+	return snap, nil
+}
+
+// noFile reads an answer that has no file.
+func (d *Driver) noFile(word text, says envelope, answer json.RawMessage, r provider.Reply) (provider.Snapshot, error) {
+	err := d.callError(says, r)
+	switch {
+	case !says.own || says.ok() || transient(err):
+		return d.pending(word), nil
+	case err.Kind == events.KindAuth || err.Kind == events.KindQuota:
+		return provider.Snapshot{}, err
+	}
+	err.Message = d.clean("MiniMax finished it and cannot give its file: "+err.Message, events.MaxMessageBytes)
+	return d.unconfirmed(word, err, answer), nil
 }
 
 func (v1) cancel(context.Context, *Driver, string) (provider.CancelOutcome, error) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 
 	"reelay/events"
 	"reelay/internal/provider"
@@ -24,70 +23,24 @@ func (v2) features() provider.Features {
 
 func (v2) createPath() string { return "/v2/video_generation" }
 
-func (v2) refuses(httpStatus int) bool {
-	switch httpStatus {
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusUnprocessableEntity,
-		http.StatusTooManyRequests:
-		return true
-	}
-	return false
-}
-
-func (v2) readCreate(body []byte) (text, envelope) {
-	var a struct {
-		TaskID text `json:"task_id"`
-	}
-	if json.Unmarshal(body, &a) != nil {
-		return "", envelope{}
-	}
-	return a.TaskID, v2Envelope(body)
-}
-
-// v2Code finds the status code at the end of an error's message.
-var v2Code = regexp.MustCompile(`\((\d{3,5})\)\s*$`)
-
-// v2Envelope reads the error envelope.
-func v2Envelope(body []byte) envelope {
-	var a struct {
-		Type  text `json:"type"`
-		Error *struct {
-			Message text `json:"message"`
-		} `json:"error"`
-		RequestID lax[text] `json:"request_id"`
-	}
-	if json.Unmarshal(body, &a) != nil || a.Type != "error" || a.Error == nil {
-		return envelope{}
-	}
-	s := envelope{own: true, message: string(a.Error.Message), requestID: string(a.RequestID.v)}
-	if m := v2Code.FindStringSubmatch(s.message); m != nil {
-		s.code = m[1]
-	}
-	return s
-}
-
 // v2Task is a task in the answers to query and list.
 type v2Task struct {
 	ID     text      `json:"id"`
 	Model  lax[text] `json:"model"`
 	Status text      `json:"status"`
 	// CreatedAt is in Unix seconds, Duration in seconds.
-	CreatedAt  lax[int64]     `json:"created_at"`
-	Duration   lax[int]       `json:"duration"`
-	Resolution lax[text]      `json:"resolution"`
-	Ratio      lax[text]      `json:"ratio"`
-	TaskType   lax[text]      `json:"task_type"`
-	Error      lax[v2Failure] `json:"error"`
-	Content    lax[v2Content] `json:"content"`
-	Usage      lax[v2Usage]   `json:"usage"`
-}
-
-type v2Failure struct {
-	Code    lax[text] `json:"code"`
-	Message lax[text] `json:"message"`
+	CreatedAt  lax[int64]      `json:"created_at"`
+	Duration   lax[int]        `json:"duration"`
+	Resolution lax[text]       `json:"resolution"`
+	Ratio      lax[text]       `json:"ratio"`
+	TaskType   lax[text]       `json:"task_type"`
+	Error      json.RawMessage `json:"error"`
+	Content    lax[v2Content]  `json:"content"`
+	Usage      lax[v2Usage]    `json:"usage"`
 }
 
 type v2Content struct {
-	URL text `json:"url"`
+	URL lax[text] `json:"url"`
 }
 
 type v2Usage struct {
@@ -100,50 +53,49 @@ func (v2) poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, er
 		return provider.Snapshot{}, err
 	}
 	var a struct {
-		Task v2Task `json:"task"`
+		Task json.RawMessage `json:"task"`
 	}
-	if json.Unmarshal(r.Body, &a) != nil || r.Status != http.StatusOK || a.Task.Status == "" {
-		return provider.Snapshot{}, v2QueryError(d, r)
+	var task v2Task
+	if json.Unmarshal(r.Body, &a) != nil || json.Unmarshal(a.Task, &task) != nil || r.Status != http.StatusOK ||
+		task.Status == "" {
+		return provider.Snapshot{}, d.queryError(readEnvelope(r.Body), r)
 	}
-	if err := d.wrongTask(id, a.Task.ID, r); err != nil {
+	if err := d.wrongTask(id, task.ID, r); err != nil {
 		return provider.Snapshot{}, err
 	}
-	return a.Task.read(d, r)
+	return task.read(d, a.Task, r), nil
 }
 
-// read returns what the answer says about the task.
-func (t v2Task) read(d *Driver, r provider.Reply) (provider.Snapshot, error) {
+// read returns what the answer says about the task, whose text in it is raw.
+func (t v2Task) read(d *Driver, raw json.RawMessage, r provider.Reply) provider.Snapshot {
 	snap := d.snapshot(t.Status)
+	why := reasonOf(t.Error)
 	switch snap.State {
 	case provider.Failed:
-		why := t.Error.v
-		snap = d.failed(t.Status, envelope{own: true, code: string(why.Code.v), message: string(why.Message.v)}, r)
+		snap = d.failed(t.Status, why.orReason(raw).orReason(r.Body), r)
+	case provider.Cancelled:
+		snap = d.cancelled(t.Status, why.orReason(raw).orReason(r.Body), r)
+	case provider.Unknown:
+		if why.bad() {
+			snap = d.oddWord(t.Status, why, r)
+		}
 	case provider.Succeeded:
-		link := string(t.Content.v.URL)
-		if link == "" {
-			return d.pending(t.Status), nil
-		}
 		// The link is "time-limited", the docs do not say to when; each query gives a new one.
-		o, err := d.output(link, "", r)
-		if err != nil {
-			return provider.Snapshot{}, err
+		link := string(t.Content.v.URL.v)
+		snap.Raw = d.rawJSON(r.Body)
+		if o, ok := d.output(link, ""); ok {
+			snap.Outputs = []events.Output{o}
+		} else if snap.Outputs = d.findOutputs(raw); len(snap.Outputs) == 0 {
+			snap = d.noOutput(t.Status, "", link, snap.Raw, r)
 		}
-		snap.Outputs, snap.Raw = []events.Output{o}, d.redactRaw(r.Body)
 	}
 	if s := t.Usage.v.TotalSeconds; s != nil && *s >= 0 {
 		snap.Units, snap.Unit = s, "second"
+		if *s > 0 && snap.State == provider.Failed && stateOf(t.Status) == provider.Succeeded {
+			snap.Err.Charge = events.ChargeConfirmed
+		}
 	}
-	return snap, nil
-}
-
-// v2QueryError is a failed poll or a refused cancel.
-func v2QueryError(d *Driver, r provider.Reply) *provider.Error {
-	says := v2Envelope(r.Body)
-	err := d.callError(says, r)
-	if (r.Status == http.StatusNotFound || r.Status == http.StatusBadRequest) && says.own && says.unknownTask() {
-		err.Kind = events.KindNotFound
-	}
-	return err
+	return snap
 }
 
 func (g v2) cancel(ctx context.Context, d *Driver, id string) (provider.CancelOutcome, error) {
@@ -158,7 +110,7 @@ func (g v2) cancel(ctx context.Context, d *Driver, id string) (provider.CancelOu
 	if isOK(r.Status) {
 		return v2Cancelled(d, r)
 	}
-	refusal := v2QueryError(d, r)
+	refusal := d.queryError(readEnvelope(r.Body), r)
 	if refusal.Kind != events.KindInvalid && refusal.Kind != events.KindNotFound {
 		return "", refusal
 	}
