@@ -45,8 +45,11 @@ type Driver struct {
 	batch  runningBatch
 }
 
-// New returns a driver. It fails if the base URL is not https (plain http is for loopback), if the timeout is negative,
-// and if the key is empty or cannot stand in a header.
+// versionPath is the end of a base URL that MiniMax's text API wants and its video API does not.
+var versionPath = regexp.MustCompile(`(?i)/v[12](/video_generation)?/*$`)
+
+// New returns a driver. It fails if the base URL is not https (plain http is for loopback) or ends in the version of an
+// API, if the timeout is negative, and if the key is empty or cannot stand in a header.
 func New(o Options) (*Driver, error) {
 	if o.BaseURL == "" {
 		o.BaseURL = DefaultBaseURL
@@ -59,6 +62,10 @@ func New(o Options) (*Driver, error) {
 	}
 	if err := provider.CheckBaseURL(o.BaseURL); err != nil {
 		return nil, fmt.Errorf("minimax: base URL: %w", err)
+	}
+	if version := versionPath.FindString(o.BaseURL); version != "" {
+		return nil, fmt.Errorf("minimax: base URL: REELAY_MINIMAX_URL ends in %s, which reelay adds itself: leave it out",
+			version)
 	}
 	if o.Timeout < 0 {
 		return nil, fmt.Errorf("minimax: timeout %v is negative", o.Timeout)
@@ -126,9 +133,9 @@ type ref struct {
 	TaskID string `json:"task_id"`
 }
 
-// idPattern is what a MiniMax id looks like: digits so far, with room for what they may become, and nothing that could
-// leave its place in a URL.
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+// idPattern is what a MiniMax id looks like: digits so far, with room for what they or a gateway's may become, and
+// nothing that could leave its place in a URL.
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9_~-][A-Za-z0-9._~:;@!+,=-]{0,127}$`)
 
 // Ref builds the handle of the task that MiniMax calls id. Its error is a FieldError for "model" or "provider_id".
 func (d *Driver) Ref(model, id string) (json.RawMessage, error) {
@@ -137,7 +144,7 @@ func (d *Driver) Ref(model, id string) (json.RawMessage, error) {
 		return nil, unknownModel(model)
 	}
 	if !idPattern.MatchString(id) {
-		return nil, events.NewFieldError("provider_id", "must be 1 to 64 characters of A-Z a-z 0-9 _ -")
+		return nil, events.NewFieldError("provider_id", "must be 1 to 128 characters of A-Z a-z 0-9 . _ ~ : ; @ ! + , = -")
 	}
 	return events.Marshal(ref{API: g.name(), TaskID: id})
 }

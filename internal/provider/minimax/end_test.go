@@ -201,3 +201,22 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// TestOddIDs asks for a task whose id has characters that a path may hold.
+func TestOddIDs(t *testing.T) {
+	t.Parallel()
+	const id = "mm:a;b.c~d+e"
+	for model, path := range map[string]string{
+		modelV1: "/v1/query/video_generation", modelV2: "/v2/query/video_generation/" + id,
+	} {
+		d := serving(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked := r.URL.Query().Get("task_id"); r.URL.Path != path || model == modelV1 && asked != id {
+				t.Errorf("%s: asked for %s", model, r.URL)
+			}
+			_, _ = io.WriteString(w, `{"task_id":"`+id+`","status":"Processing","task":{"id":"`+id+`","status":"running"}}`)
+		})
+		if snap, err := d.Poll(t.Context(), refOf(t, d, model, id)); err != nil || snap.State != provider.Running {
+			t.Errorf("%s: %+v, %v", model, snap, err)
+		}
+	}
+}

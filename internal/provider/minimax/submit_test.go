@@ -27,6 +27,9 @@ func TestNew(t *testing.T) {
 		{"no key", minimax.Options{}, "no API key"},
 		{"key with a line end", minimax.Options{Key: secret.New("sk-api-1\n")}, "a space or a character"},
 		{"plain http", minimax.Options{Key: secret.New(testKey), BaseURL: "http://api.minimax.io"}, "must be https"},
+		{"v1", minimax.Options{Key: secret.New(testKey), BaseURL: "https://h.test/v1"}, "URL ends in /v1"},
+		{"v2", minimax.Options{Key: secret.New(testKey), BaseURL: "http://127.0.0.1:1/x/V2//"}, "URL ends in /V2"},
+		{"a name like it", minimax.Options{Key: secret.New(testKey), BaseURL: "https://h.test/proxy-v1"}, ""},
 		{"timeout", minimax.Options{Key: secret.New(testKey), Timeout: -1}, "is negative"},
 	} {
 		_, err := minimax.New(row.o)
@@ -210,7 +213,7 @@ func TestClassifyAccepted(t *testing.T) {
 		{"v1 fraction", modelV1, 200, `{"task_id":1.0e17` + ok, "", "no_task_id"},
 		{"v1 path", modelV1, 200, `{"task_id":"../x"` + ok, "", "bad_task_id"},
 		{"v1 path beside a refusal", modelV1, 200, `{"task_id":"../x","base_resp":{"status_code":1002}}`, "", "bad_task_id"},
-		{"v1 long", modelV1, 200, `{"task_id":"` + strings.Repeat("1", 65) + `"` + ok, "", "bad_task_id"},
+		{"v1 long", modelV1, 200, `{"task_id":"` + strings.Repeat("1", 129) + `"` + ok, "", "bad_task_id"},
 		{"v1 status 500", modelV1, 500, `{"task_id":"106916112212032"` + ok, "", "bad_task_id"},
 		{"v2 status 302", modelV2, 302, `{"task_id":"424010985738629"}`, "", "bad_task_id"},
 	} {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"reelay/events"
 	"reelay/internal/provider"
@@ -48,7 +49,7 @@ type v2Usage struct {
 }
 
 func (v2) poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, error) {
-	r, err := d.call(ctx, http.MethodGet, v2QueryPath+"/"+id, nil)
+	r, err := d.call(ctx, http.MethodGet, v2QueryPath+"/"+url.PathEscape(id), nil)
 	if err != nil {
 		return provider.Snapshot{}, err
 	}
@@ -103,7 +104,7 @@ func (g v2) cancel(ctx context.Context, d *Driver, id string) (provider.CancelOu
 	if err != nil || !queued {
 		return outcome, err
 	}
-	r, err := d.call(ctx, http.MethodDelete, "/v2/video_generation/"+id, nil)
+	r, err := d.call(ctx, http.MethodDelete, "/v2/video_generation/"+url.PathEscape(id), nil)
 	if err != nil {
 		return "", err
 	}
