@@ -19,8 +19,8 @@ import (
 	"reelay/events/bucket"
 	"reelay/events/client"
 	"reelay/events/operator"
+	"reelay/internal/config"
 	"reelay/internal/provider/registry"
-	"reelay/internal/secret"
 )
 
 // doctorCmd checks an installation.
@@ -403,8 +403,9 @@ func checkBlocked(l events.LaneQueue, paused bool, zone *time.Location) (checks 
 // checkKeys says which keys this environment holds, never their value.
 func checkKeys() []check {
 	var checks []check
-	for _, name := range registry.KeyEnvs() {
-		key, err := secret.Lookup(name)
+	for _, p := range registry.All() {
+		name := p.KeyEnv
+		key, err := config.ProviderKey(p)
 		switch {
 		case err != nil:
 			checks = append(checks, check{levelFail, "key " + name, err.Error(), "correct it, or unset it"})

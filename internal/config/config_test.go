@@ -297,6 +297,20 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+func TestKeyPair(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("FAL_KEY_ID", " id\n")
+	t.Setenv("FAL_KEY_SECRET", "hush")
+	r, err := Providers{}.Resolve()
+	if err != nil || len(r.Keys) != 1 || r.Keys["fal"].Reveal() != "id:hush" {
+		t.Errorf("got %d keys, fal %q, error %v", len(r.Keys), r.Keys["fal"].Reveal(), err)
+	}
+	t.Setenv("FAL_KEY", "whole")
+	if r, err = (Providers{}).Resolve(); err != nil || r.Keys["fal"].Reveal() != "whole" {
+		t.Errorf("fal %q beside a pair, error %v", r.Keys["fal"].Reveal(), err)
+	}
+}
+
 func TestWrongKeysNameTheVariable(t *testing.T) {
 	short := base64.StdEncoding.EncodeToString([]byte("hush"))
 	good := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", callbackurl.KeyBytes)))
@@ -306,6 +320,11 @@ func TestWrongKeysNameTheVariable(t *testing.T) {
 		{EnvCallbackKey, "a:" + good + ",b:" + good[:8] + "!", "REELAY_CALLBACK_KEY: key 2 is not base64"},
 		{EnvCallbackKey, "a:" + short, "REELAY_CALLBACK_KEY: key 1 has 4 bytes, not 32"},
 		{EnvCallbackKey, "a:" + good + ",a:" + good, "REELAY_CALLBACK_KEY: two keys have the same kid"},
+		{"FAL_KEY", "Key a:b", "FAL_KEY: set the key alone, without the word Key"},
+		{"MINIMAX_API_KEY", `"sk"`, "MINIMAX_API_KEY: the quotes are part of the key"},
+		{"FAL_KEY_ID", "a", "FAL_KEY_SECRET: must be set too: the key of fal is FAL_KEY_ID and FAL_KEY_SECRET together"},
+		{"FAL_KEY_SECRET", "b", "FAL_KEY_ID: must be set too"},
+		{"FAL_KEY_ID", "'a'", "FAL_KEY_ID: the quotes are part of the key"},
 		{"FAL_KEY_FILE", "/no/such/file", "FAL_KEY_FILE: "},
 		{"MINIMAX_API_KEY_FILE", "/no/such/file", "MINIMAX_API_KEY_FILE: "},
 	} {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -72,7 +73,7 @@ func (p Providers) Resolve() (Resolved, error) {
 		return r, nil // what is not read cannot be sent
 	}
 	for _, known := range registry.All() {
-		key, err := secret.Lookup(known.KeyEnv)
+		key, err := ProviderKey(known)
 		if err != nil {
 			return Resolved{}, err
 		}
@@ -81,4 +82,35 @@ func (p Providers) Resolve() (Resolved, error) {
 		}
 	}
 	return r, nil
+}
+
+// ProviderKey reads the API key of a provider from its variable, or else from its pair of variables; empty if none is
+// set. Half a pair is an error: without it reelay would start as if there were no key. Its errors name the variable and
+// hold no key.
+func ProviderKey(p registry.Provider) (secret.Value, error) {
+	key, err := secret.LookupKey(p.KeyEnv)
+	if err != nil || !key.Empty() || len(p.KeyPair) == 0 {
+		return key, err
+	}
+	var parts []string
+	var missing string
+	for _, name := range p.KeyPair {
+		part, err := secret.LookupKey(name)
+		if err != nil {
+			return secret.Value{}, err
+		}
+		if part.Empty() {
+			missing = name
+			continue
+		}
+		parts = append(parts, part.Reveal())
+	}
+	switch len(parts) {
+	case 0:
+		return secret.Value{}, nil
+	case len(p.KeyPair):
+		return secret.New(strings.Join(parts, ":")), nil
+	}
+	return secret.Value{}, fmt.Errorf("%s: must be set too: the key of %s is %s together, or %s alone", missing, p.Name,
+		strings.Join(p.KeyPair, " and "), p.KeyEnv)
 }

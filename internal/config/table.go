@@ -58,6 +58,12 @@ func Settings() ([]Setting, error) {
 	for _, p := range registry.All() {
 		settings = append(settings,
 			Setting{Section: "Keys", Env: p.KeyEnv, Placeholder: "KEY", Help: "API key of " + p.Name + fromFile})
+		for _, half := range p.KeyPair {
+			settings = append(settings, Setting{
+				Section: "Keys", Env: half, Placeholder: "KEY",
+				Help: "Half of the API key of " + p.Name + ", both instead of " + p.KeyEnv + fromFile,
+			})
+		}
 	}
 	return append(settings, Setting{
 		Section: "Keys", Env: EnvCallbackKey, Placeholder: "KEYS",

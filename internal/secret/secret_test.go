@@ -177,6 +177,8 @@ func TestLookup(t *testing.T) {
 		{"environment before file", canary, write(t, "another"), canary},
 		{"environment before a missing file", canary, "/no/such/file", canary},
 		{"blank environment, file", " \t", write(t, canary), canary},
+		{"byte order mark", "\ufeff" + canary + "\r\n", "", canary},
+		{"file with a byte order mark", "", write(t, "\ufeff"+canary+"\r\n"), canary},
 		{"longest file", "", write(t, strings.Repeat("k", MaxBytes)), strings.Repeat("k", MaxBytes)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -216,6 +218,52 @@ func TestLookupErrorsNameTheVariableOnly(t *testing.T) {
 				t.Error("a value came with the error")
 			}
 			wantHidden(t, "the error", fmt.Sprintf("%v %+v %#v", err, err, err))
+		})
+	}
+}
+
+func TestLookupKeyRefusesWhatIsNoKey(t *testing.T) {
+	for _, row := range []struct{ name, text, want string }{
+		{"quotes", `"` + canary + `"`, "the quotes are part of the key; set it without them"},
+		{"single quotes", "'" + canary + "'", "the quotes are part of the key; set it without them"},
+		{"typographic quotes", "“" + canary + "”", "the quotes are part of the key; set it without them"},
+		{"fal's prefix", "Key " + canary, "set the key alone, without the word Key"},
+		{"MiniMax's prefix", "Bearer " + canary, "set the key alone, without the word Bearer"},
+		{"two lines", canary + "\nsecond", "it has more than one line; set the key alone"},
+		{"an inner blank", canary + " x", "it has a blank inside; set the key alone"},
+		{
+			"an env file", "FAL_KEY=" + canary,
+			"it begins as the assignment of a variable; set the key alone, without the name and the =",
+		},
+		{
+			"a zero width space", canary + "\u200b",
+			"it has a character that is not printable ASCII; type the key, or copy it again",
+		},
+		{
+			"a control character", canary + "\x01",
+			"it has a character that is not printable ASCII; type the key, or copy it again",
+		},
+		{"a good one", canary + "=:-_.", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			for _, source := range []string{variable, variable + "_FILE"} {
+				want := ""
+				if set(t, row.text, ""); source != variable {
+					set(t, "", write(t, row.text))
+				}
+				if row.want != "" {
+					want = source + ": " + row.want
+				}
+				v, err := LookupKey(variable)
+				got := ""
+				if err != nil {
+					got = err.Error()
+				}
+				if got != want || v.Empty() != (want != "") {
+					t.Errorf("error %q, want %q", got, want)
+				}
+				wantHidden(t, "the error", got)
+			}
 		})
 	}
 }

@@ -14,6 +14,9 @@ type Provider struct {
 	Name string
 	// KeyEnv is the environment variable of its API key; <KeyEnv>_FILE names a file that holds it instead.
 	KeyEnv string
+	// KeyPair are the two variables that the provider's own clients take instead of KeyEnv, for the parts of the key
+	// before and behind its colon; empty if there are none.
+	KeyPair []string
 	// Emulator is host and port at which its emulator listens, and at which the sandbox expects it.
 	Emulator string
 	// Settings are for whoever calls the provider. The first is its base URL, which is its emulator's in the sandbox.
@@ -73,6 +76,8 @@ func All() []Provider {
 	return []Provider{
 		{
 			Name: "fal", KeyEnv: "FAL_KEY", Emulator: "127.0.0.1:7101",
+			// As fal's clients for Python and JavaScript do (https://fal.ai/docs/model-apis/client).
+			KeyPair: []string{"FAL_KEY_ID", "FAL_KEY_SECRET"},
 			Settings: []Setting{
 				{Flag: "fal-url", Env: "REELAY_FAL_URL", Kind: URL, Help: "Base URL of fal's queue API."},
 				{
