@@ -18,8 +18,8 @@ const (
 	firstRetry = time.Second
 	lastRetry  = 4 * time.Second
 	retries    = 3
-	// pollTimeout bounds one try.
-	pollTimeout = 25 * time.Second
+	// pollTimeout bounds one try: two calls, the first byte of either of which may take half a minute.
+	pollTimeout = 45 * time.Second
 	// A lane whose polls fail this often in a row is not polled for breakerWait, then by a single poll.
 	breakerFailures = 20
 	breakerWait     = 15 * time.Second

@@ -47,7 +47,8 @@ func readLogs(raw json.RawMessage) []events.LogLine {
 }
 
 // escape is a control sequence of a terminal (ECMA-48, 5.4 and 8.3.89), such as a colour.
-var escape = regexp.MustCompile("(?:\x1b\\[|\u009b)[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]")
+var escape = regexp.MustCompile("(?:\x1b\\[|\u009b)[0-?]*[ -/]*[@-~]" +
+	"|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]")
 
 // shown returns what a terminal would show of a message: without escape sequences, and of a line that is written over
 // by carriage returns the last state.
@@ -79,7 +80,8 @@ func timestamp(s string) *time.Time {
 var (
 	percent = regexp.MustCompile(`(?i)(?:^\s*|\bprogress\b\D{0,3})(\d{1,3}(?:\.\d{1,6})?)\s?%|\b(\d{1,3})%\|`)
 	// otherBar are bars that are not the work's: what a model does before it begins, or after its end.
-	otherBar = regexp.MustCompile(`(?i)\b(pre|up|down)?(load|fetch|warm|compil|extract|unpack|pull|import|initiali[sz]|install)` +
+	otherBar = regexp.MustCompile(`(?i)\b(pre|up|down)?(load|fetch|warm|compil|extract|unpack|pull|import|` +
+		`initiali[sz]|install)` +
 		`(s|ed|ing|up)?\b|\.safetensors\b|\d\s?[kMG]i?B/s|\bcheckpoint shards\b`)
 	steps = regexp.MustCompile(`(?i)\bstep\s+(\d{1,9})\s?(?:/|of)\s?(\d{1,9})\b|\b(\d{1,9})/(\d{1,9}) \[`)
 )
