@@ -21,7 +21,7 @@ func TestDropEchoes(t *testing.T) {
 	}{
 		{"an echo beside a file", provider.Succeeded, []events.Output{{URL: "https://a/o"}, {URL: "https://a/in.png"}}, 1, 0},
 		{"nothing but echoes", provider.Succeeded, []events.Output{{URL: "https://a/in2.png"}}, 0, 1},
-		{"a file of the same link", provider.Succeeded, []events.Output{{URL: "https://a/in.png", Size: 7}}, 1, 0},
+		{"a file of the same link", provider.Succeeded, []events.Output{{URL: "https://a/in.png", Size: 7}, {URL: "https://a/o"}}, 2, 0},
 		{"no echo", provider.Succeeded, []events.Output{{URL: "https://a/o"}}, 1, 0},
 		{"no end", provider.Running, []events.Output{{URL: "https://a/in.png"}}, 1, 0},
 	} {

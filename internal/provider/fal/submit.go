@@ -188,6 +188,9 @@ func refusals() []int {
 // inDoubt keeps what was answered: it may be a result, or name the request in a way that a person can read.
 func inDoubt(e envelope, r provider.Reply, why string) provider.Answer {
 	err := e.error(events.KindAmbiguous)
+	if e.message == "" {
+		err.Message = fmt.Sprintf("HTTP %d", e.status)
+	}
 	err.Message = provider.Clip(why+": "+err.Message, events.MaxMessageBytes)
 	err.Charge = events.ChargePossible
 	err.RetryAfter = 0
