@@ -85,7 +85,7 @@ type Snapshot struct {
 	Raw json.RawMessage
 	// Notes are what a person should know of the result, a sentence each, such as that the provider flagged it.
 	Notes []string
-	// Err is the provider's own reason, for Failed.
+	// Err is the provider's own reason, for Failed, and for Cancelled where it gives one.
 	Err *Error
 	// Unconfirmed says that the provider did not tell of the failure itself: something else came instead of the result,
 	// such as a gateway's error. It may pass, so it is no verdict at its first sight.

@@ -42,7 +42,7 @@ func (s *step) pollResult(tr PollResult) {
 		s.failed(tr)
 		return
 	case provider.Cancelled:
-		s.cancelledAtProvider()
+		s.cancelledAtProvider(snap)
 		return
 	}
 	notable := s.notable(snap) || len(s.newLogs) > 0
@@ -288,11 +288,15 @@ func (s *step) trustEnd(e *events.Error) bool {
 	return false
 }
 
-func (s *step) cancelledAtProvider() {
+func (s *step) cancelledAtProvider(snap provider.Snapshot) {
 	s.billCancelled()
 	switch {
 	case s.t.Cancel == nil:
-		s.finish(arrowCancelled, "cancelled at the provider, not by reelay", nil)
+		note := "cancelled at the provider, not by reelay"
+		if snap.Err != nil && snap.Err.Message != "" {
+			note += ": " + provider.Clip(snap.Err.Message, events.MaxMessageBytes)
+		}
+		s.finish(arrowCancelled, note, nil)
 	case s.t.Cancel.By == "client":
 		s.finish(arrowCancelled, firstOf(s.t.Cancel.Reason, "cancelled"), nil)
 	default:

@@ -168,3 +168,14 @@ func TestOddNumbers(t *testing.T) {
 		t.Errorf("kept: %+v %+v %+v", now.Cost, now.Logs, now.Result.Outputs)
 	}
 }
+
+// The provider's reason for a cancel of its own is told.
+func TestCancelOfTheProvidersOwnTellsWhy(t *testing.T) {
+	now := after(t, started(t), observed(time.Minute, provider.Snapshot{
+		State: provider.Cancelled, Err: &provider.Error{Kind: events.KindModeration, Code: "1026", Message: "flagged"},
+	}))
+	wantPhase(t, now, events.PhaseDone, events.StatusCancelled)
+	if got := now.Transitions[len(now.Transitions)-1].Note; got != "cancelled at the provider, not by reelay: flagged" {
+		t.Errorf("the note is %q", got)
+	}
+}

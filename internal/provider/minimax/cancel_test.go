@@ -71,6 +71,8 @@ func TestCancelRace(t *testing.T) {
 	}{
 		{400, v2Body(2013, "task is running"), "running", provider.CancelTooLate, ""},
 		{400, v2Body(2013, "task is cancelled"), "cancelled", provider.CancelDone, ""},
+		{400, v2Body(2013, "task is canceled"), "canceled", provider.CancelDone, ""},
+		{200, `{"action":"canceled"}`, "canceled", provider.CancelDone, ""},
 		{404, v2Body(2013, "invalid task_id"), "succeeded", provider.CancelTooLate, ""},
 		{400, v2Body(2013, "no"), "queued", "", events.KindInvalid},
 		{429, v2Body(1002, "rate limit"), "running", "", events.KindRateLimited},

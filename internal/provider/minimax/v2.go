@@ -149,7 +149,7 @@ func v2Cancelled(d *Driver, r provider.Reply) (provider.CancelOutcome, error) {
 		a.Action = ""
 	}
 	switch a.Action {
-	case "cancelled":
+	case "cancelled", "canceled":
 		return provider.CancelDone, nil
 	case "deleted":
 		err := d.newError(events.KindInternal, "record_deleted",
