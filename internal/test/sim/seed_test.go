@@ -189,7 +189,10 @@ func randomRequest(chaos *sim.Chaos, id, longest string) string {
 		`{"polls":"unknown","poll_faults":4}`, `{"polls":"not_found","poll_faults":2}`,
 		`{"polls":"refuse_429","poll_faults":4}`, `{"polls":"refuse_1002","poll_faults":4}`,
 		`{"polls":"502_html","poll_faults":3}`, `{"polls":"regress","poll_faults":3}`, `{"polls":"reset","poll_faults":3}`,
-		`{"result_faults":4}`, `{"fail":"500"}`, `{"stall":"running"}`, `{"stall":"queued"}`, `{"cancel":"ignored"}`,
+		`{"result_faults":4}`, `{"result":"500","result_faults":3}`, `{"result":"404","result_faults":2}`,
+		`{"result":"503_html","result_faults":3}`, `{"result":"no_file"}`, `{"result":"nsfw"}`, `{"result":"data_1500"}`,
+		`{"polls":"gzip"}`, `{"polls":"bom"}`, `{"polls":"redirect"}`, `{"polls":"log_window"}`,
+		`{"submit":"refuse_429_html"}`, `{"submit":"refuse_529"}`, `{"fail":"500"}`, `{"stall":"running"}`, `{"stall":"queued"}`, `{"cancel":"ignored"}`,
 		`{"run_ms":900000,"cancel":"ignored"}`, `{"run_ms":900000}`,
 	)
 	policy := chaos.Pick(``, ``, ``, `,"on_in_doubt":"fail"`,
@@ -284,8 +287,12 @@ func (s *scene) compare() {
 		if free && len(jobs) > 0 {
 			t.Errorf("%s ended as %s, free of charge, and was paid for: %v %+v", id, task.Status, jobs, task.Error)
 		}
-		if task.Status == events.StatusCompleted && (len(jobs) == 0 || len(task.Result.Outputs) == 0) {
+		noFile := slices.ContainsFunc(jobs, func(job string) bool { return script(s.w, job).Result == "no_file" })
+		if task.Status == events.StatusCompleted && (len(jobs) == 0 || len(task.Result.Outputs) == 0 && !noFile) {
 			t.Errorf("%s completed with %d jobs: %+v", id, len(jobs), task.Result)
+		}
+		if s.falseVerdict(task) && !noFile {
+			t.Errorf("%s failed, and its job was made: %+v %+v", id, task.Error, task.Transitions)
 		}
 		s.money(task)
 		if task.ProviderID != "" && !slices.Contains(jobs, task.ProviderID) {
@@ -316,6 +323,28 @@ func (s *scene) compare() {
 			t.Errorf("given up: %v %s", m.Header, m.Data)
 		}
 	}
+}
+
+// falseVerdict reports whether a task failed whose job was made, although neither a deadline nor a person ended it and
+// the provider did not say so.
+func (s *scene) falseVerdict(t events.Task) bool {
+	if t.Status != events.StatusFailed || t.ProviderID == "" || t.Error.Kind == events.KindDeadline ||
+		t.Error.Code == events.CodeWrittenOff {
+		return false
+	}
+	ledger := s.w.Stack.Ledger(t.Provider)
+	j, ok := ledger.Job(t.ProviderID)
+	return ok && ledger.Charged(j) > 0 && emulator.ReadScript(j.Input).Fail == ""
+}
+
+// script returns the script of a job.
+func script(w *sim.World, job string) emulator.Script {
+	for _, p := range []string{"fal", "minimax"} {
+		if j, ok := w.Stack.Ledger(p).Job(job); ok {
+			return emulator.ReadScript(j.Input)
+		}
+	}
+	return emulator.Script{}
 }
 
 // money compares what a task cost with what its provider has charged for it.

@@ -37,7 +37,7 @@ const (
 
 // TestSeeds runs many tasks under random faults: a third of the calls to the providers fail, services die at any write
 // or stall, the broker is stopped and started, two replicas of each service compete. After each seed the world is
-// compared with the emulators' ledgers. Bubbles cannot run side by side, so the seeds are spread over processes.
+// compared with the emulators' ledgers, and no task may have failed whose job the ledger shows as made. Bubbles cannot run side by side, so the seeds are spread over processes.
 func TestSeeds(t *testing.T) {
 	if testing.Short() {
 		*seeds = min(*seeds, 6)
