@@ -20,7 +20,7 @@ func TestHelp(t *testing.T) {
 		{"REELAY_STORE_DIR", "--store-dir", "DIR (.reelay)"},
 		{"REELAY_SYNC", "--sync", "always|interval (always)"},
 		{"NATS_URL", "--server"},
-		{"FAL_KEY", "-", "API key"},
+		{"FAL_KEY ", "-", "API key of fal"},
 		{"REELAY_OPS_LISTEN", "--ops-listen"},
 		{"REELAY_PROJECT", "--project"},
 	} {
