@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -66,7 +68,7 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 }
 
 // DecodeStrict reads one JSON object of at most MaxRequestBytes field by field, so that each error names its field;
-// what names the object itself. known holds the accepted member names and where each is stored. Behind a field that is
+// what names the object itself. Half of a UTF-16 pair in a field is an error, as it is not text. known holds the accepted member names and where each is stored. Behind a field that is
 // wrong it reads on, to store the others, and returns the first error.
 func DecodeStrict(data []byte, what string, known map[string]any) error {
 	var first error
@@ -82,6 +84,9 @@ func DecodeStrict(data []byte, what string, known map[string]any) error {
 func decodeFields(data []byte, what string, known map[string]any, wrong func(error)) error {
 	if !utf8.Valid(data) {
 		return fieldError(what, "bad JSON: it is not UTF-8 text")
+	}
+	if bytes.HasPrefix(data, []byte("\ufeff")) {
+		return fieldError(what, "bad JSON: it begins with a byte order mark (EF BB BF); save it as UTF-8 without one")
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	open, err := d.Token()
@@ -115,6 +120,10 @@ func decodeFields(data []byte, what string, known map[string]any, wrong func(err
 		if !ok || bytes.Equal(raw, []byte("null")) {
 			continue
 		}
+		if half, at := loneSurrogate(raw); half != "" {
+			wrong(fieldError(name, "has half of a character, %s alone, at byte %d", half, at))
+			continue
+		}
 		if err := json.Unmarshal(raw, target); err != nil {
 			wrong(typeError(name, target, err))
 		}
@@ -126,6 +135,38 @@ func decodeFields(data []byte, what string, known map[string]any, wrong func(err
 		return fieldError(what, "has text after the JSON object")
 	}
 	return nil
+}
+
+// loneSurrogate returns the first escape in a JSON value that is one half of a UTF-16 pair alone, and where it begins;
+// "" if there is none. Decoders read every one of them as the same character, so that texts which differ would be one.
+func loneSurrogate(raw []byte) (half string, at int) {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		r := escaped(raw[i:])
+		switch {
+		case utf16.DecodeRune(r, escaped(raw[min(i+6, len(raw)):])) != utf8.RuneError:
+			i += 11
+		case utf16.IsSurrogate(r):
+			return string(raw[i : i+6]), i
+		default:
+			i++ // what is escaped begins nothing
+		}
+	}
+	return "", 0
+}
+
+// escaped returns the number of the \uXXXX that a text begins with, -1 if it begins with none.
+func escaped(text []byte) rune {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }
 
 func syntaxError(field string, err error) error {

@@ -402,3 +402,27 @@ func genRequest() *rapid.Generator[events.Request] {
 		return r
 	})
 }
+
+func TestHalfCharactersAreRefused(t *testing.T) {
+	for _, row := range []struct{ text, want string }{
+		{`cut \ud83e`, `input: has half of a character, \ud83e alone, at byte 15`},
+		{`cut \uDD16 x`, `input: has half of a character, \uDD16 alone, at byte 15`},
+		{`\ud83e\ud83e\udd16`, `input: has half of a character, \ud83e alone, at byte 11`},
+		{`\ud83e\n`, `input: has half of a character, \ud83e alone, at byte 11`},
+		{`\ud83e\udd16 \\ud83e \u00e9`, ""},
+	} {
+		_, err := events.DecodeRequest([]byte(`{"provider":"fal","model":"m","input":{"prompt":"` + row.text + `"}}`))
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != row.want {
+			t.Errorf("%s: %q, want %q", row.text, got, row.want)
+		}
+	}
+	_, err := events.DecodeRequest([]byte("\ufeff{}"))
+	if want := "payload: bad JSON: it begins with a byte order mark (EF BB BF); save it as UTF-8 without one"; err == nil ||
+		err.Error() != want {
+		t.Errorf("a byte order mark: %v, want %q", err, want)
+	}
+}
