@@ -58,7 +58,8 @@ func (s *Service) seePause(u bus.LaneUpdate) {
 // resumedByPerson reports whether a person, and not reelay itself, has made a lane go on.
 func resumedByPerson(p bucket.LanePause) bool { return !p.Paused && p.By != bucket.LaneWriter }
 
-// pauseAccount pauses a lane whose account the provider refuses, and returns until when.
+// pauseAccount pauses a lane whose account the provider refuses, or whose base URL is not the provider's, and returns
+// until when.
 func (s *Service) pauseAccount(ctx context.Context, l *lane, begun time.Time, e *provider.Error) time.Duration {
 	now := time.Now()
 	old, revision := s.pauses.Of(l.Name)
@@ -73,7 +74,11 @@ func (s *Service) pauseAccount(ctx context.Context, l *lane, begun time.Time, e 
 		Paused: true, Reason: e.Error(), By: bucket.LaneWriter, At: now.UTC().Truncate(time.Second),
 		Until: now.UTC().Add(wait), Tries: old.Tries + 1,
 	}
-	s.log.Error("the provider refuses the account; the lane is paused", "lane", l.Name, "kind", e.Kind, "code", e.Code,
+	what := "the provider refuses the account; the lane is paused"
+	if e.Kind == events.KindAddress {
+		what = "what answers at the base URL is not the provider; the lane is paused"
+	}
+	s.log.Error(what, "lane", l.Name, "kind", e.Kind, "code", e.Code,
 		"reason", e.Message, "wait", wait, "times", pause.Tries)
 	s.setPause(ctx, l, pause, revision)
 	return wait
@@ -86,9 +91,9 @@ func (s *Service) endPause(ctx context.Context, l *lane) {
 	if !old.Probing(time.Now()) {
 		return
 	}
-	s.log.Warn("the provider accepts the account again; the lane goes on", "lane", l.Name)
+	s.log.Warn("the provider takes requests again; the lane goes on", "lane", l.Name)
 	s.setPause(ctx, l, bucket.LanePause{
-		Reason: "the provider accepts the account again", By: bucket.LaneWriter, At: time.Now().UTC().Truncate(time.Second),
+		Reason: "the provider takes requests again", By: bucket.LaneWriter, At: time.Now().UTC().Truncate(time.Second),
 	}, revision)
 }
 
