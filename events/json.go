@@ -68,8 +68,9 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 }
 
 // DecodeStrict reads one JSON object of at most MaxRequestBytes field by field, so that each error names its field;
-// what names the object itself. Half of a UTF-16 pair in a field is an error, as it is not text. known holds the accepted member names and where each is stored. Behind a field that is
-// wrong it reads on, to store the others, and returns the first error.
+// what names the object itself. Half of a UTF-16 pair in a field is an error, as it is not text: two texts that differ
+// only there would be one. known holds the accepted member names and where each is stored. Behind a field that is wrong
+// it reads on, to store the others, and returns the first error.
 func DecodeStrict(data []byte, what string, known map[string]any) error {
 	var first error
 	if len(data) > MaxRequestBytes {

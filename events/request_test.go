@@ -288,7 +288,7 @@ func TestValidateRefusesWhatIsNoNumber(t *testing.T) {
 // normalise, a member given twice, white space, escapes.
 func TestInputSurvivesByteForByte(t *testing.T) {
 	const input = `{ "seed":12345678901234567890123, "cfg": 1.0,"tiny":1e-400 ,"zero":-0, "big":1E+2,
-		"text":"\u003ca> & \u2028 \ud800 é","a":1,"a":2 }`
+		"text":"\u003ca> & \u2028 \ud83e\udd16 é","a":1,"a":2 }`
 	r, err := events.DecodeRequest([]byte(`{"provider":"fal","model":"m","input": ` + input + ` }`))
 	if err != nil {
 		t.Fatal(err)
