@@ -47,7 +47,9 @@ func aims(seed uint64) []sim.Aim {
 // oneSeed runs a few tasks under the faults of a seed, and compares ledgers and records at the end.
 func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 	chaos := sim.NewChaos(seed, aims(seed)...)
-	s := &scene{chaos: chaos, tally: newTally(), patience: chaos.Between(2*time.Minute, 20*time.Minute), longest: "40m"}
+	s := &scene{
+		chaos: chaos, tally: newTally(), known: map[string]bool{}, patience: chaos.Between(2*time.Minute, 20*time.Minute), longest: "40m",
+	}
 	if seed%longSeed == 0 {
 		s.patience, s.longest = 48*time.Hour, "8h"
 	}
@@ -95,6 +97,8 @@ type scene struct {
 	w     *sim.World
 	chaos *sim.Chaos
 	ids   []string
+	// known are the tasks that were shown: none of them may be unknown again.
+	known map[string]bool
 	// patience is how long a person leaves a task in doubt, longest the longest timeout that a request asks for.
 	patience time.Duration
 	longest  string
@@ -154,6 +158,7 @@ func (s *scene) request(id string) {
 		var reply events.TaskReply
 		// The answer may be that nobody knows yet; its message may not be stored then.
 		if e := s.w.Ask(&reply, events.VerbSubmit, body, "demo", "video"); e == nil {
+			s.known[id] = true
 			return
 		}
 	}
@@ -235,8 +240,18 @@ func (s *scene) end(id string) {
 	decided := time.Time{}
 	var t events.Task
 	for {
-		t = s.w.Get("demo", id)
 		now := time.Now()
+		var reply events.TaskReply
+		if e := s.w.Ask(&reply, events.VerbGet, "", "demo", id); e != nil {
+			// A request that was acknowledged becomes a task, but not at once: its message may wait to be delivered again.
+			if e.Code != events.CodeNotFound || s.known[id] || now.After(deadline) {
+				s.t.Fatalf("%s: %v", id, e)
+			}
+			s.Hits["request not taken in yet"]++
+			s.w.Settle(15 * time.Second)
+			continue
+		}
+		t, s.known[id] = reply.Task, true
 		if t.Status.Terminal() {
 			break
 		}
