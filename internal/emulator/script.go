@@ -37,7 +37,8 @@ type Script struct {
 	Cancel string `json:"cancel,omitempty"`
 	// ResultFaults is how many reads of the finished result fail first: with a page of HTTP 500, or as Result says.
 	ResultFaults int `json:"result_faults,omitempty"`
-	// Result is what a finished result is like. The job is made, and billed, all the same:
+	// Result is what a finished result is like. The job is made, and billed, all the same. Where reads of it are meant,
+	// its webhook has no result.
 	//   "<code>" and "<code>_html" are how the first ResultFaults reads fail: by that HTTP status, passed on by the
 	//     provider's gateway without a reason of the model's, or as a web server's page;
 	//   "no_file" names no file;

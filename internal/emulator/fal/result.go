@@ -46,18 +46,18 @@ func (s *Server) result(w http.ResponseWriter, r *http.Request, app, id string) 
 		reply(w, http.StatusOK, j.ID, map[string]any{"error": map[string]string{"message": "The model made nothing of it"}})
 	default:
 		w.Header().Set("X-Fal-Billable-Units", billedUnits(j, l))
-		reply(w, http.StatusOK, j.ID, s.output(r, j, script.Result))
+		reply(w, http.StatusOK, j.ID, outputAsked(j, s.mediaBase(r), script.Result))
 	}
 }
 
-// output is the result of a job, as its script wants it to be.
-func (s *Server) output(r *http.Request, j emulator.Job, how string) any {
+// outputAsked is the result of a job, as its script wants it to be; its files are below base.
+func outputAsked(j emulator.Job, base, how string) any {
 	kib, isData := strings.CutPrefix(how, "data_")
 	switch {
 	case how == "no_file" || how == "text":
 		return map[string]any{"text": "A kite over dunes.", "chunks": []any{}}
 	case how == "nsfw":
-		o := output(j, s.mediaBase(r))
+		o := output(j, base)
 		return struct {
 			Result any    `json:"result"`
 			NSFW   []bool `json:"has_nsfw_concepts"`
@@ -69,7 +69,7 @@ func (s *Server) output(r *http.Request, j emulator.Job, how string) any {
 		link := "data:" + contentType + ";base64," + base64.StdEncoding.EncodeToString(body)
 		return map[string]any{"images": []file{{URL: link, ContentType: contentType}}}
 	}
-	return output(j, s.mediaBase(r))
+	return output(j, base)
 }
 
 // maxDataKiB bounds a file that is its own link.

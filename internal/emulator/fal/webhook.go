@@ -83,9 +83,12 @@ func wrong(signature string) string {
 // webhookBody writes a webhook as fal's Python does, keys sorted.
 func webhookBody(j emulator.Job, l jobState, f emulator.Flaws) []byte {
 	body := map[string]any{"error": nil, "gateway_request_id": gatewayID(j), "request_id": j.ID, "status": "OK"}
+	how := emulator.ReadScript(j.Input).Result
+	// What a script says of reading the result is seen at the queue only.
+	atQueue := how != "" && how != "text" && how != "no_file" && how != "nsfw"
 	switch {
 	case l.fail == nil:
-		body["payload"] = output(j, j.Extra[extraBase])
+		body["payload"] = outputAsked(j, j.Extra[extraBase], how)
 	case l.fail.platform:
 		body["payload"] = platformErrorBody(*l.fail)
 	default:
@@ -94,7 +97,7 @@ func webhookBody(j emulator.Job, l jobState, f emulator.Flaws) []byte {
 	if l.fail != nil {
 		body["status"], body["error"] = "ERROR", fmt.Sprintf("Invalid status code: %d", l.fail.status)
 	}
-	if f.Has(emulator.NullPayload) {
+	if f.Has(emulator.NullPayload) || l.fail == nil && atQueue {
 		body["payload"] = nil
 		body["payload_error"] = "Response payload is not JSON serializable. The response can be fetched from the queue."
 	}
