@@ -48,7 +48,8 @@ func aims(seed uint64) []sim.Aim {
 func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 	chaos := sim.NewChaos(seed, aims(seed)...)
 	s := &scene{
-		chaos: chaos, tally: newTally(), known: map[string]bool{}, patience: chaos.Between(2*time.Minute, 20*time.Minute), longest: "40m",
+		chaos: chaos, tally: newTally(), known: map[string]bool{}, patience: chaos.Between(2*time.Minute, 20*time.Minute),
+		longest: "40m",
 	}
 	if seed%longSeed == 0 {
 		s.patience, s.longest = 48*time.Hour, "8h"

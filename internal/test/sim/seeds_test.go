@@ -30,7 +30,7 @@ const (
 	// perProcess seeds run in one process, so that its memory is bounded however many seeds there are.
 	seedsPerProcess = 15
 	// coverageSeeds is from how many seeds on every failpoint must have been crashed at.
-	coverageSeeds = 100
+	coverageSeeds = 300
 	// failingShare is the least share of the calls to the providers that fail, in percent.
 	failingShare = 30
 )
