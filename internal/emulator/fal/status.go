@@ -67,9 +67,11 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, app, id string) 
 			body.Status, body.QueuePosition, body.Logs = inQueue, new(int), nil
 		case fault == "log_window":
 			body.Logs = body.Logs[max(0, len(body.Logs)-logWindow):]
-		case fault == "big_logs" && body.Logs != nil:
-			body.Logs = append(body.Logs, logLine{Message: strings.Repeat("x", bigLogBytes), Level: "DEBUG"})
-		case fault == emulator.OddGzip || fault == emulator.OddBOM || fault == emulator.OddRedirect || fault == "big_logs":
+		case fault == "big_logs":
+			if body.Logs != nil {
+				body.Logs = append(body.Logs, logLine{Message: strings.Repeat("x", bigLogBytes), Level: "DEBUG"})
+			}
+		case fault == emulator.OddGzip || fault == emulator.OddBOM || fault == emulator.OddRedirect:
 			odd = fault
 		case strings.HasPrefix(fault, "refuse_"):
 			refuse(w, strings.TrimPrefix(fault, "refuse_"))

@@ -32,7 +32,8 @@ type v2ErrorBody struct {
 func v2Error(status, code int, message string) v2ErrorBody {
 	types := map[int]string{
 		400: "bad_request_error", 401: "authorized_error", 402: "insufficient_balance_error",
-		403: "permission_error", 422: "unprocessable_entity_error", 429: "rate_limit_error", 500: "server_error", 529: "overloaded_error",
+		403: "permission_error", 422: "unprocessable_entity_error", 429: "rate_limit_error", 500: "server_error",
+		statusOverloaded: "overloaded_error",
 	}
 	e := v2ErrorBody{Type: "error", RequestID: "02" + traceID()}
 	e.Error.Type, e.Error.HTTPCode = types[status], strconv.Itoa(status)
