@@ -2,6 +2,7 @@ package task
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -408,7 +409,7 @@ func (s *step) accepted(tr Accepted) {
 	switch {
 	case !known:
 		s.settle(a, events.AttemptAccepted, events.ChargeConfirmed, nil, events.Evidence{
-			Source: tr.Source, ProviderID: tr.ID, Note: firstOf(tr.Note, "accepted as "+tr.ID),
+			Source: tr.Source, ProviderID: tr.ID, Note: cmp.Or(tr.Note, "accepted as "+tr.ID),
 		})
 		a.Ref, a.ProviderID = tr.Ref, tr.ID
 	case !bytes.Equal(a.Ref, tr.Ref) && !hasEvidence(a, tr.ID):
@@ -441,7 +442,7 @@ func (s *step) adopt(a *events.Attempt, note string, e *events.Estimate) {
 	}
 	s.notCounted(a)
 	s.forgetPosition()
-	s.move(arrowAccepted, firstOf(note, "accepted as "+a.ProviderID))
+	s.move(arrowAccepted, cmp.Or(note, "accepted as "+a.ProviderID))
 	switch {
 	case s.t.Cancel != nil:
 		s.move(arrowCancel, s.t.Cancel.Reason)
@@ -499,13 +500,6 @@ func isUnknown(p events.Phase) bool {
 // hasEvidence reports whether it is known of an attempt that the provider gave it this id. No id is no evidence.
 func hasEvidence(a *events.Attempt, id string) bool {
 	return id != "" && slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool { return e.ProviderID == id })
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func suffix(reason string) string {

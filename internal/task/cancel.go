@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -14,7 +15,7 @@ func (s *step) cancel(tr Cancel) {
 		return
 	case s.t.Phase == events.PhaseCancelling:
 		if s.t.Cancel.Outcome == cancelUnanswered {
-			s.t.Cancel = &events.CancelState{AskedAt: s.m.At, Reason: firstOf(tr.Reason, s.t.Cancel.Reason), By: s.t.Cancel.By}
+			s.t.Cancel = &events.CancelState{AskedAt: s.m.At, Reason: cmp.Or(tr.Reason, s.t.Cancel.Reason), By: s.t.Cancel.By}
 			s.move(arrowCancelSent, "asked for again")
 		}
 		return
@@ -24,7 +25,7 @@ func (s *step) cancel(tr Cancel) {
 	s.t.Cancel = &events.CancelState{AskedAt: s.m.At, Reason: tr.Reason, By: "client"}
 	switch s.t.Phase {
 	case events.PhaseWaiting:
-		s.finish(arrowCancelled, firstOf(tr.Reason, "cancelled before it was sent"), nil)
+		s.finish(arrowCancelled, cmp.Or(tr.Reason, "cancelled before it was sent"), nil)
 	case events.PhaseSubmitting, events.PhaseInDoubt, events.PhaseParked:
 		s.move(arrowCancelNoted, tr.Reason)
 	default:

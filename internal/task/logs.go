@@ -11,20 +11,25 @@ import (
 // logs takes over the lines that are new. Providers show all lines each time, or a window of the newest, and may begin
 // anew when they requeue a task.
 func (s *step) logs(shown []events.LogLine) {
-	shown = slices.Clone(shown)
-	for i := range shown {
-		shown[i].Message = provider.Clip(shown[i].Message, events.MaxLogBytes)
-		if at := shown[i].At; at != nil && !validTime(*at) {
-			shown[i].At = nil
-		}
-	}
 	fresh := newLines(s.t.Logs, s.t.LogCount, shown)
 	s.t.LogCount += len(fresh)
-	s.newLogs = append(s.newLogs, tail(fresh, events.MaxLogs)...)
+	for _, l := range tail(fresh, events.MaxLogs) {
+		s.newLogs = append(s.newLogs, kept(l))
+	}
 	s.t.Logs = tail(append(slices.Clip(s.t.Logs), s.newLogs...), events.MaxLogs)
 }
 
-// newLines returns the lines of shown that come after known, which are the last of count lines that were seen.
+// kept is a line as a record holds it.
+func kept(l events.LogLine) events.LogLine {
+	l.Message = provider.Clip(l.Message, events.MaxLogBytes)
+	if l.At != nil && !validTime(*l.At) {
+		l.At = nil
+	}
+	return l
+}
+
+// newLines returns the lines of shown that come after known, which are the last of count lines that were seen, as they
+// are kept. It looks at no more of shown than it needs: at most polls there are thousands of lines, and none is new.
 //
 // Where shown overlaps the end of known, the rest is new. Where it does not, because a line came out of order, it is
 // told by time and text; and where that is no help either, all of it is new.
@@ -34,7 +39,7 @@ func newLines(known []events.LogLine, count int, shown []events.LogLine) []event
 	}
 	overlaps := func(end int) bool {
 		n := min(end, len(known))
-		return slices.EqualFunc(shown[end-n:end], known[len(known)-n:], sameLine)
+		return slices.EqualFunc(shown[end-n:end], known[len(known)-n:], isKept)
 	}
 	if 0 < count && count <= len(shown) && overlaps(count) {
 		return shown[count:]
@@ -46,16 +51,19 @@ func newLines(known []events.LogLine, count int, shown []events.LogLine) []event
 	}
 	var fresh []events.LogLine
 	for _, l := range shown {
-		if l.At == nil || known[0].At == nil || !l.At.Before(*known[0].At) &&
-			!slices.ContainsFunc(known, func(k events.LogLine) bool { return sameLine(k, l) }) {
+		at := kept(l).At
+		if at == nil || known[0].At == nil || !at.Before(*known[0].At) &&
+			!slices.ContainsFunc(known, func(k events.LogLine) bool { return isKept(l, k) }) {
 			fresh = append(fresh, l)
 		}
 	}
 	return fresh
 }
 
-func sameLine(a, b events.LogLine) bool {
-	return a.Message == b.Message && (a.At == nil) == (b.At == nil) && (a.At == nil || a.At.Equal(*b.At))
+// isKept reports whether a line that is shown is k, which was kept.
+func isKept(shown, k events.LogLine) bool {
+	l := kept(shown)
+	return l.Message == k.Message && (l.At == nil) == (k.At == nil) && (l.At == nil || l.At.Equal(*k.At))
 }
 
 // validTime reports whether a time from outside is one that a record can hold and a person would believe.

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -29,7 +30,7 @@ func (s *step) pollResult(tr PollResult) {
 		s.t.Trouble = nil
 	}
 	wordChanged := snap.Word != "" && snap.Word != s.t.ProviderWord
-	s.t.ProviderWord = firstOf(provider.Clip(snap.Word, 64), s.t.ProviderWord)
+	s.t.ProviderWord = cmp.Or(provider.Clip(snap.Word, 64), s.t.ProviderWord)
 	s.logs(snap.Logs)
 	if snap.Units != nil {
 		s.units(snap)
@@ -298,7 +299,7 @@ func (s *step) cancelledAtProvider(snap provider.Snapshot) {
 		}
 		s.finish(arrowCancelled, note, nil)
 	case s.t.Cancel.By == "client":
-		s.finish(arrowCancelled, firstOf(s.t.Cancel.Reason, "cancelled"), nil)
+		s.finish(arrowCancelled, cmp.Or(s.t.Cancel.Reason, "cancelled"), nil)
 	default:
 		s.finish(arrowExpired, "cancelled at the provider", s.deadlineError(events.ChargePossible))
 	}
