@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bufio"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -349,12 +350,8 @@ func (d *download) finish(served string) (Fetched, error) {
 
 // sniff says what the bytes so far are.
 func (d *download) sniff() Type {
-	return sniffFile(d.into, d.have)
-}
-
-func sniffFile(file io.ReaderAt, size int64) Type {
-	head := make([]byte, min(size, SniffBytes))
-	n, _ := file.ReadAt(head, 0) // what cannot be read is not known
+	head := make([]byte, min(d.have, SniffBytes))
+	n, _ := d.into.ReadAt(head, 0) // what cannot be read is not known
 	return Sniff(head[:n])
 }
 
@@ -375,13 +372,12 @@ func (w *watched) Read(p []byte) (int, error) {
 
 // gunzip undoes an encoding that was not asked for. A body that only says that it is encoded stays as it is.
 func gunzip(body io.Reader) (io.Reader, error) {
-	head := make([]byte, 2)
-	n, err := io.ReadFull(body, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	whole := bufio.NewReader(body)
+	head, err := whole.Peek(2)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	whole := io.MultiReader(strings.NewReader(string(head[:n])), body)
-	if string(head[:n]) != "\x1f\x8b" {
+	if string(head) != "\x1f\x8b" {
 		return whole, nil
 	}
 	return gzip.NewReader(whole)

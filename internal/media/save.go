@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -35,7 +36,7 @@ func (s *Saver) Save(ctx context.Context, base string, w Wanted) (string, Fetche
 		if w.ContentType == "" {
 			w.ContentType = said
 		}
-		return s.SaveFrom(base, w, strings.NewReader(string(content)))
+		return s.SaveFrom(base, w, bytes.NewReader(content))
 	}
 	return s.write(base, func(tmp *os.File) (Fetched, error) { return s.Fetcher.Fetch(ctx, w, tmp) })
 }
@@ -114,7 +115,12 @@ func DecodeDataURL(link string) (contentType string, content []byte, err error) 
 	if !ok || !IsDataURL(link) {
 		return "", nil, errors.New("it is no data: URL")
 	}
-	contentType, encoded := strings.CutSuffix(head[len("data:"):], ";base64")
+	const mark = ";base64"
+	encoded := strings.HasSuffix(strings.ToLower(head), mark)
+	if encoded {
+		head = head[:len(head)-len(mark)]
+	}
+	contentType = head[len("data:"):]
 	if text, err := url.PathUnescape(data); err == nil {
 		data = text
 	}

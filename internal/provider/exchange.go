@@ -61,30 +61,36 @@ func exchange(client *http.Client, req *http.Request, large *LargeReads) (Reply,
 		limit = large.limit
 	}
 	body, err := readBody(req, res, large, limit)
-	if err != nil {
-		return Reply{}, broken(req, err)
-	}
-	if int64(len(body)) > limit {
+	switch {
+	case errors.Is(err, errTooLarge):
 		return Reply{}, &Error{
 			Kind: events.KindInternal, Code: CodeTooLarge, HTTPStatus: res.StatusCode,
 			Message: fmt.Sprintf("%s %s answered with more than %d bytes", req.Method, req.URL.Path, limit),
 		}
+	case err != nil:
+		return Reply{}, broken(req, err)
 	}
 	return Reply{Status: res.StatusCode, Header: res.Header, Body: cleanText(res.Header, body)}, nil
 }
 
-// readBody returns the decoded body up to a byte over limit.
+// errTooLarge says that a body is over its limit.
+var errTooLarge = errors.New("the body is too large")
+
+// readBody returns the decoded body. It fails with errTooLarge.
 func readBody(req *http.Request, res *http.Response, large *LargeReads, limit int64) ([]byte, error) {
 	if res.ContentLength > limit {
-		return make([]byte, limit+1), nil // its length alone says that it is too large
+		return nil, errTooLarge
 	}
 	in, err := decoded(res)
 	if err != nil {
 		return nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(in, MaxBodyBytes+1))
-	if err != nil || len(body) <= MaxBodyBytes || limit <= MaxBodyBytes {
+	switch {
+	case err != nil || len(body) <= MaxBodyBytes:
 		return body, err
+	case limit <= MaxBodyBytes:
+		return nil, errTooLarge
 	}
 	select {
 	case large.slots <- struct{}{}:
@@ -93,6 +99,9 @@ func readBody(req *http.Request, res *http.Response, large *LargeReads, limit in
 		return nil, req.Context().Err()
 	}
 	rest, err := io.ReadAll(io.LimitReader(in, limit+1-int64(len(body))))
+	if err == nil && int64(len(body)+len(rest)) > limit {
+		return nil, errTooLarge
+	}
 	return append(body, rest...), err
 }
 

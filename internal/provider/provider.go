@@ -88,7 +88,7 @@ type Snapshot struct {
 	// Err is the provider's own reason, for Failed, and for Cancelled where it gives one.
 	Err *Error
 	// Unconfirmed says that the provider did not tell of the failure itself: something else came instead of the result,
-	// such as a gateway's error. It may pass, so it is no verdict at its first sight.
+	// such as a gateway's error. It may pass, so it is no verdict before it was seen for a while.
 	Unconfirmed bool
 	// Units and Unit are what the provider bills by its own word; nil if it does not show them.
 	Units *float64

@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strings"
 
 	"reelay/events"
+	"reelay/internal/media"
 	"reelay/internal/provider"
 	"reelay/internal/task"
 )
@@ -33,7 +32,7 @@ func (s *Service) observed(ctx context.Context, c cause, t events.Task, id strin
 	inline := 0
 	for i := range tr.Snapshot.Outputs {
 		o := &tr.Snapshot.Outputs[i]
-		if !isData(o.URL) {
+		if !media.IsDataURL(o.URL) {
 			continue
 		}
 		if inline += len(o.URL); len(o.URL) <= maxURLBytes && inline <= maxDataBytes {
@@ -54,12 +53,10 @@ func (s *Service) observed(ctx context.Context, c cause, t events.Task, id strin
 	return tr, nil
 }
 
-func isData(link string) bool { return len(link) >= 5 && strings.EqualFold(link[:5], "data:") }
-
 // dropEchoes takes out the bare links that only repeat one of the input: many models answer with what they were asked.
 func (s *Service) dropEchoes(ctx context.Context, t events.Task, snap *provider.Snapshot) {
 	bare := func(o events.Output) bool {
-		return o.FileName == "" && o.Size == 0 && (o.ContentType == "" || isData(o.URL))
+		return o.FileName == "" && o.Size == 0 && (o.ContentType == "" || media.IsDataURL(o.URL))
 	}
 	if snap.State != provider.Succeeded || !slices.ContainsFunc(snap.Outputs, bare) {
 		return
@@ -73,9 +70,8 @@ func (s *Service) dropEchoes(ctx context.Context, t events.Task, snap *provider.
 		}
 	}
 	asked := linksOf(input)
-	before := len(snap.Outputs)
 	snap.Outputs = slices.DeleteFunc(snap.Outputs, func(o events.Output) bool { return bare(o) && asked[o.URL] })
-	if before > 0 && len(snap.Outputs) == 0 {
+	if len(snap.Outputs) == 0 {
 		snap.Notes = append(slices.Clone(snap.Notes), "the result names no file but those of the input; it is in result.raw")
 	}
 }
@@ -89,7 +85,7 @@ func linksOf(input []byte) map[string]bool {
 		if err != nil {
 			return links
 		}
-		if link, ok := token.(string); ok && (isData(link) || strings.Contains(link, "://")) {
+		if link, ok := token.(string); ok && (media.IsDataURL(link) || strings.Contains(link, "://")) {
 			links[strings.TrimSpace(link)] = true
 		}
 	}
@@ -106,18 +102,9 @@ func (s *Service) offload(ctx context.Context, o *events.Output) error {
 	return nil
 }
 
-// dataBytes returns the content of a data: link (RFC 2397), in either alphabet of base64; the link as it is if there is
-// none.
+// dataBytes returns the content of a data: link; the link as it is if it cannot be read.
 func dataBytes(link string) []byte {
-	head, data, _ := strings.Cut(link, ",")
-	if !strings.HasSuffix(strings.ToLower(head), ";base64") {
-		if text, err := url.PathUnescape(data); err == nil {
-			return []byte(text)
-		}
-		return []byte(link)
-	}
-	data = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(data, "="))
-	content, err := base64.RawStdEncoding.DecodeString(data)
+	_, content, err := media.DecodeDataURL(link)
 	if err != nil {
 		return []byte(link)
 	}

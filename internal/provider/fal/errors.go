@@ -2,6 +2,7 @@ package fal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -79,19 +80,19 @@ func readEnvelope(r provider.Reply) envelope {
 	e.requestID = !isNull(body.RequestID)
 	e.word = provider.Clip(text(body.Status), maxCodeBytes)
 	e.named = e.word != "" && !isNull(body.ResponseURL)
-	errorType := firstOf(text(body.ErrorType), r.Header.Get("X-Fal-Error-Type"))
+	errorType := cmp.Or(text(body.ErrorType), r.Header.Get("X-Fal-Error-Type"))
 	e.ownType = errorType != ""
 	var message string
 	for i, raw := range []json.RawMessage{body.Detail, body.Error, body.Message, body.Msg} {
 		kind, reason := readReason(raw)
 		e.complaint = e.complaint || i == 0 && kind != ""
-		errorType, message = firstOf(errorType, kind), firstOf(message, reason)
+		errorType, message = cmp.Or(errorType, kind), cmp.Or(message, reason)
 	}
 	if message == "" && errorType == "" {
 		message = plainText(r.Body)
 	}
 	e.errorType = provider.Clip(errorType, maxCodeBytes)
-	e.message = provider.Clip(firstOf(message, e.errorType), events.MaxMessageBytes)
+	e.message = provider.Clip(cmp.Or(message, e.errorType), events.MaxMessageBytes)
 	e.foreign = isNull(body.Detail) && isNull(body.Error) && !e.ownType
 	return e
 }
@@ -120,7 +121,7 @@ func reasonAt(raw json.RawMessage, depth int) (errorType, message string) {
 				break
 			}
 			kind, reason := reasonAt(item, depth+1)
-			errorType = firstOf(errorType, kind)
+			errorType = cmp.Or(errorType, kind)
 			if reason != "" {
 				reasons = append(reasons, reason)
 			}
@@ -136,11 +137,11 @@ func readObject(raw json.RawMessage, depth int) (errorType, message string) {
 	var o map[string]json.RawMessage
 	_ = json.Unmarshal(raw, &o)
 	for _, name := range []string{"type", "error_type", "error_code", "code"} {
-		errorType = firstOf(errorType, text(o[name]))
+		errorType = cmp.Or(errorType, text(o[name]))
 	}
 	for _, name := range []string{"msg", "message", "detail", "error", "reason", "description"} {
 		kind, reason := reasonAt(o[name], depth+1)
-		errorType, message = firstOf(errorType, kind), firstOf(message, reason)
+		errorType, message = cmp.Or(errorType, kind), cmp.Or(message, reason)
 	}
 	if message != "" {
 		if at := location(o["loc"]); at != "" {
@@ -194,13 +195,6 @@ func plainText(body []byte) string {
 		return ""
 	}
 	return string(body[:min(len(body), 4*events.MaxMessageBytes)])
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // error returns what the envelope says as an error of that kind.

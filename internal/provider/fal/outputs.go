@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"reelay/events"
+	"reelay/internal/provider"
 )
 
 const (
@@ -58,7 +59,7 @@ func (f *finder) result() found {
 	slices.SortStableFunc(all, candidate.compare)
 	r, size := found{flagged: f.flagged}, 0
 	for _, c := range all {
-		if !isData(c.output.URL) {
+		if !provider.IsDataURL(c.output.URL) {
 			size += len(c.output.URL)
 		}
 		if len(r.outputs) == maxOutputs || size > maxLinkBytes {
@@ -141,7 +142,7 @@ func rankOf(o events.Output, names []string) (rank int, known, extension bool) {
 		return rank, true, false
 	}
 	link := ""
-	if u, err := url.Parse(o.URL); err == nil && !isData(o.URL) {
+	if u, err := url.Parse(o.URL); err == nil && !provider.IsDataURL(o.URL) {
 		link = u.Path
 	}
 	for _, name := range []string{link, o.FileName} {
@@ -270,7 +271,7 @@ func (f *finder) add(o events.Output, names []string, file bool, place int) {
 		o.ContentType = dataType(o.URL)
 	}
 	rank, known, extension := rankOf(o, names)
-	if !file && !extension && !isData(o.URL) && strings.ContainsAny(o.URL, " \t\r\n") {
+	if !file && !extension && !provider.IsDataURL(o.URL) && strings.ContainsAny(o.URL, " \t\r\n") {
 		return // a text that begins with a link
 	}
 	if old, seen := f.at[o.URL]; seen {
@@ -287,12 +288,9 @@ func (f *finder) add(o events.Output, names []string, file bool, place int) {
 	f.all[place] = candidate{output: o, name: name, file: file, rank: rank, known: known}
 }
 
-// isData reports whether a link is itself the file.
-func isData(link string) bool { return len(link) >= 5 && strings.EqualFold(link[:5], "data:") }
-
 // fetchable reports whether a link is one of http or https, or a file that is its own link.
 func fetchable(link string) bool {
-	if isData(link) {
+	if provider.IsDataURL(link) {
 		return strings.Contains(link, ",")
 	}
 	if len(link) > maxURLBytes {
@@ -304,7 +302,7 @@ func fetchable(link string) bool {
 
 // dataType returns the content type that a data: link names.
 func dataType(link string) string {
-	if !isData(link) {
+	if !provider.IsDataURL(link) {
 		return ""
 	}
 	rest := link[len("data:"):]

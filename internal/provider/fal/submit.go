@@ -1,6 +1,7 @@
 package fal
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -66,7 +67,7 @@ func refusal(e envelope, r provider.Reply) *provider.Error {
 		return e.error(events.KindRateLimited)
 	case e.status == http.StatusMovedPermanently, e.status == http.StatusFound,
 		e.status == http.StatusTemporaryRedirect, e.status == http.StatusPermanentRedirect:
-		return e.address("it redirects to " + place(r.Header.Get("Location")))
+		return e.address("it redirects to " + provider.RedirectTarget(r.Header.Get("Location")))
 	case !e.foreign || e.traced:
 		if slices.Contains(refusals(), e.status) {
 			return e.error(kindOfRefusal(e))
@@ -99,19 +100,6 @@ func (e envelope) address(why string) *provider.Error {
 	return err
 }
 
-// place returns where a redirect leads, without what may be secret in it.
-func place(location string) string {
-	u, err := url.Parse(location)
-	if err != nil || location == "" {
-		return "an address that cannot be read"
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return provider.Clip(u.String(), maxPlaceBytes)
-}
-
-// maxPlaceBytes bounds an address in a message.
-const maxPlaceBytes = 200
-
 func (d *Driver) accepted(model string, e envelope, r provider.Reply) provider.Answer {
 	var body acceptedBody
 	if json.Unmarshal(r.Body, &body) != nil {
@@ -140,14 +128,14 @@ type acceptedBody struct {
 
 // id returns the request id, from wherever the answer has it.
 func (b acceptedBody) id() string {
-	id := firstOf(text(b.RequestID), text(b.RequestID2))
+	id := cmp.Or(text(b.RequestID), text(b.RequestID2))
 	var data struct {
 		acceptedBody
 		ID json.RawMessage `json:"id"`
 	}
 	if id == "" && len(b.Data) > 0 && json.Unmarshal(b.Data, &data) == nil {
 		data.Data = nil
-		id = firstOf(data.id(), text(data.ID))
+		id = cmp.Or(data.id(), text(data.ID))
 	}
 	for _, address := range []json.RawMessage{b.StatusURL, b.ResponseURL, b.CancelURL} {
 		if id == "" {

@@ -2,7 +2,6 @@ package minimax
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 
 	"reelay/events"
@@ -165,23 +164,10 @@ func (d *Driver) refusal(says envelope, r provider.Reply) *provider.Error {
 func (d *Driver) addressError(says envelope, r provider.Reply) *provider.Error {
 	why := fmt.Sprintf("HTTP %d", r.Status)
 	if r.Status < 400 {
-		why += ", it redirects to " + place(r.Header.Get("Location"))
+		why += ", it redirects to " + provider.RedirectTarget(r.Header.Get("Location"))
 	}
 	return d.newError(events.KindAddress, httpCode(r.Status), fmt.Sprintf("what answers at the base URL is not MiniMax's "+
 		"video API (%s%s): is the base URL right, or does a proxy stand before it?", why, says.quoted()), r)
-}
-
-// maxPlaceBytes bounds the address in a message.
-const maxPlaceBytes = 200
-
-// place returns where a redirect leads, without what may be secret in it.
-func place(location string) string {
-	u, err := url.Parse(location)
-	if err != nil || location == "" {
-		return "an address that cannot be read"
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return provider.Clip(u.String(), maxPlaceBytes)
 }
 
 func (d *Driver) inDoubt(code, message string, r provider.Reply) provider.Answer {

@@ -12,7 +12,7 @@ import (
 	"reelay/internal/provider"
 )
 
-// unconfirmed are ends that MiniMax did not tell of in a word it is known for: none may be a verdict at first sight, or
+// unconfirmed are ends that MiniMax did not tell of in a word it is known for: none may be a verdict at the first poll, or
 // say that nothing was charged, and the answer is kept.
 var unconfirmed = []struct {
 	name, model, query string

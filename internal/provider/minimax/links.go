@@ -81,14 +81,12 @@ func candidates(v any, name string, depth int, all []candidate) []candidate {
 
 func isLink(s string) bool {
 	s = strings.ToLower(strings.TrimSpace(s[:min(len(s), 64)]))
-	return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") || isData(s)
+	return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") || provider.IsDataURL(s)
 }
-
-func isData(s string) bool { return len(s) >= 5 && strings.EqualFold(s[:5], "data:") }
 
 func rankOf(link, name string) int {
 	kind, ext := mediaType(link), ""
-	if u, err := url.Parse(link); err == nil && !isData(link) {
+	if u, err := url.Parse(link); err == nil && !provider.IsDataURL(link) {
 		ext = path.Ext(u.Path)
 	}
 	switch {
@@ -104,7 +102,7 @@ func rankOf(link, name string) int {
 
 // mediaType is what a data: link says of itself; "" for other links.
 func mediaType(link string) string {
-	if !isData(link) {
+	if !provider.IsDataURL(link) {
 		return ""
 	}
 	kind, _, _ := strings.Cut(link[5:min(len(link), 5+events.MaxModelBytes)], ",")
@@ -116,7 +114,7 @@ func mediaType(link string) string {
 // refuses it.
 func (d *Driver) output(link, fileName string) (o events.Output, ok bool) {
 	o.FileName = d.clean(fileName, events.MaxModelBytes)
-	if link = strings.TrimSpace(link); isData(link) {
+	if link = strings.TrimSpace(link); provider.IsDataURL(link) {
 		o.URL, o.ContentType = string(d.redactRaw([]byte(link))), d.clean(mediaType(link), events.MaxModelBytes)
 		return o, strings.Contains(link, ",")
 	}

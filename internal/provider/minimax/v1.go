@@ -100,7 +100,7 @@ func (a v1Query) read(d *Driver, id string, r provider.Reply) (snap provider.Sna
 }
 
 // v1Result asks for the link of a finished task's file, a new one each time. What goes wrong there is no verdict on the
-// task: the video exists. What MiniMax itself says of the file, and will go on saying, ends the task once it was seen
+// task: the video exists. An error of MiniMax's own about the file, which will not pass, ends the task once it was seen
 // for long enough; a refusal of the key or the account is a failed poll; all else passes.
 func v1Result(ctx context.Context, d *Driver, word text, fileID string,
 	query provider.Reply,
