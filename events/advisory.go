@@ -42,6 +42,13 @@ func advisorySubjects() []string {
 	return all
 }
 
+// StreamChanges are the subjects on which the server says that a stream's settings were changed, or that it was
+// removed. Nothing keeps them.
+func StreamChanges(stream string) []string {
+	const prefix = "$JS.EVENT.ADVISORY.STREAM."
+	return []string{prefix + "UPDATED." + stream, prefix + "DELETED." + stream}
+}
+
 // AdvisorySubject is where the server publishes an advisory of a kind about a consumer.
 func AdvisorySubject(kind AdvisoryKind, stream, consumer string) string {
 	return advisoryPrefix + string(kind) + "." + stream + "." + consumer

@@ -21,6 +21,11 @@ const (
 	VerbResolve  Verb = "resolve"  // .<project>.<task>: a Resolve in, a TaskReply out
 	VerbSpend    Verb = "spend"    // [.<project>]: a SpendRequest in, a SpendReply out
 	VerbBatch    Verb = "batch"    // .<project>.<batch>: a Batch out
+	VerbLinks    Verb = "links"    // .<project>.<task>: a LinksRequest in, a LinksReply out
+	VerbUpload   Verb = "upload"   // .<project>: an UploadRequest in, an UploadReply out
+	VerbErase    Verb = "erase"    // .<project>.<task>: an EraseRequest in, an EraseReply out
+	VerbModels   Verb = "models"   // .<project>: a ModelsRequest in, a ModelsReply out
+	VerbQuote    Verb = "quote"    // .<project>: a QuoteRequest in, a QuoteReply out
 )
 
 // TaskReply answers submit, get, wait, cancel and resolve.
@@ -54,6 +59,9 @@ type ListRequest struct {
 	Since    *time.Time `json:"since,omitempty"`
 	Limit    int        `json:"limit,omitempty"`
 	Cursor   string     `json:"cursor,omitempty"`
+	// AfterRequest is the sequence in the acknowledgement of a request: list answers when that has been taken in and is
+	// in its answer, or after a second.
+	AfterRequest uint64 `json:"after_request,omitempty"`
 }
 
 // DecodeListRequest reads and checks a list request. Its error is a FieldError.
@@ -63,6 +71,7 @@ func DecodeListRequest(data []byte) (ListRequest, error) {
 		err := DecodeStrict(data, "payload", map[string]any{
 			"status": &r.Status, "phase": &r.Phase, "scene_id": &r.SceneID, "provider": &r.Provider, "model": &r.Model,
 			"batch_id": &r.BatchID, "since": &r.Since, "limit": &r.Limit, "cursor": &r.Cursor,
+			"after_request": &r.AfterRequest,
 		})
 		if err != nil {
 			return r, err

@@ -7,6 +7,7 @@ type BlockedReason string
 
 // The reasons. The first that holds is reported: it hides those after it.
 const (
+	BlockedDependency   BlockedReason = "dependency"    // tasks that it depends on have not ended: Task.WaitsFor
 	BlockedNoDispatcher BlockedReason = "no_dispatcher" // no submitter sends for the lane now
 	// the submitter does not trust its store, its journal or its disk
 	BlockedSpendingStopped BlockedReason = "spending_stopped"
@@ -18,6 +19,7 @@ const (
 	BlockedUnreachable BlockedReason = "unreachable"  // the provider could not be reached
 	BlockedRateLimited BlockedReason = "rate_limited" // the provider has refused a request for its rate
 	BlockedCap         BlockedReason = "cap"          // a cap on spending is used up
+	BlockedNotBefore   BlockedReason = "not_before"   // the request's not_before has not come
 	// the task's last attempt bought nothing; it is tried again after a pause
 	BlockedRetry BlockedReason = "retry"
 	// the request limit of the current window is used up, or the last request is too recent
@@ -28,8 +30,8 @@ const (
 // BlockedReasons lists every reason, in order.
 func BlockedReasons() []BlockedReason {
 	return []BlockedReason{
-		BlockedNoDispatcher, BlockedSpendingStopped, BlockedPaused, BlockedAccount, BlockedBreaker, BlockedUnreachable,
-		BlockedRateLimited, BlockedCap, BlockedRetry, BlockedRequests, BlockedInFlight,
+		BlockedDependency, BlockedNoDispatcher, BlockedSpendingStopped, BlockedPaused, BlockedAccount, BlockedBreaker,
+		BlockedUnreachable, BlockedRateLimited, BlockedCap, BlockedNotBefore, BlockedRetry, BlockedRequests, BlockedInFlight,
 	}
 }
 
@@ -37,7 +39,9 @@ func BlockedReasons() []BlockedReason {
 func (r BlockedReason) Normal() bool { return r == BlockedRequests || r == BlockedInFlight }
 
 // Ends reports whether the reason ends by itself at about a known time. Of the others nobody knows.
-func (r BlockedReason) Ends() bool { return r.Normal() || r == BlockedRateLimited || r == BlockedRetry }
+func (r BlockedReason) Ends() bool {
+	return r.Normal() || r == BlockedRateLimited || r == BlockedRetry || r == BlockedNotBefore
+}
 
 // A Blocked is why waiting tasks are not sent.
 type Blocked struct {
@@ -61,7 +65,13 @@ type PositionsRequest struct {
 	Tasks []string `json:"tasks,omitempty"`
 }
 
-// A PositionsReply is its answer.
+// A SchemaRequest asks the dispatcher of a lane, on LaneSchemaSubject, for what the provider serves of a model's input.
+// The answer is a JSON schema, or null where none can be had.
+type SchemaRequest struct {
+	Model string `json:"model"`
+}
+
+// A PositionsReply is the answer to a PositionsRequest.
 type PositionsReply struct {
 	// Positions are those of the tasks; one that does not wait there has none.
 	Positions map[string]Position `json:"positions"`

@@ -98,7 +98,7 @@ func TestDecodeListRequest(t *testing.T) {
 		{
 			"phase: unknown", `{"phase":["queued"]}`,
 			`phase: "queued" is not one of waiting, submitting, in_doubt, parked, provider_queued, running, cancelling, ` +
-				`fetching, done`,
+				`fetching, storing, done`,
 		},
 		{"phase: not a list", `{"phase":{}}`, "phase: must be a list of strings, not object"},
 		{"scene_id: type", `{"scene_id":7}`, "scene_id: must be a string, not number"},

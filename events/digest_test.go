@@ -165,6 +165,9 @@ func TestRequestDigest(t *testing.T) {
 		"Provider":        func(r *events.Request) { r.Provider = "minimax" },
 		"Model":           func(r *events.Request) { r.Model += "x" },
 		"Input":           func(r *events.Request) { r.Input = json.RawMessage(`{"prompt":"a fish"}`) },
+		"Want":            func(r *events.Request) { r.Want = &events.Want{Seed: new(int64(0))} },
+		"InputFiles":      func(r *events.Request) { r.InputFiles["image_url"] = "other.png" },
+		"Lenient":         func(r *events.Request) { r.Lenient = true },
 		"SceneID":         func(r *events.Request) { r.SceneID = "" },
 		"BatchID":         func(r *events.Request) { r.BatchID = "" },
 		"BatchSize":       func(r *events.Request) { r.BatchSize++ },
@@ -175,7 +178,11 @@ func TestRequestDigest(t *testing.T) {
 		"MaxPaidAttempts": func(r *events.Request) { r.MaxPaidAttempts++ },
 		"EstimatedUSD":    func(r *events.Request) { r.EstimatedUSD += 0.01 },
 		"MaxCostUSD":      func(r *events.Request) { r.MaxCostUSD += 0.01 },
+		"Keep":            func(r *events.Request) { r.Keep = "" },
 		"Metadata":        func(r *events.Request) { r.Metadata["take"] = "4" },
+		"After":           func(r *events.Request) { r.After = r.After[1:] },
+		"OnDependency":    func(r *events.Request) { r.OnDependency = "" },
+		"NotBefore":       func(r *events.Request) { r.NotBefore = nil },
 	}
 	if fields := reflect.TypeFor[events.Request]().NumField(); fields != len(changes) {
 		t.Errorf("%d fields, %d changes", fields, len(changes))
@@ -186,6 +193,18 @@ func TestRequestDigest(t *testing.T) {
 		if same := of(r, events.Video) == base; same != (name == "ID") {
 			t.Errorf("%s changed: same digest %v", name, same)
 		}
+	}
+	// So is a change of any field of a want.
+	digests := map[string]string{of(wantRequest(), events.Video): "the whole"}
+	fields := reflect.TypeFor[events.Want]()
+	for i := range fields.NumField() {
+		r := wantRequest()
+		reflect.ValueOf(r.Want).Elem().Field(i).SetZero()
+		d, name := of(r, events.Video), fields.Field(i).Name
+		if other, same := digests[d]; same {
+			t.Errorf("without %s of want the digest is that of %s", name, other)
+		}
+		digests[d] = "without " + name
 	}
 
 	spelt, err := events.DecodeRequest(

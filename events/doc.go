@@ -12,7 +12,7 @@
 //
 // The events of one task are stored in the order of its story: queued before submitted before progress before the
 // terminal event. Version, the count of writes of the record, never goes back. A late_result follows the terminal
-// event. Nothing is promised about the order between tasks.
+// event, stored follows completed or late_result. Nothing is promised about the order between tasks.
 //
 // # Duplicates
 //
@@ -31,12 +31,48 @@
 // An event of a task names the task (project, task_id, scene_id, batch_id) and where it runs (provider, lane, model,
 // task_type), says what changed (transition, message) and where the task then is: status, phase, version, queue
 // position, end, pace, progress, cost, the log lines that are new, and an error where there is one. completed, failed,
-// cancelled and late_result bring the whole record in task, as it is when they are published; of any other event the
+// cancelled, late_result and stored bring the whole record in task, as it is when they are published; of any other event the
 // record is asked for with the get verb. An event that is published only after a later step, because a crash had left
 // it out, tells of its own step and leaves out position, end, pace and progress.
 //
+// The files of a completed task are in task.result.outputs. What it has made that is no file is in task.result.values:
+// a voice task has made values.voice_id, which requests for speech name. The provider's own answer is in
+// task.result.raw.
+//
 // rejected names what was refused by its request_digest and says why in error; batch_done brings the batch in batch,
 // paused what keeps the lane in blocked.
+//
+// # Dependencies
+//
+// A request can name tasks of its project that must have ended before it is sent (after), and stand with references for
+// what they make (Reference). They may be asked for in any order. The task is queued and waits, with what it waits for
+// in waits_for; when they have ended, a progress event says so. When one of them fails or is cancelled, the task fails as
+// dependency_failed with charge none, unless on_dependency is ignore. A result that came late counts as a result for
+// tasks that are asked for after it. Requests that wait for each other are refused as dependency_cycle; where that is
+// noticed only when all of them are tasks, they fail as that.
+//
+// # Input and want
+//
+// A request says what to make either in the provider's own words, input, which are passed on untouched, or in want, whose
+// words are the same for every model. A want is refused with code unsupported, before anything is paid, where the model
+// cannot fulfil it: field names the wish and allowed what could be wished for. Of a lenient request such wishes are left
+// out instead and named in the record's warnings. The record holds both want and the input that was made of it.
+//
+// # Files
+//
+// A request can name files of its project that were handed in: in input_files, as a picture of a want, or by a
+// FileReference anywhere inside its input. They are handed in by the upload verb, or as objects of InputBucket by whoever
+// may write there. The record's input has the references with the SHA-256 of the files, which are part of what the request
+// is; attempts have what each provider was sent in their place.
+//
+// # Outputs
+//
+// The provider's links to the outputs die within minutes or days. completed comes as soon as the result is known. The
+// archiver then copies each output into reelay's own store, and stored tells, once for a task that has outputs, that it
+// is done: each output has stored true, with its place, SHA-256, size and measures, or stored false and the reason. What
+// cannot be stored never makes a failure of a task that was paid for. With keep "required" the task is in phase storing
+// until then, and completed comes with the stored outputs, or without them when the timeout passes first. The links
+// verb gives links to stored outputs that whoever has them can read.
 //
 // # Batches and lanes
 //

@@ -57,6 +57,15 @@ func plain(s string, n int) string {
 	return s[:n]
 }
 
+// within puts the name of the object that holds a wrong field before the field's.
+func within(object string, err error) error {
+	var fe *FieldError
+	if !errors.As(err, &fe) {
+		return err
+	}
+	return NewFieldError(strings.TrimSuffix(object+"."+fe.Field, "."), "%s", fe.Message)
+}
+
 func fieldError(field, format string, args ...any) error {
 	return NewFieldError(field, format, args...)
 }
@@ -76,6 +85,7 @@ const (
 	KindNotFound    Kind = "not_found"    // the provider does not know the task
 	KindAmbiguous   Kind = "ambiguous"    // nobody knows whether the provider accepted a paid request
 	KindDeadline    Kind = "deadline"     // a deadline of the task or of the provider ran out
+	KindDependency  Kind = "dependency"   // a task that this one depends on has no result
 	KindInternal    Kind = "internal"     // a fault of the provider or of reelay
 )
 
@@ -83,7 +93,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		KindRetry, KindRateLimited, KindQuota, KindAuth, KindAddress, KindInvalid, KindModeration,
-		KindNotFound, KindAmbiguous, KindDeadline, KindInternal,
+		KindNotFound, KindAmbiguous, KindDeadline, KindDependency, KindInternal,
 	}
 }
 
@@ -104,6 +114,9 @@ const (
 	CodeUnknownProvider       = "unknown_provider"
 	CodeUnknownModel          = "unknown_model"
 	CodeNotConfigured         = "provider_not_configured"
+	CodeUnsupported           = "unsupported"     // the model cannot fulfil a wish; Error.Allowed are the values that it can
+	CodeUnknownFile           = "unknown_file"    // the project has no file of that name
+	CodeUnsuitableFile        = "unsuitable_file" // the model does not take the file, or its bytes are no longer those
 	CodePayloadTooLarge       = "payload_too_large"
 	CodeNotFound              = "not_found"
 	CodeConflict              = "conflict"
@@ -113,7 +126,11 @@ const (
 	CodeStartDeadlineExceeded = "start_deadline_exceeded"
 	CodeInDoubt               = "in_doubt"
 	CodeWrittenOff            = "written_off"
+	CodeDependencyFailed      = "dependency_failed"
+	CodeDependencyCycle       = "dependency_cycle"
 	CodeTaskLost              = "task_lost"
+	CodeErased                = "erased"         // it was erased on request
+	CodeRetentionOver         = "retention_over" // it was stored for as long as its project keeps files
 	CodeInternal              = "internal"
 )
 
@@ -126,6 +143,8 @@ type Error struct {
 	Charge    Charge `json:"charge,omitempty"`
 	// Field names the field of a request that was refused.
 	Field string `json:"field,omitempty"`
+	// Allowed are the values that the field may have, for CodeUnsupported; none if the model knows no such thing.
+	Allowed []string `json:"allowed,omitempty"`
 	// HTTPStatus is the provider's, where it answered at all.
 	HTTPStatus int `json:"http_status,omitempty"`
 	// TraceID is the provider's id of the answer, for its support.

@@ -79,12 +79,13 @@ func TestWordLists(t *testing.T) {
 		"kinds": fmt.Sprint(events.Kinds()),
 	} {
 		want := map[string]string{
-			"event types": "[queued submitted progress in_doubt completed failed cancelled late_result rejected batch_done " +
-				"paused resumed]",
+			"event types": "[queued submitted progress in_doubt completed failed cancelled late_result stored rejected " +
+				"batch_done paused resumed]",
 			"statuses":   "[queued in_progress completed failed cancelled]",
-			"phases":     "[waiting submitting in_doubt parked provider_queued running cancelling fetching done]",
-			"task types": "[video image audio speech]",
-			"kinds":      "[retry rate_limited quota auth address invalid moderation not_found ambiguous deadline internal]",
+			"phases":     "[waiting submitting in_doubt parked provider_queued running cancelling fetching storing done]",
+			"task types": "[video image audio speech voice music]",
+			"kinds": "[retry rate_limited quota auth address invalid moderation not_found ambiguous deadline " +
+				"dependency internal]",
 		}[name]
 		if got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)

@@ -21,6 +21,7 @@ const (
 	EventFailed     EventType = "failed"      // terminal: the error says why
 	EventCancelled  EventType = "cancelled"   // terminal: cancelled before or by the provider
 	EventLateResult EventType = "late_result" // a result arrived after the task had been given up
+	EventStored     EventType = "stored"      // the archiver is done: each output is stored or given up
 	EventRejected   EventType = "rejected"    // a request or command was refused; no task was changed
 
 	// of a batch: as many of its tasks as were announced have ended or were rejected
@@ -33,7 +34,7 @@ const (
 func EventTypes() []EventType {
 	return []EventType{
 		EventQueued, EventSubmitted, EventProgress, EventInDoubt, EventCompleted, EventFailed, EventCancelled,
-		EventLateResult, EventRejected, EventBatchDone, EventPaused, EventResumed,
+		EventLateResult, EventStored, EventRejected, EventBatchDone, EventPaused, EventResumed,
 	}
 }
 
@@ -43,7 +44,9 @@ func (t EventType) Terminal() bool {
 }
 
 // WithTask reports whether an event of this type brings the whole record.
-func (t EventType) WithTask() bool { return t.Terminal() || t == EventLateResult }
+func (t EventType) WithTask() bool {
+	return t.Terminal() || t == EventLateResult || t == EventStored
+}
 
 // Valid reports whether t is one of EventTypes.
 func (t EventType) Valid() bool { return slices.Contains(EventTypes(), t) }
@@ -66,7 +69,7 @@ func (t EventType) cloudEventType() string {
 // in headers.
 //
 // An event of a task names the task and where it runs, what changed and where the task then is. Only completed, failed,
-// cancelled and late_result bring the record with its input and result; for more, ask with the get verb.
+// cancelled, late_result and stored bring the record with its input and result; for more, ask with the get verb.
 type Event struct {
 	Type    EventType `json:"type"`
 	Project string    `json:"project"`
@@ -105,6 +108,8 @@ type Event struct {
 	ETALatest          *time.Time     `json:"eta_latest,omitempty"`
 	Pace               Pace           `json:"pace,omitempty"`
 	ProgressPercentage *float64       `json:"progress_percentage,omitempty"`
+	// WaitsFor are the ids of the tasks that it depends on, as the record has them.
+	WaitsFor []string `json:"waits_for,omitempty"`
 	// Logs are the lines that are new since the last event.
 	Logs []LogLine `json:"logs,omitempty"`
 	// Cost is as far as it is known when the event is published.
@@ -152,9 +157,11 @@ func (e Event) Update(t Task) Task {
 	t.Project, t.ID, t.SceneID, t.BatchID, t.TaskType = e.Project, e.TaskID, e.SceneID, e.BatchID, e.TaskType
 	t.Provider, t.Lane, t.Model, t.ProviderID = e.Provider, e.Lane, e.Model, e.ProviderID
 	t.Status, t.Phase, t.Version, t.Cost = e.Status, e.Phase, e.Version, e.Cost
-	t.QueuePosition, t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = e.QueuePosition, e.EstimatedWaitS, e.ETA,
-		e.ETAEarliest, e.ETALatest
-	t.Pace, t.ProgressPercentage = e.Pace, e.ProgressPercentage
+	t.QueuePosition = e.QueuePosition
+	if e.ETA != nil || len(e.WaitsFor) == 0 { // else only an answer tells, and an earlier one still holds
+		t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest
+	}
+	t.Pace, t.ProgressPercentage, t.WaitsFor = e.Pace, e.ProgressPercentage, e.WaitsFor
 	t.Blocked, t.Trouble = nil, nil // they are of an earlier moment
 	return t
 }

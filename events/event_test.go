@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"reelay/events"
 )
@@ -71,9 +72,18 @@ func TestUpdate(t *testing.T) {
 	fresh := anEvent(events.EventQueued).Update(events.Task{})
 	want := events.Task{
 		ID: "shot-042", Project: "demo", TaskType: events.Video, Provider: "fal", Lane: "fal", Model: "fal-ai/kling-video",
-		Status: events.StatusQueued, Phase: events.PhaseWaiting, Version: 1,
+		Status: events.StatusQueued, Phase: events.PhaseWaiting, Version: 1, WaitsFor: []string{"voice-1"},
 	}
 	wantSameJSON(t, "of an unknown task", fresh, want)
+	eta := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	if got := anEvent(events.EventQueued).Update(events.Task{ETA: &eta}); got.ETA == nil {
+		t.Error("when a task ends that waits for others is told by answers only, and is forgotten at an event")
+	}
+	late := e
+	late.ETA, late.WaitsFor = nil, nil
+	if got := late.Update(known); got.ETA != nil {
+		t.Error("an estimate is kept that an event does not repeat")
+	}
 	end := anEvent(events.EventCompleted)
 	wantSameJSON(t, "of an ended task", end.Update(known), *end.Task)
 }

@@ -54,7 +54,7 @@ func ExampleDecodeEvent() {
 	for _, message := range []struct{ ceType, payload string }{
 		{"reelay.task.completed.v1", `{
 			"type": "completed", "project": "demo", "task_id": "shot-042", "version": 6, "time": "2026-03-01T12:03:00Z",
-			"task": {"schema": 2, "result": {"outputs": [{"url": "https://media.example/heron.mp4", "content_type": "video/mp4"}]}}
+			"task": {"schema": 3, "result": {"outputs": [{"url": "https://media.example/heron.mp4", "content_type": "video/mp4"}]}}
 		}`},
 		{"reelay.task.completed.v9", `{"layout":"of another time"}`},
 	} {

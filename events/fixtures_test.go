@@ -11,13 +11,32 @@ import (
 	"pgregory.net/rapid"
 
 	"reelay/events"
+	"reelay/events/operator"
 )
 
 func at(second int) time.Time {
 	return time.Date(2026, time.March, 1, 12, 0, second, 250_000_000, time.UTC)
 }
 
-// fullRequest has every field set.
+// fullWant has every field set.
+func fullWant() *events.Want {
+	return &events.Want{
+		Prompt: "a heron lands", NegativePrompt: "people", Image: "https://media.example/first.png",
+		LastFrame: "https://media.example/last.png", References: []events.WantValue{"https://media.example/heron.png"}, Duration: 7.5,
+		AspectRatio: "16:9", Resolution: "720p", Seed: new(int64(0)), Audio: new(false), Text: "There, a heron.",
+		Voice: `{"$from":"voice-1","field":"voice_id"}`, Options: json.RawMessage(`{"cfg_scale":0.50}`),
+	}
+}
+
+// wantRequest has every field set that a request with a want may have.
+func wantRequest() events.Request {
+	r := fullRequest()
+	r.Input, r.Want, r.Lenient = nil, fullWant(), true
+	r.InputFiles = map[string]string{"/options/audio_url": "hum.mp3"}
+	return r
+}
+
+// fullRequest has every field set that a request with an input may have.
 func fullRequest() events.Request {
 	return events.Request{
 		ID: "shot-042", Provider: "fal", Model: "fal-ai/kling-video/v2/master",
@@ -25,6 +44,8 @@ func fullRequest() events.Request {
 		SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, Priority: -5, Timeout: events.Duration(30 * time.Minute),
 		StartTimeout: events.Duration(90 * time.Second), OnInDoubt: events.InDoubtResubmit, MaxPaidAttempts: 2,
 		EstimatedUSD: 0.35, MaxCostUSD: 1.5, Metadata: map[string]string{"film": "heron", "take": "3"},
+		After: []string{"shot-041", "voice-1"}, OnDependency: events.DependencyIgnore, NotBefore: new(at(3)),
+		Keep: events.KeepRequired, InputFiles: map[string]string{"image_url": "frame.png"},
 	}
 }
 
@@ -32,7 +53,22 @@ func fullRequest() events.Request {
 func fullError() *events.Error {
 	return &events.Error{
 		Code: "content_policy_violation", Kind: events.KindModeration, Message: "the prompt was refused", Retryable: true,
-		Charge: events.ChargeNone, Field: "input.prompt", HTTPStatus: 422, TraceID: "0af7651916cd43dd",
+		Charge: events.ChargeNone, Field: "input.prompt", Allowed: []string{"5", "10"}, HTTPStatus: 422, TraceID: "0af7651916cd43dd",
+	}
+}
+
+// fullResult has every field set.
+func fullResult() *events.Result {
+	return &events.Result{
+		Outputs: []events.Output{{
+			URL: "https://media.example/heron.mp4?a=1&b=2", ContentType: "video/mp4", FileName: "heron.mp4", Size: 1 << 40,
+			SHA256: strings.Repeat("4", 64), ExpiresAt: new(at(58)), Object: "output-" + strings.Repeat("7", 64),
+			Width: 1920, Height: 1080, DurationS: 5.04, Stored: new(true),
+			StoredURL: "s3://reel/demo/" + strings.Repeat("4", 64) + ".mp4", StoreError: fullError(),
+		}},
+		Values: map[string]string{events.ValueVoiceID: "narrator-7"},
+		Raw:    json.RawMessage(`{"video":{"url":"https://media.example/heron.mp4"}}`),
+		RawRef: "raw-" + strings.Repeat("5", 64), Late: true, Notes: []string{"flagged by the provider"},
 	}
 }
 
@@ -43,7 +79,9 @@ func fullTask() events.Task {
 		ID:     "shot-042", Project: "demo", SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, TaskType: events.Video,
 		Provider: "fal", Lane: "fal-team2", Model: "fal-ai/kling-video/v2/master", RequestDigest: strings.Repeat("1", 64),
 		InputDigest: strings.Repeat("2", 64), Input: fullRequest().Input, InputRef: "input-" + strings.Repeat("2", 64),
-		Priority: -5, Metadata: map[string]string{"film": "heron", "take": "3"},
+		Want: fullWant(), Warnings: []string{"the model makes no sound"},
+		Priority: -5, Metadata: map[string]string{"film": "heron", "take": "3"}, After: []string{"shot-041", "voice-1"},
+		OnDependency: events.DependencyIgnore, WaitsFor: []string{"voice-1"}, TimeoutFrom: new(at(3)),
 		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 		Status:      events.StatusInProgress, Phase: events.PhaseRunning,
 		QueuePosition:  &events.QueuePosition{Ours: new(0), Provider: new(4), Total: new(4)},
@@ -55,9 +93,11 @@ func fullTask() events.Task {
 		Logs: []events.LogLine{{At: new(at(9)), Level: "info", Message: "step 3 of 20"}}, LogCount: 17,
 		Attempts: []events.Attempt{{
 			N: 1, Owner: "submitter-7f3a", IntentAt: at(1), NotAfter: at(31), BodySHA256: strings.Repeat("3", 64),
+			Files:   map[string]json.RawMessage{"input.image_url": json.RawMessage(`"https://media.example/frame.png"`)},
 			Outcome: events.AttemptAccepted, OutcomeAt: new(at(2)), Ref: json.RawMessage(`{"request_id":"019c"}`),
-			ProviderID: "019c", Charge: events.ChargeConfirmed, CostUSD: new(0.4), Callback: true, Error: fullError(),
-			Searches: 2, Listings: 1, SearchedAt: new(at(2)),
+			ProviderID: "019c", Charge: events.ChargeConfirmed, CostUSD: new(0.4), Callback: true, SentAfter: new(at(0)),
+			Error:  fullError(),
+			Result: fullResult(), Searches: 2, Listings: 1, SearchedAt: new(at(2)), SharedID: true,
 			Evidence: []events.Evidence{
 				{At: at(2), Source: events.SourceReply, ProviderID: "019c", Note: "200 with a request id", Answer: "<html>"},
 			},
@@ -70,27 +110,44 @@ func fullTask() events.Task {
 			AskedAt: at(20), Reason: "wrong take", By: "client", SentAt: new(at(21)), Outcome: "requested", Tries: 1,
 			RetryAt: new(at(22)),
 		},
-		Trouble: &events.Trouble{Kind: events.KindNotFound, Message: "no such request", Since: at(15), NotFound: 2, Ended: 1},
-		Error:   fullError(),
-		Result: &events.Result{
-			Outputs: []events.Output{{
-				URL: "https://media.example/heron.mp4?a=1&b=2", ContentType: "video/mp4", FileName: "heron.mp4", Size: 1 << 40,
-				SHA256: strings.Repeat("4", 64), ExpiresAt: new(at(58)), Stored: "outputs/heron.mp4",
-			}},
-			Raw:    json.RawMessage(`{"video":{"url":"https://media.example/heron.mp4"}}`),
-			RawRef: "raw-" + strings.Repeat("5", 64), Late: true, Notes: []string{"flagged by the provider"},
-		},
-		LateUntil: new(at(57)),
+		Trouble:   &events.Trouble{Kind: events.KindNotFound, Message: "no such request", Since: at(15), NotFound: 2, Ended: 1},
+		Error:     fullError(),
+		Result:    fullResult(),
+		LateUntil: new(at(57)), Keep: events.KeepRequired,
 		Cost: &events.Cost{
 			EstimatedUSD: new(0.35), ActualUSD: new(0.4), MaxUSD: new(1.5), FixedUSD: new(0.05), UnitUSD: new(0.07),
 			Basis: "5 second at 0.07 USD (https://example.org/prices, 2026-01-31)", Units: new(5.0), Unit: "seconds",
 		},
-		Unannounced: true, Version: 1 << 60,
+		ErasedAt: new(at(58)), Unannounced: true, Version: 1 << 60,
 		Transitions: []events.Transition{{
 			Version: 3, At: at(2), Name: "accepted", From: events.PhaseSubmitting, To: events.PhaseProviderQueued,
 			By: "submitter", Reason: events.BlockedCap, Cap: &events.CapReached{Scope: "project.demo", DailyUSD: 20},
 			Note: "fal gave request 019c", Event: events.EventSubmitted, Attempt: 1,
 		}},
+	}
+}
+
+// fullTypical has every field set.
+var fullTypical = events.Typical{Samples: 120, WaitS: 12.5, RunS: 240, WholeS: 255.5, LateS: 400}
+
+// fullSheet has every field set.
+func fullSheet() events.ModelSheet {
+	return events.ModelSheet{
+		Provider: "fal", Model: "fal-ai/kling-video/v3/pro", Aliases: []string{"kling-v3"},
+		TaskTypes: []events.TaskType{events.Video}, DefaultFor: []events.TaskType{events.Video},
+		SupportedDurations: []string{"5", "10"}, SupportedResolutions: []string{"720p"},
+		SupportedAspectRatios: []string{"16:9"}, SupportedFrameImages: []string{"first_frame", "last_frame"},
+		References: true, Audio: true, Seed: true, NegativePrompt: true,
+		Prices: []events.ModelPrice{{
+			Unit: "second", USD: 0.112, When: map[string][]string{"generate_audio": {"false"}},
+			Source: "https://example.org/prices", AsOf: "2026-01-31",
+		}},
+		Typical: &fullTypical, Forms: []events.ModelForm{{
+			Model: "fal-ai/kling-video/v3/pro/text-to-video", Needs: []string{"prompt"},
+			Wants: map[string][]string{"prompt": {}, "duration": {"5", "10"}}, Options: []string{"cfg_scale"},
+			Served: true,
+		}},
+		Source: "https://example.org/models", AsOf: "2026-01-31",
 	}
 }
 
@@ -127,7 +184,7 @@ func anEvent(t events.EventType) events.Event {
 	s, p := events.StatusInProgress, events.PhaseRunning
 	switch t {
 	case events.EventQueued:
-		s, p, e.Version = events.StatusQueued, events.PhaseWaiting, 1
+		s, p, e.Version, e.WaitsFor = events.StatusQueued, events.PhaseWaiting, 1, []string{"voice-1"}
 	case events.EventSubmitted:
 		s, p, e.Version = events.StatusQueued, events.PhaseProviderQueued, 3
 	case events.EventProgress:
@@ -145,6 +202,8 @@ func anEvent(t events.EventType) events.Event {
 		s, p, e.Version = events.StatusCancelled, events.PhaseDone, 5
 	case events.EventLateResult:
 		s, p, e.Version = events.StatusFailed, events.PhaseDone, 7
+	case events.EventStored:
+		s, p, e.Version = events.StatusCompleted, events.PhaseDone, 6
 	case events.EventRejected:
 		e.RequestDigest, e.BatchID, e.BatchSize = strings.Repeat("6", 64), "reel-9", 12
 		e.Error = &events.Error{
@@ -182,7 +241,7 @@ func anEvent(t events.EventType) events.Event {
 		e.Transition.Note = ""
 	case events.EventInDoubt:
 		e.Error = fullError()
-	case events.EventCompleted, events.EventLateResult:
+	case events.EventCompleted, events.EventLateResult, events.EventStored:
 		e.Task.CompletedAt, e.Task.Result = new(at(9)), fullTask().Result
 		e.Task.Result.Late = t == events.EventLateResult
 	case events.EventFailed, events.EventCancelled:
@@ -261,4 +320,9 @@ func wantFieldError(t testing.TB, err error, want string) {
 		return
 	}
 	t.Errorf("error %.300q, want %.300q", err, want)
+}
+
+// someArtifact is a file of the store.
+var someArtifact = operator.ArtifactFile{
+	Name: "demo/" + strings.Repeat("4", 64) + ".mp4", Size: 1 << 40, StoredAt: at(58), Task: "demo.shot-042",
 }

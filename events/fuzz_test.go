@@ -30,6 +30,7 @@ func goldens(f *testing.F) map[string][]byte {
 // read again as the same request.
 func FuzzDecodeRequest(f *testing.F) {
 	f.Add(goldens(f)["request.json"])
+	f.Add(goldens(f)["request_want.json"])
 	for _, seed := range []string{
 		request(), request(`"timeout":"1h30m"`, `"metadata":{"a":"b"}`), request(`"priority":1.5`), `{"provider":"fal"`, `[]`,
 		``, request(`"input":{}`), request("\"scene_id\":\"\\u2028\xff\""),

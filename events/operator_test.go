@@ -127,9 +127,29 @@ func TestDecodeStoredRequest(t *testing.T) {
 	})
 }
 
+func TestDecodeGCRequest(t *testing.T) {
+	checkDecode(t, operator.DecodeGCRequest, []decodeRow{
+		{"empty payload", ``, ""},
+		{"whole", `{"project":"demo","limit":10,"older_than":"24h","dry_run":true}`, ""},
+		{"young", `{"older_than":"23h"}`, "older_than: 23h0m0s is under the limit of 24h0m0s: a younger file may be of a task " +
+			"that is about to name it"},
+		{"project: no token", `{"project":"a.b"}`, `project: "a.b" is not 1 to 64 characters of A-Z a-z 0-9 _ -`},
+		{"limit: over", `{"limit":1001}`, "limit: 1001 is not between 1 and 1000"},
+		{"after: a path", `{"after":"../x"}`, `after: "../x" is no name of a file`},
+	})
+}
+
+func TestDecodeEraseRequest(t *testing.T) {
+	checkDecode(t, events.DecodeEraseRequest, []decodeRow{
+		{"everything", ``, ""},
+		{"files", `{"only":"outputs"}`, ""},
+		{"another part", `{"only":"input"}`, `only: "input" is not outputs; leave it out to erase everything`},
+	})
+}
+
 // TestOperatorSubjects: whoever may publish what is of one project, under any name, reaches no verb that writes.
 func TestOperatorSubjects(t *testing.T) {
-	for _, v := range operator.Verbs() {
+	for _, v := range append(operator.Verbs(), operator.VerbArtifacts, operator.VerbArtifactsVerify, operator.VerbArtifactsGC) {
 		if strings.Count(events.APISubject(v), ".") != 2 {
 			t.Errorf("%s has more than one token", v)
 		}

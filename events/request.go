@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"math"
@@ -18,15 +19,15 @@ const (
 	Image  TaskType = "image"
 	Audio  TaskType = "audio"
 	Speech TaskType = "speech"
+	Voice  TaskType = "voice" // a voice that speech can be made with; its id is in Result.Values
+	Music  TaskType = "music"
 )
 
 // TaskTypes lists every task type.
-func TaskTypes() []TaskType { return []TaskType{Video, Image, Audio, Speech} }
+func TaskTypes() []TaskType { return []TaskType{Video, Image, Audio, Speech, Voice, Music} }
 
 // Valid reports whether t is one of TaskTypes.
-func (t TaskType) Valid() bool {
-	return t == Video || t == Image || t == Audio || t == Speech
-}
+func (t TaskType) Valid() bool { return slices.Contains(TaskTypes(), t) }
 
 // InDoubtPolicy says what to do with a paid submit whose outcome stays unknown after everything was asked.
 type InDoubtPolicy string
@@ -68,12 +69,24 @@ type Request struct {
 	// ID is the task id and the idempotency key. Without it the Nats-Msg-Id header is taken, else an id is
 	// derived from the message's place in the stream, so that a redelivered request is always the same task.
 	ID string `json:"id,omitempty"`
-	// Provider names the provider, or a lane configured for one of its accounts.
-	Provider string `json:"provider"`
-	// Model is the provider's own model or endpoint id.
-	Model string `json:"model"`
-	// Input is passed to the provider untouched. It must be a JSON object.
-	Input json.RawMessage `json:"input"`
+	// Provider names the provider, or a lane configured for one of its accounts. With Want it may be left out: the model
+	// then says it, or what is configured for the task type.
+	Provider string `json:"provider,omitempty"`
+	// Model is the provider's own model or endpoint id. With Want it may be an alias, or be left out: it is then what is
+	// configured for the task type.
+	Model string `json:"model,omitempty"`
+	// Input is passed to the provider untouched, but for each Reference inside it. It must be a JSON object. A request has
+	// either Input or Want.
+	Input json.RawMessage `json:"input,omitempty"`
+	Want  *Want           `json:"want,omitempty"`
+	// InputFiles are files of the project that were handed in (the upload verb), each under the place where the provider
+	// expects a URL: a field of Input, or of Want, or its JSON pointer (RFC 6901), whose last token may be "-" for a new
+	// item of a list. The place must be empty. It is the same as a FileReference there. A name without a file is refused, and
+	// the same request with a file of other bytes is another request.
+	InputFiles map[string]string `json:"input_files,omitempty"`
+	// Lenient has what the model cannot fulfil of Want left out, and each such wish named in the record's warnings,
+	// instead of having the request refused.
+	Lenient bool `json:"lenient,omitempty"`
 
 	SceneID string `json:"scene_id,omitempty"`
 	// BatchID puts the task in a batch. BatchSize is how many tasks the batch will have; one request that names it is
@@ -82,12 +95,25 @@ type Request struct {
 	BatchSize int    `json:"batch_size,omitempty"`
 	// Priority orders the tasks of one project, -100 to 100, higher first.
 	Priority int `json:"priority,omitempty"`
-	// Timeout is the total time from acceptance to the end, 1s to 48h; 30m where it is not set.
+	// After names the tasks of the same project that must have ended before this one is sent. Those of references in the
+	// input need not be named. They may be asked for later than this one: the order of publishing does not matter. One
+	// that nobody has asked for is waited for until the deadline.
+	After []string `json:"after,omitempty"`
+	// OnDependency says what happens when one of them fails or is cancelled.
+	OnDependency DependencyPolicy `json:"on_dependency,omitempty"`
+	// NotBefore is the time before which the task is not sent, at most MaxNotBefore from acceptance.
+	NotBefore *time.Time `json:"not_before,omitempty"`
+	// Timeout is the total time to the end, 1s to 48h; 30m where it is not set. It begins with the acceptance, or where
+	// that is later at NotBefore, or when the last of the tasks that it depends on has ended.
 	Timeout Duration `json:"timeout,omitempty"`
-	// StartTimeout is the time from acceptance until the provider begins to work.
-	StartTimeout    Duration          `json:"start_timeout,omitempty"`
+	// StartTimeout is the time until the provider begins to work. It begins as Timeout does.
+	StartTimeout Duration `json:"start_timeout,omitempty"`
+	// OnInDoubt is by default InDoubtHold; InDoubtFail where the provider's answer is itself the result, so that nobody
+	// could ever find a lost one; InDoubtResubmit, with three paid attempts, where the provider makes and bills a thing once
+	// however often it is asked for, and, with ten, on a lane that costs nothing, where InDoubtHold means that, too.
 	OnInDoubt       InDoubtPolicy     `json:"on_in_doubt,omitempty"`
 	MaxPaidAttempts int               `json:"max_paid_attempts,omitempty"`
+	Keep            Keep              `json:"keep,omitempty"`
 	EstimatedUSD    float64           `json:"estimated_cost_usd,omitempty"`
 	MaxCostUSD      float64           `json:"max_cost_usd,omitempty"`
 	Metadata        map[string]string `json:"metadata,omitempty"`
@@ -98,12 +124,21 @@ type Request struct {
 // JSON, so that its id can be answered and its batch counted.
 func DecodeRequest(data []byte) (Request, error) {
 	var r Request
+	var want json.RawMessage
 	err := DecodeStrict(data, "payload", map[string]any{
-		"id": &r.ID, "provider": &r.Provider, "model": &r.Model, "input": &r.Input, "scene_id": &r.SceneID,
-		"priority": &r.Priority, "timeout": &r.Timeout, "start_timeout": &r.StartTimeout, "on_in_doubt": &r.OnInDoubt,
+		"id": &r.ID, "provider": &r.Provider, "model": &r.Model, "input": &r.Input, "want": &want, "lenient": &r.Lenient,
+		"input_files": &r.InputFiles,
+		"scene_id":    &r.SceneID,
+		"priority":    &r.Priority, "timeout": &r.Timeout, "start_timeout": &r.StartTimeout, "on_in_doubt": &r.OnInDoubt,
 		"max_paid_attempts": &r.MaxPaidAttempts, "estimated_cost_usd": &r.EstimatedUSD, "max_cost_usd": &r.MaxCostUSD,
 		"metadata": &r.Metadata, "batch_id": &r.BatchID, "batch_size": &r.BatchSize,
+		"after": &r.After, "on_dependency": &r.OnDependency, "not_before": &r.NotBefore, "keep": &r.Keep,
 	})
+	if len(want) > 0 {
+		var wrong error
+		r.Want, wrong = decodeWant(want)
+		err = cmp.Or(err, wrong)
+	}
 	if err != nil {
 		return r, err
 	}
@@ -127,18 +162,10 @@ func (r Request) Validate() error {
 	switch {
 	case r.ID != "" && !ValidToken(r.ID):
 		return fieldError("id", "must be 1 to %d characters of A-Z a-z 0-9 _ -", MaxTokenBytes)
-	case r.Provider == "":
-		return fieldError("provider", "is missing")
-	case !ValidToken(r.Provider):
+	case r.Provider != "" && !ValidToken(r.Provider):
 		return fieldError("provider", "must be 1 to %d characters of A-Z a-z 0-9 _ -", MaxTokenBytes)
-	case r.Model == "":
-		return fieldError("model", "is missing")
 	case len(r.Model) > MaxModelBytes:
 		return fieldError("model", "%d bytes are over the limit of %d", len(r.Model), MaxModelBytes)
-	case len(bytes.TrimSpace(r.Input)) == 0:
-		return fieldError("input", "is missing")
-	case bytes.TrimSpace(r.Input)[0] != '{':
-		return fieldError("input", "must be a JSON object")
 	case len(r.SceneID) > MaxSceneBytes:
 		return fieldError("scene_id", "%d bytes are over the limit of %d", len(r.SceneID), MaxSceneBytes)
 	case r.BatchID != "" && !ValidToken(r.BatchID):
@@ -153,8 +180,18 @@ func (r Request) Validate() error {
 		return fieldError("max_paid_attempts", "%d is not between 1 and %d", r.MaxPaidAttempts, MaxPaidAttempts)
 	case r.OnInDoubt != "" && r.OnInDoubt != InDoubtHold && r.OnInDoubt != InDoubtFail && r.OnInDoubt != InDoubtResubmit:
 		return fieldError("on_in_doubt", "%q is not hold, fail or resubmit", r.OnInDoubt)
+	case r.OnDependency != "" && r.OnDependency != DependencyFail && r.OnDependency != DependencyIgnore:
+		return fieldError("on_dependency", "%q is not fail or ignore", r.OnDependency)
+	case r.Keep != "" && r.Keep != KeepRequired:
+		return fieldError("keep", "%q is not required", r.Keep)
 	case len(r.Metadata) > MaxMetadata:
 		return fieldError("metadata", "%d entries are over the limit of %d", len(r.Metadata), MaxMetadata)
+	}
+	if err := r.validInput(); err != nil {
+		return err
+	}
+	if err := r.validReferences(); err != nil {
+		return err
 	}
 	if err := validTimeout("timeout", r.Timeout); err != nil {
 		return err
@@ -182,6 +219,40 @@ func (r Request) Validate() error {
 		}
 	}
 	return nil
+}
+
+// validInput checks what is asked of which model.
+func (r Request) validInput() error {
+	input := bytes.TrimSpace(r.Input)
+	switch {
+	case r.Want != nil && len(input) > 0:
+		return fieldError("want", "a request has either input or want, not both")
+	case r.Want != nil:
+		return within("want", r.Want.Validate())
+	case r.Provider == "":
+		return fieldError("provider", "is missing")
+	case r.Model == "":
+		return fieldError("model", "is missing")
+	case len(input) == 0:
+		return fieldError("input", "is missing; a request has either input or want")
+	case input[0] != '{':
+		return fieldError("input", "must be a JSON object")
+	case r.Lenient:
+		return fieldError("lenient", "belongs to want only")
+	}
+	return nil
+}
+
+// validReferences checks what stands for the results of tasks and for files.
+func (r Request) validReferences() error {
+	r, err := r.PlaceFiles()
+	if err == nil {
+		_, err = Files("input", r.Input)
+	}
+	if err == nil {
+		_, err = r.Dependencies()
+	}
+	return err
 }
 
 // Digest identifies what the request asks for: everything but its id, together with the task type. Requests with the
@@ -251,7 +322,8 @@ const (
 // A Resolve command ends the doubt about a task by a person's decision.
 type Resolve struct {
 	Action ResolveAction `json:"action"`
-	// ProviderID is the provider's task or request id, for adopt.
+	// ProviderID is the provider's task or request id, for adopt. It is refused if a record has it already, if the
+	// provider does not know it, and for the moment if the provider cannot be asked.
 	ProviderID string `json:"provider_id,omitempty"`
 	Reason     string `json:"reason,omitempty"`
 }

@@ -106,8 +106,11 @@ func TestDecodeRequest(t *testing.T) {
 		{"provider missing", `{"model":"m","input":{}}`, "provider: is missing"},
 		{"provider null", `{"provider":null,"model":"m","input":{}}`, "provider: is missing"},
 		{"model missing", `{"provider":"fal","input":{}}`, "model: is missing"},
-		{"input missing", `{"provider":"fal","model":"m"}`, "input: is missing"},
-		{"input null", `{"provider":"fal","model":"m","input":null}`, "input: is missing"},
+		{"input missing", `{"provider":"fal","model":"m"}`, "input: is missing; a request has either input or want"},
+		{
+			"input null", `{"provider":"fal","model":"m","input":null}`,
+			"input: is missing; a request has either input or want",
+		},
 		{"everything missing", `{}`, "provider: is missing"},
 		{"input an array", `{"provider":"fal","model":"m","input":[1]}`, "input: must be a JSON object"},
 		{"input a string", `{"provider":"fal","model":"m","input":"a heron"}`, "input: must be a JSON object"},
@@ -118,6 +121,8 @@ func TestDecodeRequest(t *testing.T) {
 		{"id not ASCII", request(`"id":"é"`), "id: " + tokenRule},
 		{"provider with a blank", `{"provider":"fal ai","model":"m","input":{}}`, "provider: " + tokenRule},
 		{"on_in_doubt: unknown word", request(`"on_in_doubt":"retry"`), `on_in_doubt: "retry" is not hold, fail or resubmit`},
+		{"keep: unknown word", request(`"keep":"always"`), `keep: "always" is not required`},
+		{"keep", request(`"keep":"required"`), ""},
 		{"metadata: empty key", request(`"metadata":{"":"x"}`), `metadata: key "" must be 1 to 64 bytes`},
 		{
 			"start_timeout over timeout", request(`"timeout":"1m"`, `"start_timeout":"61s"`),
@@ -140,6 +145,76 @@ func TestDecodeRequest(t *testing.T) {
 			wantFieldError(t, err, row.want)
 		})
 	}
+}
+
+// TestDecodeWant: what is wanted is checked field by field, whatever the model, and needs neither provider nor model.
+func TestDecodeWant(t *testing.T) {
+	long := strings.Repeat("x", 129)
+	for _, row := range []struct{ name, data, want string }{
+		{"least", `{"want":{}}`, ""},
+		{"null is left out", request(`"want":null`, `"lenient":null`), ""},
+		{"a model without a provider", `{"model":"kling-v3","want":{"prompt":"p"},"lenient":true}`, ""},
+		{"a seed of zero", `{"want":{"seed":0,"audio":false}}`, ""},
+		{"a data URL", `{"want":{"image":"data:image/png;base64,AA=="}}`, ""},
+		{"with an input", request(`"want":{}`), "want: a request has either input or want, not both"},
+		{"lenient with an input", request(`"lenient":true`), "lenient: belongs to want only"},
+		{"lenient: type", `{"want":{},"lenient":"yes"}`, "lenient: must be true or false, not string"},
+		{"not an object", `{"want":"a heron"}`, "want: must be a JSON object"},
+		{"unknown field", `{"want":{"promt":"x"}}`, "want.promt: unknown field"},
+		{"field twice", `{"want":{"seed":1,"seed":2}}`, "want.seed: is given twice"},
+		{"half a character", `{"want":{"prompt":"\ud83e"}}`, `want: has half of a character, \ud83e alone, at byte 11`},
+		{"duration: with a unit", `{"want":{"duration":"5s"}}`, "want.duration: must be a number, not string"},
+		{"duration: negative", `{"want":{"duration":-1}}`, "want.duration: -1 is not between 0 and 3600 seconds"},
+		{"duration: too long", `{"want":{"duration":3600.5}}`, "want.duration: 3600.5 is not between 0 and 3600 seconds"},
+		{"seed: fraction", `{"want":{"seed":1.5}}`, "want.seed: must be a whole number, not number 1.5"},
+		{"audio: type", `{"want":{"audio":"on"}}`, "want.audio: must be true or false, not string"},
+		{"references: type", `{"want":{"references":"u"}}`, "want.references: must be a list of strings, not string"},
+		{"references: empty", `{"want":{"references":[""]}}`, "want.references: has an empty one"},
+		{
+			"references: too many", `{"want":{"references":[""` + strings.Repeat(`,""`, events.MaxWantReferences) + `]}}`,
+			"want.references: 17 are over the limit of 16",
+		},
+		{"image: a path", `{"want":{"image":"/tmp/a.png"}}`, `want.image: "/tmp/a.png" is not an http, https or data URL, nor the name of a file that was handed in`},
+		{
+			"last_frame: a file of the provider's", `{"want":{"last_frame":"mm_file://1"}}`,
+			`want.last_frame: "mm_file://1" is not an http, https or data URL, nor the name of a file that was handed in`,
+		},
+		{
+			"references: no host", `{"want":{"references":["https:///a"]}}`,
+			`want.references: "https:///a" is not an http, https or data URL, nor the name of a file that was handed in`,
+		},
+		{
+			"resolution: blank", `{"want":{"resolution":"720 p"}}`,
+			"want.resolution: must be 1 to 128 characters of A-Z a-z 0-9 _ . : -",
+		},
+		{
+			"aspect_ratio: long", `{"want":{"aspect_ratio":"` + long + `"}}`,
+			"want.aspect_ratio: must be 1 to 128 characters of A-Z a-z 0-9 _ . : -",
+		},
+		{"voice: long", `{"want":{"voice":"` + long + `"}}`, "want.voice: 129 bytes are over the limit of 128"},
+		{"a reference", `{"want":{"image":{ "$from":"shot-1"},"references":[{"$from":"shot-2","output":1}]}}`, ""},
+		{"a reference: no task id", `{"want":{"image":{"$from":"a.b"}}}`, "want.image[0].$from: must be a task id: *"},
+		{
+			"an object that is no reference", `{"want":{"voice":{"id":"x"}}}`,
+			"want.voice: an object in place of a text must be a reference: it has no $from, nor the $file of a picture",
+		},
+		{"options: a list", `{"want":{"options":[1]}}`, "want.options: must be a JSON object"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := events.DecodeRequest([]byte(row.data))
+			wantFieldError(t, err, row.want)
+		})
+	}
+	r, err := events.DecodeRequest(
+		[]byte(`{"after":["a"],"want":{"image":{"$from":"b"},"options":{"x":[{"$from":"c"}]}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := r.Dependencies(); err != nil || strings.Join(ids, " ") != "a b c" {
+		t.Errorf("depends on %v, %v", ids, err)
+	}
+	r = events.Request{Want: &events.Want{Duration: math.NaN()}}
+	wantFieldError(t, r.Validate(), "want.duration: NaN is not between 0 and 3600 seconds")
 }
 
 // TestRequestBatch: what a request says of its batch is known whatever else is wrong with it.

@@ -119,6 +119,14 @@ func Streams() []Stream {
 			Subjects: []string{eventPrefix + ">"}, Retention: Limits, MaxAge: EventAge, Duplicates: EventDuplicates,
 		},
 		{
+			Name: StreamArtifacts, Description: "tasks whose outputs are to be stored: one message each",
+			Subjects: []string{artifactPrefix + ">"}, Retention: WorkQueue, MaxMsgsPerSubject: 1, DiscardNew: true,
+		},
+		{
+			Name: StreamWork, Description: "work that costs nothing and is done here: one message per task",
+			Subjects: []string{workPrefix + ">"}, Retention: WorkQueue, MaxMsgsPerSubject: 1, DiscardNew: true,
+		},
+		{
 			Name: StreamClaims, Description: "claims: which attempt in doubt took which provider id, one message per id",
 			Subjects: []string{claimPrefix + ">"}, Retention: Limits, MaxAge: RecordAge, MaxMsgsPerSubject: 1, DiscardNew: true,
 		},

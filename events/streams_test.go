@@ -130,7 +130,7 @@ func TestSubjectsBelongToStreams(t *testing.T) {
 func TestConsumers(t *testing.T) {
 	all := []events.Consumer{
 		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(),
-		events.CallbackConsumer(), events.PollConsumer("fal"), events.PollConsumer("fal-team2"),
+		events.CallbackConsumer(), events.ArtifactConsumer(), events.PollConsumer("fal"), events.PollConsumer("fal-team2"),
 		events.PollConsumer("minimax"),
 	}
 	names := map[string]bool{}

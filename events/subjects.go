@@ -17,10 +17,12 @@ const (
 	pollPrefix      = "reelay.poll."
 	callbackPrefix  = "reelay.callback."
 	claimPrefix     = "reelay.claim."
-	eventPrefix     = "reelay.event."
-	apiPrefix       = "reelay.api."
-	deadPrefix      = "reelay.dead."
-	lanePrefix      = "reelay.lane."
+	// root begins all subjects but those of the server.
+	root        = "reelay."
+	eventPrefix = "reelay.event."
+	apiPrefix   = "reelay.api."
+	deadPrefix  = "reelay.dead."
+	lanePrefix  = "reelay.lane."
 
 	// TaskBucket is the KV bucket that holds one record per task under the key <project>.<task>.
 	TaskBucket = "reelay_tasks"
@@ -46,6 +48,12 @@ var tokenPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // ValidToken reports whether s can be a project, a task id or a lane: 1 to 64 characters of A-Z, a-z, 0-9, "_" and "-".
 func ValidToken(s string) bool { return tokenPattern.MatchString(s) }
+
+// ValidReply reports whether an answer may be sent to a subject: to one of the asker's own, and to none that is reelay's
+// or the server's, where it would be taken for a request, an event or a record. A server does not check it.
+func ValidReply(subject string) bool {
+	return !strings.HasPrefix(subject, root) && !strings.HasPrefix(subject, "$")
+}
 
 // A Key names one task: its project and its id.
 type Key struct {
@@ -79,6 +87,9 @@ func CommandSubject(k Key, v CommandVerb) string {
 	return commandPrefix + k.String() + "." + string(v)
 }
 
+// IntakeFilter matches the requests and commands of a project.
+func IntakeFilter(project string) string { return root + "*." + project + ".>" }
+
 // RecordSubject is the stream subject of a task's KV record.
 func RecordSubject(k Key) string { return recordPrefix + k.String() }
 
@@ -87,6 +98,13 @@ func RecordFilter() string { return recordPrefix + ">" }
 
 // HeartbeatSubject is where the server's scheduler publishes the heartbeat of a task.
 func HeartbeatSubject(k Key) string { return heartbeatPrefix + k.String() }
+
+// Headers of a poll ticket that brings the record as it was when it was made: the record's revision, and the version up
+// to which all events of the task are stored. A ticket without a body has none; no ticket is ever changed.
+const (
+	HeaderTicketRevision = "Reelay-Revision"
+	HeaderTicketStored   = "Reelay-Stored"
+)
 
 // PollSubject holds the poll ticket of a task at a provider.
 func PollSubject(lane string, k Key) string { return pollPrefix + lane + "." + k.String() }
@@ -107,6 +125,13 @@ func ClaimSubject(lane, providerID string) string {
 	return claimPrefix + lane + "." + providerID
 }
 
+// Everything of its kind, for subscriptions and rights.
+const (
+	APIFilter   = apiPrefix + ">"
+	AllEvents   = eventPrefix + ">"
+	ClaimFilter = claimPrefix + ">"
+)
+
 // ClaimHolder names an attempt: the body of the message on a ClaimSubject.
 func ClaimHolder(k Key, attempt int) string { return k.String() + "." + strconv.Itoa(attempt) }
 
@@ -126,6 +151,9 @@ func DeadSubject(stream, consumer string) string { return deadPrefix + stream + 
 
 // LanePositionsSubject is where the dispatcher of a lane answers a PositionsRequest. It is for services only.
 func LanePositionsSubject(lane string) string { return lanePrefix + lane + ".positions" }
+
+// LaneSchemaSubject is where the dispatcher of a lane answers a SchemaRequest. It is for services only.
+func LaneSchemaSubject(lane string) string { return lanePrefix + lane + ".schema" }
 
 // APISubject is the request-reply subject of a verb; tokens are the project and, where the verb has one, the task or
 // task type.

@@ -67,6 +67,7 @@ func forms() []form {
 		{name: "due", err: events.ErrSubject},
 		{name: "watch", err: events.ErrSubject, lane: true},
 		{name: "callback", err: events.ErrSubject, lane: true},
+		{name: "artifact", err: events.ErrSubject},
 		{
 			name: "event", err: events.ErrSubject, words: wordsOf(events.EventTypes()),
 			build: func(p parsed) string { return events.EventSubject(p.key, events.EventType(p.word)) },
@@ -97,6 +98,7 @@ func forms() []form {
 	all[2].build, all[2].parse = key(events.HeartbeatSubject, events.ParseHeartbeatSubject)
 	all[3].build, all[3].parse = lane(events.PollSubject, events.ParsePollSubject)
 	all[4].build, all[4].parse = lane(events.CallbackSubject, events.ParseCallbackSubject)
+	all[5].build, all[5].parse = key(events.ArtifactSubject, events.ParseArtifactSubject)
 	return all
 }
 
@@ -203,11 +205,11 @@ func TestMalformedSubjects(t *testing.T) {
 		{"request", "reelay.request..video", events.ErrInvalid, `subject: project ""` + rule},
 		{
 			"request", "reelay.request.p.vidoe", events.ErrInvalid,
-			`subject: task type "vidoe" is not one of video, image, audio, speech`,
+			`subject: task type "vidoe" is not one of video, image, audio, speech, voice, music`,
 		},
 		{
 			"request", "reelay.request.p.", events.ErrInvalid,
-			`subject: task type "" is not one of video, image, audio, speech`,
+			`subject: task type "" is not one of video, image, audio, speech, voice, music`,
 		},
 		{
 			"command", "reelay.command.p.t", events.ErrInvalid,

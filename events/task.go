@@ -51,6 +51,8 @@ const (
 	PhaseCancelling Phase = "cancelling"
 	// PhaseFetching: the provider has finished; its result is being fetched.
 	PhaseFetching Phase = "fetching"
+	// PhaseStoring: the result is known, and the request wants it stored before the task completes (KeepRequired).
+	PhaseStoring Phase = "storing"
 	// PhaseDone: the task has ended; the status says how.
 	PhaseDone Phase = "done"
 )
@@ -59,7 +61,7 @@ const (
 func Phases() []Phase {
 	return []Phase{
 		PhaseWaiting, PhaseSubmitting, PhaseInDoubt, PhaseParked, PhaseProviderQueued, PhaseRunning, PhaseCancelling,
-		PhaseFetching, PhaseDone,
+		PhaseFetching, PhaseStoring, PhaseDone,
 	}
 }
 
@@ -81,13 +83,26 @@ type Task struct {
 	Model string `json:"model"`
 
 	// RequestDigest identifies the request (idempotency), InputDigest its input (SHA-256 of canonical JSON, hex).
-	RequestDigest string          `json:"request_digest"`
-	InputDigest   string          `json:"input_digest"`
-	Input         json.RawMessage `json:"input,omitempty"`
+	RequestDigest string `json:"request_digest"`
+	InputDigest   string `json:"input_digest"`
+	// Input is what the provider is sent: the request's own, or what was made of Want.
+	Input json.RawMessage `json:"input,omitempty"`
 	// InputRef names the object that holds an input over MaxInlineBytes.
-	InputRef string            `json:"input_ref,omitempty"`
+	InputRef string `json:"input_ref,omitempty"`
+	// Want is what the request asked for, where it brought no input of its own; one over MaxInlineBytes is left out.
+	Want *Want `json:"want,omitempty"`
+	// Warnings name what of a lenient request the model cannot fulfil, a sentence each.
+	Warnings []string          `json:"warnings,omitempty"`
 	Priority int               `json:"priority,omitempty"`
 	Metadata map[string]string `json:"metadata,omitempty"`
+	// After are the ids of all tasks that it depends on, OnDependency what happens when one of them fails. Until they have
+	// ended, Input has the references of the request; then it has their values, and InputDigest is that of the input with
+	// them.
+	After        []string         `json:"after,omitempty"`
+	OnDependency DependencyPolicy `json:"on_dependency,omitempty"`
+	// WaitsFor are the ids of those that it still waits for: in a stored record all of After, until the last has ended; in
+	// answers those that have not ended. While there are any, nothing is sent.
+	WaitsFor []string `json:"waits_for,omitempty"`
 	// Traceparent is the W3C trace context that the request came with.
 	Traceparent string `json:"traceparent,omitempty"`
 
@@ -123,13 +138,17 @@ type Task struct {
 	SubmittedAt *time.Time `json:"submitted_at,omitempty"`
 	StartedAt   *time.Time `json:"started_at,omitempty"`
 	CompletedAt *time.Time `json:"completed_at,omitempty"`
-	// NotBefore is the end of the backoff after a refused attempt, or of the wait for a cap.
-	NotBefore     *time.Time `json:"not_before,omitempty"`
+	// NotBefore is the request's not_before, the end of the backoff after a refused attempt, or of the wait for a cap.
+	NotBefore *time.Time `json:"not_before,omitempty"`
+	// TimeoutFrom is when the timeouts began, where that is not CreatedAt.
+	TimeoutFrom *time.Time `json:"timeout_from,omitempty"`
+	// Deadline ends the task. While it waits for tasks that are all known, it does not: it moves when they have ended.
 	Deadline      time.Time  `json:"deadline"`
 	StartDeadline *time.Time `json:"start_deadline,omitempty"`
 
 	OnInDoubt       InDoubtPolicy `json:"on_in_doubt"`
 	MaxPaidAttempts int           `json:"max_paid_attempts"`
+	Keep            Keep          `json:"keep,omitempty"`
 
 	// Cancel is set once a cancel was asked for.
 	Cancel *CancelState `json:"cancel,omitempty"`
@@ -144,6 +163,10 @@ type Task struct {
 	// LastCommand is the place in the stream of the last command that took effect.
 	LastCommand uint64 `json:"last_command,omitempty"`
 
+	// ErasedAt is when what the task was given and has made began to be erased (EraseRequest). Nothing is published of it
+	// any more.
+	ErasedAt *time.Time `json:"erased_at,omitempty"`
+
 	// Unannounced marks an ended task whose terminal event may not be stored yet.
 	Unannounced bool `json:"unannounced,omitempty"`
 
@@ -154,7 +177,7 @@ type Task struct {
 
 const (
 	// TaskSchema is the current version of Task.
-	TaskSchema = 2
+	TaskSchema = 3
 	// MaxLogs is how many log lines a record keeps.
 	MaxLogs = 20
 	// MaxLogBytes is the longest log line kept.
@@ -163,10 +186,21 @@ const (
 	MaxTransitions = 48
 	// MaxMessageBytes is the longest message of an error or note kept.
 	MaxMessageBytes = 1 << 10
+	// MaxValues and MaxValueBytes bound Result.Values.
+	MaxValues     = 16
+	MaxValueBytes = 1 << 10
 )
 
 // Key returns the key of the record.
 func (t Task) Key() Key { return Key{Project: t.Project, ID: t.ID} }
+
+// TimeoutsFrom returns when the timeouts of the request began.
+func (t Task) TimeoutsFrom() time.Time {
+	if t.TimeoutFrom != nil {
+		return *t.TimeoutFrom
+	}
+	return t.CreatedAt
+}
 
 // Attempt returns the latest paid attempt, or nil before the first.
 func (t Task) Attempt() *Attempt {
@@ -221,24 +255,35 @@ type Attempt struct {
 	Owner    string    `json:"owner"`
 	IntentAt time.Time `json:"intent_at"`
 	// NotAfter is when an open attempt is taken to be in doubt.
-	NotAfter   time.Time       `json:"not_after"`
-	BodySHA256 string          `json:"body_sha256"`
-	Outcome    AttemptOutcome  `json:"outcome"`
-	OutcomeAt  *time.Time      `json:"outcome_at,omitempty"`
-	Ref        json.RawMessage `json:"ref,omitempty"`
-	ProviderID string          `json:"provider_id,omitempty"`
-	Charge     Charge          `json:"charge"`
+	NotAfter   time.Time `json:"not_after"`
+	BodySHA256 string    `json:"body_sha256"`
+	// Files is what stood in the request in place of the file references of the input, each under its path; a data: URL
+	// is left out.
+	Files      map[string]json.RawMessage `json:"files,omitempty"`
+	Outcome    AttemptOutcome             `json:"outcome"`
+	OutcomeAt  *time.Time                 `json:"outcome_at,omitempty"`
+	Ref        json.RawMessage            `json:"ref,omitempty"`
+	ProviderID string                     `json:"provider_id,omitempty"`
+	Charge     Charge                     `json:"charge"`
 	// CostUSD is what the attempt costs as far as is known: its estimate while the charge is possible, what the provider
 	// reports once that is there, 0 once there is none.
 	CostUSD *float64 `json:"cost_usd,omitempty"`
 	// Callback says that the request named a callback URL.
-	Callback bool   `json:"callback,omitempty"`
-	Error    *Error `json:"error,omitempty"`
+	Callback bool `json:"callback,omitempty"`
+	// SentAfter is there if nothing was sent by this attempt: it stands for one that was sent since then, of which the
+	// record knew nothing when its store was restored from a backup. Without a BodySHA256 nobody knows that it was sent.
+	SentAfter *time.Time `json:"sent_after,omitempty"`
+	Error     *Error     `json:"error,omitempty"`
+	// Result is what the provider's answer to the request itself has brought, as long as the task does not live by this
+	// attempt: it is the task's then. A failed one has an Error beside it.
+	Result *Result `json:"result,omitempty"`
 	// Searches counts how often the provider's list was asked for the attempt, Listings how often the list was complete
 	// and did not show it.
 	Searches   int        `json:"searches,omitempty"`
 	Listings   int        `json:"listings,omitempty"`
 	SearchedAt *time.Time `json:"searched_at,omitempty"`
+	// SharedID says that the provider gave the attempt an id that another task has: the result may be that of the other.
+	SharedID bool `json:"shared_id,omitempty"`
 	// Evidence is what led to the outcome, oldest first.
 	Evidence []Evidence `json:"evidence,omitempty"`
 }
@@ -299,6 +344,9 @@ type Trouble struct {
 // a reason.
 type Result struct {
 	Outputs []Output `json:"outputs"`
+	// Values are what the task has made that is no file, by name, such as ValueVoiceID; at most MaxValues of them, each of
+	// at most MaxValueBytes.
+	Values map[string]string `json:"values,omitempty"`
 	// Raw is the provider's own result; RawRef names the object that holds one over MaxInlineBytes.
 	Raw    json.RawMessage `json:"raw,omitempty"`
 	RawRef string          `json:"raw_ref,omitempty"`
@@ -309,19 +357,8 @@ type Result struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// An Output is one media file.
-type Output struct {
-	URL         string `json:"url"`
-	ContentType string `json:"content_type,omitempty"`
-	FileName    string `json:"file_name,omitempty"`
-	// Size in bytes; 0 where the provider does not say.
-	Size   int64  `json:"size,omitempty"`
-	SHA256 string `json:"sha256,omitempty"`
-	// ExpiresAt is when the provider's link dies, as far as its documentation tells.
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-	// Stored names the copy in reelay's own store, where there is one.
-	Stored string `json:"stored,omitempty"`
-}
+// ValueVoiceID names, in Result.Values, the voice that a task has made, as requests for speech name it.
+const ValueVoiceID = "voice_id"
 
 // Cost in US dollars.
 type Cost struct {

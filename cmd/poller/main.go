@@ -35,10 +35,10 @@ func main() {
 		if err != nil {
 			return err
 		}
-		b, err := s.OpenBus(ctx, p, "poller", s.Replicas, log)
+		b, err := s.OpenBus(ctx, p, "poller", s.Pipeline, resolved.World(), log)
 		if err != nil {
 			return err
 		}
-		return poller.Start(p, "poller", poller.Options{Bus: b, Lanes: opened, Log: log})
+		return poller.Start(p, "poller", poller.Options{Bus: b, Lanes: append(opened, lanes.Local(b)), MaxPolls: s.MaxPolls, Log: log})
 	}))
 }

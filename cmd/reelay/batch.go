@@ -23,6 +23,7 @@ type batchCmd struct {
 	Project string        `help:"Project of the batch." env:"REELAY_PROJECT" default:"default"`
 	Wait    bool          `help:"Wait until as many tasks as were announced have ended or were rejected."`
 	Timeout time.Duration `help:"Longest wait (default: until it is done)." placeholder:"DURATION"`
+	Save    string        `help:"Save what its completed tasks have made in this directory, and print the paths." placeholder:"DIR"`
 	JSON    bool          `name:"json" help:"Print JSON."`
 }
 
@@ -56,9 +57,12 @@ func (c *batchCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
+	switch {
+	case c.Save != "":
+		err = errors.Join(printBatch(e.stderr, b), c.save(ctx, e, a, k))
+	case c.JSON:
 		err = printJSON(e.stdout, b)
-	} else {
+	default:
 		err = printBatch(e.stdout, b)
 	}
 	if bad := b.ByStatus[events.StatusFailed] + b.ByStatus[events.StatusCancelled] + b.Rejected; err == nil && c.Wait &&
@@ -66,6 +70,29 @@ func (c *batchCmd) Run(ctx context.Context, e *env) error {
 		return fmt.Errorf("%d of %d tasks of batch %s did not complete", bad, b.Total+b.Rejected, k)
 	}
 	return err
+}
+
+// save saves what the completed tasks of the batch have made. One that cannot be saved does not keep the others.
+func (c *batchCmd) save(ctx context.Context, e *env, a *api, k events.Key) error {
+	r := events.ListRequest{BatchID: k.ID, Status: []events.Status{events.StatusCompleted}, Limit: events.MaxListLimit}
+	var failed []error
+	for {
+		page, err := a.List(ctx, k.Project, r)
+		if err != nil {
+			return errors.Join(append(failed, err)...)
+		}
+		for _, t := range page.Tasks {
+			if err := saveResult(ctx, e, a, t, c.Save); err != nil {
+				failed = append(failed, fmt.Errorf("task %s: %w", t.ID, err))
+			}
+			if ctx.Err() != nil {
+				return errInterrupted
+			}
+		}
+		if r.Cursor = page.NextCursor; r.Cursor == "" {
+			return errors.Join(failed...)
+		}
+	}
 }
 
 // untilDone waits at most Timeout, through restarts of the services.

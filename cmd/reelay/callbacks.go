@@ -64,9 +64,17 @@ func printCallbacks(w io.Writer, all []operator.StoredCallback, zone *time.Locat
 	fmt.Fprintln(t, "ID\tRECEIVED\tLANE\tTASK\tATTEMPT\tBYTES\tSAYS")
 	for _, c := range all {
 		fmt.Fprintf(t, "%d\t%s\t%s\t%s.%s\t%d\t%d\t%s\n", c.ID, c.Received.In(zone).Format(time.DateTime), c.Lane, c.Project,
-			c.TaskID, c.Attempt, c.Bytes, orDash(clean(c.ProviderWord)))
+			c.TaskID, c.Attempt, c.Bytes, orDash(clean(callbackSays(c))))
 	}
 	return t.Flush()
+}
+
+// callbackSays is the provider's word, or why it was not heard.
+func callbackSays(c operator.StoredCallback) string {
+	if c.Unproven != "" {
+		return fmt.Sprintf("refused: %s", c.Unproven)
+	}
+	return c.ProviderWord
 }
 
 // callback asks for one callback.
@@ -109,6 +117,9 @@ func printCallback(w io.Writer, c operator.StoredCallback, zone *time.Location) 
 	row("received", c.Received.In(zone).Format(time.DateTime))
 	row("lane", c.Lane)
 	row("task", fmt.Sprintf("%s.%s, attempt %d", c.Project, c.TaskID, c.Attempt))
+	if c.Unproven != "" {
+		row("refused", fmt.Sprintf("%s; its body was not kept, and the task was polled", c.Unproven))
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Header)) {
 		for _, value := range c.Header[name] {
 			row("header", name+": "+value)

@@ -21,7 +21,7 @@ const (
 )
 
 // deliver stores callbacks, the first as callback 1.
-func (b *bench) deliver(bodies ...string) {
+func (b *testbed) deliver(bodies ...string) {
 	b.tb.Helper()
 	for i, body := range bodies {
 		h := events.Callback{

@@ -25,7 +25,7 @@ func (c connection) open(e *env) (a *api, closeConn func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return newAPI(nc), nc.Close, nil
+	return newAPI(nc.Conn, nc.APIPrefix), nc.Close, nil
 }
 
 // taskArg names one task on the command line.
@@ -52,9 +52,13 @@ func parseKey(project, task string) (events.Key, error) {
 type api struct {
 	*client.Client
 	nc *nats.Conn
+	// apiPrefix is that of JetStream's API; empty for the usual one.
+	apiPrefix string
 }
 
-func newAPI(nc *nats.Conn) *api { return &api{client.New(nc), nc} }
+func newAPI(nc *nats.Conn, apiPrefix string) *api {
+	return &api{client.New(nc, client.WithAPIPrefix(apiPrefix)), nc, apiPrefix}
+}
 
 // printJSON writes an answer indented.
 func printJSON(w io.Writer, answer any) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +78,8 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"get", "demo.failed"}, 0, "input new_sensitive (1026)", ""},
 		{[]string{"cancel", "demo.open"}, 0, "demo.open  waiting for its turn\n", ""},
 		{[]string{"cancel", "demo.missing"}, 1, "", "not_found"},
+		{[]string{"cancel"}, 2, "", "name one task, or --batch"},
+		{[]string{"cancel", "demo.t1", "--batch", "b1"}, 2, "", "name one task, or --batch"},
 		{submit, 1, "", "model: no such  model (invalid_request)"},
 		{append([]string{"submit", "image"}, submit[2:]...), 1, "", ": provider: unknown (unknown_provider)"},
 		{append(submit, "--priority", "101"), 2, "", "priority: 101 is not between -100 and 100"},
@@ -84,7 +87,7 @@ func TestExitCodes(t *testing.T) {
 		{append(submit, "--input", "/no/such/file"), 2, "", "--input: open /no/such/file"},
 		{append(submit, "--on-in-doubt", "pray"), 2, "", "--on-in-doubt"},
 		{[]string{"submit", "song", "--provider", "fal", "--model", "m", "--prompt", "p"}, 2, "", "song"},
-		{[]string{"submit", "video", "--model", "m", "--prompt", "p"}, 2, "", "--provider"},
+		{[]string{"submit", "video", "--model", "m", "--input", "-"}, 2, "", "--input"},
 		{[]string{"submit", "video", "--provider", "fal", "--model", "m"}, 2, "", "--prompt or --input is needed"},
 		{[]string{"get", "a.b.c"}, 2, "", "is no task"},
 		{[]string{"get", "a b"}, 2, "", "is no task"},
@@ -113,7 +116,7 @@ func TestExitCodes(t *testing.T) {
 	})
 }
 
-func (b *bench) answerOn(subject string, reply any) {
+func (b *testbed) answerOn(subject string, reply any) {
 	b.tb.Helper()
 	verb := events.Verb(strings.TrimPrefix(subject, events.APISubject("")))
 	b.answer(verb, func(string, []byte) any { return reply })
@@ -124,6 +127,7 @@ func TestResolveAndCancel(t *testing.T) {
 	answer := func(string, []byte) any { return events.TaskReply{Task: aTask()} }
 	b.answer(events.VerbResolve, answer)
 	b.answer(events.VerbCancel, answer)
+	b.answer(events.VerbGet, answer)
 	for _, row := range []struct{ args, want string }{
 		{
 			"resolve demo.t1 --adopt 42 --reason seen",
@@ -131,13 +135,59 @@ func TestResolveAndCancel(t *testing.T) {
 		},
 		{"resolve demo.t1 --resubmit", `reelay.api.resolve.demo.t1 {"action":"resubmit"}`},
 		{"resolve demo.t1 --write-off", `reelay.api.resolve.demo.t1 {"action":"write_off"}`},
-		{"cancel demo.t1 --reason enough", `reelay.api.cancel.demo.t1 {"reason":"enough"}`},
-		{"cancel demo.t1", `reelay.api.cancel.demo.t1 {}`},
+		{"cancel demo.t1 --reason enough", "reelay.api.get.demo.t1 \n" + `reelay.api.cancel.demo.t1 {"reason":"enough"}`},
+		{"cancel --only demo.t1", `reelay.api.cancel.demo.t1 {}`},
 	} {
 		r := b.reelay(strings.Fields(row.args)...)
 		if got := strings.Join(b.heard(), "\n"); r.code != 0 || got != row.want {
 			t.Errorf("%s: sent %s, want %s (%d, %s)", row.args, got, row.want, r.code, r.stderr)
 		}
+	}
+}
+
+// TestCancelSegment: who ends a segment ends all that it is made of, unless told otherwise. Not every segment has every
+// part, and what cannot be ended is told after the others.
+func TestCancelSegment(t *testing.T) {
+	b := newBench(t)
+	var refused atomic.Value // string: the handlers of the testbed read it in goroutines of their own
+	refused.Store("one-speech")
+	get := func(subject string, _ []byte) any {
+		task := aTask()
+		task.ID, task.Project, task.Metadata = subject[strings.LastIndex(subject, ".")+1:], "demo", map[string]string{"segment": "one"}
+		return events.TaskReply{Task: task}
+	}
+	b.answer(events.VerbGet, get)
+	b.answer(events.VerbCancel, func(subject string, payload []byte) any {
+		switch subject[strings.LastIndex(subject, ".")+1:] {
+		case "one-frame":
+			return events.Error{Code: events.CodeNotFound, Message: "no such task"}
+		case refused.Load():
+			return events.Error{Code: events.CodeUnavailable, Message: "ask again"}
+		}
+		return get(subject, payload)
+	})
+	of := func(ids ...string) string {
+		for i, id := range ids {
+			ids[i] = `reelay.api.cancel.demo.` + id + ` {"reason":"enough"}`
+		}
+		return strings.Join(ids, "\n")
+	}
+	r := b.reelay("cancel", "demo.one", "--reason", "enough")
+	r.check(t, 1, "demo.one-video", "cancel demo.one-speech: ")
+	all := "reelay.api.get.demo.one \n" + of("one", "one-voice", "one-speech", "one-frame", "one-video")
+	if got := strings.Join(b.heard(), "\n"); got != all {
+		t.Errorf("sent\n%s\nwant\n%s", got, all)
+	}
+	refused.Store("one")
+	b.reelay("cancel", "demo.one", "--reason", "enough").check(t, 1, "demo.one-video", "cancel demo.one: ")
+	if got := strings.Join(b.heard(), "\n"); got != all {
+		t.Errorf("sent\n%s\nwant\n%s", got, all)
+	}
+	refused.Store("")
+	r = b.reelay("cancel", "demo.one", "--reason", "enough", "--only")
+	r.check(t, 0, "demo.one ", "")
+	if got, want := strings.Join(b.heard(), "\n"), of("one"); got != want {
+		t.Errorf("sent\n%s\nwant\n%s", got, want)
 	}
 }
 
@@ -275,4 +325,30 @@ func until(t *testing.T, b *buffer, words string) {
 			t.Fatalf("never %q in %q", words, b)
 		}
 	}
+}
+
+// TestCancelMany: all that have not ended are asked, page by page; one that could not be is told, and the others are
+// asked all the same.
+func TestCancelMany(t *testing.T) {
+	b := newBench(t)
+	task := func(id string) events.Task {
+		return with(aTask(), func(t *events.Task) { t.Project, t.ID = "demo", id })
+	}
+	b.answer(events.VerbList, func(_ string, payload []byte) any {
+		if strings.Contains(string(payload), `"cursor":"more"`) {
+			return events.ListReply{Tasks: []events.Task{task("three")}}
+		}
+		return events.ListReply{Tasks: []events.Task{task("one"), task("two")}, NextCursor: "more"}
+	})
+	for _, id := range []string{"one", "three"} {
+		b.answerOn(events.APISubject(events.VerbCancel, "demo", id), events.TaskReply{Task: task(id)})
+	}
+	b.answerOn(events.APISubject(events.VerbCancel, "demo", "two"), events.Error{Code: events.CodeUnavailable, Message: "later"})
+	r := b.reelay("cancel", "--scene-id", "s1", "--project", "demo", "--reason", "enough")
+	want := `reelay.api.list.demo {"status":["queued","in_progress"],"scene_id":"s1","limit":200}`
+	if got := b.heard(); len(got) != 5 || got[0] != want {
+		t.Errorf("asked %q, want %s first", got, want)
+	}
+	r.check(t, 1, "demo.one  waiting for its turn\ndemo.three  waiting for its turn\n", "2 of 3 tasks were asked to end\n")
+	r.check(t, 1, "", "demo.two: later")
 }

@@ -28,7 +28,7 @@ func aLetter(change ...func(*events.DeadLetter)) events.DeadLetter {
 }
 
 // deadLetter stores letters, the first as message 1.
-func (b *bench) deadLetter(all ...events.DeadLetter) {
+func (b *testbed) deadLetter(all ...events.DeadLetter) {
 	b.tb.Helper()
 	for _, l := range all {
 		msg := &nats.Msg{Subject: events.DeadSubject(l.Stream, l.Consumer), Header: l.Encode(), Data: l.Body}

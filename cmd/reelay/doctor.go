@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
@@ -20,12 +19,14 @@ import (
 	"reelay/events/client"
 	"reelay/events/operator"
 	"reelay/internal/config"
+	"reelay/internal/layout"
 	"reelay/internal/provider/registry"
 )
 
 // doctorCmd checks an installation.
 type doctorCmd struct {
 	connection `embed:""`
+	JSON       bool `name:"json" help:"Print JSON."`
 }
 
 const (
@@ -39,6 +40,8 @@ const (
 	maxServices = 1000
 	// muchLag is how many messages may wait for a consumer before it is worth a word.
 	muchLag = 100
+	// fullAccount is the percentage of its storage beyond which an account is as good as full.
+	fullAccount = 90
 )
 
 // The levels of a check.
@@ -57,6 +60,16 @@ type check struct {
 	todo string
 }
 
+// MarshalJSON has a check under the names that programs read.
+func (c check) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Level  string `json:"level"`
+		About  string `json:"about"`
+		Detail string `json:"detail"`
+		Todo   string `json:"todo,omitempty"`
+	}{c.level, c.about, c.detail, c.todo})
+}
+
 // Run checks everything that can be checked and prints it. One failed check is a failure.
 func (c *doctorCmd) Run(ctx context.Context, e *env) error {
 	checks := checkKeys()
@@ -69,14 +82,26 @@ func (c *doctorCmd) Run(ctx context.Context, e *env) error {
 			{levelOK, "nats", "connected to " + a.nc.ConnectedUrlRedacted(), ""},
 			checkVersion(a.nc.ConnectedServerVersion()),
 		}
+		if err := layout.Payload(a.nc.MaxPayload()); err != nil {
+			found = append(found, check{levelFail, "nats server", err.Error(), "max_payload: 1MB, and nats-server --signal reload"})
+		}
 		found = append(found, a.checkJetStream(ctx)...)
 		lanes, paused := a.checkLanes(ctx)
 		found = append(found, lanes...)
 		found = append(found, a.checkServices(ctx)...)
 		found = append(found, a.checkQueue(ctx, paused)...)
+		found = append(found, a.checkOutputs(ctx)...)
+		found = append(found, a.checkCallbacks(ctx)...)
+		if err := a.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+			found = append(found, check{levelFail, "permissions", err.Error(), "give this NATS user what it needs, or use an operator's"})
+		}
 		checks = append(found, checks...)
 	}
-	if err := printChecks(e.stdout, checks); err != nil {
+	show := printChecks
+	if c.JSON {
+		show = func(w io.Writer, checks []check) error { return printJSON(w, checks) }
+	}
+	if err := show(e.stdout, checks); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -114,68 +139,6 @@ func checkVersion(version string) check {
 	return check{levelOK, "nats server", "version " + version, ""}
 }
 
-// checkJetStream looks at every stream of the contract and its consumers.
-func (a *api) checkJetStream(ctx context.Context) []check {
-	js, err := jetstream.New(a.nc)
-	if err != nil {
-		return []check{{levelFail, "jetstream", err.Error(), ""}}
-	}
-	account, err := bounded(ctx, js.AccountInfo)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return []check{{
-			levelFail, "jetstream", err.Error(),
-			"a cluster that has lost a server may need some seconds to choose a leader: ask again",
-		}}
-	}
-	if err != nil {
-		return []check{{
-			levelFail, "jetstream", err.Error(),
-			"enable JetStream on the server (jetstream {} in its configuration) and for this account",
-		}}
-	}
-	checks := []check{{
-		levelOK, "jetstream", fmt.Sprintf("%d streams, %s stored", account.Streams, size(account.Store)),
-		"",
-	}}
-	for _, s := range events.Streams() {
-		checks = append(checks, checkStream(ctx, js, s)...)
-	}
-	return append(checks, checkDurability(ctx, js)...)
-}
-
-// checkDurability says what a power cut would do to the task records. Each of them may stand for money.
-func checkDurability(ctx context.Context, js jetstream.JetStream) []check {
-	info := func(name string) (*jetstream.StreamInfo, error) {
-		s, err := bounded(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, name) })
-		if err != nil {
-			return nil, err
-		}
-		return s.CachedInfo(), nil
-	}
-	const about = "durability"
-	tasks, err := info(events.StreamTasks)
-	if err != nil {
-		return nil // checkStream has said so
-	}
-	if n := tasks.Config.Replicas; n > 1 {
-		return []check{{levelOK, about, fmt.Sprintf("the task records are kept by %d servers", n), ""}}
-	}
-	broker, err := info(events.StreamBroker)
-	if err != nil || time.Since(broker.State.LastTime) > events.BrokerFresh {
-		return []check{{
-			levelWarn, about, "the task records are kept by one server, and it cannot be asked whether it syncs each write",
-			"set sync_interval: always in the jetstream block of its configuration, or use three replicas",
-		}}
-	}
-	if sync := broker.Config.Metadata[events.BrokerSyncKey]; sync != events.BrokerSyncAlways {
-		return []check{{
-			levelWarn, about, "one server, reelay's own, with --sync " + sync + ": a power cut forgets acknowledged writes",
-			"run it with --sync always; real providers are not paid otherwise unless --allow-unsynced-spending is given",
-		}}
-	}
-	return []check{{levelOK, about, "one server, reelay's own, which syncs each write", ""}}
-}
-
 // checkLanes shows the lanes that are paused, by a person or by limits that cannot be read, and returns which it has
 // shown.
 func (a *api) checkLanes(ctx context.Context) (checks []check, paused map[string]bool) {
@@ -206,90 +169,6 @@ func (a *api) checkLanes(ctx context.Context) (checks []check, paused map[string
 	return checks, paused
 }
 
-func checkStream(ctx context.Context, js jetstream.JetStream, s events.Stream) []check {
-	about := "stream " + s.Name
-	stream, err := bounded(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, s.Name) })
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return []check{{levelFail, about, "is missing", "start a service, or `reelay up`: it makes the streams"}}
-	}
-	if err != nil {
-		return []check{{levelFail, about, err.Error(), ""}}
-	}
-	info := stream.CachedInfo()
-	dead := s.Name == events.StreamDead && info.State.Msgs > 0
-	state := check{
-		levelOK, about,
-		fmt.Sprintf("%d messages, %s: %s", info.State.Msgs, size(info.State.Bytes), s.Description), "",
-	}
-	if dead {
-		state.level, state.todo = levelWarn, "see what they are: reelay dead ls"
-	}
-	checks := append([]check{state}, checkReplicas(info)...)
-	listCtx, cancel := context.WithTimeout(ctx, doctorTimeout)
-	defer cancel()
-	var durables []string
-	consumers := stream.ListConsumers(listCtx)
-	for c := range consumers.Info() {
-		if c.Config.Durable == "" {
-			continue // somebody who watches
-		}
-		durables = append(durables, c.Config.Durable)
-		checks = append(checks, checkConsumer(s.Name, c))
-	}
-	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
-		return append(checks, check{levelFail, about, "consumers: " + err.Error(), ""})
-	}
-	for _, need := range []events.Consumer{
-		events.IntakeConsumer(), events.HeartbeatConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer(),
-	} {
-		if need.Stream == s.Name && !slices.Contains(durables, need.Durable) {
-			checks = append(checks,
-				check{levelFail, "consumer " + need.Durable, "is missing (" + need.Description + ")", "start that service"})
-		}
-	}
-	return checks
-}
-
-// checkReplicas says what a stream lacks in a cluster; nothing of a single server.
-func checkReplicas(info *jetstream.StreamInfo) []check {
-	if info.Cluster == nil || info.Cluster.Name == "" {
-		return nil
-	}
-	about := "replicas of " + info.Config.Name
-	if info.Config.Replicas == 1 {
-		return []check{{
-			levelWarn, about, "kept by one server of the cluster, and stands still when that one does",
-			"nats stream edit " + info.Config.Name +
-				" --replicas 3; give every service REELAY_REPLICAS=3, for the first one makes the streams",
-		}}
-	}
-	var checks []check
-	for _, r := range info.Cluster.Replicas {
-		switch {
-		case r.Offline:
-			checks = append(checks, check{levelWarn, about, r.Name + " is offline", "start that server"})
-		case !r.Current:
-			detail := fmt.Sprintf("%s is %d behind, last seen %v ago", r.Name, r.Lag, r.Active.Round(time.Second))
-			checks = append(checks, check{levelWarn, about, detail, "see that this server runs"})
-		}
-	}
-	return checks
-}
-
-// checkConsumer says how far a consumer lags. On the poll clock, messages that are not due yet are tasks at the
-// provider: no lag.
-func checkConsumer(stream string, c *jetstream.ConsumerInfo) check {
-	about := fmt.Sprintf("consumer %s/%s", stream, c.Config.Durable)
-	detail := fmt.Sprintf("%d waiting, %d in hand, %d delivered again", c.NumPending, c.NumAckPending, c.NumRedelivered)
-	if c.NumPending > muchLag {
-		return check{levelWarn, about, detail, "it falls behind: is its service running? " + c.Config.Description}
-	}
-	if c.NumPending > 0 && c.NumWaiting == 0 && c.NumAckPending == 0 {
-		return check{levelWarn, about, detail, "nobody takes them: is its service running? " + c.Config.Description}
-	}
-	return check{levelOK, about, detail, ""}
-}
-
 // checkServices asks which services are there and whether every verb of the API is answered.
 func (a *api) checkServices(ctx context.Context) []check {
 	services, err := a.discover(ctx)
@@ -297,6 +176,7 @@ func (a *api) checkServices(ctx context.Context) []check {
 		return []check{{levelFail, "services", err.Error(), ""}}
 	}
 	var checks []check
+	var versions []string
 	answered := map[events.Verb]bool{}
 	verbs := operator.Verbs()
 	for _, s := range services {
@@ -312,7 +192,15 @@ func (a *api) checkServices(ctx context.Context) []check {
 		if len(subjects) > 0 {
 			detail := fmt.Sprintf("version %s, id %s: %s", s.Version, s.ID, strings.Join(subjects, " "))
 			checks = append(checks, check{levelOK, "service " + s.Name, detail, ""})
+			versions = append(versions, s.Version)
 		}
+	}
+	slices.Sort(versions)
+	if versions = slices.Compact(versions); len(versions) > 1 {
+		checks = append(checks, check{
+			levelWarn, "services", "builds of different versions run: " + strings.Join(versions, ", "),
+			"replace the older ones",
+		})
 	}
 	var missing []string
 	for _, v := range verbs {
@@ -400,6 +288,52 @@ func checkBlocked(l events.LaneQueue, paused bool, zone *time.Location) (checks 
 	return checks
 }
 
+// checkedCallbacks is how many of the newest callbacks the doctor looks at, recentCallback how old they may be.
+const (
+	checkedCallbacks = 100
+	recentCallback   = 24 * time.Hour
+)
+
+// checkCallbacks shows why callbacks were refused of late.
+func (a *api) checkCallbacks(ctx context.Context) []check {
+	r, err := bounded(ctx, func(ctx context.Context) (operator.CallbacksReply, error) {
+		return a.Callbacks(ctx, operator.StoredRequest{Limit: checkedCallbacks})
+	})
+	if err != nil {
+		return nil // checkServices or checkJetStream has said so
+	}
+	return refusedCallbacks(r.Callbacks, time.Now())
+}
+
+// refusedCallbacks says of all, the newest first, how many were refused and what is to be done.
+func refusedCallbacks(all []operator.StoredCallback, now time.Time) (checks []check) {
+	reasons := []struct {
+		why          events.Unproven
+		detail, todo string
+	}{
+		{
+			events.UnprovenClock, "signed over five minutes from the clock of the webhook service",
+			"set that machine's clock (timedatectl, chronyc tracking)",
+		},
+		{
+			events.UnprovenContentType, "not sent as plain application/json",
+			"see what a proxy before the webhook service makes of Content-Type and Content-Encoding",
+		},
+	}
+	for _, reason := range reasons {
+		recent := slices.DeleteFunc(slices.Clone(all), func(c operator.StoredCallback) bool {
+			return c.Unproven != reason.why || now.Sub(c.Received) > recentCallback
+		})
+		if len(recent) == 0 {
+			continue
+		}
+		detail := fmt.Sprintf("%d of the last %d were refused, the latest %v ago on lane %s: %s; their tasks were polled",
+			len(recent), len(all), now.Sub(recent[0].Received).Round(time.Second), recent[0].Lane, reason.detail)
+		checks = append(checks, check{levelWarn, "callbacks", detail, reason.todo})
+	}
+	return checks
+}
+
 // checkKeys says which keys this environment holds, never their value.
 func checkKeys() []check {
 	var checks []check
@@ -409,6 +343,7 @@ func checkKeys() []check {
 		switch {
 		case err != nil:
 			checks = append(checks, check{levelFail, "key " + name, err.Error(), "correct it, or unset it"})
+		case key.Empty() && p.SelfHosted: // most have none
 		case key.Empty():
 			checks = append(checks,
 				check{levelWarn, "key " + name, "not set here", "the services need it to use this provider; the sandbox does not"})

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/operator"
 	"reelay/internal/bus"
 	"reelay/internal/provider"
@@ -20,7 +23,7 @@ import (
 )
 
 // makeStreams makes what the services make at their start.
-func (b *bench) makeStreams() {
+func (b *testbed) makeStreams() {
 	b.tb.Helper()
 	opened, err := bus.Open(b.tb.Context(), b.nc, bus.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -42,7 +45,7 @@ func (b *bench) makeStreams() {
 }
 
 // serveStatus makes the streams and runs a status service that knows the lanes fal and minimax.
-func (b *bench) serveStatus() {
+func (b *testbed) serveStatus() {
 	b.tb.Helper()
 	b.makeStreams()
 	log := slog.New(slog.DiscardHandler)
@@ -72,7 +75,7 @@ func (b *bench) serveStatus() {
 }
 
 // serveAPI is a service with an endpoint for each verb but those left out.
-func (b *bench) serveAPI(without ...events.Verb) {
+func (b *testbed) serveAPI(without ...events.Verb) {
 	b.tb.Helper()
 	s, err := micro.AddService(b.nc, micro.Config{Name: "reelay-status", Version: "0.1.0"})
 	if err != nil {
@@ -171,7 +174,7 @@ func TestDoctor(t *testing.T) {
 		r := b.reelay("doctor")
 		for _, want := range [][]string{
 			{"ok", "nats", "connected to " + b.url},
-			{"ok", "jetstream", fmt.Sprintf("%d streams", len(events.Streams())+7)},
+			{"ok", "jetstream", fmt.Sprintf("%d streams", len(events.Streams())+len(bucket.All()))},
 			{"warn", "durability", "cannot be asked"},
 			{"ok", "stream REELAY_EVENTS", "1 messages"},
 			{"warn", "consumer REELAY_REQUESTS/intake", "101 waiting, 0 in hand"},
@@ -192,11 +195,70 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("exit code %d\n%s%s", r.code, r.stdout, r.stderr)
 		}
 	})
+	t.Run("an operator's acts", func(t *testing.T) {
+		until := time.Now().Add(time.Hour)
+		if _, err := b.js.PauseConsumer(t.Context(), events.StreamRequests, events.ConsumerIntake, until); err != nil {
+			t.Fatal(err)
+		}
+		stream, err := b.js.Stream(t.Context(), events.StreamTasks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := stream.CachedInfo().Config
+		c.MaxMsgs = 10
+		if _, err := b.js.UpdateStream(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		r := b.reelay("doctor", "--json")
+		var got []struct{ Level, About, Detail, Todo string }
+		if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || r.code != 1 {
+			t.Fatalf("exit code %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
+		}
+		for _, want := range []struct{ level, about, detail, todo string }{
+			{"fail", "consumer REELAY_REQUESTS/intake", "paused for another", "nats consumer resume REELAY_REQUESTS intake"},
+			{"warn", "stream KV_reelay_tasks", "max_msgs is 10, and -1 is needed", "mends it"},
+		} {
+			if !slices.ContainsFunc(got, func(c struct{ Level, About, Detail, Todo string }) bool {
+				return c.Level == want.level && c.About == want.about && strings.Contains(c.Detail, want.detail) &&
+					strings.Contains(c.Todo, want.todo)
+			}) {
+				t.Errorf("no check like %+v in\n%s", want, r.stdout)
+			}
+		}
+	})
 	t.Run("no NATS", func(t *testing.T) {
 		e, stdout, stderr := testEnv()
 		code := execute(t.Context(), e, []string{"doctor", "--server", "nats://127.0.0.1:1"})
 		result{code, stdout.String(), stderr.String()}.check(t, 1, "cannot reach NATS at nats://127.0.0.1:1", "")
 	})
+}
+
+// TestDoctorNamesTheClock: callbacks that were refused of late are told with what to do.
+func TestDoctorNamesTheClock(t *testing.T) {
+	refused := func(age time.Duration, why events.Unproven) operator.StoredCallback {
+		return operator.StoredCallback{Lane: "fal", Received: start.Add(-age), Unproven: why}
+	}
+	all := []operator.StoredCallback{
+		refused(time.Minute, ""), refused(time.Minute, events.UnprovenClock), refused(time.Hour, events.UnprovenClock),
+		refused(48*time.Hour, events.UnprovenClock), refused(48*time.Hour, events.UnprovenContentType),
+	}
+	got := refusedCallbacks(all, start)
+	if len(got) != 1 || got[0].level != levelWarn || !strings.Contains(got[0].todo, "clock") ||
+		!strings.Contains(got[0].detail, "2 of the last 5 were refused, the latest 1m0s ago on lane fal") {
+		t.Errorf("%+v", got)
+	}
+	if got := refusedCallbacks(all[:1], start); len(got) != 0 {
+		t.Errorf("all accepted: %+v", got)
+	}
+}
+
+// TestCheckClock: clocks that are apart are told.
+func TestCheckClock(t *testing.T) {
+	for skew, want := range map[time.Duration]int{0: 0, time.Second: 0, -time.Minute: 1, time.Hour: 1} {
+		if got := checkClock(start.Add(skew), start); len(got) != want {
+			t.Errorf("%v: %+v", skew, got)
+		}
+	}
 }
 
 func TestCheckReplicas(t *testing.T) {

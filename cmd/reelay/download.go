@@ -6,39 +6,115 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"reelay/events"
 	"reelay/internal/media"
 )
 
+// storedWait bounds the wait of reelay run until an output is stored; after it the provider's link is used.
+const (
+	storedWait  = 2 * time.Minute
+	storedAgain = 200 * time.Millisecond
+)
+
 // A downloader saves what a task has made.
 type downloader struct {
 	saver *media.Saver
+	// links are the links to stored outputs, by index; empty where no archiver runs.
+	links map[int]events.Link
 	// open reads an output from reelay's own store.
 	open func(ctx context.Context, name string) (io.ReadCloser, error)
 	// say prints a line about a file that is not what was said.
 	say func(string)
 }
 
-func newDownloader(e *env, a *api, dir string) *downloader {
+func newDownloader(ctx context.Context, e *env, a *api, dir string) *downloader {
+	var hosts []string
+	if world, err := a.World(ctx); err == nil && world == events.WorldSandbox {
+		hosts = media.Loopback() // where the emulators are
+	}
 	return &downloader{
-		saver: &media.Saver{Dir: dir, Fetcher: e.fetcher}, open: a.OpenStored,
+		saver: &media.Saver{Dir: dir, Fetcher: e.fetcher(hosts)}, open: a.OpenStored,
 		say: func(line string) { fmt.Fprintln(e.stderr, clean(line)) },
 	}
 }
 
-// saveResult saves what a completed task has made into dir, prints the paths, and says what a person should know.
+// awaitStored returns a completed task once its outputs are stored or given up, or a try has failed. It does not wait where
+// no archiver runs, nor longer than storedWait.
+func awaitStored(ctx context.Context, e *env, a *api, task events.Task) events.Task {
+	if _, err := a.Links(ctx, task.Key(), 0); err != nil {
+		return task
+	}
+	ctx, cancel := context.WithTimeout(ctx, storedWait)
+	defer cancel()
+	said := false
+	for {
+		if task.Result == nil {
+			return task
+		}
+		open := slices.DeleteFunc(slices.Clone(task.Result.Outputs), func(o events.Output) bool { return o.Stored != nil })
+		if len(open) == 0 {
+			return task
+		}
+		for _, o := range open {
+			if o.StoreError != nil {
+				fmt.Fprintln(e.stderr, clean("an output is not stored yet, and is asked for at the provider: "+o.StoreError.Message))
+				return task
+			}
+		}
+		if !said {
+			fmt.Fprintln(e.stderr, "the outputs are being stored")
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return task
+		case <-time.After(storedAgain):
+		}
+		if t, err := a.Get(ctx, task.Key()); err == nil {
+			task = t
+		}
+	}
+}
+
+// storedLinks returns the links to the stored outputs of a task, by index.
+func storedLinks(ctx context.Context, a *api, task events.Task) map[int]events.Link {
+	links := map[int]events.Link{}
+	if !slices.ContainsFunc(task.Result.Outputs, events.Output.IsStored) {
+		return links
+	}
+	reply, err := a.Links(ctx, task.Key(), 0)
+	if err != nil {
+		return links // then the provider's links are left
+	}
+	for _, l := range reply.Links {
+		links[l.Output] = l
+	}
+	return links
+}
+
+// saveResult saves what a completed task has made into dir, prints its values and the paths, and says what a person
+// should know.
 func saveResult(ctx context.Context, e *env, a *api, task events.Task, dir string) error {
 	k := task.Key()
 	r := task.Result
-	if r == nil || len(r.Outputs) == 0 && len(r.Raw) == 0 && r.RawRef == "" {
+	if r == nil || len(r.Outputs)+len(r.Values) == 0 && len(r.Raw) == 0 && r.RawRef == "" {
 		return fmt.Errorf("task %s completed without an output; see: reelay get %s", k.ID, k)
 	}
-	d := newDownloader(e, a, dir)
+	d := newDownloader(ctx, e, a, dir)
+	d.links = storedLinks(ctx, a, task)
 	for _, note := range r.Notes {
 		d.say(note)
 	}
-	if len(r.Outputs) == 0 {
+	for _, line := range valueLines(*r) {
+		fmt.Fprintln(e.stdout, clean(line))
+	}
+	switch {
+	case len(r.Outputs) == 0 && len(r.Values) > 0:
+		return nil
+	case len(r.Outputs) == 0:
 		d.say("the result has no file; the provider's own words are in result.raw, shown by: reelay get " + k.String())
 		path, err := d.saveRaw(ctx, task)
 		if err == nil {
@@ -70,7 +146,10 @@ func (d *downloader) saveAll(ctx context.Context, task events.Task) ([]string, e
 		if i == 0 { // others may be beside it: a thumbnail, subtitles
 			w.Kind = kindOf(task.TaskType)
 		}
-		path, got, err := d.save(ctx, base, o.Stored, w)
+		path, got, err := d.saveStored(ctx, base, i, w)
+		if err != nil {
+			path, got, err = d.save(ctx, base, o.Object, w)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("output %d: %w", i+1, err))
 			continue
@@ -81,6 +160,24 @@ func (d *downloader) saveAll(ctx context.Context, task events.Task) ([]string, e
 		paths = append(paths, path)
 	}
 	return paths, errors.Join(errs...)
+}
+
+// errNotLinked says that there is no link to a stored output.
+var errNotLinked = errors.New("the output is not stored")
+
+// saveStored saves an output out of reelay's own store, and checks it by the SHA-256 of the record.
+func (d *downloader) saveStored(ctx context.Context, base string, i int, w media.Wanted) (string, media.Fetched, error) {
+	l, ok := d.links[i]
+	if !ok {
+		return "", media.Fetched{}, errNotLinked
+	}
+	w.URL, w.SHA256, w.Size = l.URL, l.SHA256, l.Size
+	saver := media.Saver{Dir: d.saver.Dir, Fetcher: d.saver.Fetcher.Reaching(l.URL)}
+	path, got, err := saver.Save(ctx, base, w)
+	if err != nil {
+		d.say(fmt.Sprintf("output %d could not be read from the store, now from the provider: %v", i+1, err))
+	}
+	return path, got, err
 }
 
 // save saves a file from its link, or from the store if it has none.
@@ -122,7 +219,7 @@ func kindOf(t events.TaskType) media.Kind {
 		return media.KindVideo
 	case events.Image:
 		return media.KindImage
-	case events.Audio:
+	case events.Audio, events.Music:
 		return media.KindAudio
 	default:
 		return media.KindUnknown

@@ -23,7 +23,7 @@ type getCmd struct {
 	taskArg    `embed:""`
 
 	JSON   bool   `name:"json" help:"Print the record as JSON."`
-	Output string `help:"Save what the task has made in this directory, and print the paths." placeholder:"DIR"`
+	Output string `aliases:"save" help:"Save what the task has made in this directory, and print the paths." placeholder:"DIR"`
 }
 
 // Run shows the task.
@@ -83,11 +83,15 @@ func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location
 	r := rows{t, zone}
 	r.state(task, now)
 	r.add("scene", task.SceneID)
+	r.add("after", strings.Join(task.After, ", "))
 	r.add("provider", task.Provider)
 	if task.Lane != task.Provider {
 		r.add("lane", task.Lane)
 	}
 	r.add("model", task.Model)
+	for _, warning := range task.Warnings {
+		r.add("warning", warning)
+	}
 	r.add("provider id", task.ProviderID)
 	r.add("provider says", task.ProviderWord)
 	r.add("created", r.at(&task.CreatedAt))
@@ -95,8 +99,10 @@ func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location
 	r.add("started", r.at(task.StartedAt))
 	r.add("ended", r.at(task.CompletedAt))
 	if !task.Status.Terminal() {
-		r.add("deadline", r.at(&task.Deadline))
-		r.add("start by", r.at(task.StartDeadline))
+		if len(task.WaitsFor) == 0 { // else its time has not begun
+			r.add("deadline", r.at(&task.Deadline))
+			r.add("start by", r.at(task.StartDeadline))
+		}
 	}
 	r.cancel(task.Cancel)
 	if task.Error != nil {
@@ -121,7 +127,7 @@ func printTask(w io.Writer, task events.Task, now time.Time, zone *time.Location
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if task.Result != nil && len(task.Result.Outputs) == 0 {
+	if task.Result != nil && len(task.Result.Outputs)+len(task.Result.Values) == 0 {
 		return printRaw(w, task.Result.Raw, task.Key())
 	}
 	return nil
@@ -185,17 +191,21 @@ func (r rows) doubt(task events.Task) {
 func (r rows) result(result events.Result) {
 	for _, o := range result.Outputs {
 		r.add("output", describeOutput(o))
-		if o.URL == "" && o.Stored != "" {
-			r.add("", "to get it: "+getObject(o.Stored))
+		if o.URL == "" && o.Object != "" {
+			r.add("", "to get it: "+getObject(o.Object))
 		}
 		if o.ExpiresAt != nil {
 			r.add("", "expires "+r.at(o.ExpiresAt))
 		}
+		r.add("", describeStored(o))
+	}
+	for _, line := range valueLines(result) {
+		r.add("value", line)
 	}
 	for _, note := range result.Notes {
 		r.add("note", note)
 	}
-	if len(result.Outputs) > 0 {
+	if len(result.Outputs)+len(result.Values) > 0 {
 		return
 	}
 	if len(result.Raw) > 0 {
@@ -207,22 +217,54 @@ func (r rows) result(result events.Result) {
 	}
 }
 
+// valueLines are what a result is besides its files, one NAME=VALUE a line.
+func valueLines(result events.Result) []string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(result.Values)) {
+		lines = append(lines, name+"="+result.Values[name])
+	}
+	return lines
+}
+
 // describeOutput says where a file is; of one that is in the record itself it says what it is.
 func describeOutput(o events.Output) string {
 	switch {
 	case media.IsDataURL(o.URL):
 		return media.DescribeDataURL(o.URL) + ", in the record (--output DIR saves it)"
-	case o.URL == "" && o.Stored != "":
-		return fmt.Sprintf("stored as %s (%d bytes)", o.Stored, o.Size)
+	case o.URL == "" && o.Object != "":
+		return fmt.Sprintf("stored as %s (%d bytes)", o.Object, o.Size)
 	default:
 		return o.URL
 	}
 }
 
+// describeStored says where the stored copy of an output is, or why there is none; empty while nothing is known.
+func describeStored(o events.Output) string {
+	switch {
+	case o.Stored == nil && o.StoreError != nil:
+		return "not stored yet: " + o.StoreError.Error()
+	case o.Stored == nil:
+		return ""
+	case *o.Stored:
+		text := "stored " + o.StoredURL + fmt.Sprintf(" (%s, %d bytes", o.ContentType, o.Size)
+		if o.Width > 0 {
+			text += fmt.Sprintf(", %dx%d", o.Width, o.Height)
+		}
+		if o.DurationS > 0 {
+			text += fmt.Sprintf(", %.2f s", o.DurationS)
+		}
+		return text + ")"
+	case o.StoreError != nil:
+		return "not stored: " + o.StoreError.Error()
+	default:
+		return "not stored"
+	}
+}
+
 // linkOf is an output's link, or how to read it from the store.
 func linkOf(o events.Output) string {
-	if o.URL == "" && o.Stored != "" {
-		return getObject(o.Stored)
+	if o.URL == "" && o.Object != "" {
+		return getObject(o.Object)
 	}
 	return o.URL
 }
@@ -255,7 +297,7 @@ func describeETA(t events.Task, zone *time.Location) string {
 		text += ", likely between " + t.ETAEarliest.In(zone).Format(time.TimeOnly) + " and " +
 			t.ETALatest.In(zone).Format(time.TimeOnly)
 	}
-	if t.ETA.After(t.Deadline) {
+	if t.ETA.After(t.Deadline) && len(t.WaitsFor) == 0 {
 		text += "; its deadline is before that"
 	}
 	return text

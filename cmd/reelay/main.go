@@ -1,19 +1,27 @@
 // Reelay runs and drives the reelay pipeline for paid generative-media tasks.
 //
-//	reelay run video --provider fal --model M --prompt P   make one video and save it
+//	reelay run video --prompt P   make one video and save it
+//	reelay segment, concat                                 make a video with speech under it, and one of several
 //	reelay up                                              the whole stack in one process
 //	reelay submit | watch | wait                           hand in a task, follow it, wait for its end
+//	reelay upload FILE                                     hand in a picture or a sound that requests name
 //	reelay ls | get | timeline | queue                     see what there is
 //	reelay cancel | resolve                                end a task, decide about one in doubt
 //	reelay batch                                           see how far the tasks of a batch are, wait for all
 //	reelay spend, spend cap                                see what was spent, limit what may be in a day
+//	reelay artifacts ls | verify | gc                      see what is stored, check it, delete what nobody names
+//	reelay erase                                           forget what a task was given and has made
 //	reelay dead ls | show | replay                         see messages that could not be processed, try one again
 //	reelay callbacks ls | show | replay                    see what providers have called back with, take one again
 //	reelay lanes ls | pause | resume | set                 stop spending and go on, for one account or for all
+//	reelay mcp                                             serve an agent by the Model Context Protocol, over stdio
+//	reelay backup | restore                                copy the store, and put it back without paying twice
+//	reelay bench                                           measure what a task costs here, beside a bare JetStream loop
+//	reelay auth init | add | revoke                        give each service and tenant a key and the least rights
 //	reelay doctor                                          say what is wrong with an installation
 //	reelay help config | proofs                            every setting; what shows that promises are kept
 //
-// All but run (without NATS) and up are thin clients: they use only the subjects of package events, so whatever they
+// All but run, segment, concat (without NATS) and up are thin clients: they use only the subjects of package events, so whatever they
 // do can be done by any NATS client. NATS is found by --server (NATS_URL), --context (NATS_CONTEXT, as the nats
 // CLI stores it) and --creds (NATS_CREDS), by default at nats://127.0.0.1:4222.
 //
@@ -41,21 +49,34 @@ const description = "NATS-native pipeline for long-running, paid generative-medi
 // commands is what kong reads the command line into.
 type commands struct {
 	Run       runCmd       `cmd:"" help:"Make one thing: submit, show progress, save the media. Without NATS: in a sandbox of its own."`
+	Segment   segmentCmd   `cmd:"" help:"Make a video with speech by a voice under it, in one file. Without NATS: in a sandbox of its own."`
+	Concat    concatCmd    `cmd:"" help:"Make one video of several."`
 	Up        upCmd        `cmd:"" help:"Run the whole stack in one process."`
 	Submit    submitCmd    `cmd:"" help:"Hand in a task."`
+	Upload    uploadCmd    `cmd:"" help:"Hand in a file that requests of a project name."`
+	Models    modelsCmd    `cmd:"" help:"Show what models can be told, and what they cost."`
+	Quote     quoteCmd     `cmd:"" help:"Tell what a task would cost and take, without submitting it."`
 	Watch     watchCmd     `cmd:"" help:"Show events as they happen, of one task or of many."`
 	Wait      waitCmd      `cmd:"" help:"Wait until a task has ended."`
 	Ls        lsCmd        `cmd:"" help:"List tasks, newest first."`
 	Get       getCmd       `cmd:"" help:"Show one task."`
+	Open      openCmd      `cmd:"" help:"Print links to what a task has made, which work for a while without reelay."`
 	Timeline  timelineCmd  `cmd:"" help:"Tell the story of one task: who decided what, when and why."`
 	Queue     queueCmd     `cmd:"" help:"Show how much work there is, by status and by provider account."`
-	Cancel    cancelCmd    `cmd:"" help:"Ask for the end of a task."`
+	Cancel    cancelCmd    `cmd:"" help:"Ask for the end of a task, or of a segment with all that it is made of."`
 	Resolve   resolveCmd   `cmd:"" help:"Decide about a task whose paid request is in doubt."`
 	Batch     batchCmd     `cmd:"" help:"Show how far a batch is, or wait for its end."`
 	Spend     spendCmd     `cmd:"" help:"Show what was spent and is reserved, and limit what may be."`
+	Artifacts artifactsCmd `cmd:"" help:"List, check and clear the store of outputs."`
+	Erase     eraseCmd     `cmd:"" help:"Forget what an ended task was given and has made."`
 	Dead      deadCmd      `cmd:"" help:"List, show or replay messages that could not be processed."`
 	Callbacks callbacksCmd `cmd:"" help:"List, show or replay what providers have called back with."`
 	Lanes     lanesCmd     `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`
+	Mcp       mcpCmd       `cmd:"" name:"mcp" help:"Serve an agent by the Model Context Protocol, over standard input and output."`
+	Backup    backupCmd    `cmd:"" help:"Copy every stream into a directory, while the services work."`
+	Restore   restoreCmd   `cmd:"" help:"Put a backup back, so that nothing is paid for twice; without one: say that a copy was put back."`
+	Bench     benchCmd     `cmd:"" help:"Measure what a task costs here, beside a bare JetStream loop."`
+	Auth      authCmd      `cmd:"" help:"Make the keys and rights of services and tenants, for a nats-server."`
 	Doctor    doctorCmd    `cmd:"" help:"Check the installation and say what to do."`
 	Help      helpCmd      `cmd:"" help:"Explain a topic: config (every setting) or proofs (what shows that promises are kept)."`
 }
@@ -69,19 +90,19 @@ type env struct {
 	log   *slog.Logger
 	// startSandbox starts the whole stack with emulated providers in this process; stop ends it.
 	startSandbox func(ctx context.Context, log *slog.Logger) (nc *nats.Conn, stop func(), err error)
-	// fetcher downloads what tasks have made.
-	fetcher *media.Fetcher
+	// fetcher returns what downloads what tasks have made, from public addresses and hosts.
+	fetcher func(hosts []string) *media.Fetcher
 }
 
 func main() { os.Exit(run()) }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 
 	e := &env{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, fetcher: media.NewFetcher(),
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, fetcher: func(hosts []string) *media.Fetcher { return media.NewFetcher(hosts, media.DefaultMaxBytes) },
 		width: func() int {
 			fd := int(os.Stderr.Fd())
 			if !term.IsTerminal(fd) {

@@ -118,7 +118,7 @@ func TestPrintTaskResult(t *testing.T) {
 		"files": {
 			events.Result{
 				Outputs: []events.Output{
-					{Stored: "output-1", Size: 5 << 20},
+					{Object: "output-1", Size: 5 << 20},
 					{URL: "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg=="},
 					{URL: "https://m/x.mp4"},
 				},
@@ -129,6 +129,11 @@ func TestPrintTaskResult(t *testing.T) {
 output    data: image/png, 16 bytes, in the record (--output DIR saves it)
 output    https://m/x.mp4
 note      it was flagged
+`,
+		},
+		"a voice": {
+			events.Result{Values: map[string]string{events.ValueVoiceID: "narrator-7"}, Raw: []byte(`{"demo_audio":""}`)},
+			`value     voice_id=narrator-7
 `,
 		},
 		"words": {

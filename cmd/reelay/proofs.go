@@ -25,6 +25,11 @@ func proofs() []proof {
 			"go test ./internal/test/sim -run 'TestSeeds$' -sim.seeds=1250 -sim.tasks=8 -timeout 1h -v",
 		},
 		{
+			"tasks that wait for each other, 20 in each of 6 layers, asked for in reverse under the same faults: none sent " +
+				"before those that it depends on have ended, none left, none that failed for another paid for",
+			"go test ./internal/test/sim -run 'TestChains$' -sim.fanout=20 -sim.depth=6 -sim.chains=5 -timeout 20m -v",
+		},
+		{
 			"the share of submits in doubt that finds its way without a person, none wrongly",
 			"go test ./internal/test/sim -run TestResolvedShare -sim.share=60 -v",
 		},
@@ -44,6 +49,30 @@ func proofs() []proof {
 			"limits through four submitters and their failovers; fairness; caps; what is said of all that",
 			"go test ./services/submitter ./internal/test/sim ./internal/dispatch ./internal/spend " +
 				"-run 'Window|InFlight|TakeOver|Fence|Learns|OneBeside|Weights|Starves|LaneLimit|Cap|Estimate|Predicted|Positions|Blocked|WaitingETA' -v",
+		},
+		{
+			"every simulation, with a broker that gives each service no more than the rights of `reelay auth`: nothing denied; " +
+				"and a tenant's tricks with subjects and replies, which reach nothing of another's",
+			"go test ./internal/test/sim -sim.rights -timeout 30m -v",
+		},
+		{
+			"an operator's acts under running work: streams removed and purged, settings changed, a backup restored, a whole " +
+				"directory put back: nothing paid twice",
+			"go test ./internal/test/ops -v",
+		},
+		{
+			"10,000 results with links of six minutes, a fifth of the downloads broken, the media away for five minutes, an " +
+				"archiver that dies at every write: all stored, byte for byte, at most 1.3 bytes fetched for each kept",
+			"go test ./internal/test/sim -run 'TestArtifactFaults$' -sim.artifacts=10000 -timeout 1h -v",
+		},
+		{
+			"2 GB fetched and stored, beside a plain io.Copy of the same transfer: share of its rate, and heap",
+			"go test ./services/archiver -run '^$' -bench Stream -benchtime 3x -archiver.bytes=2147483648",
+		},
+		{
+			"file, S3, Azure and NATS: one suite for all stores, with a process killed in the middle of a put; it needs " +
+				"versitygw and azurite-blob in the path",
+			"go test ./internal/artifact -run 'TestStores$' -v",
 		},
 		{
 			"learned polls against fixed 10 s, and ETAs against the polling guide's table",

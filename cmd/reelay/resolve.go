@@ -11,7 +11,7 @@ type resolveCmd struct {
 	connection `embed:""`
 	taskArg    `embed:""`
 
-	Adopt    string `help:"The provider has the task, under this id." placeholder:"ID" xor:"action" required:""`
+	Adopt    string `help:"The provider has the task, under this id. It is asked first." placeholder:"ID" xor:"action" required:""`
 	Resubmit bool   `help:"Ask the provider again. If it has taken the first request after all, both are paid." xor:"action" required:""`
 	WriteOff bool   `help:"End the task as failed." xor:"action" required:""`
 	Reason   string `help:"Why, for the timeline."`

@@ -16,9 +16,11 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
 	"reelay/events/client"
+	"reelay/internal/media"
 )
 
 // movie is the beginning of an MP4 file.
@@ -47,8 +49,8 @@ func mediaServer(t *testing.T) string {
 	return s.URL
 }
 
-// sandboxed lets a command find the bench as its sandbox.
-func (b *bench) sandboxed(e *env, stopped *bool) {
+// sandboxed lets a command find the testbed as its sandbox.
+func (b *testbed) sandboxed(e *env, stopped *bool) {
 	e.startSandbox = func(context.Context, *slog.Logger) (*nats.Conn, func(), error) {
 		nc, err := nats.Connect(b.url)
 		return nc, func() { nc.Close(); *stopped = true }, err
@@ -186,7 +188,7 @@ func TestRunSaves(t *testing.T) {
 			events.Result{Outputs: []events.Output{{URL: "data:video/mp4;base64,AAAAGGZ0eXBpc29tAAACAGlzb21tcDQx"}}},
 			"t1.mp4", movie, "",
 		},
-		"stored": {events.Result{Outputs: []events.Output{{Stored: "output-1", Size: 24}}}, "t1.mp4", movie, ""},
+		"stored": {events.Result{Outputs: []events.Output{{Object: "output-1", Size: 24}}}, "t1.mp4", movie, ""},
 		"words": {
 			events.Result{Raw: []byte(`{"text":"a kite"}`)},
 			"t1.json", `{"text"`,
@@ -213,6 +215,29 @@ func TestRunSaves(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRunValues: what a task has made that is no file is printed, before the files.
+func TestRunValues(t *testing.T) {
+	b := newBench(t)
+	var now atomic.Pointer[events.Task]
+	for _, verb := range []events.Verb{events.VerbSubmit, events.VerbWait, events.VerbGet} {
+		b.answer(verb, func(string, []byte) any { return events.TaskReply{Task: *now.Load()} })
+	}
+	sample := []events.Output{{URL: "data:audio/mpeg;base64,SUQzBAAAAAAAAA=="}}
+	for file, outputs := range map[string][]events.Output{"": nil, "t1.mp3\n": sample} {
+		end := with(completed(aTask()), func(t *events.Task) {
+			t.TaskType = events.Voice
+			t.Result = &events.Result{Outputs: outputs, Values: map[string]string{events.ValueVoiceID: "narrator-7"}}
+		})
+		now.Store(&end)
+		r := b.reelay("run", "voice", "--provider", "fal", "--model", "m", "--prompt", "p", "--project", "demo", "--id", "t1",
+			"--output", t.TempDir())
+		if rest, ok := strings.CutPrefix(r.stdout, "voice_id=narrator-7\n"); r.code != 0 || !ok ||
+			!strings.HasSuffix(rest, file) || (file == "") != (rest == "") {
+			t.Errorf("exit code %d, stdout %q, stderr %q; want the voice, then %q", r.code, r.stdout, r.stderr, file)
+		}
 	}
 }
 
@@ -311,4 +336,33 @@ func TestNoAnswer(t *testing.T) {
 			t.Errorf("%v: exit code %d, %s", err, code, b.String())
 		}
 	}
+}
+
+// TestRunKeepsOut: the link of a real provider leads to nothing on this machine; that of an emulated one does.
+func TestRunKeepsOut(t *testing.T) {
+	link := mediaServer(t) + "/x.mp4"
+	b := newBench(t)
+	for _, verb := range []events.Verb{events.VerbWait, events.VerbGet} {
+		b.answer(verb, func(string, []byte) any {
+			return events.TaskReply{Task: completed(aTask(), events.Output{URL: link})}
+		})
+	}
+	get := func() result {
+		e, stdout, stderr := testEnv()
+		e.fetcher = func(hosts []string) *media.Fetcher { return media.NewFetcher(hosts, media.DefaultMaxBytes) }
+		code := execute(t.Context(), e, []string{"get", "demo.t1", "--output", t.TempDir(), "--server", b.url})
+		return result{code, stdout.String(), stderr.String()}
+	}
+	get().check(t, 1, "", "the link is not safe to follow")
+	stream := jetstream.StreamConfig{
+		Name: events.StreamTasks, Subjects: []string{"x"}, Metadata: map[string]string{events.WorldKey: string(events.WorldSandbox)},
+	}
+	js, err := jetstream.New(b.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), stream); err != nil {
+		t.Fatal(err)
+	}
+	get().check(t, 0, "t1.mp4\n", "")
 }

@@ -21,7 +21,7 @@ type submitCmd struct {
 
 // Run hands the task in.
 func (c *submitCmd) Run(ctx context.Context, e *env) error {
-	request, err := c.build(e.stdin)
+	request, files, err := c.build(e.stdin)
 	if err != nil {
 		return err
 	}
@@ -39,10 +39,14 @@ func (c *submitCmd) Run(ctx context.Context, e *env) error {
 			return err
 		}
 	}
+	if err := files.handIn(ctx, e, a, c.Project); err != nil {
+		return err
+	}
 	task, err := c.submit(ctx, a, request)
 	if err != nil {
 		return err
 	}
+	e.warn(task)
 	if !c.Wait {
 		if c.JSON {
 			return printJSON(e.stdout, events.TaskReply{Task: task})
@@ -60,11 +64,21 @@ func (c *submitCmd) Run(ctx context.Context, e *env) error {
 			return err
 		}
 	} else if task.Result != nil {
+		for _, line := range valueLines(*task.Result) {
+			fmt.Fprintln(e.stdout, clean(line))
+		}
 		for _, o := range task.Result.Outputs {
 			fmt.Fprintln(e.stdout, clean(linkOf(o)))
 		}
 	}
 	return outcome(task)
+}
+
+// warn says what of a lenient request is left out.
+func (e *env) warn(task events.Task) {
+	for _, warning := range task.Warnings {
+		fmt.Fprintf(e.stderr, "warning: left out: %s\n", clean(warning))
+	}
 }
 
 // submit hands in a request and returns the task as accepted.

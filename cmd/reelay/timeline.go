@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/describe"
 )
 
 // timelineCmd tells the story of a task.
@@ -85,7 +86,7 @@ Nobody knows whether the provider took the last request. Search the provider's o
 func printAttempt(w io.Writer, a events.Attempt, zone *time.Location) {
 	at := func(t time.Time) string { return t.In(zone).Format(time.TimeOnly) }
 	fmt.Fprintf(w, "\npaid attempt %d, begun %s: %s, %s", a.N, at(a.IntentAt), attemptWords(a.Outcome),
-		chargeWords(a.Charge))
+		describe.Charge(a.Charge))
 	if a.ProviderID != "" {
 		fmt.Fprintf(w, ", provider id %s", clean(a.ProviderID))
 	}
@@ -115,19 +116,6 @@ func attemptWords(o events.AttemptOutcome) string {
 		return "in doubt"
 	default:
 		return clean(string(o))
-	}
-}
-
-func chargeWords(c events.Charge) string {
-	switch c {
-	case events.ChargeNone:
-		return "nothing was charged"
-	case events.ChargePossible:
-		return "it may have been charged"
-	case events.ChargeConfirmed:
-		return "charged"
-	default:
-		return "charge unknown"
 	}
 }
 

@@ -21,3 +21,17 @@ func TestUpTakesTheSettingsOfProviders(t *testing.T) {
 		}
 	}
 }
+
+// What is not the sandbox is not reached by others without TLS, and neither is the sandbox.
+func TestUpRefusesToBeExposed(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	for _, args := range [][]string{{"--lane", "gpu1=openai-videos:http://127.0.0.1:1"}, {"--sandbox"}} {
+		var said bytes.Buffer
+		code := execute(t.Context(), &env{stdout: &said, stderr: &said}, append([]string{
+			"up", "--store-dir", t.TempDir(), "--listen", "0.0.0.0:0", "--ops-listen", "",
+		}, args...))
+		if code == 0 || !strings.Contains(said.String(), "--broker-tls-cert") {
+			t.Errorf("%v: exit code %d: %s", args, code, said.String())
+		}
+	}
+}

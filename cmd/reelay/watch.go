@@ -126,6 +126,9 @@ func printEvent(w io.Writer, e events.Event, zone *time.Location) {
 		fmt.Fprintln(w, "          | "+clean(l.Message))
 	}
 	if e.Task != nil && e.Task.Result != nil {
+		for _, line := range valueLines(*e.Task.Result) {
+			fmt.Fprintln(w, "          > "+clean(line))
+		}
 		for _, o := range e.Task.Result.Outputs {
 			fmt.Fprintln(w, "          > "+clean(describeOutput(o)))
 		}

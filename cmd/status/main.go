@@ -6,15 +6,19 @@ import (
 	"context"
 	"os"
 
+	"reelay/internal/catalog"
 	"reelay/internal/config"
 	"reelay/internal/proc"
 	"reelay/internal/provider"
 	"reelay/internal/provider/registry"
+	"reelay/internal/spend/price"
+	"reelay/internal/want"
 	"reelay/services/status"
 )
 
 type settings struct {
 	config.NATS
+	config.Lanes
 	config.Pipeline
 	config.Ops
 }
@@ -27,14 +31,31 @@ func main() {
 	}
 	log := s.Logger(os.Stderr)
 	os.Exit(proc.Main(context.Background(), log, s.OpsListen, func(ctx context.Context, p *proc.Process) error {
-		var lanes []provider.Lane
-		for _, name := range registry.Names() {
-			lanes = append(lanes, provider.Lane{Name: name, Provider: name})
+		lanes := []provider.Lane{{Name: registry.Local, Provider: registry.Local, Free: true}}
+		for _, p := range registry.All() {
+			lanes = append(lanes, provider.Lane{Name: p.Name, Provider: p.Name, Free: p.SelfHosted})
 		}
-		b, err := s.OpenBus(ctx, p, "status", s.Replicas, log)
+		named, err := s.Named()
 		if err != nil {
 			return err
 		}
-		return status.Start(p, "status", status.Options{Bus: b, Lanes: lanes, Log: log})
+		for _, l := range named {
+			lanes = append(lanes, provider.Lane{Name: l.Name, Provider: l.Provider, Free: registry.Find(l.Provider).SelfHosted})
+		}
+		prices, err := price.Load(s.Prices)
+		if err != nil {
+			return err
+		}
+		wants, err := want.NewPlanner(s.Default...)
+		if err != nil {
+			return err
+		}
+		b, err := s.OpenBus(ctx, p, "status", s.Pipeline, "", log)
+		if err != nil {
+			return err
+		}
+		return status.Start(p, "status", status.Options{
+			Bus: b, Lanes: lanes, Catalog: catalog.Catalog{Wants: wants, Prices: prices}, Log: log,
+		})
 	}))
 }

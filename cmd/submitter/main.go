@@ -12,6 +12,7 @@ import (
 	"reelay/internal/lanes"
 	"reelay/internal/proc"
 	"reelay/internal/spend/price"
+	"reelay/internal/want"
 	"reelay/services/submitter"
 )
 
@@ -44,7 +45,11 @@ func main() {
 		if err != nil {
 			return err
 		}
-		o := submitter.Options{Lanes: opened, Prices: prices, Timeout: s.Timeout, Log: log}
+		wants, err := want.NewPlanner(s.Default...)
+		if err != nil {
+			return err
+		}
+		o := submitter.Options{Lanes: opened, Prices: prices, Wants: wants, Timeout: s.Timeout, MaxSends: s.MaxSends, Log: log}
 		if resolved.PublicURL != "" {
 			keys, err := config.SharedKeys(s.Sandbox, s.StoreDir)
 			if err != nil {
@@ -52,9 +57,10 @@ func main() {
 			}
 			o.Callback = callbackurl.URLs{Public: resolved.PublicURL, Keys: callbackurl.New(keys)}
 		}
-		if o.Bus, err = s.OpenBus(ctx, p, "submitter", s.Replicas, log); err != nil {
+		if o.Bus, err = s.OpenBus(ctx, p, "submitter", s.Pipeline, resolved.World(), log); err != nil {
 			return err
 		}
-		return submitter.Start(ctx, p, "submitter", submitter.Setup{Options: o, StoreDir: s.StoreDir, Guard: s.Guard})
+		o.Lanes = append(o.Lanes, lanes.Local(o.Bus))
+		return submitter.Start(ctx, p, "submitter", submitter.Setup{Options: o, StoreDir: s.StoreDir, Guard: s.Guard.WithEpochDir()})
 	}))
 }

@@ -39,7 +39,9 @@ func main() {
 		if err != nil {
 			return err
 		}
-		opened, err := lanes.OpenCallbacks(lanes.CallbackOptions{Webhook: s.Webhook, Sandbox: s.Sandbox, Log: log})
+		opened, err := lanes.OpenCallbacks(lanes.CallbackOptions{
+			Webhook: s.Webhook, Sandbox: s.Sandbox, Emulators: config.EmulatorURLs(), Log: log,
+		})
 		if err != nil {
 			return err
 		}
@@ -47,15 +49,15 @@ func main() {
 		if err != nil {
 			return err
 		}
-		nc, err := s.Connect("webhook", log)
+		nc, err := s.Open(p, "webhook", log)
 		if err != nil {
 			return err
 		}
-		p.Defer("connection", func() error { return bus.Drain(nc) })
-		publisher, err := bus.NewCallbackPublisher(nc)
+		publisher, err := bus.NewCallbackPublisher(nc.Conn)
 		if err != nil {
 			return err
 		}
+		p.Check("callbacks", publisher.Check)
 		l, err := net.Listen("tcp", s.WebhookListen)
 		if err != nil {
 			return fmt.Errorf("webhook listener: %w", err)

@@ -8,7 +8,7 @@ import (
 )
 
 // A Bucket describes one KV bucket or object store. Zero fields mean JetStream's default. All are file-backed and are
-// created from this table; the settings of one that exists are the operator's.
+// created from this table; the settings of one that exists are the operator's, but for what a precious one needs.
 type Bucket struct {
 	Name        string
 	Description string
@@ -23,6 +23,8 @@ type Bucket struct {
 	MarkerAge time.Duration
 	// Objects marks an object store.
 	Objects bool
+	// Precious says that money depends on what is kept: a pause, a cap or an input that vanishes is not made anew.
+	Precious bool
 }
 
 // settingHistory is how many settings of a lane or a cap are kept, so that one can see who did what.
@@ -31,15 +33,21 @@ const settingHistory = 16
 // All returns every KV bucket and object store of the contract but TaskBucket, which is one of Streams.
 func All() []Bucket {
 	return []Bucket{
-		{Name: events.ObjectBucket, Description: "inputs and raw results too large for a record", TTL: events.RecordAge, Objects: true},
-		{Name: Lanes, Description: "pauses and limits of lanes", History: settingHistory},
+		{Name: events.ObjectBucket, Description: "inputs and raw results too large for a record", TTL: events.RecordAge, Objects: true, Precious: true},
+		{Name: events.InputBucket, Description: "files that requests name", TTL: events.InputAge, Objects: true, Precious: true},
+		{Name: Lanes, Description: "pauses and limits of lanes", History: settingHistory, Precious: true},
 		{Name: Health, Description: "how well the callbacks of each lane arrive, by poller", TTL: HealthAge},
 		{
 			Name: Forecasts, Description: "how long providers take, learned from finished tasks", TTL: ForecastAge,
 			MaxValueBytes: MaxForecastBytes,
 		},
-		{Name: Caps, Description: "limits on what may be spent in a day", History: settingHistory},
-		{Name: Spend, Description: "what is taken of the caps, by day", TTL: SpendAge},
+		{
+			Name: Schemas, Description: "what inputs the models of providers take, as they serve it", TTL: SchemaAge,
+			MaxValueBytes: MaxSchemaBytes,
+		},
+		{Name: Caps, Description: "limits on what may be spent in a day", History: settingHistory, Precious: true},
+		{Name: Spend, Description: "what is taken of the caps, by day", TTL: SpendAge, Precious: true},
+		{Name: Uploads, Description: "what providers call the files that they were given", TTL: UploadAge},
 		{
 			Name: Leases, Description: "who dispatches which lane, and what was learned of its provider",
 			MarkerAge: leaseMarkerAge,
@@ -47,8 +55,14 @@ func All() []Bucket {
 	}
 }
 
+// Artifacts is the object store that the archiver keeps outputs in where it is told no other. It makes it itself.
+const Artifacts = "reelay_artifacts"
+
 // Stream is the stream that holds a KV bucket.
 func Stream(bucket string) string { return "KV_" + bucket }
+
+// ObjectStream is the stream that holds an object store.
+func ObjectStream(bucket string) string { return "OBJ_" + bucket }
 
 // KeySubject is the stream subject of a key in a KV bucket.
 func KeySubject(bucket, key string) string { return "$KV." + bucket + "." + key }

@@ -6,18 +6,25 @@ import "time"
 
 const (
 	// Leases is the KV bucket of who dispatches which lane: the key <lane> holds a Holder, with a lifetime of its
-	// own, and the key HandOverKey(lane) holds a HandOver.
+	// own, the key CandidateKey(lane) one that waits for it, and the key HandOverKey(lane) holds a HandOver. A FileLease
+	// stands under the FileLeaseKey of a file.
 	Leases = "reelay_leases"
 	// LeaseTTL is how long a lease lives that nobody renews, unless it was configured otherwise.
 	LeaseTTL = 6 * time.Second
 	// leaseMarkerAge is how long the marker of a lease stays that has ended.
 	leaseMarkerAge = time.Minute
 
-	handOverSuffix = ".handover"
+	handOverSuffix  = ".handover"
+	candidateSuffix = ".candidate"
+	filePrefix      = "file."
 )
 
 // HandOverKey is the key in Leases of what the dispatchers of a lane leave for each other.
 func HandOverKey(lane string) string { return lane + handOverSuffix }
+
+// CandidateKey is the key in Leases of a Holder that waits for the lease of a lane. It lives as long as a lease that
+// nobody renews, and those that wait take turns.
+func CandidateKey(lane string) string { return lane + candidateSuffix }
 
 // A Holder is the value of a lease, as JSON.
 type Holder struct {
@@ -62,4 +69,21 @@ type AdaptiveLimit struct {
 	Patience int `json:"patience,omitempty"`
 	// Streak counts the refusals since the last acceptance.
 	Streak int `json:"streak,omitempty"`
+}
+
+const (
+	// KeepFileTTL is how long a file is kept for a task that is about to name it, DeleteFileTTL how long a deletion takes at
+	// most.
+	KeepFileTTL   = 24 * time.Hour
+	DeleteFileTTL = 10 * time.Minute
+)
+
+// FileLeaseKey is the key in Leases of a stored output, by its project and the SHA-256 of its bytes.
+func FileLeaseKey(project, sha256 string) string { return filePrefix + project + "." + sha256 }
+
+// A FileLease, as JSON, keeps a file that was stored for an earlier task from being deleted while another task with the
+// same bytes is about to name it, or from being named while it is deleted. It has a lifetime of its own.
+type FileLease struct {
+	// Task is what is about to name the file; empty while the file is deleted.
+	Task string `json:"task,omitempty"`
 }

@@ -15,11 +15,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
@@ -28,6 +31,12 @@ import (
 
 // AnswerTimeout bounds one request, beyond what the request itself asks to wait.
 const AnswerTimeout = 15 * time.Second
+
+// busyPause and maxBusyPause bound the pause before a busy service is asked again, which doubles with each try.
+const (
+	busyPause    = 20 * time.Millisecond
+	maxBusyPause = time.Second
+)
 
 var (
 	// ErrNoService says that NATS is there and nobody answers on a subject.
@@ -62,12 +71,65 @@ func HasCode(err error, code string) bool {
 // A Client asks the services. Its methods may be called from several goroutines.
 type Client struct {
 	nc *nats.Conn
+	// apiPrefix is that of JetStream's API; empty for the usual one.
+	apiPrefix string
 	// retryPause is the pause after a wait that nobody answered.
 	retryPause time.Duration
+	// retryBusy says that what a service was too busy for is asked again.
+	retryBusy bool
 }
 
+// An Option changes how a Client works.
+type Option func(*Client)
+
+// WithAPIPrefix reaches the JetStream that answers below another prefix than $JS.API: that of a domain ($JS.hub.API) or
+// one that an account has imported. Replay, Follow and OpenStored use it.
+func WithAPIPrefix(prefix string) Option { return func(c *Client) { c.apiPrefix = prefix } }
+
+// WithBusyRetry has the client ask again what a service was too busy for, which answers 503 and has then done nothing,
+// until AnswerTimeout. It is for programs that ask for many at once.
+func WithBusyRetry() Option { return func(c *Client) { c.retryBusy = true } }
+
 // New makes no call. The connection stays the caller's, who closes it.
-func New(nc *nats.Conn) *Client { return &Client{nc: nc, retryPause: 2 * time.Second} }
+func New(nc *nats.Conn, options ...Option) *Client {
+	c := &Client{nc: nc, retryPause: 2 * time.Second}
+	for _, o := range options {
+		o(c)
+	}
+	return c
+}
+
+// worldWait bounds World.
+const worldWait = 2 * time.Second
+
+// World says whether the tasks are done by real providers, for money, or by emulators; empty where no service with lanes
+// has run yet. It reads the stream of the records, which a tenant with an account of its own cannot. It takes two
+// seconds at most.
+func (c *Client) World(ctx context.Context) (events.World, error) {
+	js, err := c.jetStream()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, worldWait)
+	defer cancel()
+	s, err := js.Stream(ctx, events.StreamTasks)
+	if err != nil {
+		return "", fmt.Errorf("stream %s: %w", events.StreamTasks, err)
+	}
+	return events.World(s.CachedInfo().Config.Metadata[events.WorldKey]), nil
+}
+
+func (c *Client) jetStream() (js jetstream.JetStream, err error) {
+	if c.apiPrefix == "" {
+		js, err = jetstream.New(c.nc)
+	} else {
+		js, err = jetstream.NewWithAPIPrefix(c.nc, c.apiPrefix)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	return js, nil
+}
 
 // ask sends in (nil for an empty payload) to a verb and reads the answer, which comes within AnswerTimeout and wait.
 func ask[T any](ctx context.Context, c *Client, verb events.Verb, tokens []string, in any,
@@ -85,6 +147,21 @@ func ask[T any](ctx context.Context, c *Client, verb events.Verb, tokens []strin
 	if !c.nc.IsConnected() { // else it would be sent on reconnect, long after its caller was told that it failed
 		return reply, fmt.Errorf("%w on %s: %w", ErrNoAnswer, subject, nats.ErrDisconnected)
 	}
+	for pause := busyPause; ; pause = min(2*pause, maxBusyPause) {
+		reply, err = askOnce[T](ctx, c, verb, subject, payload)
+		var refused *Error
+		if !c.retryBusy || !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable {
+			return reply, err
+		}
+		select {
+		case <-ctx.Done():
+			return reply, err
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
+}
+
+func askOnce[T any](ctx context.Context, c *Client, verb events.Verb, subject string, payload []byte) (reply T, err error) {
 	msg, err := c.nc.RequestWithContext(ctx, subject, payload)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
@@ -185,6 +262,45 @@ func (c *Client) Resolve(ctx context.Context, k events.Key, r events.Resolve) (e
 // Batch returns how far a batch is.
 func (c *Client) Batch(ctx context.Context, k events.Key) (events.Batch, error) {
 	return ask[events.Batch](ctx, c, events.VerbBatch, one(k), nil, 0)
+}
+
+// Links returns links to the stored outputs of a task, which work for age, or for events.DefaultLinkAge if it is 0. It
+// fails with ErrNoService where no archiver runs.
+func (c *Client) Links(ctx context.Context, k events.Key, age time.Duration) (events.LinksReply, error) {
+	return ask[events.LinksReply](ctx, c, events.VerbLinks, one(k), events.LinksRequest{ExpiresIn: events.Duration(age)}, 0)
+}
+
+// Erase has what an ended task was given and has made forgotten, or its files alone. After ErrNoAnswer ask again.
+func (c *Client) Erase(ctx context.Context, k events.Key, r events.EraseRequest) (events.EraseReply, error) {
+	return ask[events.EraseReply](ctx, c, events.VerbErase, one(k), r, operator.MaxVerifyWait)
+}
+
+// Artifacts lists the files of the store of outputs, a page at a time.
+func (c *Client) Artifacts(ctx context.Context, r operator.ArtifactsRequest) (operator.ArtifactsReply, error) {
+	return ask[operator.ArtifactsReply](ctx, c, operator.VerbArtifacts, nil, r, operator.MaxVerifyWait)
+}
+
+// VerifyArtifacts has the files of a page read and hashed.
+func (c *Client) VerifyArtifacts(ctx context.Context, r operator.ArtifactsRequest) (operator.VerifyReply, error) {
+	return ask[operator.VerifyReply](ctx, c, operator.VerbArtifactsVerify, nil, r, operator.MaxVerifyWait)
+}
+
+// CollectArtifacts has the files of a page deleted that no record names any more.
+func (c *Client) CollectArtifacts(ctx context.Context, r operator.GCRequest) (operator.GCReply, error) {
+	return ask[operator.GCReply](ctx, c, operator.VerbArtifactsGC, nil, r, operator.MaxVerifyWait)
+}
+
+// Models returns what models can be told by a want; a project that asks must be named.
+func (c *Client) Models(ctx context.Context, project string, r events.ModelsRequest) (events.ModelsReply, error) {
+	return ask[events.ModelsReply](ctx, c, events.VerbModels, []string{project}, r, 0)
+}
+
+// Quote returns what a request would be sent as, what it would cost and how long it would take. Nothing is submitted.
+func (c *Client) Quote(ctx context.Context, project string, r events.QuoteRequest) (events.QuoteReply, error) {
+	if err := r.Request.Validate(); err != nil {
+		return events.QuoteReply{}, err
+	}
+	return ask[events.QuoteReply](ctx, c, events.VerbQuote, []string{project}, r, 0)
 }
 
 // Spend returns what a project, or, where it is empty, everything has spent and reserved, with the caps that count for

@@ -54,6 +54,9 @@ func (b *bench) answer(v events.Verb, f func() any) {
 		if refused, ok := reply.(events.Error); ok {
 			out.Header.Set(micro.ErrorHeader, refused.Message)
 			out.Header.Set(micro.ErrorCodeHeader, "404")
+			if refused.Code == events.CodeUnavailable {
+				out.Header.Set(micro.ErrorCodeHeader, "503")
+			}
 			reply = events.ErrorReply{Error: refused}
 		}
 		var err error
@@ -291,6 +294,65 @@ func TestFollow(t *testing.T) {
 		time.AfterFunc(time.Minute, cancel)
 		if handled, err := follow("", nil); !errors.Is(err, context.Canceled) || strings.Join(handled, " ") != "t2 t3" {
 			t.Errorf("handled %v, %v after the failure", handled, err)
+		}
+	})
+}
+
+// A client that is told to asks a busy service again, until it answers or AnswerTimeout is over; no other refusal is
+// asked again.
+func TestBusyRetry(t *testing.T) {
+	on(t, func(b *bench) {
+		k := events.Key{Project: "demo", ID: "kite"}
+		busy, left := events.Error{Code: events.CodeUnavailable, Message: "256 requests are under way"}, 5
+		b.answer(events.VerbGet, func() any {
+			if left--; left >= 0 {
+				return busy
+			}
+			return events.TaskReply{Task: events.Task{ID: "kite"}}
+		})
+		b.answer(events.VerbCancel, func() any { return busy })
+		b.answer(events.VerbList, func() any { return events.Error{Code: events.CodeNotFound, Message: "no"} })
+		if _, err := b.Get(b.Context(), k); !HasCode(err, events.CodeUnavailable) {
+			t.Errorf("without the option: %v", err)
+		}
+		c := New(b.Connect(), WithBusyRetry())
+		if task, err := c.Get(b.Context(), k); err != nil || task.ID != "kite" || len(b.heard()) != 6 {
+			t.Errorf("%v, %v after %d requests", task, err, len(b.heard()))
+		}
+		begun, before := time.Now(), len(b.heard())
+		if _, err := c.Cancel(b.Context(), k, events.Cancel{}); !HasCode(err, events.CodeUnavailable) || time.Since(begun) != AnswerTimeout {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		if n := len(b.heard()) - before; n < 10 || n > 50 {
+			t.Errorf("a busy service was asked %d times in %v", n, AnswerTimeout)
+		}
+		before = len(b.heard())
+		if _, err := c.List(b.Context(), "demo", events.ListRequest{}); !HasCode(err, events.CodeNotFound) || len(b.heard()) != before+1 {
+			t.Errorf("another refusal: %v", err)
+		}
+	})
+}
+
+// TestReplaySince: stored events come from a time on, with their places in the stream, and then those that are new.
+func TestReplaySince(t *testing.T) {
+	on(t, func(b *bench) {
+		stored := b.Open(bus.Options{})
+		publish := func(version uint64, kind events.EventType) {
+			e := event(aTask(version, events.PhaseRunning), kind)
+			e.Time = time.Now()
+			b.OK(stored.Publish(b.Context(), e))
+		}
+		publish(1, events.EventQueued)
+		time.Sleep(time.Minute)
+		since := time.Now()
+		publish(2, events.EventSubmitted)
+		stream, err := b.ReplaySince(b.Context(), events.EventSubject(events.Key{Project: "*", ID: "*"}, "*"), since)
+		b.OK(err)
+		publish(3, events.EventProgress)
+		for want := uint64(2); want <= 3; want++ {
+			if e := <-stream; e.Version != want || e.Sequence != want {
+				b.Errorf("event %d of the stream has version %d, want %d of both", e.Sequence, e.Version, want)
+			}
 		}
 	})
 }

@@ -47,22 +47,54 @@ func (c *Client) Subscribe(ctx context.Context, filter string) (<-chan events.Ev
 
 // Replay is Subscribe that begins with the events that are stored, 30 days back, and misses none.
 func (c *Client) Replay(ctx context.Context, filter string) (<-chan events.Event, error) {
-	js, err := jetstream.New(c.nc)
-	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
-	}
 	out := make(chan events.Event, eventBuffer)
-	consumer, err := js.OrderedConsumer(ctx, events.StreamEvents,
-		jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}})
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", events.StreamEvents, err)
+	config := jetstream.OrderedConsumerConfig{FilterSubjects: []string{filter}}
+	return out, c.read(ctx, config, func(m jetstream.Msg) { deliver(ctx, out, m.Headers(), m.Data()) })
+}
+
+// A StoredEvent is an event as its stream has it.
+type StoredEvent struct {
+	events.Event
+	// Sequence is its place in the stream. A later event has a higher one.
+	Sequence uint64
+}
+
+// ReplaySince is Replay that begins with the events which were stored at a time or later, and tells their places in the
+// stream.
+func (c *Client) ReplaySince(ctx context.Context, filter string, since time.Time) (<-chan StoredEvent, error) {
+	out := make(chan StoredEvent, eventBuffer)
+	config := jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{filter}, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
 	}
-	reading, err := consumer.Consume(func(m jetstream.Msg) { deliver(ctx, out, m.Headers(), m.Data()) })
+	return out, c.read(ctx, config, func(m jetstream.Msg) {
+		e, err := events.DecodeEvent(m.Headers().Get(events.HeaderType), m.Data())
+		place, unplaced := m.Metadata()
+		if err != nil || unplaced != nil {
+			return
+		}
+		select {
+		case out <- StoredEvent{e, place.Sequence.Stream}:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// read calls f with stored events, in order, until ctx ends.
+func (c *Client) read(ctx context.Context, config jetstream.OrderedConsumerConfig, f func(jetstream.Msg)) error {
+	js, err := c.jetStream()
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", events.StreamEvents, err)
+		return err
+	}
+	consumer, err := js.OrderedConsumer(ctx, events.StreamEvents, config)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", events.StreamEvents, err)
+	}
+	reading, err := consumer.Consume(f)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", events.StreamEvents, err)
 	}
 	context.AfterFunc(ctx, reading.Stop)
-	return out, nil
+	return nil
 }
 
 func deliver(ctx context.Context, out chan<- events.Event, h nats.Header, data []byte) {
@@ -85,9 +117,9 @@ func deliver(ctx context.Context, out chan<- events.Event, h nats.Header, data [
 func (c *Client) Follow(ctx context.Context, durable, filter string,
 	handle func(context.Context, events.Event) error,
 ) error {
-	js, err := jetstream.New(c.nc)
+	js, err := c.jetStream()
 	if err != nil {
-		return fmt.Errorf("jetstream: %w", err)
+		return err
 	}
 	consumer, err := js.CreateOrUpdateConsumer(ctx, events.StreamEvents, jetstream.ConsumerConfig{
 		Durable: durable, FilterSubjects: []string{filter}, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,

@@ -14,13 +14,13 @@ import (
 // ErrNotStored says that reelay's store holds nothing under a name, or no longer.
 var ErrNotStored = errors.New("it is not in the store")
 
-// OpenStored reads what reelay keeps in its own store: an Output's Stored, a Result's RawRef, a Task's InputRef. The
+// OpenStored reads what reelay keeps in its own store: an Output's Object, a Result's RawRef, a Task's InputRef. The
 // reader ends with an error if what came is not what was stored, or when ctx ends; its caller closes it. It fails with
 // ErrNotStored. Programs in other languages read the object store bucket events.ObjectBucket.
 func (c *Client) OpenStored(ctx context.Context, name string) (io.ReadCloser, error) {
-	js, err := jetstream.New(c.nc)
+	js, err := c.jetStream()
 	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return nil, err
 	}
 	store, err := js.ObjectStore(ctx, events.ObjectBucket)
 	if err != nil {

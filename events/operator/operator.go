@@ -5,7 +5,8 @@
 // Settings are read on reelay.api.lanes and reelay.api.caps, and changed on subjects of their own, such as
 // reelay.api.lanes-pause and reelay.api.caps-set, so that NATS permissions can part reading from writing;
 // reelay.api.caps.<project> only reads. Dead letters and callbacks are listed on reelay.api.dead and
-// reelay.api.callbacks, and published again, at least once, by dead-replay and callbacks-replay.
+// reelay.api.callbacks, and published again, at least once, by dead-replay and callbacks-replay. The store of outputs is
+// listed, checked and cleared on reelay.api.artifacts, artifacts-verify and artifacts-gc.
 package operator
 
 import (
@@ -324,6 +325,8 @@ type StoredCallback struct {
 	Attempt  int       `json:"attempt"`
 	// ProviderWord is the provider's own word for the state of the task; empty if there is none in its usual place.
 	ProviderWord string `json:"provider_word,omitempty"`
+	// Unproven is why it was refused; empty for one that was accepted. What it said was not kept: the task was polled.
+	Unproven events.Unproven `json:"unproven,omitempty"`
 	StoredMessage
 }
 

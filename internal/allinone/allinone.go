@@ -5,6 +5,7 @@ package allinone
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"reelay/internal/bus"
+	"reelay/internal/catalog"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
 	"reelay/internal/emulator/all"
@@ -30,6 +32,9 @@ import (
 	"reelay/internal/provider/registry"
 	"reelay/internal/spend/price"
 	"reelay/internal/storeguard"
+	"reelay/internal/thumbnail"
+	"reelay/internal/want"
+	"reelay/services/media"
 	"reelay/services/poller"
 	"reelay/services/status"
 	"reelay/services/submitter"
@@ -41,10 +46,14 @@ const (
 	Status    = "status"
 	Poller    = "poller"
 	Submitter = "submitter"
+	MCP       = "mcp"
+	Console   = "console"
+	Archiver  = "archiver"
+	Media     = "media"
 )
 
-// Services lists the services that always run, in the order in which they start. Webhook runs before them if Options
-// ask for it.
+// Services lists the services that always run, in the order in which they start. Webhook runs before them, Archiver,
+// Media, MCP and Console after them, if Options ask for them.
 func Services() []string { return []string{Status, Poller, Submitter} }
 
 // readyWait bounds the start of the whole stack.
@@ -63,6 +72,16 @@ type Options struct {
 	Providers config.Resolved
 	Pipeline  config.Pipeline
 	Webhook   config.Webhook
+	// MCP asks for the MCP service; nil for none.
+	MCP *config.MCP
+	// Console asks for the console; nil for none.
+	Console *config.Console
+	// Artifacts asks for the archiver, and for the media service with its lane, if it names a store.
+	Artifacts config.Artifacts
+	// FindWorker finds what does the work of the media service; nil for ffmpeg.
+	FindWorker func() (media.Worker, error)
+	// FindThumbnailer finds what makes pictures small for agents; nil for ffmpeg.
+	FindThumbnailer func() (thumbnail.Tool, error)
 	// Speed is how long the emulators' jobs take; the zero Speed is emulator.SandboxSpeed.
 	Speed emulator.Speed
 	// LeaseTTL is the lifetime of a lane's lease; 0 for the usual one.
@@ -74,7 +93,14 @@ type Options struct {
 	// ListenWebhook opens the webhook service's listener; nil takes TCP, in the sandbox any free port if that of Webhook
 	// is taken.
 	ListenWebhook func(address string) (net.Listener, error)
-	// Dial and Transport carry the calls to the providers; nil for TCP.
+	// ListenMCP opens the MCP service's listener; nil takes TCP, in the sandbox any free port if that of MCP is taken.
+	ListenMCP func(address string) (net.Listener, error)
+	// ListenConsole opens the console's listener; nil takes TCP, any free port if that of Console is taken.
+	ListenConsole func(address string) (net.Listener, error)
+	// ListenArchiver opens the archiver's listener; nil takes TCP, in the sandbox any free port if its own is taken.
+	ListenArchiver func(address string) (net.Listener, error)
+	// Dial and Transport carry the calls to the providers, Transport those of the MCP service and the console for stored
+	// files too; nil for TCP.
 	Dial      paid.Dialer
 	Transport http.RoundTripper
 	// Callback makes the callback URLs of the submitters; nil for those of the webhook service.
@@ -85,6 +111,13 @@ type Options struct {
 	WebhookFaults    emulator.Faults
 	// Faults gives each service its failpoints each time it starts, for simulations; nil for none.
 	Faults func(service string) failpoint.Plan
+	// BrokerKey and BrokerTLS are the broker's KeyFile and TLS; empty for a broker that lets everybody in, and for plain
+	// connections.
+	BrokerKey string
+	BrokerTLS *tls.Config
+	// BrokerConfig is the broker's Config, and Credentials are what a service connects with; nil for nothing.
+	BrokerConfig string
+	Credentials  func(service string) []nats.Option
 	// WrapBroker stands between a service and the broker, for simulations; nil for nothing.
 	WrapBroker func(service string, conn net.Conn) net.Conn
 	Log        *slog.Logger
@@ -98,6 +131,9 @@ type Stack struct {
 	ledgers map[string]*emulator.Ledger
 	lanes   []provider.Lane
 	running map[string]running
+	mcpURL  string
+	// consoleURL is where people open the console.
+	consoleURL string
 }
 
 // running is a service under way.
@@ -114,8 +150,8 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 	s := &Stack{o: o, proc: p, ledgers: map[string]*emulator.Ledger{}, running: map[string]running{}}
 	var err error
 	s.broker, err = natsd.Start(natsd.Options{
-		StoreDir: filepath.Join(o.StoreDir, "nats"), Listen: o.Listen, Sync: o.Sync, Log: o.Log,
-		Registerer: p.Registerer("broker"),
+		StoreDir: filepath.Join(o.StoreDir, "nats"), Listen: o.Listen, Sync: o.Sync, Config: o.BrokerConfig,
+		KeyFile: o.BrokerKey, TLS: o.BrokerTLS, Log: o.Log, Registerer: p.Registerer("broker"),
 	})
 	if err != nil {
 		return nil, err
@@ -138,6 +174,15 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 	names := Services()
 	if s.wantsWebhook() {
 		names = append([]string{Webhook}, names...) // its address is part of what the submitter sends
+	}
+	if o.Artifacts.Store != "" {
+		names = append(names, Archiver, Media)
+	}
+	if o.MCP != nil {
+		names = append(names, MCP)
+	}
+	if o.Console != nil {
+		names = append(names, Console)
 	}
 	for _, name := range names {
 		if err := s.StartService(ctx, name); err != nil {
@@ -164,7 +209,7 @@ func (s *Stack) emulate() error {
 		transport = t
 	}
 	started, err := all.Start(s.proc, registry.Names(), s.o.StoreDir, func(name string) (net.Listener, error) {
-		return listen(s.o.ListenEmulator, registry.Find(name).Emulator)
+		return listen(s.o.ListenEmulator, registry.Find(name).Emulator, false)
 	}, all.Options{
 		Speed: s.o.Speed, Transport: transport, WebhookScale: webhookScale, WebhookFaults: s.o.WebhookFaults, Log: s.o.Log,
 	})
@@ -183,13 +228,15 @@ func (s *Stack) emulate() error {
 	return nil
 }
 
-// listen opens a listener on an address, or on any free port if that is taken; open, unless nil, has the last word.
-func listen(open func(address string) (net.Listener, error), address string) (net.Listener, error) {
+// listen opens a listener on an address. If that is taken it fails where the address is fixed, and takes any free port
+// where it is not. open, unless nil, has the last word.
+func listen(open func(address string) (net.Listener, error), address string, fixed bool) (net.Listener, error) {
 	if open != nil {
 		return open(address)
 	}
-	if l, err := net.Listen("tcp", address); err == nil {
-		return l, nil
+	l, err := net.Listen("tcp", address)
+	if err == nil || fixed {
+		return l, err
 	}
 	return net.Listen("tcp", "127.0.0.1:0")
 }
@@ -208,42 +255,69 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 	}
 	p.Defer("connection", func() error { return bus.Drain(nc) })
 	kind, _, _ := strings.Cut(name, "-")
-	if kind == Webhook {
+	switch kind {
+	case Webhook:
 		s.running[name] = running{p, nc}
 		return s.startWebhook(p, nc, name)
+	case MCP:
+		s.running[name] = running{p, nc}
+		return s.startMCP(p, nc, name)
+	case Console:
+		s.running[name] = running{p, nc}
+		return s.startConsole(p, nc, name)
 	}
-	b, err := bus.Open(ctx, nc,
-		bus.Options{Replicas: s.o.Pipeline.Replicas, Log: s.o.Log, Registerer: p.Registerer(name), Faults: faults})
+	b, err := bus.Open(ctx, nc, bus.Options{
+		Replicas: s.o.Pipeline.Replicas, World: s.o.Providers.World(), JoinWorld: s.o.Pipeline.JoinWorld, Log: s.o.Log,
+		Registerer: p.Registerer(name), Faults: faults,
+	})
 	if err != nil {
 		return err
 	}
 	s.running[name] = running{p, nc}
+	if s.o.Listen != "" { // as the watchdog
+		p.Probe("streams", b.Check)
+	}
+	prices, err := price.Load(s.o.Pipeline.Prices)
+	if err != nil {
+		return err
+	}
+	wants, err := want.NewPlanner(s.o.Pipeline.Default...)
+	if err != nil {
+		return err
+	}
 	switch kind {
 	case Submitter:
-		prices, err := price.Load(s.o.Pipeline.Prices)
-		if err != nil {
-			return err
-		}
 		return submitter.Start(ctx, p, name, submitter.Setup{
 			Options: submitter.Options{
-				Bus: b, Lanes: s.lanes, Prices: prices, Callback: s.callback(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial,
-				LeaseTTL: s.o.LeaseTTL, Log: s.o.Log,
+				Bus: b, Lanes: s.lanesOver(b), Prices: prices, Wants: wants, Callback: s.callback(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial,
+				LeaseTTL: s.o.LeaseTTL, MaxSends: s.o.Pipeline.MaxSends, Log: s.o.Log,
 			},
 			StoreDir: s.o.StoreDir, Guard: s.o.Guard, Sync: brokerSync(s.o.Sync), Faults: faults,
 		})
+	case Archiver:
+		return s.startArchiver(ctx, p, b, name)
+	case Media:
+		return s.startMedia(p, b, name)
 	case Poller:
-		return poller.Start(p, name, poller.Options{Bus: b, Lanes: s.lanes, Log: s.o.Log})
+		return poller.Start(p, name, poller.Options{
+			Bus: b, Lanes: s.lanesOver(b), MaxPolls: s.o.Pipeline.MaxPolls, Log: s.o.Log,
+		})
 	default:
-		return status.Start(p, name, status.Options{Bus: b, Lanes: s.lanes, Log: s.o.Log})
+		return status.Start(p, name, status.Options{
+			Bus: b, Lanes: s.lanesOver(b), Catalog: catalog.Catalog{Wants: wants, Prices: prices}, Log: s.o.Log,
+		})
 	}
 }
 
-// through leads a service's connection through WrapBroker.
-func (s *Stack) through(service string) []nats.Option {
-	if s.o.WrapBroker == nil {
-		return nil
+// through is how a service connects: with its Credentials, through WrapBroker.
+func (s *Stack) through(service string) (options []nats.Option) {
+	if s.o.Credentials != nil {
+		options = s.o.Credentials(service)
 	}
-	return []nats.Option{nats.InProcessServer(wrapped{s.broker, service, s.o.WrapBroker})}
+	if s.o.WrapBroker != nil {
+		options = append(options, nats.InProcessServer(wrapped{s.broker, service, s.o.WrapBroker}))
+	}
+	return options
 }
 
 // wrapped is the broker as one service reaches it.
@@ -288,8 +362,16 @@ func (s *Stack) ResumeBroker() error { return s.broker.Resume() }
 // URL is where other processes connect; empty without a listener.
 func (s *Stack) URL() string { return s.broker.URL() }
 
+// MCPURL is where agents connect; empty without the MCP service.
+func (s *Stack) MCPURL() string { return s.mcpURL }
+
+// ConsoleURL is where people open the console; empty without it.
+func (s *Stack) ConsoleURL() string { return s.consoleURL }
+
 // Connect connects a client in process.
-func (s *Stack) Connect(name string) (*nats.Conn, error) { return s.broker.Connect(name) }
+func (s *Stack) Connect(name string, options ...nats.Option) (*nats.Conn, error) {
+	return s.broker.Connect(name, options...)
+}
 
 // Lanes returns the lanes, opened.
 func (s *Stack) Lanes() []provider.Lane { return s.lanes }

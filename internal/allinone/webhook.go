@@ -50,6 +50,7 @@ func (s *Stack) startWebhook(p *proc.Process, nc *nats.Conn, name string) error 
 	if err != nil {
 		return err
 	}
+	p.Check("callbacks", publisher.Check)
 	proxies, err := w.Proxies()
 	if err != nil {
 		return err
@@ -73,11 +74,9 @@ func (s *Stack) startWebhook(p *proc.Process, nc *nats.Conn, name string) error 
 // listenWebhook opens the webhook service's listener. Where it has been before it is again, for the sake of the URLs
 // that are out.
 func (s *Stack) listenWebhook() (l net.Listener, err error) {
-	open := s.o.ListenWebhook
-	if open == nil && (!s.o.Providers.Sandbox || s.o.Providers.PublicURL != "") {
-		open = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
-	}
-	if l, err = listen(open, cmp.Or(s.o.Webhook.WebhookListen, config.WebhookListen)); err != nil {
+	fixed := !s.o.Providers.Sandbox || s.o.Providers.PublicURL != ""
+	address := cmp.Or(s.o.Webhook.WebhookListen, config.WebhookListen)
+	if l, err = listen(s.o.ListenWebhook, address, fixed); err != nil {
 		return nil, fmt.Errorf("webhook listener: %w", err)
 	}
 	s.o.Webhook.WebhookListen = l.Addr().String()

@@ -79,7 +79,7 @@ func (k Bucket) Delete(ctx context.Context, key string, revision uint64) error {
 func (k Bucket) write(ctx context.Context, key string, msg *nats.Msg, opts ...jetstream.PublishOpt) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	msg.Subject = bucket.KeySubject(k.name, key)
+	msg.Subject = k.bus.keySubject(bucket.KeySubject(k.name, key))
 	var ack *jetstream.PubAck
 	err := k.bus.faults.Do(ctx, k.failpoint, func() (err error) {
 		ack, err = k.bus.js.PublishMsg(ctx, msg, opts...)
@@ -95,9 +95,26 @@ func (k Bucket) write(ctx context.Context, key string, msg *nats.Msg, opts ...je
 }
 
 // Watch calls handle with the entry of every key, absent ones included, then with nil, and then with every change,
-// until ctx ends. It fails when the watch breaks. handle must be quick.
+// until ctx ends. It fails when the watch breaks, or when the bucket is removed, made anew or put back from a copy. handle
+// must be quick.
 func (k Bucket) Watch(ctx context.Context, handle func(*Entry)) error {
-	w, err := k.bus.buckets[k.name].WatchAll(ctx)
+	return k.watchKeys(ctx, jetstream.AllKeys, handle)
+}
+
+// watchKeys is Watch of the keys of a filter.
+func (k Bucket) watchKeys(ctx context.Context, filter string, handle func(*Entry)) error {
+	return k.bus.whileSame(ctx, bucket.Stream(k.name), func(ctx context.Context, seen func(uint64)) error {
+		return k.watch(ctx, filter, func(e *Entry) {
+			if e != nil {
+				seen(e.Revision)
+			}
+			handle(e)
+		})
+	})
+}
+
+func (k Bucket) watch(ctx context.Context, filter string, handle func(*Entry)) error {
+	w, err := k.bus.buckets[k.name].Watch(ctx, filter)
 	if err != nil {
 		return fmt.Errorf("watch of %s: %w", k.name, err)
 	}

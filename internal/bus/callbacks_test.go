@@ -35,6 +35,12 @@ func TestPublishCallback(t *testing.T) {
 		p, err := bus.NewCallbackPublisher(b.Connect())
 		b.OK(err)
 		first := aCallback()
+		round := first.Received.Truncate(time.Minute)
+		refused := func(after time.Duration) events.Callback {
+			return aCallback(func(h *events.Callback) {
+				h.Received, h.Unproven, h.Body = round.Add(after), events.UnprovenClock, nil
+			})
+		}
 		for _, row := range []struct {
 			name      string
 			callback  events.Callback
@@ -51,12 +57,15 @@ func TestPublishCallback(t *testing.T) {
 				"as large as can be",
 				aCallback(func(h *events.Callback) { h.Body = bytes.Repeat([]byte("x"), events.MaxCallbackBytes) }), false,
 			},
+			{"refused", refused(0), false},
+			{"refused again at once", refused(time.Second), true},
+			{"refused again", refused(time.Minute), false},
 		} {
 			if got, err := p.Publish(b.Context(), row.callback); err != nil || got != row.duplicate {
 				b.Errorf("%s: duplicate %v, %v", row.name, got, err)
 			}
 		}
-		if n := b.stored(on, events.StreamCallbacks); n != 6 {
+		if n := b.stored(on, events.StreamCallbacks); n != 8 {
 			b.Errorf("%d messages are stored", n)
 		}
 		s, err := on.JetStream().Stream(b.Context(), events.StreamCallbacks)

@@ -77,6 +77,32 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestConsumerVanishesBetweenPulls: a consumer whose stream was removed while no pull waited, and made anew, goes on.
+func TestConsumerVanishesBetweenPulls(t *testing.T) {
+	bubble(t, func(b *fixture) {
+		on := b.Open(bus.Options{})
+		var done atomic.Int64
+		b.send(on, 20)
+		stop := b.consume(on, consumer(), 4, func(context.Context, bus.Message) bus.Outcome {
+			time.Sleep(time.Second)
+			done.Add(1)
+			return bus.Done()
+		})
+		time.Sleep(1500 * time.Millisecond) // all that was asked for is delivered, and more is not asked for yet
+		b.OK(on.JetStream().DeleteStream(b.Context(), events.StreamRequests))
+		_, err := on.Mend(b.Context())
+		b.OK(err)
+		time.Sleep(time.Second)
+		before := done.Load()
+		b.send(on, 10)
+		time.Sleep(2 * time.Minute)
+		if n := b.stored(on, events.StreamRequests); n != 0 || done.Load() < before+10 {
+			b.Errorf("%d messages are left, %d were done with since", n, done.Load()-before)
+		}
+		b.OK(stop())
+	})
+}
+
 func TestMessage(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})

@@ -1,8 +1,10 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"reelay/events"
@@ -15,17 +17,23 @@ func (b *Bus) laneBucket() Bucket { return b.Bucket(bucket.Lanes, "switch") }
 // CheckLane asks the leader of the stream, not a cache, whether a lane may send nothing. It fails with a
 // *bucket.PausedError, or with another error if the broker did not answer.
 func (b *Bus) CheckLane(ctx context.Context, lane string) error {
-	for _, key := range []string{bucket.AllLanes, lane} {
-		entry, err := b.laneBucket().Get(ctx, key)
-		if err != nil {
-			return fmt.Errorf("pause of lane %s: %w", lane, err)
-		}
-		if !entry.Present {
-			continue
-		}
-		if p := bucket.DecodeLanePause(entry.Value); p.Stops(time.Now()) {
-			return &bucket.PausedError{Key: key, Pause: p}
-		}
+	keys := []string{bucket.AllLanes, lane}
+	var asked sync.WaitGroup
+	stops := make([]error, len(keys))
+	for i, key := range keys {
+		asked.Go(func() { stops[i] = b.checkLaneKey(ctx, key) })
+	}
+	asked.Wait()
+	return cmp.Or(stops...)
+}
+
+func (b *Bus) checkLaneKey(ctx context.Context, key string) error {
+	entry, err := b.laneBucket().Get(ctx, key)
+	if err != nil {
+		return fmt.Errorf("pause of lane %s: %w", key, err)
+	}
+	if p := bucket.DecodeLanePause(entry.Value); entry.Present && p.Stops(time.Now()) {
+		return &bucket.PausedError{Key: key, Pause: p}
 	}
 	return nil
 }

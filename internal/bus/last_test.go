@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -103,7 +104,9 @@ const (
 // TestRetry: a question that nobody answers, or nobody can, is asked again, long before its time is over.
 func TestRetry(t *testing.T) {
 	get := "$JS.API.STREAM.MSG.GET." + events.StreamTasks
-	read := func(on *bus.Bus) error { _, _, err := on.Get(context.Background(), key); return err }
+	read := func(on *bus.Bus) error { _, _, err := on.GetFromLeader(context.Background(), key); return err }
+	direct := "$JS.API.DIRECT.GET." + events.StreamTasks + "." + events.RecordSubject(key)
+	readDirect := func(on *bus.Bus) error { _, _, err := on.Get(context.Background(), key); return err }
 	rows := []struct {
 		name, subject, answer string
 		times                 int
@@ -112,6 +115,7 @@ func TestRetry(t *testing.T) {
 		within                time.Duration
 	}{
 		{"unanswered read", get, "", 2, read, nil, 5 * time.Second},
+		{"unanswered read of one replica", direct, "", 2, readDirect, nil, 5 * time.Second},
 		{"read without a leader", get, noLeader, 30, read, nil, 5 * time.Second},
 		{"read that nobody ever answers", get, "", 100, read, context.DeadlineExceeded, 16 * time.Second},
 		{"unanswered question for a stream", "$JS.API.STREAM.INFO.REELAY_POLLS", "", 1, nil, nil, 3 * time.Second},
@@ -159,7 +163,7 @@ func TestAsksTheLeader(t *testing.T) {
 		reads, err := b.Connect().SubscribeSync("$JS.API.DIRECT.GET.>")
 		b.OK(err)
 		b.OK(on.Conn().FlushWithContext(ctx(b)))
-		_, _, err = on.Get(b.Context(), key)
+		_, _, err = on.GetFromLeader(b.Context(), key)
 		b.OK(err)
 		_, err = on.LastChange(b.Context())
 		b.OK(err)
@@ -182,6 +186,41 @@ func TestAsksTheLeader(t *testing.T) {
 		b.OK(err)
 		if _, err := reads.NextMsg(time.Second); err != nil {
 			b.Errorf("this test shows nothing: %v", err)
+		}
+	})
+}
+
+// TestGetOfOneReplica: the only replica of the records answers as its leader does, in fewer bytes.
+func TestGetOfOneReplica(t *testing.T) {
+	bubble(t, func(b *fixture) {
+		on := b.Open(bus.Options{})
+		kv, err := on.JetStream().KeyValue(b.Context(), events.TaskBucket)
+		b.OK(err)
+		same := func(step string, want error) {
+			b.Helper()
+			task, revision, err := on.Get(b.Context(), key)
+			wantTask, wantRevision, wantErr := on.GetFromLeader(b.Context(), key)
+			if !reflect.DeepEqual(task, wantTask) || revision != wantRevision || !errors.Is(err, want) || !errors.Is(wantErr, want) {
+				b.Errorf("%s: revision %d, %v; of the leader %d, %v", step, revision, err, wantRevision, wantErr)
+			}
+		}
+		same("none", bus.ErrNotFound)
+		_, err = on.Put(b.Context(), bus.Put{Task: record("a note"), Heartbeat: time.Minute})
+		b.OK(err)
+		same("stored", nil)
+		_, err = kv.Put(b.Context(), key.String(), []byte("no record"))
+		b.OK(err)
+		same("unreadable", bus.ErrUnreadable)
+		b.OK(kv.Delete(b.Context(), key.String()))
+		same("deleted", bus.ErrNotFound)
+		if _, revision, _ := on.Get(b.Context(), key); revision == 0 {
+			b.Error("the marker of a deleted record has no revision")
+		}
+		reads, err := b.Connect().SubscribeSync("$JS.API.STREAM.MSG.GET.>")
+		b.OK(err)
+		_, _, _ = on.Get(b.Context(), key) // only how it asks is looked at
+		if m, err := reads.NextMsg(time.Second); err == nil {
+			b.Errorf("asked by the API: %s", m.Subject)
 		}
 	})
 }

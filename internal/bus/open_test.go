@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
 	"reelay/internal/test/broker"
@@ -40,7 +41,7 @@ func TestOpenMakesTheTable(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		b.Open(bus.Options{})
 		got := b.configs(b.Connect())
-		if len(got) != len(events.Streams())+7 {
+		if len(got) != len(events.Streams())+len(bucket.All()) {
 			b.Errorf("%d streams, want those of the table, the object store and the buckets beside it", len(got))
 		}
 		for name, c := range got { // the server reserves what a stream may have at most, and a small disk could not start
@@ -268,6 +269,15 @@ func TestOpenNamesTheStream(t *testing.T) {
 		var api *jetstream.APIError
 		if !errors.As(err, &api) || !strings.Contains(err.Error(), "stream "+events.StreamPolls) {
 			b.Errorf("%v, want the server's error and the stream's name", err)
+		}
+		// A service goes on trying, and says at once what a person has to do.
+		var log bytes.Buffer
+		ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
+		defer cancel()
+		_, err = bus.OpenRetrying(ctx, nc, bus.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(log.String(), "level=ERROR") ||
+			!strings.Contains(log.String(), "nats stream report") {
+			b.Errorf("%v, and the log is\n%s", err, &log)
 		}
 	})
 }

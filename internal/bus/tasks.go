@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,30 +28,67 @@ const (
 	storeWait = 20 * time.Millisecond
 )
 
-// Get reads a record and its revision, as the leader of the stream has it. It fails with ErrNotFound or ErrUnreadable.
-// The answer may be old by the time it is here; only Put decides.
+// Get reads a record and its revision, as the leader of the stream has it. It fails with ErrNotFound, with the revision
+// of the marker that an expired or deleted record has left, over which Put creates; or with ErrUnreadable. The answer
+// may be old by the time it is here; only Put decides. Where the stream had one replica at the start, that is asked as
+// its leader: a stream that is given more needs its services started anew.
 func (b *Bus) Get(ctx context.Context, k events.Key) (events.Task, uint64, error) {
+	return decoded(b.GetStored(ctx, k))
+}
+
+// GetFromLeader is Get, of the leader in any case.
+func (b *Bus) GetFromLeader(ctx context.Context, k events.Key) (events.Task, uint64, error) {
+	return decoded(b.stored(ctx, k, b.last))
+}
+
+// GetStored is Get of the bytes of a record. It fails with ErrNotFound as Get does.
+func (b *Bus) GetStored(ctx context.Context, k events.Key) (Entry, error) {
+	if !b.sole {
+		return b.stored(ctx, k, b.last)
+	}
+	return b.stored(ctx, k, b.lastDirect)
+}
+
+func (b *Bus) stored(ctx context.Context, k events.Key,
+	last func(ctx context.Context, stream, subject string) (message, error),
+) (Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	entry, err := b.key(ctx, events.TaskBucket, k.String())
+	m, err := last(ctx, events.StreamTasks, events.RecordSubject(k))
 	if err != nil {
-		return events.Task{}, 0, fmt.Errorf("read of %s: %w", k, err)
+		return Entry{}, fmt.Errorf("read of %s: %w", k, err)
 	}
+	entry := m.entry(k.String())
 	if !entry.Present {
-		return events.Task{}, 0, fmt.Errorf("%w: %s", ErrNotFound, k)
+		return entry, fmt.Errorf("%w: %s", ErrNotFound, k)
 	}
-	t, err := events.DecodeTask(entry.Value)
+	return entry, nil
+}
+
+func decoded(e Entry, err error) (events.Task, uint64, error) {
 	if err != nil {
-		err = fmt.Errorf("%w: record %s: %w", ErrUnreadable, k, err)
+		return events.Task{}, e.Revision, err
 	}
-	return t, entry.Revision, err
+	t, err := e.Task()
+	return t, e.Revision, err
+}
+
+// Task reads the entry of a record. It fails with ErrUnreadable.
+func (e Entry) Task() (events.Task, error) {
+	t, err := events.DecodeTask(e.Value)
+	if err != nil {
+		err = fmt.Errorf("%w: record %s: %w", ErrUnreadable, e.Key, err)
+	}
+	return t, err
 }
 
 // A Put is one write of a record. Its heartbeat and its lifetime are part of the same message, so they change together
 // with the state or not at all.
 type Put struct {
 	Task events.Task
-	// Revision is that of the record read; 0 creates.
+	// Value is the record as it is stored; nil has it made of Task.
+	Value []byte
+	// Revision is that of the record or marker read; 0 creates where neither is.
 	Revision uint64
 	// Heartbeat is the interval of heartbeats, in whole seconds; 0 stops them.
 	Heartbeat time.Duration
@@ -61,10 +99,19 @@ type Put struct {
 // Put writes a record if it has not changed since it was read, and returns its new revision. ErrConflict means that
 // nothing was written; after any other error the write may or may not have happened.
 func (b *Bus) Put(ctx context.Context, p Put) (uint64, error) {
-	value, err := events.Marshal(p.Task)
+	value, err := p.Value, error(nil)
+	if value == nil {
+		value, err = events.Marshal(p.Task)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("record %s: %w", p.Task.Key(), err)
 	}
+	summary, err := events.Marshal(Summarize(&p.Task))
+	if err != nil {
+		return 0, fmt.Errorf("summary of %s: %w", p.Task.Key(), err)
+	}
+	header := nats.Header{headerSummary: {string(summary)}}
+	b.own.Put(p.Task, value)
 	opts := []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(p.Revision)}
 	if p.Heartbeat > 0 {
 		opts = append(
@@ -82,7 +129,8 @@ func (b *Bus) Put(ctx context.Context, p Put) (uint64, error) {
 	defer cancel()
 	var ack *jetstream.PubAck
 	err = b.faults.Do(ctx, "put/"+string(p.Task.Phase), func() (err error) {
-		ack, err = b.js.PublishMsg(ctx, &nats.Msg{Subject: events.RecordSubject(p.Task.Key()), Data: value}, opts...)
+		subject := b.keySubject(events.RecordSubject(p.Task.Key()))
+		ack, err = b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: header, Data: value}, opts...)
 		return err
 	})
 	if isConflict(err) {
@@ -113,13 +161,63 @@ type Update struct {
 // WatchTasks calls handle with every record that exists and then with every change, until ctx ends. handle must be
 // quick. Of a record that cannot be read, which is logged, it hears the revision only.
 func (b *Bus) WatchTasks(ctx context.Context, handle func(Update)) error {
-	return b.Bucket(events.TaskBucket, "").Watch(ctx, func(entry *Entry) {
+	b.own.Watch()
+	return b.watchTasks(ctx, jetstream.AllKeys, handle)
+}
+
+func (b *Bus) watchTasks(ctx context.Context, filter string, handle func(Update)) error {
+	return b.Bucket(events.TaskBucket, "").watchKeys(ctx, filter, func(entry *Entry) {
 		if entry == nil {
 			handle(Update{Ready: true})
 			return
 		}
 		handle(b.update(*entry))
 	})
+}
+
+// maxReadWait bounds one reading of all records.
+const maxReadWait = time.Minute
+
+// ReadTasks calls handle with every record that exists. It takes a minute at most, and costs as much as the start of a
+// status service. Records that cannot be read are left out and logged.
+func (b *Bus) ReadTasks(ctx context.Context, handle func(events.Task)) error {
+	return b.readTasks(ctx, jetstream.AllKeys, false, handle)
+}
+
+// ReadProject is ReadTasks of a project, or of all for "". It fails with ErrUnreadable where a record cannot be read:
+// what is decided by what no record says must not be decided by a record that was left out.
+func (b *Bus) ReadProject(ctx context.Context, project string, handle func(events.Task)) error {
+	filter := jetstream.AllKeys
+	if project != "" {
+		filter = events.Key{Project: project, ID: "*"}.String()
+	}
+	return b.readTasks(ctx, filter, true, handle)
+}
+
+func (b *Bus) readTasks(ctx context.Context, filter string, all bool, handle func(events.Task)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxReadWait, errors.New("the records could not be read in time"))
+	defer cancel()
+	ready, unreadable := false, false
+	err := b.watchTasks(ctx, filter, func(u Update) {
+		switch {
+		case ready:
+		case all && u.Key == events.Key{} && !u.Ready:
+			unreadable = true
+			cancel()
+		case u.Ready:
+			ready = true
+			cancel()
+		case u.Task != nil:
+			handle(*u.Task)
+		}
+	})
+	switch {
+	case unreadable:
+		err = fmt.Errorf("%w: a task record, which the log names", ErrUnreadable)
+	case err == nil && !ready:
+		err = context.Cause(ctx)
+	}
+	return err
 }
 
 func (b *Bus) update(entry Entry) Update {
@@ -130,7 +228,7 @@ func (b *Bus) update(entry Entry) Update {
 	}
 	u := Update{Key: k, Revision: entry.Revision}
 	if entry.Present {
-		t, err := events.DecodeTask(entry.Value)
+		t, err := b.own.Decode(k, entry.Value)
 		if err != nil {
 			b.log.Error("a task record could not be read and is left out", "task", k, "error", err)
 			return Update{Revision: entry.Revision}
@@ -202,6 +300,28 @@ func (b *Bus) isStored(ctx context.Context, e events.Event) (bool, error) {
 	return e.Once || last.header.Get(events.HeaderID) == e.ID() && time.Since(last.at) < events.EventDuplicates, nil
 }
 
+// PurgeTask deletes the events of a task and the callbacks of its provider.
+func (b *Bus) PurgeTask(ctx context.Context, k events.Key) error {
+	for stream, subject := range map[string]string{
+		events.StreamEvents: events.EventSubject(k, "*"), events.StreamCallbacks: events.CallbackSubject("*", k),
+	} {
+		if err := b.purge(ctx, stream, subject); err != nil {
+			return fmt.Errorf("purge of %s: %w", subject, err)
+		}
+	}
+	return nil
+}
+
+func (b *Bus) purge(ctx context.Context, stream, subject string) error {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	return s.Purge(ctx, jetstream.WithPurgeSubject(subject))
+}
+
 // Stored reports whether an event that happens once is stored, as the leader of the stream knows it.
 func (b *Bus) Stored(ctx context.Context, e events.Event) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
@@ -231,6 +351,9 @@ func (b *Bus) store(ctx context.Context, e events.Event) error {
 	if err != nil {
 		return err
 	}
+	if inOrder(e) {
+		return b.storeInOrder(ctx, e, msg, opts)
+	}
 	for {
 		err := b.publish(ctx, msg, opts)
 		switch {
@@ -246,6 +369,42 @@ func (b *Bus) store(ctx context.Context, e events.Event) error {
 		}
 		if stored, err := b.isStored(ctx, e); stored || err != nil {
 			return err
+		}
+	}
+}
+
+// inOrder reports whether an event of a task is stored only where none of a later version is. Those that happen once are
+// stored by whoever publishes a later one. Progress comes too often to ask, and says itself of which version it is.
+func inOrder(e events.Event) bool {
+	return e.Transition != nil && !e.Once && e.Type != events.EventProgress
+}
+
+// storeInOrder stores an event of a task that may happen again, such as in_doubt, unless one of a later version is
+// stored: its publisher has stalled meanwhile, and it is overtaken.
+func (b *Bus) storeInOrder(ctx context.Context, e events.Event, msg *nats.Msg, opts []jetstream.PublishOpt) error {
+	all := events.EventSubject(events.Key{Project: e.Project, ID: e.TaskID}, "*")
+	for {
+		last, err := b.last(ctx, events.StreamEvents, all)
+		if err != nil {
+			return err
+		}
+		var stored struct {
+			Version uint64 `json:"version"`
+		}
+		if err := json.Unmarshal(last.data, &stored); err == nil && stored.Version > e.Version {
+			b.log.Info("an event is overtaken by a later one of its task and is left out", "event", e.Subject(), "version", e.Version,
+				"later", stored.Version)
+			return nil
+		}
+		err = b.publish(ctx, msg, append(opts[:len(opts):len(opts)],
+			jetstream.WithExpectLastSequenceForSubject(last.sequence, all)))
+		if err == nil || !isConflict(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(storeWait):
 		}
 	}
 }
@@ -280,21 +439,26 @@ func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
 	return msg, []jetstream.PublishOpt{jetstream.WithMsgID(e.ID())}, nil
 }
 
-// EnsurePollTicket makes sure that the poll ticket of a task exists.
-func (b *Bus) EnsurePollTicket(ctx context.Context, lane string, k events.Key) error {
+// EnsureArtifact makes sure that the archiver's message of a task exists.
+func (b *Bus) EnsureArtifact(ctx context.Context, k events.Key) error {
+	if err := b.ensure(ctx, "artifact", &nats.Msg{Subject: events.ArtifactSubject(k)}); err != nil {
+		return fmt.Errorf("archiver's message of %s: %w", k, err)
+	}
+	return nil
+}
+
+// ensure makes sure that a create-only subject has a message.
+func (b *Bus) ensure(ctx context.Context, point string, msg *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
-	err := b.faults.Do(ctx, "watch", func() error {
-		_, err := b.js.Publish(ctx, events.PollSubject(lane, k), nil)
+	err := b.faults.Do(ctx, point, func() error {
+		_, err := b.js.PublishMsg(ctx, msg)
 		return err
 	})
 	if isOccupied(err) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("poll ticket of %s: %w", k, err)
-	}
-	return nil
+	return err
 }
 
 // isOccupied reports whether a message was refused because its create-only subject has one.

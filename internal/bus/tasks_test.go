@@ -59,7 +59,7 @@ func TestLostWrite(t *testing.T) {
 		if _, _, err := on.Get(b.Context(), key); err == nil || errors.Is(err, bus.ErrNotFound) {
 			b.Errorf("%v, want an error that is not ErrNotFound", err)
 		}
-		if err := on.EnsurePollTicket(b.Context(), "fal", key); err == nil {
+		if err := on.EnsurePollTicket(b.Context(), bus.PollTicket{Lane: "fal", Key: key}); err == nil {
 			b.Error("a watch on a closed connection is no error")
 		}
 		if err := on.Publish(b.Context(), event(events.EventQueued, 1, true)); err == nil {
@@ -364,6 +364,30 @@ func TestPublishFillsGaps(t *testing.T) {
 	}
 }
 
+// TestOvertakenEvent: an event that may happen again is not stored behind one of a later version, whenever its publisher
+// comes back.
+func TestOvertakenEvent(t *testing.T) {
+	bubble(t, func(b *fixture) {
+		on := b.Open(bus.Options{})
+		doubt := event(events.EventInDoubt, 2, false)
+		doubt.Transition = &events.Transition{Version: 2}
+		later := doubt
+		later.Version = 4
+		b.OK(on.Publish(b.Context(), event(events.EventQueued, 1, true), doubt))
+		b.OK(on.Publish(b.Context(), event(events.EventSubmitted, 5, true)))
+		b.OK(on.Publish(b.Context(), later))
+		if got, want := types(b.story(on)), []events.EventType{events.EventQueued, events.EventInDoubt, events.EventSubmitted}; !slices.Equal(got, want) {
+			b.Errorf("%v, want %v", got, want)
+		}
+		later.Version = 6
+		b.OK(on.Publish(b.Context(), later))
+		b.OK(on.Publish(b.Context(), later))
+		if got := types(b.story(on)); len(got) != 4 || got[3] != events.EventInDoubt {
+			b.Errorf("%v, want one in_doubt more", got)
+		}
+	})
+}
+
 // TestEventsAreFound: client libraries find the stream by the subject on which events are heard, and replay from it.
 func TestEventsAreFound(t *testing.T) {
 	bubble(t, func(b *fixture) {
@@ -427,9 +451,9 @@ func TestEnsureWatch(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		on := b.Open(bus.Options{})
 		for range 3 {
-			b.OK(on.EnsurePollTicket(b.Context(), "fal", key))
+			b.OK(on.EnsurePollTicket(b.Context(), bus.PollTicket{Lane: "fal", Key: key}))
 		}
-		b.OK(on.EnsurePollTicket(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
+		b.OK(on.EnsurePollTicket(b.Context(), bus.PollTicket{Lane: "fal", Key: events.Key{Project: "demo", ID: "t2"}}))
 		if n := b.stored(on, events.StreamPolls); n != 2 {
 			b.Errorf("%d poll tickets, want one per task", n)
 		}
@@ -445,8 +469,8 @@ func TestEnsureWatch(t *testing.T) {
 			return bus.Done()
 		})
 		time.Sleep(10*time.Minute + time.Second)
-		b.OK(on.EnsurePollTicket(b.Context(), "fal", key))
-		b.OK(on.EnsurePollTicket(b.Context(), "fal", events.Key{Project: "demo", ID: "t2"}))
+		b.OK(on.EnsurePollTicket(b.Context(), bus.PollTicket{Lane: "fal", Key: key}))
+		b.OK(on.EnsurePollTicket(b.Context(), bus.PollTicket{Lane: "fal", Key: events.Key{Project: "demo", ID: "t2"}}))
 		synctest.Wait()
 		b.OK(stop())
 		if polls["fal t1"] != 11 || polls["fal t2"] != 2 {
@@ -461,11 +485,20 @@ func TestObjects(t *testing.T) {
 	broker.ForgetTimers()
 	b := broker.Start(t)
 	on, other := b.Open(bus.Options{}), b.Open(bus.Options{})
+	last := func() uint64 {
+		s, err := on.JetStream().Stream(b.Context(), "OBJ_"+events.ObjectBucket)
+		b.OK(err)
+		return s.CachedInfo().State.LastSeq
+	}
 	for _, size := range []int{0, 1, 300 << 10} {
 		want := bytes.Repeat([]byte("ab"), size)
 		name := "digest" + string(rune('a'+size%26))
 		b.OK(on.PutObject(b.Context(), name, want))
+		written := last()
 		b.OK(other.PutObject(b.Context(), name, want))
+		if n := last(); n != written {
+			b.Errorf("%d more messages for an object that was there", n-written)
+		}
 		got, err := other.GetObject(b.Context(), name)
 		b.OK(err)
 		if !bytes.Equal(got, want) {

@@ -27,6 +27,9 @@ type everything struct {
 	Providers Providers `embed:""`
 	Pipeline  Pipeline  `embed:""`
 	Webhook   Webhook   `embed:""`
+	MCP       MCP       `embed:""`
+	Console   Console   `embed:""`
+	Artifacts Artifacts `embed:""`
 	Guard     Guard     `embed:""`
 	Ops       Ops       `embed:""`
 }
@@ -84,10 +87,13 @@ func TestDefaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := everything{
-				Broker:   Broker{StoreDir: ".reelay", Listen: "127.0.0.1:4222", Sync: "always"},
-				Pipeline: Pipeline{PollInterval: 10 * time.Second, Timeout: 30 * time.Minute, Replicas: 1},
-				Webhook:  Webhook{WebhookListen: "127.0.0.1:8090", WebhookConns: 1024},
-				Ops:      Ops{OpsListen: "127.0.0.1:9999", LogLevel: "info", LogFormat: "text"},
+				Broker:    Broker{StoreDir: ".reelay", Listen: "127.0.0.1:4222", Sync: "always"},
+				Pipeline:  Pipeline{PollInterval: 10 * time.Second, Timeout: 30 * time.Minute, Replicas: 1, MaxSends: 32, MaxPolls: 128},
+				Webhook:   Webhook{WebhookListen: "127.0.0.1:8090", WebhookConns: 1024},
+				MCP:       MCP{MCPListen: "127.0.0.1:8091", MCPProject: "default", ConfirmOver: 1},
+				Console:   Console{ConsoleListen: "127.0.0.1:8080"},
+				Artifacts: Artifacts{Listen: "127.0.0.1:8092", MaxBytes: 4 << 30, ProjectMaxBytes: "0", Retention: "0"},
+				Ops:       Ops{OpsListen: "127.0.0.1:9999", LogLevel: "info", LogFormat: "text"},
 			}
 			wantSettings(t, got, want, nil, nil)
 			if got.NATS.Given() {
@@ -106,21 +112,36 @@ func TestFlagsAndVariables(t *testing.T) {
 		{"--server", "NATS_URL", "nats://a:1,tls://b:2"},
 		{"--context", "NATS_CONTEXT", "prod"},
 		{"--creds", "NATS_CREDS", "/c"},
+		{"--nkey", "NATS_NKEY", "/n"},
+		{"--tlscert", "NATS_CERT", "/p"},
+		{"--tlskey", "NATS_KEY", "/k"},
+		{"--tlsca", "NATS_CA", "/a"},
+		{"--inbox-prefix", "NATS_INBOX_PREFIX", "_INBOX.me"},
+		{"--js-domain", "NATS_JS_DOMAIN", "hub"},
+		{"--js-api-prefix", "NATS_JS_API_PREFIX", "js.from.acme"},
 		{"--store-dir", "REELAY_STORE_DIR", "/s"},
 		{"--listen", "REELAY_LISTEN", ":4333"},
 		{"--sync", "REELAY_SYNC", "interval"},
 		{"--sandbox", "REELAY_SANDBOX", "true"},
 		{"--fal-url", "REELAY_FAL_URL", "https://f"},
 		{"--minimax-url", "REELAY_MINIMAX_URL", "http://127.0.0.1:1"},
+		{"--openai-videos-url", "REELAY_OPENAI_VIDEOS_URL", "http://gpu:8000/"},
+		{"--lane", "REELAY_LANES", "a=openai-videos:http://10.0.0.5,b=openai-videos:http://10.0.0.6"},
 		{"--public-url", "REELAY_PUBLIC_URL", "https://p/x"},
 		{"--no-callback", "REELAY_NO_CALLBACK", "fal"},
 		{"--fal-platform-url", "REELAY_FAL_PLATFORM_URL", "https://q/"},
 		{"--accept-new-store", "REELAY_ACCEPT_NEW_STORE", "true"},
+		{"--epoch-dir", "REELAY_EPOCH_DIR", "/e"},
 		{"--allow-unsynced-spending", "REELAY_ALLOW_UNSYNCED_SPENDING", "true"},
 		{"--poll-interval", "REELAY_POLL_INTERVAL", "30s"},
 		{"--timeout", "REELAY_TIMEOUT", "48h"},
+		{"--max-sends", "REELAY_MAX_SENDS", "256"},
+		{"--max-polls", "REELAY_MAX_POLLS", "1"},
 		{"--prices", "REELAY_PRICES", "/p"},
+		{"--default", "REELAY_DEFAULT", "video=fal:kling-v3,image=fal:flux-dev"},
 		{"--replicas", "REELAY_REPLICAS", "5"},
+		{"--join-world", "REELAY_JOIN_WORLD", "true"},
+		{"--stream-max-bytes", "REELAY_STREAM_MAX_BYTES", "*=8388608,KV_reelay_tasks=16777216"},
 		{"--webhook-listen", "REELAY_WEBHOOK_LISTEN", ":80"},
 		{"--webhook-tls-cert", "REELAY_WEBHOOK_TLS_CERT", pem},
 		{"--webhook-tls-key", "REELAY_WEBHOOK_TLS_KEY", pem},
@@ -128,24 +149,59 @@ func TestFlagsAndVariables(t *testing.T) {
 		{"--webhook-conns", "REELAY_WEBHOOK_CONNS", "10"},
 		{"--fal-user-id", "REELAY_FAL_USER_ID", "user_abc"},
 		{"--fal-jwks-url", "REELAY_FAL_JWKS_URL", "https://j"},
+		{"--mcp-listen", "REELAY_MCP_LISTEN", ":81"},
+		{"--mcp-tokens", "REELAY_MCP_TOKENS", pem},
+		{"--mcp-project", "REELAY_PROJECT", "demo"},
+		{"--confirm-over", "REELAY_CONFIRM_OVER", "2.5"},
+		{"--console-listen", "REELAY_CONSOLE_LISTEN", ":82"},
+		{"--console-users", "REELAY_CONSOLE_USERS", pem},
+		{"--artifacts", "REELAY_ARTIFACTS", "nats://kept"},
+		{"--archiver-listen", "REELAY_ARCHIVER_LISTEN", ":81"},
+		{"--artifact-url", "REELAY_ARTIFACT_URL", "https://m/x"},
+		{"--artifact-hosts", "REELAY_ARTIFACT_HOSTS", "10.0.0.1, cdn"},
+		{"--artifact-max-bytes", "REELAY_ARTIFACT_MAX_BYTES", "1048576"},
+		{"--artifact-project-bytes", "REELAY_ARTIFACT_PROJECT_BYTES", "0,demo=100"},
+		{"--artifact-retention", "REELAY_ARTIFACT_RETENTION", "0,demo=24h"},
 		{"--ops-listen", "REELAY_OPS_LISTEN", ":0"},
+		{"--broker-tls-cert", "REELAY_BROKER_TLS_CERT", pem},
+		{"--broker-tls-key", "REELAY_BROKER_TLS_KEY", pem},
+		{"--broker-tls-ca", "REELAY_BROKER_TLS_CA", pem},
+		{"--broker-tls-verify", "REELAY_BROKER_TLS_VERIFY", "true"},
 		{"--log-level", "REELAY_LOG_LEVEL", "debug"},
 		{"--log-format", "REELAY_LOG_FORMAT", "json"},
 	}
 	want := everything{
-		NATS:      NATS{Server: "nats://a:1,tls://b:2", Context: "prod", Creds: "/c"},
-		Broker:    Broker{StoreDir: "/s", Listen: ":4333", Sync: "interval"},
-		Providers: Providers{Sandbox: true, PublicURL: "https://p/x", NoCallback: "fal"},
-		Pipeline:  Pipeline{PollInterval: 30 * time.Second, Timeout: 48 * time.Hour, Prices: "/p", Replicas: 5},
+		NATS: NATS{
+			Server: "nats://a:1,tls://b:2", Context: "prod", Creds: "/c", NKey: "/n", Cert: "/p", Key: "/k", CA: "/a",
+			InboxPrefix: "_INBOX.me", JSDomain: "hub", JSAPIPrefix: "js.from.acme",
+		},
+		Broker: Broker{
+			StoreDir: "/s", Listen: ":4333", Sync: "interval", TLSCert: pem, TLSKey: pem, TLSCA: pem, TLSVerify: true,
+		},
+		Providers: Providers{
+			Sandbox: true, PublicURL: "https://p/x", NoCallback: "fal",
+			Lanes: Lanes{Lane: []string{"a=openai-videos:http://10.0.0.5", "b=openai-videos:http://10.0.0.6"}},
+		},
+		Pipeline: Pipeline{
+			PollInterval: 30 * time.Second, Timeout: 48 * time.Hour, Prices: "/p",
+			Default: []string{"video=fal:kling-v3", "image=fal:flux-dev"}, Replicas: 5,
+			MaxSends: 256, MaxPolls: 1, JoinWorld: true, StreamMaxBytes: []string{"*=8388608", "KV_reelay_tasks=16777216"},
+		},
 		Webhook: Webhook{
 			WebhookListen: ":80", WebhookTLSCert: pem, WebhookTLSKey: pem, WebhookProxies: "10.0.0.0/8, ::1", WebhookConns: 10,
 		},
-		Guard: Guard{AcceptNewStore: true, AllowUnsyncedSpending: true},
+		MCP:     MCP{MCPListen: ":81", MCPTokens: pem, MCPProject: "demo", ConfirmOver: 2.5},
+		Console: Console{ConsoleListen: ":82", ConsoleUsers: pem},
+		Artifacts: Artifacts{
+			Store: "nats://kept", Listen: ":81", URL: "https://m/x", Hosts: "10.0.0.1, cdn", MaxBytes: 1 << 20,
+			ProjectMaxBytes: "0,demo=100", Retention: "0,demo=24h",
+		},
+		Guard: Guard{AcceptNewStore: true, EpochDir: "/e", AllowUnsyncedSpending: true},
 		Ops:   Ops{OpsListen: ":0", LogLevel: "debug", LogFormat: "json"},
 	}
 	calls := map[string]string{
 		"fal-url": "https://f", "fal-platform-url": "https://q",
-		"minimax-url": "http://127.0.0.1:1",
+		"minimax-url": "http://127.0.0.1:1", "openai-videos-url": "http://gpu:8000",
 	}
 	callbacks := map[string]string{"fal-user-id": "user_abc", "fal-jwks-url": "https://j"}
 	t.Run("table", func(t *testing.T) { // the table of settings has these and no others
@@ -153,7 +209,7 @@ func TestFlagsAndVariables(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table = slices.DeleteFunc(table, func(s Setting) bool { return s.Flag == "" })
+		table = slices.DeleteFunc(table, func(s Setting) bool { return s.Flag == "" || s.Flag == "--config" }) // see TestFile
 		for _, s := range settings {
 			i := slices.IndexFunc(table, func(row Setting) bool { return row.Flag == s.flag && row.Env == s.env })
 			if i < 0 || table[i].Help == "" || table[i].Section == "" {
@@ -204,12 +260,16 @@ func TestWrongValuesNameTheSetting(t *testing.T) {
 		{"--public-url", "REELAY_PUBLIC_URL", "https://u:hush@h", "no user"},
 		{"--poll-interval", "REELAY_POLL_INTERVAL", "4s", "4s is not between 5s and 30s"},
 		{"--poll-interval", "REELAY_POLL_INTERVAL", "31s", "31s is not between 5s and 30s"},
+		{"--max-sends", "REELAY_MAX_SENDS", "3", "3 is not between 4 and 256"},
+		{"--max-polls", "REELAY_MAX_POLLS", "0", "0 is not between 1 and 4096"},
 		{"--poll-interval", "REELAY_POLL_INTERVAL", "soon", "duration"},
 		{"--timeout", "REELAY_TIMEOUT", "999ms", "is not between 1s and 48h"},
 		{"--timeout", "REELAY_TIMEOUT", "49h", "is not between 1s and 48h"},
 		{"--replicas", "REELAY_REPLICAS", "0", "0 is not between 1 and 5"},
 		{"--replicas", "REELAY_REPLICAS", "6", "6 is not between 1 and 5"},
 		{"--replicas", "REELAY_REPLICAS", "two", "two"},
+		{"--stream-max-bytes", "REELAY_STREAM_MAX_BYTES", "*=8388607", "is not STREAM=BYTES with 8388608 to"},
+		{"--stream-max-bytes", "REELAY_STREAM_MAX_BYTES", "OTHER=8388608", "names no stream of reelay"},
 		{"--webhook-listen", "REELAY_WEBHOOK_LISTEN", "8090", "is not host:port"},
 		{"--webhook-tls-cert", "REELAY_WEBHOOK_TLS_CERT", "/no/such/file", "certificate and key must be given together"},
 		{"--webhook-proxies", "REELAY_WEBHOOK_PROXIES", "10.0.0.0/8,proxy", `"proxy" is neither an address nor a prefix`},
@@ -217,6 +277,12 @@ func TestWrongValuesNameTheSetting(t *testing.T) {
 		{"--webhook-proxies", "REELAY_WEBHOOK_PROXIES", strings.Repeat("10.0.0.1,", 257), "more than 256"},
 		{"--webhook-conns", "REELAY_WEBHOOK_CONNS", "0", "0 is not between 1 and 100000"},
 		{"--fal-jwks-url", "REELAY_FAL_JWKS_URL", "http://j", "must be https"},
+		{"--mcp-listen", "REELAY_MCP_LISTEN", "8091", "is not host:port"},
+		{"--mcp-tokens", "REELAY_MCP_TOKENS", "/no/such/file", "no such file"},
+		{"--confirm-over", "REELAY_CONFIRM_OVER", "-1", "must be 0 to 1000000 US dollars"},
+		{"--mcp-project", "REELAY_PROJECT", "a.b", "must be 1 to 64 characters"},
+		{"--console-listen", "REELAY_CONSOLE_LISTEN", "8080", "is not host:port"},
+		{"--console-users", "REELAY_CONSOLE_USERS", "/no/such/file", "no such file"},
 		{"--ops-listen", "REELAY_OPS_LISTEN", "localhost", "is not host:port"},
 		{"--log-level", "REELAY_LOG_LEVEL", "loud", "must be one of"},
 		{"--log-format", "REELAY_LOG_FORMAT", "xml", "must be one of"},
@@ -399,6 +465,87 @@ func TestLogger(t *testing.T) {
 		if text := strings.Join(got, ""); !strings.Contains(text, row.want) || strings.HasPrefix(row.want, "level") &&
 			!strings.HasPrefix(text, row.want) {
 			t.Errorf("%s %s: got %q, want %q", row.level, row.format, text, row.want)
+		}
+	}
+}
+
+// TestIgnoredProxy: the variable is named, its value, which may hold a password, is not.
+func TestIgnoredProxy(t *testing.T) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
+		t.Setenv(name, "")
+	}
+	if got := IgnoredProxy(); got != "" {
+		t.Errorf("%q, and none is set", got)
+	}
+	t.Setenv("all_proxy", "http://user:hush@proxy.test:3128")
+	if got := IgnoredProxy(); got != "all_proxy" {
+		t.Errorf("%q, want all_proxy", got)
+	}
+}
+
+// TestFile: a file of settings has the names of the flags; a flag wins over a variable, and that over the file. What is
+// no setting of any binary is refused by name.
+func TestFile(t *testing.T) {
+	clearEnv(t)
+	path := filepath.Join(t.TempDir(), "reelay.yaml")
+	text := "replicas: 3\nlisten: 127.0.0.1:4333\nsync: interval\nlane:\n  - gpu1=openai-videos:http://10.0.0.5:8000\n" +
+		"  - gpu2=openai-videos:http://gpu2:30000\npoll-interval: 7s\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("REELAY_SYNC", "always")
+	for _, by := range []string{"flag", "variable"} {
+		args := []string{"--listen", "127.0.0.1:4444"}
+		if by == "flag" {
+			args = append(args, "--config", path)
+		} else {
+			t.Setenv("REELAY_CONFIG", path)
+		}
+		got, err := parse(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Pipeline.Replicas != 3 || got.Broker.Listen != "127.0.0.1:4444" || got.Broker.Sync != "always" ||
+			len(got.Providers.Lane) != 2 || got.Pipeline.PollInterval != 7*time.Second {
+			t.Errorf("by %s: %+v", by, got)
+		}
+	}
+	for text, want := range map[string]string{
+		"replicaz: 3":                       "replicaz: there is no such setting",
+		"fal-key: secret":                   "fal-key: there is no such setting",
+		"provider: fal":                     "provider: there is no such setting",
+		"accept-new-store: true":            "accept-new-store: it is for one start only",
+		"replicas: many":                    "--replicas",
+		"replicas: [":                       "--config",
+		"- a":                               "--config",
+		strings.Repeat("#", maxFileBytes+1): "larger than",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parse(t); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.20q: %v, want %q", text, err, want)
+		}
+	}
+	t.Setenv("REELAY_CONFIG", filepath.Join(t.TempDir(), "none"))
+	var setting *SettingError
+	if _, err := parse(t); !errors.As(err, &setting) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+// TestPerProject: a setting is one for all projects, and others for single ones.
+func TestPerProject(t *testing.T) {
+	all, of, err := Artifacts{Retention: "720h, demo=24h"}.Retentions()
+	if err != nil || all != 720*time.Hour || !reflect.DeepEqual(of, map[string]time.Duration{"demo": 24 * time.Hour}) {
+		t.Errorf("%v, %v, %v", all, of, err)
+	}
+	if most, maxima, err := (Artifacts{ProjectMaxBytes: "demo=5"}).ProjectBytes(); err != nil || most != 0 || maxima["demo"] != 5 {
+		t.Errorf("%v, %v, %v", most, maxima, err)
+	}
+	for _, bad := range []string{"1h", "0,demo", "0,a.b=24h", "0,demo=-24h", "x"} {
+		if _, _, err := (Artifacts{Retention: bad}).Retentions(); err == nil {
+			t.Errorf("%q was taken", bad)
 		}
 	}
 }

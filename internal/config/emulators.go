@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -29,10 +30,22 @@ func (e Emulators) Addresses() (map[string]string, error) {
 	return addresses, nil
 }
 
+// EmulatorURLs returns the base URLs of the emulators that this environment names, by the flag of the provider's base URL:
+// for a process of the sandbox that calls no provider and so has no such flag.
+func EmulatorURLs() map[string]string {
+	urls := map[string]string{}
+	for _, p := range registry.All() {
+		if url := os.Getenv(p.BaseURL().Env); url != "" {
+			urls[p.BaseURL().Flag] = strings.TrimRight(url, "/")
+		}
+	}
+	return urls
+}
+
 func listenSettings() (all []registry.Setting) {
 	for _, p := range registry.All() {
 		all = append(all, registry.Setting{
-			Flag: p.Name + "-listen", Env: "REELAY_" + strings.ToUpper(p.Name) + "_EMULATOR_LISTEN", Kind: registry.Address,
+			Flag: p.Name + "-listen", Env: "REELAY_" + variable(p.Name) + "_EMULATOR_LISTEN", Kind: registry.Address,
 			Help: "Address of the emulator of " + p.Name + ".", Default: p.Emulator,
 		})
 	}

@@ -42,7 +42,11 @@ func providerValues(settings []registry.Setting, flags kong.Plugins) (map[string
 			continue
 		}
 		if s.Kind == registry.URL {
-			if err := provider.CheckBaseURL(v); err != nil {
+			check := provider.CheckBaseURL
+			if s.Private {
+				check = provider.CheckPrivateBaseURL
+			}
+			if err := check(v); err != nil {
 				return nil, wrong("--"+s.Flag, s.Env, err)
 			}
 			v = strings.TrimRight(v, "/")

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"reelay/internal/accounts"
+	"reelay/internal/proc"
+
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
@@ -38,9 +41,18 @@ func (s *syncBuffer) String() string {
 // startServer starts a NATS server that asks for a password on a port of its own, or on port.
 func startServer(t *testing.T, port int) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, Username: "user", Password: "hush",
-	})
+	return startServerFor(t, port, "hush")
+}
+
+func startServerFor(t *testing.T, port int, password string) *server.Server {
+	t.Helper()
+	return startServerWith(t, &server.Options{Port: port, Username: "user", Password: password})
+}
+
+func startServerWith(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
+	o.Host, o.NoSigs, o.NoLog = "127.0.0.1", true, true
+	s, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +145,7 @@ func TestConnectOnceFails(t *testing.T) {
 			"wrong password",
 			NATS{Server: serverURL(s, "user:other-hush@")},
 			nats.ErrAuthorization,
-			"are --creds or --context right?",
+			"are --creds, --nkey or --context right?",
 		},
 		{"context's server is down", NATS{Context: "dead"}, ErrUnreachable, "the servers of context dead"},
 		{"no such context", NATS{Context: "nowhere"}, nil, "--context (NATS_CONTEXT): "},
@@ -191,6 +203,135 @@ func TestConnectWaits(t *testing.T) {
 	}
 }
 
+// TestJetStreamPlace: a context's JetStream is found where the nats CLI finds it, and flags come before the context.
+func TestJetStreamPlace(t *testing.T) {
+	s := startServer(t, server.RANDOM_PORT)
+	url := serverURL(s, "user:hush@")
+	writeContext(t, "hub", fmt.Sprintf(`{"url":%q,"jetstream_domain":"hub","inbox_prefix":"_INBOX.me"}`, url))
+	writeContext(t, "imported", fmt.Sprintf(`{"url":%q,"jetstream_api_prefix":"js.from.acme"}`, url))
+	for _, row := range []struct {
+		nats   NATS
+		prefix string
+	}{
+		{NATS{Server: url}, ""},
+		{NATS{Context: "hub"}, "$JS.hub.API"},
+		{NATS{Context: "imported"}, "js.from.acme"},
+		{NATS{Server: url, JSDomain: "leaf"}, "$JS.leaf.API"},
+		{NATS{Context: "hub", JSDomain: "leaf"}, "$JS.leaf.API"},
+		{NATS{Context: "hub", JSAPIPrefix: "js.here"}, "js.here"},
+	} {
+		nc, err := row.nats.ConnectOnce("test", slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if nc.APIPrefix != row.prefix || row.nats.Context == "hub" && !strings.HasPrefix(nc.NewInbox(), "_INBOX.me.") {
+			t.Errorf("%+v: prefix %q and inboxes as %s, want %q", row.nats, nc.APIPrefix, nc.NewInbox(), row.prefix)
+		}
+		nc.Close()
+	}
+}
+
+// TestRefusedForAWhile: credentials that are refused twice, as while they are being changed, end no connection; and what
+// is wrong is an error in the log.
+func TestRefusedForAWhile(t *testing.T) {
+	s := startServer(t, server.RANDOM_PORT)
+	port := s.Addr().(*net.TCPAddr).Port
+	refused := make(chan struct{}, 100)
+	log := slog.New(slog.NewTextHandler(logFunc(func(line string) {
+		if strings.Contains(line, "level=ERROR") && strings.Contains(line, "check the user and password") {
+			refused <- struct{}{}
+		}
+	}), nil))
+	nc, err := NATS{Server: serverURL(s, "user:hush@")}.Connect("test", log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	changed := nc.StatusChanged(nats.CONNECTED)
+	s.Shutdown()
+	s.WaitForShutdown()
+	other := startServerFor(t, port, "another")
+	for range 3 {
+		select {
+		case <-refused:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("not refused; the connection is %v", nc.Status())
+		}
+	}
+	other.Shutdown()
+	other.WaitForShutdown()
+	startServer(t, port)
+	await(t, changed, nats.CONNECTED)
+}
+
+// TestClosedForGood: a process whose connection cannot come back fails.
+func TestClosedForGood(t *testing.T) {
+	s := startServer(t, server.RANDOM_PORT)
+	log := slog.New(slog.DiscardHandler)
+	p := proc.New(log)
+	nc, err := NATS{Server: serverURL(s, "user:hush@")}.Open(p, "test", log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	if err := p.Wait(t.Context()); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("%v, want ErrConnectionClosed", err)
+	}
+	_ = p.Stop()
+}
+
+// TestDenied: a process that lacks a permission is not ready: for a while where it was a publish, and until its user may
+// more where it was a subscription.
+func TestDenied(t *testing.T) {
+	s := startServerWith(t, &server.Options{Port: server.RANDOM_PORT, Users: []*server.User{{
+		Username: "user", Password: "hush", Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Deny: []string{"no.publish"}},
+			Subscribe: &server.SubjectPermission{Deny: []string{"no.subscribe"}},
+		},
+	}}})
+	heard := make(chan struct{}, 10)
+	log := slog.New(slog.NewTextHandler(logFunc(func(line string) {
+		if strings.Contains(line, "lacks a permission") {
+			heard <- struct{}{}
+		}
+	}), nil))
+	var d denials
+	nc, err := NATS{Server: serverURL(s, "user:hush@")}.connect(d.watch(reports(log)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := d.check(time.Now()); err != nil {
+		t.Error(err)
+	}
+	if err := nc.Publish("no.publish", nil); err != nil {
+		t.Fatal(err)
+	}
+	<-heard
+	await := func(want bool, at time.Time) {
+		t.Helper()
+		for range 1000 { // the log hears of it a moment before
+			if err := d.check(at); (err != nil) == want {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+		t.Errorf("denied is not %v", want)
+	}
+	await(true, time.Now())
+	await(false, time.Now().Add(deniedFresh+time.Second))
+	if _, err := nc.SubscribeSync("no.subscribe"); err != nil {
+		t.Fatal(err)
+	}
+	<-heard
+	await(true, time.Now().Add(time.Hour))
+}
+
+// A logFunc is called with every line of a log.
+type logFunc func(string)
+
+func (f logFunc) Write(line []byte) (int, error) { f(string(line)); return len(line), nil }
+
 // TestPings: a server whose connection nobody closes, because its machine is gone, is left for another one while a task
 // can wait.
 func TestPings(t *testing.T) {
@@ -198,12 +339,12 @@ func TestPings(t *testing.T) {
 	s := startServer(t, server.RANDOM_PORT)
 	writeContext(t, "there", fmt.Sprintf(`{"url":%q,"user":"user","password":"hush"}`, serverURL(s, "")))
 	log := slog.New(slog.DiscardHandler)
-	for name, connect := range map[string]func() (*nats.Conn, error){
-		"service": func() (*nats.Conn, error) {
+	for name, connect := range map[string]func() (Conn, error){
+		"service": func() (Conn, error) {
 			return NATS{Server: serverURL(s, "user:hush@")}.Connect("test", log)
 		},
-		"service, context": func() (*nats.Conn, error) { return NATS{Context: "there"}.Connect("test", log) },
-		"command": func() (*nats.Conn, error) {
+		"service, context": func() (Conn, error) { return NATS{Context: "there"}.Connect("test", log) },
+		"command": func() (Conn, error) {
 			return NATS{Server: serverURL(s, "user:hush@")}.ConnectOnce("test", log)
 		},
 	} {
@@ -230,5 +371,33 @@ func await(t *testing.T, changed <-chan nats.Status, want nats.Status) {
 		case <-limit:
 			t.Fatalf("never %v", want)
 		}
+	}
+}
+
+// TestKeyOfAnotherBroker: the key of a broker that is no longer there keeps nobody from the server that has its address.
+func TestKeyOfAnotherBroker(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	s := startServerWith(t, &server.Options{Port: server.RANDOM_PORT})
+	store, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	key, err := accounts.KeptKey(store, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := accounts.Context{URL: serverURL(s, ""), NKey: key}
+	if _, err := accounts.SaveContext(store, accounts.LiveContext, saved); err != nil {
+		t.Fatal(err)
+	}
+	for name, connect := range map[string]func(string, *slog.Logger) (Conn, error){
+		"client": NATS{Server: saved.URL}.ConnectOnce, "service": NATS{Server: saved.URL}.Connect,
+	} {
+		nc, err := connect("test", log)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !nc.IsConnected() {
+			t.Errorf("%s: is not connected", name)
+		}
+		nc.Close()
 	}
 }

@@ -20,18 +20,22 @@ var ErrHelp = errors.New("help was printed")
 // ExitUsage is the exit code of a command that was called with wrong settings.
 const ExitUsage = 2
 
-// Parse reads flags and environment into cli, a pointer to a struct for kong, and checks them. --help prints the usage,
+// Parse reads flags, environment and the file of --config into cli, a pointer to a struct for kong, and checks them. --help prints the usage,
 // --version the version, and both give ErrHelp. An error about a setting names its flag and its variable.
 func Parse(args []string, cli any, name, description string, own ...kong.Option) (*kong.Context, error) {
 	helped := false
+	file, err := readFile(args)
+	if err != nil {
+		return nil, err
+	}
 	parser, err := kong.New(cli, slices.Concat(options(), []kong.Option{
 		kong.Name(name), kong.Description(description),
 		OpsListen(""),
-		kong.Embed(&versionFlag{}),
+		kong.Embed(&versionFlag{}), kong.Embed(&File{}),
 		kong.Vars{"version": version.Get().Version},
 		kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	}, own)...)
+	}, file, own)...)
 	if err != nil {
 		return nil, fmt.Errorf("settings of %s: %w", name, err)
 	}
@@ -57,8 +61,11 @@ type versionFlag struct {
 // options are what the tags of this package's structs refer to.
 func options() []kong.Option {
 	return []kong.Option{kong.Vars{
-		"nats_server": DefaultServer, "webhook_listen": WebhookListen,
-		"providers": strings.Join(registry.Names(), ", "),
+		"nats_server": DefaultServer, "webhook_listen": WebhookListen, "mcp_listen": MCPListen,
+		"console_listen":  ConsoleListen,
+		"archiver_listen": ArchiverListen,
+		"self_hosted":     selfHosted(),
+		"providers":       strings.Join(registry.Names(), ", "),
 	}}
 }
 

@@ -2,10 +2,13 @@ package config
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
+	"reelay/events"
 	"reelay/internal/callbackurl"
 	"reelay/internal/provider"
 	"reelay/internal/provider/registry"
@@ -22,6 +25,7 @@ type Providers struct {
 	PublicURL string `name:"public-url" help:"Base URL under which providers reach the webhook service." env:"REELAY_PUBLIC_URL" placeholder:"URL"`
 	// NoCallback names lanes whose tasks are only polled.
 	NoCallback string `name:"no-callback" help:"Lanes whose requests name no callback URL, comma separated." env:"REELAY_NO_CALLBACK" placeholder:"LANES"`
+	Lanes
 	// Flags are those of the registry's settings.
 	Flags kong.Plugins `embed:""`
 }
@@ -36,12 +40,36 @@ type Resolved struct {
 	Keys map[string]secret.Value
 	// Settings are the providers' settings that are set, by flag as in the registry. A URL has no slash at its end.
 	Settings map[string]string
+	// Lanes are those that were named beside the providers' own.
+	Lanes []Lane
 	// PublicURL has no slash at its end; empty means no webhooks.
 	PublicURL string
 	// NoCallback names the lanes whose requests name no callback URL.
 	NoCallback []string
 	// CallbackKeys are those of REELAY_CALLBACK_KEY.
 	CallbackKeys []callbackurl.Key
+}
+
+// World is that of the lanes.
+func (r Resolved) World() events.World {
+	if r.Sandbox {
+		return events.WorldSandbox
+	}
+	return events.WorldLive
+}
+
+// Has reports whether a provider has a lane of its own name: it has a key, or an address if it is self-hosted.
+func (r Resolved) Has(p registry.Provider) bool {
+	if p.SelfHosted {
+		return r.Settings[p.BaseURL().Flag] != ""
+	}
+	key := r.Keys[p.Name]
+	return !key.Empty()
+}
+
+// HasAny reports whether any lane is configured.
+func (r Resolved) HasAny() bool {
+	return len(r.Lanes) > 0 || slices.ContainsFunc(registry.All(), r.Has)
 }
 
 // Validate checks every field and key. Its error names the setting.
@@ -58,6 +86,9 @@ func (p Providers) Resolve() (Resolved, error) {
 	}
 	var err error
 	if r.Settings, err = providerValues(callerSettings(), p.Flags); err != nil {
+		return Resolved{}, err
+	}
+	if r.Lanes, err = p.Named(); err != nil {
 		return Resolved{}, err
 	}
 	if p.PublicURL != "" {
@@ -79,6 +110,11 @@ func (p Providers) Resolve() (Resolved, error) {
 		}
 		if !key.Empty() {
 			r.Keys[known.Name] = key
+		}
+	}
+	for i, l := range r.Lanes {
+		if r.Lanes[i].Key, err = secret.LookupKey(l.KeyEnv()); err != nil {
+			return Resolved{}, err
 		}
 	}
 	return r, nil
@@ -113,4 +149,15 @@ func ProviderKey(p registry.Provider) (secret.Value, error) {
 	}
 	return secret.Value{}, fmt.Errorf("%s: must be set too: the key of %s is %s together, or %s alone", missing, p.Name,
 		strings.Join(p.KeyPair, " and "), p.KeyEnv)
+}
+
+// IgnoredProxy returns the variable of a proxy for https that is set here; empty for none. No proxy is used: one that
+// repeats a request that costs money, or answers in the provider's place, must not stand between.
+func IgnoredProxy() string {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
+		if os.Getenv(name) != "" {
+			return name
+		}
+	}
+	return ""
 }

@@ -34,8 +34,12 @@ func Settings() ([]Setting, error) {
 		Providers Providers `embed:"" group:"Providers"`
 		Pipeline  Pipeline  `embed:"" group:"Tasks"`
 		Webhook   Webhook   `embed:"" group:"Webhooks"`
+		Artifacts Artifacts `embed:"" group:"Outputs"`
+		MCP       MCP       `embed:"" group:"Agents (MCP)"`
+		Console   Console   `embed:"" group:"Console"`
 		Guard     Guard     `embed:"" group:"Spending"`
 		Ops       Ops       `embed:"" group:"Operations"`
+		File      File      `embed:"" group:"Operations"`
 	}{Providers: NewProviders(), Webhook: NewWebhook()}
 	parser, err := kong.New(&all, append(options(), OpsListen("127.0.0.1:91xx"))...)
 	if err != nil {
@@ -69,6 +73,11 @@ func Settings() ([]Setting, error) {
 		Section: "Keys", Env: EnvCallbackKey, Placeholder: "KEYS",
 		Help: "Keys of callback URLs, new:<base64 of 32 bytes>,old:...: the first signs, all verify; the same for " +
 			"submitters and webhook services" +
+			fromFile,
+	}, Setting{
+		Section: "Keys", Env: EnvArtifactKey, Placeholder: "KEYS",
+		Help: "Keys of links to stored files, in the same form; the same for archivers on several machines. One machine " +
+			"makes its own" +
 			fromFile,
 	}), nil
 }

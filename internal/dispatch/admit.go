@@ -177,8 +177,9 @@ func (l *Lane) checks(now time.Time, outside Outside) []check {
 	if b := l.backoff; b != nil && b.Until.After(now) {
 		all = append(all, check{reason: b.Reason, report: b, from: *b.Until})
 	}
-	// Each slot sends one task after the other.
-	return append(all, check{from: now, spacing: l.sendTime / time.Duration(l.slots)})
+	// Each slot sends one task after the other. Slots come and go with the answers of the provider, so time and slots are
+	// of the same sends.
+	return append(all, check{from: now, spacing: time.Duration(float64(l.sendTime) / max(l.sendSlots, 1))})
 }
 
 // checks are those of all tasks of the group.
@@ -188,7 +189,11 @@ func (g *group) checks(now time.Time) []check {
 		model = ""
 	}
 	return []check{
-		{reason: events.BlockedRateLimited, model: model, from: g.backoff},
+		{
+			// While the provider refuses, one request at a time tells whether it still does.
+			reason: events.BlockedRateLimited, model: model, from: g.backoff,
+			closed: g.sending > 0 && !g.refusals.since.IsZero(),
+		},
 		{
 			reason: events.BlockedRequests, model: model, used: g.requests.Used(now), limit: g.rate.Cap(g.limits.Requests),
 			window: &g.requests, countedFor: g.countedFor(),

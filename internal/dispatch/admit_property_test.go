@@ -51,6 +51,9 @@ func laneOfOne(t *rapid.T) (*Lane, Outside) {
 	}
 	if at := seconds(t, "not before"); !at.IsZero() {
 		one.NotBefore = &at
+		if rapid.Bool().Draw(t, "tried") {
+			one.Attempts = []events.Attempt{{N: 1, Outcome: events.AttemptReleased}}
+		}
 		if rapid.Bool().Draw(t, "capped") {
 			one.Transitions = []events.Transition{
 				{
@@ -93,7 +96,7 @@ func lift(l *Lane, outside *Outside, b *events.Blocked) {
 		g.backoff = time.Time{}
 	case b.Reason == events.BlockedRetry && b.Project != "":
 		g.projects["p"].backoff = time.Time{}
-	case b.Reason == events.BlockedRetry, b.Reason == events.BlockedCap:
+	case b.Reason == events.BlockedRetry, b.Reason == events.BlockedCap, b.Reason == events.BlockedNotBefore:
 		e := *l.entries[oneKey]
 		e.notBefore, e.blocked = time.Time{}, nil
 		l.replace(oneKey, l.entries[oneKey], &e, noon)

@@ -24,5 +24,6 @@
 //
 // A Window counts requests in a window of time, from before they are sent until one window after their answer, so that
 // the provider never sees more than the limit. An AdaptiveLimit finds a limit that the provider enforces and does not
-// tell, by what it accepts and refuses. A ServiceTime measures how long a task is in flight.
+// tell, by what it accepts and refuses. While it refuses, one request at a time is sent; tasks keep their order as long as
+// it refuses whatever is sent, for some minutes. A ServiceTime measures how long a task is in flight.
 package dispatch

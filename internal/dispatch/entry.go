@@ -41,7 +41,7 @@ type entry struct {
 
 // A sendStart is when a task was taken out of the queue to be sent, and when another of its limit group had been before
 // it.
-type sendStart struct{ at, before time.Time }
+type sendStart struct{ at, before, left time.Time }
 
 // A request is one paid attempt.
 type request struct {
@@ -64,7 +64,8 @@ func newEntry(t *events.Task) *entry {
 	}
 	e := &entry{
 		key: t.Key(), version: t.Version, model: t.Model, priority: t.Priority, created: t.CreatedAt,
-		waiting: t.Phase == events.PhaseWaiting, atProvider: isInFlight(t),
+		// What depends on others is not in line: it takes no place and no turn, and is reported by whoever lists tasks.
+		waiting: t.Phase == events.PhaseWaiting && len(t.WaitsFor) == 0, atProvider: isInFlight(t),
 	}
 	if e.waiting {
 		e.announced, e.class = task.LastAnnounced(*t), forecast.ClassOf(*t)
@@ -96,6 +97,11 @@ func ownBlocked(t *events.Task) (b *events.Blocked, cappedAt time.Time) {
 	if step, ok := task.LastCapReached(t); ok {
 		tomorrow := step.At.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
 		return &events.Blocked{Reason: events.BlockedCap, Message: step.Note, Until: &tomorrow}, step.At
+	}
+	if len(t.Attempts) == 0 {
+		return &events.Blocked{
+			Reason: events.BlockedNotBefore, Message: "its request says not to send it before", Until: t.NotBefore,
+		}, cappedAt
 	}
 	b = &events.Blocked{Reason: events.BlockedRetry, Message: "the last attempt bought nothing", Until: t.NotBefore}
 	if a := t.Attempt(); a != nil && a.Error != nil {

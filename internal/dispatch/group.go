@@ -14,6 +14,8 @@ const (
 	maxRetryAfter = 10 * time.Minute
 	// maxRetryDelay bounds how long a task waits that was refused for the rate of requests.
 	maxRetryDelay = time.Minute
+	// keepOrderFor is for how long a provider may refuse every request before tasks that were refused let others go first.
+	keepOrderFor = 5 * time.Minute
 )
 
 // A group is the models of a lane that share limits: their waiting tasks in order, and what of the limits is used.
@@ -39,8 +41,20 @@ type group struct {
 	rate, concurrency AdaptiveLimit
 	// backoff: nothing is sent before, since the provider has refused a request at refusedAt.
 	backoff, refusedAt time.Time
+	// refusals are those since the last request that was accepted.
+	refusals refusals
+	// sending counts the requests under way.
+	sending int
 	// lastSent is when the last request was begun, or had been answered if another process sent it.
 	lastSent time.Time
+}
+
+// refusals are refusals for the rate in a row.
+type refusals struct {
+	since time.Time
+	// first is the task that was refused first, others says that it was not the only one.
+	first  events.Key
+	others bool
 }
 
 // A project is what one project uses of a group.
@@ -94,6 +108,9 @@ func (g *group) add(e *entry, now time.Time) {
 		tasks.last = latest(tasks.last, e.cappedAt)
 		g.capped[by] = tasks
 	}
+	if e.sending {
+		g.sending++
+	}
 	if e.atProvider || e.sending {
 		g.inFlight[e.key] = true
 		p.inFlight++
@@ -138,6 +155,9 @@ func (g *group) drop(e *entry) {
 		if g.capped[by] = tasks; tasks.count == 0 {
 			delete(g.capped, by)
 		}
+	}
+	if e.sending {
+		g.sending--
 	}
 	if g.inFlight[e.key] {
 		delete(g.inFlight, e.key)
@@ -215,9 +235,13 @@ func (g *group) spacing() time.Duration {
 	return least
 }
 
-// refuse takes in that the provider has refused a request that was begun at a time, for its rate or for the tasks in
-// flight, and returns how long nothing is sent.
-func (g *group) refuse(now, begun time.Time, concurrency bool, retryAfter time.Duration) time.Duration {
+// refuse takes in that the provider has refused a request of a task that was begun at a time, for its rate or for the
+// tasks in flight, and returns how long nothing is sent.
+func (g *group) refuse(k events.Key, now, begun time.Time, concurrency bool, retryAfter time.Duration) time.Duration {
+	if g.refusals.since.IsZero() {
+		g.refusals = refusals{since: now, first: k}
+	}
+	g.refusals.others = g.refusals.others || k != g.refusals.first
 	if !begun.After(g.refusedAt) { // it was on its way already when another was refused
 		return max(g.backoff.Sub(now), 0)
 	}
@@ -237,13 +261,19 @@ func (g *group) refuse(now, begun time.Time, concurrency bool, retryAfter time.D
 
 // accept takes in that the provider has taken a request.
 func (g *group) accept(now time.Time) {
+	g.refusals = refusals{}
 	g.rate.Increase(g.limits.Requests, g.accepted.Used(now)+1)
 	g.concurrency.Increase(g.limits.InFlight, len(g.inFlight))
 }
 
-// RetryDelay says how long a task waits whose limit group backs off for a time: others go before it, and the more of
+// refusesAll reports whether the provider refuses whatever is sent, so that no task is to blame: they keep their order.
+func (g *group) refusesAll(now time.Time) bool {
+	return g.refusals.others && now.Sub(g.refusals.since) < keepOrderFor
+}
+
+// retryDelay says how long a task waits whose limit group backs off for a time: others go before it, and the more of
 // them the more often it was refused in a row, for it may be itself what the provider does not take.
-func RetryDelay(t events.Task, backoff time.Duration) time.Duration {
+func retryDelay(t events.Task, backoff time.Duration) time.Duration {
 	backoff *= 2
 	for i := len(t.Attempts) - 1; i >= 0 && backoff < maxRetryDelay; i-- {
 		if a := t.Attempts[i]; a.Error != nil && a.Error.Kind == events.KindRateLimited {

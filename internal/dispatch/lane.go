@@ -13,7 +13,7 @@ import (
 
 const (
 	// recentSends is about how many sends are averaged to know how long one takes.
-	recentSends = 16
+	recentSends = 64
 	// maxUnreachableBackoff bounds the time between two tries to reach a provider that is unreachable.
 	maxUnreachableBackoff = 30 * time.Second
 )
@@ -22,8 +22,8 @@ const (
 // rebuilt from KV at every start and kept by every submitter, so that whoever takes the lane over knows it. It is safe
 // for concurrent use.
 type Lane struct {
-	slots    int
-	defaults map[string]events.ModelLimits
+	leastSlots int
+	defaults   map[string]events.ModelLimits
 
 	mu      sync.Mutex
 	limits  events.LaneLimits // in force
@@ -32,9 +32,14 @@ type Lane struct {
 	entries map[events.Key]*entry
 	// scan are the tasks that are yet to be visited by Scan before all are again.
 	scan []events.Key
-	// sending counts the tasks that are being sent, sendTime is the moving average of how long one send occupies a slot.
-	sending  int
-	sendTime time.Duration
+	// slots is how many tasks may be sent at once.
+	slots int
+	// sending counts the tasks that are being sent. sendTime and sendSlots are moving averages over the sends so far: of
+	// how long one occupies a slot, and of how many slots there were.
+	sending   int
+	sends     int
+	sendTime  time.Duration
+	sendSlots float64
 	// backoff is why nothing of the lane is sent before its Until; nil for nothing.
 	backoff *events.Blocked
 	// failures counts the requests in a row that could not reach the provider, lastFailure is when the last of them
@@ -43,12 +48,20 @@ type Lane struct {
 	lastFailure time.Time
 }
 
-// NewLane returns a lane without tasks that sends at most as many at once as it has slots, at least 1. The defaults are
-// the provider's own limits by limit group.
+// NewLane returns a lane without tasks that sends at most as many at once as it has slots, at least 1; see SetSlots. The
+// defaults are the provider's own limits by limit group.
 func NewLane(slots int, defaults map[string]events.ModelLimits, now time.Time) *Lane {
-	l := &Lane{slots: max(slots, 1), defaults: defaults, entries: map[events.Key]*entry{}}
+	slots = max(slots, 1)
+	l := &Lane{leastSlots: slots, slots: slots, defaults: defaults, entries: map[events.Key]*entry{}}
 	l.SetLimits(events.LaneLimits{}, now)
 	return l
+}
+
+// SetSlots says how many tasks may be sent at once by now; no fewer than at first.
+func (l *Lane) SetSlots(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slots = max(n, l.leastSlots)
 }
 
 // SetLimits puts limits in force, over the provider's own. What is known of the tasks stays; what was learned of the
@@ -177,7 +190,7 @@ func (l *Lane) Next(now time.Time, outside Outside) (k events.Key, ok bool, wait
 		e := l.entries[k]
 		g.inFlightTime.Observe(now, len(g.inFlight), 1)
 		g.drop(e)
-		e.sending, e.start = true, sendStart{now, before}
+		e.sending, e.start = true, sendStart{at: now, before: before}
 		g.add(e, now)
 		l.sending++
 		l.order = append(slices.Delete(l.order, i, i+1), name)
@@ -200,7 +213,13 @@ func (l *Lane) Finish(k events.Key, t *events.Task, notBefore, now time.Time) (c
 	if old == nil {
 		return changed
 	}
-	l.sendTime += (now.Sub(old.start.at) - l.sendTime) / recentSends
+	slotFree := now
+	if !old.start.left.IsZero() {
+		slotFree = old.start.left
+	}
+	l.sends = min(l.sends+1, recentSends)
+	l.sendTime += (slotFree.Sub(old.start.at) - l.sendTime) / time.Duration(l.sends)
+	l.sendSlots += (float64(l.slots) - l.sendSlots) / float64(l.sends)
 	e := *old
 	e.sending = false
 	if e.version == 0 { // its record is gone
@@ -211,8 +230,21 @@ func (l *Lane) Finish(k events.Key, t *events.Task, notBefore, now time.Time) (c
 		if e.blocked == nil {
 			e.blocked = &events.Blocked{Reason: events.BlockedRetry, Message: "it could not be sent", Until: &notBefore}
 		}
+		if _, ok := e.cap(); ok { // reached again; the record tells of the first time only
+			e.cappedAt = now
+		}
 	}
 	return l.replace(k, old, &e, now) || changed
+}
+
+// Left takes in that the request of a task that is being sent has left, and that its slot is given to another before its
+// answer comes.
+func (l *Lane) Left(k events.Key, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.entries[k]; e != nil {
+		e.start.left = now
+	}
 }
 
 // Unsent takes in that nothing was sent of a task that is being sent, so that the next need not keep its distance to
@@ -242,23 +274,30 @@ func (l *Lane) Accepted(k events.Key, now time.Time) (changed bool) {
 }
 
 // RateLimited takes in that the provider has refused a request, begun at a time, for the rate of requests or for the
-// tasks in flight: a 429 or its like. It pauses the limit group, and returns for how long.
-func (l *Lane) RateLimited(k events.Key, begun time.Time, concurrency bool, retryAfter time.Duration,
+// tasks in flight: a 429 or its like. It pauses the limit group, and returns for how long, and how long the task t
+// itself is to wait; 0 for no longer than the others.
+func (l *Lane) RateLimited(t events.Task, begun time.Time, concurrency bool, retryAfter time.Duration,
 	now time.Time,
-) time.Duration {
+) (pause, own time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.entries[k]
+	e := l.entries[t.Key()]
 	if e == nil {
-		return rateBackoff
+		return rateBackoff, retryDelay(t, rateBackoff)
 	}
-	return l.group(e).refuse(now, begun, concurrency, retryAfter)
+	g := l.group(e)
+	pause = g.refuse(t.Key(), now, begun, concurrency, retryAfter)
+	if g.refusesAll(now) {
+		return pause, 0
+	}
+	return pause, retryDelay(t, pause)
 }
 
 // Reached takes in whether a request that was begun at a time has reached the provider. While the provider is
 // unreachable, requests are rare: each leaves its trace in a record, and none gets anywhere. It returns how many in a
-// row have failed with this one, 0 if it did not or tells nothing new.
-func (l *Lane) Reached(reached bool, begun, now time.Time) (failures int) {
+// row have failed, those that were on their way together counted as one, and whether this is the first of those. A note
+// is added to the reason.
+func (l *Lane) Reached(reached bool, begun, now time.Time, note string) (failures int, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -267,11 +306,14 @@ func (l *Lane) Reached(reached bool, begun, now time.Time) (failures int) {
 	case begun.After(l.lastFailure): // else it was on its way already when another failed
 		l.failures, l.lastFailure = l.failures+1, now
 		until := now.Add(min(time.Second<<min(l.failures-1, 16), maxUnreachableBackoff))
-		l.backOff(events.BlockedUnreachable, fmt.Sprintf("the provider could not be reached, %d times in a row", l.failures),
-			until)
-		return l.failures
+		why := fmt.Sprintf("the provider could not be reached, %d times in a row", l.failures)
+		if note != "" {
+			why += "; " + note
+		}
+		l.backOff(events.BlockedUnreachable, why, until)
+		return l.failures, true
 	}
-	return 0
+	return l.failures, false
 }
 
 // Backoff keeps the lane from sending until then, and says why. A shorter one does not end a longer one.

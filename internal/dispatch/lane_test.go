@@ -230,17 +230,17 @@ func TestLaneUnreachable(t *testing.T) {
 		begun = now.Add(time.Minute)
 		now = begun.Add(time.Second)
 		for i := range 4 { // one of those that were under way together tells something new
-			if failures := l.Reached(false, begun, now); (failures > 0) != (i == 0) {
-				t.Errorf("number %d was out of reach for the time %d", i, failures)
+			if _, first := l.Reached(false, begun, now, ""); first != (i == 0) {
+				t.Errorf("number %d of those under way together is the first: %v", i, first)
 			}
 		}
 		waits(want * time.Second)
 	}
 	now = now.Add(time.Minute)
-	l.Reached(true, now, now)
-	l.Reached(false, begun, now)
+	l.Reached(true, now, now, "")
+	l.Reached(false, begun, now, "")
 	waits(0)
-	l.Reached(false, now, now)
+	l.Reached(false, now, now, "")
 	waits(time.Second)
 }
 
@@ -281,4 +281,50 @@ func TestScan(t *testing.T) {
 	if len(seen) != 600 {
 		t.Errorf("of 600 tasks %d are ever visited", len(seen))
 	}
+}
+
+// TestRefusedForThemselves: tasks that a provider never takes keep the others waiting for minutes, not for ever; and
+// they are sent one at a time.
+func TestRefusedForThemselves(t *testing.T) {
+	l := NewLane(8, nil, noon)
+	for i, id := range []string{"never", "nor this", "good", "fine"} {
+		put(l, id, 0, i, 0)
+	}
+	taken := map[string]time.Duration{}
+	attempts := map[string][]events.Attempt{}
+	for now := noon.Add(time.Minute); len(taken) < 2; now = now.Add(time.Second) {
+		k, ok, _ := l.Next(now, Outside{})
+		if !ok {
+			continue
+		}
+		if l.refusing() {
+			if also, ok, _ := l.Next(now, Outside{}); ok {
+				t.Fatalf("%s is sent beside %s while the provider refuses", also.ID, k.ID)
+			}
+		}
+		sent := events.Task{ID: k.ID, Project: k.Project, Version: 2, Phase: events.PhaseWaiting, Attempts: attempts[k.ID]}
+		if len(k.ID) == 4 {
+			l.Accepted(k, now)
+			taken[k.ID] = now.Sub(noon)
+			l.Finish(k, nil, time.Time{}, now)
+			l.See(k, nil, 0, now)
+			continue
+		}
+		_, own := l.RateLimited(sent, now, false, 0, now)
+		attempts[k.ID] = append(attempts[k.ID], events.Attempt{Error: &events.Error{Kind: events.KindRateLimited}})
+		l.Finish(k, nil, now.Add(own), now)
+	}
+	if last := max(taken["good"], taken["fine"]); last > keepOrderFor+5*time.Minute {
+		t.Errorf("taken after %v", taken)
+	}
+}
+
+// refusing reports whether the provider refuses for the rate in any group.
+func (l *Lane) refusing() bool {
+	for _, g := range l.groups {
+		if !g.refusals.since.IsZero() {
+			return true
+		}
+	}
+	return false
 }

@@ -34,6 +34,16 @@ func (p *Pauses) Put(lane string, pause bucket.LanePause, revision uint64) (chan
 	return changed
 }
 
+// Restart has whatever is put next count, however old it seems: the revisions may begin anew.
+func (p *Pauses) Restart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for lane, of := range p.lanes {
+		of.revision = 0
+		p.lanes[lane] = of
+	}
+}
+
 // PutLimits takes in why the limits of a lane cannot be read; nil if they can be.
 func (p *Pauses) PutLimits(lane string, unreadable error, revision uint64) {
 	p.change(lane, func(of *lanePause) { of.unreadable, of.limits = unreadable, revision })

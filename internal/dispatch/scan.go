@@ -27,7 +27,7 @@ type Waiting struct {
 }
 
 // MinAnnounced returns the position nearest to the head that is published.
-func (l *Lane) MinAnnounced() int { return max(minAnnounced, 2*l.slots) }
+func (l *Lane) MinAnnounced() int { return max(minAnnounced, 2*l.leastSlots) }
 
 // Scan visits the next waiting tasks, one after the other and then all again, of the limit groups in which there are
 // positions to publish. It returns those of which nothing stops the project for a while.

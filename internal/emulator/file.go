@@ -16,20 +16,22 @@ const (
 	spareLines = 64
 )
 
-// A line of the file is the newest state of a job, or a limit.
+// A line of the file is the newest state of a job, a limit, or an upload.
 type line struct {
 	Job
 	Concurrency *Concurrency `json:"concurrency,omitempty"`
+	Upload      *Upload      `json:"upload,omitempty"`
 }
 
-// MarshalJSON leaves out the empty job of a line with a limit.
+// MarshalJSON leaves out the empty job of a line with a limit or an upload.
 func (l line) MarshalJSON() ([]byte, error) {
-	if l.Concurrency == nil {
+	if l.Concurrency == nil && l.Upload == nil {
 		return json.Marshal(l.Job)
 	}
 	return json.Marshal(struct {
-		Concurrency *Concurrency `json:"concurrency"`
-	}{l.Concurrency})
+		Concurrency *Concurrency `json:"concurrency,omitempty"`
+		Upload      *Upload      `json:"upload,omitempty"`
+	}{l.Concurrency, l.Upload})
 }
 
 // OpenLedger reads the jobs in the file at path, creating it if need be, and appends to it from then on. A last line
@@ -44,7 +46,7 @@ func OpenLedger(path string) (*Ledger, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("ledger %s: %w", path, err), f.Close())
 	}
-	if n > 2*(len(l.jobs)+len(l.limits))+spareLines {
+	if n > 2*(len(l.jobs)+len(l.limits)+len(l.uploads))+spareLines {
 		err = l.compact(path)
 	} else {
 		err = endLine(f)
@@ -68,6 +70,8 @@ func (l *Ledger) read(r io.Reader) (int, error) {
 		switch {
 		case read.Concurrency != nil:
 			l.limit(*read.Concurrency)
+		case read.Upload != nil:
+			l.putUpload(*read.Upload)
 		case read.ID != "":
 			l.put(read.Job)
 		}
@@ -101,6 +105,11 @@ func (l *Ledger) writeTo(f *os.File) error {
 	e := json.NewEncoder(w)
 	for i := range l.limits {
 		if err := e.Encode(line{Concurrency: &l.limits[i]}); err != nil {
+			return err
+		}
+	}
+	for i := range l.uploads {
+		if err := e.Encode(line{Upload: &l.uploads[i]}); err != nil {
 			return err
 		}
 	}

@@ -28,6 +28,7 @@ type Ledger struct {
 	seq     uint64
 	submits []Submit
 	limits  []Concurrency
+	uploads []Upload
 	calls   map[string]int
 	charge  func(Job) float64
 	file    *os.File
@@ -75,11 +76,14 @@ func (l *Ledger) Refuse(s Submit) {
 }
 
 // submitted stores s; the caller holds the lock.
-func (l *Ledger) submitted(s Submit) {
-	if len(l.submits) >= maxSubmits {
-		l.submits = slices.Clone(l.submits[maxSubmits/10:])
+func (l *Ledger) submitted(s Submit) { l.submits = appendBounded(l.submits, s, maxSubmits) }
+
+// appendBounded appends v. At the bound the oldest tenth is forgotten first.
+func appendBounded[T any](all []T, v T, bound int) []T {
+	if len(all) >= bound {
+		all = slices.Clone(all[bound/10:])
 	}
-	l.submits = append(l.submits, s)
+	return append(all, v)
 }
 
 // Submits returns the paid requests that arrived, oldest first.
@@ -97,12 +101,7 @@ func (l *Ledger) SetConcurrency(c Concurrency) error {
 	return l.append(line{Concurrency: &c})
 }
 
-func (l *Ledger) limit(c Concurrency) {
-	if len(l.limits) >= maxLimits {
-		l.limits = slices.Clone(l.limits[maxLimits/10:])
-	}
-	l.limits = append(l.limits, c)
-}
+func (l *Ledger) limit(c Concurrency) { l.limits = appendBounded(l.limits, c, maxLimits) }
 
 // Concurrencies returns the limits that held, oldest first.
 func (l *Ledger) Concurrencies() []Concurrency {
@@ -221,8 +220,8 @@ func (l *Ledger) Charged(j Job) float64 {
 	return charge(j)
 }
 
-// ServeHTTP writes the ledger as JSON: {"jobs":[...],"calls":{...},"submits":[...],"billed_usd":0}; a job has its own
-// "billed_usd" too.
+// ServeHTTP writes the ledger as JSON: {"jobs":[...],"calls":{...},"submits":[...],"uploads":[...],"billed_usd":0}; a job
+// has its own "billed_usd" too.
 func (l *Ledger) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	type billed struct {
 		Job
@@ -232,8 +231,9 @@ func (l *Ledger) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		Jobs      []billed       `json:"jobs"`
 		Calls     map[string]int `json:"calls"`
 		Submits   []Submit       `json:"submits"`
+		Uploads   []Upload       `json:"uploads,omitempty"`
 		BilledUSD float64        `json:"billed_usd"`
-	}{Jobs: []billed{}, Calls: l.Calls(), Submits: l.Submits(), BilledUSD: l.BilledUSD()}
+	}{Jobs: []billed{}, Calls: l.Calls(), Submits: l.Submits(), Uploads: l.Uploads(), BilledUSD: l.BilledUSD()}
 	for _, j := range l.Jobs() {
 		body.Jobs = append(body.Jobs, billed{j, l.Charged(j)})
 	}

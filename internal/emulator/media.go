@@ -80,6 +80,15 @@ func testImage() []byte {
 	return b.Bytes()
 }
 
+// SilentMP3 returns a second of silence as an MP3 file: 28 frames of MPEG-1 layer III, 64 kbit/s, 32 kHz, mono, each a
+// header, side information that is all zero and nothing to decode (ISO/IEC 11172-3, 2.4.1).
+func SilentMP3() []byte {
+	const frames, frameBytes = 28, 144 * 64_000 / 32_000
+	frame := make([]byte, frameBytes)
+	copy(frame, []byte{0xff, 0xfb, 0x58, 0xc0})
+	return bytes.Repeat(frame, frames)
+}
+
 // tone writes a sine wave of that frequency in Hz as a WAV file.
 func tone(hz float64) []byte {
 	const size = audioRate * audioSeconds * 2

@@ -20,7 +20,8 @@ type Script struct {
 	//   "reset_before" breaks the connection without accepting;
 	//   "refuse_<code>" refuses it with the provider's own envelope, <code> an HTTP status (fal, MiniMax V2) or a
 	//     base_resp code (MiniMax V1); "refuse_<code>_html" does with the page of a gateway before it;
-	//   "refuse_308" sends it elsewhere.
+	//   "refuse_308" sends it elsewhere;
+	//   "repeat" answers it with the acceptance of the job before it, as a cache on the way would (fal).
 	Submit string `json:"submit,omitempty"`
 	// Polls is what the first PollFaults polls meet (all of them when PollFaults is 0):
 	//   "reset", "hang", "empty", "unknown" (an unknown state word), "not_found", "regress" (back in the queue, fal),
@@ -45,6 +46,14 @@ type Script struct {
 	//   and at fal "text" is a text in place of files, "data_<KiB>" a file that is its own link, of that size, "nsfw" is
 	//     flagged, "error_in_200" an error object under 200 that bills no units.
 	Result string `json:"result,omitempty"`
+	// Link is what the first LinkFaults reads of the link to the result meet (all of them when LinkFaults is 0):
+	//   "cut" breaks off and "stall" stops in the middle, "short" is the first half as if it were all, "type" another kind
+	//   of file, "html" a page under 200, "redirect" leads to the same file and "loop" to itself, "refuse_<code>" is an
+	//   HTTP status.
+	// LinkLifeMS is how long after the end of the job the link works, in milliseconds; 0 leaves the emulator's own.
+	Link       string `json:"link,omitempty"`
+	LinkFaults int    `json:"link_faults,omitempty"`
+	LinkLifeMS int    `json:"link_life_ms,omitempty"`
 	// Webhook names the faults of the job's webhooks, with commas between: see Fault. WebhookDelayMS is how long
 	// "delay" and "reorder" hold them back; 0 is a minute.
 	Webhook        string `json:"webhook,omitempty"`

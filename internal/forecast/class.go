@@ -67,7 +67,7 @@ func sizeOf(t events.TaskType, input json.RawMessage) string {
 	add("p", max(lines(in.Resolution), lines(in.ImageSize)), 512, 768, 1080, 1536)
 	add("i", number(in.Steps), 8, 20, 40)
 	add("n", max(number(in.NumImages), number(in.N)), 1, 2, 4)
-	if t == events.Speech || t == events.Audio {
+	if t == events.Speech || t == events.Audio || t == events.Music {
 		add("t", float64(max(len(in.Text), len(in.Prompt))), 200, 1_000, 5_000)
 	}
 	return strings.Join(parts, "-")

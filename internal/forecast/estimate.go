@@ -9,35 +9,67 @@ import (
 	"reelay/events"
 )
 
+// A Remaining is how long a task may still take, as of some time. The zero value is that of one that has ended.
+type Remaining struct{ left quantiles }
+
+// After returns what remains of a task that is submitted at once when the last of some others has ended, and not before
+// delay has passed; f is the forecast of that task.
+func (f *Forecast) After(delay time.Duration, others ...Remaining) Remaining {
+	start := quantiles{}
+	for i := range start {
+		start[i] = max(0, delay.Seconds())
+	}
+	for _, o := range others {
+		start = start.latest(o.left)
+	}
+	return Remaining{start.plus(f.fromSubmit())}
+}
+
+// Estimate says it as three times.
+func (r Remaining) Estimate() events.Estimate {
+	return events.Estimate{
+		Earliest: r.left.quantile(earlyShare), Left: r.left.quantile(0.5), Latest: r.left.quantile(lateShare),
+	}
+}
+
 // Estimate predicts when t will end, as of now; position is where it stands in our own queue, if it waits there. ok
 // is false where nothing can be predicted: for a task that has ended, is in doubt or is being cancelled, and for one
 // that is blocked for a reason whose end nobody knows.
 func (f *Forecast) Estimate(t events.Task, now time.Time, position events.Position) (e events.Estimate, ok bool) {
-	var left quantiles
+	r, ok := f.Remaining(t, now, position)
+	if !ok {
+		return e, false
+	}
+	e = r.Estimate()
+	switch t.Phase {
+	case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseFetching:
+		e.Pace = f.Pace(now.Sub(*t.SubmittedAt), *t.SubmittedAt)
+	}
+	return e, true
+}
+
+// Remaining predicts as Estimate does.
+func (f *Forecast) Remaining(t events.Task, now time.Time, position events.Position) (r Remaining, ok bool) {
 	switch t.Phase {
 	case events.PhaseWaiting:
 		if position.Blocked != nil && !position.Blocked.Reason.Ends() {
-			return e, false
+			return r, false
 		}
-		left = f.fromSubmit()
-		left = left.plus(queueWait(position, cmp.Or(position.EachS, left.mean())))
+		left := f.fromSubmit()
+		return Remaining{left.plus(queueWait(position, cmp.Or(position.EachS, left.mean())))}, true
 	case events.PhaseSubmitting:
-		left = f.fromSubmit()
+		return Remaining{f.fromSubmit()}, true
 	case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseFetching:
 		stage, since, known := f.stageOf(t)
 		if !known {
-			return e, false
+			return r, false
 		}
-		left = remainingOf(f.stages[stage].posterior, now.Sub(since))
 		if t.Phase == events.PhaseProviderQueued && f.stages[Run].learnedShare > reliableShare {
-			left = remainingOf(f.stages[Wait].posterior, now.Sub(since)).plus(remainingOf(f.stages[Run].posterior, 0))
+			return Remaining{remainingOf(f.stages[Wait].posterior, now.Sub(since)).plus(remainingOf(f.stages[Run].posterior, 0))}, true
 		}
-		e.Pace = f.Pace(now.Sub(*t.SubmittedAt), *t.SubmittedAt)
-	default:
-		return e, false
+		return Remaining{remainingOf(f.stages[stage].posterior, now.Sub(since))}, true
 	}
-	e.Earliest, e.Left, e.Latest = left.quantile(earlyShare), left.quantile(0.5), left.quantile(lateShare)
-	return e, true
+	return r, false
 }
 
 const (
@@ -119,15 +151,25 @@ func (q quantiles) mean() float64 {
 
 // plus returns the quantiles of the sum of two independent times.
 func (q quantiles) plus(other quantiles) quantiles {
-	sums := make([]float64, 0, points*points)
+	return q.with(other, func(a, b float64) float64 { return a + b })
+}
+
+// latest returns the quantiles of the later of two independent times.
+func (q quantiles) latest(other quantiles) quantiles {
+	return q.with(other, func(a, b float64) float64 { return max(a, b) })
+}
+
+// with returns the quantiles of a function of two independent times.
+func (q quantiles) with(other quantiles, of func(a, b float64) float64) quantiles {
+	all := make([]float64, 0, points*points)
 	for _, a := range q {
 		for _, b := range other {
-			sums = append(sums, a+b)
+			all = append(all, of(a, b))
 		}
 	}
-	slices.Sort(sums)
+	slices.Sort(all)
 	for i := range q {
-		q[i] = (sums[i*points+points/2-1] + sums[i*points+points/2]) / 2
+		q[i] = (all[i*points+points/2-1] + all[i*points+points/2]) / 2
 	}
 	return q
 }

@@ -4,7 +4,7 @@ import "reelay/events"
 
 // prior is what is expected of a task type before anything was learned: a lognormal, in seconds, right within an
 // order of magnitude. MiniMax's guide has 2 to 10 minutes for a video, by resolution and model; images and speech
-// come in seconds.
+// come in seconds, a song in minutes.
 type prior struct{ median, sigma float64 }
 
 func priorOf(t events.TaskType) prior {
@@ -13,7 +13,7 @@ func priorOf(t events.TaskType) prior {
 		return prior{10, 1.1}
 	case events.Audio:
 		return prior{30, 1.2}
-	case events.Speech:
+	case events.Speech, events.Voice:
 		return prior{10, 1.2}
 	default:
 		return prior{180, 1}

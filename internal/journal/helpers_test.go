@@ -58,7 +58,9 @@ func files(tb testing.TB, dir string) []string {
 func afterCrash(tb testing.TB, dir string) string {
 	tb.Helper()
 	found := tb.TempDir()
-	for _, path := range files(tb, dir) {
+	large, err := filepath.Glob(filepath.Join(dir, "*.answer"))
+	must(tb, err)
+	for _, path := range append(files(tb, dir), large...) {
 		data, err := os.ReadFile(path)
 		must(tb, err, os.WriteFile(filepath.Join(found, filepath.Base(path)), data, 0o600))
 	}

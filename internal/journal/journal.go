@@ -5,13 +5,15 @@
 // process that dies, cannot lose an id that was paid for; and for an attempt that was begun and never passed its gate a
 // later process can prove that nothing was sent. Done marks an outcome that has reached the record.
 //
+// An answer that is itself the result, a song say, is kept with its bytes until it is recorded; a large one has a file
+// of its own beside the journal.
+//
 // Each process writes a file of its own, locked while it lives. Open takes over the files of processes that have died.
 // An attempt that has passed its gate once is never begun again, even if the broker should have forgotten its intent
 // (ErrClaimed).
 package journal
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,10 +39,13 @@ const (
 	ClaimAge = 24 * time.Hour
 	// A journal is rewritten without what is no longer needed when it has grown by minGrowthBytes and to twice its size.
 	minGrowthBytes = 8 << 20
-	// maxLineBytes bounds one line read back.
-	maxLineBytes = 1 << 20
+	// maxInlineBytes is the largest result kept in the journal itself; a larger one has a file of its own beside it.
+	maxInlineBytes = 64 << 10
 
-	suffix = ".journal"
+	suffix      = ".journal"
+	largeSuffix = ".answer"
+	// damagedSuffix is added to the name of a journal that was taken over and has lines that cannot be read.
+	damagedSuffix = ".damaged"
 	// lockName is the file whose lock serialises processes that create or remove journals, lockWait the longest wait for
 	// it.
 	lockName = "lock"
@@ -81,9 +86,15 @@ type Answer struct {
 	WithoutCallback bool `json:"without_callback,omitempty"`
 	// Body is that of task.Doubt.
 	Body string `json:"body,omitempty"`
+	// Result is what the answer has brought, where it is itself the result; see Journal.Result for one that Pending
+	// returns.
+	Result json.RawMessage `json:"result,omitempty"`
+	// Large says that the result is in a file of its own.
+	Large bool `json:"large,omitempty"`
 }
 
-// A Journal belongs to one process. It is safe for concurrent use.
+// A Journal belongs to one process. It is safe for concurrent use: whoever writes while another one's sync is under way
+// shares the next, and none returns before its own line is on the disk.
 type Journal struct {
 	dir    string
 	log    *slog.Logger
@@ -98,6 +109,15 @@ type Journal struct {
 	closed  bool
 	entries map[string]*Entry // by owner
 	claims  map[string]string // owner by task and attempt; one whose request may have left before all others
+	round   *round            // the sync that covers what is written now; nil if nobody waits for one
+
+	syncing sync.Mutex // held during a sync
+}
+
+// A round is one sync, for all who have written before it began.
+type round struct {
+	done chan struct{} // closed at its end
+	err  error
 }
 
 // Open opens a new journal in dir and takes over those of processes that have died. Pending then returns what they left
@@ -113,13 +133,14 @@ func Open(dir string, log *slog.Logger, faults failpoint.Plan) (*Journal, error)
 	return j, nil
 }
 
-// takeOver begins a new journal with what those of dead processes hold, and removes them.
+// takeOver begins a new journal with what those of dead processes hold, and removes them, but for the damaged ones.
 func (j *Journal) takeOver() error {
 	old, err := filepath.Glob(filepath.Join(j.dir, "*"+suffix))
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	var acquired []*flock.Flock
+	damaged := map[string]bool{}
 	for _, path := range old {
 		lock := flock.New(path)
 		ok, err := lock.TryLock()
@@ -129,16 +150,35 @@ func (j *Journal) takeOver() error {
 		if !ok {
 			continue // its process lives
 		}
-		if err := j.read(path); err != nil {
+		whole, err := j.read(path)
+		if err != nil {
 			return err
 		}
+		if !whole {
+			damaged[path] = true
+		}
 		acquired = append(acquired, lock)
+	}
+	for owner, e := range j.entries {
+		if a, err := j.readLarge(owner); err == nil && e.Answer == nil { // a crash has come before its line
+			a.Result, a.Large = nil, true
+			e.Answer = &a
+		}
 	}
 	if err := j.rewrite(); err != nil {
 		return err
 	}
+	for owner, e := range j.entries {
+		if e.Done {
+			j.removeLarge(owner)
+		}
+	}
 	for _, lock := range acquired { // only now: what they held is in the new file
-		if err := errors.Join(os.Remove(lock.Path()), lock.Unlock()); err != nil {
+		gone := os.Remove
+		if damaged[lock.Path()] { // a person may still read in it what was paid for
+			gone = func(path string) error { return os.Rename(path, path+damagedSuffix) }
+		}
+		if err := errors.Join(gone(lock.Path()), lock.Unlock()); err != nil {
 			return fmt.Errorf("journal: %w", err)
 		}
 	}
@@ -162,13 +202,25 @@ func (j *Journal) Pending() []Entry {
 // attempt before, by this process or one whose journal was taken over; any other error means that nothing may be sent.
 func (j *Journal) Begin(e Entry) error {
 	return j.faults.Do(context.Background(), "journal.begin", func() error {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		if j.claimed(e.claim()) {
-			return fmt.Errorf("%w: %s attempt %d", ErrClaimed, e.Key(), e.Attempt)
-		}
-		return j.put(e, true)
+		return j.put(true, func() (Entry, error) {
+			if j.claimed(e.claim()) {
+				return e, fmt.Errorf("%w: %s attempt %d", ErrClaimed, e.Key(), e.Attempt)
+			}
+			return e, nil
+		})
 	})
+}
+
+// Sent returns the entry of an attempt for which a request may have left before; false where none has, as far as is
+// known here.
+func (j *Journal) Sent(k events.Key, attempt int) (Entry, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e, ok := j.entries[j.claims[Entry{Project: k.Project, TaskID: k.ID, Attempt: attempt}.claim()]]
+	if !ok || !e.mayHaveLeft() {
+		return Entry{}, false
+	}
+	return *e, true
 }
 
 // Gate writes down that the last byte may leave.
@@ -176,14 +228,47 @@ func (j *Journal) Gate(owner string) error {
 	return j.change("journal.gate", owner, true, func(e *Entry) { e.Gated = true })
 }
 
-// Answer writes down what came back.
+// Answer writes down what came back. One with a large result goes into a file of its own first, so that no line speaks
+// of one that is not there.
 func (j *Journal) Answer(owner string, a Answer) error {
-	return j.change("journal.answer", owner, true, func(e *Entry) { e.Answer = &a })
+	return j.faults.Do(context.Background(), "journal.answer", func() error {
+		line := a
+		if len(a.Result) > maxInlineBytes {
+			if err := j.writeLarge(owner, a); err != nil {
+				return err
+			}
+			line.Result, line.Large = nil, true
+		}
+		return j.update(owner, true, func(e *Entry) { e.Answer = &line })
+	})
+}
+
+// Result returns what the answer to a pending request has brought; nil where it was not itself the result.
+func (j *Journal) Result(e Entry) (json.RawMessage, error) {
+	switch {
+	case e.Answer == nil:
+		return nil, nil
+	case !e.Answer.Large:
+		return e.Answer.Result, nil
+	}
+	a, err := j.readLarge(e.Owner)
+	if err != nil {
+		return nil, fmt.Errorf("journal: answer to owner %s: %w", e.Owner, err)
+	}
+	return a.Result, nil
 }
 
 // Done writes down that the outcome is in the task record. It is not synced: repeating it is harmless.
 func (j *Journal) Done(owner string) error {
-	return j.change("journal.done", owner, false, func(e *Entry) { e.Done = true })
+	large := false
+	err := j.change("journal.done", owner, false, func(e *Entry) {
+		e.Done = true
+		large = e.Answer != nil && e.Answer.Large
+	})
+	if err == nil && large {
+		j.removeLarge(owner)
+	}
+	return err
 }
 
 // Close closes the journal. What is pending is taken over by the next Open.
@@ -202,21 +287,70 @@ func (e Entry) mayHaveLeft() bool {
 func (e Entry) claim() string { return fmt.Sprintf("%s.%d", e.Key(), e.Attempt) }
 
 func (j *Journal) change(point, owner string, sync bool, f func(*Entry)) error {
-	return j.faults.Do(context.Background(), point, func() error {
-		j.mu.Lock()
-		defer j.mu.Unlock()
+	return j.faults.Do(context.Background(), point, func() error { return j.update(owner, sync, f) })
+}
+
+// update writes an entry anew.
+func (j *Journal) update(owner string, sync bool, f func(*Entry)) error {
+	return j.put(sync, func() (Entry, error) {
 		old, ok := j.entries[owner]
 		if !ok {
-			return fmt.Errorf("journal: no request of owner %s", owner)
+			return Entry{}, fmt.Errorf("journal: no request of owner %s", owner)
 		}
 		e := *old
 		f(&e)
-		return j.put(e, sync)
+		return e, nil
 	})
 }
 
-// put appends the current state of an entry and remembers it once it is written.
-func (j *Journal) put(e Entry, sync bool) error {
+// put writes what next makes of an entry, and returns when it is on the disk if it is to be synced. next holds the lock.
+func (j *Journal) put(sync bool, next func() (Entry, error)) error {
+	j.mu.Lock()
+	if err := j.write(next); err != nil || !sync {
+		j.mu.Unlock()
+		return err
+	}
+	r := j.round
+	if r != nil {
+		j.mu.Unlock()
+		<-r.done
+		return r.err
+	}
+	r = &round{done: make(chan struct{})}
+	j.round = r
+	j.mu.Unlock()
+	j.sync(r)
+	return r.err
+}
+
+// sync does a round as soon as the one before is over; until then others join it.
+func (j *Journal) sync(r *round) {
+	j.syncing.Lock()
+	defer j.syncing.Unlock()
+	defer close(r.done)
+	j.mu.Lock()
+	f := j.file
+	j.round = nil
+	j.mu.Unlock()
+	err := f.Sync()
+	if err == nil {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file != f { // it was rewritten meanwhile, which has synced all
+		return
+	}
+	j.torn = true
+	r.err = fmt.Errorf("journal: %w", err)
+}
+
+// write appends what next makes of an entry, and remembers it. The lock is held.
+func (j *Journal) write(next func() (Entry, error)) error {
+	e, err := next()
+	if err != nil {
+		return err
+	}
 	if j.closed {
 		return fmt.Errorf("journal: %w", os.ErrClosed)
 	}
@@ -228,7 +362,7 @@ func (j *Journal) put(e Entry, sync bool) error {
 			j.log.Warn("the submit journal could not be rewritten yet", "error", err)
 		}
 	}
-	if err := j.append(e, sync); err != nil {
+	if err := j.append(e); err != nil {
 		j.torn = true
 		return err
 	}
@@ -249,44 +383,15 @@ func (j *Journal) claimed(claim string) bool {
 	return ok && e.mayHaveLeft()
 }
 
-func (j *Journal) append(e Entry, sync bool) error {
+func (j *Journal) append(e Entry) error {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	if len(line) >= maxLineBytes { // it could not be read back, nor what comes after it
-		return fmt.Errorf("journal: a line of %d bytes; at most %d can be read", len(line), maxLineBytes)
-	}
-	n, err := j.file.Write(append(line, '\n'))
+	n, err := j.file.Write(seal(line))
 	j.size += int64(n)
-	if err == nil && sync {
-		err = j.file.Sync()
-	}
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
-	}
-	return nil
-}
-
-// read takes in a journal. A last line that a crash has cut off was never acted on and is left out.
-func (j *Journal) read(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, maxLineBytes)
-	for lines.Scan() {
-		var e Entry
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil || e.Owner == "" {
-			j.log.Warn("a line of a submit journal could not be read and is left out", "file", path)
-			continue
-		}
-		j.remember(e)
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("journal %s: %w", path, err)
 	}
 	return nil
 }
@@ -338,7 +443,7 @@ func (j *Journal) carryOver() error {
 			}
 			continue
 		}
-		if err := j.append(*e, false); err != nil {
+		if err := j.append(*e); err != nil {
 			return err
 		}
 	}

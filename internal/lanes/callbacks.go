@@ -29,7 +29,9 @@ func OpenCallbacks(o CallbackOptions) ([]provider.CallbackLane, error) {
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(given, o.Emulators)
+	if o.Sandbox {
+		maps.Copy(given, o.Emulators)
+	}
 	var all []provider.CallbackLane
 	for _, p := range registry.All() {
 		set := given

@@ -1,4 +1,4 @@
-// Package lanes opens the lanes of a process, one account at each provider, from its settings and keys. It is the only
+// Package lanes opens the lanes of a process, each an account at a provider or a server, from its settings and keys. It is the only
 // package that links the drivers.
 package lanes
 
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"reelay/internal/provider"
 	"reelay/internal/provider/fal"
 	"reelay/internal/provider/minimax"
+	"reelay/internal/provider/openai"
 	"reelay/internal/provider/registry"
 	"reelay/internal/secret"
 )
@@ -32,6 +34,8 @@ func driver(name string, key secret.Value, set map[string]string,
 		})
 	case "minimax":
 		return minimax.New(minimax.Options{BaseURL: set["minimax-url"], Key: key, Transport: transport})
+	case "openai-videos":
+		return openai.New(openai.Options{BaseURL: set["openai-videos-url"], Key: key, Transport: transport})
 	}
 	return nil, fmt.Errorf("provider %s has no driver in this build", name)
 }
@@ -77,37 +81,55 @@ type Options struct {
 	Transport http.RoundTripper
 }
 
-// Open opens a lane for each provider that has a key; in the sandbox one for each provider, at its emulator. A base URL
-// that is set replaces the provider's own; in the sandbox it must be a loopback address. It fails with ErrNone or with
-// a config.SettingError.
+// Open opens a lane for each provider that has a key, or of which an address is set if it is self-hosted, and one for each
+// of r.Lanes; in the sandbox also one for each provider, at its emulator. A base URL that is set replaces the provider's
+// own; in the sandbox it must be a loopback address. It fails with ErrNone or with a config.SettingError.
 func Open(r config.Resolved, o Options) ([]provider.Lane, error) {
 	var all []provider.Lane
 	for _, p := range registry.All() {
-		key, set, interval := r.Keys[p.Name], r.Settings, o.PollInterval
-		if r.Sandbox {
-			var err error
-			if set, err = emulated(p, p.Settings, set); err != nil {
+		if r.Sandbox || r.Has(p) {
+			l, err := open(p, p.Name, r.Keys[p.Name], r.Settings, r, o)
+			if err != nil {
 				return nil, err
 			}
-			key, interval = secret.New(sandboxKey), cmp.Or(o.SandboxInterval, sandboxInterval)
+			all = append(all, l)
 		}
-		if key.Empty() {
-			continue
+	}
+	for _, l := range r.Lanes {
+		p, set := registry.Find(l.Provider), maps.Clone(r.Settings)
+		if set == nil {
+			set = map[string]string{}
 		}
-		d, err := driver(p.Name, key, set, o.Transport)
+		set[p.BaseURL().Flag] = l.URL
+		opened, err := open(p, l.Name, l.Key, set, r, o)
 		if err != nil {
-			return nil, err
+			return nil, config.LaneError(fmt.Errorf("%s: %w", l.Name, err))
 		}
-		all = append(all, provider.Lane{
-			Name: p.Name, Provider: p.Name, Driver: d, Emulated: r.Sandbox, PollInterval: interval, Horizon: p.Horizon,
-			Handshake: p.Handshake, NoCallback: slices.Contains(r.NoCallback, p.Name), Limits: p.Limits,
-			ConcurrencyCodes: p.ConcurrencyCodes,
-		})
+		all = append(all, opened)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: set %s, or use --sandbox", ErrNone, strings.Join(registry.KeyEnvs(), " or "))
+		return nil, fmt.Errorf("%w: set %s, or use --lane or --sandbox", ErrNone, strings.Join(registry.KeyEnvs(), " or "))
 	}
 	return all, nil
+}
+
+// open opens one lane of a provider.
+func open(p registry.Provider, name string, key secret.Value, set map[string]string, r config.Resolved, o Options,
+) (provider.Lane, error) {
+	interval := o.PollInterval
+	if r.Sandbox {
+		var err error
+		if set, err = emulated(p, p.Settings, set); err != nil {
+			return provider.Lane{}, err
+		}
+		key, interval = secret.New(sandboxKey), cmp.Or(o.SandboxInterval, sandboxInterval)
+	}
+	d, err := driver(p.Name, key, set, o.Transport)
+	return provider.Lane{
+		Name: name, Provider: p.Name, Driver: d, Emulated: r.Sandbox, Free: p.SelfHosted, PollInterval: interval,
+		Horizon: p.Horizon, Handshake: p.Handshake, NoCallback: slices.Contains(r.NoCallback, name), Limits: p.Limits,
+		ConcurrencyCodes: p.ConcurrencyCodes,
+	}, err
 }
 
 // emulated returns settings of a provider in the sandbox: what is not set points at its emulator, and what is set may

@@ -37,21 +37,52 @@ func TestOpen(t *testing.T) {
 		{"fal alone", config.Resolved{Keys: keys("fal")}, []string{"fal"}, false, 10 * time.Second},
 		{"MiniMax alone", config.Resolved{Keys: keys("minimax")}, []string{"minimax"}, false, 10 * time.Second},
 		{"both", config.Resolved{Keys: keys("fal", "minimax")}, []string{"fal", "minimax"}, false, 10 * time.Second},
-		{"sandbox", config.Resolved{Sandbox: true}, []string{"fal", "minimax"}, true, 500 * time.Millisecond},
+		{"sandbox", config.Resolved{Sandbox: true}, []string{"fal", "minimax", "openai-videos"}, true, 500 * time.Millisecond},
 		{
 			"sandbox with keys",
 			config.Resolved{Sandbox: true, Keys: keys("fal")},
-			[]string{"fal", "minimax"},
+			[]string{"fal", "minimax", "openai-videos"},
 			true,
 			500 * time.Millisecond,
 		},
 		{
 			"sandbox elsewhere",
 			config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "http://127.0.0.1:9"}},
-			[]string{"fal", "minimax"},
+			[]string{"fal", "minimax", "openai-videos"},
 			true, 500 * time.Millisecond,
 		},
 	}
+	rows = append(rows, []struct {
+		name     string
+		resolved config.Resolved
+		lanes    []string
+		emulated bool
+		interval time.Duration
+	}{
+		{
+			"a server by its address",
+			config.Resolved{Settings: map[string]string{"openai-videos-url": "http://gpu:8000"}},
+			[]string{"openai-videos"},
+			false, 10 * time.Second,
+		},
+		{
+			"lanes",
+			config.Resolved{Keys: keys("fal"), Lanes: []config.Lane{
+				{Name: "gpu1", Provider: "openai-videos", URL: "http://10.0.0.5:8000"},
+				{Name: "gpu2", Provider: "openai-videos", URL: "http://10.0.0.6:8000", Key: secret.New("sk-2")},
+			}},
+			[]string{"fal", "gpu1", "gpu2"},
+			false, 10 * time.Second,
+		},
+		{
+			"a lane in the sandbox",
+			config.Resolved{Sandbox: true, Lanes: []config.Lane{
+				{Name: "gpu1", Provider: "openai-videos", URL: "http://127.0.0.1:8000"},
+			}},
+			[]string{"fal", "minimax", "openai-videos", "gpu1"},
+			true, 500 * time.Millisecond,
+		},
+	}...)
 	for _, row := range rows {
 		all, err := lanes.Open(row.resolved, lanes.Options{PollInterval: 10 * time.Second})
 		if err != nil {
@@ -62,8 +93,10 @@ func TestOpen(t *testing.T) {
 		for _, a := range all {
 			names = append(names, a.Name)
 			if a.Driver == nil || a.Emulated != row.emulated || a.PollInterval != row.interval ||
-				a.Horizon(events.Task{CreatedAt: time.Unix(0, 0), Deadline: time.Unix(1800, 0)}) < time.Hour ||
-				a.Provider != a.Name {
+				a.Horizon(events.Task{
+					TaskType: events.Video, CreatedAt: time.Unix(0, 0), Deadline: time.Unix(1800, 0),
+				}) < 15*time.Minute ||
+				a.Provider != registry.Find(a.Provider).Name || a.Free != (a.Provider == "openai-videos") {
 				t.Errorf("%s: %+v", row.name, a)
 			}
 		}
@@ -101,6 +134,11 @@ func TestOpenFails(t *testing.T) {
 			"REELAY_FAL_URL",
 		},
 	}
+	away := config.Lane{Name: "gpu1", Provider: "openai-videos", URL: "http://10.0.0.5:8000"}
+	rows = append(rows, struct {
+		resolved  config.Resolved
+		flag, env string
+	}{config.Resolved{Sandbox: true, Lanes: []config.Lane{away}}, "--lane", "REELAY_LANES"})
 	for _, row := range rows {
 		_, err := lanes.Open(row.resolved, lanes.Options{})
 		var setting *config.SettingError
@@ -161,7 +199,7 @@ func TestSandboxSendsNoKey(t *testing.T) {
 	for _, a := range all {
 		model := map[string]string{
 			"fal":     "fal-ai/kling-video/v3/pro/text-to-video",
-			"minimax": "MiniMax-Hailuo-2.3",
+			"minimax": "MiniMax-Hailuo-2.3", "openai-videos": "default",
 		}[a.Provider]
 		ref, err := a.Driver.Ref(model, "123")
 		if err != nil {

@@ -20,6 +20,8 @@ var (
 	ErrLost = errors.New("the lease is lost")
 
 	errHeld = errors.New("somebody else holds the lease")
+	// errResigned says that the holder itself has ended its term.
+	errResigned = errors.New("the lease is given up")
 )
 
 // A Candidate is a process that dispatches lanes.
@@ -37,8 +39,11 @@ type Candidate struct {
 func (c Candidate) Lead(ctx context.Context, lane string, lead func(context.Context, *Lease)) {
 	ttl := cmp.Or(c.TTL, bucket.LeaseTTL)
 	var others sighting
+	trip := time.Duration(0)
+	var silent, told time.Time
 	for {
 		l := &Lease{
+			trip: trip, resigned: make(chan struct{}),
 			leases: c.Bus.Bucket(bucket.Leases, "lease"), handOver: c.Bus.Bucket(bucket.Leases, "memory"),
 			log: c.Log.With("lane", lane), lane: lane, ttl: ttl,
 			holder: bucket.Holder{Name: c.Name, Since: time.Now().UTC(), TTL: events.Duration(ttl)},
@@ -47,16 +52,29 @@ func (c Candidate) Lead(ctx context.Context, lane string, lead func(context.Cont
 		case err == nil:
 			l.log.Info("this process dispatches the lane", "holder", c.Name)
 			l.keep(ctx, lead)
-		case !errors.Is(err, errHeld) && ctx.Err() == nil:
+			if l.Resigned() {
+				silent = time.Now().Add(l.pause() * restsOfSilence)
+			}
+		case errors.Is(err, errHeld):
+			if now := time.Now(); now.After(silent) && now.Sub(told) >= ttl/3 {
+				told = now
+				l.announce(ctx)
+			}
+		case ctx.Err() == nil:
 			l.log.Warn("the lease of the lane could not be acquired", "error", err)
 		}
+		trip = l.trip
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(ttl / 6):
+		case <-time.After(max(ttl/6, l.pause())):
 		}
 	}
 }
+
+// restsOfSilence is for how many times its rest whoever has resigned does not ask another holder to: where no process
+// reaches the provider, the lane would go round.
+const restsOfSilence = 10
 
 // A sighting is a lease that somebody else holds, and when it was first seen as it is.
 type sighting struct {
@@ -79,8 +97,14 @@ type Lease struct {
 	lane             string
 	ttl              time.Duration
 	holder           bucket.Holder
+	// trip is how long the last write took that was answered, or was waited for in vain.
+	trip time.Duration
+	// resigned is closed by Resign.
+	resigned chan struct{}
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// rest is for how long this process does not ask for the lease again once it has resigned.
+	rest     time.Duration
 	revision uint64
 	renewed  time.Time // when the last renewal that was acknowledged began
 	lost     bool
@@ -88,8 +112,10 @@ type Lease struct {
 
 // acquire makes this process the holder if nobody is. It fails with errHeld if somebody is.
 func (l *Lease) acquire(ctx context.Context, others *sighting) error {
-	ctx, cancel := context.WithTimeout(ctx, l.ttl/3)
+	wait := max(l.ttl/3, min(2*trips*l.trip, l.ttl))
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	defer l.timed(time.Now(), wait)
 	entry, err := l.leases.Get(ctx, l.lane)
 	if err != nil {
 		return err
@@ -138,17 +164,20 @@ func (l *Lease) keep(ctx context.Context, lead func(context.Context, *Lease)) {
 	}()
 	// Also while lead ends, for what it still waits for is covered by the lease.
 	life := context.WithoutCancel(ctx)
-	for wait := l.ttl / 3; l.Check() == nil; {
+	resigned := l.resigned
+	for wait := l.nextRenewal(); l.Check() == nil; {
 		select {
 		case <-ended:
 			l.release(life)
 			return
+		case <-resigned:
+			resigned = nil
+			lose(errResigned)
+			continue
 		case <-time.After(wait):
 		}
-		attempt, cancel := context.WithTimeout(life, l.ttl/6)
-		err := l.renew(attempt)
-		cancel()
-		if wait = l.ttl / 3; err != nil {
+		err := l.renewInTime(life)
+		if wait = l.nextRenewal(); err != nil {
 			wait = l.ttl / 24
 			l.log.Warn("the lease of the lane could not be renewed", "error", err)
 		}
@@ -156,6 +185,85 @@ func (l *Lease) keep(ctx context.Context, lead func(context.Context, *Lease)) {
 	l.log.Warn("the lease of the lane is lost; this process stops dispatching it")
 	lose(ErrLost)
 	<-ended
+}
+
+// nextRenewal is how soon the lease is to be renewed: a third of its life after the last time, the way there counted.
+func (l *Lease) nextRenewal() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.ttl/24, l.ttl/3-time.Since(l.renewed))
+}
+
+// trips is how many round trips of the last write the next may take.
+const trips = 3
+
+// renewInTime renews the lease within a few round trips, but not beyond the time for which it is trusted: what takes
+// longer is tried again, as the message may be lost.
+func (l *Lease) renewInTime(ctx context.Context) error {
+	l.mu.Lock()
+	trusted := l.ttl*2/3 - time.Since(l.renewed)
+	l.mu.Unlock()
+	wait := min(max(l.ttl/6, trips*l.trip), trusted)
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	defer l.timed(time.Now(), wait)
+	return l.renew(ctx)
+}
+
+// timed notes how long a write took that was begun at a time and waited for so long.
+func (l *Lease) timed(began time.Time, waited time.Duration) {
+	l.trip = min(time.Since(began), waited)
+}
+
+// Resign ends the term, and has this process not ask for the lease again for a while, so that another one can have it.
+// A lease that is lost is none to resign.
+func (l *Lease) Resign(rest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.lost && !l.Resigned() {
+		l.rest = rest
+		close(l.resigned)
+	}
+}
+
+// pause is for how long this process does not ask for the lease again.
+func (l *Lease) pause() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rest
+}
+
+// announce says that this process waits for the lease. If that fails it is said again soon.
+func (l *Lease) announce(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, l.ttl/3)
+	defer cancel()
+	key := bucket.CandidateKey(l.lane)
+	entry, err := l.handOver.Get(ctx, key)
+	if err == nil {
+		var value []byte
+		if value, err = events.Marshal(l.holder); err == nil {
+			_, err = l.handOver.Update(ctx, key, value, entry.Revision, l.ttl)
+		}
+	}
+	if err != nil && ctx.Err() == nil && !errors.Is(err, bus.ErrConflict) {
+		l.log.Warn("that this process waits for the lease of the lane could not be told", "error", err)
+	}
+}
+
+// Wanted reports whether another process waits for the lease; false where that cannot be known.
+func (l *Lease) Wanted(ctx context.Context) bool {
+	var h bucket.Holder
+	return read(ctx, l.handOver, bucket.CandidateKey(l.lane), &h) == nil && h.Name != "" && h.Name != l.holder.Name
+}
+
+// Resigned reports whether Resign was called.
+func (l *Lease) Resigned() bool {
+	select {
+	case <-l.resigned:
+		return true
+	default:
+		return false
+	}
 }
 
 // Check returns ErrLost if the lease may have ended.
@@ -243,7 +351,7 @@ func (l *Lease) HandOver(ctx context.Context, h bucket.HandOver) error {
 // Holder returns who holds the lease of a lane; the zero Holder if nobody does.
 func Holder(ctx context.Context, b *bus.Bus, lane string) (bucket.Holder, error) {
 	var h bucket.Holder
-	err := read(ctx, b, lane, &h)
+	err := read(ctx, b.Bucket(bucket.Leases, "lease"), lane, &h)
 	return h, err
 }
 
@@ -251,12 +359,12 @@ func Holder(ctx context.Context, b *bus.Bus, lane string) (bucket.Holder, error)
 // bus.ErrUnreadable, or with an error of the broker.
 func HandOver(ctx context.Context, b *bus.Bus, lane string) (bucket.HandOver, error) {
 	var h bucket.HandOver
-	err := read(ctx, b, bucket.HandOverKey(lane), &h)
+	err := read(ctx, b.Bucket(bucket.Leases, "memory"), bucket.HandOverKey(lane), &h)
 	return h, err
 }
 
-func read(ctx context.Context, b *bus.Bus, key string, v any) error {
-	entry, err := b.Bucket(bucket.Leases, "lease").Get(ctx, key)
+func read(ctx context.Context, leases bus.Bucket, key string, v any) error {
+	entry, err := leases.Get(ctx, key)
 	if err != nil || !entry.Present {
 		return err
 	}

@@ -226,3 +226,136 @@ func TestFreeLease(t *testing.T) {
 		})
 	}
 }
+
+// TestSlowLink: a link on which each answer takes longer than a renewal used to be waited for ends no term, once that is
+// known.
+func TestSlowLink(t *testing.T) {
+	bubble(t, func(b *fixture) {
+		plan := func(point string) failpoint.Outcome {
+			if point == "lease" {
+				return failpoint.Outcome{Pause: 1300 * time.Millisecond}
+			}
+			return failpoint.Outcome{}
+		}
+		var s terms
+		var leading int
+		defer b.lead(b.Open(bus.Options{Faults: plan}), "first", &s, &leading)()
+		time.Sleep(time.Minute)
+		before := s.String()
+		time.Sleep(time.Hour)
+		if !strings.HasSuffix(before, "+first") || s.String() != before {
+			b.Errorf("%s, and then %.100s", before, &s)
+		}
+	})
+}
+
+// TestWanted: a holder knows of another that waits for the lease, and of none that has died; one that has resigned asks
+// nobody to for a while.
+func TestWanted(t *testing.T) {
+	bubble(t, func(b *fixture) {
+		on := b.Open(bus.Options{})
+		var first, second atomic.Pointer[lease.Lease]
+		run := func(name string, held *atomic.Pointer[lease.Lease]) (stop func()) {
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				lease.Candidate{Bus: on, Log: b.Logger, Name: name}.Lead(ctx, "fal", func(ctx context.Context, l *lease.Lease) {
+					held.Store(l)
+					<-ctx.Done()
+				})
+			}()
+			return func() { cancel(); <-done }
+		}
+		wanted := func(held *atomic.Pointer[lease.Lease], want bool, when string) {
+			b.Helper()
+			if held.Load() == nil || held.Load().Wanted(b.Context()) != want {
+				b.Errorf("%s: not %v", when, want)
+			}
+		}
+		defer run("first", &first)()
+		time.Sleep(10 * time.Second)
+		wanted(&first, false, "alone")
+		stop := run("second", &second)
+		time.Sleep(5 * time.Second)
+		wanted(&first, true, "with a second")
+		time.Sleep(time.Minute)
+		wanted(&first, true, "a minute later")
+		first.Load().Resign(10 * time.Second)
+		time.Sleep(time.Minute)
+		wanted(&second, false, "after the first has resigned")
+		time.Sleep(time.Minute)
+		wanted(&second, true, "after its silence")
+		stop()
+		time.Sleep(20 * time.Second)
+		wanted(&first, false, "after the second has ended")
+	})
+}
+
+// TestResignTooLate: who has lost the lease has none to resign, and asks for it again at once.
+func TestResignTooLate(t *testing.T) {
+	bubble(t, func(b *fixture) {
+		var lose atomic.Bool
+		on := b.Open(bus.Options{Faults: func(string) failpoint.Outcome { return failpoint.Outcome{Lose: lose.Load()} }})
+		var terms atomic.Int32
+		var lost atomic.Pointer[lease.Lease]
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			lease.Candidate{Bus: on, Log: b.Logger, Name: "first"}.Lead(ctx, "fal", func(ctx context.Context, l *lease.Lease) {
+				terms.Add(1)
+				<-ctx.Done()
+				if lost.CompareAndSwap(nil, l) {
+					go l.Resign(time.Hour) // by a request that is still under way
+				}
+			})
+		}()
+		defer func() { cancel(); <-done }()
+		time.Sleep(10 * time.Second)
+		lose.Store(true)
+		time.Sleep(10 * time.Second)
+		lose.Store(false)
+		time.Sleep(time.Minute)
+		if n := terms.Load(); n != 2 || lost.Load().Resigned() {
+			b.Errorf("%d terms, resigned %v", n, lost.Load().Resigned())
+		}
+	})
+}
+
+// TestResign: who resigns is followed at once by another, and by itself where there is none.
+func TestResign(t *testing.T) {
+	for _, others := range []bool{true, false} {
+		bubble(t, func(b *fixture) {
+			on := b.Open(bus.Options{})
+			var s terms
+			var leading int
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				lease.Candidate{Bus: on, Log: b.Logger, Name: "first"}.Lead(ctx, "fal", func(ctx context.Context, l *lease.Lease) {
+					s.add("+first")
+					if time.AfterFunc(time.Minute, func() { l.Resign(20 * time.Second) }); ctx.Err() == nil {
+						<-ctx.Done()
+					}
+					s.add("-first")
+				})
+			}()
+			defer func() { cancel(); <-done }()
+			time.Sleep(10 * time.Second)
+			want := "+first -first +first"
+			if others {
+				want = "+first -first +second"
+				defer b.lead(on, "second", &s, &leading)()
+			}
+			time.Sleep(52 * time.Second)
+			if others && s.String() != want || !others && s.String() != "+first -first" {
+				b.Errorf("two seconds after the end: %s", &s)
+			}
+			if time.Sleep(30 * time.Second); s.String() != want {
+				b.Errorf("%s, want %s", &s, want)
+			}
+		})
+	}
+}

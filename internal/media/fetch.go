@@ -11,12 +11,15 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"reelay/internal/address"
 )
 
 var (
@@ -28,13 +31,22 @@ var (
 	ErrShort = errors.New("the file ends early")
 	// ErrStalled says that no bytes came for a while.
 	ErrStalled = errors.New("no bytes came")
+	// ErrRefused says that a server does not hand out the file, as when its link has expired.
+	ErrRefused = errors.New("the link is refused")
 )
+
+// checkpointBytes is after how many bytes of a download its caller is told how far it is.
+const checkpointBytes = 64 << 20
 
 // maxRetryAfter bounds what a server may ask to wait before the next try.
 const maxRetryAfter = time.Minute
 
-// A Fetcher downloads files. It sends no credentials. Its fields are not changed while it is used.
+// A Fetcher downloads files. It sends no credentials but Header. Its fields are not changed while it is used.
 type Fetcher struct {
+	// Own is the base URL of a server that a person has named, with a slash at its end; empty for none. A link below it may
+	// be plain http, and is asked for with Header.
+	Own    string
+	Header http.Header
 	// Client makes the calls; NewFetcher's refuses redirects to links that are not safe.
 	Client *http.Client
 	// MaxBytes bounds one file.
@@ -45,17 +57,6 @@ type Fetcher struct {
 	Pause time.Duration
 	// Stall is for how long no bytes may come. Timeout bounds a file with all its tries.
 	Stall, Timeout time.Duration
-}
-
-// NewFetcher returns one with the ordinary bounds: 2 GiB and 30 minutes a file, a minute without bytes, five tries in
-// about 15 seconds beside what they take. It uses the environment's proxy, as other downloads do.
-func NewFetcher() *Fetcher {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableCompression = true // a few compressed bytes must not become gigabytes
-	return &Fetcher{
-		Client:   &http.Client{Transport: transport, CheckRedirect: checkRedirect},
-		MaxBytes: 2 << 30, Tries: 5, Pause: time.Second, Stall: time.Minute, Timeout: 30 * time.Minute,
-	}
 }
 
 // A File takes the bytes of a download; *os.File is one.
@@ -73,6 +74,8 @@ type Fetched struct {
 	SHA256 string
 	// Ext is the end of a name for the file.
 	Ext string
+	// Other says that the file is of another kind than was said, as a picture in place of a video.
+	Other bool
 	// Warning is a sentence for people about a file that is another than was said; most often empty.
 	Warning string
 }
@@ -81,15 +84,50 @@ type Fetched struct {
 // with ErrUnsafe, ErrTooLarge, ErrShort, ErrStalled, ErrChecksum or ErrNotMedia, with what a server answered in its
 // place, with the error of into, or when ctx ends. No error holds the link, which may be a pass to the file.
 func (f *Fetcher) Fetch(ctx context.Context, w Wanted, into File) (Fetched, error) {
-	link, err := parseLink(w.URL)
+	return f.Resume(ctx, w, into, Part{}, func(Part) error { return nil })
+}
+
+// A Part is how much of a file has come, and by what its server knows that file. It outlives the process that fetched
+// it; the zero Part is that of nothing.
+type Part struct {
+	// Tag is the server's strong ETag, or else its Last-Modified; without one the rest cannot be asked for later.
+	Tag  string `json:"tag,omitempty"`
+	Have int64  `json:"have,omitempty"`
+	// Whole says that Have bytes are all, and were checked.
+	Whole bool `json:"whole,omitempty"`
+	// Served is the Content-Type of the answer.
+	Served string `json:"served,omitempty"`
+}
+
+// Resume is Fetch into a file that has a part of it already, be it by another link. save is called with what has come,
+// now and then and after each try: what it says is to be on disk when it returns. An error of save ends the download.
+func (f *Fetcher) Resume(ctx context.Context, w Wanted, into File, part Part, save func(Part) error) (Fetched, error) {
+	link, err := parseLink(w.URL, f.Own)
 	if err != nil {
 		return Fetched{}, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
-	d := &download{f: f, wanted: w, link: link, into: into, sum: sha256.New(), total: -1}
+	d := &download{f: f, wanted: w, link: link, into: into, save: save, sum: sha256.New(), total: -1}
+	if err := d.take(part); err != nil {
+		return Fetched{}, err
+	}
+	if part.Whole && d.have == part.Have {
+		if got, err := d.finish(part.Served); err == nil {
+			return got, nil
+		}
+	}
+	return d.fetch(ctx, bounded)
+}
+
+// fetch tries until the file is there. bounded ends with ctx or with the time for all tries.
+func (d *download) fetch(ctx, bounded context.Context) (Fetched, error) {
+	f, link := d.f, d.link
 	for try, pause := 1, f.Pause; ; try, pause = try+1, 2*pause {
 		got, err := d.try(bounded)
+		if failed := d.checkpoint(err == nil); failed != nil {
+			return Fetched{}, failed
+		}
 		if err == nil {
 			return got, nil
 		}
@@ -129,6 +167,12 @@ func (e *statusError) Error() string {
 	return text
 }
 
+// Is matches ErrRefused where asking the same server again for the same link may not help.
+func (e *statusError) Is(target error) bool {
+	return target == ErrRefused && e.code >= 400 && e.code < 500 && e.code != http.StatusTooManyRequests &&
+		e.code != http.StatusRequestTimeout && e.code != http.StatusTooEarly
+}
+
 // retryAfter is how long a server has asked to wait, within maxRetryAfter.
 func retryAfter(err error) time.Duration {
 	var status *statusError
@@ -151,11 +195,14 @@ type download struct {
 	wanted Wanted
 	link   *url.URL
 	into   File
+	save   func(Part) error
+	// served is the Content-Type of the last answer.
+	served string
 	// have is how many bytes of the file are there, sum their digest.
 	have int64
 	sum  hash.Hash
-	// total is the length of the whole file as its server tells it, -1 if it has not; tag marks the version of the file,
-	// if it has a strong ETag.
+	// total is the length of the whole file as its server tells it, -1 if it has not; tag marks the version of the file:
+	// its strong ETag, or else its Last-Modified.
 	total int64
 	tag   string
 	// encoded says that what comes is decoded on the way, so that its rest cannot be asked for.
@@ -177,11 +224,10 @@ func (d *download) try(ctx context.Context) (Fetched, error) {
 	if err != nil {
 		return Fetched{}, err
 	}
-	room := d.f.MaxBytes - d.have
-	n, err := io.Copy(io.MultiWriter(d.into, d.sum), io.LimitReader(&watched{body, stall, d.f.Stall}, room+1))
-	d.have += n
+	d.served = res.Header.Get("Content-Type")
+	err = d.copy(io.LimitReader(&watched{body, stall, d.f.Stall}, d.f.MaxBytes-d.have+1))
 	switch {
-	case n > room:
+	case d.have > d.f.MaxBytes:
 		return Fetched{}, &lastError{fmt.Errorf("%w of %d bytes", ErrTooLarge, d.f.MaxBytes)}
 	case err != nil && ctx.Err() != nil:
 		return Fetched{}, d.broken(context.Cause(ctx))
@@ -190,7 +236,56 @@ func (d *download) try(ctx context.Context) (Fetched, error) {
 	case d.total >= 0 && d.have < d.total:
 		return Fetched{}, d.broken(ErrShort)
 	}
-	return d.finish(res.Header.Get("Content-Type"))
+	return d.finish(d.served)
+}
+
+// copy takes a body to its end.
+func (d *download) copy(body io.Reader) error {
+	both := io.MultiWriter(d.into, d.sum)
+	for {
+		n, err := io.CopyN(both, body, checkpointBytes)
+		d.have += n
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := d.checkpoint(false); err != nil {
+			return err
+		}
+	}
+}
+
+// take goes on with a part of the file, as far as it is there.
+func (d *download) take(part Part) error {
+	if part.Have <= 0 || part.Tag == "" && !part.Whole {
+		return d.into.Truncate(0)
+	}
+	n, err := io.Copy(d.sum, io.NewSectionReader(d.into, 0, part.Have))
+	if err != nil || n != part.Have {
+		return d.restart()
+	}
+	if err := d.into.Truncate(n); err != nil {
+		return err
+	}
+	if _, err := d.into.Seek(n, io.SeekStart); err != nil {
+		return err
+	}
+	d.have, d.tag = n, part.Tag
+	return nil
+}
+
+// checkpoint tells the caller how much has come.
+func (d *download) checkpoint(whole bool) error {
+	part := Part{Tag: d.tag, Have: d.have, Whole: whole, Served: d.served}
+	if d.encoded && !whole {
+		part = Part{}
+	}
+	if err := d.save(part); err != nil {
+		return &lastError{err}
+	}
+	return nil
 }
 
 // broken says how far a try has come and what the bytes so far are.
@@ -211,6 +306,9 @@ func (d *download) ask(ctx context.Context) (*http.Response, error) {
 	if err != nil {
 		return nil, &lastError{fmt.Errorf("%w: it is no URL", ErrUnsafe)}
 	}
+	if isBelow(d.link, d.f.Own) {
+		maps.Copy(req.Header, d.f.Header)
+	}
 	req.Header.Set("Accept-Encoding", "identity")
 	resume := d.have > 0 && !d.encoded
 	if resume {
@@ -228,7 +326,10 @@ func (d *download) ask(ctx context.Context) (*http.Response, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		if errors.Is(err, ErrUnsafe) {
+		switch {
+		case errors.Is(err, address.ErrGuarded):
+			err = &lastError{fmt.Errorf("%w: %w", ErrUnsafe, err)}
+		case errors.Is(err, ErrUnsafe):
 			err = &lastError{err}
 		}
 		return nil, err
@@ -282,8 +383,8 @@ func (d *download) begin(res *http.Response) (io.Reader, error) {
 	if err := d.restart(); err != nil {
 		return nil, err
 	}
-	if tag := res.Header.Get("ETag"); !strings.HasPrefix(tag, "W/") {
-		d.tag = tag
+	if d.tag = res.Header.Get("ETag"); d.tag == "" || strings.HasPrefix(d.tag, "W/") {
+		d.tag = res.Header.Get("Last-Modified")
 	}
 	if res.ContentLength > d.f.MaxBytes {
 		return nil, &lastError{fmt.Errorf("%w of %d bytes: it has %d", ErrTooLarge, d.f.MaxBytes, res.ContentLength)}
@@ -296,8 +397,13 @@ func (d *download) begin(res *http.Response) (io.Reader, error) {
 	return res.Body, nil
 }
 
-// restart forgets what has come so far.
+// restart forgets what has come so far, and has the caller forget it before the bytes change.
 func (d *download) restart() error {
+	if d.have > 0 {
+		if err := d.save(Part{}); err != nil {
+			return err
+		}
+	}
 	d.have, d.total, d.tag, d.encoded = 0, -1, "", false
 	d.sum.Reset()
 	if err := d.into.Truncate(0); err != nil {
@@ -330,6 +436,7 @@ func (d *download) finish(served string) (Fetched, error) {
 	if got.Warning, err = w.Check(got.Type, got.Size); err != nil {
 		return Fetched{}, errors.Join(err, d.restart())
 	}
+	got.Other = got.Warning != "" && got.Type.Kind != KindEmpty
 	if w.Size > 0 && w.Size != d.have && w.describes(got.Type) {
 		if d.have < w.Size {
 			err := d.broken(ErrShort)

@@ -33,7 +33,7 @@ func digest(text string) string {
 
 func testSaver(t *testing.T) *Saver {
 	t.Helper()
-	f := NewFetcher()
+	f := NewFetcher(Loopback(), DefaultMaxBytes)
 	f.Pause, f.MaxBytes, f.Tries = 0, 2000, testTries
 	return &Saver{Dir: filepath.Join(t.TempDir(), "out"), Fetcher: f}
 }
@@ -351,7 +351,7 @@ func TestFetchWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := testSaver(t)
-				f := NewFetcher()
+				f := NewFetcher(nil, DefaultMaxBytes)
 				f.Client.Transport = row.trip
 				s.Fetcher = f
 				start := time.Now()

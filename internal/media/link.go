@@ -3,10 +3,11 @@ package media
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"reelay/internal/address"
 )
 
 // ErrUnsafe says that a link is not followed.
@@ -16,8 +17,8 @@ var ErrUnsafe = errors.New("the link is not safe to follow")
 const maxRedirects = 3
 
 // parseLink reads a link as a browser would: blanks around it and line breaks in it do not count, and what may not
-// stand in a URL is escaped. Its error is ErrUnsafe.
-func parseLink(raw string) (*url.URL, error) {
+// stand in a URL is escaped. One below own may be plain http; own may be empty. Its error is ErrUnsafe.
+func parseLink(raw, own string) (*url.URL, error) {
 	raw = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(strings.TrimSpace(raw))
 	raw, _, _ = strings.Cut(raw, "#")
 	start := 0
@@ -38,7 +39,15 @@ func parseLink(raw string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: it is no URL", ErrUnsafe)
 	}
+	if isBelow(link, own) {
+		return link, nil
+	}
 	return link, checkLink(link)
+}
+
+// isBelow reports whether a link is one of the server at a base URL, which may be empty for none.
+func isBelow(link *url.URL, base string) bool {
+	return base != "" && link.User == nil && strings.HasPrefix(link.Scheme+"://"+link.Host+link.EscapedPath(), base)
 }
 
 // escape percent-encodes the bytes of forbidden and those beyond ASCII, and a % that encodes nothing.
@@ -66,15 +75,10 @@ func checkLink(u *url.URL) error {
 	if u.User != nil {
 		return fmt.Errorf("%w: it holds credentials", ErrUnsafe)
 	}
-	if u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && address.IsLoopback(u.Hostname())) {
 		return nil
 	}
 	return fmt.Errorf("%w: it is not https (plain http is for loopback addresses only)", ErrUnsafe)
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func checkRedirect(req *http.Request, via []*http.Request) error {

@@ -44,7 +44,7 @@ func (s *Saver) Save(ctx context.Context, base string, w Wanted) (string, Fetche
 // SaveFrom is Save for bytes that are here already.
 func (s *Saver) SaveFrom(base string, w Wanted, from io.Reader) (string, Fetched, error) {
 	return s.write(base, func(tmp *os.File) (Fetched, error) {
-		d := &download{f: s.Fetcher, wanted: w, into: tmp, sum: sha256.New(), total: -1}
+		d := &download{f: s.Fetcher, wanted: w, into: tmp, sum: sha256.New(), total: -1, save: func(Part) error { return nil }}
 		n, err := io.Copy(io.MultiWriter(tmp, d.sum), io.LimitReader(from, s.Fetcher.MaxBytes+1))
 		d.have = n
 		switch {

@@ -179,3 +179,15 @@ var extensions = map[string]string{
 	"application/dash+xml": ".mpd", "text/html": ".html", "text/plain": ".txt", "text/vtt": ".vtt", "text/csv": ".csv",
 	"application/x-subrip": ".srt", "application/x-ndjson": ".jsonl",
 }
+
+// TypeOfExt returns the media type of files with that ending, octets where it is not known. Of several types with one
+// ending it is the one by which the ending is known best.
+func TypeOfExt(ext string) string {
+	best := octetStream
+	for name, e := range extensions {
+		if e == ext && (best == octetStream || len(name) < len(best) || len(name) == len(best) && name < best) {
+			best = name
+		}
+	}
+	return best
+}

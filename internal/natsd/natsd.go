@@ -2,6 +2,9 @@
 // unless told otherwise. It is for development and for single-machine use; in production the services are pointed at a
 // NATS cluster of the user's own.
 //
+// Whoever may publish may spend money. So a broker whose tasks cost money asks for a key, which is kept beside its store,
+// and beyond loopback one without key or TLS does not start.
+//
 // nats-server takes no lock on its store directory, and two servers on one store destroy it; so Start takes one.
 //
 // A stream of nats-server 2.15 whose write has failed once, as on a full disk, refuses every later write until the
@@ -9,7 +12,9 @@
 package natsd
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,7 +29,10 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"reelay/internal/address"
 )
 
 // ErrLocked says that another process uses the store directory.
@@ -44,6 +52,9 @@ const (
 // see it.
 const MaxPayloadBytes = 8 << 20
 
+// ErrExposed says that others than this machine would reach a broker that lets everybody in, or by plain connections.
+var ErrExposed = errors.New("others than this machine reach the address")
+
 // readyWait bounds the start, which rebuilds the state of the store.
 const readyWait = time.Minute
 
@@ -62,7 +73,15 @@ type Options struct {
 	Listen string
 	// Sync defaults to SyncAlways.
 	Sync Sync
-	Log  *slog.Logger
+	// KeyFile has the seed of the nkey that everybody must prove to have; empty for a broker that asks nobody who it is. It
+	// is read again at each start of the server.
+	KeyFile string
+	// TLS is how clients of other processes are served; nil for plain connections.
+	TLS *tls.Config
+	// Config is a file with the accounts and users of a nats-server configuration, in place of KeyFile. What it says of the
+	// listener, the store and syncing is overruled by the other options.
+	Config string
+	Log    *slog.Logger
 	// Registerer takes the metrics of Watch; nil for none.
 	Registerer prometheus.Registerer
 }
@@ -97,9 +116,11 @@ func Start(o Options) (*Server, error) {
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	s.metrics = newMetrics(o.Registerer)
+	s.registerTraffic(o.Registerer)
 	if a, ok := s.current.Load().Addr().(*net.TCPAddr); ok {
-		s.o.Listen = a.String() // with the port that was picked, which a restart must take again
-		s.url = "nats://" + s.o.Listen
+		host, _, _ := net.SplitHostPort(o.Listen)
+		s.o.Listen = net.JoinHostPort(host, strconv.Itoa(a.Port)) // a restart must take the port again that was picked
+		s.url = s.o.localURL(a)
 	}
 	return s, nil
 }
@@ -138,9 +159,25 @@ func (s *Server) start() error {
 
 // server returns the options in nats-server's terms.
 func (o Options) server() (*server.Options, error) {
-	opts := &server.Options{
-		ServerName: "reelay", JetStream: true, StoreDir: o.StoreDir, SyncAlways: o.Sync != SyncInterval,
-		NoSigs: true, MaxPayload: MaxPayloadBytes, DontListen: o.Listen == "",
+	opts := &server.Options{}
+	if o.Config != "" {
+		var err error
+		if opts, err = server.ProcessConfigFile(o.Config); err != nil {
+			return nil, fmt.Errorf("broker configuration: %w", err)
+		}
+	}
+	opts.ServerName, opts.JetStream, opts.StoreDir, opts.SyncAlways = "reelay", true, o.StoreDir, o.Sync != SyncInterval
+	opts.NoSigs, opts.MaxPayload, opts.DontListen = true, MaxPayloadBytes, o.Listen == ""
+	opts.AlwaysEnableNonce = true // without it, clients that have a key could not connect to a broker that asks for none
+	if o.KeyFile != "" {
+		key, err := publicKey(o.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		opts.Nkeys = []*server.NkeyUser{{Nkey: key}}
+	}
+	if o.TLS != nil {
+		opts.TLSConfig = o.TLS
 	}
 	if o.Listen == "" {
 		return opts, nil
@@ -148,6 +185,10 @@ func (o Options) server() (*server.Options, error) {
 	host, port, err := net.SplitHostPort(o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen address %q: %w", o.Listen, err)
+	}
+	if !address.IsLoopback(host) && (opts.TLSConfig == nil || o.KeyFile == "" && o.Config == "") {
+		return nil, fmt.Errorf("listen address %q: %w: the broker needs TLS there (--broker-tls-cert, --broker-tls-key), "+
+			"and is no sandbox", o.Listen, ErrExposed)
 	}
 	if opts.Port, err = strconv.Atoi(port); err != nil {
 		return nil, fmt.Errorf("listen address %q: the port is not a number", o.Listen)
@@ -167,6 +208,32 @@ func (o Options) server() (*server.Options, error) {
 	return opts, nil
 }
 
+// publicKey reads the public key of a seed.
+func publicKey(file string) (string, error) {
+	seed, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("key of the broker: %w", err)
+	}
+	pair, err := nkeys.FromSeed(bytes.TrimSpace(seed))
+	if err != nil {
+		return "", fmt.Errorf("key of the broker in %s: %w", file, err)
+	}
+	defer pair.Wipe()
+	return pair.PublicKey()
+}
+
+// localURL is how this machine reaches the server.
+func (o Options) localURL(a *net.TCPAddr) string {
+	scheme, at := "nats://", *a
+	if o.TLS != nil {
+		scheme = "tls://"
+	}
+	if a.IP.IsUnspecified() {
+		at.IP = net.IPv4(127, 0, 0, 1)
+	}
+	return scheme + at.String()
+}
+
 func shutdown(srv *server.Server) {
 	srv.Shutdown()
 	srv.WaitForShutdown()
@@ -179,11 +246,19 @@ func (s *Server) URL() string { return s.url }
 // is for nats.InProcessServer.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.current.Load().InProcessConn() }
 
-// Connect connects in process.
+// Connect connects in process, with the key if there is one.
 func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect("", append([]nats.Option{
+	usual := []nats.Option{
 		nats.InProcessServer(s), nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
-	}, opts...)...)
+	}
+	if s.o.KeyFile != "" {
+		key, err := nats.NkeyOptionFromSeed(s.o.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("key of the broker: %w", err)
+		}
+		usual = append(usual, key)
+	}
+	return nats.Connect("", append(usual, opts...)...)
 }
 
 // restart starts a new server on the store and the address of the current one, which is stopped first. After an error

@@ -84,7 +84,9 @@ func TestStartFails(t *testing.T) {
 		{"address taken", free, taken.Addr().String(), syscall.EADDRINUSE, taken.Addr().String()},
 		{"no port", free, "127.0.0.1", nil, "listen address"},
 		{"port in words", free, "127.0.0.1:nats", nil, "not a number"},
-		{"foreign address", free, "192.0.2.1:4222", syscall.EADDRNOTAVAIL, "192.0.2.1"},
+		{"beyond this machine", free, "192.0.2.1:4222", ErrExposed, "192.0.2.1"},
+		{"every address", free, "0.0.0.0:0", ErrExposed, "--broker-tls-cert"},
+		{"every address, unsaid", free, ":0", ErrExposed, "--broker-tls-cert"},
 		{"the directory is a file", file, "", syscall.ENOTDIR, "store directory"},
 		{"the store is no store", badStore, "", nil, "storage directory is not a directory"},
 	}

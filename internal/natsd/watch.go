@@ -65,8 +65,10 @@ type watchdog struct {
 	js jetstream.JetStream
 
 	described bool
-	failing   bool
 	low       bool
+	// failing is how many checks in a row have failed. One alone tells nothing: the server takes a stream that is just
+	// being made for one that it could not recover.
+	failing int
 	// failed is how long writes have failed with room on the disk.
 	failed   time.Duration
 	patience time.Duration
@@ -79,18 +81,17 @@ func (w *watchdog) check(ctx context.Context) {
 		return
 	}
 	if err == nil {
-		if w.failing {
+		if w.failing > 1 {
 			w.o.Log.Info("the broker's store takes writes again")
 		}
-		w.failing, w.failed, w.patience = false, 0, w.pace.patience
+		w.failing, w.failed, w.patience = 0, 0, w.pace.patience
 		w.metrics.writable.Set(1)
 		return
 	}
-	if !w.failing {
+	if w.failing++; w.failing == 2 {
 		w.o.Log.Error("the broker's store takes no writes", "store", w.o.StoreDir, "error", err)
+		w.metrics.writable.Set(0)
 	}
-	w.failing = true
-	w.metrics.writable.Set(0)
 	if w.room() != nil {
 		w.failed = 0
 		return

@@ -1,10 +1,13 @@
 package natsd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -19,11 +22,16 @@ import (
 	"reelay/events"
 )
 
+// ownProcess is set in the process that a test starts of itself.
+const ownProcess = "REELAY_TEST_OWN_PROCESS"
+
 // A fault makes a store refuse writes for a while.
 type fault struct {
 	name string
 	// plain says that the disk shows it: a restart is not tried before there is room.
 	plain bool
+	// wide says that it strikes the whole process: it gets one of its own, or go test's own files would be struck too.
+	wide bool
 	// prepare returns the directory that will be struck, strike and heal.
 	prepare func(t *testing.T) (dir string, strike, heal func())
 }
@@ -136,8 +144,20 @@ func watching(t *testing.T, s *Server) (stop func()) {
 // on the connections that there were, in process and over TCP, and has lost nothing that it acknowledged.
 // REELAY_TEST_PACE=usual has it wait as long as in earnest.
 func TestRecovery(t *testing.T) {
-	for _, f := range []fault{{"full disk", true, fullDisk}, {"refused writes", false, smallFiles}} {
+	for _, f := range []fault{
+		{name: "full disk", plain: true, prepare: fullDisk}, {name: "refused writes", wide: true, prepare: smallFiles},
+	} {
 		t.Run(f.name, func(t *testing.T) {
+			if f.wide && os.Getenv(ownProcess) == "" {
+				run := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+				run.Env = append(os.Environ(), ownProcess+"=yes")
+				out, err := run.CombinedOutput()
+				t.Logf("%s", out)
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
 			dir, strike, heal := f.prepare(t)
 			o := options(t, dir)
 			o.Listen = "127.0.0.1:0"
@@ -195,6 +215,44 @@ func TestRecovery(t *testing.T) {
 				t.Errorf("%d acknowledged messages are lost", lost)
 			}
 		})
+	}
+}
+
+// TestStreamBeingMade: a stream whose directory is there before the server knows it is no trouble, unless that lasts.
+func TestStreamBeingMade(t *testing.T) {
+	o, logged, registry := options(t, t.TempDir()), &bytes.Buffer{}, prometheus.NewRegistry()
+	o.Log, o.Registerer = slog.New(slog.NewTextHandler(logged, nil)), registry
+	s := start(t, o)
+	defer s.Stop()
+	js, err := jetstream.New(connect(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := watchdog{Server: s, js: js, patience: s.pace.patience}
+	w.check(t.Context())
+	streams, err := filepath.Glob(filepath.Join(o.StoreDir, "jetstream", "*", "streams"))
+	if err != nil || len(streams) != 1 {
+		t.Fatalf("directories of streams: %v, %v", streams, err)
+	}
+	made := filepath.Join(streams[0], "X")
+	for _, step := range []struct {
+		strange, trouble bool
+	}{{true, false}, {false, false}, {true, false}, {true, true}, {true, true}, {false, false}} {
+		if err := os.RemoveAll(made); err != nil {
+			t.Fatal(err)
+		}
+		if step.strange {
+			if err := os.Mkdir(made, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.check(t.Context())
+		if got := gauge(t, registry, "reelay_broker_store_writable") == 0; got != step.trouble {
+			t.Errorf("trouble is %v, want %v", got, step.trouble)
+		}
+	}
+	if n := strings.Count(logged.String(), "level=ERROR"); n != 1 {
+		t.Errorf("%d errors: %s", n, logged)
 	}
 }
 

@@ -7,6 +7,7 @@
 package paid
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +28,9 @@ var ErrNotSent = errors.New("the paid request was not sent")
 const (
 	// MaxAge is how long a permit is good for, counted from before its intent was written.
 	MaxAge = 20 * time.Second
-	// Timeout bounds one paid request, the answer included.
+	// Timeout bounds one paid request that sets none, the answer included.
 	Timeout = 60 * time.Second
-	// maxReplyBytes bounds the answer to a paid request.
+	// maxReplyBytes bounds the answer to a paid request that sets no bound.
 	maxReplyBytes = 1 << 20
 )
 
@@ -81,6 +82,25 @@ func (p *Poster) Post(ctx context.Context, permit *Permit, r provider.Request, g
 	return reply, err
 }
 
+// Hand is Post for a request that costs nothing and goes by send, and not over HTTP. It may be sent again, so that all of
+// its errors are ErrNotSent.
+func (p *Poster) Hand(ctx context.Context, permit *Permit, r provider.Request, gate Gate,
+	send func(context.Context, provider.Request) (provider.Reply, error),
+) (reply provider.Reply, err error) {
+	if permit == nil || permit.used.Swap(true) {
+		return reply, fmt.Errorf("%w: no permit", ErrNotSent)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.Timeout, Timeout))
+	defer cancel()
+	if err = gate(ctx); err == nil {
+		reply, err = send(ctx, r)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	return reply, err
+}
+
 func (p *Poster) post(ctx context.Context, permit *Permit, r provider.Request, gate Gate) (provider.Reply, error) {
 	if permit == nil || permit.used.Swap(true) {
 		return provider.Reply{}, fmt.Errorf("%w: no permit", ErrNotSent)
@@ -88,7 +108,7 @@ func (p *Poster) post(ctx context.Context, permit *Permit, r provider.Request, g
 	if len(r.Body) == 0 {
 		return provider.Reply{}, fmt.Errorf("%w: a body is needed for the last-byte gate", ErrNotSent)
 	}
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.Timeout, Timeout))
 	defer cancel()
 	fresh := func() error {
 		if age := time.Since(permit.granted); age > MaxAge {
@@ -121,12 +141,13 @@ func (p *Poster) post(ctx context.Context, permit *Permit, r provider.Request, g
 		return provider.Reply{}, body.explain(err)
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxReplyBytes+1))
+	most := cmp.Or(r.MaxReplyBytes, maxReplyBytes)
+	answer, err := io.ReadAll(io.LimitReader(res.Body, most+1))
 	if err != nil {
 		return provider.Reply{}, fmt.Errorf("the answer broke off: %w", err)
 	}
-	if len(answer) > maxReplyBytes {
-		return provider.Reply{}, fmt.Errorf("the answer is longer than %d bytes", maxReplyBytes)
+	if int64(len(answer)) > most {
+		return provider.Reply{}, fmt.Errorf("the answer is longer than %d bytes", most)
 	}
 	if !body.released.Load() && res.StatusCode < 300 {
 		// A server that answers a body it has not read in full has broken HTTP; nobody knows what it did.

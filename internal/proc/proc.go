@@ -1,5 +1,6 @@
 // Package proc is what every reelay process is made of: parts that are started in order and stopped in reverse, each by
-// name and within a bound; an operations listener with /healthz, /readyz and /metrics; a signal that ends it cleanly.
+// name and within a bound; an operations listener with /healthz, /readyz, /metrics and a profile; a signal that ends it
+// cleanly.
 package proc
 
 import (
@@ -8,8 +9,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,9 +43,16 @@ type Process struct {
 	mu       sync.Mutex
 	stops    []stop
 	ready    []func() bool
+	checks   []check
 	children map[string]*Process
 	stopping atomic.Bool
 	failed   chan error
+}
+
+// A check says why the process could not do its job, though its parts have started.
+type check struct {
+	name string
+	fn   func() error
 }
 
 type stop struct {
@@ -133,6 +148,76 @@ func (p *Process) Ready() bool {
 	return true
 }
 
+// Check adds what /readyz asks beside Ready: why the process could not do its job now, nil if it could. fn asks nobody,
+// and takes no time.
+func (p *Process) Check(name string, fn func() error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.checks = append(p.checks, check{name, fn})
+}
+
+const (
+	// probePause is the time between two tries of a probe, probeWait bounds one, and probeFresh is how old its last success
+	// may be.
+	probePause = 5 * time.Second
+	probeWait  = 4 * time.Second
+	probeFresh = 30 * time.Second
+)
+
+// Probe is Check for what has to be asked of others: probe runs every five seconds, and counts as failed when it has not
+// succeeded for 30 s. It gets four seconds. Its first try runs at once.
+func (p *Process) Probe(name string, probe func(context.Context) error) {
+	var mu sync.Mutex
+	var last time.Time
+	err := errors.New("not tried yet")
+	p.Go("probe of "+name, func(ctx context.Context) error {
+		for {
+			attempt, cancel := context.WithTimeout(ctx, probeWait)
+			now := probe(attempt)
+			cancel()
+			mu.Lock()
+			if err = now; err == nil {
+				last = time.Now()
+			}
+			mu.Unlock()
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(probePause):
+			}
+		}
+	}, nil)
+	p.Check(name, func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil && time.Since(last) > probeFresh {
+			return err
+		}
+		return nil
+	})
+}
+
+// NotReady says why the process could not do its job, by part; it is empty if it could.
+func (p *Process) NotReady() (reasons []string) {
+	if !p.Ready() {
+		reasons = append(reasons, "not every part runs")
+	}
+	p.mu.Lock()
+	checks, children := slices.Clone(p.checks), maps.Clone(p.children)
+	p.mu.Unlock()
+	for _, c := range checks {
+		if err := c.fn(); err != nil {
+			reasons = append(reasons, c.name+": "+err.Error())
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(children)) {
+		for _, reason := range children[name].NotReady() {
+			reasons = append(reasons, name+": "+reason)
+		}
+	}
+	return reasons
+}
+
 // AwaitReady waits until Ready or the end of ctx. A part that fails meanwhile is its error.
 func (p *Process) AwaitReady(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -192,7 +277,7 @@ func (p *Process) stop(s stop) error {
 	}
 }
 
-// ServeOps serves /healthz, /readyz and /metrics on an address; an empty one serves nothing.
+// ServeOps serves /healthz, /readyz, /metrics and /debug/pprof/profile on an address; an empty one serves nothing.
 func (p *Process) ServeOps(address string) error {
 	if address == "" {
 		return nil
@@ -204,7 +289,8 @@ func (p *Process) ServeOps(address string) error {
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo())
 	p.Serve("ops", l, p.OpsHandler())
-	p.log.Info("serving health and metrics", "address", l.Addr().String(), "paths", "/healthz /readyz /metrics")
+	p.log.Info("serving health and metrics", "address", l.Addr().String(), "paths",
+		"/healthz /readyz /metrics /debug/pprof/profile")
 	return nil
 }
 
@@ -217,19 +303,50 @@ func buildInfo() prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-// OpsHandler answers /healthz (the process is alive), /readyz (every part works) and /metrics.
+// OpsHandler answers /healthz (the process is alive), /readyz (it could do its job within the last 30 s; else why not)
+// and /metrics, which wait for nobody, and /debug/pprof/profile, which takes its time.
 func (p *Process) OpsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !p.Ready() {
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
+		if reasons := p.NotReady(); len(reasons) > 0 {
+			http.Error(w, "not ready\n"+strings.Join(reasons, "\n"), http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = io.WriteString(w, "ready\n")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/profile", serveProfile)
 	return mux
+}
+
+const (
+	// profileTime is for how long the processor is profiled if a request does not say, maxProfileTime the longest.
+	profileTime    = 5 * time.Second
+	maxProfileTime = time.Minute
+)
+
+// serveProfile answers with a profile of what the processor does for the next seconds, in the format of pprof: names of
+// functions and lines, no data. There is one at a time.
+func serveProfile(w http.ResponseWriter, r *http.Request) {
+	d := profileTime
+	if text := r.FormValue("seconds"); text != "" {
+		n, err := strconv.Atoi(text)
+		if d = time.Duration(n) * time.Second; err != nil || n < 1 || d > maxProfileTime {
+			http.Error(w, fmt.Sprintf("seconds must be 1 to %.0f", maxProfileTime.Seconds()), http.StatusBadRequest)
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if err := pprof.StartCPUProfile(w); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
+	defer pprof.StopCPUProfile()
+	select {
+	case <-r.Context().Done():
+	case <-time.After(d):
+	}
 }
 
 // Serve runs an HTTP server on l as a part. Its limits suit small requests.
@@ -249,8 +366,13 @@ func (p *Process) Serve(name string, l net.Listener, h http.Handler) {
 }
 
 // Main is the body of a main: setup starts the parts, then the process runs until a signal, a failed part or the end of
-// ctx, and stops. It returns the exit code. SIGINT and SIGTERM are a clean end.
+// ctx, and stops. It returns the exit code. SIGINT and SIGTERM are a clean end. SIGHUP ends nothing, nor does a reader of
+// the log that has gone away.
 func Main(ctx context.Context, log *slog.Logger, opsListen string, setup func(context.Context, *Process) error) int {
+	signal.Ignore(syscall.SIGPIPE)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	log.Info("process starts", "version", version.Get().Version, "revision", version.Get().Revision)
 	p := New(log)
 	ctx, cancel := context.WithCancel(ctx)
@@ -259,6 +381,7 @@ func Main(ctx context.Context, log *slog.Logger, opsListen string, setup func(co
 	p.ready = append(p.ready, started.Load)
 	var g run.Group
 	g.Add(run.SignalHandler(ctx, syscall.SIGINT, syscall.SIGTERM))
+	g.Add(func() error { return heedHangup(ctx, log, hangup) }, func(error) { cancel() })
 	g.Add(func() error {
 		if err := p.ServeOps(opsListen); err != nil {
 			return err
@@ -280,4 +403,17 @@ func Main(ctx context.Context, log *slog.Logger, opsListen string, setup func(co
 		code = 1
 	}
 	return code
+}
+
+// heedHangup says what SIGHUP does not do, until ctx ends.
+func heedHangup(ctx context.Context, log *slog.Logger, hangup <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-hangup:
+			log.Info("SIGHUP: certificates are read again by themselves within a minute; restart the process for other settings " +
+				"and keys")
+		}
+	}
 }

@@ -238,6 +238,54 @@ func TestOps(t *testing.T) {
 	check("stopped", "/readyz", 503, "not ready")
 }
 
+// TestProbe: readiness ends 30 s after what is asked of others has worked for the last time, says why, and waits for
+// nobody; the start of the parts does not wait for it.
+func TestProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := process(t)
+		var lost atomic.Bool
+		lost.Store(true)
+		var paused error
+		child := p.Child("poller")
+		child.Probe("streams", func(ctx context.Context) error {
+			if lost.Load() {
+				<-ctx.Done() // a black hole
+				return ctx.Err()
+			}
+			return nil
+		})
+		child.Check("spending", func() error { return paused })
+		ops := p.OpsHandler()
+		check := func(when string, status int, body string) {
+			t.Helper()
+			synctest.Wait()
+			began := time.Now()
+			if code, text := get(t, ops, "/readyz"); code != status || !strings.Contains(text, body) || time.Since(began) > 0 {
+				t.Errorf("%s: %d %q after %v, want %d %q", when, code, text, time.Since(began), status, body)
+			}
+		}
+		if !p.Ready() {
+			t.Error("the parts wait for the probe")
+		}
+		check("at first", 503, "poller: streams: not tried yet")
+		lost.Store(false)
+		time.Sleep(10 * time.Second)
+		check("tried", 200, "ready")
+		lost.Store(true)
+		time.Sleep(25 * time.Second)
+		check("lost", 200, "ready")
+		time.Sleep(15 * time.Second)
+		check("lost for long", 503, "poller: streams: context deadline exceeded")
+		lost.Store(false)
+		time.Sleep(10 * time.Second)
+		paused = errors.New("spending is stopped")
+		check("back, and stopped", 503, "poller: spending: spending is stopped")
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestMetrics: one page shows the metrics of a process and its children, told apart by their service; a child that is
 // replaced shows its successor's only.
 func TestMetrics(t *testing.T) {
@@ -379,6 +427,41 @@ func TestMainExitCode(t *testing.T) {
 		})
 	}
 }
+
+// TestHangup: neither a closed terminal nor a reader of the log that is gone ends a process.
+func TestHangup(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	heard := make(chan struct{})
+	log := slog.New(slog.NewTextHandler(writer(func(line string) {
+		if strings.Contains(line, "SIGHUP") {
+			close(heard)
+		}
+	}), nil))
+	code := proc.Main(ctx, log, "", func(_ context.Context, p *proc.Process) error {
+		p.Go("part", func(ctx context.Context) error {
+			if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+				return err
+			}
+			<-heard
+			if !signal.Ignored(syscall.SIGPIPE) {
+				t.Error("a pipe that breaks would end the process")
+			}
+			cancel()
+			<-ctx.Done()
+			return nil
+		}, nil)
+		return nil
+	})
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// A writer is called with every line.
+type writer func(line string)
+
+func (w writer) Write(line []byte) (int, error) { w(string(line)); return len(line), nil }
 
 // TestMainReady: a process is not ready before its setup is through.
 func TestMainReady(t *testing.T) {

@@ -4,14 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"reelay/events"
+	"reelay/internal/address"
 )
 
 // MaxBodyBytes bounds the body of any provider answer that is read.
@@ -135,13 +136,19 @@ func NewClient(transport http.RoundTripper, timeout time.Duration) *http.Client 
 }
 
 // NewTransport returns the transport for free calls: no proxy from the environment, bounded dials and idle connections.
-func NewTransport() *http.Transport {
+// It reaches public addresses, and otherwise the servers at the base URLs of settings only: an answer may name a place
+// for a file that is in the network of this machine.
+func NewTransport(baseURLs ...string) *http.Transport {
+	var named []string
+	for _, u := range baseURLs {
+		named = append(named, address.Of(u))
+	}
 	return &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           address.NewGuard(10*time.Second, named...).DialContext,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: 2 * time.Minute, // a backstop: the timeout of the call decides
-		MaxIdleConnsPerHost:   64,
+		MaxIdleConnsPerHost:   256,             // more polls of a lane than are under way at once by default
 		IdleConnTimeout:       60 * time.Second,
 		DisableCompression:    true, // what comes compressed nevertheless is unpacked by Exchange, within its limit
 	}
@@ -163,6 +170,16 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 
 // CheckBaseURL accepts https, and plain http only for loopback addresses, without user, query or fragment.
 func CheckBaseURL(raw string) error {
+	return checkBaseURL(raw, address.IsLoopback, "loopback addresses")
+}
+
+// CheckPrivateBaseURL is CheckBaseURL for a server of the operator's own: plain http is for private addresses and names,
+// too.
+func CheckPrivateBaseURL(raw string) error {
+	return checkBaseURL(raw, IsPrivate, "loopback and private addresses")
+}
+
+func checkBaseURL(raw string, plain func(host string) bool, which string) error {
 	// Whatever has one of these may hold a password or a token, so it is not quoted; and a path put behind a bare "?" or
 	// "#" would not be a path.
 	if strings.ContainsAny(raw, "@?#") {
@@ -172,25 +189,29 @@ func CheckBaseURL(raw string) error {
 	if err != nil || u.Hostname() == "" {
 		return fmt.Errorf("%q is not an absolute URL", raw)
 	}
-	if u.Scheme == "https" || u.Scheme == "http" && IsLoopback(u.Hostname()) {
+	if u.Scheme == "https" || u.Scheme == "http" && plain(u.Hostname()) {
 		return nil
 	}
-	return fmt.Errorf("%q must be https; plain http is for loopback addresses only", raw)
+	return fmt.Errorf("%q must be https; plain http is for %s only", raw, which)
 }
 
 // IsLoopbackURL reports whether raw points at this machine only.
 func IsLoopbackURL(raw string) bool {
 	u, err := url.Parse(raw)
-	return err == nil && IsLoopback(u.Hostname())
+	return err == nil && address.IsLoopback(u.Hostname())
 }
 
-// IsLoopback reports whether host is "localhost" or a loopback address.
-func IsLoopback(host string) bool {
-	if host == "localhost" {
-		return true
+// IsPrivate reports whether host is a loopback address, one of a private network (RFC 1918, RFC 4193, and RFC 6598, which
+// networks of machines use), or a name that no public name server has: one without a dot, or below local (RFC 6762),
+// internal or home.arpa (RFC 8375).
+func IsPrivate(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		return ip.IsLoopback() || ip.IsPrivate() || netip.MustParsePrefix("100.64.0.0/10").Contains(ip)
 	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host != "" && !strings.Contains(host, ".") || strings.HasSuffix(host, ".local") ||
+		strings.HasSuffix(host, ".internal") || strings.HasSuffix(host, ".home.arpa")
 }
 
 // broken wraps a transport error without the URL, whose query may hold what must not be logged.

@@ -43,7 +43,7 @@ func newServer(t *testing.T, h http.HandlerFunc) (url string, client *http.Clien
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	transport := NewTransport()
+	transport := NewTransport(s.URL)
 	t.Cleanup(transport.CloseIdleConnections)
 	return s.URL, NewClient(transport, 10*time.Second)
 }
@@ -310,7 +310,7 @@ func TestExchangeErrors(t *testing.T) {
 		}
 		url := "http://" + l.Addr().String()
 		_ = l.Close()
-		got, err := call(t, NewClient(NewTransport(), time.Second), http.MethodGet, url)
+		got, err := call(t, NewClient(NewTransport(url), time.Second), http.MethodGet, url)
 		wantBroken(t, got, err, "GET /v1/jobs/7: dial tcp *")
 	})
 	t.Run("called off", func(t *testing.T) {

@@ -18,6 +18,8 @@ type Lane struct {
 	Driver Driver
 	// Emulated says that no money can be spent.
 	Emulated bool
+	// Free says that nothing is ever charged: a submit in doubt may be repeated.
+	Free bool
 	// PollInterval is the time between two polls of a task.
 	PollInterval time.Duration
 	// Horizon is how long after a submit in doubt the provider may stay silent about a task before the request's policy
@@ -47,8 +49,8 @@ type Driver interface {
 
 	// Render returns the paid request of a task as exact bytes; callbackURL is empty for none. It does no I/O.
 	Render(t events.Task, input json.RawMessage, callbackURL string) (Request, error)
-	// Classify reads the answer to a paid request. It does no I/O.
-	Classify(model string, r Reply) Answer
+	// Classify reads the answer to a paid request whose body was sent. It does no I/O.
+	Classify(model string, sent []byte, r Reply) Answer
 
 	// Poll asks where a task is. Its errors are *Error and say nothing about the task.
 	Poll(ctx context.Context, ref json.RawMessage) (Snapshot, error)
@@ -62,6 +64,14 @@ type Driver interface {
 		since time.Time) (found []Found, complete bool, err error)
 	// Cancel asks for the end of a task.
 	Cancel(ctx context.Context, ref json.RawMessage) (CancelOutcome, error)
+}
+
+// A FreeDriver is that of a lane whose requests cost nothing and may be sent again. They go to it, and not over HTTP.
+type FreeDriver interface {
+	// Ready fails with the reason, for people, while nobody would do what is sent.
+	Ready(ctx context.Context) error
+	// Send sends a request. After an error it may have been sent all the same.
+	Send(ctx context.Context, r Request) (Reply, error)
 }
 
 // A CallbackLane is what receives the callbacks of one lane. It holds no API key.

@@ -1,5 +1,5 @@
 // Package provider holds the values that the services and the provider drivers exchange: what to send, what came back,
-// what a poll of a task has shown. A driver (provider/fal, provider/minimax) renders and reads one provider's wire
+// what a poll of a task has shown. A driver (provider/fal, provider/minimax, provider/openai) renders and reads one provider's wire
 // format; it never decides what happens to a task.
 //
 // The paid request is the only call that a driver does not make itself: it renders the exact bytes (Render) and
@@ -23,6 +23,10 @@ type Request struct {
 	URL    string
 	Header http.Header
 	Body   []byte
+	// Timeout bounds the request with its answer, MaxReplyBytes the answer; 0 stands for what package paid has. A driver
+	// sets them for a request that is answered with what it makes.
+	Timeout       time.Duration
+	MaxReplyBytes int64
 }
 
 // A Reply is what a provider answered over HTTP, its body cut at a limit.
@@ -45,9 +49,13 @@ const (
 // An Answer classifies the reply to a paid request.
 type Answer struct {
 	Outcome Outcome
-	// Ref is the provider's handle and ID its own id of the task, for Accepted.
+	// Ref is the provider's handle and ID its own id of the task, for Accepted. With a Result the handle only tells this
+	// answer from others.
 	Ref json.RawMessage
 	ID  string
+	// Result is what the request has made, for Accepted, where the answer is itself the result: State is Succeeded or
+	// Failed then, and nobody will be polled. It is nil where the task has only begun.
+	Result *Snapshot
 	// Err is why, for Refused and InDoubt.
 	Err *Error
 	// Body is what was answered, for InDoubt, with the keys taken out; it is kept as evidence.
@@ -67,7 +75,7 @@ const (
 	Cancelled State = "cancelled"
 )
 
-// A Snapshot is what one poll of a task has shown.
+// A Snapshot is what one poll of a task has shown. A submitter's journal holds it as JSON: its fields keep their names.
 type Snapshot struct {
 	State State
 	// Word is the provider's own word for the state.
@@ -80,6 +88,8 @@ type Snapshot struct {
 	Logs []events.LogLine
 	// Outputs are the files of the result, for Succeeded; none for a model that makes text or numbers.
 	Outputs []events.Output
+	// Values are what the task has made that is no file, for Succeeded, by the names of events.Result.
+	Values map[string]string
 	// Raw is the result as the provider answered it, for Succeeded, and for Failed where it says more than Err. It is
 	// JSON; an answer that is none stands in it as a JSON string.
 	Raw json.RawMessage
@@ -140,6 +150,11 @@ type Features struct {
 	Progress bool
 	Position bool
 	Logs     bool
+	// Synchronous says that a paid request is answered with its result: a lost answer can never be found.
+	Synchronous bool
+	// Repeatable says that a paid request may be sent again after its answer was lost: the provider makes and bills one
+	// thing, and says so.
+	Repeatable bool
 }
 
 // An Error is a failure at a provider, classified. Message is the provider's own reason, bounded and free of keys.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode"
@@ -94,7 +95,7 @@ func TestErrorEvent(t *testing.T) {
 			Code: "c", Kind: kind, Message: "line " + strings.Repeat("x", events.MaxMessageBytes-5), Retryable: retryable[kind],
 			Charge: events.ChargePossible, HTTPStatus: 422, TraceID: "t",
 		}
-		if got := e.Event(); *got != want {
+		if got := e.Event(); !reflect.DeepEqual(*got, want) {
 			t.Errorf("%s: %+v, want %+v", kind, *got, want)
 		}
 	}

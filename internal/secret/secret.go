@@ -70,10 +70,13 @@ func LookupKey(name string) (Value, error) {
 
 // lookup returns also the name of the variable that was read.
 func lookup(name string) (v Value, source string, err error) {
-	if text := trim(os.Getenv(name)); text != "" {
+	text, path := trim(os.Getenv(name)), os.Getenv(name+"_FILE")
+	if text != "" && path != "" { // after a rotation one of them is old, and nobody can tell which
+		return Value{}, name, fmt.Errorf("%s: %[1]s_FILE is set as well; unset one of them", name)
+	}
+	if text != "" {
 		return New(text), name, nil
 	}
-	path := os.Getenv(name + "_FILE")
 	if path == "" {
 		return Value{}, name, nil
 	}
@@ -87,7 +90,7 @@ func lookup(name string) (v Value, source string, err error) {
 	if err != nil {
 		return Value{}, source, fmt.Errorf("%s: %w", source, pathless(err))
 	}
-	text := trim(string(b))
+	text = trim(string(b))
 	if text == "" || len(b) > MaxBytes {
 		return Value{}, source, fmt.Errorf("%s: the file must hold 1 to %d bytes", source, MaxBytes)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
 	"reelay/internal/test/broker"
@@ -218,6 +220,89 @@ func TestChangedBehindOurBack(t *testing.T) {
 	})
 }
 
+// TestSettings: a limit by which the broker drops records is found within a minute and taken off, and stops spending
+// until a person accepts the loss. What cannot be mended stops it as well.
+func TestSettings(t *testing.T) {
+	edit := func(b *bench, change func(c *jetstream.StreamConfig)) {
+		s, err := b.bus.JetStream().Stream(b.Context(), events.StreamTasks)
+		b.ok(err)
+		c := s.CachedInfo().Config
+		change(&c)
+		_, err = b.bus.JetStream().UpdateStream(b.Context(), c)
+		b.ok(err)
+	}
+	t.Run("evicts", func(t *testing.T) {
+		bubble(t, func(b *bench) {
+			g := b.open(Options{})
+			stop := b.run(g)
+			b.records(1)
+			edit(b, func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
+			time.Sleep(time.Second) // the broker says so
+			stopped(b, g, ReasonStore, ErrForgetful)
+			time.Sleep(time.Hour)
+			stopped(b, g, ReasonStore, ErrForgetful)
+			stop()
+			s, err := b.bus.JetStream().Stream(b.Context(), events.StreamTasks)
+			b.ok(err)
+			if c := s.CachedInfo().Config; c.MaxMsgs != -1 {
+				b.Errorf("the limit is still %d", c.MaxMsgs)
+			}
+			stopped(b, b.open(Options{}), ReasonStore, ErrForgetful)
+			stopped(b, b.open(Options{AcceptNewStore: true}), "", nil)
+			stopped(b, b.open(Options{}), "", nil)
+		})
+	})
+	t.Run("full", func(t *testing.T) {
+		bubble(t, func(b *bench) {
+			g := b.open(Options{})
+			defer b.run(g)()
+			for i := range 9 { // of 100 KB each
+				_, err := b.bus.JetStream().Publish(b.Context(), "$KV.reelay_tasks.demo.t"+strconv.Itoa(i), make([]byte, 100<<10))
+				b.ok(err)
+			}
+			b.ok(g.Intake())
+			edit(b, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }) // which the broker tells at once
+			time.Sleep(usualWait + time.Second)
+			stopped(b, g, ReasonFull, nil)
+			if err := g.Intake(); !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "nats stream edit") {
+				b.Errorf("intake: %v", err)
+			}
+			edit(b, func(c *jetstream.StreamConfig) { c.MaxBytes = 2 << 20 })
+			time.Sleep(troubledWait + time.Second)
+			stopped(b, g, "", nil)
+			b.ok(g.Intake())
+		})
+	})
+	t.Run("caps vanish", func(t *testing.T) {
+		bubble(t, func(b *bench) {
+			g := b.open(Options{})
+			stop := b.run(g)
+			b.ok(b.bus.Bucket(bucket.Caps, "caps").Put(b.Context(), "all", []byte(`{"daily_usd":5}`)))
+			time.Sleep(usualWait + time.Second)
+			b.ok(b.bus.JetStream().DeleteStream(b.Context(), bucket.Stream(bucket.Caps)))
+			time.Sleep(2*usualWait + time.Second) // it is made anew, empty
+			stopped(b, g, ReasonStore, ErrSettingsLost)
+			if text := g.Allowed().Error(); !strings.Contains(text, "reelay_caps held 1 keys") {
+				b.Error(text)
+			}
+			stop()
+			stopped(b, b.open(Options{AcceptNewStore: true}), "", nil)
+			stopped(b, b.open(Options{}), "", nil)
+		})
+	})
+	t.Run("memory", func(t *testing.T) {
+		bubble(t, func(b *bench) {
+			name := "KV_reelay_caps"
+			b.ok(b.bus.JetStream().DeleteStream(b.Context(), name))
+			_, err := b.bus.JetStream().CreateKeyValue(b.Context(), jetstream.KeyValueConfig{
+				Bucket: "reelay_caps", Storage: jetstream.MemoryStorage,
+			})
+			b.ok(err)
+			stopped(b, b.open(Options{}), ReasonSettings, nil)
+		})
+	})
+}
+
 // TestEpochFile holds what is done with a file that is not as it was left.
 func TestEpochFile(t *testing.T) {
 	rows := []struct {
@@ -257,7 +342,7 @@ func TestEpochFile(t *testing.T) {
 func TestNewLeader(t *testing.T) {
 	old := memory{Stream: "S", Created: time.Unix(1, 0), LastSequence: 9}
 	behind := memory{Stream: "S", Created: time.Unix(1, 0), LastSequence: 8}
-	e := epoch{path: filepath.Join(t.TempDir(), epochFile)}
+	e := epoch{path: filepath.Join(t.TempDir(), epochFile), witness: newWitness("", "", nil)}
 	for range sureAfter - 1 {
 		if err := e.compare(old, behind, 3); !errors.Is(err, ErrForgetful) {
 			t.Errorf("%v, want ErrForgetful", err)
@@ -266,13 +351,13 @@ func TestNewLeader(t *testing.T) {
 	if err := e.compare(old, old, 3); err != nil {
 		t.Errorf("it has caught up: %v", err)
 	}
-	if _, err := e.read(); !errors.Is(err, os.ErrNotExist) {
+	if _, err := e.read(old); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a moment was held against it for ever: %v", err)
 	}
 	for range sureAfter {
 		_ = e.compare(old, behind, 3)
 	}
-	if m, err := e.read(); err != nil || m.ForgotTo == nil || *m.ForgotTo != 8 {
+	if m, err := e.read(old); err != nil || m.ForgotTo == nil || *m.ForgotTo != 8 {
 		t.Errorf("it stayed behind, and remembered is %+v, %v", m, err)
 	}
 }

@@ -61,6 +61,8 @@ type Change struct {
 type Effects struct {
 	// PollTicket: a poll ticket must exist, the task is polled.
 	PollTicket bool
+	// Artifact: the archiver's message must exist, outputs are to be stored.
+	Artifact bool
 	// AskCancel: the provider has to be asked to cancel, at AskCancelAt or as soon as possible.
 	AskCancel bool
 }
@@ -112,7 +114,14 @@ type step struct {
 }
 
 func (s *step) apply(tr Trigger) {
+	if s.t.ErasedAt != nil && bringsContent(tr) {
+		return
+	}
 	switch tr := tr.(type) {
+	case DependenciesEnded:
+		s.dependenciesEnded(tr)
+	case DependencyFailed:
+		s.dependencyFailed(tr)
 	case Intent:
 		s.intent(tr)
 	case CapReached:
@@ -123,6 +132,8 @@ func (s *step) apply(tr Trigger) {
 		s.release(tr)
 	case Accepted:
 		s.accepted(tr)
+	case IDShared:
+		s.idShared(tr)
 	case Refused:
 		s.refused(tr)
 	case Doubt:
@@ -139,11 +150,28 @@ func (s *step) apply(tr Trigger) {
 		s.resolve(tr)
 	case Searched:
 		s.searched(tr)
+	case Stored:
+		s.stored(tr)
+	case Dropped:
+		s.dropped(tr)
+	case Erase:
+		s.erase()
+	case Erased:
+		s.erased()
 	case Heartbeat:
 		s.heartbeat(tr)
 	default:
 		s.err = fmt.Errorf("%w: trigger %T", ErrArrow, tr)
 	}
+}
+
+// bringsContent reports whether a trigger would bring back what was erased.
+func bringsContent(tr Trigger) bool {
+	switch tr.(type) {
+	case PollResult, PollFailed, Accepted, Doubt, Refused, Searched, Stored, Dropped, Heartbeat:
+		return true
+	}
+	return false
 }
 
 // move takes a named arrow.
@@ -185,7 +213,7 @@ func (s *step) because(r events.BlockedReason, c *events.CapReached) {
 // statusOf derives the status from the phase, and for an ended task from the arrow that ended it.
 func statusOf(t events.Task, arrow string) events.Status {
 	switch t.Phase {
-	case events.PhaseRunning, events.PhaseFetching:
+	case events.PhaseRunning, events.PhaseFetching, events.PhaseStoring:
 		return events.StatusInProgress
 	case events.PhaseCancelling:
 		if t.StartedAt != nil {
@@ -198,7 +226,7 @@ func statusOf(t events.Task, arrow string) events.Status {
 			return events.StatusCompleted
 		case arrowCancelled:
 			return events.StatusCancelled
-		case arrowRefused, arrowWriteOff, arrowLost, arrowFail, arrowExpired:
+		case arrowRefused, arrowWriteOff, arrowLost, arrowFail, arrowExpired, arrowDepFailed:
 			return events.StatusFailed
 		}
 		return t.Status // a late step on an ended task
@@ -210,33 +238,45 @@ func statusOf(t events.Task, arrow string) events.Status {
 func (s *step) finish(arrow, note string, e *events.Error) {
 	at := s.m.At
 	if e != nil && e.Charge != "" && e.Charge != events.ChargeNone {
-		e = asPaid(e, e.Charge)
+		e = s.asPaid(e, e.Charge)
 	}
 	s.t.Error = e
 	s.t.CompletedAt = &at
 	if possiblyPaid(s.t) == 0 {
 		s.total()
 	}
-	s.t.QueuePosition, s.t.NotBefore, s.t.Pace = nil, nil, ""
+	s.t.QueuePosition, s.t.NotBefore, s.t.Pace, s.t.WaitsFor = nil, nil, "", nil
 	s.noEstimate()
 	s.move(arrow, note)
 }
 
-// asPaid returns e with that charge. A program that asked again for what may have been paid for would buy it twice.
-func asPaid(e *events.Error, c events.Charge) *events.Error {
+// asPaid returns e with that charge. A program that asked again for what may have been paid for would buy it twice; where
+// nothing is ever charged, it may.
+func (s *step) asPaid(e *events.Error, c events.Charge) *events.Error {
 	paid := *e
+	if isFree(s.t) {
+		paid.Charge = events.ChargeNone
+		paid.Retryable = paid.Retryable || paid.Kind == events.KindNotFound || paid.Kind == events.KindAmbiguous
+		return &paid
+	}
 	paid.Charge, paid.Retryable = c, false
 	return &paid
+}
+
+// IsOf reports whether t was made of a request: one with the same digest, or the very message, which was stored at that
+// time. The digest of a message that is delivered again may be another: of files it has the SHA-256 of what they now are.
+func IsOf(t events.Task, digest string, stored time.Time) bool {
+	return t.RequestDigest == digest || t.CreatedAt.Equal(stored)
 }
 
 func (s *step) accept(current *events.Task, tr Accept) {
 	if current == nil {
 		s.t = clone(tr.Task)
 		s.t.Phase, s.t.Version = "", 0
-		s.move(arrowAccept, "")
+		s.move(arrowAccept, waitingNote(s.t))
 		return
 	}
-	if current.RequestDigest == tr.Task.RequestDigest {
+	if IsOf(*current, tr.Task.RequestDigest, tr.Task.CreatedAt) {
 		return
 	}
 	batch, size := tr.Task.BatchID, tr.Task.BatchSize
@@ -254,10 +294,11 @@ func (s *step) accept(current *events.Task, tr Accept) {
 }
 
 func (s *step) intent(tr Intent) {
-	if s.t.Phase != events.PhaseWaiting || s.t.NotBefore != nil && s.m.At.Before(*s.t.NotBefore) {
+	if s.t.Phase != events.PhaseWaiting || s.t.NotBefore != nil && s.m.At.Before(*s.t.NotBefore) ||
+		len(s.t.WaitsFor) > 0 {
 		return
 	}
-	if s.overdue() {
+	if tr.SentAfter == nil && s.overdue() { // what may have been sent already is searched for, however late
 		s.t.Unannounced = true
 		return
 	}
@@ -270,7 +311,8 @@ func (s *step) intent(tr Intent) {
 	}
 	s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{
 		N: NextAttempt(s.t), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
-		Outcome: events.AttemptOpen, Charge: events.ChargePossible, CostUSD: tr.ReservedUSD, Callback: tr.Callback,
+		Files: tr.Files, Outcome: events.AttemptOpen, Charge: events.ChargePossible, CostUSD: tr.ReservedUSD, Callback: tr.Callback,
+		SentAfter: tr.SentAfter,
 	})
 	s.t.NotBefore = nil
 	s.forgetPosition()
@@ -395,8 +437,8 @@ func (s *step) accepted(tr Accepted) {
 		return
 	}
 	i := slices.IndexFunc(s.t.Attempts, func(a events.Attempt) bool { return a.N == tr.Attempt })
-	if i < 0 && tr.Owner != "" && tr.Attempt == NextAttempt(s.t) {
-		// Only its owner can know of an attempt that the record has forgotten: a broker lost an acknowledged write.
+	if i < 0 && tr.Owner != "" && tr.Attempt >= NextAttempt(s.t) {
+		// Only its owner can know of an attempt that the record has forgotten: a broker lost acknowledged writes.
 		i = len(s.t.Attempts)
 		s.t.Attempts = append(slices.Clip(s.t.Attempts),
 			events.Attempt{N: tr.Attempt, Owner: tr.Owner, IntentAt: s.m.At, NotAfter: s.m.At})
@@ -408,10 +450,17 @@ func (s *step) accepted(tr Accepted) {
 	known := len(a.Ref) > 0
 	switch {
 	case !known:
-		s.settle(a, events.AttemptAccepted, events.ChargeConfirmed, nil, events.Evidence{
+		charge := events.ChargeConfirmed
+		if isFree(s.t) {
+			charge = events.ChargeNone
+		}
+		s.settle(a, events.AttemptAccepted, charge, nil, events.Evidence{
 			Source: tr.Source, ProviderID: tr.ID, Note: cmp.Or(tr.Note, "accepted as "+tr.ID),
 		})
 		a.Ref, a.ProviderID = tr.Ref, tr.ID
+		if tr.Result != nil {
+			s.answered(a, tr)
+		}
 	case !bytes.Equal(a.Ref, tr.Ref) && !hasEvidence(a, tr.ID):
 		s.evidence(a, events.Evidence{Source: tr.Source, ProviderID: tr.ID, Note: "second id for one attempt: " + tr.ID})
 		s.move(arrowDoubleAccept, "attempt "+fmt.Sprint(a.N)+" has a second provider id "+tr.ID)
@@ -427,27 +476,75 @@ func (s *step) accepted(tr Accepted) {
 	}
 }
 
+// idShared notes that what the provider has under the task's id may be another's.
+func (s *step) idShared(tr IDShared) {
+	i := slices.IndexFunc(s.t.Attempts, func(a events.Attempt) bool { return a.ProviderID == tr.ID && !a.SharedID })
+	if i < 0 || tr.ID == "" {
+		return
+	}
+	a := &s.t.Attempts[i]
+	a.SharedID = true
+	note := "the provider gave the id " + tr.ID + " to another task as well: the result may be that of the other"
+	s.evidence(a, events.Evidence{Source: events.SourceReply, ProviderID: tr.ID, Note: note})
+	s.move(arrowSharedID, note)
+}
+
 // adopt makes an accepted attempt the one that the task lives by. e is when it will end, nil where nothing is known.
 func (s *step) adopt(a *events.Attempt, note string, e *events.Estimate) {
 	at := s.m.At
 	s.t.ProviderRef, s.t.ProviderID, s.t.SubmittedAt = a.Ref, a.ProviderID, &at
 	s.t.NotBefore = nil
 	if s.t.Phase == events.PhaseDone {
-		s.pollLate()
 		if s.t.Error != nil {
-			s.t.Error = asPaid(s.t.Error, events.ChargeConfirmed)
+			s.t.Error = s.asPaid(s.t.Error, events.ChargeConfirmed)
 		}
 		s.move(arrowLateAccepted, "accepted as "+a.ProviderID+" after the task had been given up")
+		if a.Result != nil {
+			s.endBy(a)
+		} else {
+			s.pollLate()
+		}
 		return
 	}
 	s.notCounted(a)
 	s.forgetPosition()
 	s.move(arrowAccepted, cmp.Or(note, "accepted as "+a.ProviderID))
 	switch {
+	case a.Result != nil:
+		s.endBy(a)
 	case s.t.Cancel != nil:
 		s.move(arrowCancel, s.t.Cancel.Reason)
 	case e != nil:
 		e.Fill(&s.t, s.m.At)
+	}
+}
+
+// answered keeps with an attempt the result that its answer has brought.
+func (s *step) answered(a *events.Attempt, tr Accepted) {
+	a.Result = result(*tr.Result, tr.RawRef)
+	if tr.Result.Units != nil {
+		s.units(*tr.Result)
+	}
+	if tr.Result.State != provider.Succeeded {
+		a.Error = failure(*tr.Result)
+	}
+}
+
+// endBy ends the task by an attempt that it has just adopted and that was answered with its result; of a task that was
+// given up it keeps that result.
+func (s *step) endBy(a *events.Attempt) {
+	r, e := a.Result, a.Error
+	a.Result = nil
+	s.t.Unannounced = true // it is not reported again once the journal calls it done
+	switch {
+	case s.t.Phase == events.PhaseDone:
+		s.late(r, e)
+	case e != nil:
+		s.t.Result = r
+		s.bill(e.Charge)
+		s.finish(arrowFail, e.Message, e)
+	default:
+		s.succeed(r)
 	}
 }
 

@@ -14,6 +14,9 @@ type Arrow struct {
 // DoubleAccept is the arrow that should never be taken: a provider has accepted a task twice. It is an alarm.
 const DoubleAccept = "double_accept"
 
+// SharedID is another that should never be taken: a provider gave one id to two tasks. It is an alarm on both.
+const SharedID = "shared_id"
+
 // The arrows' names.
 const (
 	arrowAccept        = "accept"
@@ -24,6 +27,7 @@ const (
 	arrowAccepted      = "accepted"
 	arrowLateAccepted  = "late_accepted"
 	arrowDoubleAccept  = DoubleAccept
+	arrowSharedID      = SharedID
 	arrowRefusedWait   = "refused_wait"
 	arrowRefused       = "refused"
 	arrowDoubt         = "doubt"
@@ -41,6 +45,12 @@ const (
 	arrowPollRecovered = "poll_recovered"
 	arrowLost          = "lost"
 	arrowSucceed       = "succeed"
+	arrowStore         = "store"
+	arrowStoredPart    = "stored_part"
+	arrowStored        = "stored"
+	arrowDropped       = "dropped"
+	arrowErase         = "erase"
+	arrowErased        = "erased"
 	arrowFail          = "fail"
 	arrowCancelled     = "cancelled"
 	arrowCancelNoted   = "cancel_noted"
@@ -53,6 +63,8 @@ const (
 	arrowLateResult    = "late_result"
 	arrowLateEnd       = "late_end"
 	arrowAnnounced     = "announced"
+	arrowDepsEnded     = "dependencies_ended"
+	arrowDepFailed     = "dependency_failed"
 )
 
 // machine is the table of all arrows by name; nobody writes it.
@@ -75,6 +87,7 @@ func Arrows() []Arrow {
 		running    = events.PhaseRunning
 		cancelling = events.PhaseCancelling
 		fetching   = events.PhaseFetching
+		storing    = events.PhaseStoring
 		done       = events.PhaseDone
 	)
 	unknown := []events.Phase{submitting, inDoubt, parked}
@@ -83,6 +96,8 @@ func Arrows() []Arrow {
 	return []Arrow{
 		{arrowAccept, []events.Phase{""}, waiting, events.EventQueued},
 
+		{arrowDepsEnded, []events.Phase{waiting}, "", events.EventProgress},
+		{arrowDepFailed, []events.Phase{waiting}, done, events.EventFailed},
 		{arrowIntend, []events.Phase{waiting}, submitting, ""},
 		{arrowCapReached, []events.Phase{waiting}, "", events.EventProgress},
 		{arrowPositioned, []events.Phase{waiting}, "", events.EventProgress},
@@ -90,6 +105,7 @@ func Arrows() []Arrow {
 		{arrowAccepted, open, queued, events.EventSubmitted},
 		{arrowLateAccepted, []events.Phase{done}, "", ""},
 		{arrowDoubleAccept, events.Phases(), "", ""},
+		{arrowSharedID, events.Phases(), "", ""},
 		{arrowRefusedWait, unknown, waiting, events.EventProgress},
 		{arrowRefused, unknown, done, events.EventFailed},
 		{arrowDoubt, []events.Phase{submitting}, inDoubt, events.EventInDoubt},
@@ -107,7 +123,7 @@ func Arrows() []Arrow {
 		{arrowPollFailed, atProvider, "", ""},
 		{arrowPollRecovered, atProvider, "", ""},
 		{arrowLost, atProvider, done, events.EventFailed},
-		{arrowSucceed, atProvider, done, events.EventCompleted},
+		{arrowSucceed, append([]events.Phase{storing}, atProvider...), done, events.EventCompleted},
 		{arrowFail, atProvider, done, events.EventFailed},
 		{
 			arrowCancelled, append([]events.Phase{waiting, submitting, inDoubt, parked}, atProvider...), done,
@@ -121,6 +137,14 @@ func Arrows() []Arrow {
 		{arrowCancelVoidQd, []events.Phase{cancelling}, queued, events.EventProgress},
 		{arrowExpire, []events.Phase{queued, running, fetching, cancelling}, cancelling, events.EventProgress},
 		{arrowExpired, append([]events.Phase{waiting}, atProvider...), done, events.EventFailed},
+
+		{arrowStore, atProvider, storing, events.EventProgress},
+		{arrowStoredPart, []events.Phase{storing, done}, "", ""},
+		{arrowStored, []events.Phase{done}, "", events.EventStored},
+
+		{arrowDropped, []events.Phase{done}, "", ""},
+		{arrowErase, []events.Phase{done}, "", ""},
+		{arrowErased, []events.Phase{done}, "", ""},
 
 		{arrowLateResult, []events.Phase{done}, "", events.EventLateResult},
 		{arrowLateEnd, []events.Phase{done}, "", ""},

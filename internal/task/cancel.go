@@ -11,7 +11,7 @@ import (
 
 func (s *step) cancel(tr Cancel) {
 	switch {
-	case s.t.Phase == events.PhaseDone:
+	case s.t.Phase == events.PhaseDone, s.t.Phase == events.PhaseStoring: // nothing is left to cancel
 		return
 	case s.t.Phase == events.PhaseCancelling:
 		if s.t.Cancel.Outcome == cancelUnanswered {

@@ -30,6 +30,12 @@ func Affordable(t events.Task, reservedUSD float64) bool {
 	return cents(sum) <= cents(*t.Cost.MaxUSD)
 }
 
+// isFree reports whether t is never charged for: that was fixed when it was accepted.
+func isFree(t events.Task) bool {
+	c := t.Cost
+	return c != nil && c.FixedUSD != nil && *c.FixedUSD == 0 && c.UnitUSD == nil
+}
+
 // expected is what another attempt of t would cost, as far as its record tells.
 func expected(t events.Task) float64 {
 	if t.Cost == nil || t.Cost.EstimatedUSD == nil {

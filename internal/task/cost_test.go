@@ -268,3 +268,20 @@ func TestCapReached(t *testing.T) {
 		}
 	}
 }
+
+// TestFree: nothing is charged where that was fixed, however a task ends, and it may be asked for again.
+func TestFree(t *testing.T) {
+	free := events.Cost{EstimatedUSD: ptr(0.0), FixedUSD: ptr(0.0)}
+	now := story(t, costing(free), intent, accepted, running(3*time.Second))
+	for i := range task.NotFoundPolls + 1 {
+		moment := 10*time.Second + time.Duration(i)*task.NotFoundSpan/time.Duration(task.NotFoundPolls)
+		now = after(t, now, task.PollFailed{Meta: at(moment), Err: fault(events.KindNotFound, "404")})
+	}
+	wantPhase(t, now, events.PhaseDone, events.StatusFailed)
+	if e := now.Error; e.Code != events.CodeTaskLost || e.Charge != events.ChargeNone || !e.Retryable {
+		t.Errorf("lost: %+v", e)
+	}
+	if a := now.Attempts[0]; a.Charge != events.ChargeNone || amount(now.Cost.ActualUSD) != "0" {
+		t.Errorf("the attempt is charged as %s, all costs %s", a.Charge, amount(now.Cost.ActualUSD))
+	}
+}

@@ -12,6 +12,9 @@ func (s *step) emit(c Change) []events.Event {
 	if s.reject != nil {
 		return []events.Event{*s.reject}
 	}
+	if c.Task.ErasedAt != nil { // its events are gone, and stay so
+		return nil
+	}
 	var once, repeated []events.Event
 	var latest *events.Event // the newest of this change: it brings the log lines
 	doubt := c.Task.Phase == events.PhaseInDoubt || c.Task.Phase == events.PhaseParked
@@ -67,10 +70,10 @@ func eventOf(t *events.Task, tr events.Transition) events.Event {
 	case tr.Event == events.EventInDoubt, tr.Reason == events.BlockedRetry:
 		e.Error = errorOf(t, tr.Attempt)
 	}
-	if tr.Version == t.Version {
+	if tr.Version == t.Version && tr.To == t.Phase { // one step may take two arrows
 		e.QueuePosition, e.EstimatedWaitS, e.ETA, e.ETAEarliest, e.ETALatest = t.QueuePosition, t.EstimatedWaitS, t.ETA,
 			t.ETAEarliest, t.ETALatest
-		e.Pace, e.ProgressPercentage = t.Pace, t.ProgressPercentage
+		e.Pace, e.ProgressPercentage, e.WaitsFor = t.Pace, t.ProgressPercentage, t.WaitsFor
 	}
 	if tr.Event.WithTask() {
 		e.Task = t

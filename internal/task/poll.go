@@ -3,6 +3,7 @@ package task
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func (s *step) pollResult(tr PollResult) {
 	}
 	switch snap.State {
 	case provider.Succeeded:
-		s.succeed(tr)
+		s.succeed(result(tr.Snapshot, tr.RawRef))
 		return
 	case provider.Failed:
 		s.failed(tr)
@@ -213,21 +214,25 @@ func (s *step) units(snap provider.Snapshot) {
 	s.t.Cost = &c
 }
 
-func (s *step) succeed(tr PollResult) {
+func (s *step) succeed(r *events.Result) {
 	s.started()
 	full := 100.0
 	s.t.ProgressPercentage = &full
-	s.t.Result = result(tr)
+	s.t.Result = r
 	s.bill(events.ChargeConfirmed)
 	note := "the provider has finished"
-	if s.t.Phase == events.PhaseCancelling {
+	if s.t.Phase == events.PhaseCancelling || s.t.Cancel != nil && s.t.Cancel.SentAt == nil {
 		note = "the provider finished before the cancel took effect; what was paid for is kept"
+	}
+	if s.t.Keep == events.KeepRequired && len(s.t.Result.Outputs) > 0 {
+		s.store(note)
+		return
 	}
 	s.finish(arrowSucceed, note, nil)
 }
 
-func result(tr PollResult) *events.Result {
-	r := &events.Result{Outputs: slices.Clone(tr.Snapshot.Outputs), Raw: tr.Snapshot.Raw, Notes: tr.Snapshot.Notes}
+func result(snap provider.Snapshot, rawRef string) *events.Result {
+	r := &events.Result{Outputs: slices.Clone(snap.Outputs), Raw: snap.Raw, Notes: snap.Notes}
 	if r.Outputs == nil {
 		r.Outputs = []events.Output{}
 	}
@@ -236,14 +241,38 @@ func result(tr PollResult) *events.Result {
 			r.Outputs[i].ExpiresAt = nil
 		}
 	}
-	if tr.RawRef != "" {
-		r.Raw, r.RawRef = nil, tr.RawRef
+	if rawRef != "" {
+		r.Raw, r.RawRef = nil, rawRef
+	}
+	for _, name := range slices.Sorted(maps.Keys(snap.Values)) {
+		if v := snap.Values[name]; len(r.Values) < events.MaxValues && len(v) <= events.MaxValueBytes {
+			if r.Values == nil {
+				r.Values = map[string]string{}
+			}
+			r.Values[name] = v
+		}
 	}
 	return r
 }
 
 func (s *step) failed(tr PollResult) {
 	snap := tr.Snapshot
+	ev := failure(snap)
+	if snap.Unconfirmed {
+		if !s.trustEnd(ev) {
+			return
+		}
+		s.pollLate()
+	}
+	if len(snap.Raw) > 0 || tr.RawRef != "" {
+		s.t.Result = result(snap, tr.RawRef)
+	}
+	s.bill(ev.Charge)
+	s.finish(arrowFail, ev.Message, ev)
+}
+
+// failure is why a task has failed.
+func failure(snap provider.Snapshot) *events.Error {
 	e := snap.Err
 	if e == nil {
 		e = &provider.Error{Kind: events.KindInternal, Code: "failed", Message: "the provider gives no reason"}
@@ -252,17 +281,7 @@ func (s *step) failed(tr PollResult) {
 	if ev.Charge == "" || snap.Unconfirmed && ev.Charge == events.ChargeNone {
 		ev.Charge = events.ChargePossible
 	}
-	if snap.Unconfirmed {
-		if !s.trustEnd(ev) {
-			return
-		}
-		s.pollLate()
-	}
-	if len(snap.Raw) > 0 || tr.RawRef != "" {
-		s.t.Result = result(tr)
-	}
-	s.bill(ev.Charge)
-	s.finish(arrowFail, ev.Message, ev)
+	return ev
 }
 
 // trustEnd counts a failure that the provider did not tell of itself, and reports whether it was seen for long
@@ -315,11 +334,7 @@ func (s *step) latePollResult(tr PollResult) {
 	}
 	switch state := tr.Snapshot.State; {
 	case state == provider.Succeeded:
-		s.bill(events.ChargeConfirmed)
-		s.t.LateUntil = nil
-		s.t.Result = result(tr)
-		s.t.Result.Late = true
-		s.move(arrowLateResult, "the provider finished after the task had been given up; the result is kept")
+		s.late(result(tr.Snapshot, tr.RawRef), nil)
 	case (state == provider.Failed || state == provider.Cancelled) && !tr.Snapshot.Unconfirmed:
 		s.billLate(tr.Snapshot)
 		s.t.LateUntil = nil
@@ -327,6 +342,20 @@ func (s *step) latePollResult(tr PollResult) {
 	default:
 		s.endLatePolling()
 	}
+}
+
+// late takes in a result that came after the task had been given up, or with e why there is none.
+func (s *step) late(r *events.Result, e *events.Error) {
+	s.t.LateUntil = nil
+	if e != nil {
+		s.bill(e.Charge)
+		s.move(arrowLateEnd, "the provider had failed it: "+e.Message)
+		return
+	}
+	s.bill(events.ChargeConfirmed)
+	s.t.Result = r
+	s.t.Result.Late = true
+	s.move(arrowLateResult, "the provider finished after the task had been given up; the result is kept")
 }
 
 func (s *step) endLatePolling() {

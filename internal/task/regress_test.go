@@ -548,7 +548,7 @@ func TestConflictNamesItsBatch(t *testing.T) {
 	} {
 		first, second := request(), request()
 		first.BatchID = row.has
-		second.RequestDigest, second.BatchID = "another", row.wants
+		second.RequestDigest, second.BatchID, second.CreatedAt = "another", row.wants, t0.Add(time.Second)
 		if row.wants != "" {
 			second.BatchSize = 2
 		}
@@ -560,5 +560,22 @@ func TestConflictNamesItsBatch(t *testing.T) {
 		if e.Type != events.EventRejected || e.BatchID != row.names || (e.BatchSize > 0) != (row.names != "") {
 			t.Errorf("a task of %q, a request of %q: %s names %q of %d", row.has, row.wants, e.Type, e.BatchID, e.BatchSize)
 		}
+	}
+}
+
+// One complete list does not settle that a restored record has forgotten nothing, and the time that it took is given back.
+func TestForgottenTakesSeveralListings(t *testing.T) {
+	long := t0.Add(-time.Hour)
+	i := intentAt(time.Minute, "a")
+	i.SentAfter, i.BodySHA256 = &long, ""
+	now := story(t, request(), i, task.Doubt{Meta: at(time.Minute), Owner: "a", Err: fault(events.KindAmbiguous, "restored")})
+	deadline := now.Deadline
+	for n := range 3 {
+		wantPhase(t, now, events.PhaseInDoubt, events.StatusQueued)
+		now = after(t, now, task.Searched{Meta: at(time.Duration(n+2) * time.Minute), Attempt: 1, Complete: true, Listings: 3})
+	}
+	wantPhase(t, now, events.PhaseWaiting, events.StatusQueued)
+	if a := now.Attempt(); a.Outcome != events.AttemptReleased || !now.Deadline.Equal(deadline.Add(3*time.Minute)) {
+		t.Errorf("%+v, deadline %v later", a, now.Deadline.Sub(deadline))
 	}
 }

@@ -74,19 +74,19 @@ func (s *step) horizon(tr Heartbeat) {
 	}
 	silent := a.Listings >= tr.Listings
 	switch {
-	case silent && s.t.OnInDoubt == events.InDoubtFail:
+	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts &&
+		(s.t.Cancel == nil || isFree(s.t)) &&
+		Affordable(s.t, expected(s.t)):
+		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note + "; resubmitted by policy"})
+		s.notCounted(a)
+		s.backToWaiting(arrowResubmit, note+"; another paid attempt is allowed by the request", 0)
+	case silent && (s.t.OnInDoubt == events.InDoubtFail || isFree(s.t)): // no person is asked where no money is at stake
 		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note})
 		s.t.Unannounced = true
 		s.finish(arrowWriteOff, note, &events.Error{
 			Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Charge: events.ChargePossible,
 			Message: "nobody knows whether the provider accepted the paid request: " + note,
 		})
-	case silent && s.t.OnInDoubt == events.InDoubtResubmit && possiblyPaid(s.t) < s.t.MaxPaidAttempts &&
-		s.t.Cancel == nil &&
-		Affordable(s.t, expected(s.t)):
-		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note + "; resubmitted by policy"})
-		s.notCounted(a)
-		s.backToWaiting(arrowResubmit, note+"; another paid attempt is allowed by the request", 0)
 	default:
 		s.evidence(a, events.Evidence{Source: events.SourceTimer, Note: note + "; parked for a person"})
 		s.move(arrowPark, note+"; a person decides by resolve")
@@ -108,8 +108,23 @@ func (s *step) searched(tr Searched) {
 	if tr.Complete {
 		a.Listings++
 	}
+	if tr.Complete && a.SentAfter != nil && a.BodySHA256 == "" && a.Listings >= tr.Listings {
+		s.neverSent(a, tr.Note)
+		return
+	}
 	s.evidence(a, events.Evidence{Source: events.SourceList, Note: tr.Note})
 	s.move(arrowSearched, tr.Note)
+}
+
+// neverSent releases an attempt that stands for what a restored record may have forgotten: it would have been sent before
+// its intent, and as many complete lists as it takes do not show it.
+func (s *step) neverSent(a *events.Attempt, note string) {
+	s.settle(a, events.AttemptReleased, events.ChargeNone, nil,
+		events.Evidence{Source: events.SourceList, Note: "never sent: " + note})
+	s.notCounted(a)
+	if !s.adoptEarlier() {
+		s.backToWaiting(arrowRelease, note, 0)
+	}
 }
 
 // SearchDue reports whether the provider's list should be asked for the attempt in doubt of t: 1, 5, 15 and 60 minutes

@@ -132,12 +132,15 @@ func triggers() []struct {
 } {
 	soon, late := 5*time.Second, total+10*time.Minute
 	other := request()
-	other.RequestDigest = "other"
+	other.RequestDigest, other.CreatedAt = "other", t0.Add(soon)
+	again := request()
+	again.RequestDigest = "of another file"
 	return []struct {
 		name string
 		tr   task.Trigger
 	}{
 		{"accept, same request", task.Accept{Meta: at(soon), Task: request()}},
+		{"accept, same message", task.Accept{Meta: at(soon), Task: again}},
 		{"accept, other request", task.Accept{Meta: at(soon), Task: other}},
 		{"intent", task.Intent{Meta: at(soon), Owner: "you", NotAfter: t0.Add(3 * time.Minute)}},
 		{"intent, late", task.Intent{Meta: at(late), Owner: "you", NotAfter: t0.Add(3 * time.Hour)}},

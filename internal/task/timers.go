@@ -12,7 +12,12 @@ import (
 func (s *step) heartbeat(tr Heartbeat) {
 	switch s.t.Phase {
 	case events.PhaseWaiting:
-		s.overdue()
+		switch {
+		case len(s.t.WaitsFor) == 0:
+			s.overdue()
+		case tr.Missing != "":
+			s.missing(tr.Missing)
+		}
 	case events.PhaseSubmitting:
 		if a := s.t.Attempt(); s.m.At.After(a.NotAfter) {
 			s.settle(a, events.AttemptInDoubt, events.ChargePossible, &events.Error{
@@ -31,6 +36,8 @@ func (s *step) heartbeat(tr Heartbeat) {
 		}
 	case events.PhaseCancelling:
 		s.cancelOverdue()
+	case events.PhaseStoring:
+		s.storingOverdue()
 	case events.PhaseDone:
 		if s.t.Unannounced {
 			s.t.Unannounced = false
@@ -86,10 +93,10 @@ func (s *step) deadlineError(charge events.Charge) *events.Error {
 	if s.t.Cancel != nil && s.t.Cancel.By == "start_deadline" {
 		e.Code = events.CodeStartDeadlineExceeded
 		e.Message = fmt.Sprintf("the provider did not start within the start timeout of %v",
-			s.t.StartDeadline.Sub(s.t.CreatedAt))
+			s.t.StartDeadline.Sub(s.t.TimeoutsFrom()))
 		return e
 	}
-	e.Message = fmt.Sprintf("not finished within the timeout of %v", s.t.Deadline.Sub(s.t.CreatedAt))
+	e.Message = fmt.Sprintf("not finished within the timeout of %v", s.t.Deadline.Sub(s.t.TimeoutsFrom()))
 	if a := s.t.Attempt(); a != nil && a.Outcome == events.AttemptRefused && a.Error != nil {
 		// It waited because the provider's account refused it: that is the reason a person needs.
 		e.Code, e.Kind, e.HTTPStatus, e.TraceID = a.Error.Code, a.Error.Kind, a.Error.HTTPStatus, a.Error.TraceID
@@ -112,6 +119,7 @@ func Overdue(t events.Task, now time.Time) bool {
 func Needs(t events.Task) Effects {
 	return Effects{
 		PollTicket: isAtProvider(t.Phase) || t.Phase == events.PhaseDone && t.LateUntil != nil,
+		Artifact:   len(Unsettled(t)) > 0,
 		AskCancel:  t.Phase == events.PhaseCancelling && t.Cancel != nil && t.Cancel.SentAt == nil,
 	}
 }

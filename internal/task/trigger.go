@@ -26,16 +26,44 @@ type Accept struct {
 	Task events.Task
 }
 
+// DependenciesEnded says that every task that a waiting one depends on has ended, so that it may be sent.
+type DependenciesEnded struct {
+	Meta
+	// Input is the input with the values of its references; nil where it has none.
+	Input *ResolvedInput
+}
+
+// A ResolvedInput is an input in which every reference has its value.
+type ResolvedInput struct {
+	// Input is the input, or Ref names the object that holds one too large for the record.
+	Input  json.RawMessage
+	Ref    string
+	Digest string
+	// Cost is what the task may cost with that input.
+	Cost *events.Cost
+}
+
+// DependencyFailed says why a waiting task is never sent: a task that it depends on has no result, or not the one that
+// it refers to, or waits for it in turn.
+type DependencyFailed struct {
+	Meta
+	Err *events.Error
+}
+
 // Intent asks for permission to send one paid request. It is granted when Apply writes and that write is acknowledged.
 type Intent struct {
 	Meta
 	// Owner is a nonce of this try; only its holder may report that the request was not accepted.
 	Owner      string
 	BodySHA256 string
+	// Files is what the request has in place of the file references of the input.
+	Files map[string]json.RawMessage
 	// NotAfter is when the attempt is taken to be in doubt if nothing was reported.
 	NotAfter time.Time
 	// Callback says that the request names a callback URL.
 	Callback bool
+	// SentAfter is that of events.Attempt.
+	SentAfter *time.Time
 	// ReservedUSD is what is set aside for the attempt, in US dollars; nil if nobody knows what it costs.
 	ReservedUSD *float64
 }
@@ -79,8 +107,18 @@ type Accepted struct {
 	// Source is where the evidence comes from.
 	Source events.EvidenceSource
 	Note   string
+	// Result is what the attempt has made, or how it has failed, where the provider's answer was itself the result: nobody
+	// can be polled for it. RawRef is that of PollResult.
+	Result *provider.Snapshot
+	RawRef string
 	// Estimate is when the task will end, learned from others like it; nil where nothing is known.
 	Estimate *events.Estimate
+}
+
+// IDShared: the provider has answered the paid requests of two tasks with one id, and this is one of them.
+type IDShared struct {
+	Meta
+	ID string
 }
 
 // Refused says that the provider refused the paid request. Only the owner of the attempt may bring it.
@@ -157,6 +195,8 @@ type Searched struct {
 	Attempt int
 	// Complete says that the list was whole: what it does not show was not there.
 	Complete bool
+	// Listings is how many complete lists it takes to settle that a restored record has forgotten nothing.
+	Listings int
 	Note     string
 }
 
@@ -167,4 +207,7 @@ type Heartbeat struct {
 	Horizon time.Duration
 	// Listings is how many complete listings without the attempt it takes besides; 0 for a provider that has no list.
 	Listings int
+	// Missing is a task that this one waits for and that nobody has asked for; empty where all are known. A task that waits
+	// for others has no other deadline.
+	Missing string
 }

@@ -13,6 +13,7 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/provider"
 	"reelay/internal/task"
+	"reelay/internal/taskstore"
 )
 
 // bump writes the record as it is, as a foreign writer would.
@@ -289,6 +290,28 @@ func TestNoRecord(t *testing.T) {
 			}
 		}
 		if got := w.stored(d); len(got) != 0 {
+			w.Errorf("stored %v", got)
+		}
+	})
+}
+
+// TestMarker: an id is free again once its record has gone with its events. Where a person deleted the record and the
+// events are kept, it is used.
+func TestMarker(t *testing.T) {
+	bubble(t, func(w *world) {
+		d := w.desk()
+		w.create(d)
+		kv, err := d.bus.JetStream().KeyValue(w.Context(), events.TaskBucket)
+		w.OK(err)
+		w.OK(kv.Delete(w.Context(), key.String()))
+		if _, err := d.Apply(w.Context(), key, accept()); !errors.Is(err, taskstore.ErrIDUsed) {
+			w.Errorf("%v, want ErrIDUsed", err)
+		}
+		s, err := d.bus.JetStream().Stream(w.Context(), events.StreamEvents)
+		w.OK(err)
+		w.OK(s.Purge(w.Context()))
+		w.create(d)
+		if got := w.stored(d); len(got) != 1 || got[0] != events.EventQueued {
 			w.Errorf("stored %v", got)
 		}
 	})

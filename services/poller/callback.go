@@ -26,6 +26,7 @@ import (
 //   - Its content counts for the task only if the task's provider id is that very id. A callback to another attempt
 //     ends nothing.
 //   - A callback that cannot be read, or names an unknown task, changes nothing. Its copy stays stored.
+//   - One that the webhook service has refused, for its clock or its content type, only leads to a poll.
 
 const (
 	callbacksInFlight = 32
@@ -52,6 +53,7 @@ const (
 	callbackDouble      = "double_accept" // it named a second id for its attempt
 	callbackConflict    = "conflict"      // its id belongs to another attempt
 	callbackUnproven    = "unproven"      // the provider does not show its id to our key
+	callbackRefused     = "refused"       // the webhook service has refused it; at most it led to a poll
 	callbackUnread      = "unreadable"    // it could not be read
 	callbackUnknown     = "unknown"       // no such task or attempt in this lane
 	callbackContradicts = "contradicts"   // the provider's list gave the attempt another id
@@ -91,7 +93,7 @@ func (s *Service) handleCallback(ctx context.Context, m bus.Message) bus.Outcome
 	o, err := d.handle(ctx)
 	switch {
 	case err != nil:
-		return s.retryStore(cb.Task, err)
+		return s.store.Redeliver(cb.Task, err)
 	case o.retryAfter > 0:
 		return bus.RetryAfter(o.retryAfter)
 	}
@@ -132,6 +134,9 @@ func (d delivery) handle(ctx context.Context) (outcome, error) {
 		return d.reject(callbackUnknown, "callback for an attempt that is not known", nil), nil
 	}
 	a := t.Attempts[i]
+	if msg.Unproven != "" {
+		return d.pollRefused(ctx, t, a)
+	}
 	cb, err := d.lane.Driver.ReadCallback(t.Model, msg.Body)
 	if err != nil {
 		return d.pollInstead(ctx, t, a, err)
@@ -161,16 +166,40 @@ func (d delivery) handle(ctx context.Context) (outcome, error) {
 
 // pollInstead handles a callback that cannot be read: something has happened, so the task is polled.
 func (d delivery) pollInstead(ctx context.Context, t events.Task, a events.Attempt, reason error) (outcome, error) {
-	if a.ProviderID != "" && a.ProviderID == t.ProviderID {
-		now, answered, err := d.poll(ctx, d.lane, t, d.why)
-		if err != nil {
-			return outcome{}, err
-		}
-		if !answered && task.Needs(now).PollTicket && d.mayRetry() {
-			return d.retryLater(), nil
-		}
+	if o, err := d.pollLive(ctx, t, a, false); err != nil || o.retryAfter > 0 {
+		return o, err
 	}
 	return d.reject(callbackUnread, "callback cannot be read", reason), nil
+}
+
+// pollRefused handles a callback that the webhook service has refused: it polls a task that has not ended, and for half
+// a minute as if the callback had reported its end, which the provider may not show yet. One that came before the reply
+// to its submit waits for it.
+func (d delivery) pollRefused(ctx context.Context, t events.Task, a events.Attempt) (outcome, error) {
+	if a.Outcome == events.AttemptOpen && d.delivered <= replyTries {
+		return outcome{retryAfter: replyRetryDelay}, nil
+	}
+	if task.Needs(t).PollTicket {
+		if o, err := d.pollLive(ctx, t, a, true); err != nil || o.retryAfter > 0 {
+			return o, err
+		}
+	}
+	return d.reject(callbackRefused, "callback was refused by the webhook service",
+		errors.New(string(d.callback.Unproven))), nil
+}
+
+// pollLive polls a task that lives by the attempt, and again later if the provider does not answer, or does not show an
+// end that may have been reported.
+func (d delivery) pollLive(ctx context.Context, t events.Task, a events.Attempt, ended bool) (outcome, error) {
+	if a.ProviderID == "" || a.ProviderID != t.ProviderID {
+		return outcome{}, nil
+	}
+	now, answered, err := d.poll(ctx, d.lane, t, d.why)
+	again := !answered || ended && !now.Status.Terminal()
+	if err == nil && again && task.Needs(now).PollTicket && d.mayRetry() {
+		return d.retryLater(), nil
+	}
+	return outcome{}, err
 }
 
 // apply records what the callback says about its request, if the task lives by that request.
@@ -221,7 +250,7 @@ func (d delivery) trust(ctx context.Context, t events.Task, cb provider.Callback
 // claim claims the id that the callback names for its attempt, or returns the outcome that forbids it.
 func (d delivery) claim(ctx context.Context, t events.Task, a events.Attempt, cb provider.Callback) (outcome, error) {
 	mine := attempt{key: t.Key(), digest: t.InputDigest, Attempt: a}
-	if a.ProviderID != "" && listed(a) {
+	if a.ProviderID != "" && broughtBy(a, events.SourceList) {
 		// Requests of the same input were indistinguishable when the list was read: each has the other's id, which is
 		// as good.
 		return d.reject(callbackContradicts, "callback names another id than the provider's list gave its attempt", nil), nil
@@ -289,9 +318,9 @@ func (d delivery) retryLater() outcome {
 	return outcome{retryAfter: time.Duration(d.delivered) * callbackRetryDelay}
 }
 
-// listed reports whether the id of an attempt came from the provider's list.
-func listed(a events.Attempt) bool {
+// broughtBy reports whether the id of an attempt came from that source.
+func broughtBy(a events.Attempt, source events.EvidenceSource) bool {
 	return slices.ContainsFunc(a.Evidence, func(e events.Evidence) bool {
-		return e.Source == events.SourceList && e.ProviderID == a.ProviderID
+		return e.Source == source && e.ProviderID == a.ProviderID
 	})
 }

@@ -52,8 +52,8 @@ func (s *Service) firstDelay(l *lane, t events.Task, now time.Time) time.Duratio
 		return 0
 	}
 	a := liveAttempt(t)
-	if listed(*a) {
-		return 0 // it was found in the provider's list: what its callback said may have been dropped meanwhile
+	if broughtBy(*a, events.SourceList) || broughtBy(*a, events.SourcePerson) {
+		return 0 // found late: what its callback said may have been dropped meanwhile
 	}
 	// It counts from the intent: a task that was adopted long after that may have ended meanwhile, and its callback be
 	// lost.

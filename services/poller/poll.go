@@ -11,13 +11,12 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/dependency"
 	"reelay/internal/provider"
 	"reelay/internal/task"
 )
 
 const (
-	// storeRetryDelay is the time until a message is redelivered whose effect could not be stored.
-	storeRetryDelay = 2 * time.Second
 	// headerMarker is set on the marker that an expired heartbeat message leaves behind. It counts as a heartbeat that
 	// no poller received in time.
 	headerMarker = "Nats-Marker-Reason"
@@ -36,12 +35,12 @@ func (s *Service) handleTicket(ctx context.Context, m bus.Message) bus.Outcome {
 	if !ok {
 		return bus.Terminate("no such lane in this poller")
 	}
-	t, err := s.store.Get(ctx, key)
+	t, err := s.ticketTask(ctx, m, key)
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
 		return bus.Done() // the record has expired
 	case err != nil:
-		return s.retryStore(key, err)
+		return s.store.Redeliver(key, err)
 	}
 	if wait := s.firstDelay(l, t, time.Now()); m.Delivered == 1 && wait > 0 {
 		return bus.RetryAfter(jittered(wait))
@@ -49,11 +48,30 @@ func (s *Service) handleTicket(ctx context.Context, m bus.Message) bus.Outcome {
 	t, _, err = s.poll(ctx, l, t, byClock)
 	switch {
 	case err != nil:
-		return s.retryStore(key, err)
+		return s.store.Redeliver(key, err)
 	case !task.Needs(t).PollTicket:
 		return bus.Done()
 	}
 	return bus.RetryAfter(jittered(s.nextDelay(l, t, time.Now())))
+}
+
+// readEvery is how many deliveries of a ticket go by until its record is read: nothing else tells a poller that another
+// process has ended the task while the provider goes on with it.
+const readEvery = 16
+
+// ticketTask returns the task of a poll ticket. At first that is the record that the ticket has brought, then the one
+// that this process carries. Either may be old: a poll that finds something new for it is recorded on the newest, and
+// what else happens to the task is the matter of its heartbeat.
+func (s *Service) ticketTask(ctx context.Context, m bus.Message, key events.Key) (events.Task, error) {
+	if m.Delivered == 1 {
+		if t, revision, stored, ok := bus.ReadPollTicket(m); ok && t.Key() == key {
+			s.store.Carry(t, revision, stored)
+		}
+	}
+	if m.Delivered%readEvery == 0 {
+		return s.store.Get(ctx, key)
+	}
+	return s.store.Current(ctx, key)
 }
 
 // handleHeartbeat acts on what is overdue in a record.
@@ -74,6 +92,9 @@ func (s *Service) handleHeartbeat(ctx context.Context, m bus.Message) bus.Outcom
 		t, err = s.resolve(ctx, t)
 	}
 	if err == nil {
+		t, err = s.failCycle(ctx, t)
+	}
+	if err == nil {
 		t, err = s.applyHeartbeat(ctx, t) // after the search, whose result counts
 	}
 	if l := s.lanes[t.Lane]; err == nil && l != nil {
@@ -84,19 +105,21 @@ func (s *Service) handleHeartbeat(ctx context.Context, m bus.Message) bus.Outcom
 		}
 	}
 	if err != nil {
-		return s.retryStore(key, err)
+		return s.store.Redeliver(key, err)
 	}
 	return bus.Done()
-}
-
-func (s *Service) retryStore(key events.Key, err error) bus.Outcome {
-	s.log.Warn("step could not be stored yet; its message is redelivered", "task", key, "error", err)
-	return bus.RetryAfter(storeRetryDelay)
 }
 
 // applyHeartbeat applies a heartbeat and returns the record as it then is.
 func (s *Service) applyHeartbeat(ctx context.Context, t events.Task) (events.Task, error) {
 	tr := task.Heartbeat{Meta: s.meta()}
+	if waitsOverdue(t, tr.At) {
+		state, err := dependency.Read(ctx, s.store, t)
+		if err != nil {
+			return t, err
+		}
+		tr.Missing = state.Missing
+	}
 	if l := s.lanes[t.Lane]; l != nil {
 		tr.Horizon = l.Horizon(t)
 		if l.Driver.Features(t.Model).List {
@@ -104,6 +127,30 @@ func (s *Service) applyHeartbeat(ctx context.Context, t events.Task) (events.Tas
 		}
 	}
 	c, err := s.store.Apply(ctx, t.Key(), tr)
+	return c.Task, err
+}
+
+// waitsOverdue reports whether a task still waits for others when its deadline has passed.
+func waitsOverdue(t events.Task, now time.Time) bool {
+	return len(t.WaitsFor) > 0 && task.Overdue(t, now)
+}
+
+// failCycle fails a task that waits for itself, through others. It is searched for where a deadline would end the task if
+// the tasks that it waits for had none of their own.
+func (s *Service) failCycle(ctx context.Context, t events.Task) (events.Task, error) {
+	if !waitsOverdue(t, time.Now()) {
+		return t, nil
+	}
+	cycle, err := dependency.Cycle(ctx, s.store, t.Key(), t.WaitsFor)
+	switch {
+	case errors.Is(err, dependency.ErrTooMany):
+		s.log.Warn("a task waits for more tasks than are read; whether for itself is not known", "task", t.Key(),
+			"error", err)
+		return t, nil
+	case err != nil || cycle == nil:
+		return t, err
+	}
+	c, err := s.store.Apply(ctx, t.Key(), task.DependencyFailed{Meta: s.meta(), Err: cycle})
 	return c.Task, err
 }
 
@@ -217,6 +264,13 @@ func (s *Service) askCancel(ctx context.Context, l *lane, t events.Task) (events
 	s.log.Info("provider was asked to cancel", "task", t.Key(), "outcome", outcome, "error", err)
 	c, err := s.store.Apply(ctx, t.Key(), tr)
 	return c.Task, err
+}
+
+// observed makes a trigger of a snapshot of a task's request with that id.
+func (s *Service) observed(ctx context.Context, c cause, t events.Task, id string, snap provider.Snapshot,
+) (task.PollResult, error) {
+	fit, rawRef, err := s.store.Fit(ctx, t, snap)
+	return task.PollResult{Meta: c.meta(), ID: id, Snapshot: fit, RawRef: rawRef}, err
 }
 
 func (s *Service) meta() task.Meta { return byClock.meta() }

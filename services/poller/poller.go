@@ -16,6 +16,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,12 +50,17 @@ type Options struct {
 	Lanes      []provider.Lane
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	// MaxPolls is how many polls of a lane may be under way at once; 128 if 0.
+	MaxPolls int
 }
 
 const (
 	defaultInterval = 10 * time.Second
-	// pollsInFlight is how many polls of a lane may be under way at once.
-	pollsInFlight = 32
+	// defaultPolls is how many polls of a lane may be under way at once.
+	defaultPolls = 128
+	// carried is how many tasks at their providers are kept in memory between two polls, some kilobytes each; others are
+	// read.
+	carried = 32 << 10
 	// listings is how many complete listings without a task it takes, beside the horizon, to settle that it was not
 	// accepted.
 	listings          = 3
@@ -84,6 +90,7 @@ func New(o Options) (*Service, error) {
 		replica: nuid.Next(),
 	}
 	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
+	s.store.CarryMost(carried)
 	s.learner = learner.New(learner.Options{Bus: o.Bus, Log: s.log, Registerer: o.Registerer})
 	for _, l := range o.Lanes {
 		if l.PollInterval == 0 {
@@ -106,7 +113,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var g run.Group
 	for _, l := range s.lanes {
 		g.Add(func() error {
-			return s.o.Bus.Consume(ctx, events.PollConsumer(l.Name), pollsInFlight, s.handleTicket)
+			return s.o.Bus.Consume(ctx, events.PollConsumer(l.Name), cmp.Or(s.o.MaxPolls, defaultPolls), s.handleTicket)
 		}, interrupt)
 	}
 	g.Add(func() error {

@@ -3,14 +3,13 @@ package poller
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"reelay/events"
-	"reelay/internal/bus"
+	"reelay/internal/inputs"
 	"reelay/internal/provider"
 	"reelay/internal/task"
 )
@@ -43,9 +42,8 @@ const (
 	// owner's journal.
 	journalGrace = 10 * time.Minute
 
-	// maxListWait bounds one reading of a list, maxScanWait one of all records.
+	// maxListWait bounds one reading of a list.
 	maxListWait = 2 * time.Minute
-	maxScanWait = time.Minute
 	// maxCandidates bounds the ids considered for one attempt; with more, a person decides.
 	maxCandidates = 100
 	// maxNamed bounds the ids that a note names.
@@ -86,7 +84,9 @@ func (s *Service) resolve(ctx context.Context, t events.Task) (events.Task, erro
 		f = searchResult{result: failed, note: err.Error()}
 	}
 	attempt := t.Attempt().N
-	var tr task.Trigger = task.Searched{Meta: s.meta(), Attempt: attempt, Complete: f.complete, Note: f.note}
+	var tr task.Trigger = task.Searched{
+		Meta: s.meta(), Attempt: attempt, Complete: f.complete, Listings: listings, Note: f.note,
+	}
 	if f.result == adopted {
 		tr = task.Accepted{Meta: s.meta(), Attempt: attempt, Ref: f.ref, ID: f.id, Source: events.SourceList, Note: f.note}
 	}
@@ -160,7 +160,15 @@ func list(ctx context.Context, l *lane, t events.Task, input json.RawMessage,
 ) ([]provider.Found, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxListWait)
 	defer cancel()
-	return l.Driver.List(ctx, t, input, since)
+	// The provider shows what it was sent.
+	sent, err := inputs.Restore(input, t.Attempt().Files)
+	if err == nil && len(t.Attempt().Files) > 0 {
+		t.InputDigest, err = events.Digest(sent)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("input of the attempt: %w", err)
+	}
+	return l.Driver.List(ctx, t, sent, since)
 }
 
 // unclaimed leaves out what other attempts have claimed. If mine has claimed one of free before, but its record was
@@ -196,7 +204,11 @@ func (a attempt) String() string { return events.ClaimHolder(a.key, a.N) }
 
 // window returns the times between which the provider's clock may have stood when the request was made.
 func (a attempt) window() (from, to time.Time) {
-	return a.IntentAt.Add(-clockBehind), a.IntentAt.Add(clockAhead)
+	from = a.IntentAt
+	if a.SentAfter != nil {
+		from = *a.SentAfter
+	}
+	return from.Add(-clockBehind), a.IntentAt.Add(clockAhead)
 }
 
 // mayAnswer reports whether the owner of a may still report a reply: the request is under way, or its owner has died
@@ -217,26 +229,15 @@ type records struct {
 	rivals []attempt
 }
 
-// readRecords reads every record once. That costs as much as the start of a status service, but submits in doubt are
-// rare: where they are not, they stop their lane.
+// readRecords reads every record once. That is dear, but submits in doubt are rare: where they are not, they stop their
+// lane.
 func (s *Service) readRecords(ctx context.Context, l *lane, t events.Task, mine attempt) (records, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, maxScanWait, errors.New("the records could not be read in time"))
-	defer cancel()
 	r := records{taken: map[string]bool{}}
-	ready := false
-	err := s.o.Bus.WatchTasks(ctx, func(u bus.Update) {
-		switch {
-		case ready:
-		case u.Ready:
-			ready = true
-			cancel()
-		case u.Task != nil && u.Task.Provider == t.Provider:
-			r.add(*u.Task, l.Name, t.Model, mine)
+	err := s.o.Bus.ReadTasks(ctx, func(other events.Task) {
+		if other.Provider == t.Provider {
+			r.add(other, l.Name, t.Model, mine)
 		}
 	})
-	if err == nil && !ready {
-		err = context.Cause(ctx)
-	}
 	return r, err
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/api"
+	"reelay/internal/ordered"
 )
 
 const (
@@ -29,6 +31,9 @@ var errEndNotStored = errors.New("a terminal event is not stored yet")
 
 // A tally adds up the tasks of one batch, and the requests that became none.
 type tally struct {
+	key events.Key
+	// members are its tasks in the order of list.
+	members                 *ordered.Tree[*entry]
 	announced, total, ended int
 	// rejectedIDs are the tasks that its rejected requests would have been, rejected counts those of them that it does not
 	// have.
@@ -67,7 +72,7 @@ func newBatches() batches {
 func (b *batches) tally(k events.Key) *tally {
 	t := b.all[k]
 	if t == nil {
-		t = &tally{}
+		t = &tally{key: k, members: ordered.New(inListOrder)}
 		b.all[k] = t
 	}
 	return t
@@ -75,39 +80,39 @@ func (b *batches) tally(k events.Key) *tally {
 
 // replace takes one entry out and another in; either may be nil. A batch is judged after both.
 func (b *batches) replace(old, e *entry) {
-	if e != nil && e.batch != "" {
-		b.add(e, 1)
+	if e != nil && e.batch != nil {
+		t := b.tally(e.batch.key)
+		t.announced = max(t.announced, e.batch.announced)
+		e.batch = t
+		t.add(e, 1)
 	}
-	if old != nil && old.batch != "" {
-		b.add(old, -1)
-		b.settle(old.batchKey())
+	if old != nil && old.batch != nil {
+		old.batch.add(old, -1)
+		old.batch.members.Delete(old)
+		b.settle(old.batch.key)
 	}
-	if e != nil && e.batch != "" {
-		b.settle(e.batchKey())
+	if e != nil && e.batch != nil {
+		e.batch.members.Set(e)
+		b.settle(e.batch.key)
 	}
 }
 
-// batchKey is that of the task's batch.
-func (e *entry) batchKey() events.Key { return events.Key{Project: e.key.Project, ID: e.batch} }
-
-func (b *batches) add(e *entry, n int) {
-	t := b.tally(e.batchKey())
+func (t *tally) add(e *entry, n int) {
 	t.total += n
 	if t.byStatus == nil {
 		t.byStatus = map[events.Status]int{}
 	}
 	t.byStatus[e.status] += n
-	if _, ok := t.rejectedIDs[e.key.ID]; ok {
+	if _, ok := t.rejectedIDs[e.id]; ok {
 		t.rejected -= n
 	}
 	for _, p := range e.payments {
-		t.micros += int64(n) * max(0, p.micros)
+		t.micros += int64(n) * max(0, p.Micros)
 	}
 	if e.status.Terminal() {
 		t.ended += n
 	}
 	if n > 0 {
-		t.announced = max(t.announced, int(e.batchSize))
 		t.lastEnd = max(t.lastEnd, e.completed)
 	}
 }
@@ -271,23 +276,28 @@ func (s *Service) ensureStored(ctx context.Context, end events.Event) error {
 func (x *index) ends(batch events.Key) []events.Event {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	t := x.batches.all[batch]
+	if t == nil {
+		return nil
+	}
 	var all []events.Event
-	for k, e := range x.entries {
-		if e.batch == batch.ID && k.Project == batch.Project && e.status.Terminal() {
+	t.members.Scan(func(e *entry) bool {
+		if e.status.Terminal() {
 			all = append(all, events.Event{
-				Type: events.EventType(e.status), Project: k.Project, TaskID: k.ID, Time: time.Unix(0, e.completed), Once: true,
+				Type: events.EventType(e.status), Project: e.project, TaskID: e.id, Time: time.Unix(0, e.completed), Once: true,
 			})
 		}
-	}
+		return true
+	})
 	slices.SortFunc(all, func(a, b events.Event) int { return b.Time.Compare(a.Time) })
 	return all
 }
 
 // batch answers how far a batch is.
-func (s *Service) batch(_ context.Context, c call) (any, error) {
-	b, ok := s.index.batch(c.key)
+func (s *Service) batch(_ context.Context, c api.Call) (any, error) {
+	b, ok := s.index.batch(c.Key)
 	if !ok {
-		return nil, fail(404, events.CodeNotFound, events.KindNotFound, "no task of batch %s is known", c.key)
+		return nil, api.Fail(404, events.CodeNotFound, events.KindNotFound, "no task of batch %s is known", c.Key)
 	}
 	return b, nil
 }

@@ -183,14 +183,14 @@ func TestBatchNobodySaw(t *testing.T) {
 // TestBatchSeenInPart: as long as the index does not have all records, no batch is taken to be done.
 func TestBatchSeenInPart(t *testing.T) {
 	x := newIndex()
-	see := func(task events.Task) { x.apply(bus.Update{Key: task.Key(), Task: &task}) }
+	see := func(task events.Task) { x.apply(bus.SummaryUpdate{Key: task.Key(), Summary: bus.Summarize(&task)}) }
 	see(of(in(waiting("a", "1", 1), events.PhaseDone, events.StatusCompleted), "part", 1))
 	see(of(in(waiting("a", "2", 1), events.PhaseDone, events.StatusCompleted), "whole", 1))
 	if got := x.doneBatches(time.Now()); len(got) != 0 {
 		t.Errorf("announced too early: %+v", got)
 	}
 	see(of(waiting("a", "3", 1), "part", 2))
-	x.apply(bus.Update{Ready: true})
+	x.apply(bus.SummaryUpdate{Ready: true})
 	if got := x.doneBatches(time.Now()); len(got) != 0 {
 		t.Errorf("announced before the rejections are known: %+v", got)
 	}
@@ -212,16 +212,16 @@ func TestBatchModel(t *testing.T) {
 				task.BatchSize = rapid.IntRange(0, 3).Draw(t, "size")
 			}
 			task.Attempts = []events.Attempt{attempt(1, epoch(0), float64(rapid.IntRange(-1, 9).Draw(t, "usd")))}
-			u := bus.Update{Key: task.Key(), Task: &task}
+			u := bus.SummaryUpdate{Key: task.Key(), Summary: bus.Summarize(&task)}
 			if model[task.Key()] = task; rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
-				u.Task = nil
+				u.Summary = nil
 				delete(model, task.Key())
 			}
 			x.apply(u)
 		}
 		fresh := newBatches()
 		for _, task := range model {
-			fresh.replace(nil, newEntry(&task, 0, 0))
+			fresh.replace(nil, entryOf(&task, 0))
 		}
 		if len(x.batches.all) != len(fresh.all) {
 			t.Fatalf("%d batches, want %d", len(x.batches.all), len(fresh.all))

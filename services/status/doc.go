@@ -5,11 +5,17 @@
 //
 // # Freshness
 //
-// A task in an answer is the record read from the bucket for that answer, never older than what the index has seen of
-// it; only its queue position comes from elsewhere. Which tasks a list holds, and all numbers of queue, come from the
-// index alone: a copy of a few fields of every record, kept by a watch, usually milliseconds behind. A list leaves out
-// a task that has vanished, or no longer matches, by the time it is read. While the watch is interrupted the index is
-// stale and Ready is false; when it is back, records that have gone meanwhile leave the index.
+// The task of get, wait and timeline is the record read from the bucket for that answer, never older than what the index
+// has seen of it; only its queue position comes from elsewhere. Which tasks a list holds, and all numbers of queue, come
+// from the index alone: a summary of every record, kept by a watch, usually milliseconds behind. A list shows records as
+// the index knows them: it keeps those that were shown of late, and reads those of which it knows a newer one; it leaves
+// out a task that has vanished, or no longer matches, by the time it is read. While the watch is interrupted the index
+// is stale, Ready is false and a list reads every record; when it is back, records that have gone meanwhile leave the
+// index.
+//
+// Whoever has the acknowledgement of a request is shown what came of it. For a task that is not there, get waits a
+// second, and wait as long as it may, while requests are stored that no submitter has taken in; without any it is not
+// there. A list waits, for a second at most, for the request that after_request names.
 //
 // # Order
 //
@@ -52,7 +58,9 @@
 //
 // # Limits
 //
-// 256 requests and 2,000 waits are under way at once in one process; one more is answered 503 "unavailable". A list
+// 256 requests and 4,000 waits are under way at once in one process; one more is answered 503 "unavailable", and so is
+// one of a project that has as many waits as are left for others: alone it may have 2,000. A wait for a task that has
+// ended is a request like any other. A list
 // answers at most events.MaxListLimit tasks and no more than the server's largest message: a page may be shorter than
 // asked for while next_cursor is set. A wait is a map entry and its request, no subscription; it is bounded by
 // events.MaxWait, and a service that stops answers it early with the task as it then is.

@@ -1,11 +1,10 @@
 package status
 
 import (
-	"math"
+	"context"
 	"time"
 
 	"reelay/events"
-	"reelay/internal/forecast"
 )
 
 // fillEstimate fills in when a task will end, as of now, and its pace. Where nothing can be estimated nothing is: an
@@ -23,28 +22,12 @@ func (s *Service) fillEstimate(t *events.Task, at queuePosition, now time.Time) 
 	}
 }
 
-// fillTypical fills in how long the providers take.
-func (s *Service) fillTypical(lanes []events.LaneQueue) {
-	for i := range lanes {
-		l := &lanes[i]
-		for _, of := range events.TaskTypes() {
-			f := s.learner.Forecast(events.Task{Provider: l.Provider, TaskType: of})
-			if f.Samples() == 0 {
-				continue
-			}
-			seconds := func(stage forecast.Stage, share float64) float64 {
-				if !f.Learned(stage) {
-					return 0
-				}
-				return math.Round(f.Curve(stage).Remaining(0, share).Seconds()*10) / 10
-			}
-			if l.Typical == nil {
-				l.Typical = map[events.TaskType]events.Typical{}
-			}
-			l.Typical[of] = events.Typical{
-				Samples: f.Samples(), WaitS: seconds(forecast.Wait, 0.5), RunS: seconds(forecast.Run, 0.5),
-				WholeS: seconds(forecast.Whole, 0.5), LateS: seconds(forecast.Whole, 0.9),
-			}
-		}
-	}
+// indexed are the records for a chain, with their phases from the index.
+type indexed struct{ *Service }
+
+func (s indexed) Get(ctx context.Context, k events.Key) (events.Task, error) {
+	t, _, err := s.read(ctx, k)
+	return t, err
 }
+
+func (s indexed) Phase(k events.Key) events.Phase { return s.index.phaseOf(k) }

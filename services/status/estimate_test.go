@@ -73,7 +73,7 @@ func TestEstimate(t *testing.T) {
 				}
 			}
 			q := l.s.index.queue("", l.s.o.Lanes, time.Now())
-			l.s.fillTypical(q.Lanes)
+			l.s.o.Catalog.FillTypical(q.Lanes)
 			got := q.Lanes[0].Typical[events.Video]
 			if got.Samples != 40 || got.WholeS < 570 || got.WholeS > 630 || got.RunS < 500 || got.RunS > 580 || got.WaitS < 55 ||
 				got.WaitS > 65 || got.LateS <= got.WholeS {
@@ -86,7 +86,7 @@ func TestEstimate(t *testing.T) {
 }
 
 // TestEstimateOfWaiting: who waits behind others waits as long as the dispatcher of the lane tells, and of who is kept
-// by what nobody knows the end of nothing is foretold.
+// by what nobody knows the end of nothing is estimated.
 func TestEstimateOfWaiting(t *testing.T) {
 	inLabAt(t, time.Now().Round(0), Options{}, func(t *testing.T, l *lab) {
 		l.teach(40, 10*time.Minute)

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unicode/utf8"
 
 	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/nats-io/nats.go"
@@ -281,16 +279,6 @@ func wantProblem(t testing.TB, a answer, want string) events.Error {
 		t.Errorf("got %q (%s), want %q", got, e.Message, want)
 	}
 	return e
-}
-
-// TestFailureBounded: an error is small, whatever it quotes.
-func TestFailureBounded(t *testing.T) {
-	long := strings.Repeat("ä", events.MaxMessageBytes)
-	f := refused(events.Error{Code: events.CodeInvalidRequest, Message: "x" + long, Field: "x" + long})
-	if len(f.body.Message) != events.MaxMessageBytes-1 || len(f.body.Field) != maxFieldBytes-1 ||
-		!utf8.ValidString(f.body.Message) {
-		t.Errorf("message of %d bytes, field of %d", len(f.body.Message), len(f.body.Field))
-	}
 }
 
 func TestOptions(t *testing.T) {

@@ -29,6 +29,12 @@ func newMetrics() metrics {
 	}
 }
 
+// observe counts an answer of the API.
+func (m metrics) observe(v events.Verb, code string, took time.Duration) {
+	m.requests.WithLabelValues(string(v), code).Inc()
+	m.duration.WithLabelValues(string(v)).Observe(took.Seconds())
+}
+
 func (m metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.requests, m.duration}
 }

@@ -11,7 +11,9 @@ import (
 	"reelay/events"
 	"reelay/events/bucket"
 	"reelay/events/operator"
+	"reelay/internal/api"
 	"reelay/internal/bus"
+	"reelay/internal/letters"
 )
 
 // settingTries is how often a setting is written that is to take the place of whatever is there, while others change
@@ -19,7 +21,7 @@ import (
 const settingTries = 5
 
 // operatorEndpoints are the verbs of operators. Those that write have no token, see operator.VerbLanes.
-func (s *Service) operatorEndpoints() []endpoint {
+func (s *Service) operatorEndpoints() []api.Endpoint {
 	const (
 		lane = `{"lane":"...","provider":"...","pause":{"paused":false},"pause_revision":0,"limits":{},"limits_revision":0,` +
 			`"dispatcher":{"holder":"...","since":"..."},"learned":{"*":{"rate":{"limit":17}}},"blocked":[{"reason":"cap",` +
@@ -31,69 +33,70 @@ func (s *Service) operatorEndpoints() []endpoint {
 			`unknown_usd and revision optional`
 		capped = `{"scope":"project.demo","cap":{"scope":"project.demo","daily_usd":20,"unknown_usd":1,` +
 			`"reserved_usd":0.84,"revision":7}}`
-		stored  = `empty or {"limit":50,"before":0}, or {"id":7} for one with its header and body`
+		message = `empty or {"limit":50,"before":0}, or {"id":7} for one with its header and body`
 		replay  = `{"id":7}`
 		replays = `{"subject":"...","stream":"...","sequence":7,"project":"...","task_id":"..."}`
 		atLeast = " again, at least once"
 	)
-	settle := func(v events.Verb, paused bool) func(context.Context, call) (any, error) {
-		return func(ctx context.Context, c call) (any, error) { return s.pause(ctx, v, c, paused) }
+	settle := func(v events.Verb, paused bool) func(context.Context, api.Call) (any, error) {
+		return func(ctx context.Context, c api.Call) (any, error) { return s.pause(ctx, v, c, paused) }
 	}
-	return []endpoint{
+	stored := letters.Stored{Bus: s.o.Bus, Log: s.log}
+	return []api.Endpoint{
 		{
-			verb: operator.VerbLanes, about: "what is set for each lane, what keeps it and who sends", request: "empty",
-			answer: `{"lanes":[` + lane + `]}`, handle: s.lanes,
+			Verb: operator.VerbLanes, About: "what is set for each lane, what keeps it and who sends", Request: "empty",
+			Answer: `{"lanes":[` + lane + `]}`, Handle: s.lanes,
 		},
 		{
-			verb: operator.VerbLanesPause, about: "send no more paid requests", request: pause, answer: paused,
-			handle: settle(operator.VerbLanesPause, true),
+			Verb: operator.VerbLanesPause, About: "send no more paid requests", Request: pause, Answer: paused,
+			Handle: settle(operator.VerbLanesPause, true),
 		},
 		{
-			verb: operator.VerbLanesResume, about: "send paid requests again", request: pause, answer: paused,
-			handle: settle(operator.VerbLanesResume, false),
+			Verb: operator.VerbLanesResume, About: "send paid requests again", Request: pause, Answer: paused,
+			Handle: settle(operator.VerbLanesResume, false),
 		},
 		{
-			verb: operator.VerbLanesLimit, about: "replace the limits of a lane",
-			request: `{"lane":"...","limits":{"models":{"*":{"requests":20,"window":"1m","in_flight":5,"spacing":"1s"}},` +
+			Verb: operator.VerbLanesLimit, About: "replace the limits of a lane",
+			Request: `{"lane":"...","limits":{"models":{"*":{"requests":20,"window":"1m","in_flight":5,"spacing":"1s"}},` +
 				`"projects":{"demo":{"weight":3}},` +
 				`"polls":{"spacing":"30s","per_second":5},"reason":"...","by":"..."},"revision":0}, revision for ` +
 				`compare-and-set only`,
-			answer: `{"lane":"...","limits":{...},"revision":7}`, handle: s.limit,
+			Answer: `{"lane":"...","limits":{...},"revision":7}`, Handle: s.limit,
 		},
 		{
-			name: "caps-all", verb: operator.VerbCaps, about: "the caps on spending, with today's use", request: "empty",
-			answer: `{"caps":[{...}]}`, handle: s.showCaps,
+			Name: "caps-all", Verb: operator.VerbCaps, About: "the caps on spending, with today's use", Request: "empty",
+			Answer: `{"caps":[{...}]}`, Handle: s.showCaps,
 		},
 		{
-			verb: operator.VerbCaps, tokens: []string{tokenProject}, about: "the caps that count for a project",
-			request: "empty", answer: `{"caps":[{...}]}`, handle: s.showCaps,
+			Verb: operator.VerbCaps, Tokens: []string{api.Project}, About: "the caps that count for a project",
+			Request: "empty", Answer: `{"caps":[{...}]}`, Handle: s.showCaps,
 		},
-		{verb: operator.VerbCapsSet, about: "set a cap", request: capping, answer: capped, handle: s.setCap},
+		{Verb: operator.VerbCapsSet, About: "set a cap", Request: capping, Answer: capped, Handle: s.setCap},
 		{
-			verb: operator.VerbCapsUnset, about: "take a cap away", request: `{"scope":"project.demo","revision":0}`,
-			answer: `{"scope":"...","cap":null}`, handle: s.unsetCap,
-		},
-		{
-			verb: operator.VerbDead, about: "messages that could not be processed, newest first", request: stored,
-			answer: `{"letters":[{...}],"next_before":0}`, handle: s.dead,
+			Verb: operator.VerbCapsUnset, About: "take a cap away", Request: `{"scope":"project.demo","revision":0}`,
+			Answer: `{"scope":"...","cap":null}`, Handle: s.unsetCap,
 		},
 		{
-			verb: operator.VerbDeadReplay, about: "publish one" + atLeast, request: replay, answer: replays,
-			handle: s.replayDead,
+			Verb: operator.VerbDead, About: "messages that could not be processed, newest first", Request: message,
+			Answer: `{"letters":[{...}],"next_before":0}`, Handle: stored.Dead,
 		},
 		{
-			verb: operator.VerbCallbacks, about: "what providers have called back with, newest first",
-			request: stored + `; "lane" for one lane`, answer: `{"callbacks":[{...}],"next_before":0}`, handle: s.callbacks,
+			Verb: operator.VerbDeadReplay, About: "publish one" + atLeast, Request: replay, Answer: replays,
+			Handle: stored.ReplayDead,
 		},
 		{
-			verb: operator.VerbCallbacksReplay, about: "hand one to the pipeline" + atLeast, request: replay, answer: replays,
-			handle: s.replayCallback,
+			Verb: operator.VerbCallbacks, About: "what providers have called back with, newest first",
+			Request: message + `; "lane" for one lane`, Answer: `{"callbacks":[{...}],"next_before":0}`, Handle: stored.Callbacks,
+		},
+		{
+			Verb: operator.VerbCallbacksReplay, About: "hand one to the pipeline" + atLeast, Request: replay, Answer: replays,
+			Handle: stored.ReplayCallback,
 		},
 	}
 }
 
 // lanes answers with the state of every lane that is configured, has tasks or has a setting.
-func (s *Service) lanes(ctx context.Context, _ call) (any, error) {
+func (s *Service) lanes(ctx context.Context, _ api.Call) (any, error) {
 	settings, err := s.o.Bus.Bucket(bucket.Lanes, "").All(ctx)
 	if err != nil {
 		return nil, err
@@ -169,8 +172,8 @@ func setDispatcher(l *operator.LaneState, lease, handOver []byte) {
 }
 
 // pause pauses a lane, or has it send again.
-func (s *Service) pause(ctx context.Context, v events.Verb, c call, paused bool) (any, error) {
-	r, err := operator.DecodePauseRequest(v, c.data)
+func (s *Service) pause(ctx context.Context, v events.Verb, c api.Call, paused bool) (any, error) {
+	r, err := operator.DecodePauseRequest(v, c.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -184,8 +187,8 @@ func (s *Service) pause(ctx context.Context, v events.Verb, c call, paused bool)
 }
 
 // limit replaces the limits of a lane.
-func (s *Service) limit(ctx context.Context, c call) (any, error) {
-	r, err := operator.DecodeLimitsRequest(c.data)
+func (s *Service) limit(ctx context.Context, c api.Call) (any, error) {
+	r, err := operator.DecodeLimitsRequest(c.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -199,14 +202,14 @@ func (s *Service) limit(ctx context.Context, c call) (any, error) {
 }
 
 // showCaps answers with the caps that count for a project, or with all.
-func (s *Service) showCaps(ctx context.Context, c call) (any, error) {
-	caps, err := s.caps(ctx, c.key.Project)
+func (s *Service) showCaps(ctx context.Context, c api.Call) (any, error) {
+	caps, err := s.caps(ctx, c.Key.Project)
 	return operator.CapsReply{Caps: caps}, err
 }
 
 // setCap sets a cap. It counts as soon as what was spent today is counted, see countSpending.
-func (s *Service) setCap(ctx context.Context, c call) (any, error) {
-	r, err := operator.DecodeCapRequest(operator.VerbCapsSet, c.data)
+func (s *Service) setCap(ctx context.Context, c api.Call) (any, error) {
+	r, err := operator.DecodeCapRequest(operator.VerbCapsSet, c.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -221,8 +224,8 @@ func (s *Service) setCap(ctx context.Context, c call) (any, error) {
 }
 
 // unsetCap takes a cap away.
-func (s *Service) unsetCap(ctx context.Context, c call) (any, error) {
-	r, err := operator.DecodeCapRequest(operator.VerbCapsUnset, c.data)
+func (s *Service) unsetCap(ctx context.Context, c api.Call) (any, error) {
+	r, err := operator.DecodeCapRequest(operator.VerbCapsUnset, c.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -247,10 +250,10 @@ func (s *Service) set(ctx context.Context, bucket, key string, v any, revision *
 		case err == nil:
 			return written, nil
 		case !errors.Is(err, bus.ErrConflict):
-			return 0, timedOut("it is not known whether the setting is written: %v; read it, and send it again if it is not",
+			return 0, api.TimedOut("it is not known whether the setting is written: %v; read it, and send it again if it is not",
 				err)
 		case revision != nil || try == settingTries:
-			return 0, conflict(events.CodeConflict, "revision",
+			return 0, api.Conflict(events.CodeConflict, "revision",
 				"somebody else has changed %s in %s meanwhile; read it and try again", key, bucket)
 		}
 	}

@@ -76,9 +76,9 @@ func TestNoTenantWrites(t *testing.T) {
 		reads := slices.Contains([]events.Verb{
 			operator.VerbLanes, operator.VerbCaps, operator.VerbDead,
 			operator.VerbCallbacks,
-		}, e.verb)
-		if len(e.tokens) > 0 && (!reads || e.verb != operator.VerbCaps) {
-			t.Errorf("%s has tokens", e.subject())
+		}, e.Verb)
+		if len(e.Tokens) > 0 && (!reads || e.Verb != operator.VerbCaps) {
+			t.Errorf("%s has tokens", e.Verb)
 		}
 	}
 }

@@ -2,18 +2,14 @@ package status
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"reelay/events"
+	"reelay/internal/chain"
+	"reelay/internal/dependency"
+	"reelay/internal/leader"
 )
-
-// positionsWait bounds the question to the dispatcher of a lane. Without its answer the index estimates.
-const positionsWait = 300 * time.Millisecond
 
 // A queuePosition is that of a waiting task in the queue of its lane. One that does not come from the dispatcher is
 // estimated by priority and age, and nothing is estimated from it.
@@ -28,12 +24,12 @@ func (s *Service) positions(ctx context.Context, entries []*entry) map[events.Ke
 	all := map[events.Key]queuePosition{}
 	lanes := map[string][]string{}
 	for _, e := range entries {
-		if e == nil || e.phase != events.PhaseWaiting {
+		if e == nil || !e.inLine {
 			continue
 		}
-		lanes[e.lane] = append(lanes[e.lane], e.key.String())
-		if ahead, ok := s.index.estimatePosition(e.key); ok {
-			all[e.key] = queuePosition{Position: events.Position{Ahead: ahead}}
+		lanes[e.lane] = append(lanes[e.lane], e.key().String())
+		if ahead, ok := s.index.estimatePosition(e.key()); ok {
+			all[e.key()] = queuePosition{Position: events.Position{Ahead: ahead}}
 		}
 	}
 	var mu sync.Mutex // guards all
@@ -62,40 +58,16 @@ func fillReply(all map[events.Key]queuePosition, tasks []string, reply events.Po
 			continue
 		}
 		estimated := all[k]
-		estimated.Blocked = laneBlocked(reply.Blocked)
+		estimated.Blocked = leader.Stopped(reply.Blocked)
 		all[k] = estimated
 	}
 }
 
-// laneBlocked returns what blocks a whole lane, which comes first; nil if nothing does.
-func laneBlocked(blocked []events.Blocked) *events.Blocked {
-	if len(blocked) == 0 || blocked[0].Model != "" || blocked[0].Project != "" || blocked[0].Reason.Ends() {
-		return nil
-	}
-	return &blocked[0]
-}
-
-// askDispatcher asks the dispatcher of a lane for the queue positions of tasks and for what blocks the lane. A lane
-// that nobody dispatches is blocked by that.
-func (s *Service) askDispatcher(ctx context.Context, lane string, tasks []string) (reply events.PositionsReply) {
-	ctx, cancel := context.WithTimeout(ctx, positionsWait)
-	defer cancel()
-	question, err := events.Marshal(events.PositionsRequest{Tasks: tasks})
-	if err != nil {
-		return reply
-	}
-	answer, err := s.o.Bus.Conn().RequestWithContext(ctx, events.LanePositionsSubject(lane), question)
-	if errors.Is(err, nats.ErrNoResponders) {
-		return events.PositionsReply{Blocked: []events.Blocked{{
-			Reason: events.BlockedNoDispatcher, Message: "no submitter sends for the lane now",
-		}}}
-	}
-	if err == nil {
-		err = json.Unmarshal(answer.Data, &reply)
-	}
+// askDispatcher asks the dispatcher of a lane for the queue positions of tasks and for what blocks the lane.
+func (s *Service) askDispatcher(ctx context.Context, lane string, tasks []string) events.PositionsReply {
+	reply, err := leader.Positions(ctx, s.o.Bus.Conn(), lane, tasks)
 	if err != nil {
 		s.log.Debug("queue positions are estimated", "lane", lane, "error", err)
-		return events.PositionsReply{}
 	}
 	return reply
 }
@@ -115,10 +87,27 @@ func (s *Service) fillBlocked(ctx context.Context, lanes []events.LaneQueue) {
 	}
 }
 
+// A view is what one answer goes by beside the records.
+type view struct {
+	positions map[events.Key]queuePosition
+	// fillDependent fills in when a task ends that waits for others.
+	fillDependent func(*events.Task)
+}
+
+// view asks for what an answer that shows entries goes by.
+func (s *Service) view(ctx context.Context, entries ...*entry) view {
+	c := chain.New(chain.View{Index: indexed{s}, Positions: s.askDispatcher, Forecast: s.learner.Forecast}, time.Now())
+	return view{s.positions(ctx, entries), func(t *events.Task) { c.Fill(ctx, t) }}
+}
+
 // fillWaiting fills in the queue position of a task, what blocks it and when it will end.
-func (s *Service) fillWaiting(t *events.Task, positions map[events.Key]queuePosition) {
-	fillPosition(t, positions)
-	s.fillEstimate(t, positions[t.Key()], time.Now())
+func (s *Service) fillWaiting(t *events.Task, v view) {
+	if dependency.Describe(t, s.index.phaseOf) {
+		v.fillDependent(t)
+		return
+	}
+	fillPosition(t, v.positions)
+	s.fillEstimate(t, v.positions[t.Key()], time.Now())
 }
 
 // fillPosition fills in the position of a task in both queues, as far as they are known: ours while it waits, the

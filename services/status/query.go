@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/ordered"
 	"reelay/internal/provider"
 )
 
@@ -21,7 +22,7 @@ type cursor struct {
 	key     events.Key
 }
 
-func (e *entry) cursor() cursor { return cursor{e.created, e.key} }
+func (e *entry) cursor() cursor { return cursor{e.created, e.key()} }
 
 func (c cursor) compare(d cursor) int {
 	return cmp.Or(cmp.Compare(d.created, c.created), strings.Compare(c.key.Project, d.key.Project),
@@ -70,34 +71,80 @@ func newFilter(project string, data []byte) (filter, error) {
 	return f, err
 }
 
-// matches reports whether e is asked for. A provider is named by itself or, as in requests, by one of its lanes.
+// wants reports whether tasks of a kind are asked for. A provider is named by itself or, as in requests, by one of its
+// lanes.
+func (f *filter) wants(k *kind) bool {
+	return (f.project == "" || f.project == k.project) &&
+		(len(f.Status) == 0 || slices.Contains(f.Status, k.status)) &&
+		(len(f.Phase) == 0 || slices.Contains(f.Phase, k.phase)) &&
+		(f.Provider == "" || f.Provider == k.provider || f.Provider == k.lane) &&
+		(f.Model == "" || f.Model == k.model)
+}
+
+// matches reports whether e is asked for.
 func (f *filter) matches(e *entry) bool {
-	return (f.project == "" || f.project == e.key.Project) &&
-		(len(f.Status) == 0 || slices.Contains(f.Status, e.status)) &&
-		(len(f.Phase) == 0 || slices.Contains(f.Phase, e.phase)) &&
-		(f.SceneID == "" || f.SceneID == e.scene) &&
-		(f.Provider == "" || f.Provider == e.provider || f.Provider == e.lane) &&
-		(f.Model == "" || f.Model == e.model) &&
-		(f.BatchID == "" || f.BatchID == e.batch) &&
+	return f.wants(&e.kind) &&
+		(f.SceneID == "" || e.scene != nil && f.SceneID == e.scene.name) &&
+		(f.BatchID == "" || e.batch != nil && f.BatchID == e.batch.key.ID) &&
 		(f.Since == nil || !time.Unix(0, e.created).Before(*f.Since)) &&
 		(f.after == nil || f.after.compare(e.cursor()) < 0)
 }
 
-// page returns the first n entries that f asks for, in order. It looks at every entry once and keeps no more than n.
+// from is where a page begins in the order of list; nil for the start.
+func (f *filter) from() **entry {
+	if f.after == nil {
+		return nil
+	}
+	e := &entry{shelf: &shelf{kind: kind{project: f.after.key.Project}}, id: f.after.key.ID, created: f.after.created}
+	return &e
+}
+
+// page returns the first n entries that f asks for, in order.
 func (x *index) page(f filter, n int) []*entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	top := make([]*entry, 0, n+1)
-	order := func(a, b *entry) int { return a.cursor().compare(b.cursor()) }
-	for _, e := range x.entries {
-		if len(top) == n && order(top[n-1], e) < 0 || !f.matches(e) {
-			continue
+	page := make([]*entry, 0, n)
+	all := ordered.NewScan(inListOrder, x.candidates(&f, n), f.from())
+	for e, ok := all.Next(); ok && len(page) < n; e, ok = all.Next() {
+		if f.Since != nil && time.Unix(0, e.created).Before(*f.Since) {
+			break
 		}
-		i, _ := slices.BinarySearchFunc(top, e, order)
-		top = slices.Insert(top, i, e)
-		top = top[:min(len(top), n)]
+		if f.matches(e) {
+			page = append(page, e)
+		}
 	}
-	return top
+	return page
+}
+
+// candidates returns trees that hold all entries that f asks for, and few others. The lock is held.
+func (x *index) candidates(f *filter, n int) (trees []*ordered.Tree[*entry]) {
+	matching := 0
+	add := func(t *ordered.Tree[*entry]) {
+		trees = append(trees, t)
+		matching += t.Len()
+	}
+	for name, p := range x.covered(f.project) {
+		switch {
+		case f.BatchID != "":
+			if batch := x.batches.all[events.Key{Project: name, ID: f.BatchID}]; batch != nil {
+				add(batch.members)
+			}
+		case f.SceneID != "":
+			if known := p.scenes[f.SceneID]; known != nil {
+				add(known.entries)
+			}
+		default:
+			for _, s := range p.shelves {
+				if f.wants(&s.kind) {
+					add(s.entries)
+				}
+			}
+		}
+	}
+	if len(trees)*matching > n*x.all.Len() { // fewer entries are passed over than trees would be asked
+		return []*ordered.Tree[*entry]{x.all}
+	}
+	return trees
 }
 
 // estimatePosition estimates the queue position of a waiting task, 0 being next: by priority and age alone, as the
@@ -105,11 +152,11 @@ func (x *index) page(f filter, n int) []*entry {
 func (x *index) estimatePosition(k events.Key) (int, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	e := x.entries[k]
-	if e == nil || e.phase != events.PhaseWaiting {
+	e := x.entry(k)
+	if e == nil || !e.inLine {
 		return 0, false
 	}
-	return slices.BinarySearchFunc(x.lines[e.lane], e, inSendingOrder)
+	return ordered.Rank(x.lines[e.lane], func(other *entry) bool { return inSendingOrder(other, e) < 0 }), true
 }
 
 // queue counts the tasks of a project, or of all. Each of lanes is in the answer, busy or not.
@@ -127,36 +174,11 @@ func (x *index) queue(project string, lanes []provider.Lane, now time.Time) even
 	for _, l := range lanes {
 		lane(l.Name, l.Provider)
 	}
-	hourAgo := now.Add(-rateWindow).UnixNano()
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for _, e := range x.entries {
-		if project != "" && project != e.key.Project {
-			continue
-		}
-		l := lane(e.lane, e.provider)
-		r.Total++
-		r.ByStatus[e.status]++
-		l.ByPhase[e.phase]++
-		if !e.status.Terminal() {
-			r.ActiveCount++
-			l.Active++
-		}
-		switch e.phase {
-		case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseCancelling, events.PhaseFetching:
-			l.AtProvider++
-		case events.PhaseWaiting:
-			l.OldestWaitingS = max(l.OldestWaitingS, now.Sub(time.Unix(0, e.created)).Seconds())
-		case events.PhaseDone:
-			if e.completed < hourAgo {
-				break
-			}
-			switch e.status {
-			case events.StatusCompleted:
-				l.CompletedLastHour++
-			case events.StatusFailed:
-				l.FailedLastHour++
-			}
+	for _, p := range x.covered(project) {
+		for _, s := range p.shelves {
+			s.count(&r, lane(s.lane, s.provider), now)
 		}
 	}
 	for _, l := range byName {
@@ -165,4 +187,33 @@ func (x *index) queue(project string, lanes []provider.Lane, now time.Time) even
 	}
 	slices.SortFunc(r.Lanes, func(a, b events.LaneQueue) int { return strings.Compare(a.Lane, b.Lane) })
 	return r
+}
+
+// count adds a shelf to the numbers of queue.
+func (s *shelf) count(r *events.QueueReply, l *events.LaneQueue, now time.Time) {
+	n := s.entries.Len()
+	r.Total += n
+	r.ByStatus[s.status] += n
+	l.ByPhase[s.phase] += n
+	if !s.status.Terminal() {
+		r.ActiveCount += n
+		l.Active += n
+	}
+	switch s.phase {
+	case events.PhaseProviderQueued, events.PhaseRunning, events.PhaseCancelling, events.PhaseFetching:
+		l.AtProvider += n
+	case events.PhaseWaiting:
+		if oldest, ok := s.entries.Max(); ok && s.inLine {
+			l.OldestWaitingS = max(l.OldestWaitingS, now.Sub(time.Unix(0, oldest.created)).Seconds())
+		}
+	case events.PhaseDone:
+		hourAgo := now.Add(-rateWindow).UnixNano()
+		ended := s.ended.Len() - ordered.Rank(s.ended, func(e *entry) bool { return e.completed < hourAgo })
+		switch s.status {
+		case events.StatusCompleted:
+			l.CompletedLastHour += ended
+		case events.StatusFailed:
+			l.FailedLastHour += ended
+		}
+	}
 }

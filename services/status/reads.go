@@ -4,53 +4,40 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"reelay/events"
 	"reelay/events/bucket"
+	"reelay/internal/api"
 	"reelay/internal/bus"
 )
 
-const (
-	// listReads is how many records one list reads at a time.
-	listReads = 8
-	// readTries and readPause bound the reads of a record that the index has seen in a newer form: a leader may have lost
-	// its place.
-	readTries = 5
-	readPause = 20 * time.Millisecond
-)
-
-// read returns the record of k and its revision, no older than the index knows it unless the server that answers stays
-// behind. Its error is bus.ErrNotFound, or one of the broker.
-func (s *Service) read(ctx context.Context, k events.Key) (events.Task, uint64, error) {
-	for try := 1; ; try++ {
-		t, revision, err := s.o.Bus.Get(ctx, k)
-		if err != nil && !errors.Is(err, bus.ErrNotFound) || revision >= s.index.revision(k) || try == readTries {
-			return t, revision, err
-		}
-		select {
-		case <-ctx.Done():
-			return t, revision, context.Cause(ctx)
-		case <-time.After(readPause):
-		}
-	}
-}
+// listReads is how many records one list reads at a time.
+const listReads = 8
 
 // task answers with the record of k and its queue position.
 func (s *Service) task(ctx context.Context, k events.Key) (any, error) {
-	t, _, err := s.read(ctx, k)
+	r, e, err := s.record(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	s.fillWaiting(&t, s.positions(ctx, []*entry{s.index.get(k)}))
-	return events.TaskReply{Task: t}, nil
+	answer, err := s.appendTo([]byte(`{"task":`), r, s.view(ctx, e)) // an events.TaskReply
+	return api.Raw(append(answer, '}')), err
 }
 
-func (s *Service) get(ctx context.Context, c call) (any, error) { return s.task(ctx, c.key) }
+func (s *Service) get(ctx context.Context, c api.Call) (any, error) {
+	fresh, cancel := context.WithTimeout(ctx, freshWait)
+	defer cancel()
+	s.awaitKnown(fresh, c.Key)
+	return s.task(ctx, c.Key)
+}
 
-func (s *Service) timeline(ctx context.Context, c call) (any, error) {
-	t, _, err := s.read(ctx, c.key)
+func (s *Service) timeline(ctx context.Context, c api.Call) (any, error) {
+	t, _, err := s.read(ctx, c.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -60,13 +47,13 @@ func (s *Service) timeline(ctx context.Context, c call) (any, error) {
 	return events.TimelineReply{TaskID: t.ID, Transitions: t.Transitions, Attempts: t.Attempts}, nil
 }
 
-func (s *Service) queue(ctx context.Context, c call) (any, error) {
-	r := s.index.queue(c.key.Project, s.o.Lanes, time.Now())
+func (s *Service) queue(ctx context.Context, c api.Call) (any, error) {
+	r := s.index.queue(c.Key.Project, s.o.Lanes, time.Now())
 	callbacks, err := s.callbackHealth(ctx)
 	if err != nil {
 		s.log.Warn("reliability of the callbacks could not be read", "error", err) // the rest of the answer is of use without
 	}
-	s.fillTypical(r.Lanes)
+	s.o.Catalog.FillTypical(r.Lanes)
 	s.fillBlocked(ctx, r.Lanes)
 	for i := range r.Lanes {
 		r.Lanes[i].Callbacks = merged(callbacks[r.Lanes[i].Lane])
@@ -74,13 +61,28 @@ func (s *Service) queue(ctx context.Context, c call) (any, error) {
 	return r, nil
 }
 
-// healthWait bounds the read of all figures.
-const healthWait = 2 * time.Second
+const (
+	// healthWait bounds the read of all figures, healthAge is how old they may be.
+	healthWait = 2 * time.Second
+	healthAge  = time.Second
+)
+
+// A callbackFigures keeps the figures of all pollers by lane.
+type callbackFigures struct {
+	mu   sync.Mutex
+	at   time.Time
+	last map[string][]events.CallbackHealth
+}
 
 // callbackHealth returns the figures of all pollers by lane. What cannot be read is left out.
 func (s *Service) callbackHealth(ctx context.Context) (map[string][]events.CallbackHealth, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthWait)
 	defer cancel()
+	s.figures.mu.Lock() // all who ask at once share what one reads
+	defer s.figures.mu.Unlock()
+	if time.Since(s.figures.at) < healthAge {
+		return s.figures.last, nil
+	}
 	entries, err := s.o.Bus.Bucket(bucket.Health, "health").All(ctx)
 	all := map[string][]events.CallbackHealth{}
 	for _, e := range entries {
@@ -89,6 +91,9 @@ func (s *Service) callbackHealth(ctx context.Context) (map[string][]events.Callb
 			lane := bucket.LaneOfHealth(e.Key)
 			all[lane] = append(all[lane], h)
 		}
+	}
+	if err == nil {
+		s.figures.at, s.figures.last = time.Now(), all
 	}
 	return all, err
 }
@@ -110,92 +115,101 @@ func merged(all []events.CallbackHealth) *events.CallbackHealth {
 	return &sum
 }
 
-// wait answers when the task has ended, after the timeout, or when the service stops.
-func (s *Service) wait(ctx context.Context, c call) (any, error) {
-	r, err := events.DecodeWaitRequest(c.data)
+// waits reports whether there is something to wait for.
+func (s *Service) waits(c api.Call) bool {
+	e := s.index.get(c.Key)
+	return e == nil || !e.status.Terminal()
+}
+
+// wait answers when the task has ended, after the timeout, or when the service stops; at once if nobody has asked for
+// such a task.
+func (s *Service) wait(ctx context.Context, c api.Call) (any, error) {
+	r, err := events.DecodeWaitRequest(c.Data)
 	if err != nil {
 		return nil, err
 	}
-	waiting, cancel := context.WithTimeout(c.stop, time.Duration(r.Timeout))
+	waiting, cancel := context.WithTimeout(c.Stop, time.Duration(r.Timeout))
 	defer cancel()
-	s.index.await(waiting, c.key, func(e *entry) bool { return e.status.Terminal() })
-	reply, err := s.task(ctx, c.key)
-	if errors.Is(err, bus.ErrNotFound) && c.stop.Err() != nil {
-		return nil, unavailable("the service stops; ask again")
+	s.awaitKnown(waiting, c.Key)
+	if s.index.get(c.Key) == nil { // the record may be there before the index knows of it
+		_, _, err = s.read(ctx, c.Key)
+	}
+	if !errors.Is(err, bus.ErrNotFound) {
+		s.index.await(waiting, c.Key, func(e *entry) bool { return e.status.Terminal() })
+	}
+	reply, err := s.task(ctx, c.Key)
+	if errors.Is(err, bus.ErrNotFound) && c.Stop.Err() != nil {
+		return nil, api.Unavailable("the service stops; ask again")
 	}
 	return reply, err
 }
 
-// listed is one record of a page, as JSON.
-type listed struct {
-	json.RawMessage
-	err error
-}
-
 // list answers with one page: what the index selects, as the records now are.
-func (s *Service) list(ctx context.Context, c call) (any, error) {
-	f, err := newFilter(c.key.Project, c.data)
+func (s *Service) list(ctx context.Context, c api.Call) (any, error) {
+	f, err := newFilter(c.Key.Project, c.Data)
 	if err != nil {
 		return nil, err
+	}
+	if f.AfterRequest > 0 {
+		s.awaitRequest(ctx, f.AfterRequest)
 	}
 	entries := s.index.page(f, f.Limit+1)
 	more := len(entries) > f.Limit
 	entries = entries[:min(len(entries), f.Limit)]
-	records := s.records(ctx, f, entries)
-	reply := struct {
-		Tasks      []json.RawMessage `json:"tasks"` // an events.ListReply whose tasks are JSON already
-		NextCursor string            `json:"next_cursor"`
-	}{Tasks: []json.RawMessage{}}
-	room := s.maxAnswer() - 1<<10 // the frame and the cursor
-	for i, r := range records {
-		if r.err != nil {
-			return nil, r.err
-		}
-		if room -= len(r.RawMessage) + 1; room < 0 && len(reply.Tasks) > 0 {
-			more, entries = true, entries[:i]
-			break
-		}
-		if r.RawMessage != nil {
-			reply.Tasks = append(reply.Tasks, r.RawMessage)
-		}
-	}
-	if more {
-		reply.NextCursor = entries[len(entries)-1].cursor().encode()
-	}
-	return reply, nil
-}
-
-// records reads the records of entries, a few at a time. One that has vanished or no longer matches is left empty.
-func (s *Service) records(ctx context.Context, f filter, entries []*entry) []listed {
-	all := make([]listed, len(entries))
-	positions := s.positions(ctx, entries)
-	next := make(chan int)
-	var readers sync.WaitGroup
-	for range min(listReads, len(entries)) {
-		readers.Go(func() {
-			for i := range next {
-				all[i].RawMessage, all[i].err = s.record(ctx, f, entries[i], positions)
-			}
-		})
-	}
-	for i := range entries {
-		next <- i
-	}
-	close(next)
-	readers.Wait()
-	return all
-}
-
-func (s *Service) record(ctx context.Context, f filter, e *entry,
-	positions map[events.Key]queuePosition,
-) (json.RawMessage, error) {
-	t, _, err := s.read(ctx, e.key)
-	if errors.Is(err, bus.ErrNotFound) || err == nil && !f.matches(newEntry(&t, 0, 0)) {
-		return nil, nil
-	}
+	records, err := s.records(ctx, f, entries)
 	if err != nil {
 		return nil, err
 	}
-	s.fillWaiting(&t, positions)
-	return events.Marshal(t)
+	v := s.view(ctx, entries...)
+	answer := []byte(`{"tasks":[`) // an events.ListReply
+	tasks := 0
+	for i, r := range records {
+		if r == nil {
+			continue
+		}
+		begin := len(answer)
+		if tasks > 0 {
+			answer = append(answer, ',')
+		}
+		if answer, err = s.appendTo(answer, r, v); err != nil {
+			return nil, err
+		}
+		if tasks++; len(answer) > s.api.MaxAnswer()-1<<10 && tasks > 1 { // the cursor follows
+			answer, more, entries = answer[:begin], true, entries[:i]
+			break
+		}
+	}
+	next := ""
+	if more {
+		next = entries[len(entries)-1].cursor().encode()
+	}
+	return api.Raw(fmt.Appendf(answer, `],"next_cursor":"%s"}`, next)), nil
+}
+
+// records returns the records of entries: those that are kept, and the others by a few reads at a time. One that has
+// vanished or no longer matches is nil.
+func (s *Service) records(ctx context.Context, f filter, entries []*entry) ([]*record, error) {
+	all := make([]*record, len(entries))
+	var missing []int
+	for i, e := range entries {
+		if all[i] = s.kept(e); all[i] == nil {
+			missing = append(missing, i)
+		}
+	}
+	var readers errgroup.Group
+	readers.SetLimit(listReads)
+	for _, i := range missing {
+		readers.Go(func() error {
+			r, e, err := s.record(ctx, entries[i].key())
+			switch {
+			case errors.Is(err, bus.ErrNotFound) || err == nil && !f.matches(e):
+				return nil
+			case err != nil:
+				return err
+			}
+			all[i] = r
+			return nil
+		})
+	}
+	return all, readers.Wait()
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/api"
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
 	"reelay/internal/provider"
@@ -60,7 +61,7 @@ func TestRefusals(t *testing.T) {
 			{events.VerbList, nil, `{"status":["done"]}`, "400 invalid_request status"},
 			{
 				events.VerbList, nil, `{"` + strings.Repeat("y", 1<<19) + `":1}`,
-				"400 invalid_request " + strings.Repeat("y", maxFieldBytes),
+				"400 invalid_request " + strings.Repeat("y", 128),
 			},
 			{events.VerbList, nil, `{"` + strings.Repeat("y", 1<<20) + `":1}`, "413 payload_too_large payload"},
 			{events.VerbQueue, []string{"+"}, "", "400 invalid_request project"},
@@ -193,9 +194,13 @@ func TestListStale(t *testing.T) {
 		page := l.s.index.page(f, 10)
 		l.delete(events.Key{Project: "a", ID: "x"})
 		l.put(in(waiting("a", "y", 1), events.PhaseRunning, events.StatusInProgress))
-		for i, r := range l.s.records(t.Context(), f, page) {
-			if id := page[i].key.ID; r.err != nil || (r.RawMessage != nil) != (id == "z") {
-				t.Errorf("%s: %s, %v", id, r.RawMessage, r.err)
+		for range 2 { // the second time with what is kept
+			records, err := l.s.records(t.Context(), f, page)
+			must(t, err)
+			for i, r := range records {
+				if id := page[i].id; (r != nil) != (id == "z") {
+					t.Errorf("%s: %+v", id, r)
+				}
 			}
 		}
 	})
@@ -207,7 +212,7 @@ func TestReplicaBehind(t *testing.T) {
 		task := waiting("a", "x", 0)
 		l.put(task)
 		ahead := func(n uint64) {
-			l.s.index.apply(bus.Update{Key: task.Key(), Revision: l.revision(task.Key()) + n, Task: &task})
+			l.s.index.apply(bus.SummaryUpdate{Key: task.Key(), Revision: l.revision(task.Key()) + n, Summary: bus.Summarize(&task)})
 		}
 		ahead(1)
 		done := in(task, events.PhaseDone, events.StatusCompleted)
@@ -222,7 +227,7 @@ func TestReplicaBehind(t *testing.T) {
 			t.Errorf("a replica that stays behind is asked for %v", d)
 		}
 		ghost := waiting("a", "ghost", 0)
-		l.s.index.apply(bus.Update{Key: ghost.Key(), Revision: 1, Task: &ghost})
+		l.s.index.apply(bus.SummaryUpdate{Key: ghost.Key(), Revision: 1, Summary: bus.Summarize(&ghost)})
 		wantProblem(t, l.ask(nil, events.VerbGet, "a", "ghost"), "404 not_found ")
 		if got := ids(into[events.ListReply](t, l.ask(nil, events.VerbList, "a"))); got != "x" {
 			t.Errorf("list: %s", got)
@@ -369,6 +374,12 @@ func TestWait(t *testing.T) {
 		if a, d := took("", "x"); into[events.TaskReply](t, a).Task.Phase != events.PhaseWaiting || d != events.DefaultWait {
 			t.Errorf("no end by default after %v", d)
 		}
+		if a, d := took(`{"timeout":"70s"}`, "none"); d != 0 {
+			t.Errorf("a task that nobody has asked for, after %v", d)
+		} else {
+			wantProblem(t, a, "404 not_found ")
+		}
+		asked := l.handIn()
 		if a, d := took(`{"timeout":"70s"}`, "none"); d != 70*time.Second {
 			t.Errorf("no task after %v", d)
 		} else {
@@ -388,13 +399,98 @@ func TestWait(t *testing.T) {
 			d != 20*time.Second {
 			t.Errorf("a new task's end after %v", d)
 		}
+		time.AfterFunc(3*time.Second, func() { l.takeIn(asked) })
+		if a, d := took(`{"timeout":"70s"}`, "rejected"); d != unknownTick {
+			t.Errorf("the last request was taken in, and nothing came of it, after %v", d)
+		} else {
+			wantProblem(t, a, "404 not_found ")
+		}
+	})
+}
+
+// handIn stores a request that nobody takes in, and returns its sequence.
+func (l *lab) handIn() uint64 {
+	l.t.Helper()
+	ack, err := l.bus.JetStream().Publish(context.Background(), events.RequestSubject("a", events.Video), []byte("{}"))
+	must(l.t, err)
+	return ack.Sequence
+}
+
+// takeIn removes a request, as a submitter does that has taken it in.
+func (l *lab) takeIn(sequence uint64) {
+	stream, err := l.bus.JetStream().Stream(context.Background(), events.StreamRequests)
+	must(l.t, err)
+	must(l.t, stream.DeleteMsg(context.Background(), sequence))
+}
+
+// TestReadYourRequests: who has the acknowledgement of a request is shown the task that came of it.
+func TestReadYourRequests(t *testing.T) {
+	inLab(t, Options{}, func(t *testing.T, l *lab) {
+		took := func(f func() answer) (answer, time.Duration) {
+			begin := time.Now()
+			a := f()
+			return a, time.Since(begin).Round(freshTick)
+		}
+		get := func() answer { return l.ask(nil, events.VerbGet, "a", "new") }
+		if a, d := took(get); d != 0 {
+			t.Errorf("nothing was asked for, and it took %v", d)
+		} else {
+			wantProblem(t, a, "404 not_found ")
+		}
+		asked := l.handIn()
+		list := func() answer { return l.ask(events.ListRequest{AfterRequest: asked}, events.VerbList, "a") }
+		if a, d := took(get); d != freshWait {
+			t.Errorf("a task that does not come: %v", d)
+		} else {
+			wantProblem(t, a, "404 not_found ")
+		}
+		if a, d := took(list); d != freshWait || ids(into[events.ListReply](t, a)) != "" {
+			t.Errorf("a list after a request that nobody takes in: %v %s", d, a.data)
+		}
+		time.AfterFunc(freshWait/2, func() {
+			l.write(waiting("a", "new", 0))
+			l.takeIn(asked)
+		})
+		if a, d := took(list); d < freshWait/2 || d > freshWait/2+maxFreshTick || ids(into[events.ListReply](t, a)) != "new" {
+			t.Errorf("a list after a request that is taken in: %v %s", d, a.data)
+		}
+		if a, d := took(list); d != 0 || ids(into[events.ListReply](t, a)) != "new" {
+			t.Errorf("the same list later: %v %s", d, a.data)
+		}
+		l.delete(events.Key{Project: "a", ID: "new"})
+		asked = l.handIn()
+		time.AfterFunc(freshWait/2, func() { l.write(waiting("a", "newer", 0)) })
+		if a, d := took(func() answer { return l.ask(nil, events.VerbGet, "a", "newer") }); d != freshWait/2 {
+			t.Errorf("get of a task that comes: %v %s", d, a.data)
+		}
+	})
+}
+
+// TestSeekersLeaveRoom: while one project asks for thousands of tasks that do not come, and lists after requests that
+// nobody takes in, others are answered.
+func TestSeekersLeaveRoom(t *testing.T) {
+	inLab(t, Options{}, func(t *testing.T, l *lab) {
+		l.put(waiting("b", "x", 0))
+		asked := l.handIn()
+		inbox := nats.NewInbox()
+		for range maxRequests {
+			must(t, l.client.PublishRequest(events.APISubject(events.VerbGet, "a", "unknown"), inbox, nil))
+			must(t, l.client.PublishRequest(events.APISubject(events.VerbList, "a"), inbox,
+				fmt.Appendf(nil, `{"after_request":%d}`, asked)))
+		}
+		must(t, l.client.Flush())
+		<-time.After(freshTick)
+		if a := l.ask(nil, events.VerbGet, "b", "x"); into[events.TaskReply](t, a).Task.ID != "x" {
+			t.Errorf("another project got %s", a.data)
+		}
+		<-time.After(2 * freshWait)
 	})
 }
 
 // TestBusy: what is over the limits is refused at once, waits and other requests each by their own limit.
 func TestBusy(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
-		l.put(waiting("a", "x", 0), in(waiting("a", "done", 0), events.PhaseDone, events.StatusFailed))
+		l.put(waiting("a", "x", 0), waiting("b", "x", 0), in(waiting("a", "done", 0), events.PhaseDone, events.StatusFailed))
 		inbox := nats.NewInbox()
 		answers, err := l.client.SubscribeSync(inbox)
 		must(t, err)
@@ -403,27 +499,30 @@ func TestBusy(t *testing.T) {
 				must(t, l.client.PublishRequest(events.APISubject(verb, tokens...), inbox, []byte(in)))
 			}
 		}
-		send(maxWaits, "", events.VerbWait, "a", "x")
-		l.until("all waits are under way", func() bool { return l.s.underWay.Load() == maxWaits })
-		e := wantProblem(t, l.ask("", events.VerbWait, "a", "done"), "503 unavailable ")
+		const ofOne = maxWaits / 2 // a project's, while there is no other
+		send(ofOne, "", events.VerbWait, "a", "x")
+		l.until("all waits are under way", func() bool { return l.s.api.UnderWay() == ofOne })
+		e := wantProblem(t, l.ask("", events.VerbWait, "a", "x"), "503 unavailable ")
 		if !e.Retryable {
 			t.Errorf("%+v", e)
 		}
+		into[events.TaskReply](t, l.ask("", events.VerbWait, "a", "done")) // does not wait
+		into[events.TaskReply](t, l.ask(`{"timeout":"1s"}`, events.VerbWait, "b", "x"))
 		into[events.TaskReply](t, l.ask("", events.VerbGet, "a", "x")) // is not kept from working
 
 		for i := range maxRequests {
 			send(1, fmt.Sprintf(`{"id":"s%d","provider":"fal","model":"m","input":{}}`, i), events.VerbSubmit, "a", "video")
 		}
-		l.until("all submits are under way", func() bool { return l.s.underWay.Load() == maxWaits+maxRequests })
+		l.until("all submits are under way", func() bool { return l.s.api.UnderWay() == ofOne+maxRequests })
 		wantProblem(t, l.ask("", events.VerbGet, "a", "x"), "503 unavailable ")
 
 		codes := map[string]int{}
-		for range maxWaits + maxRequests {
+		for range ofOne + maxRequests {
 			m, err := answers.NextMsgWithContext(t.Context())
 			must(t, err)
 			codes[m.Header.Get(micro.ErrorCodeHeader)]++
 		}
-		if want := map[string]int{"": maxWaits, "504": maxRequests}; !maps.Equal(codes, want) {
+		if want := map[string]int{"": ofOne, "504": maxRequests}; !maps.Equal(codes, want) {
 			t.Errorf("answers %v, want %v", codes, want)
 		}
 		into[events.TaskReply](t, l.ask("", events.VerbGet, "a", "x"))
@@ -437,11 +536,12 @@ func TestStop(t *testing.T) {
 		l.put(waiting("a", "x", 0))
 		answers := make(chan answer, 3)
 		go func() { answers <- l.ask(nil, events.VerbWait, "a", "x") }()
-		l.until("the wait is under way", func() bool { return l.s.underWay.Load() == 1 })
+		l.until("the wait is under way", func() bool { return l.s.api.UnderWay() == 1 })
+		l.handIn() // of the other task, for all that is known
 		go func() { answers <- l.ask(nil, events.VerbWait, "a", "none") }()
-		l.until("the other wait is under way", func() bool { return l.s.underWay.Load() == 2 })
+		l.until("the other wait is under way", func() bool { return l.s.api.UnderWay() == 2 })
 		go func() { answers <- l.ask(nil, events.VerbCancel, "a", "x") }()
-		l.until("the cancel is under way", func() bool { return l.s.underWay.Load() == 3 })
+		l.until("the cancel is under way", func() bool { return l.s.api.UnderWay() == 3 })
 		begin := time.Now()
 		l.stop()
 		l.until("the service is no longer ready", func() bool { return !l.s.Ready() })
@@ -479,12 +579,12 @@ func TestStopBounded(t *testing.T) {
 		l.put(waiting("a", "x", 0))
 		answers := make(chan answer, 1)
 		go func() { answers <- l.ask(nil, events.VerbCancel, "a", "x") }()
-		l.until("the cancel is under way", func() bool { return l.s.underWay.Load() == 1 })
+		l.until("the cancel is under way", func() bool { return l.s.api.UnderWay() == 1 })
 		begin := time.Now()
 		l.stop()
 		err := <-l.done
 		if err == nil || err.Error() != "status: 1 requests were still under way after 10s" ||
-			time.Since(begin).Round(time.Second) != drainWait {
+			time.Since(begin).Round(time.Second) != api.DrainWait {
 			t.Errorf("after %v: %v", time.Since(begin), err)
 		}
 		l.done <- nil // inLab looks for a clean end
@@ -541,7 +641,8 @@ func TestInfo(t *testing.T) {
 			"reelay.api.list": "list-all", "reelay.api.queue.*": "queue", "reelay.api.queue": "queue-all",
 			"reelay.api.timeline.*.*": "timeline", "reelay.api.wait.*.*": "wait", "reelay.api.cancel.*.*": "cancel",
 			"reelay.api.resolve.*.*": "resolve", "reelay.api.spend.*": "spend", "reelay.api.spend": "spend-all",
-			"reelay.api.batch.*.*": "batch", "reelay.api.lanes": "lanes", "reelay.api.lanes-pause": "lanes-pause",
+			"reelay.api.batch.*.*": "batch", "reelay.api.models.*": "models", "reelay.api.quote.*": "quote",
+			"reelay.api.lanes": "lanes", "reelay.api.lanes-pause": "lanes-pause",
 			"reelay.api.lanes-resume": "lanes-resume", "reelay.api.lanes-limit": "lanes-limit", "reelay.api.caps": "caps-all",
 			"reelay.api.caps.*": "caps", "reelay.api.caps-set": "caps-set", "reelay.api.caps-unset": "caps-unset",
 			"reelay.api.dead": "dead", "reelay.api.dead-replay": "dead-replay", "reelay.api.callbacks": "callbacks",
@@ -553,32 +654,6 @@ func TestInfo(t *testing.T) {
 	})
 }
 
-func TestOddVersion(t *testing.T) {
-	inLab(t, Options{Version: "(devel)"}, func(t *testing.T, l *lab) {
-		if p := into[micro.Ping](t, l.request("$SRV.PING.reelay")); p.Version != noVersion ||
-			p.Metadata["version"] != "(devel)" {
-			t.Errorf("%+v", p)
-		}
-	})
-}
-
-// TestPanic: a fault costs one request.
-func TestPanic(t *testing.T) {
-	inLab(t, Options{}, func(t *testing.T, l *lab) {
-		api, err := micro.AddService(l.bus.Conn(), micro.Config{Name: "faulty", Version: noVersion})
-		must(t, err)
-		e := endpoint{verb: events.VerbGet, handle: func(context.Context, call) (any, error) { panic("secret") }}
-		must(t, api.AddEndpoint("faulty", l.s.handler(t.Context(), t.Context(), e)))
-		must(t, l.bus.Conn().Flush())
-		if e := wantProblem(t, l.request("faulty"), "500 internal "); strings.Contains(e.Message, "secret") {
-			t.Errorf("%+v", e)
-		}
-		l.until("nothing is under way", func() bool { return l.s.underWay.Load() == 0 && len(l.s.requests) == 0 })
-		must(t, api.Stop())
-		must(t, l.bus.Conn().Flush())
-	})
-}
-
 func TestMetrics(t *testing.T) {
 	inLab(t, Options{Lanes: []provider.Lane{{Name: "fal", Provider: "fal"}}}, func(t *testing.T, l *lab) {
 		strange, stranger := waiting("a", "x", -90), in(waiting("a", "y", 0), events.PhaseRunning, events.StatusInProgress)
@@ -586,7 +661,7 @@ func TestMetrics(t *testing.T) {
 		l.put(waiting("a", "w", -30), strange, stranger)
 		into[events.TaskReply](t, l.ask(nil, events.VerbGet, "a", "x"))
 		wantProblem(t, l.ask(nil, events.VerbGet, "a", "none"), "404 not_found ")
-		l.until("the requests are counted", func() bool { return l.s.underWay.Load() == 0 })
+		l.until("the requests are counted", func() bool { return l.s.api.UnderWay() == 0 })
 		families, err := l.reg.Gather()
 		must(t, err)
 		got := map[string]float64{}

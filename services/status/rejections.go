@@ -75,8 +75,8 @@ func (b *batches) mostRejected() (most string) {
 
 // member reports whether the batch of r has a task of its id. The lock is held.
 func (x *index) member(r rejection) bool {
-	e := x.entries[r.key()]
-	return e != nil && e.batch == r.batch.ID
+	e := x.entry(r.key())
+	return e != nil && e.batch != nil && e.batch.key == r.batch
 }
 
 // reject takes one event of WatchRejections. It reports whether another had to be forgotten for it.
@@ -90,8 +90,7 @@ func (x *index) reject(e *events.Event) (full bool) {
 		x.rejectionsOnce.Do(func() { close(x.rejectionsBuilt) })
 	case e.BatchID != "":
 		r := rejection{
-			batch: events.Key{Project: shared(e.Project), ID: shared(e.BatchID)}, id: e.TaskID,
-			at: e.Time.UnixNano(),
+			batch: events.Key{Project: e.Project, ID: e.BatchID}, id: e.TaskID, at: e.Time.UnixNano(),
 		}
 		x.batches.reject(r, e.BatchSize, x.member(r))
 		if full = x.batches.remembered > maxRejections; full {

@@ -289,10 +289,10 @@ func TestRejectionsModel(t *testing.T) {
 					task = ended(id, batch, size)
 				}
 				tasks[id] = task
-				x.apply(bus.Update{Key: task.Key(), Task: &task})
+				x.apply(bus.SummaryUpdate{Key: task.Key(), Summary: bus.Summarize(&task)})
 			case 2:
 				delete(tasks, id)
-				x.apply(bus.Update{Key: events.Key{Project: "a", ID: id}})
+				x.apply(bus.SummaryUpdate{Key: events.Key{Project: "a", ID: id}})
 			case 3:
 				x.reject(lost(id, batch, size, epoch(step)))
 				known := batch == ""

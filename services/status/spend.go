@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"reelay/events"
 	"reelay/events/bucket"
+	"reelay/internal/api"
 	"reelay/internal/bus"
 	"reelay/internal/spend"
 )
@@ -23,31 +23,7 @@ const (
 	catchUpTick = 50 * time.Millisecond
 	// daySeconds is the length of a day in UTC.
 	daySeconds = 24 * 60 * 60
-	// unpriced stands for an amount that nobody knows.
-	unpriced = -1
 )
-
-// A payment is an attempt that was charged or may have been.
-type payment struct {
-	// at is its intent in Unix seconds, micros what it costs in millionths of a US dollar, or unpriced.
-	at, micros int64
-	accepted   bool
-}
-
-func newPayments(t *events.Task) []payment {
-	var all []payment
-	for _, a := range t.Attempts {
-		if a.Charge == events.ChargeNone {
-			continue
-		}
-		p := payment{at: a.IntentAt.Unix(), micros: unpriced, accepted: a.Outcome == events.AttemptAccepted}
-		if a.CostUSD != nil {
-			p.micros = int64(math.Round(*a.CostUSD * 1e6))
-		}
-		all = append(all, p)
-	}
-	return slices.Clip(all)
-}
 
 func dollars(micros int64) float64 { return float64(micros) / 1e6 }
 
@@ -57,15 +33,15 @@ type sum struct {
 	spent, reserved           int64
 }
 
-func (s *sum) add(p payment, ended bool) {
+func (s *sum) add(p bus.Payment, ended bool) {
 	s.attempts++
 	switch {
-	case p.micros == unpriced:
+	case p.Micros == bus.Unpriced:
 		s.unpriced++
-	case ended && p.accepted:
-		s.spent += p.micros
+	case ended && p.Accepted:
+		s.spent += p.Micros
 	default:
-		s.reserved += p.micros
+		s.reserved += p.Micros
 	}
 }
 
@@ -96,13 +72,10 @@ func (x *index) spending(project string, since, until time.Time, by []events.Spe
 	rows, total := map[group]*sum{}, sum{}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for _, e := range x.entries {
-		if project != "" && project != e.key.Project {
-			continue
-		}
+	for e := range x.entries(project) {
 		g := group{}
 		if projects {
-			g.project = e.key.Project
+			g.project = e.project
 		}
 		if providers {
 			g.provider = e.provider
@@ -115,11 +88,12 @@ func (x *index) spending(project string, since, until time.Time, by []events.Spe
 		}
 		var counted *sum // the row that has this task already: attempts are in order of time
 		for _, p := range e.payments {
-			if p.at < from || p.at >= to {
+			at := int64(p.At)
+			if at < from || at >= to {
 				continue
 			}
 			if days {
-				g.day = p.at / daySeconds
+				g.day = at / daySeconds
 			}
 			row := rows[g]
 			if row == nil {
@@ -141,14 +115,14 @@ func (x *index) spending(project string, since, until time.Time, by []events.Spe
 }
 
 // spend answers what was spent and is reserved, and what the caps leave.
-func (s *Service) spend(ctx context.Context, c call) (any, error) {
-	r, err := events.DecodeSpendRequest(c.data, time.Now())
+func (s *Service) spend(ctx context.Context, c api.Call) (any, error) {
+	r, err := events.DecodeSpendRequest(c.Data, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	since, _ := time.Parse(time.DateOnly, r.Since) // DecodeSpendRequest has read them
 	until, _ := time.Parse(time.DateOnly, r.Until)
-	rows, total := s.index.spending(c.key.Project, since, until, r.By)
+	rows, total := s.index.spending(c.Key.Project, since, until, r.By)
 	groups := make([]group, 0, len(rows))
 	for g := range rows {
 		groups = append(groups, g)
@@ -165,7 +139,7 @@ func (s *Service) spend(ctx context.Context, c call) (any, error) {
 		}
 		reply.Rows = append(reply.Rows, row)
 	}
-	reply.Caps, err = s.caps(ctx, c.key.Project)
+	reply.Caps, err = s.caps(ctx, c.Key.Project)
 	return reply, err
 }
 
@@ -294,17 +268,17 @@ func (x *index) records(scope bucket.Scope, c bucket.Cap, now time.Time) *spend.
 	from := now.Truncate(daySeconds * time.Second).Unix()
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for _, e := range x.entries {
-		if !scope.Covers(e.key.Project, e.lane) {
+	for e := range x.entries("") {
+		if !scope.Covers(e.project, e.lane) {
 			continue
 		}
 		for _, p := range e.payments {
-			switch {
-			case p.at < from || p.at >= from+daySeconds:
-			case p.micros == unpriced:
-				r.Add(time.Unix(p.at, 0), c.UnknownUSD)
+			switch at := int64(p.At); {
+			case at < from || at >= from+daySeconds:
+			case p.Micros == bus.Unpriced:
+				r.Add(time.Unix(at, 0), c.UnknownUSD)
 			default:
-				r.Add(time.Unix(p.at, 0), dollars(p.micros))
+				r.Add(time.Unix(at, 0), dollars(p.Micros))
 			}
 		}
 	}

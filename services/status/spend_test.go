@@ -17,6 +17,7 @@ import (
 
 	"reelay/events"
 	"reelay/events/bucket"
+	"reelay/internal/api"
 	"reelay/internal/bus"
 	"reelay/internal/spend"
 )
@@ -120,10 +121,10 @@ func TestSpendRowsBounded(t *testing.T) {
 	for i := range events.MaxSpendRows + 3 {
 		task := paid(waiting("p", "t"+string(rune('a'+i%26))+strings.Repeat("x", i/26%60)+string(rune('a'+i/1560)), 1),
 			attempt(1, epoch(i*daySeconds), 1))
-		x.apply(bus.Update{Key: task.Key(), Task: &task})
+		x.apply(bus.SummaryUpdate{Key: task.Key(), Summary: bus.Summarize(&task)})
 	}
 	s := &Service{index: x, capsCache: newCapsCache()}
-	reply, err := s.spend(t.Context(), call{data: []byte(`{"since":"2000-01-01","until":"2030-01-01"}`)})
+	reply, err := s.spend(t.Context(), api.Call{Data: []byte(`{"since":"2000-01-01","until":"2030-01-01"}`)})
 	r, ok := reply.(events.SpendReply)
 	if err != nil || !ok || len(r.Rows) != events.MaxSpendRows || r.RowsLeftOut != 3 ||
 		r.Total.ReservedUSD != events.MaxSpendRows+3 {
@@ -229,7 +230,7 @@ func TestCapsAreCounted(t *testing.T) {
 
 // TestEntrySize: a hundred thousand records are kept in memory, so an entry stays small.
 func TestEntrySize(t *testing.T) {
-	if size := unsafe.Sizeof(entry{}) + unsafe.Sizeof(payment{}); size > 320 {
+	if size := unsafe.Sizeof(entry{}) + unsafe.Sizeof(bus.Payment{}); size > 112 {
 		t.Errorf("an entry with one payment has %d bytes", size)
 	}
 }
@@ -248,7 +249,7 @@ func TestCountsWhatWasRecorded(t *testing.T) {
 		l.setCap(bucket.AllScope, `{"daily_usd":10}`)
 		s, err := New(Options{Bus: l.bus, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 		must(t, err)
-		s.index.apply(bus.Update{Ready: true})
+		s.index.apply(bus.SummaryUpdate{Ready: true})
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		defer all.Wait()
@@ -264,7 +265,7 @@ func TestCountsWhatWasRecorded(t *testing.T) {
 		if c := counter(); c.To != 0 {
 			t.Errorf("counted without the newest record: %+v", c)
 		}
-		s.index.apply(bus.Update{Key: late.Key(), Revision: l.revision(late.Key()), Task: &late})
+		s.index.apply(bus.SummaryUpdate{Key: late.Key(), Revision: l.revision(late.Key()), Summary: bus.Summarize(&late)})
 		time.Sleep(2 * countEvery)
 		if c := counter(); c.Total().USD() != 5 {
 			t.Errorf("counted: %+v", c)

@@ -9,12 +9,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"reelay/internal/api"
 	"reelay/internal/bus"
+	"reelay/internal/catalog"
 	"reelay/internal/forecast/learner"
+	"reelay/internal/inputs"
 	"reelay/internal/provider"
+	"reelay/internal/schemas"
 )
 
 // name is the service's name in logs and errors.
@@ -24,11 +27,7 @@ const (
 	defaultSubmitWait = 10 * time.Second
 	// maxRequests and maxWaits bound what is under way at once; waits are apart, since they do nothing most of the time.
 	maxRequests = 256
-	maxWaits    = 2_000
-	// drainWait bounds the requests under way when the service is told to stop.
-	drainWait = 10 * time.Second
-	// drainTick is how often the stopping service checks whether it is idle.
-	drainTick = 50 * time.Millisecond
+	maxWaits    = 4_000
 )
 
 // Options configure a Service.
@@ -37,6 +36,8 @@ type Options struct {
 	// Lanes are shown by queue even when they are empty, and are the only lane names in metrics; all others count as
 	// "other".
 	Lanes []provider.Lane
+	// Catalog tells of models. Its Lanes, Forecasts and Schemas are filled in.
+	Catalog catalog.Catalog
 	// SubmitWait is how long submit, cancel and resolve wait for their effect; 10 s if 0.
 	SubmitWait time.Duration
 	Log        *slog.Logger
@@ -64,13 +65,15 @@ type Service struct {
 	o         Options
 	log       *slog.Logger
 	index     *index
+	cache     *recordCache
+	gap       gap
+	figures   callbackFigures
 	learner   *learner.Learner
 	metrics   metrics
 	capsCache *capsCache
-	// requests and waits hold one token for each request under way.
-	requests, waits chan struct{}
-	underWay        atomic.Int64
-	serving         atomic.Bool
+	files     *inputs.Files
+	api       *api.Server
+	serving   atomic.Bool
 }
 
 // New returns a status service. It registers its metrics. Its error names the option that is wrong.
@@ -81,11 +84,20 @@ func New(o Options) (*Service, error) {
 	if o.SubmitWait == 0 {
 		o.SubmitWait = defaultSubmitWait
 	}
-	s := &Service{
-		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(), capsCache: newCapsCache(),
-		learner:  learner.New(learner.Options{Bus: o.Bus, Log: o.Log}),
-		requests: make(chan struct{}, maxRequests), waits: make(chan struct{}, maxWaits),
+	mark, err := newGap()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	s := &Service{
+		cache: newRecordCache(maxRecordBytes), gap: mark,
+		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(), capsCache: newCapsCache(),
+		learner: learner.New(learner.Options{Bus: o.Bus, Log: o.Log}), files: inputs.New(o.Bus, o.Log),
+	}
+	s.api = api.New(api.Options{
+		Conn: o.Bus.Conn(), Service: name, Version: o.Version, MaxRequests: maxRequests, MaxWaits: maxWaits,
+		Description: "long-running generative-media tasks: submit, follow, cancel", Observe: s.metrics.observe, Log: s.log,
+	})
+	s.o.Catalog.Lanes, s.o.Catalog.Forecasts, s.o.Catalog.Schemas = o.Lanes, s.learner, schemas.Reader{Bus: o.Bus, Lanes: o.Lanes}
 	for _, c := range append(s.metrics.collectors(), gauges{s}) {
 		if err := o.Registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("%s: metrics: %w", name, err)
@@ -100,6 +112,12 @@ func (s *Service) Ready() bool {
 	return s.serving.Load() && s.index.current.Load() && s.index.rejectionsCurrent.Load() && s.o.Bus.Connected()
 }
 
+// watch follows the records. What is kept of them may be of another stream.
+func (s *Service) watch(ctx context.Context, apply func(bus.SummaryUpdate)) error {
+	s.cache.clear()
+	return s.o.Bus.FollowTasks(ctx, apply)
+}
+
 // Run serves until ctx ends, then takes no more requests and finishes those under way, for at most 10 s. It is called
 // once. Its error is one of the API's start, or says that requests were cut off.
 func (s *Service) Run(ctx context.Context) error {
@@ -110,7 +128,7 @@ func (s *Service) Run(ctx context.Context) error {
 		stopWork()
 		follower.Wait()
 	}()
-	follower.Go(func() { s.index.follow(work, s.o.Bus.WatchTasks, s.log) })
+	follower.Go(func() { s.index.follow(work, s.watch, s.log) })
 	follower.Go(func() { _ = s.learner.Run(work) }) // it has no error
 	follower.Go(func() { s.followCaps(work) })
 	follower.Go(func() { s.countSpending(work) })
@@ -123,38 +141,15 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-	api, err := s.serve(work, ctx)
-	if err != nil {
+	if err := s.api.Serve(work, ctx, s.endpoints()); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	s.serving.Store(true)
 	s.log.Info("serving", "tasks", s.index.size())
 	<-ctx.Done()
 	s.serving.Store(false)
-	return s.drain(api)
-}
-
-// drain takes the endpoints down and waits for the requests under way. A request that the server had handed over before
-// it saw the endpoints go may begin after that, so idle means idle for two ticks.
-func (s *Service) drain(api micro.Service) error {
-	deadline := time.After(drainWait)
-	if err := api.Stop(); err != nil {
-		s.log.Warn("the api could not be stopped", "error", err) // the connection is gone, and the requests with it
-	}
-	flush, cancel := context.WithTimeout(context.Background(), drainWait/10)
-	defer cancel()
-	if err := s.o.Bus.Conn().FlushWithContext(flush); err != nil {
-		s.log.Debug("connection could not be flushed before the stop", "error", err)
-	}
-	for idle := 0; idle < 2; {
-		select {
-		case <-deadline:
-			return fmt.Errorf("%s: %d requests were still under way after %v", name, s.underWay.Load(), drainWait)
-		case <-time.After(drainTick):
-		}
-		if idle++; s.underWay.Load() > 0 {
-			idle = 0
-		}
+	if err := s.api.Drain(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }

@@ -14,37 +14,42 @@ import (
 	"github.com/nats-io/nuid"
 
 	"reelay/events"
+	"reelay/internal/api"
 )
 
 // headerMsgID names the task of a request whose body has no id.
 const headerMsgID = "Nats-Msg-Id"
 
 // submit hands a request in and answers with the task.
-func (s *Service) submit(ctx context.Context, c call) (any, error) {
-	r, err := events.DecodeRequest(c.data)
+func (s *Service) submit(ctx context.Context, c api.Call) (any, error) {
+	r, err := events.DecodeRequest(c.Data)
 	if err != nil {
 		return nil, err
 	}
-	body, k := c.data, events.Key{Project: c.key.Project, ID: r.ID}
+	body, k := c.Data, events.Key{Project: c.Key.Project, ID: r.ID}
 	if r.ID == "" {
-		if k.ID = c.header.Get(headerMsgID); k.ID == "" {
+		if k.ID = c.Header.Get(headerMsgID); k.ID == "" {
 			k.ID = nuid.Next()
 		}
 		if !events.ValidToken(k.ID) {
 			return nil, events.NewFieldError(headerMsgID, "as the task id it must be 1 to %d characters of A-Z a-z 0-9 _ -",
 				events.MaxTokenBytes)
 		}
-		if body = withID(c.data, k.ID); len(body) > events.MaxRequestBytes {
-			return nil, tooLarge(len(body))
+		if body = withID(c.Data, k.ID); len(body) > events.MaxRequestBytes {
+			return nil, api.TooLarge(len(body))
 		}
 	}
-	digest, err := r.Digest(c.taskType)
+	pinned, err := s.files.Pin(ctx, k, r) // as the submitter does: the bytes of files are a part of what is asked for
+	if err != nil {
+		return nil, err
+	}
+	digest, err := pinned.Digest(c.TaskType)
 	if err != nil {
 		return nil, events.NewFieldError("input", "bad JSON: %v", err)
 	}
 	if s.index.get(k) == nil {
 		exists := func(*entry) bool { return true }
-		if err := s.send(ctx, k, events.RequestSubject(k.Project, c.taskType), nats.Header(c.header), body, digest,
+		if err := s.send(ctx, k, events.RequestSubject(k.Project, c.TaskType), nats.Header(c.Header), body, digest,
 			exists); err != nil {
 			return nil, err
 		}
@@ -54,7 +59,7 @@ func (s *Service) submit(ctx context.Context, c call) (any, error) {
 		return nil, err
 	}
 	if t.RequestDigest != digest {
-		return nil, conflict(events.CodeIdempotencyConflict, "id", "id: task %s exists and was asked for with another body",
+		return nil, api.Conflict(events.CodeIdempotencyConflict, "id", "id: task %s exists and was asked for with another body",
 			k)
 	}
 	fillPosition(&t, s.positions(ctx, []*entry{s.index.get(k)}))
@@ -62,11 +67,11 @@ func (s *Service) submit(ctx context.Context, c call) (any, error) {
 }
 
 // cancel asks for the end of a task and answers when its record says so. A task that has ended is the answer at once.
-func (s *Service) cancel(ctx context.Context, c call) (any, error) {
-	if _, err := events.DecodeCancel(c.data); err != nil {
+func (s *Service) cancel(ctx context.Context, c api.Call) (any, error) {
+	if _, err := events.DecodeCancel(c.Data); err != nil {
 		return nil, err
 	}
-	t, _, err := s.read(ctx, c.key)
+	t, _, err := s.read(ctx, c.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -76,24 +81,24 @@ func (s *Service) cancel(ctx context.Context, c call) (any, error) {
 			return nil, err
 		}
 	}
-	return s.task(ctx, c.key)
+	return s.task(ctx, c.Key)
 }
 
 // resolve passes a person's decision on and answers when the doubt has ended.
-func (s *Service) resolve(ctx context.Context, c call) (any, error) {
-	r, err := events.DecodeResolve(c.data)
+func (s *Service) resolve(ctx context.Context, c api.Call) (any, error) {
+	r, err := events.DecodeResolve(c.Data)
 	if err != nil {
 		return nil, err
 	}
-	t, revision, err := s.read(ctx, c.key)
+	t, revision, err := s.read(ctx, c.Key)
 	if err != nil {
 		return nil, err
 	}
-	before := newEntry(&t, revision, 0)
+	before := entryOf(&t, revision)
 	// A task that was given up in doubt can still be adopted: its result may have been paid for.
 	givenUp := before.status == events.StatusFailed && r.Action == events.ResolveAdopt && !before.hasRef
 	if !before.inDoubt() && !givenUp {
-		return nil, conflict(events.CodeConflict, "", "task %s is %s; %s needs in_doubt or parked", c.key, t.Phase, r.Action)
+		return nil, api.Conflict(events.CodeConflict, "", "task %s is %s; %s needs in_doubt or parked", c.Key, t.Phase, r.Action)
 	}
 	settled := func(e *entry) bool {
 		switch {
@@ -107,17 +112,17 @@ func (s *Service) resolve(ctx context.Context, c call) (any, error) {
 	if err := s.command(ctx, c, events.CommandResolve, settled); err != nil {
 		return nil, err
 	}
-	return s.task(ctx, c.key)
+	return s.task(ctx, c.Key)
 }
 
 // command publishes a command and waits until done.
-func (s *Service) command(ctx context.Context, c call, v events.CommandVerb, done func(*entry) bool) error {
-	sum := sha256.Sum256(c.data)
-	return s.send(ctx, c.key, events.CommandSubject(c.key, v), nats.Header(c.header), c.data, hex.EncodeToString(sum[:]),
+func (s *Service) command(ctx context.Context, c api.Call, v events.CommandVerb, done func(*entry) bool) error {
+	sum := sha256.Sum256(c.Data)
+	return s.send(ctx, c.Key, events.CommandSubject(c.Key, v), nats.Header(c.Header), c.Data, hex.EncodeToString(sum[:]),
 		done)
 }
 
-// send stores a message for the submitter and returns when done accepts the task's entry. Its error is a *failure: the
+// send stores a message for the submitter and returns when done accepts the task's entry. Its error is a *api.Error: the
 // submitter's refusal of what has this digest, a broker that does not take the message, or silence.
 func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats.Header, data []byte, digest string,
 	done func(*entry) bool,
@@ -130,11 +135,11 @@ func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats
 	sub, err := s.o.Bus.Conn().Subscribe(events.EventSubject(k, events.EventRejected), func(m *nats.Msg) {
 		e, err := events.DecodeEvent(m.Header.Get(events.HeaderType), m.Data)
 		if err == nil && e.Error != nil && e.RequestDigest == digest {
-			refuse(refused(*e.Error))
+			refuse(api.Refused(*e.Error))
 		}
 	})
 	if err != nil {
-		return unavailable("nothing was sent: %v", err)
+		return api.Unavailable("nothing was sent: %v", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // it fails only when the connection is gone
 	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
@@ -147,19 +152,19 @@ func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats
 	if stored && s.index.await(waiting, k, done) != nil {
 		return nil
 	}
-	var f *failure
+	var f *api.Error
 	var refusal *jetstream.APIError
 	switch {
 	case errors.As(context.Cause(waiting), &f):
 		return f
 	case errors.As(err, &refusal), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
-		return unavailable("the broker does not take the message for task %s: %v", k, err)
+		return api.Unavailable("the broker does not take the message for task %s: %v", k, err)
 	case !stored:
-		return timedOut("it is not known whether the message for task %s is stored (%v); send it again with this id", k, err)
+		return api.TimedOut("it is not known whether the message for task %s is stored (%v); send it again with this id", k, err)
 	case ctx.Err() != nil:
-		return unavailable("the message for task %s is stored; the service stops before its effect is known", k)
+		return api.Unavailable("the message for task %s is stored; the service stops before its effect is known", k)
 	}
-	return timedOut("the message for task %s is stored, but nothing came of it within %v; it will be taken in when a "+
+	return api.TimedOut("the message for task %s is stored, but nothing came of it within %v; it will be taken in when a "+
 		"submitter runs",
 		k, time.Since(begin).Round(time.Millisecond))
 }

@@ -347,7 +347,7 @@ func TestResolveBehind(t *testing.T) {
 		l.put(before)
 		old := l.revision(before.Key())
 		l.put(parked)
-		l.s.index.apply(bus.Update{Key: before.Key(), Revision: old, Task: &before})
+		l.s.index.apply(bus.SummaryUpdate{Key: before.Key(), Revision: old, Summary: bus.Summarize(&before)})
 		l.intake(func(*nats.Msg) { l.write(in(parked, events.PhaseDone, events.StatusFailed)) })
 		if p := into[events.TaskReply](t,
 			l.ask(`{"action":"write_off"}`, events.VerbResolve, "a", "x")).Task.Phase; p != events.PhaseDone {

@@ -41,7 +41,7 @@ func (s *Service) announceState(ctx context.Context, l *lane, held *lease.Lease,
 // announce publishes that a lane has stopped sending or goes on, if that is not what was published last.
 func (s *Service) announce(ctx context.Context, l *lane, h *bucket.HandOver) error {
 	now := time.Now()
-	open, _ := l.breaker.reason(now)
+	open, _ := l.breaker.Reason(now)
 	s.metrics.breakerOpen.WithLabelValues(l.Name).Set(gauge(open != ""))
 	why, version := s.stopped(l, now)
 	if (why != nil) == h.Paused {

@@ -1,6 +1,7 @@
 package submitter
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,11 +10,15 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nuid"
+	"golang.org/x/sync/errgroup"
 
 	"reelay/events"
+	"reelay/events/bucket"
+	"reelay/internal/breaker"
 	"reelay/internal/bus"
 	"reelay/internal/journal"
 	"reelay/internal/lease"
@@ -24,16 +29,24 @@ import (
 )
 
 const (
-	// intentLife is how long after its intent an attempt without a report is taken to be in doubt: twice the longest
-	// request.
-	intentLife = 2 * paid.Timeout
 	// unsentWait and refusedWait are how soon a task is tried again after an attempt that provably bought nothing.
 	unsentWait  = 5 * time.Second
 	refusedWait = 10 * time.Second
+	// unreachableTries is how often in a row a provider is not reached before the lane is handed to another submitter that
+	// waits for it: about 15 s.
+	unreachableTries = 4
 )
 
-// errStopping vetoes what has not left yet when the service stops.
-var errStopping = errors.New("the submitter is stopping")
+// intentLife is how long after its intent an attempt without a report is taken to be in doubt: twice the longest that its
+// request may take.
+func intentLife(r provider.Request) time.Duration { return 2 * cmp.Or(r.Timeout, paid.Timeout) }
+
+var (
+	// errStopping vetoes what has not left yet when the service stops.
+	errStopping = errors.New("the submitter is stopping")
+	// errUnanswered vetoes what would be one too many to be in doubt together.
+	errUnanswered = errors.New("the requests before it are not answered")
+)
 
 // An attempt is one try to send a task. Each of its steps reports whether the next may follow, and leaves the result
 // otherwise.
@@ -43,18 +56,23 @@ type attempt struct {
 	held *lease.Lease
 	key  events.Key
 	log  *slog.Logger
+	// free gives the slot of the attempt to the next.
+	free func()
 
 	// task is the record as the request is made of it.
 	task events.Task
 	// at is when the attempt counts as begun.
 	at          time.Time
 	input       json.RawMessage
+	files       map[string]json.RawMessage
 	entry       journal.Entry
 	reservation *spend.Reservation
 	callbackURL string
 	request     provider.Request
 	renderErr   error
 	permit      *paid.Permit
+	// pass is what the breaker gave, if allowed.
+	pass breaker.Pass
 
 	// record is the result: the record as it is by now, nil if that is not known. The task is not tried again before
 	// notBefore.
@@ -63,20 +81,25 @@ type attempt struct {
 	// allowed says that the breaker let the attempt pass, reached that the provider was connected to, sent that a request
 	// may have left, mayCost that it may have to be paid for.
 	allowed, reached, sent, mayCost bool
+	// accepted says that the provider has accepted it, waited that it had to wait for others to be answered, or was the last that need not.
+	accepted, waited bool
 }
 
 // send takes one task through intent, paid request and report. It returns the record as it then is, nil if that is not
-// known, and a time before which the task is not tried again.
-func (s *Service) send(ctx context.Context, l *lane, held *lease.Lease, key events.Key) (*events.Task, time.Time) {
+// known, and a time before which the task is not tried again. It may call free before it returns.
+func (s *Service) send(ctx context.Context, l *lane, held *lease.Lease, key events.Key, free func(),
+) (*events.Task, time.Time) {
 	a := &attempt{
-		Service: s, lane: l, held: held, key: key, log: s.log.With("task", key, "lane", l.Name),
+		Service: s, lane: l, held: held, key: key, log: s.log.With("task", key, "lane", l.Name), free: free,
 		notBefore: time.Now().Add(unsentWait),
 	}
 	defer a.release(ctx)
 	switch {
 	case !a.load(ctx):
+	case !a.ready(ctx):
 	case !a.passBreaker():
 	case !a.readInput(ctx):
+	case !a.resolveFiles(ctx):
 	case !a.reserve(ctx):
 	case !a.writeJournal(ctx):
 	case !a.intend(ctx):
@@ -87,11 +110,13 @@ func (s *Service) send(ctx context.Context, l *lane, held *lease.Lease, key even
 	return a.record, a.notBefore
 }
 
-// release gives back what the attempt holds and has not used: what the breaker allowed and the distance to the next
+// release ends the attempt. The lane sends more at once after an acceptance, and few after anything else. What the attempt
+// holds and has not used is given back: what the breaker allowed and the distance to the next
 // request if the provider saw nothing of this one, the money if nothing is to be paid.
 func (a *attempt) release(ctx context.Context) {
+	a.lane.queue.SetSlots(a.lane.ramp.Sent(a.accepted, a.waited))
 	if a.allowed && !a.sent {
-		a.lane.breaker.release()
+		a.lane.breaker.Release(a.pass)
 	}
 	if !a.sent && !a.reached {
 		a.lane.queue.Unsent(a.key)
@@ -103,22 +128,42 @@ func (a *attempt) release(ctx context.Context) {
 
 // load reads the record, which may no longer wait.
 func (a *attempt) load(ctx context.Context) bool {
-	t, err := a.store.Get(ctx, a.key)
+	t, err := a.store.Current(ctx, a.key)
+	if err == nil && t.Phase != events.PhaseWaiting { // the lane has seen it wait: another process has brought it back
+		t, err = a.store.Get(ctx, a.key)
+	}
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
-		a.lane.see(a.key, nil, 0, time.Now())
+		// A new leader of a cluster may not have yet what a watch has shown: only a marker says that the record is gone.
+		if _, marker, err := a.store.GetFromLeader(ctx, a.key); errors.Is(err, bus.ErrNotFound) && marker > 0 {
+			a.lane.see(a.key, nil, 0, time.Now())
+		}
 		return false
 	case err != nil:
 		return false
 	}
 	a.task, a.record = t, &t
-	return t.Phase == events.PhaseWaiting
+	return t.Phase == events.PhaseWaiting && len(t.WaitsFor) == 0
+}
+
+// ready asks a driver that sends by itself whether anybody would do the work.
+func (a *attempt) ready(ctx context.Context) bool {
+	free, ok := a.lane.Driver.(provider.FreeDriver)
+	if !ok {
+		return true
+	}
+	err := free.Ready(ctx)
+	if err != nil {
+		a.lane.queue.Backoff(events.BlockedUnreachable, err.Error(), time.Now().Add(unsentWait))
+		a.log.Warn("nobody does the work of the lane; it waits", "reason", err)
+	}
+	return err == nil
 }
 
 // passBreaker asks the breaker, which allows one task at a time while it is half open.
 func (a *attempt) passBreaker() bool {
-	wait := a.lane.breaker.allow()
-	if a.allowed = wait == 0; a.allowed {
+	p, wait := a.lane.breaker.Allow()
+	if a.pass, a.allowed = p, wait == 0; a.allowed {
 		return true
 	}
 	a.metrics.submits.WithLabelValues(a.lane.Name, "breaker_open").Inc()
@@ -129,12 +174,8 @@ func (a *attempt) passBreaker() bool {
 
 // readInput reads the exact bytes that the request gave.
 func (a *attempt) readInput(ctx context.Context) bool {
-	a.input = a.task.Input
-	if a.task.InputRef == "" {
-		return true
-	}
 	var err error
-	if a.input, err = a.o.Bus.GetObject(ctx, a.task.InputRef); err != nil {
+	if a.input, err = a.store.Input(ctx, a.task); err != nil {
 		a.log.Warn("the input of a task could not be read; it is tried again", "error", err)
 	}
 	return err == nil
@@ -147,41 +188,27 @@ func (a *attempt) writeJournal(ctx context.Context) bool {
 		Owner: nuid.Next(), Project: a.key.Project, TaskID: a.key.ID, Attempt: task.NextAttempt(a.task), At: a.at,
 	}
 	a.callbackURL = a.callbackURLFor(a.lane, a.task, a.entry)
-	a.request, a.renderErr = a.lane.Driver.Render(a.task, a.input, a.callbackURL)
-	err := a.o.Journal.Begin(a.entry)
-	switch {
-	case errors.Is(err, journal.ErrClaimed):
-		a.record = a.forgotten(ctx)
-	case err != nil:
+	if a.renderErr == nil {
+		a.request, a.renderErr = a.lane.Driver.Render(a.task, a.input, a.callbackURL)
+	}
+	sent, known := a.o.Journal.Sent(a.key, a.entry.Attempt)
+	if known || a.restored() {
+		a.record = a.forgotten(ctx, sent)
+		return false
+	}
+	if err := a.o.Journal.Begin(a.entry); err != nil {
 		a.log.Error("the journal cannot be written; nothing is sent", "error", err)
+		return false
 	}
-	return err == nil
-}
-
-// forgotten puts a task in doubt whose next attempt has been sent before, although its record knows nothing of that: a
-// broker has forgotten an acknowledged write.
-func (a *attempt) forgotten(ctx context.Context) (t *events.Task) {
-	a.log.Error("the record has forgotten an attempt that was sent; it is in doubt", "attempt", a.entry.Attempt)
-	now := time.Now().UTC()
-	_, _, err := a.store.Intend(ctx, a.key, task.Intent{
-		Meta: task.Meta{At: now, By: name}, Owner: a.entry.Owner, NotAfter: now.Add(intentLife),
-	})
-	if err == nil {
-		t, _ = a.report(ctx, a.key, task.Doubt{Meta: a.meta(), Owner: a.entry.Owner, Err: &provider.Error{
-			Kind: events.KindAmbiguous, Code: events.CodeInDoubt,
-			Message: "this attempt was sent before, and the record had forgotten it",
-		}})
-	}
-	return t
+	return true
 }
 
 // intend records the intent to send, whose acknowledgement is the permit. Without one nothing is sent, and an intent
 // that is in the record all the same is taken back.
 func (a *attempt) intend(ctx context.Context) bool {
-	sum := sha256.Sum256(a.request.Body)
 	permit, intended, err := a.store.Intend(ctx, a.key, task.Intent{
-		Meta: task.Meta{At: a.at, By: name}, Owner: a.entry.Owner, BodySHA256: hex.EncodeToString(sum[:]),
-		NotAfter: a.at.Add(intentLife), ReservedUSD: expected(a.task), Callback: a.callbackURL != "",
+		Meta: task.Meta{At: a.at, By: name}, Owner: a.entry.Owner, BodySHA256: a.bodySHA256(),
+		Files: a.files, NotAfter: a.at.Add(intentLife(a.request)), ReservedUSD: expected(a.task), Callback: a.callbackURL != "",
 	})
 	if err == nil && intended.Attempt().N != a.entry.Attempt {
 		err = fmt.Errorf("the attempt is number %d, not %d", intended.Attempt().N, a.entry.Attempt)
@@ -197,16 +224,23 @@ func (a *attempt) intend(ctx context.Context) bool {
 	return true
 }
 
+func (a *attempt) bodySHA256() string {
+	sum := sha256.Sum256(a.request.Body)
+	return hex.EncodeToString(sum[:])
+}
+
 // rendered refuses a task of which no request could be made. That was known before the intent, but only an attempt can
 // be refused.
 func (a *attempt) rendered(ctx context.Context) bool {
 	if a.renderErr == nil {
 		return true
 	}
-	a.settled(a.settle(ctx, a.entry, journal.Answer{Outcome: string(provider.Refused), Error: &events.Error{
-		Kind: events.KindInvalid, Code: events.CodeInvalidRequest,
-		Message: string(hidden([]byte(a.renderErr.Error()), a.callbackURL)),
-	}}))
+	refused := events.Error{Kind: events.KindInvalid, Code: events.CodeInvalidRequest, Message: a.renderErr.Error()}
+	if file := (*events.Error)(nil); errors.As(a.renderErr, &file) {
+		refused.Code, refused.Message = file.Code, file.Message
+	}
+	refused.Message = string(hidden([]byte(refused.Message), a.callbackURL))
+	a.settled(a.settle(ctx, a.entry, journal.Answer{Outcome: string(provider.Refused), Error: &refused}))
 	return false
 }
 
@@ -214,23 +248,83 @@ func (a *attempt) rendered(ctx context.Context) bool {
 func (a *attempt) post(ctx context.Context) {
 	a.sent, a.mayCost = true, true
 	begun := time.Now()
-	reply, err := a.poster.Post(context.WithoutCancel(ctx), a.permit, a.request, func(postCtx context.Context) error {
+	leave := sync.OnceFunc(a.lane.ramp.Unanswered.Leave)
+	reply, err := a.deliver(context.WithoutCancel(ctx), func(postCtx context.Context) error {
 		a.reached = true
-		return a.gate(postCtx, ctx)
+		var ok bool
+		if a.waited, ok = a.lane.ramp.Unanswered.Enter(postCtx, ctx); !ok {
+			return errUnanswered
+		}
+		context.AfterFunc(postCtx, leave) // it ends with Post, which may have given up by now
+		err := a.gate(postCtx, ctx)
+		if err == nil && a.request.Timeout > paid.Timeout {
+			// Its answer takes minutes, in which others can be sent: the limit of tasks in flight counts it.
+			a.lane.queue.Left(a.key, time.Now())
+			leave()
+			a.free()
+		}
+		return err
 	})
 	reply, err = withoutURL(reply, err, a.callbackURL)
-	if a.lane.queue.Reached(a.reached || err == nil, begun, time.Now()) == 1 {
-		a.log.Warn("the provider cannot be reached; it is tried now and then", "error", err)
+	switch n, first := a.lane.queue.Reached(a.reached || err == nil, begun, time.Now(), a.withoutProxy()); {
+	case first && n == 1:
+		a.log.Warn("the provider cannot be reached; it is tried now and then", "error", err, "note", a.withoutProxy())
+	case n >= unreachableTries && a.lane.sending.Load() == 1 && a.held.Wanted(ctx):
+		// With no other on its way: the lane would stand still until that is answered, which can take minutes.
+		a.log.Warn("the provider cannot be reached from here; the lane is handed to another submitter", "error", err)
+		a.held.Resign(2 * cmp.Or(a.o.LeaseTTL, bucket.LeaseTTL))
 	}
-	answer := a.classify(ctx, a.lane, a.task, begun, reply, err)
+	answer := a.classify(ctx, begun, reply, err)
 	a.sent = answer.Outcome != journal.NotSent
 	a.mayCost = a.sent && answer.Outcome != string(provider.Refused)
+	a.accepted = answer.Outcome == string(provider.Accepted)
 	if err := a.o.Journal.Answer(a.entry.Owner, answer); err != nil {
 		a.log.Error("the answer to a paid request could not be written to the journal",
 			"outcome", answer.Outcome, "provider_id", answer.ID, "error", err)
 	}
 	a.settled(a.recordOutcome(ctx, a.entry, a.withEstimate(a.trigger(a.entry, answer), a.task)))
+	if len(answer.Result) == 0 { // else nobody asks by the id, which may be made of the answer
+		a.checkID(ctx, answer.ID)
+	}
 	a.notBefore = time.Time{}
+}
+
+// checkID raises the alarm on both tasks where the provider gave an id that another task has: one may get the other's
+// result.
+func (a *attempt) checkID(ctx context.Context, id string) {
+	if id == "" || !a.accepted {
+		return
+	}
+	other, shared := a.lane.ids.Take(id, a.key)
+	if !shared {
+		return
+	}
+	a.metrics.sharedIDs.WithLabelValues(a.lane.Name).Inc()
+	a.log.Error("the provider gave one id to two tasks; one may get the other's result", "other", other, "provider_id", id)
+	for _, k := range []events.Key{a.key, other} {
+		c, err := a.store.Apply(context.WithoutCancel(ctx), k, task.IDShared{Meta: a.meta(), ID: id})
+		if err != nil {
+			a.log.Error("a record could not be told that its task shares an id", "record", k, "error", err)
+		} else if k == a.key {
+			a.record = &c.Task
+		}
+	}
+}
+
+// deliver sends the request, over HTTP unless its driver does it.
+func (a *attempt) deliver(ctx context.Context, gate paid.Gate) (provider.Reply, error) {
+	if free, ok := a.lane.Driver.(provider.FreeDriver); ok {
+		return a.poster.Hand(ctx, a.permit, a.request, gate, free.Send)
+	}
+	return a.poster.Post(ctx, a.permit, a.request, gate)
+}
+
+// withoutProxy says that a proxy is set that is not used; empty where none is, or none is needed.
+func (a *attempt) withoutProxy() string {
+	if a.o.IgnoredProxy == "" || a.lane.Emulated {
+		return ""
+	}
+	return a.o.IgnoredProxy + " is set, and reelay uses no proxy"
 }
 
 // settled takes in the record of an outcome; nil if the outcome is not recorded, which leaves that of the intent.
@@ -245,7 +339,7 @@ func (a *attempt) gate(ctx, service context.Context) error {
 	switch o := a.outside(a.lane, time.Now()); {
 	case service.Err() != nil:
 		return errStopping
-	case a.lane.breaker.isOpen():
+	case a.lane.breaker.Vetoes(a.pass):
 		return errors.New("the breaker of the lane has opened")
 	case o.Stops():
 		return errors.New(o.Blocked.Message)
@@ -256,11 +350,15 @@ func (a *attempt) gate(ctx, service context.Context) error {
 	if err := a.held.Check(); err != nil {
 		return err
 	}
-	if err := a.o.Bus.CheckLane(ctx, a.lane.Name); err != nil {
+	var revision uint64
+	var checks errgroup.Group // at once: the answer of each is as new then as one after the other
+	checks.Go(func() error { return a.o.Bus.CheckLane(ctx, a.lane.Name) })
+	checks.Go(func() (err error) { revision, err = a.stillOurs(ctx); return err })
+	if err := checks.Wait(); err != nil {
 		return err
 	}
-	if err := a.stillOurs(ctx); err != nil {
-		return err
+	if a.o.Witness != nil {
+		a.o.Witness.Sending(revision)
 	}
 	if err := a.o.Journal.Gate(a.entry.Owner); err != nil {
 		return err
@@ -269,18 +367,18 @@ func (a *attempt) gate(ctx, service context.Context) error {
 	return a.held.Check()
 }
 
-// stillOurs fails if the record says by now that the request must not be sent.
-func (a *attempt) stillOurs(ctx context.Context) error {
-	t, err := a.store.Get(ctx, a.key)
+// stillOurs returns the revision of the record, and fails if that says by now that the request must not be sent.
+func (a *attempt) stillOurs(ctx context.Context) (uint64, error) {
+	t, revision, err := a.store.GetFromLeader(ctx, a.key)
 	switch {
 	case err != nil:
-		return fmt.Errorf("the record cannot be read: %w", err)
+		err = fmt.Errorf("the record cannot be read: %w", err)
 	case t.Cancel != nil:
-		return errors.New("a cancel was asked for")
+		err = errors.New("a cancel was asked for")
 	case t.Phase != events.PhaseSubmitting || t.Attempt().Owner != a.entry.Owner:
-		return errors.New("the attempt is no longer ours")
+		err = errors.New("the attempt is no longer ours")
 	case slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool { return len(a.Ref) > 0 }):
-		return errors.New("an earlier attempt turned out to be accepted")
+		err = errors.New("an earlier attempt turned out to be accepted")
 	}
-	return nil
+	return revision, err
 }

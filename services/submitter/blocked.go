@@ -12,6 +12,8 @@ import (
 type Spending interface {
 	// Allowed returns why nothing may be spent now.
 	Allowed() error
+	// Intake returns why no new task may be taken in now.
+	Intake() error
 }
 
 // outside is what keeps a lane from sending that its queue does not know.
@@ -37,7 +39,7 @@ func (s *Service) outside(l *lane, now time.Time) dispatch.Outside {
 // without an end says that one task is tried.
 func (s *Service) stopped(l *lane, now time.Time) (b *events.Blocked, version uint64) {
 	paused, version := s.pauses.Paused(l.Name)
-	why, until := l.breaker.reason(now)
+	why, until := l.breaker.Reason(now)
 	switch {
 	case paused != nil && paused.Pause.Until.IsZero():
 		return &events.Blocked{Reason: events.BlockedPaused, Message: paused.Error()}, version

@@ -25,7 +25,7 @@ const minSecretBytes = 16
 // callbackURLFor returns where the provider shall call back about an attempt of t, empty for nowhere: also if it has
 // refused one that named such a URL, in words that may be about that.
 func (s *Service) callbackURLFor(l *lane, t events.Task, e journal.Entry) string {
-	if s.o.Callback == nil || l.NoCallback || l.callbacksDisabled(e.At) {
+	if s.o.Callback == nil || l.NoCallback || !l.Driver.Features(t.Model).Webhook || l.callbacksDisabled(e.At) {
 		return ""
 	}
 	if last := t.Attempt(); l.Handshake && last != nil && dislikesURL(*last) {

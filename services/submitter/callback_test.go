@@ -25,7 +25,15 @@ func (fixedURL) CallbackURL(lane string, k events.Key, attempt int) string {
 	return fmt.Sprintf("https://h/%s/%s/%d", lane, k, attempt)
 }
 
-// TestCallbackURL: the URL names the very attempt; a lane can go without.
+// caller calls back about every model but song.
+type caller struct{ provider.Driver }
+
+func (caller) Features(model string) provider.Features {
+	return provider.Features{Webhook: model != "song"}
+}
+
+// TestCallbackURL: the URL names the very attempt; a lane can go without, and so does a model that is not called back
+// about.
 func TestCallbackURL(t *testing.T) {
 	e := journal.Entry{Project: "demo", TaskID: "a", Attempt: 3}
 	refused := func(callback bool, kind events.Kind) events.Task {
@@ -43,6 +51,7 @@ func TestCallbackURL(t *testing.T) {
 		{Options{}, provider.Lane{Name: "fal"}, events.Task{}, ""},
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal"}, events.Task{}, url},
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", NoCallback: true}, events.Task{}, ""},
+		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal"}, events.Task{Model: "song"}, ""},
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal", Handshake: true}, refused(true, events.KindInvalid), ""},
 		{
 			Options{Callback: fixedURL{}},
@@ -54,6 +63,7 @@ func TestCallbackURL(t *testing.T) {
 		{Options{Callback: fixedURL{}}, provider.Lane{Name: "fal"}, refused(true, events.KindInvalid), url},
 	} {
 		s := Service{o: row.o}
+		row.lane.Driver = caller{}
 		if got := s.callbackURLFor(&lane{Lane: row.lane}, row.task, e); got != row.want {
 			t.Errorf("%d: %q, want %q", i, got, row.want)
 		}
@@ -89,7 +99,7 @@ func TestDisabledCallbacks(t *testing.T) {
 		}
 	}
 	now := time.Now()
-	s, l := Service{o: Options{Callback: fixedURL{}}}, &lane{Lane: provider.Lane{Name: "fal", Handshake: true}}
+	s, l := Service{o: Options{Callback: fixedURL{}}}, &lane{Lane: provider.Lane{Driver: caller{}, Name: "fal", Handshake: true}}
 	for i, row := range []struct {
 		after time.Duration
 		tells bool

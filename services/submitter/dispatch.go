@@ -33,7 +33,7 @@ func (s *Service) dispatch(ctx context.Context, l *lane) error {
 		if err := s.lead(ctx, term, l, held); err != nil && term.Err() == nil {
 			s.log.Warn("the lane could not be taken over", "lane", l.Name, "error", err)
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || held.Resigned() {
 			l.running.Wait() // before the lease is given back: the next must find every request in the records
 		}
 	})
@@ -60,24 +60,30 @@ func (s *Service) lead(ctx, term context.Context, l *lane, held *lease.Lease) er
 		return err
 	}
 	defer stop()
+	stopSchemas, err := s.schemas.Answer(term, s.o.Bus.Conn(), l.Lane)
+	if err != nil {
+		return err
+	}
+	defer stopSchemas()
 	var publishers sync.WaitGroup
 	defer publishers.Wait()
 	publishers.Go(func() { s.announceState(term, l, held, handOver) })
 	publishers.Go(func() { s.publishPositions(term, l) })
 	for {
-		select {
-		case <-term.Done():
+		if _, ok := l.ramp.Slots.Enter(term, ctx); !ok {
 			return nil
-		case l.slots <- struct{}{}:
 		}
 		key, ok := s.await(term, l)
 		if !ok {
-			<-l.slots
+			l.ramp.Slots.Leave()
 			return nil
 		}
+		l.sending.Add(1)
 		l.running.Go(func() {
-			defer func() { <-l.slots }()
-			t, notBefore := s.send(ctx, l, held, key)
+			defer l.sending.Add(-1)
+			free := sync.OnceFunc(l.ramp.Slots.Leave)
+			defer free()
+			t, notBefore := s.send(ctx, l, held, key, free)
 			l.finish(key, t, notBefore, time.Now())
 		})
 	}

@@ -7,15 +7,19 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/dependency"
+	"reelay/internal/inputs"
+	"reelay/internal/provider"
 	"reelay/internal/spend/price"
 	"reelay/internal/task"
+	"reelay/internal/taskstore"
+	"reelay/internal/want"
 )
 
 const (
@@ -37,9 +41,13 @@ type Pricer interface {
 // intake handles one request or command.
 func (s *Service) intake(ctx context.Context, m bus.Message) bus.Outcome {
 	var err error
-	if events.IsCommandSubject(m.Subject) {
+	switch {
+	case events.IsCommandSubject(m.Subject):
 		err = s.command(ctx, m)
-	} else {
+	case s.o.Spending != nil && s.o.Spending.Intake() != nil:
+		s.log.Warn("a request waits until there is room for its record", "subject", m.Subject, "error", s.o.Spending.Intake())
+		return bus.RetryAfter(maxIntakeDelay)
+	default:
 		err = s.request(ctx, m)
 	}
 	var r *rejection
@@ -49,7 +57,7 @@ func (s *Service) intake(ctx context.Context, m bus.Message) bus.Outcome {
 	if err != nil {
 		s.log.Warn("a request or command could not be processed yet; it is delivered again", "subject", m.Subject,
 			"delivered", m.Delivered, "error", err)
-		return bus.RetryAfter(min(time.Second<<min(m.Delivered, 5), maxIntakeDelay))
+		return bus.Failed(err, min(time.Second<<min(m.Delivered, 5), maxIntakeDelay))
 	}
 	return bus.Done()
 }
@@ -70,8 +78,12 @@ func (r *rejection) Error() string { return r.err.Message }
 func refuse(k events.Key, digest, code string, err error) *rejection {
 	e := &events.Error{Code: code, Kind: events.KindInvalid, Message: err.Error(), Charge: events.ChargeNone}
 	var fe *events.FieldError
-	if errors.As(err, &fe) {
+	var u *want.Unsupported
+	switch {
+	case errors.As(err, &fe):
 		e.Field = fe.Field
+	case errors.As(err, &u):
+		e.Field, e.Allowed = "want."+u.Field, u.Allowed
 	}
 	return &rejection{key: k, digest: digest, err: e}
 }
@@ -127,8 +139,25 @@ func (s *Service) request(ctx context.Context, m bus.Message) error {
 	var refused *rejection
 	if errors.As(err, &refused) {
 		refused.batch, refused.batchSize = r.Batch()
+		if again, failed := s.acceptedBefore(ctx, refused.key, m); again || failed != nil {
+			return failed
+		}
 	}
 	return err
+}
+
+// acceptedBefore reports whether a message has become a task before, and repairs the task's events if so: what has
+// changed since, as a file, a setting or a schema, does not take that back.
+func (s *Service) acceptedBefore(ctx context.Context, k events.Key, m bus.Message) (bool, error) {
+	t, _, err := s.store.GetFromLeader(ctx, k)
+	switch {
+	case errors.Is(err, bus.ErrNotFound), errors.Is(err, bus.ErrUnreadable), err == nil && !t.CreatedAt.Equal(m.Time):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	_, err = s.store.Apply(ctx, k, task.Accept{Meta: task.Meta{At: m.Time, By: name}, Task: t})
+	return true, err
 }
 
 // accept makes a task of a request as far as it could be decoded; bad is why it could not be whole.
@@ -137,50 +166,115 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	if rejected != nil {
 		return rejected
 	}
+	r, err := s.files.Pin(ctx, k, r)
+	if err != nil {
+		return refuseFile(k, "", err)
+	}
 	digest, err := r.Digest(taskType)
 	if err != nil {
 		return refuse(k, "", events.CodeInvalidRequest, events.NewFieldError("input", "bad JSON: %v", err))
+	}
+	var warnings []string
+	if r.Want != nil {
+		if r, warnings, err = s.plan(ctx, k, taskType, r, digest); err != nil {
+			return err
+		}
 	}
 	l, rejected := s.laneOf(r, k, digest)
 	if rejected != nil {
 		return rejected
 	}
-	if err := l.Driver.Check(taskType, r.Model, r.Input); err != nil {
-		code := events.CodeInvalidRequest
-		var fe *events.FieldError
-		if errors.As(err, &fe) && fe.Field == "model" {
-			code = events.CodeUnknownModel
-		}
-		return refuse(k, digest, code, err)
+	sample, err := dependency.Sample(r.Input)
+	if err == nil {
+		sample, err = inputs.Sample(sample)
+	}
+	if err != nil {
+		return refuse(k, digest, events.CodeInvalidRequest, err)
+	}
+	if err := l.Driver.Check(taskType, r.Model, sample); err != nil {
+		return refuse(k, digest, codeOf(err), err)
+	}
+	if err := s.files.Check(ctx, l.Lane, k.Project, r.Model, r.Input); err != nil {
+		return refuseFile(k, digest, err)
 	}
 	t := s.newTask(k, taskType, r, l, m)
-	t.RequestDigest = digest
-	if err := s.price(&t, r); err != nil && !s.wasAccepted(ctx, k, digest) {
+	t.RequestDigest, t.Warnings = digest, warnings
+	if err := s.price(&t, r, sample); err != nil && !s.wasAccepted(ctx, k, digest) {
 		return refuse(k, digest, events.CodeInvalidRequest, err)
+	}
+	if err := s.checkWaits(ctx, t); err != nil {
+		return err
 	}
 	if t.InputDigest, err = events.Digest(r.Input); err != nil {
 		return refuse(k, digest, events.CodeInvalidRequest, events.NewFieldError("input", "bad JSON: %v", err))
 	}
-	if len(t.Input) > events.MaxInlineBytes {
-		// Named by its exact bytes: what is sent to the provider is what was given, white space and all.
-		t.InputRef = "input-" + payloadDigest(t.Input)
-		if err := s.o.Bus.PutObject(ctx, t.InputRef, t.Input); err != nil {
-			return err
-		}
-		t.Input = nil
+	if t.Input, t.InputRef, err = s.store.KeepInput(ctx, t.Input); err != nil {
+		return err
 	}
 	c, err := s.store.Apply(ctx, k, task.Accept{Meta: task.Meta{At: m.Time, By: name}, Task: t})
 	switch {
+	case errors.Is(err, taskstore.ErrIDUsed):
+		return refuse(k, digest, events.CodeIdempotencyConflict, events.NewFieldError("id", "%v: choose another id", err))
 	case err != nil:
 		return err
 	case c.Written:
 		s.metrics.accepted.WithLabelValues(l.Name).Inc()
 		s.log.Info("a request became a task", "task", k, "lane", l.Name, "model", r.Model)
-	case c.Task.RequestDigest != digest:
+	case !task.IsOf(c.Task, digest, m.Time):
 		s.metrics.rejected.WithLabelValues(events.CodeIdempotencyConflict).Inc()
 		s.log.Info("a request was rejected", "task", k, "code", events.CodeIdempotencyConflict)
 	}
-	return nil
+	return s.checkStored(ctx, c.Task)
+}
+
+// checkWaits refuses a task that is not to be sent for too long, or that waits for itself.
+func (s *Service) checkWaits(ctx context.Context, t events.Task) error {
+	k := t.Key()
+	if t.NotBefore != nil && t.NotBefore.Sub(t.CreatedAt) > events.MaxNotBefore {
+		return refuse(k, t.RequestDigest, events.CodeInvalidRequest,
+			events.NewFieldError("not_before", "is more than %v from now", events.MaxNotBefore))
+	}
+	if len(t.WaitsFor) == 0 || s.wasAccepted(ctx, k, t.RequestDigest) {
+		return nil
+	}
+	cycle, err := dependency.Cycle(ctx, s.store, k, t.WaitsFor)
+	switch {
+	case errors.Is(err, dependency.ErrTooMany):
+		return refuse(k, t.RequestDigest, events.CodeInvalidRequest, events.NewFieldError("after", "%v", err))
+	case cycle != nil:
+		return &rejection{key: k, digest: t.RequestDigest, err: cycle}
+	}
+	return err
+}
+
+// checkStored fails a task that was created while another submitter created one that waits for it: neither could see
+// the other before.
+func (s *Service) checkStored(ctx context.Context, t events.Task) error {
+	if len(t.WaitsFor) == 0 {
+		return nil
+	}
+	cycle, err := dependency.Cycle(ctx, s.store, t.Key(), t.WaitsFor)
+	if cycle == nil {
+		if errors.Is(err, dependency.ErrTooMany) {
+			return nil // they came at the same time: what they wait for has deadlines all the same
+		}
+		return err
+	}
+	_, err = s.store.Apply(ctx, t.Key(), task.DependencyFailed{Meta: s.meta(), Err: cycle})
+	return err
+}
+
+// codeOf is the code of a request that is refused by err.
+func codeOf(err error) string {
+	var fe *events.FieldError
+	var u *want.Unsupported
+	switch {
+	case errors.As(err, &u):
+		return events.CodeUnsupported
+	case errors.As(err, &fe) && fe.Field == "model":
+		return events.CodeUnknownModel
+	}
+	return events.CodeInvalidRequest
 }
 
 // identify returns the key and the type of the task that a request makes, and a rejection if it says neither, or could
@@ -216,10 +310,16 @@ func identify(m bus.Message, r events.Request, bad error) (events.Key, events.Ta
 // price writes down what a task may cost. The request's own estimate counts where the table knows none, and where it is
 // the larger: a user who knows of something dear is trusted, and nobody can make a task look cheaper than its price.
 // Its error is a FieldError: the task would cost more than it may, or nobody knows.
-func (s *Service) price(t *events.Task, r events.Request) error {
+func (s *Service) price(t *events.Task, r events.Request, input json.RawMessage) error {
 	q := price.Quote{}
-	if s.o.Prices != nil {
-		q = s.o.Prices.Quote(t.Provider, t.Model, r.Input)
+	switch l := s.lanes[t.Lane]; {
+	case l != nil && l.Free:
+		t.Cost = &events.Cost{
+			EstimatedUSD: new(0.0), FixedUSD: new(0.0), MaxUSD: positive(r.MaxCostUSD), Basis: "lane " + l.Name + " is free",
+		}
+		return nil
+	case s.o.Prices != nil:
+		q = s.o.Prices.Quote(t.Provider, t.Model, input)
 	}
 	if !q.Known && r.EstimatedUSD <= 0 && r.MaxCostUSD <= 0 {
 		return nil
@@ -238,12 +338,41 @@ func (s *Service) price(t *events.Task, r events.Request) error {
 		}
 	}
 	t.Cost = c
+	return checkCost(t.Model, c)
+}
+
+// priceAgain returns what a task may cost now that its input is known in full: no less than was said before, which may
+// be the request's own estimate. Its error is a FieldError, as that of price.
+func (s *Service) priceAgain(t events.Task, input json.RawMessage) (*events.Cost, error) {
+	if s.o.Prices == nil {
+		return t.Cost, nil
+	}
+	q := s.o.Prices.Quote(t.Provider, t.Model, input)
+	if !q.Known {
+		return t.Cost, nil
+	}
+	c := events.Cost{}
+	if t.Cost != nil {
+		c = *t.Cost
+	}
+	c.FixedUSD, c.UnitUSD = &q.FixedUSD, nil
+	if q.ByUnits {
+		c.UnitUSD = &q.UnitUSD
+	}
+	if c.EstimatedUSD == nil || q.USD >= *c.EstimatedUSD {
+		c.EstimatedUSD, c.Basis = &q.USD, q.Basis
+	}
+	return &c, checkCost(t.Model, &c)
+}
+
+// checkCost fails with a FieldError if a task would cost more than it may, or nobody knows.
+func checkCost(model string, c *events.Cost) error {
 	switch {
 	case c.MaxUSD == nil:
 		return nil
 	case c.EstimatedUSD == nil:
 		return events.NewFieldError("max_cost_usd", "nobody knows what model %q costs: tell it in estimated_cost_usd",
-			t.Model)
+			model)
 	case *c.EstimatedUSD > *c.MaxUSD:
 		return events.NewFieldError("max_cost_usd", "%.6g US dollars are less than the expected cost of %.6g: %s", *c.MaxUSD,
 			*c.EstimatedUSD, c.Basis)
@@ -262,9 +391,14 @@ func (s *Service) laneOf(r events.Request, k events.Key, digest string) (*lane, 
 	if l, ok := s.lanes[r.Provider]; ok {
 		return l, nil
 	}
+	for _, l := range s.o.Lanes { // a provider of which only lanes with other names are there
+		if l.Provider == r.Provider {
+			return s.lanes[l.Name], nil
+		}
+	}
 	code, text := events.CodeUnknownProvider, "is not one of "+strings.Join(s.o.Known, ", ")
 	if slices.Contains(s.o.Known, r.Provider) {
-		code, text = events.CodeNotConfigured, "is not configured here: its API key is not set"
+		code, text = events.CodeNotConfigured, "is not configured here: its API key or a lane is not set"
 	}
 	return nil, refuse(k, digest, code, events.NewFieldError("provider", "%q %s", r.Provider, text))
 }
@@ -278,18 +412,54 @@ func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Reque
 	}
 	t := events.Task{
 		Schema: events.TaskSchema, ID: k.ID, Project: k.Project, SceneID: r.SceneID, TaskType: taskType, BatchID: r.BatchID,
-		BatchSize: r.BatchSize, Provider: l.Provider, Lane: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input),
+		BatchSize: r.BatchSize, OnDependency: r.OnDependency, Provider: l.Provider, Lane: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input),
 		Priority: r.Priority, Metadata: r.Metadata, Traceparent: m.Get(events.HeaderTraceparent), CreatedAt: m.Time.UTC(),
 		Deadline: m.Time.UTC().Add(timeout), OnInDoubt: r.OnInDoubt, MaxPaidAttempts: max(1, r.MaxPaidAttempts),
+		Keep: r.Keep,
 	}
-	if t.OnInDoubt == "" {
-		t.OnInDoubt = events.InDoubtHold
+	if raw, err := events.Marshal(r.Want); err == nil && len(raw) <= events.MaxInlineBytes {
+		t.Want = r.Want
+	}
+	switch {
+	case l.Free && t.OnInDoubt != events.InDoubtFail: // hold, too, which is for money
+		t.OnInDoubt = events.InDoubtResubmit
+		if r.MaxPaidAttempts == 0 {
+			t.MaxPaidAttempts = events.MaxPaidAttempts
+		}
+	case t.OnInDoubt == "":
+		t.OnInDoubt = s.inDoubtPolicy(&t, l.Driver.Features(t.Model))
+	}
+	t.After, _ = r.Dependencies() // they were checked with the request
+	t.WaitsFor = t.After
+	if len(t.After) > 0 && t.OnDependency == "" {
+		t.OnDependency = events.DependencyFail
+	}
+	if r.NotBefore != nil && r.NotBefore.After(m.Time) {
+		at := r.NotBefore.UTC()
+		t.NotBefore, t.TimeoutFrom, t.Deadline = &at, &at, at.Add(timeout)
 	}
 	if r.StartTimeout > 0 {
-		at := t.CreatedAt.Add(time.Duration(r.StartTimeout))
+		at := t.TimeoutsFrom().Add(time.Duration(r.StartTimeout))
 		t.StartDeadline = &at
 	}
 	return t
+}
+
+// repeats is how many paid attempts a task may have by default that a provider makes and bills once however often it is
+// asked.
+const repeats = 3
+
+// inDoubtPolicy is what a request means that names none. A person is asked only where a person may find out more than
+// reelay: not about an answer that was itself the result. What may be repeated is.
+func (s *Service) inDoubtPolicy(t *events.Task, can provider.Features) events.InDoubtPolicy {
+	switch {
+	case can.Repeatable:
+		t.MaxPaidAttempts = max(t.MaxPaidAttempts, repeats)
+		return events.InDoubtResubmit
+	case can.Synchronous:
+		return events.InDoubtFail
+	}
+	return events.InDoubtHold
 }
 
 func positive(usd float64) *float64 {
@@ -326,7 +496,7 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 			Reason: r.Reason,
 		}
 		if r.Action == events.ResolveAdopt {
-			if resolve.Ref, err = s.claim(ctx, k, resolve); err != nil {
+			if resolve.Ref, err = s.adopt(ctx, m, k, resolve); err != nil {
 				return s.unknownTask(ctx, m, k, err)
 			}
 		}
@@ -354,36 +524,4 @@ func (s *Service) unknownTask(ctx context.Context, m bus.Message, k events.Key, 
 		}
 	}
 	return refuse(k, "", events.CodeNotFound, err)
-}
-
-// claim reserves the provider id that a person adopts for the attempt in doubt, and returns its handle: the poller, or
-// a person who decides about another task, may be about to take the same. Claims are never given back, so a decision
-// that does not apply to the task claims nothing.
-func (s *Service) claim(ctx context.Context, k events.Key, r task.Resolve) (json.RawMessage, error) {
-	t, err := s.store.Get(ctx, k)
-	if err != nil {
-		return nil, err
-	}
-	l, ok := s.lanes[t.Lane]
-	if !ok {
-		return nil, refuse(k, "", events.CodeNotConfigured, fmt.Errorf("lane %s is not configured here", t.Lane))
-	}
-	if r.Ref, err = l.Driver.Ref(t.Model, r.ID); err != nil {
-		return nil, refuse(k, "", events.CodeInvalidRequest, events.NewFieldError("provider_id", "%v", err))
-	}
-	c, err := task.Apply(&t, r)
-	if err != nil || !c.Written {
-		return r.Ref, nil // whether that applies to the record is the record's to say
-	}
-	i := slices.IndexFunc(c.Task.Attempts, func(a events.Attempt) bool { return a.ProviderID == r.ID })
-	if i < 0 {
-		return r.Ref, nil
-	}
-	mine := events.ClaimHolder(k, c.Task.Attempts[i].N)
-	holder, err := s.o.Bus.Claim(ctx, l.Name, r.ID, mine)
-	if err == nil && holder != mine {
-		err = refuse(k, "", events.CodeConflict,
-			events.NewFieldError("provider_id", "%s belongs to attempt %s", r.ID, holder))
-	}
-	return r.Ref, err
 }

@@ -4,25 +4,32 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"reelay/events"
+	"reelay/internal/breaker"
 	"reelay/internal/bus"
 	"reelay/internal/dispatch"
 	"reelay/internal/provider"
+	"reelay/internal/ramp"
 )
 
 // lane is one provider account as this process sends for it.
 type lane struct {
 	provider.Lane
-	breaker breaker
+	breaker breaker.Breaker
 	queue   *dispatch.Lane
-	// slots bounds the sends under way, wake wakes whoever waits for a task to send.
-	slots, wake chan struct{}
+	// ramp bounds the sends under way.
+	ramp *ramp.Ramp
+	ids  dispatch.IDs
+	// wake wakes whoever waits for a task to send.
+	wake chan struct{}
 	// changed says that something is to be handed over to the next dispatcher, or to be published by an event of the lane.
 	changed chan struct{}
-	// running are the tasks that are being sent.
+	// running are the tasks that are being sent, sending is their number.
 	running sync.WaitGroup
+	sending atomic.Int32
 	swept   time.Time
 
 	mu sync.Mutex
@@ -30,12 +37,12 @@ type lane struct {
 	callbacksDisabledUntil time.Time
 }
 
-func newLane(l provider.Lane, slots int, log *slog.Logger) *lane {
+func newLane(l provider.Lane, maxSends int, log *slog.Logger) *lane {
 	n := &lane{
-		Lane: l, queue: dispatch.NewLane(slots, l.Limits, time.Now()),
-		slots: make(chan struct{}, slots), wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		Lane: l, queue: dispatch.NewLane(ramp.Least, l.Limits, time.Now()), ramp: ramp.New(maxSends),
+		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
-	n.breaker = newBreaker(l.Name, log, func() { nudge(n.changed) })
+	n.breaker = breaker.New(l.Name, log, func() { nudge(n.changed) })
 	return n
 }
 
@@ -77,14 +84,16 @@ func (l *lane) finish(k events.Key, t *events.Task, notBefore, now time.Time) {
 
 // resume lets the lane send at once, whatever stops it that is no limit: a person says so.
 func (l *lane) resume() {
-	l.breaker.close()
+	l.breaker.Close()
 	l.queue.Resume()
 }
 
 // rateLimited takes in a refusal, as dispatch.Lane does.
-func (l *lane) rateLimited(k events.Key, begun time.Time, concurrency bool, retryAfter time.Duration) time.Duration {
+func (l *lane) rateLimited(t events.Task, begun time.Time, concurrency bool,
+	retryAfter time.Duration,
+) (pause, own time.Duration) {
 	defer nudge(l.changed)
-	return l.queue.RateLimited(k, begun, concurrency, retryAfter, time.Now())
+	return l.queue.RateLimited(t, begun, concurrency, retryAfter, time.Now())
 }
 
 // accepted takes in that the provider has accepted a request.
@@ -114,6 +123,9 @@ const sweepEvery = 10 * time.Minute
 
 func (s *Service) see(u bus.Update, generation uint64) {
 	now := time.Now()
+	if u.Key != (events.Key{}) {
+		s.dependents.see(u.Key, u.Task, u.Task != nil && s.lanes[u.Task.Lane] != nil)
+	}
 	for _, l := range s.lanes {
 		switch {
 		case u.Ready:

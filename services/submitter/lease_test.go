@@ -6,6 +6,7 @@ import (
 
 	"reelay/events"
 	"reelay/events/bucket"
+	"reelay/internal/lease"
 	"reelay/internal/task"
 )
 
@@ -180,4 +181,60 @@ func TestPositionsAreReal(t *testing.T) {
 				}
 			}
 		})
+}
+
+// TestUnreachableFromHere: a dispatcher that cannot reach the provider hands the lane to one that can.
+func TestUnreachableFromHere(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		first := w.start()
+		time.Sleep(10 * time.Second)
+		w.start()
+		first.cutOff.Store(true)
+		w.ask("demo", 3, "")
+		time.Sleep(minute)
+		if n := len(w.provider.taken()); n != 3 {
+			w.Errorf("%d of 3 are sent after a minute", n)
+		}
+	})
+}
+
+// TestUnreachableAndAlone: a dispatcher that cannot reach the provider keeps the lane where nobody else is, or while a
+// request of its own is being answered, and sends as soon as it can.
+func TestUnreachableAndAlone(t *testing.T) {
+	for _, others := range []bool{false, true} {
+		t.Run(map[bool]string{false: "alone", true: "an answer is awaited"}[others], func(t *testing.T) {
+			inWorld(t, nil, func(w *world) {
+				first := w.start()
+				time.Sleep(10 * time.Second)
+				if others {
+					w.provider.result, w.provider.delay = longSong(), 5*minute
+					w.askFor("song", "song")
+					w.start()
+					time.Sleep(10 * time.Second)
+				}
+				before := len(w.provider.taken())
+				holder := w.holder()
+				first.cutOff.Store(true)
+				w.ask("demo", 3, "")
+				time.Sleep(minute)
+				if now := w.holder(); now != holder || holder.Name == "" {
+					w.Errorf("%+v dispatches after %+v", now, holder)
+				}
+				first.cutOff.Store(false)
+				time.Sleep(minute)
+				if n := len(w.provider.taken()) - before; n != 3 {
+					w.Errorf("%d of 3 are sent", n)
+				}
+				time.Sleep(w.provider.delay) // until all are answered
+			})
+		})
+	}
+}
+
+// holder returns who dispatches the lane.
+func (w *world) holder() bucket.Holder {
+	w.Helper()
+	h, err := lease.Holder(w.Context(), w.client, "acme")
+	w.ok(err)
+	return h
 }

@@ -52,6 +52,10 @@ type world struct {
 	slow map[string]time.Duration
 	// lose, where set, says which writes of the submitters are lost.
 	lose func(point string) bool
+	// spending, where set, is the guard of the submitters.
+	spending submitter.Spending
+	// witness, where set, is what the submitters know of a restore.
+	witness submitter.Witness
 	// ids counts the requests, ended the tasks that the test has ended.
 	ids   int
 	ended atomic.Int64
@@ -108,6 +112,8 @@ type replica struct {
 	done    chan struct{}
 	journal *journal.Journal
 	dir     string
+	// cutOff keeps it from reaching the provider.
+	cutOff atomic.Bool
 
 	mu     sync.Mutex
 	paused time.Time // the whole process stands still until then
@@ -140,13 +146,17 @@ func (r *replica) restart() {
 	})
 	r.w.ok(err)
 	s, err := submitter.New(submitter.Options{
-		Bus: b, Journal: r.journal, Log: r.w.log, Registerer: prometheus.NewRegistry(),
+		Bus: b, Journal: r.journal, Log: r.w.log, IgnoredProxy: "HTTPS_PROXY", Registerer: prometheus.NewRegistry(),
+		Spending: r.w.spending, Witness: r.w.witness,
 		Lanes: []provider.Lane{
 			{Name: "acme", Provider: "acme", Driver: driver{}, Limits: r.w.limits, ConcurrencyCodes: []string{"concurrency"}},
 		},
 		Dial: func(context.Context, string, string) (net.Conn, error) {
 			r.reached(&r.dial)
 			time.Sleep(r.pause())
+			if r.cutOff.Load() {
+				return nil, errors.New("no route to host")
+			}
 			if r.w.dial != nil {
 				return r.w.dial()
 			}
@@ -320,6 +330,8 @@ type acme struct {
 	calls  []call
 	decide func(now time.Time, taken []call) (code string)
 	delay  time.Duration
+	// result, if there is one, is what requests are answered with in place of an id.
+	result *provider.Snapshot
 }
 
 func newAcme() *acme {
@@ -361,7 +373,17 @@ func (a *acme) take(id string) (int, []byte) {
 	if one.code != "" {
 		return http.StatusTooManyRequests, []byte(one.code)
 	}
+	if a.result != nil {
+		made, _ := json.Marshal(made{ID: fmt.Sprintf("job-%d", len(a.calls)), Result: *a.result})
+		return http.StatusOK, made
+	}
 	return http.StatusOK, fmt.Appendf(nil, "job-%d", len(a.calls))
+}
+
+// made is an answer that is the result itself.
+type made struct {
+	ID     string
+	Result provider.Snapshot
 }
 
 func (a *acme) takenLocked() (taken []call) {
@@ -448,17 +470,35 @@ type driver struct{ provider.Driver }
 
 func (driver) Check(events.TaskType, string, json.RawMessage) error { return nil }
 
-func (driver) Ref(_, id string) (json.RawMessage, error) { return json.Marshal(id) }
-
-func (driver) Render(_ events.Task, input json.RawMessage, _ string) (provider.Request, error) {
-	return provider.Request{URL: "http://acme.test/", Header: http.Header{}, Body: input}, nil
+// FileRule: pictures of up to a kilobyte.
+func (driver) FileRule(_, _, _ string) provider.FileRule {
+	return provider.FileRule{MaxBytes: 1 << 10, Types: []string{"image/png"}}
 }
 
-func (driver) Classify(_ string, r provider.Reply) provider.Answer {
+func (driver) Upload(context.Context, string, provider.File) (provider.Uploaded, error) {
+	return provider.Uploaded{}, errors.New("acme takes no uploads")
+}
+
+func (driver) Ref(_, id string) (json.RawMessage, error) { return json.Marshal(id) }
+
+func (driver) Render(t events.Task, input json.RawMessage, _ string) (provider.Request, error) {
+	r := provider.Request{URL: "http://acme.test/", Header: http.Header{}, Body: input}
+	if t.Model != "m1" {
+		r.Timeout, r.MaxReplyBytes = 5*time.Minute, 64<<20
+	}
+	return r, nil
+}
+
+// Features: song and voice are answered with what they make, and voice may be asked for again.
+func (driver) Features(model string) provider.Features {
+	return provider.Features{Synchronous: model != "m1", Repeatable: model == "voice"}
+}
+
+func (driver) Classify(_ string, _ []byte, r provider.Reply) provider.Answer {
 	body := string(bytes.TrimSpace(r.Body))
 	kinds := map[string]events.Kind{
 		"rate": events.KindRateLimited, "concurrency": events.KindRateLimited,
-		"quota": events.KindQuota, "auth": events.KindAuth, "busy": events.KindRetry,
+		"quota": events.KindQuota, "auth": events.KindAuth, "address": events.KindAddress, "busy": events.KindRetry,
 	}
 	if body == "doubt" {
 		return provider.Answer{
@@ -470,6 +510,12 @@ func (driver) Classify(_ string, r provider.Reply) provider.Answer {
 		return provider.Answer{
 			Outcome: provider.Refused,
 			Err:     &provider.Error{Kind: kinds[body], Code: body, Message: "acme says " + body},
+		}
+	}
+	var m made
+	if json.Unmarshal(r.Body, &m) == nil {
+		return provider.Answer{
+			Outcome: provider.Accepted, ID: m.ID, Ref: json.RawMessage(fmt.Sprintf("%q", m.ID)), Result: &m.Result,
 		}
 	}
 	return provider.Answer{Outcome: provider.Accepted, ID: body, Ref: json.RawMessage(fmt.Sprintf("%q", body))}

@@ -13,8 +13,10 @@ type metrics struct {
 	rejected *prometheus.CounterVec
 	submits  *prometheus.CounterVec
 	backoffs *prometheus.CounterVec
-	orphaned prometheus.Counter
-	paused   *prometheus.GaugeVec
+	// sharedIDs should stay 0.
+	sharedIDs *prometheus.CounterVec
+	orphaned  prometheus.Counter
+	paused    *prometheus.GaugeVec
 	// breakerOpen is known by the process alone that dispatches the lane.
 	breakerOpen *prometheus.GaugeVec
 	leads       *prometheus.GaugeVec
@@ -48,6 +50,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		submits: counter("reelay_submits_total",
 			"Paid requests by outcome: accepted, refused, in_doubt, not_sent; breaker_open for those that were not tried.",
 			"lane", "outcome"),
+		sharedIDs: counter("reelay_shared_provider_ids_total", "Paid requests answered with an id that another task has.", "lane"),
 		backoffs: counter("reelay_lane_backoffs_total", "Refusals that paused a limit group or the lane, by kind.", "lane",
 			"kind"),
 	}
@@ -66,7 +69,7 @@ func codeLabel(code string) string {
 	known := []string{
 		events.CodeInvalidRequest, events.CodePayloadTooLarge, events.CodeUnknownProvider, events.CodeUnknownModel,
 		events.CodeNotConfigured, events.CodeNotFound, events.CodeConflict, events.CodeIdempotencyConflict,
-		events.CodeInternal,
+		events.CodeUnsupported, events.CodeInternal,
 	}
 	if slices.Contains(known, code) {
 		return code

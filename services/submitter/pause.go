@@ -21,6 +21,7 @@ const (
 // followPauses keeps the pauses and limits of the lanes as they are set, and wakes the lanes.
 func (s *Service) followPauses(ctx context.Context) error {
 	bus.KeepWatching(ctx, s.log, "the watch of lane pauses and limits was interrupted", func(ctx context.Context) error {
+		s.pauses.Restart()
 		return s.o.Bus.WatchLanes(ctx, s.seePause)
 	})
 	return nil

@@ -62,7 +62,7 @@ func TestPausedOnce(t *testing.T) {
 // TestRefusedAccount: a lane whose account is refused is paused, aloud, and nothing is lost: one task at a time is sent
 // after a wait that grows, and when one is taken all go on.
 func TestRefusedAccount(t *testing.T) {
-	for _, code := range []string{"quota", "auth"} {
+	for _, code := range []string{"quota", "auth", "address"} {
 		t.Run(code, func(t *testing.T) {
 			inWorld(t, nil, func(w *world) {
 				var refuse atomic.Bool

@@ -27,7 +27,7 @@ const (
 func (s *Service) answerPositions(l *lane) (stop func(), err error) {
 	sub, err := s.o.Bus.Conn().Subscribe(events.LanePositionsSubject(l.Name), func(m *nats.Msg) {
 		var r events.PositionsRequest
-		if err := json.Unmarshal(m.Data, &r); err != nil || len(r.Tasks) > events.MaxPositions {
+		if err := json.Unmarshal(m.Data, &r); err != nil || len(r.Tasks) > events.MaxPositions || !events.ValidReply(m.Reply) {
 			return // it is for services only, and they know
 		}
 		data, err := events.Marshal(s.positions(l, r.Tasks, time.Now()))
@@ -64,16 +64,20 @@ func (s *Service) positions(l *lane, tasks []string, now time.Time) events.Posit
 // publishPositions tells the waiting tasks of a lane their positions, and when they will end, until ctx ends. It delays
 // no send, and what cannot be stored now is later.
 func (s *Service) publishPositions(ctx context.Context, l *lane) {
-	for wait := publishEvery; ; wait = min(2*wait, publishIdle) {
-		// While something stops the whole lane no position moves, and nobody knows when it will.
-		now := time.Now()
-		if l.queue.Stopped(now, s.outside(l, now)) == nil && s.publishSome(ctx, l, l.queue.Scan(now)) > 0 {
-			wait = publishEvery
-		}
+	wait := publishEvery
+	for {
+		// First of all too: the first positions in a burst of requests would be told anew once all of it is taken in.
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		}
+		// While something stops the whole lane no position moves, and nobody knows when it will.
+		now := time.Now()
+		if l.queue.Stopped(now, s.outside(l, now)) == nil && s.publishSome(ctx, l, l.queue.Scan(now)) > 0 {
+			wait = publishEvery
+		} else {
+			wait = min(2*wait, publishIdle)
 		}
 	}
 }

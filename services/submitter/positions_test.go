@@ -55,7 +55,7 @@ func TestPredictedTurns(t *testing.T) {
 			name: "requests of a project", shares: `"p0":{"requests":5},"p1":{"requests":10}`, projects: []int{30, 60},
 			off: 0.02,
 		},
-		{name: "slow requests", delay: 10 * time.Second, projects: []int{40}, off: 0.1},
+		{name: "slow requests", delay: 2 * time.Second, projects: []int{240}, off: 0.25},
 		{name: "a limit that was learned", rule: atMost(12), projects: []int{70}, off: 0.25},
 	}
 	for _, row := range rows {
@@ -85,7 +85,7 @@ func TestPredictedTurns(t *testing.T) {
 					if !ok {
 						continue
 					}
-					if took := c.at.Sub(asked).Seconds(); math.Abs(took-p.WaitS) > max(1+row.delay.Seconds(), row.off*took) {
+					if took := c.at.Sub(asked).Seconds(); math.Abs(took-p.WaitS) > max(1+2*row.delay.Seconds(), row.off*took) {
 						w.Errorf("%s behind %d: sent after %.1f s, told %.1f", c.task, p.Ahead, took, p.WaitS)
 					}
 					delete(told, c.task)
@@ -136,7 +136,7 @@ func TestBlocked(t *testing.T) {
 		{name: "the account", code: "quota", want: events.BlockedAccount, says: "acme says quota", until: true},
 		{name: "the breaker", code: "doubt", want: events.BlockedBreaker, says: "3 paid requests in a row", until: true},
 		{
-			name: "a provider that is away", away: true, want: events.BlockedUnreachable, says: "could not be reached",
+			name: "a provider that is away", away: true, want: events.BlockedUnreachable, says: "HTTPS_PROXY is set",
 			until: true,
 		},
 		{name: "a provider that refuses", code: "rate", want: events.BlockedRateLimited, says: "fewer requests", until: true},
@@ -165,9 +165,14 @@ func TestBlocked(t *testing.T) {
 				w.start()
 				time.Sleep(23 * time.Second) // amid what is tried again after 10 and 20 s, and after 19 and 25
 				told, lane := w.positions(w.keys("demo", 0)...)
-				p, ok := told["t00030"]
+				var p events.Position // of the last one in line: those of one moment are taken in in any order
+				for _, other := range told {
+					if other.Ahead >= p.Ahead {
+						p = other
+					}
+				}
 				switch {
-				case !ok || p.Blocked == nil:
+				case p.Blocked == nil:
 					w.Fatalf("not held: %+v", told)
 				case p.Blocked.Reason != row.want || !strings.Contains(p.Blocked.Message, row.says) ||
 					(p.Blocked.Until != nil) != row.until:

@@ -2,6 +2,7 @@ package submitter
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,7 +56,7 @@ func (s *Service) recover(ctx context.Context) {
 		}
 		switch {
 		case e.Answer != nil:
-			a = *e.Answer
+			a = s.answerOf(e)
 		case e.Gated:
 			a = journal.Answer{Outcome: string(provider.InDoubt), Error: &events.Error{
 				Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Message: "its process died while the request was out",
@@ -65,6 +66,18 @@ func (s *Service) recover(ctx context.Context) {
 			"provider_id", a.ID)
 		s.settle(ctx, e, a)
 	}
+	s.replay(ctx)
+}
+
+// answerOf returns what a request was answered with, its result included.
+func (s *Service) answerOf(e journal.Entry) journal.Answer {
+	a := *e.Answer
+	var err error
+	if a.Result, err = s.o.Journal.Result(e); err != nil {
+		s.log.Error("the result that a paid request was answered with is lost", "task", e.Key(), "error", err)
+		a.Result = json.RawMessage("lost")
+	}
+	return a
 }
 
 // trigger is an outcome as the machine takes it.
@@ -73,7 +86,7 @@ func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
 	case string(provider.Accepted):
 		return task.Accepted{
 			Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID,
-			Source: events.SourceReply,
+			Source: events.SourceReply, Result: provider.ReadResult(a.Result),
 		}
 	case string(provider.Refused):
 		return task.Refused{
@@ -100,9 +113,16 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (
 		}
 	})
 	defer stop()
-	rereads := 0
+	rereads, fits := 0, false
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, reportPause) {
-		c, err := s.store.Apply(work, key, tr)
+		var c task.Change
+		var err error
+		if !fits {
+			tr, err = s.fit(work, key, tr)
+		}
+		if fits = err == nil; fits {
+			c, err = s.store.Apply(work, key, tr)
+		}
 		switch {
 		case err == nil && recorded(c.Task, tr):
 			return &c.Task, true
@@ -123,6 +143,23 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (
 		case <-time.After(wait):
 		}
 	}
+}
+
+// fit stores what an answer has brought that is too large for the record.
+func (s *Service) fit(ctx context.Context, key events.Key, tr task.Trigger) (task.Trigger, error) {
+	a, ok := tr.(task.Accepted)
+	if !ok || a.Result == nil {
+		return tr, nil
+	}
+	t, err := s.store.Get(ctx, key)
+	if err != nil {
+		return tr, err
+	}
+	snap, rawRef, err := s.store.Fit(ctx, t, *a.Result)
+	if err == nil {
+		a.Result, a.RawRef = &snap, rawRef
+	}
+	return a, err
 }
 
 // recorded reports whether a record shows what a trigger has brought. A step that changes nothing may have read a
@@ -152,7 +189,7 @@ func (s *Service) orphaned(key events.Key, tr task.Trigger, err error) bool {
 // sent.
 func (s *Service) withEstimate(tr task.Trigger, t events.Task) task.Trigger {
 	a, ok := tr.(task.Accepted)
-	if !ok {
+	if !ok || a.Result != nil {
 		return tr
 	}
 	t.Phase, t.SubmittedAt = events.PhaseProviderQueued, &a.At

@@ -16,7 +16,7 @@ import (
 
 // A Setup is what a process gives its submitter.
 type Setup struct {
-	// Options need no Known, Journal, Spending and Registerer.
+	// Options need no Known, IgnoredProxy, Journal, Spending, Witness and Registerer.
 	Options
 	// StoreDir is the directory in which the journal is, on a local disk.
 	StoreDir string
@@ -31,18 +31,20 @@ type Setup struct {
 // the service's but for a further one in the same process.
 func Start(ctx context.Context, p *proc.Process, part string, s Setup) (err error) {
 	o, dir := s.Options, filepath.Join(s.StoreDir, "journal")
-	o.Registerer, o.Known = p.Registerer(part), registry.Names()
+	o.Registerer, o.Known = p.Registerer(part), append(registry.Names(), registry.Local)
+	o.IgnoredProxy = config.IgnoredProxy()
 	if o.Journal, err = journal.Open(dir, o.Log, s.Faults); err != nil {
 		return err
 	}
 	p.Defer("journal", o.Journal.Close)
 	guard := storeguard.Open(ctx, storeguard.Options{
-		Bus: o.Bus, Dir: dir, Paid: slices.ContainsFunc(o.Lanes, func(l provider.Lane) bool { return !l.Emulated }),
+		Bus: o.Bus, Dir: dir, EpochDir: s.Guard.EpochDir, Paid: slices.ContainsFunc(o.Lanes, func(l provider.Lane) bool { return !l.Emulated && !l.Free }),
 		Sync: s.Sync, AcceptNewStore: s.Guard.AcceptNewStore, AllowUnsyncedSpending: s.Guard.AllowUnsyncedSpending,
 		Log: o.Log, Registerer: o.Registerer, Faults: s.Faults,
 	})
 	p.Go("guard", guard.Run, nil)
-	o.Spending = guard
+	p.Check("spending", guard.Allowed)
+	o.Spending, o.Witness = guard, guard
 	svc, err := New(o)
 	if err != nil {
 		return err

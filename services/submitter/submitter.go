@@ -1,5 +1,8 @@
 // Package submitter takes requests and commands in, and sends each task to its provider once.
 //
+// An answer that is itself the result is kept the same way: in the journal with its bytes, then in the object store, then
+// in the record, which so is submitted and has ended in one step.
+//
 // Intake turns a request into a record, or refuses it by a rejected event; nothing stays in the stream. Dispatch takes
 // the waiting tasks of each lane in fair order and within its limits, records the intent, sends the paid request with
 // the permit that the record's acknowledgement gives, and records what came back. What it cannot classify as accepted
@@ -28,11 +31,15 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/dispatch"
 	"reelay/internal/forecast/learner"
+	"reelay/internal/inputs"
 	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
+	"reelay/internal/schemas"
 	"reelay/internal/spend"
 	"reelay/internal/taskstore"
+	"reelay/internal/turns"
+	"reelay/internal/want"
 )
 
 // name is what the submitter signs transitions with.
@@ -51,16 +58,24 @@ type Options struct {
 	Lanes []provider.Lane
 	// Known lists the providers of this build; a request for one without a lane is refused as not configured.
 	Known []string
+	// IgnoredProxy names the variable of a proxy that is set and not used; it is told of a provider that cannot be reached.
+	IgnoredProxy string
 	// Journal is what this process itself knows of its paid requests.
 	Journal *journal.Journal
 	// Spending is asked before money is spent; nil always allows it.
 	Spending Spending
+	// Witness remembers what was sent apart from the store; nil for nobody.
+	Witness Witness
 	// Callback makes the callback URLs; nil for none.
 	Callback Callback
 	// Prices tells what a task may cost; nil knows of none.
 	Prices Pricer
+	// Wants maps what requests want; nil for the models of the program and their defaults.
+	Wants *want.Planner
 	// Timeout is the total time of a task whose request names none; 30 minutes if 0.
 	Timeout time.Duration
+	// MaxSends is how many tasks of a lane may be on their way to the provider at once; ramp.Most if 0.
+	MaxSends int
 	// Dial opens the connections of paid requests; nil dials TCP.
 	Dial paid.Dialer
 	// LeaseTTL is how long a lane's dispatcher may be silent before another takes over: whole seconds, 3 at least;
@@ -73,8 +88,6 @@ type Options struct {
 const (
 	defaultTimeout = 30 * time.Minute
 	intakeInFlight = 64
-	// sendsInFlight is how many paid requests of a lane may be under way at once.
-	sendsInFlight = 4
 )
 
 // A Service is one submitter.
@@ -87,9 +100,14 @@ type Service struct {
 	poster  *paid.Poster
 	spend   *spend.Reserver
 	learner *learner.Learner
+	schemas *schemas.Store
+	files   *inputs.Files
 	lanes   map[string]*lane
 	metrics metrics
-	pauses  dispatch.Pauses
+	turns   *turns.Turns
+	// dependents are the tasks that wait for others.
+	dependents *dependents
+	pauses     dispatch.Pauses
 	// pausesKnown is closed when all pauses and limits have been read once.
 	pausesKnown chan struct{}
 	pausesOnce  sync.Once
@@ -109,15 +127,23 @@ func New(o Options) (*Service, error) {
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
+	if o.Wants == nil {
+		var err error
+		if o.Wants, err = want.NewPlanner(); err != nil {
+			return nil, err
+		}
+	}
 	s := &Service{
 		o: o, log: o.Log.With("service", name), id: nuid.Next(), pausesKnown: make(chan struct{}),
-		poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer),
+		dependents: newDependents(), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer),
 	}
+	s.turns = turns.New(turns.Of(o.Bus), intakeInFlight, s.intake, s.log)
 	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
 	s.learner = learner.New(learner.Options{Bus: o.Bus, Log: s.log}) // it learns nothing here
+	s.schemas, s.files = schemas.New(o.Bus, s.log), inputs.New(o.Bus, s.log)
 	s.spend = spend.New(o.Bus, s.log, o.Registerer)
 	for _, l := range o.Lanes {
-		s.lanes[l.Name] = newLane(l, sendsInFlight, s.log)
+		s.lanes[l.Name] = newLane(l, o.MaxSends, s.log)
 	}
 	return s, nil
 }
@@ -134,8 +160,9 @@ func (s *Service) Run(ctx context.Context) error {
 	interrupt := func(error) { cancel() }
 	var g run.Group
 	g.Add(func() error {
-		return s.o.Bus.Consume(ctx, events.IntakeConsumer(), intakeInFlight, s.intake)
+		return s.o.Bus.Consume(ctx, events.IntakeConsumer(), intakeInFlight, s.turns.Handle)
 	}, interrupt)
+	g.Add(func() error { return s.turns.Run(ctx) }, interrupt)
 	g.Add(func() error { return s.o.Bus.CollectDead(ctx) }, interrupt)
 	g.Add(func() error {
 		return s.o.Bus.Consume(ctx, events.DeadRequestConsumer(), deadInFlight, s.answerDead)
@@ -146,6 +173,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Add(func() error { return s.spend.Watch(ctx) }, interrupt)
 	g.Add(func() error { return s.learner.Run(ctx) }, interrupt)
 	g.Add(func() error { return s.follow(ctx) }, interrupt)
+	g.Add(func() error { return s.releaseDependents(ctx) }, interrupt)
 	for _, l := range s.lanes {
 		g.Add(func() error { return s.dispatch(ctx, l) }, interrupt)
 	}

@@ -186,3 +186,33 @@ func TestStrangeFigures(t *testing.T) {
 		})
 	}
 }
+
+// TestProbeIsFirstInLine: the task by which a stopped lane is tried is the one that was shown as the next, also after
+// tasks under way were stopped.
+func TestProbeIsFirstInLine(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.provider.rule(func(time.Time, []call) string { return "doubt" })
+		w.provider.delay = time.Second
+		w.ask("demo", 12, "")
+		w.ask("film", 12, "")
+		all := append(w.keys("demo", 0)[:12], w.keys("film", 12)...)
+		w.start()
+		time.Sleep(30 * time.Second)
+		for range 4 {
+			first := ""
+			for id, ahead := range w.ahead(all...) {
+				if ahead == 0 {
+					first = id
+				}
+			}
+			_, before := w.provider.refused(time.Time{})
+			time.Sleep(minute)
+			w.provider.mu.Lock()
+			probes := w.provider.calls[before:]
+			w.provider.mu.Unlock()
+			if len(probes) != 1 || probes[0].task != first {
+				w.Errorf("tried by %+v, want by %s alone, which was shown as the next", probes, first)
+			}
+		}
+	})
+}

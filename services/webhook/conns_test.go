@@ -2,23 +2,15 @@ package webhook_test
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -90,6 +82,28 @@ func TestSlowClients(t *testing.T) {
 		}
 		if n := e.counted("minimax", "cut"); n != 3 {
 			e.Errorf("%v counted", n)
+		}
+	})
+}
+
+// Who sends the bodies of one URL slowly keeps nobody else's callbacks out.
+func TestSlowBodiesOfOneURL(t *testing.T) {
+	onPipes(t, func(e *fixture, dial func() net.Conn) {
+		send := func(attempt int, body string) net.Conn {
+			conn := dial()
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+				e.path("minimax", attempt), len(update), body)
+			return conn
+		}
+		for range 2 {
+			send(1, update[:20])
+		}
+		synctest.Wait()
+		for attempt, want := range map[int]int{1: 503, 2: 200} {
+			res, err := http.ReadResponse(bufio.NewReader(send(attempt, update)), nil)
+			if err != nil || res.StatusCode != want {
+				e.Errorf("attempt %d: %v, %v, want %d", attempt, res, err, want)
+			}
 		}
 	})
 }
@@ -231,13 +245,10 @@ func TestConnectionLimits(t *testing.T) {
 
 // The service speaks HTTP/2 with TLS, and without it for a proxy.
 func TestHTTP2(t *testing.T) {
-	dir := t.TempDir()
-	pool := writeCertificate(t, dir, 1)
-	config, err := webhook.TLS(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"),
-		slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	certified := httptest.NewTLSServer(nil)
+	defer certified.Close()
+	config, pool := &tls.Config{Certificates: certified.TLS.Certificates}, x509.NewCertPool()
+	pool.AddCert(certified.Certificate())
 	var h1, h2, h2c http.Protocols
 	h1.SetHTTP1(true)
 	h2.SetHTTP2(true)
@@ -256,7 +267,7 @@ func TestHTTP2(t *testing.T) {
 		e := start(t, func(o *webhook.Options) { o.TLS = row.tls })
 		transport := &http.Transport{
 			Protocols:       &row.client,
-			TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "webhook.test"},
+			TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "example.com"},
 		}
 		url := e.url
 		if row.tls != nil {
@@ -277,84 +288,4 @@ func TestHTTP2(t *testing.T) {
 		}
 		transport.CloseIdleConnections()
 	}
-}
-
-// A renewed certificate is served within a minute; a broken one leaves the former in place.
-func TestCertificateRenewal(t *testing.T) {
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	log := slog.New(slog.DiscardHandler)
-	if _, err := webhook.TLS(cert, key, log); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no files: %v", err)
-	}
-	serial := func(c *tls.Config) int64 {
-		got, err := c.GetCertificate(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return got.Leaf.SerialNumber.Int64()
-	}
-	synctest.Test(t, func(t *testing.T) {
-		writeCertificate(t, dir, 1)
-		config, err := webhook.TLS(cert, key, log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		touched := time.Now()
-		step := func(what string, wait time.Duration, want int64) {
-			t.Helper()
-			// Files have the time of the world outside.
-			touched = touched.Add(time.Hour)
-			_ = os.Chtimes(cert, touched, touched)
-			time.Sleep(wait)
-			if got := serial(config); got != want {
-				t.Errorf("%s: certificate %d, want %d", what, got, want)
-			}
-		}
-		step("at first", 0, 1)
-		writeCertificate(t, dir, 2)
-		step("within the minute", 59*time.Second, 1)
-		step("after it", time.Second, 2)
-		if err := os.WriteFile(cert, []byte("half a certificate"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		step("broken", time.Hour, 2)
-		writeCertificate(t, dir, 3)
-		step("mended", time.Minute, 3)
-	})
-}
-
-// writeCertificate writes cert.pem and key.pem for webhook.test and returns a pool that trusts them.
-func writeCertificate(t *testing.T, dir string, serial int64) *x509.CertPool {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "webhook.test"}, DNSNames: []string{"webhook.test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{
-		"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: pkcs8},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return pool
 }

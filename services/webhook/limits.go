@@ -43,6 +43,39 @@ func (b *buckets[K]) allow(key K) bool {
 	return limiter.Allow()
 }
 
+// slots bound what is under way at once, of one key and of all.
+type slots[K comparable] struct {
+	max, maxPerKey int
+
+	mu    sync.Mutex
+	total int
+	taken map[K]int
+}
+
+func newSlots[K comparable](most, mostPerKey int) *slots[K] {
+	return &slots[K]{max: most, maxPerKey: mostPerKey, taken: map[K]int{}}
+}
+
+func (s *slots[K]) enter(key K) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.total >= s.max || s.taken[key] >= s.maxPerKey {
+		return false
+	}
+	s.total++
+	s.taken[key]++
+	return true
+}
+
+func (s *slots[K]) leave(key K) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total--
+	if s.taken[key]--; s.taken[key] == 0 {
+		delete(s.taken, key)
+	}
+}
+
 // limitedListener closes connections over a limit as soon as they are accepted, instead of leaving them to wait: those
 // who hold on to theirs must not keep others out.
 type limitedListener struct {

@@ -87,7 +87,8 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 	s.report(o, time.Since(arrived))
 }
 
-// receive judges a request step by step, the cheapest first, and hands its body on if everything is right.
+// receive judges a request step by step, the cheapest first, and hands its body on if everything is right. Where only the
+// clock or the content type is wrong it hands on that something came, and refuses it.
 func (s *Service) receive(w http.ResponseWriter, r *http.Request, arrived time.Time) (o outcome) {
 	o.lane.Provider = noProvider
 	if r.Method != http.MethodPost {
@@ -109,21 +110,38 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, arrived time.T
 		o.result = rateLimited
 		return o
 	}
-	var body []byte
-	if body, o.result, o.err = s.read(w, r); o.result != "" {
+	c := events.Callback{Lane: target.Lane, Task: target.Key, Attempt: target.Attempt, Received: arrived}
+	if c.Body, o.result, o.err = s.read(w, r, target); o.result == "" {
+		o.answer, o.result, o.err = s.judge(r, lane, c.Body, arrived)
+	}
+	if o.result == "" {
+		o.result, o.err = s.publish(r.Context(), c)
 		return o
 	}
-	if o.answer, o.result, o.err = s.judge(r, lane, body, arrived); o.result != "" {
-		return o
+	if c.Unproven = o.result.unproven(); c.Unproven != "" {
+		c.Body = nil
+		if _, err := s.publish(r.Context(), c); err != nil {
+			o.err = errors.Join(o.err, err)
+		}
 	}
-	o.result, o.err = s.publish(r.Context(), events.Callback{
-		Lane: target.Lane, Task: target.Key, Attempt: target.Attempt, Received: arrived, Body: body,
-	})
 	return o
 }
 
+// unproven returns the reason to tell of a callback that is refused all the same, because the provider itself may have
+// sent it and will not come again; empty where that is not so.
+func (r result) unproven() events.Unproven {
+	switch r {
+	case old:
+		return events.UnprovenClock
+	case badType:
+		return events.UnprovenContentType
+	default:
+		return ""
+	}
+}
+
 // read returns the body of a JSON request. A result other than "" refuses it.
-func (s *Service) read(w http.ResponseWriter, r *http.Request) ([]byte, result, error) {
+func (s *Service) read(w http.ResponseWriter, r *http.Request, of callbackurl.Target) ([]byte, result, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" ||
 		len(r.Header.Values("Content-Encoding")) > 0 {
 		return nil, badType, nil
@@ -131,12 +149,10 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request) ([]byte, result, 
 	if r.ContentLength > events.MaxCallbackBytes {
 		return nil, tooLarge, nil
 	}
-	select {
-	case s.reading <- struct{}{}:
-		defer func() { <-s.reading }()
-	default:
+	if !s.reading.enter(of) {
 		return nil, busy, nil
 	}
+	defer s.reading.leave(of)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, events.MaxCallbackBytes))
 	var over *http.MaxBytesError
 	switch {

@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 
+	"reelay/internal/certificate"
 	"reelay/internal/proc"
 )
 
@@ -29,7 +30,7 @@ func (s Setup) open(p *proc.Process, part string) (svc *Service, err error) {
 	o := s.Options
 	o.Registerer = p.Registerer(part)
 	if s.TLSCert != "" {
-		if o.TLS, err = TLS(s.TLSCert, s.TLSKey, o.Log); err != nil {
+		if o.TLS, err = certificate.Serve(s.TLSCert, s.TLSKey, o.Log); err != nil {
 			return nil, err
 		}
 	}

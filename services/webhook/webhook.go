@@ -7,6 +7,10 @@
 // 503, so that the provider comes again; a task whose callbacks are all lost is still found by the polls. Delivery is
 // at least once, in no order; a repeated body is stored once within events.EventDuplicates.
 //
+// A callback to a good URL that is refused for its clock or its content type is handed on without its body, marked as
+// unproven: providers do not repeat what was refused, and a proxy or a wrong clock must not hide the end of a task for
+// minutes.
+//
 // The service holds no provider's API key, writes no record and needs no stream to start. Everything strangers can use
 // up has a limit, answers are short and fixed, no path is redirected (fal gives up on a 3xx for good), and refusals do
 // not say what was wrong beyond their status. URLs are never logged, for they hold a MAC.
@@ -47,8 +51,10 @@ const (
 	maxHeaderBytes = 16 << 10
 	maxStreams     = 64 // of one HTTP/2 connection
 	// maxReading and maxPublishing bound the bodies that are held at once, of events.MaxCallbackBytes each.
-	maxReading    = 128
-	maxPublishing = 128
+	maxReading = 128
+	// maxReadingPerURL is how many of them one URL may have: a provider tells once, and sometimes once more.
+	maxReadingPerURL = 2
+	maxPublishing    = 128
 )
 
 // ErrNoKey says that there is no key to verify callback URLs with.
@@ -113,8 +119,8 @@ type Service struct {
 
 	refusals *buckets[netip.Addr]
 	calls    *buckets[callbackurl.Target]
-	// reading and publishing are slots.
-	reading    chan struct{}
+	// reading are the slots for bodies, publishing those for what is handed on.
+	reading    *slots[callbackurl.Target]
 	publishing chan struct{}
 	serving    atomic.Bool
 }
@@ -133,7 +139,7 @@ func New(o Options) (*Service, error) {
 		o: o, base: base, lanes: map[string]provider.CallbackLane{}, log: o.Log.With("component", "webhook"),
 		metrics: newMetrics(), refusals: newBuckets[netip.Addr](o.Limits.RefusedPerSecond, o.Limits.RefusedBurst),
 		calls:      newBuckets[callbackurl.Target](o.Limits.CallsPerSecond, o.Limits.CallsBurst),
-		reading:    make(chan struct{}, maxReading),
+		reading:    newSlots[callbackurl.Target](maxReading, maxReadingPerURL),
 		publishing: make(chan struct{}, maxPublishing),
 	}
 	for _, l := range o.Lanes {
@@ -171,8 +177,8 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// Ready reports whether callbacks are answered. It stays so while NATS is down: handshakes have to be answered all the
-// same, and 503 is the right answer to the rest.
+// Ready reports whether callbacks are answered. It stays so while NATS is down, which its process has to tell:
+// handshakes have to be answered all the same, and 503 is the right answer to the rest.
 func (s *Service) Ready() bool { return s.serving.Load() }
 
 // Run serves until ctx ends, and then until the callbacks in hand are answered, ten seconds at most.

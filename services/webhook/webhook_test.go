@@ -53,7 +53,8 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// Everything that is not a good callback is refused, and NATS hears nothing of it.
+// Everything that is not a good callback is refused, and NATS hears nothing of it; or, where only the clock or the type
+// is wrong, that something came.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -183,7 +184,8 @@ func TestRefused(t *testing.T) {
 			strings.NewReader(deep(1000)), 400, "fal", "bad_json",
 		},
 	} {
-		before := e.counted(row.provider, row.result)
+		told := map[string]events.Unproven{"old": events.UnprovenClock, "bad_type": events.UnprovenContentType}[row.result]
+		before, stored := e.counted(row.provider, row.result), e.kept.count()
 		status, answer := e.send(row.method, row.path, row.header, row.body)
 		if status != row.status || e.counted(row.provider, row.result) != before+1 {
 			t.Errorf("%s: %d, want %d and one more %s of %s", row.name, status, row.status, row.result, row.provider)
@@ -192,9 +194,13 @@ func TestRefused(t *testing.T) {
 			row.method != http.MethodHead {
 			t.Errorf("%s: answered %q, want %q", row.name, answer, want)
 		}
-	}
-	if n := e.kept.count(); n != 0 {
-		t.Errorf("%d published", n)
+		switch published := e.kept.callbacks[stored:]; {
+		case told == "" && len(published) != 0:
+			t.Errorf("%s: %d published", row.name, len(published))
+		case told != "" && (len(published) != 1 || published[0].Unproven != told || len(published[0].Body) > 0 ||
+			published[0].Task != task || published[0].Received.Before(now)):
+			t.Errorf("%s: published %+v, want that something came, and that the %s was wrong", row.name, published, told)
+		}
 	}
 	if err := e.stop(); err != nil {
 		t.Error(err)

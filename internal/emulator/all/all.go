@@ -14,6 +14,7 @@ import (
 	"reelay/internal/emulator"
 	"reelay/internal/emulator/fal"
 	"reelay/internal/emulator/minimax"
+	"reelay/internal/emulator/openai"
 )
 
 // Options are what the emulators do. The zero value of a field means what it means in the emulator's own Options.
@@ -25,6 +26,8 @@ type Options struct {
 	// RPM, RPMV2 and InFlight are MiniMax's limits.
 	RPM, RPMV2, InFlight int
 	LinkLife             time.Duration
+	// OpenAIServer is the kind of server that speaks OpenAI's dialect.
+	OpenAIServer openai.Kind
 	// Transport carries webhooks; nil sends none.
 	Transport http.RoundTripper
 	// WebhookScale multiplies the delays between the tries of a fal webhook; 0 is 1.
@@ -53,6 +56,8 @@ func open(name string, l *emulator.Ledger, o Options) (Server, error) {
 			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, RPM: o.RPM, RPMV2: o.RPMV2, InFlight: o.InFlight,
 			LinkLife: o.LinkLife, Transport: o.Transport, Faults: o.WebhookFaults,
 		}), nil
+	case "openai-videos":
+		return openai.New(openai.Options{Kind: o.OpenAIServer, Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log}), nil
 	}
 	return nil, fmt.Errorf("provider %s has no emulator in this build", name)
 }

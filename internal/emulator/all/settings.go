@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reelay/internal/emulator"
+	"reelay/internal/emulator/openai"
 )
 
 // Settings are Options as flags for kong.
@@ -24,6 +25,8 @@ type Settings struct {
 	MinimaxRPMV2 int           `name:"minimax-rpm-v2" help:"The same for V2 alone; 0 for the limit of both." default:"0"`
 	InFlight     int           `help:"Unfinished V2 tasks that MiniMax takes; -1 for no limit." default:"30"`
 	LinkLife     time.Duration `help:"How long links to results work; 0 for the providers' own times." default:"0"`
+
+	OpenAIServer openai.Kind `name:"openai-server" help:"Kind of server that speaks OpenAI's dialect: any, vllm-omni or sglang." enum:"any,vllm-omni,sglang" default:"any"`
 
 	WebhookScale  float64                    `help:"Multiplies the waits between the tries of a fal webhook." default:"0.01"`
 	WebhookFaults map[emulator.Fault]float64 `help:"Share of webhooks that have a fault." mapsep:"," placeholder:"FAULT=SHARE"`
@@ -46,7 +49,7 @@ func (s Settings) Options(transport http.RoundTripper, log *slog.Logger) Options
 	return Options{
 		Speed: emulator.Speed{Queue: s.Queue, Run: s.Run, Position: s.Position}, Draw: s.draw(), Concurrency: s.Concurrency,
 		RPM: s.MinimaxRPM, RPMV2: s.MinimaxRPMV2, InFlight: s.InFlight, LinkLife: s.LinkLife, Transport: transport,
-		WebhookScale: s.WebhookScale, WebhookFaults: s.faults(), Log: log,
+		OpenAIServer: s.OpenAIServer, WebhookScale: s.WebhookScale, WebhookFaults: s.faults(), Log: log,
 	}
 }
 

@@ -11,6 +11,13 @@
 // With Options.Concurrency so many jobs run at once and the others wait in the order in which they were accepted; no
 // submit is refused for it. Options.RPM, which fal does not have, refuses with 429.
 //
+// # Storage
+//
+// Files of requests are taken as by fal's own client: POST /storage/upload/initiate and -multipart, then PUT to the
+// address in the answer. X-Fal-Object-Lifecycle says how long a file is kept. A submit that names a file of this storage
+// which never came, or is gone, is refused with 422. What fal checks at the submit and what only its workers find is not
+// documented.
+//
 // # Money
 //
 // A few models have the prices of their pages, with and without sound; of the others a second of video is 0.07 USD, an

@@ -107,15 +107,24 @@ func output(j emulator.Job, base string) any {
 		}{images, map[string]float64{"inference": 0.5}, in.Seed, nsfw, in.Prompt}
 	case "audio":
 		return struct {
-			Audio      file `json:"audio"`
-			DurationMS int  `json:"duration_ms"`
-		}{out, 1000}
+			VoiceID    string `json:"custom_voice_id,omitempty"`
+			Audio      file   `json:"audio"`
+			DurationMS int    `json:"duration_ms"`
+		}{voiceOf(j), out, 1000}
 	default:
 		return struct {
 			Video file            `json:"video"`
 			Seed  json.RawMessage `json:"seed"`
 		}{out, in.Seed}
 	}
+}
+
+// voiceOf is the voice that a model has made, "" for one that makes none.
+func voiceOf(j emulator.Job) string {
+	if strings.Contains(j.Model, "voice-clone") || strings.Contains(j.Model, "voice-design") {
+		return "Voice" + j.ID[:min(len(j.ID), 8)]
+	}
+	return ""
 }
 
 // modelErrorBody is a failure in the envelope of models.

@@ -85,6 +85,7 @@ type Server struct {
 	mu     sync.Mutex
 	rate   emulator.Rate
 	counts map[string]int // what was met so far, by "polls/<id>" and "result/<id>"
+	opened map[string]*opened
 }
 
 // New returns a Server that continues the jobs of the ledger. It sends webhooks only while Run runs.
@@ -92,7 +93,7 @@ func New(o Options) *Server {
 	s := &Server{
 		speed: o.Speed, draw: o.Draw, ledger: o.Ledger, log: o.Log, mediaBase: o.MediaBase, linkLife: o.LinkLife,
 		resultLife: cmp.Or(o.ResultLife, DefaultResultLife), userID: cmp.Or(o.UserID, DefaultUserID),
-		rate: emulator.Rate{PerMinute: o.RPM}, counts: map[string]int{},
+		rate: emulator.Rate{PerMinute: o.RPM}, counts: map[string]int{}, opened: map[string]*opened{},
 	}
 	if s.ledger == nil {
 		s.ledger = &emulator.Ledger{}
@@ -139,7 +140,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.keys.ServeHTTP(w, r)
 	case segments[0] == "media" && len(segments) == 2:
 		s.serveMedia(w, r, segments[1])
+	case r.URL.Path == schemaPath:
+		serveSchema(w, r)
+	case strings.HasPrefix(r.URL.Path, putPath):
+		s.takeFile(w, r)
 	case !authorised(w, r):
+	case r.URL.Path == initiatePath, r.URL.Path == multipartPath:
+		s.initiate(w, r)
 	case r.URL.Path == listPath:
 		s.list(w, r)
 	case r.URL.Path == pricePath:
@@ -293,7 +300,12 @@ func (s *Server) serveMedia(w http.ResponseWriter, r *http.Request, file string)
 		http.NotFound(w, r)
 		return
 	}
-	emulator.ServeMedia(w, r, mediaType(j.Model))
+	script := emulator.ReadScript(j.Input)
+	if script.LinkDead(s.stateOf(j, time.Now()).ended, time.Now()) {
+		http.NotFound(w, r)
+		return
+	}
+	emulator.ServeLink(w, r, mediaType(j.Model), script, s.count("media "+file))
 }
 
 func base(r *http.Request) string {

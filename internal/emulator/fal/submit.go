@@ -55,6 +55,16 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request, segments []string,
 	if code, ok := strings.CutPrefix(script.Submit, "refuse_"); ok {
 		return refuseSubmit(w, r, code), false
 	}
+	if jobs := s.ledger.Jobs(); script.Submit == "repeat" && len(jobs) > 0 {
+		s.ledger.Refuse(emulator.Submit{At: now, Code: http.StatusOK})
+		last := jobs[len(jobs)-1]
+		reply(w, http.StatusOK, last.ID, s.statusOf(r, last, false))
+		return 0, true
+	}
+	if file := s.missingFile(r, body); file != "" {
+		detail(w, http.StatusUnprocessableEntity, "Failed to download the file "+file)
+		return http.StatusUnprocessableEntity, false
+	}
 	speed := s.speed.Of(script)
 	start, ok := startTimeout(r.Header)
 	if !ok {

@@ -1,6 +1,7 @@
 package minimax
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -28,6 +29,8 @@ type create struct {
 	// V2
 	Content []item `json:"content"`
 	Ratio   string `json:"ratio"`
+
+	createAudio
 }
 
 // item is one part of a V2 create.
@@ -46,7 +49,7 @@ type link struct {
 
 // prompt is all the text of a create.
 func (b create) prompt() string {
-	words := b.Prompt
+	words := b.Prompt + " " + b.Text
 	for _, c := range b.Content {
 		words += " " + c.Text
 	}
@@ -87,8 +90,15 @@ func (s *Server) create(g generation) http.HandlerFunc {
 		if wrong == "" {
 			wrong = g.validate(b)
 		}
+		if wrong == "" {
+			wrong = s.missingFile(g, body)
+		}
 		if wrong != "" {
 			refuse(2013, "invalid params, "+wrong)
+			return
+		}
+		if a, ok := g.(answering); ok && a.refusal(b) != 0 {
+			refuse(a.refusal(b), text(a.refusal(b)))
 			return
 		}
 		if name, ok := strings.CutPrefix(script.Submit, "refuse_"); ok && isFault(name) {
@@ -104,7 +114,11 @@ func (s *Server) create(g generation) http.HandlerFunc {
 		sum := sha256.Sum256(body)
 		j := emulator.Job{
 			Provider: providerName, Model: b.Model, At: at, Correlation: b.CallbackURL, BodySHA256: hex.EncodeToString(sum[:]),
-			Input: body, PriceUSD: g.priceUSD(b), Extra: map[string]string{emulator.ExtraAPI: g.name()},
+			Input: emulator.KeptBody(body), PriceUSD: g.priceUSD(b), Extra: map[string]string{emulator.ExtraAPI: g.name()},
+		}
+		if _, ok := g.(answering); ok {
+			mark(&j, extraBase, base(r))
+			takeTime(r.Context(), script)
 		}
 		if b.CallbackURL != "" && s.webhooks.Enabled() {
 			mark(&j, extraBase, base(r))
@@ -120,6 +134,17 @@ func (s *Server) create(g generation) http.HandlerFunc {
 			refuse(code, text(code))
 		}
 	})
+}
+
+// takeTime lets a call that is answered with its result take as long as its script says.
+func takeTime(ctx context.Context, script emulator.Script) {
+	if script.RunMS == nil {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Duration(*script.RunMS) * time.Millisecond):
+	}
 }
 
 // accept records the job, which is its payment, and then answers, or fails to. What it does not accept it does not

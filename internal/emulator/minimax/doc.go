@@ -1,12 +1,26 @@
 // Package minimax emulates MiniMax's two video APIs (https://platform.minimax.io/docs/api-reference): V1 for the
-// Hailuo, T2V, I2V and S2V models, V2 for MiniMax-H3 and MiniMax-H3-Max. It serves real media, keeps a ledger of what
+// Hailuo, T2V, I2V and S2V models, V2 for MiniMax-H3 and MiniMax-H3-Max; and speech (t2a_async_v2, t2a_v2), music,
+// images and voices (voice_clone, voice_design, get_voice, delete_voice). It serves real media, keeps a ledger of what
 // was paid for and makes, on request, the faults that a client of a paid API must survive.
 //
 // # What differs from MiniMax
 //
-// Bodies are limited to 1 MiB (V2: 64 MB), no media input is fetched or checked; a reference video counts as five
+// Bodies are limited to 64 MB, no media input is fetched or checked but for uploads; a reference video counts as five
 // seconds. What MiniMax does not document is a guess: an unknown V1 task is base_resp 2013, an unknown V2 task HTTP
 // 400, both with words that say so; creates that are refused for another reason count against the rate limit.
+//
+// # Speech, music, images, voices
+//
+// All but t2a_async_v2 are answered with what they make, at once or after the script's run_ms. A sound is a second of
+// silence as MP3, or a tone where the format is wav; it comes in hex, or as a link for "output_format":"url". The file
+// of t2a_async_v2 is an archive (tar) with the sound and its timings, as MiniMax's is. A second voice of the same
+// voice_id is refused with 2039. A voice is listed, and its fee charged, once a speech has used it. A file_id may be any
+// number.
+//
+// # Uploads
+//
+// POST /v1/files/upload takes a file for one of MiniMax's purposes. V2 knows one for video_generation_input as
+// mm_file://<file_id>, for seven days; a create that names another, or one of V1 that names any, is refused.
 //
 // # Limits
 //

@@ -25,8 +25,29 @@ func base(r *http.Request) string {
 
 // mediaURL makes a link to the result of a job that works from now on for a while.
 func (s *Server) mediaURL(base, id string) string {
-	expires := strconv.FormatInt(time.Now().Add(s.o.LinkLife).Unix(), 10)
-	return base + "/media/" + id + "/output.mp4?Expires=" + expires + "&Signature=" + signature(id, expires)
+	name, life := "output.mp4", s.o.LinkLife
+	if j, ok := s.o.Ledger.Job(id); ok {
+		name = fileName(j)
+		if ms := emulator.ReadScript(j.Input).LinkLifeMS; ms > 0 {
+			life = time.Duration(ms) * time.Millisecond
+		}
+	}
+	expires := strconv.FormatInt(time.Now().Add(life).Unix(), 10)
+	return base + "/media/" + id + "/" + name + "?Expires=" + expires + "&Signature=" + signature(id, expires)
+}
+
+// fileName is the last part of the link to what a job has made.
+func fileName(j emulator.Job) string {
+	switch api := j.Extra[emulator.ExtraAPI]; api {
+	case "v1", "v2":
+		return "output.mp4"
+	case "image_generation":
+		return "output.png"
+	case apiSpeech:
+		return "output.tar"
+	}
+	format, _, _ := soundOf(bodyOf(j), "speech")
+	return "output." + format
 }
 
 // signature ties a link to its end. It guards nothing, so it needs no secret, and links outlive a restart.
@@ -46,7 +67,12 @@ func (s *Server) media(w http.ResponseWriter, r *http.Request) {
 	case time.Now().Unix() >= end:
 		denied(w, "Request has expired.")
 	default:
-		emulator.ServeMedia(w, r, "video")
+		j, ok := s.o.Ledger.Job(id)
+		if api := j.Extra[emulator.ExtraAPI]; ok && api != "v1" && api != "v2" {
+			serveAudio(w, r, j)
+			return
+		}
+		emulator.ServeLink(w, r, "video", emulator.ReadScript(j.Input), s.count(id, "links")-1)
 	}
 }
 

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// MaxBodyBytes bounds a request body.
-	MaxBodyBytes = 1 << 20
+	// MaxBodyBytes bounds a request body; files may be part of it. MiniMax says 64 MB of V2.
+	MaxBodyBytes = 64_000_000
 	// DefaultInFlight is how many unfinished V2 tasks an account may have, by MiniMax's rate limit page.
 	DefaultInFlight = 30
 	// DefaultMaxJobs bounds the jobs of one ledger.
@@ -106,6 +106,9 @@ func New(o Options) *Server {
 	s := &Server{o: o, inFlightLimit: o.InFlight, inFlightIDs: map[string]struct{}{}, rates: map[string]*emulator.Rate{
 		"v1": {PerMinute: o.RPM}, "v2": {PerMinute: cmp.Or(o.RPMV2, o.RPM)},
 	}}
+	for _, a := range s.answeringAPIs() {
+		s.rates[a.api] = &emulator.Rate{}
+	}
 	now := time.Now()
 	for _, j := range o.Ledger.Jobs() {
 		if j.Provider != providerName {
@@ -130,11 +133,17 @@ func New(o Options) *Server {
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("POST /v1/video_generation", s.create(v1{s}))
 	s.mux.HandleFunc("GET /v1/query/video_generation", s.authorised(v1{s}, s.queryV1))
+	s.mux.HandleFunc("POST /v1/files/upload", s.authorised(v1{s}, s.upload))
 	s.mux.HandleFunc("GET /v1/files/retrieve", s.authorised(v1{s}, s.retrieveV1))
 	s.mux.HandleFunc("POST /v2/video_generation", s.create(v2{s}))
 	s.mux.HandleFunc("GET /v2/query/video_generation/{id}", s.authorised(v2{s}, s.queryV2))
 	s.mux.HandleFunc("GET /v2/query/video_generation", s.authorised(v2{s}, s.listV2))
 	s.mux.HandleFunc("DELETE /v2/video_generation/{id}", s.authorised(v2{s}, s.deleteV2))
+	for path, a := range s.answeringAPIs() {
+		s.mux.HandleFunc("POST "+path, s.create(a))
+	}
+	s.mux.HandleFunc("GET /v1/files/retrieve_content", s.authorised(v1{s}, s.retrieveContent))
+	s.mux.HandleFunc("GET /v1/query/t2a_async_query_v2", s.authorised(v1{s}, s.querySpeech))
 	s.mux.HandleFunc("GET /media/{id}/{name}", s.media)
 	s.mux.Handle("GET /_emulator/ledger", o.Ledger)
 	s.mux.HandleFunc("/_emulator/faults", s.webhooks.ServeFaults)
@@ -162,11 +171,11 @@ func (s *Server) SetLimits(l emulator.Limits) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.rates[l.API]; l.API != "" && !ok {
-		return fmt.Errorf("api: %q is not v1 or v2", l.API)
+		return fmt.Errorf("api: %q is not v1, v2 or the name of another API", l.API)
 	}
 	if l.RequestsPerMinute != nil {
 		for api, rate := range s.rates {
-			if l.API == "" || l.API == api {
+			if l.API == "" && (api == "v1" || api == "v2") || l.API == api {
 				rate.PerMinute = *l.RequestsPerMinute
 			}
 		}

@@ -47,6 +47,9 @@ func (s *Server) stateOf(j emulator.Job, now time.Time) jobState {
 	script := emulator.ReadScript(j.Input)
 	b := bodyOf(j)
 	speed := s.speedOf(j)
+	if isAnswered(j.Extra[emulator.ExtraAPI]) {
+		return end(script, b, j.At)
+	}
 	started, ended := j.At.Add(speed.Queue), j.At.Add(speed.Queue+speed.Run)
 	stalled := script.Stall == "running" || strings.Contains(b.prompt(), "#stall")
 	if j.Extra["hurry"] != "" { // a scripted race has ended it early
@@ -97,6 +100,9 @@ func (s *Server) charge(j emulator.Job) float64 {
 	}
 	if s.stateOf(j, now).phase != succeeded {
 		return 0
+	}
+	if j.Extra[emulator.ExtraAPI] == apiClone || j.Extra[emulator.ExtraAPI] == apiDesign {
+		return s.voicePrice(j)
 	}
 	return j.PriceUSD
 }

@@ -234,7 +234,9 @@ func (s *Server) retrieveV1(w http.ResponseWriter, r *http.Request) {
 	}
 	j, ok := s.o.Ledger.Job(shift(file, -1))
 	l := s.stateOf(j, time.Now())
-	if !ok || j.Extra[emulator.ExtraAPI] != "v1" || l.phase != succeeded {
+	purposes := map[string]string{"v1": "video_generation", apiSpeech: "t2a_async"}
+	purpose := purposes[j.Extra[emulator.ExtraAPI]]
+	if !ok || purpose == "" || l.phase != succeeded {
 		s.answerV1(w, 2013, "invalid params, file not found")
 		return
 	}
@@ -242,11 +244,15 @@ func (s *Server) retrieveV1(w http.ResponseWriter, r *http.Request) {
 		s.failResult(w, r, v1{s}, j, func() { writeJSON(w, http.StatusInternalServerError, struct{}{}) })
 		return
 	}
+	name := "output.mp4"
+	if purpose == purposes[apiSpeech] {
+		name = "output.tar"
+	}
 	writeJSON(w, http.StatusOK, struct {
 		File     v1File   `json:"file"`
 		BaseResp baseResp `json:"base_resp"`
 	}{v1File{
-		FileID: n, CreatedAt: l.since.Unix(), FileName: "output.mp4", Purpose: "video_generation",
+		FileID: n, CreatedAt: l.since.Unix(), FileName: name, Purpose: purpose,
 		DownloadURL: s.mediaURL(base(r), j.ID),
 	}, fine})
 }

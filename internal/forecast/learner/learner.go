@@ -22,7 +22,7 @@ import (
 const (
 	// flushEvery is how long samples wait to be stored together, flushAt how many wait at most.
 	flushEvery = 5 * time.Second
-	flushAt    = 20
+	flushAt    = 500
 	// maxPending bounds the samples that wait for the broker. Beyond it the oldest are dropped.
 	maxPending = 1_000
 	// lastWait bounds the last write when the process stops.

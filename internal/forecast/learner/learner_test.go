@@ -82,23 +82,23 @@ func TestShared(t *testing.T) {
 func TestFlush(t *testing.T) {
 	bubble(t, func(b *fixture) {
 		a, _ := b.run()
-		for range 20 {
+		for range 500 {
 			a.Learn(sample(time.Minute))
 		}
 		synctest.Wait()
-		if n := a.Forecast(task).Samples(); n != 20 {
-			b.Errorf("%d samples at once, want 20", n)
+		if n := a.Forecast(task).Samples(); n != 500 {
+			b.Errorf("%d samples at once, want 500", n)
 		}
 		a.Learn(sample(time.Minute))
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		if n := a.Forecast(task).Samples(); n != 20 {
-			b.Errorf("%d samples after 4 s, want 20", n)
+		if n := a.Forecast(task).Samples(); n != 500 {
+			b.Errorf("%d samples after 4 s, want 500", n)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if n := a.Forecast(task).Samples(); n != 21 {
-			b.Errorf("%d samples after 6 s, want 21", n)
+		if n := a.Forecast(task).Samples(); n != 501 {
+			b.Errorf("%d samples after 6 s, want 501", n)
 		}
 	})
 }

@@ -38,11 +38,12 @@ type Options struct {
 	// BaseURL is https, or http on a loopback address, without a slash at the end. Default: DefaultBaseURL.
 	BaseURL string
 	// PlatformURL is the same for the API that lists requests. Default: DefaultPlatformURL, or BaseURL where that is set,
-	// so that a proxy or an emulator gets all calls.
+	// so that a proxy or an emulator gets all calls. Files go to BaseURL where that is no host of fal's, else to
+	// DefaultStorageURL.
 	PlatformURL string
 	// Key is the account's FAL_KEY. It must not be empty.
 	Key secret.Value
-	// Transport makes the free calls. Default: provider.NewTransport().
+	// Transport makes the free calls. Default: that of provider.NewTransport.
 	Transport http.RoundTripper
 	// Timeout bounds one free call. Default: DefaultTimeout.
 	Timeout time.Duration
@@ -53,8 +54,12 @@ type Driver struct {
 	baseURL     string
 	platformURL string
 	key         secret.Value
-	client      *http.Client
-	large       *provider.LargeReads
+	// storageURL is where files of requests go.
+	storageURL string
+	client     *http.Client
+	// uploads makes the calls that carry their bytes.
+	uploads *http.Client
+	large   *provider.LargeReads
 }
 
 // New checks the options and makes no call. Its errors name the option.
@@ -65,8 +70,12 @@ func New(o Options) (*Driver, error) {
 	if o.PlatformURL == "" {
 		o.PlatformURL = DefaultPlatformURL
 	}
+	storage := o.BaseURL
 	if o.BaseURL == "" {
 		o.BaseURL = DefaultBaseURL
+	}
+	if storage == "" || isFal(storage) {
+		storage = DefaultStorageURL
 	}
 	if err := provider.CheckBaseURL(o.BaseURL); err != nil {
 		return nil, fmt.Errorf("fal: base URL: %w", err)
@@ -84,14 +93,15 @@ func New(o Options) (*Driver, error) {
 		return nil, errors.New("fal: the key has characters that do not belong in a header")
 	}
 	if o.Transport == nil {
-		o.Transport = provider.NewTransport()
+		o.Transport = provider.NewTransport(o.BaseURL, o.PlatformURL, storage)
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
 	return &Driver{
 		baseURL: strings.TrimRight(o.BaseURL, "/"), platformURL: strings.TrimRight(o.PlatformURL, "/"), key: o.Key,
-		client: provider.NewClient(o.Transport, o.Timeout), large: provider.NewLargeReads(maxLargeReads, maxResultBytes),
+		storageURL: strings.TrimRight(storage, "/"), client: provider.NewClient(o.Transport, o.Timeout),
+		uploads: provider.NewClient(o.Transport, uploadTimeout), large: provider.NewLargeReads(maxLargeReads, maxResultBytes),
 	}, nil
 }
 
@@ -103,12 +113,25 @@ func checkQueueHost(baseURL string) error {
 		return err
 	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	for _, domain := range []string{"fal.run", "falrun.com", "fal.ai"} {
-		if (host == domain || strings.HasSuffix(host, "."+domain)) && host != "queue.fal.run" && host != "queue.falrun.com" {
-			return fmt.Errorf("REELAY_FAL_URL: %s is not the host of fal's queue, which is %s", host, DefaultBaseURL)
-		}
+	if isFal(baseURL) && host != "queue.fal.run" && host != "queue.falrun.com" {
+		return fmt.Errorf("REELAY_FAL_URL: %s is not the host of fal's queue, which is %s", host, DefaultBaseURL)
 	}
 	return nil
+}
+
+// isFal reports whether a URL is on one of fal's own hosts.
+func isFal(baseURL string) bool {
+	u, err := url.Parse(baseURL)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	for _, domain := range []string{"fal.run", "falrun.com", "fal.ai"} {
+		if host == domain || strings.HasSuffix(host, "."+domain) {
+			return true
+		}
+	}
+	return false
 }
 
 // Format prints the base URL only: fmt reads unexported fields past the methods of secret.Value.

@@ -40,7 +40,7 @@ func submit(t *testing.T, d *fal.Driver, h http.Handler, task events.Task, input
 	req.Header = r.Header
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, req)
-	return d.Classify(task.Model, provider.Reply{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
+	return d.Classify(task.Model, nil, provider.Reply{Status: w.Code, Header: w.Header(), Body: w.Body.Bytes()})
 }
 
 // One task from the queue to its result, polled each second of its life.

@@ -92,7 +92,7 @@ func readEnvelope(r provider.Reply) envelope {
 		message = plainText(r.Body)
 	}
 	e.errorType = provider.Clip(errorType, maxCodeBytes)
-	e.message = provider.Clip(cmp.Or(message, e.errorType), events.MaxMessageBytes)
+	e.message = provider.Reason(cmp.Or(message, e.errorType))
 	e.foreign = isNull(body.Detail) && isNull(body.Error) && !e.ownType
 	return e
 }

@@ -36,7 +36,7 @@ const (
 //
 // fal documents the call (https://fal.ai/docs/platform-apis/v1/models/requests/by-endpoint) with the times and codes of
 // requests that have ended; nothing says that it lists those under way. So complete is true only if every page was
-// read, every entry was understood, and an hour has passed since then. A request that waits in fal's queue for longer,
+// read, every entry was understood, and an hour has passed since the request can have been sent. A request that waits in fal's queue for longer,
 // which only a start deadline prevents, is missing even so: do not conclude from one listing.
 //
 // List fails with a *provider.Error.
@@ -82,12 +82,21 @@ func (d *Driver) List(ctx context.Context, t events.Task, input json.RawMessage,
 		next := text(page.Next)
 		if cursors[next] { // none, or one that leads in a circle
 			whole := next == "" && !page.More && odd == 0
-			return found, whole && time.Since(since) > longestRun, nil
+			return found, whole && time.Since(sentBy(t, since)) > longestRun, nil
 		}
 		cursors[next] = true
 		query.Set("cursor", next)
 	}
 	return found, false, nil
+}
+
+// sentBy is when the request that is sought was sent at the latest, which is since unless the attempt stands for one that
+// may have left at any time before it.
+func sentBy(t events.Task, since time.Time) time.Time {
+	if a := t.Attempt(); a != nil && a.SentAfter != nil {
+		return a.IntentAt
+	}
+	return since
 }
 
 type listPage struct {

@@ -32,6 +32,8 @@ const (
 // found is what a result holds besides its text.
 type found struct {
 	outputs []events.Output
+	// files says that a File is among them, and not only links.
+	files bool
 	// more is how many files are over the bounds.
 	more int
 	// flagged says that the provider calls the result not safe for work.
@@ -57,7 +59,7 @@ func (f *finder) result() found {
 		return c.output.URL == "" || hinted && !c.file && !c.known && !outputName.MatchString(c.name)
 	})
 	slices.SortStableFunc(all, candidate.compare)
-	r, size := found{flagged: f.flagged}, 0
+	r, size := found{flagged: f.flagged, files: hinted}, 0
 	for _, c := range all {
 		if !provider.IsDataURL(c.output.URL) {
 			size += len(c.output.URL)

@@ -526,7 +526,7 @@ func TestNamedAddresses(t *testing.T) {
 	d := newDriver(t, server.URL)
 	submitted := func(base string) provider.Answer {
 		at := base + "/other/app/requests/" + sampleID
-		return d.Classify("fal-ai/flux", provider.Reply{Status: 200, Body: fmt.Appendf(nil,
+		return d.Classify("fal-ai/flux", nil, provider.Reply{Status: 200, Body: fmt.Appendf(nil,
 			`{"request_id":%q,"status_url":%q,"response_url":%q,"cancel_url":%q}`, sampleID, at+"/status", at, at+"/cancel")})
 	}
 	a := submitted(server.URL)
@@ -596,6 +596,22 @@ func TestNotes(t *testing.T) {
 		if err != nil || s.State != provider.Succeeded || !strings.Contains(strings.Join(s.Notes, "; "), want) ||
 			(want == "") != (len(s.Notes) == 0) {
 			t.Errorf("%s: %s, %v, notes %q, want %q", body, s.State, err, s.Notes, want)
+		}
+	}
+}
+
+// A model that makes a voice names it, with a sample of it or without.
+func TestVoices(t *testing.T) {
+	t.Parallel()
+	for body, files := range map[string]int{
+		`{"custom_voice_id":"Voice7f3a","audio":null}`:                         0,
+		`{"custom_voice_id":"Voice7f3a","audio":{"url":"https://a/b.mp3"}}`:    1,
+		`{"voice_id":"Voice7f3a","custom_voice_id":null,"preview_audio":null}`: 0,
+	} {
+		s, err := pollWith(t, done(), canned{status: 200, body: body})
+		if err != nil || s.State != provider.Succeeded || len(s.Outputs) != files || len(s.Notes) > 0 ||
+			len(s.Values) != 1 || s.Values[events.ValueVoiceID] != "Voice7f3a" {
+			t.Errorf("%s: %s, %v, %d files, values %v, notes %q", body, s.State, err, len(s.Outputs), s.Values, s.Notes)
 		}
 	}
 }

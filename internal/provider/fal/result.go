@@ -2,6 +2,7 @@ package fal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -105,6 +106,9 @@ func succeeded(s provider.Snapshot, e envelope, r provider.Reply) provider.Snaps
 	}
 	s.Raw = body
 	s.State, s.Outputs, s.Notes = provider.Succeeded, f.outputs, f.notes()
+	if s.Values = valuesOf(body); len(s.Values) > 0 && len(f.outputs) == 0 {
+		s.Notes = nil // a voice needs no file
+	}
 	reason := failureInside(body)
 	switch {
 	case reason && len(f.outputs) > 0:
@@ -114,6 +118,23 @@ func succeeded(s provider.Snapshot, e envelope, r provider.Reply) provider.Snaps
 		s.Notes, s.Unconfirmed = nil, !e.traced && e.units == nil && e.errorType == ""
 	}
 	return s
+}
+
+// valuesOf finds what a model made that is no file: a voice. Models call its id custom_voice_id (fal-ai/minimax/
+// voice-clone and voice-design, https://fal.ai/models/fal-ai/minimax/voice-clone/api) or voice_id.
+func valuesOf(body []byte) map[string]string {
+	var b struct {
+		CustomVoiceID json.RawMessage `json:"custom_voice_id"`
+		VoiceID       json.RawMessage `json:"voice_id"`
+	}
+	if json.Unmarshal(body, &b) != nil {
+		return nil
+	}
+	id := cmp.Or(text(b.CustomVoiceID), text(b.VoiceID))
+	if id == "" || len(id) > maxNameBytes {
+		return nil
+	}
+	return map[string]string{events.ValueVoiceID: id}
 }
 
 // notes says what a person should know of a result.

@@ -37,7 +37,7 @@ func TestErrorsHideTheKey(t *testing.T) {
 				h.Set(name, strings.Repeat("x", 76)+testKey)
 			}
 			r := provider.Reply{Status: status, Header: h, Body: []byte(body)}
-			if a := d.Classify(sampleModel, r); a.Err != nil {
+			if a := d.Classify(sampleModel, nil, r); a.Err != nil {
 				errs = append(errs, a.Err)
 			}
 			s, _, err := readStatus(sampleHandle, d.redact(r))

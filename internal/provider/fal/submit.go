@@ -2,6 +2,8 @@ package fal
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -36,16 +38,17 @@ func (d *Driver) Render(t events.Task, input json.RawMessage, callbackURL string
 	}
 	if !begin.IsZero() {
 		// The older of fal's two names for this header, the one that its own clients send.
-		seconds := max(1, begin.Sub(t.CreatedAt).Seconds())
+		seconds := max(1, begin.Sub(t.TimeoutsFrom()).Seconds())
 		r.Header.Set("X-Fal-Request-Timeout", strconv.FormatFloat(seconds, 'f', -1, 64))
 	}
 	return r, nil
 }
 
-// Classify reads the answer to a submit. A 2xx with a request id is accepted. Whatever proves that nothing was queued is
+// Classify reads the answer to a submit. A 2xx with a request id is accepted, and so is one with the files of a result,
+// as fal answers without its queue (https://fal.ai/docs/model-apis/model-endpoints/synchronous-requests). Whatever proves that nothing was queued is
 // refused and cost nothing: a refusal in fal's own envelope, any 429, a redirect, and the page with which a proxy turns
 // a call away. All else is in doubt: 408, 409, 5xx, a 2xx without an id, an error that names a request.
-func (d *Driver) Classify(model string, r provider.Reply) provider.Answer {
+func (d *Driver) Classify(model string, _ []byte, r provider.Reply) provider.Answer {
 	r = d.redact(r)
 	e := readEnvelope(r)
 	if r.Status >= 200 && r.Status <= 299 {
@@ -107,13 +110,32 @@ func (d *Driver) accepted(model string, e envelope, r provider.Reply) provider.A
 	}
 	id := body.id()
 	if id == "" {
-		return inDoubt(e, r, "the answer has no request id")
+		return d.answered(model, e, r)
 	}
 	ref, err := d.refWith(model, id, body)
 	if err != nil {
 		return inDoubt(e, r, err.Error())
 	}
 	return provider.Answer{Outcome: provider.Accepted, Ref: ref, ID: id}
+}
+
+// answered reads a 2xx without a request id: it may be the result itself.
+func (d *Driver) answered(model string, e envelope, r provider.Reply) provider.Answer {
+	snap := provider.Snapshot{Units: e.units}
+	if e.units != nil {
+		snap.Unit = unitName
+	}
+	snap = succeeded(snap, e, r)
+	if snap.State != provider.Succeeded || !readOutputs(r.Body).files || failureInside(r.Body) {
+		return inDoubt(e, r, "the answer has no request id")
+	}
+	sum := sha256.Sum256(r.Body)
+	id := cmp.Or(r.Header.Get("X-Fal-Request-Id"), "answer-"+hex.EncodeToString(sum[:16]))
+	ref, err := d.Ref(model, id)
+	if err != nil {
+		return inDoubt(e, r, err.Error())
+	}
+	return provider.Answer{Outcome: provider.Accepted, Ref: ref, ID: id, Result: &snap}
 }
 
 // An acceptedBody is what fal, or what stands before it, answers to a submit that it has queued.

@@ -102,13 +102,13 @@ func TestClassifyMatrix(t *testing.T) {
 		want := table[status]
 		for who, kind := range map[string]events.Kind{"own": want.own, "words": want.words, "none": want.none} {
 			for _, body := range bodies[who] {
-				a := d.Classify(sampleModel, provider.Reply{Status: status, Body: []byte(body)})
+				a := d.Classify(sampleModel, nil, provider.Reply{Status: status, Body: []byte(body)})
 				checkCell(t, fmt.Sprintf("%d %s", status, body), kind, a, body)
 			}
 		}
 		// An error that names a request may be about one that was queued.
 		named := `{"detail":"nope","request_id":"` + sampleID + `"}`
-		a := d.Classify(sampleModel, provider.Reply{Status: status, Body: []byte(named)})
+		a := d.Classify(sampleModel, nil, provider.Reply{Status: status, Body: []byte(named)})
 		switch {
 		case status/100 == 2:
 			if a.Outcome != provider.Accepted || a.ID != sampleID || a.Err != nil ||
@@ -144,7 +144,7 @@ func checkCell(t *testing.T, what string, kind events.Kind, a provider.Answer, b
 func TestClassifyRedirect(t *testing.T) {
 	t.Parallel()
 	r := provider.Reply{Status: 308, Header: http.Header{"Location": {"https://new.example.test/fal-ai/flux?token=secret"}}}
-	a := newDriver(t, "").Classify(sampleModel, r)
+	a := newDriver(t, "").Classify(sampleModel, nil, r)
 	if a.Outcome != provider.Refused || !strings.Contains(a.Err.Message, "it redirects to https://new.example.test/fal-ai/flux)") ||
 		strings.Contains(a.Err.Message, "secret") {
 		t.Errorf("%s, %v", a.Outcome, a.Err)
@@ -198,7 +198,7 @@ func TestClassifyKinds(t *testing.T) {
 		{413, `{"error":"too large"}`, events.KindInvalid, "http_413", "too large"},
 	} {
 		r := provider.Reply{Status: row.status, Body: []byte(row.body), Header: http.Header{"X-Fal-Request-Id": {"trace-1"}}}
-		a := d.Classify(sampleModel, r)
+		a := d.Classify(sampleModel, nil, r)
 		if a.Outcome != provider.Refused {
 			t.Errorf("%d %s: %s, want refused", row.status, row.body, a.Outcome)
 			continue
@@ -230,7 +230,7 @@ func TestClassifyRetryAfter(t *testing.T) {
 		{"", "", 0},
 	} {
 		h := http.Header{"Retry-After": {row.after}, "Date": {row.date}}
-		a := d.Classify(sampleModel, provider.Reply{Status: 429, Header: h, Body: []byte(`{"detail":"slow down"}`)})
+		a := d.Classify(sampleModel, nil, provider.Reply{Status: 429, Header: h, Body: []byte(`{"detail":"slow down"}`)})
 		if a.Err == nil || a.Err.RetryAfter != row.want {
 			t.Errorf("%q at %q: %+v, want %v", row.after, row.date, a.Err, row.want)
 		}
@@ -260,18 +260,37 @@ func TestClassifyIDs(t *testing.T) {
 		`{"status_url":"https://q/x/y/requests/abc/status"}`:   provider.Accepted,
 		`{"response_url":"https://q/x/y/requests/abc"}`:        provider.Accepted,
 		`{"response_url":"https://q/x/y/abc"}`:                 provider.InDoubt,
-		`{"video":{"url":"https://q/paid.mp4"}}`:               provider.InDoubt,
+		`{"video":{"url":"https://q/paid.mp4"}}`:               provider.Accepted, // the result itself
+		`{"video":{"url":"https://q/paid.mp4"},"error":"no"}`:  provider.InDoubt,
+		`{"see":"https://q/errors.html"}`:                      provider.InDoubt,
+		`{"link":{"url":"mailto:a@b"}}`:                        provider.InDoubt,
 		`{"request":{"request_id":"abc"}}`:                     provider.InDoubt,
 		`{"request_id":["abc"]}`:                               provider.InDoubt,
 		`{"request_id":"abc","status":7,"queue_position":"x"}`: provider.Accepted,
 	} {
-		if a := d.Classify(sampleModel, provider.Reply{Status: 200, Body: []byte(body)}); a.Outcome != want {
+		if a := d.Classify(sampleModel, nil, provider.Reply{Status: 200, Body: []byte(body)}); a.Outcome != want {
 			t.Errorf("%.80s: %s, want %s", body, a.Outcome, want)
 		}
 	}
-	a := d.Classify(sampleModel, provider.Reply{Status: 200, Body: []byte(`{"request_id":"odd/id"}`)})
+	a := d.Classify(sampleModel, nil, provider.Reply{Status: 200, Body: []byte(`{"request_id":"odd/id"}`)})
 	if a.Err == nil || !strings.Contains(a.Err.Message, "odd/id") {
 		t.Errorf("an id that cannot be used is kept as evidence: %v", a.Err)
+	}
+}
+
+// An answer that is itself the result needs no poll; what it was billed is in its header.
+func TestAnsweredWithTheResult(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, "")
+	h := http.Header{"X-Fal-Billable-Units": {"5"}}
+	r := provider.Reply{Status: 200, Header: h, Body: []byte(`{"video":{"url":"https://q/paid.mp4"}}`)}
+	a := d.Classify(sampleModel, nil, r)
+	if a.Outcome != provider.Accepted || a.Result == nil || a.Result.State != provider.Succeeded ||
+		len(a.Result.Outputs) != 1 || string(a.Result.Raw) != string(r.Body) || a.Result.Units == nil || *a.Result.Units != 5 {
+		t.Fatalf("%+v, result %+v", a, a.Result)
+	}
+	if again := d.Classify(sampleModel, nil, r); again.ID != a.ID || string(again.Ref) != string(a.Ref) {
+		t.Errorf("the same answer is named %s and %s", a.ID, again.ID)
 	}
 }
 
@@ -284,7 +303,7 @@ func FuzzClassify(f *testing.F) {
 	f.Add(401, []byte(`{"detail":"`+testKey+`"}`))
 	d := newDriver(f, "")
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		a := d.Classify(sampleModel, provider.Reply{Status: status, Body: body})
+		a := d.Classify(sampleModel, nil, provider.Reply{Status: status, Body: body})
 		switch a.Outcome {
 		case provider.Accepted:
 			if a.Err != nil || !validID(a.ID) || status < 200 || status > 299 {

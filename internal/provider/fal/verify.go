@@ -38,7 +38,7 @@ type VerifierOptions struct {
 	// UserID is the account whose webhooks are taken. Without one any account's are: fal signs for each of its customers,
 	// who may name whatever URL they like.
 	UserID string
-	// Transport fetches the keys. Default: provider.NewTransport().
+	// Transport fetches the keys. Default: that of provider.NewTransport.
 	Transport http.RoundTripper
 }
 
@@ -60,7 +60,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 		return nil, fmt.Errorf("fal: user id: not up to %d printable characters", maxHeaderBytes)
 	}
 	if o.Transport == nil {
-		o.Transport = provider.NewTransport()
+		o.Transport = provider.NewTransport(o.JWKSURL)
 	}
 	return &Verifier{userID: o.UserID, keys: newKeySet(o.JWKSURL, o.Transport)}, nil
 }

@@ -47,7 +47,7 @@ func TestReadCallback(t *testing.T) {
 		{v1, `{"task_id":1.5}`, "", false, "no JSON object"},
 		{v1, `{"task_id":"1"`, "", false, "no JSON object"},
 		{v1, ``, "", false, "no JSON object"},
-		{"sora", `{"task_id":"1"}`, "", false, "no MiniMax video family"},
+		{"sora", `{"task_id":"1"}`, "", false, "no MiniMax family"},
 	} {
 		cb, err := d.ReadCallback(row.model, []byte(row.body))
 		if row.fault != "" {

@@ -1,8 +1,10 @@
 package minimax
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"reelay/events"
 	"reelay/internal/provider"
@@ -82,16 +84,19 @@ func (r ruling) kind() events.Kind {
 // Accepted: a 2xx with a task id, whatever else it says: an id can be asked about, free of charge. Refused: no id, and
 // a status or a code of MiniMax's that proves that nothing was bought, as the table rulings tells; both generations are
 // read alike, since a gateway may answer for either in the other's form. Everything else is InDoubt, with what was
-// answered in Body.
-func (d *Driver) Classify(model string, r provider.Reply) provider.Answer {
-	if generationOf(model) == nil {
+// answered in Body. An API that answers with what it makes has rules of its own on top, see call.classify.
+func (d *Driver) Classify(model string, sent []byte, r provider.Reply) provider.Answer {
+	switch g := generationOf(model).(type) {
+	case nil:
 		return d.inDoubt("unknown_model", "the model is of no known family", r)
+	case call:
+		return g.classify(d, sent, r)
 	}
 	says := readEnvelope(r.Body)
 	id := createdID(r.Body, says)
 	switch {
 	case isOK(r.Status) && id.isID():
-		handle, err := d.Ref(model, string(id))
+		handle, err := d.refWith(model, string(id), charactersOf(model, r.Body))
 		if err != nil {
 			return d.inDoubt("bad_task_id", err.Error(), r)
 		}
@@ -103,16 +108,33 @@ func (d *Driver) Classify(model string, r provider.Reply) provider.Answer {
 		err.Charge = events.ChargeNone
 		return provider.Answer{Outcome: provider.Refused, Err: err}
 	}
+	return d.unclear(says, r, "a task id")
+}
+
+// unclear is an answer that proves nothing and lacks what was asked for.
+func (d *Driver) unclear(says envelope, r provider.Reply, lacks string) provider.Answer {
 	switch {
 	case says.own && !says.ok():
 		err := d.envelopeError(says, r)
 		return d.inDoubt(err.Code, err.Message, r)
 	case isOK(r.Status):
-		return d.inDoubt("no_task_id", fmt.Sprintf("HTTP %d without a task id%s", r.Status, says.quoted()), r)
+		code := "no_" + strings.ReplaceAll(strings.TrimPrefix(lacks, "a "), " ", "_")
+		return d.inDoubt(code, fmt.Sprintf("HTTP %d without %s%s", r.Status, lacks, says.quoted()), r)
 	default:
 		return d.inDoubt(httpCode(r.Status),
 			fmt.Sprintf("HTTP %d without an answer of MiniMax's own%s", r.Status, says.quoted()), r)
 	}
+}
+
+// charactersOf is what the create of a speech task says that it bills; nil for another.
+func charactersOf(model string, body []byte) *float64 {
+	var a struct {
+		Characters lax[*float64] `json:"usage_characters"`
+	}
+	if _, ok := generationOf(model).(speech); !ok || json.Unmarshal(body, &a) != nil {
+		return nil
+	}
+	return a.Characters.v
 }
 
 // refusal returns why nothing was bought, and nil where that is not proven.

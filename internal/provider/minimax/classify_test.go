@@ -77,7 +77,7 @@ func TestClassifyTable(t *testing.T) {
 			}
 			for _, body := range bodies {
 				for _, model := range []string{modelV1, modelV2} {
-					checkCell(t, d.Classify(model, provider.Reply{
+					checkCell(t, d.Classify(model, nil, provider.Reply{
 						Status: status, Body: []byte(body), Header: map[string][]string{"Retry-After": {"7"}},
 					}), kind, fmt.Sprintf("%s %d %s", model, status, body))
 				}
@@ -152,19 +152,19 @@ func TestClassifyForms(t *testing.T) {
 		{"detail", 422, `{"detail":[{"msg":"field required"}]}`, bad, "field required"},
 	} {
 		for _, model := range []string{modelV1, modelV2} {
-			a := d.Classify(model, provider.Reply{Status: row.status, Body: []byte(row.body)})
+			a := d.Classify(model, nil, provider.Reply{Status: row.status, Body: []byte(row.body)})
 			if a.Err == nil || a.Err.Kind != row.kind || !strings.Contains(a.Err.Message, row.words) {
 				t.Errorf("%s, %s: %s %+v, want %s with %q", model, row.name, a.Outcome, a.Err, row.kind, row.words)
 			}
 		}
 	}
-	a := d.Classify(modelV2, provider.Reply{
+	a := d.Classify(modelV2, nil, provider.Reply{
 		Status: 308, Header: map[string][]string{"Location": {"https://u:hush@elsewhere.test/v2?token=hush"}},
 	})
 	if a.Err == nil || !strings.Contains(a.Err.Message, "https://elsewhere.test/v2)") {
 		t.Errorf("%+v does not tell where the redirect leads, or tells too much", a.Err)
 	}
-	a = d.Classify(modelV1, provider.Reply{Status: 500, Body: []byte(`{"you sent":"` + testKey + `"}`)})
+	a = d.Classify(modelV1, nil, provider.Reply{Status: 500, Body: []byte(`{"you sent":"` + testKey + `"}`)})
 	if string(a.Body) != `{"you sent":"[redacted]"}` {
 		t.Errorf("kept %s, want the answer without the key", a.Body)
 	}
@@ -192,7 +192,7 @@ func TestClassifyIDs(t *testing.T) {
 		`{"task_id":9223372036854775807,"base_resp":{"status_code":"0"},"id":1}`: "9223372036854775807",
 	} {
 		for _, model := range []string{modelV1, modelV2} {
-			a := d.Classify(model, provider.Reply{Status: 200, Body: []byte(body)})
+			a := d.Classify(model, nil, provider.Reply{Status: 200, Body: []byte(body)})
 			if a.ID != want || (a.Outcome == provider.Accepted) != (want != "") {
 				t.Errorf("%s %s: %s %q, want %q", model, body, a.Outcome, a.ID, want)
 			}

@@ -69,3 +69,51 @@ func TestConformanceV2(t *testing.T) {
 		},
 	})
 }
+
+// refusedV1 is a refusal in the envelope of V1.
+func refusedV1(text string) provider.Reply {
+	return provider.Reply{
+		Status: 200,
+		Body:   []byte(`{"data":null,"base_resp":{"status_code":2013,"status_msg":` + strconv.Quote(text) + `}}`),
+	}
+}
+
+const (
+	inputSpeech = `{"text":"good evening","voice_setting":{"voice_id":"English_expressive_narrator"}}`
+	inputClone  = `{"file_id":176844028768320,"need_noise_reduction":true}`
+)
+
+func TestConformanceSpeech(t *testing.T) {
+	t.Parallel()
+	providertest.Run(t, providertest.Harness{
+		Driver: newDriver, Emulator: newEmulator,
+		Features:  provider.Features{},
+		NoQueue:   true,
+		Samples:   []providertest.Sample{{Type: events.Speech, Model: "speech-2.8-hd", Input: inputSpeech}},
+		UnknownID: "999999999999999", Fail: "1027", FailKind: events.KindModeration,
+		Refusal: refusedV1, RefusalKind: events.KindInvalid,
+		Callback: func(id string) []byte {
+			return []byte(`{"task_id":` + id + `,"status":"success","base_resp":{"status_code":0}}`)
+		},
+	})
+}
+
+func TestConformanceAnswered(t *testing.T) {
+	t.Parallel()
+	run := func(features provider.Features, samples ...providertest.Sample) {
+		providertest.RunAnswered(t, providertest.Harness{
+			Driver: newDriver, Emulator: newEmulator, Features: features, Samples: samples,
+			Refusal: refusedV1, RefusalKind: events.KindInvalid,
+		})
+	}
+	run(provider.Features{Synchronous: true},
+		providertest.Sample{Type: events.Speech, Model: "t2a_v2/speech-2.8-hd", Input: inputSpeech},
+		providertest.Sample{Type: events.Music, Model: "music-2.6", Input: `{"prompt":"a waltz","lyrics":"la la"}`},
+		providertest.Sample{Type: events.Image, Model: "image-01", Input: `{"prompt":"a kite","n":3}`},
+		providertest.Sample{
+			Type: events.Voice, Model: "voice_design", Input: `{"prompt":"an old sailor","preview_text":"ahoy"}`,
+		})
+	run(provider.Features{Synchronous: true, Repeatable: true},
+		providertest.Sample{Type: events.Voice, Model: "voice_clone", Input: inputClone},
+		providertest.Sample{Type: events.Voice, Model: "get_voice", Input: `{"voice_type":"all"}`})
+}

@@ -1,4 +1,4 @@
-// Package minimax drives MiniMax's video tasks (https://platform.minimax.io/docs/api-reference).
+// Package minimax drives MiniMax's video, speech, music, image and voice APIs (https://platform.minimax.io/docs/api-reference).
 //
 // # Two generations
 //
@@ -12,6 +12,14 @@
 //
 // What a gateway answers for either may come in the other's form, or as a page; the table rulings tells for every HTTP
 // status and envelope what an answer to a create proves.
+//
+// # Speech, music, images, voices
+//
+// The table calls lists the APIs that answer with what they make: t2a_v2, music_generation, image_generation and those of
+// voices. Speech is made by t2a_async_v2 unless the task's model asks for t2a_v2 by its name before the model's
+// ("t2a_v2/speech-2.8-hd"): an id can be asked about, an answer that is lost can never be found. The file of
+// t2a_async_v2 is an archive; its sound is the first output, the archive the second. A voice is cloned under an id that
+// derives from the task, so that a repeated request is refused as a duplicate (2039) where the first has worked.
 //
 // # What a failed call means
 //

@@ -22,7 +22,8 @@ const (
 	// DefaultTimeout bounds one free call.
 	DefaultTimeout = 30 * time.Second
 
-	families = "MiniMax-H3*, MiniMax-Hailuo-*, T2V-01*, I2V-01*, S2V-01*"
+	families = "MiniMax-H3*, MiniMax-Hailuo-*, T2V-01*, I2V-01*, S2V-01*, speech-*, t2a_v2/speech-*, music-*, image-*, " +
+		"voice_clone, voice_design, get_voice, delete_voice"
 )
 
 // Options configures a Driver.
@@ -31,7 +32,7 @@ type Options struct {
 	BaseURL string
 	// Key is the API key, without "Bearer". It must not be empty.
 	Key secret.Value
-	// Transport carries the free calls; provider.NewTransport() if nil.
+	// Transport carries the free calls; that of provider.NewTransport if nil.
 	Transport http.RoundTripper
 	// Timeout bounds one free call; DefaultTimeout if 0.
 	Timeout time.Duration
@@ -42,7 +43,11 @@ type Driver struct {
 	base   string
 	key    secret.Value
 	client *http.Client
-	batch  runningBatch
+	// uploads makes the calls that carry files.
+	uploads *http.Client
+	batch   runningBatch
+	// archives fetches the files of speech tasks, one at a time.
+	archives *provider.LargeReads
 }
 
 // versionPath is the end of a base URL that MiniMax's text API wants and its video API does not.
@@ -55,7 +60,7 @@ func New(o Options) (*Driver, error) {
 		o.BaseURL = DefaultBaseURL
 	}
 	if o.Transport == nil {
-		o.Transport = provider.NewTransport()
+		o.Transport = provider.NewTransport(o.BaseURL)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
@@ -78,6 +83,8 @@ func New(o Options) (*Driver, error) {
 	}
 	return &Driver{
 		base: strings.TrimRight(o.BaseURL, "/"), key: o.Key, client: provider.NewClient(o.Transport, o.Timeout),
+		uploads:  provider.NewClient(o.Transport, uploadTimeout),
+		archives: provider.NewLargeReads(1, maxAnswerBytes),
 	}, nil
 }
 
@@ -93,11 +100,15 @@ func (d *Driver) Features(model string) provider.Features {
 // Format prints the base URL only: fmt reads unexported fields past their own methods, the key's among them.
 func (d *Driver) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "minimax.Driver(%s)", d.base) }
 
-// A generation is one of MiniMax's two video APIs.
+// A generation is one of MiniMax's APIs: the two for video, speech with a task, and the calls that answer with what they
+// make.
 type generation interface {
 	name() string // as in handles
 	features() provider.Features
 	createPath() string
+	taskTypes() []events.TaskType
+	// wireModel is the body's model for a task's, "" where the body has none of ours.
+	wireModel(model string) string
 	poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, error)
 	cancel(ctx context.Context, d *Driver, id string) (provider.CancelOutcome, error)
 }
@@ -105,17 +116,25 @@ type generation interface {
 var (
 	_ generation = v1{}
 	_ generation = v2{}
+	_ generation = speech{}
+	_ generation = call{}
 )
 
-// modelPattern is what a model's name looks like.
-var modelPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}$`)
+// modelPattern is what a model's name looks like, after the name of an API where one is asked for.
+var modelPattern = regexp.MustCompile(`^([a-z0-9_]{1,32}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,150}$`)
 
 // generationOf returns the API that serves a model, nil for a model of no known family.
 func generationOf(model string) generation {
 	if !modelPattern.MatchString(model) {
 		return nil
 	}
+	if c, ok := callOf(model); ok {
+		return c
+	}
 	model = strings.ToLower(model)
+	if strings.HasPrefix(model, "speech-") {
+		return speech{}
+	}
 	if strings.HasPrefix(model, "minimax-h3") {
 		return v2{}
 	}
@@ -131,6 +150,8 @@ func generationOf(model string) generation {
 type ref struct {
 	API    string `json:"api"`
 	TaskID string `json:"task_id"`
+	// Characters is what MiniMax said at the create of a speech task that it bills.
+	Characters *float64 `json:"characters,omitempty"`
 }
 
 // idPattern is what a MiniMax id looks like: digits so far, with room for what they or a gateway's may become, and
@@ -139,21 +160,32 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9_~-][A-Za-z0-9._~:;@!+,=-]{0,127}
 
 // Ref builds the handle of the task that MiniMax calls id. Its error is a FieldError for "model" or "provider_id".
 func (d *Driver) Ref(model, id string) (json.RawMessage, error) {
+	return d.refWith(model, id, nil)
+}
+
+func (d *Driver) refWith(model, id string, characters *float64) (json.RawMessage, error) {
 	g := generationOf(model)
 	if g == nil {
 		return nil, unknownModel(model)
 	}
+	if g.features().Synchronous {
+		return nil, events.NewFieldError("provider_id", "%s has no tasks that could be asked about", g.name())
+	}
 	if !idPattern.MatchString(id) {
 		return nil, events.NewFieldError("provider_id", "must be 1 to 128 characters of A-Z a-z 0-9 . _ ~ : ; @ ! + , = -")
 	}
-	return events.Marshal(ref{API: g.name(), TaskID: id})
+	return events.Marshal(ref{API: g.name(), TaskID: id, Characters: characters})
 }
 
 // readRef opens a handle that Ref has built.
 func (d *Driver) readRef(raw json.RawMessage) (generation, string, error) {
 	var r ref
 	if err := json.Unmarshal(raw, &r); err == nil && idPattern.MatchString(r.TaskID) {
-		for _, g := range []generation{v1{}, v2{}} {
+		all := []generation{v1{}, v2{}, speech{characters: r.Characters}}
+		for _, c := range calls() {
+			all = append(all, c)
+		}
+		for _, g := range all {
 			if g.name() == r.API {
 				return g, r.TaskID, nil
 			}
@@ -163,7 +195,7 @@ func (d *Driver) readRef(raw json.RawMessage) (generation, string, error) {
 }
 
 func unknownModel(model string) error {
-	return events.NewFieldError("model", "%q is of no MiniMax video family: %s",
+	return events.NewFieldError("model", "%q is of no MiniMax family: %s",
 		provider.Clip(model, events.MaxModelBytes), families)
 }
 

@@ -2,6 +2,7 @@ package minimax_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -198,6 +199,25 @@ func TestLinks(t *testing.T) {
 			if err != nil || snap.State != provider.Succeeded || !slices.Equal(got, row.want) || len(snap.Raw) == 0 {
 				t.Errorf("%s: %q, %+v, %v, want %q", body, got, snap.Err, err, row.want)
 			}
+		}
+	}
+}
+
+// TestManyLinks: the links over the limit are told of, whatever holds them.
+func TestManyLinks(t *testing.T) {
+	t.Parallel()
+	var links []string
+	for i := range 80 {
+		links = append(links, fmt.Sprintf(`"https://c.test/%d.mp4"`, i))
+	}
+	videos := `,"videos":[` + strings.Join(links, ",") + `]`
+	for model, body := range map[string]string{
+		modelV2: `{"data":` + v2Answer("succeeded", videos) + `}`, modelV1: v1Answer("Success", videos+fine),
+	} {
+		d := answering(t, 200, body)
+		snap, err := d.Poll(t.Context(), refOf(t, d, model, taskID))
+		if err != nil || len(snap.Outputs) != 64 || !slices.Equal(snap.Notes, []string{"16 more in the raw result"}) {
+			t.Errorf("%s: %d outputs, %q, %v", model, len(snap.Outputs), snap.Notes, err)
 		}
 	}
 }

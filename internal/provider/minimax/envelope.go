@@ -202,6 +202,16 @@ func pageText(body []byte) string {
 	return words[:min(len(words), events.MaxMessageBytes)]
 }
 
+// unwrapped returns the object under "data", where gateways put an answer, if that has a member which the answer itself
+// has not.
+func unwrapped(body []byte, member string) []byte {
+	var answer, data map[string]json.RawMessage
+	if !isJSON(body, &answer) || answer[member] != nil || !isJSON(answer["data"], &data) || data[member] == nil {
+		return body
+	}
+	return answer["data"]
+}
+
 // isJSON reads a JSON object into v.
 func isJSON(body []byte, v any) bool {
 	body = bytes.TrimSpace(body)

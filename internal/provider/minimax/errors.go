@@ -111,7 +111,7 @@ func (d *Driver) callError(s envelope, r provider.Reply) *provider.Error {
 // newError is the one place where errors are made: it bounds and redacts their texts.
 func (d *Driver) newError(kind events.Kind, code, message string, r provider.Reply) *provider.Error {
 	return &provider.Error{
-		Kind: kind, Code: d.clean(code, maxCodeBytes), Message: d.clean(message, events.MaxMessageBytes),
+		Kind: kind, Code: d.clean(code, maxCodeBytes), Message: provider.Reason(d.clean(message, events.MaxMessageBytes)),
 		HTTPStatus: r.Status, TraceID: d.clean(r.Header.Get("Trace-Id"), maxIDBytes),
 		RetryAfter: provider.RetryAfter(r.Header, time.Now()),
 	}
@@ -192,6 +192,13 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	}
 	*t = text(b)
 	return nil
+}
+
+// unquoted reads a JSON string that t was left as.
+func (t text) unquoted() string {
+	var s string
+	_ = json.Unmarshal([]byte(t), &s) // what is no string is none
+	return s
 }
 
 // none reports whether there is no id: MiniMax may leave a field out, empty or zero.

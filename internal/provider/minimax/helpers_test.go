@@ -99,6 +99,12 @@ func (b box) submit(t testing.TB, model, input string) provider.Answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return b.sent(t, model, r)
+}
+
+// sent sends a paid request and classifies the answer.
+func (b box) sent(t testing.TB, model string, r provider.Request) provider.Answer {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.URL, bytes.NewReader(r.Body))
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +118,7 @@ func (b box) submit(t testing.TB, model, input string) provider.Answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.driver.Classify(model, reply)
+	return b.driver.Classify(model, r.Body, reply)
 }
 
 // accepted is submit of a job that must be accepted.

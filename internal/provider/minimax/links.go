@@ -2,6 +2,7 @@ package minimax
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/url"
 	"path"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"reelay/events"
+	"reelay/internal/address"
 	"reelay/internal/provider"
 )
 
@@ -39,23 +41,28 @@ type candidate struct {
 }
 
 // findOutputs returns the links in an answer whose documented place is empty, under whatever name: the video first,
-// pictures of it last, each link once.
-func (d *Driver) findOutputs(answer []byte) []events.Output {
+// pictures of it last, each link once. The notes tell of those over maxLinks.
+func (d *Driver) findOutputs(answer []byte) (outputs []events.Output, notes []string) {
 	var v any
 	if json.Unmarshal(answer, &v) != nil {
-		return nil
+		return nil, nil
 	}
 	all := candidates(v, "", 0, nil)
 	slices.SortStableFunc(all, func(a, b candidate) int { return a.rank - b.rank })
-	var outputs []events.Output
+	known := map[string]bool{}
 	for _, c := range all {
 		o, ok := d.output(c.link, "")
-		same := func(p events.Output) bool { return p.URL == o.URL }
-		if ok && len(outputs) < maxLinks && !slices.ContainsFunc(outputs, same) {
+		if !ok || known[o.URL] {
+			continue
+		}
+		if known[o.URL] = true; len(known) <= maxLinks {
 			outputs = append(outputs, o)
 		}
 	}
-	return outputs
+	if more := len(known) - maxLinks; more > 0 {
+		notes = []string{fmt.Sprintf("%d more in the raw result", more)}
+	}
+	return outputs, notes
 }
 
 func candidates(v any, name string, depth int, all []candidate) []candidate {
@@ -123,7 +130,7 @@ func (d *Driver) output(link, fileName string) (o events.Output, ok bool) {
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || len(link) > maxURLBytes {
 		return events.Output{}, false
 	}
-	if u.Scheme == "http" && !provider.IsLoopback(u.Hostname()) {
+	if u.Scheme == "http" && !address.IsLoopback(u.Hostname()) {
 		u.Scheme = "https"
 		link = u.String()
 	}

@@ -44,6 +44,9 @@ func TestPollAnswers(t *testing.T) {
 		code        string
 	}{
 		{modelV1, v1Answer("Preparing", fine), provider.Queued, "", ""},
+		{modelV1, `{"code":0,"data":` + v1Answer("Processing", fine) + `}`, provider.Running, "", ""},
+		{modelV1, `{"data":` + v1Answer("Fail", moder) + `}`, provider.Failed, events.KindModeration, "1027"},
+		{modelV2, `{"data":` + v2Answer("running", "") + `}`, provider.Running, "", ""},
 		{modelV1, v1Answer("Queueing", `,"file_id":""`+fine), provider.Queued, "", ""},
 		{modelV1, v1Answer("submitted", fine), provider.Queued, "", ""},
 		{modelV1, v1Answer("queued", fine), provider.Queued, "", ""},

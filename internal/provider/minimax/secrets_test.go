@@ -38,7 +38,7 @@ func TestKeyIsNeverRepeated(t *testing.T) {
 				d := inProcess(t, func(*http.Request) (int, string) { return status, body })
 				hides(t, d)
 				for _, model := range []string{modelV1, modelV2} {
-					a := d.Classify(model,
+					a := d.Classify(model, nil,
 						provider.Reply{Status: status, Header: http.Header{"Trace-Id": {testKey}}, Body: []byte(body)})
 					if a.Outcome != provider.Accepted { // an id may look like anything; it is the provider's
 						hides(t, a)

@@ -3,6 +3,7 @@ package minimax
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"reelay/events"
@@ -10,38 +11,59 @@ import (
 )
 
 // Check tells whether MiniMax can be asked for the task. It refuses, with a FieldError, a model of no known family, a
-// task that is no video, an input that is no JSON object, an input.model that is not the task's and an
-// input.callback_url, which is reelay's to set. The rest is left to MiniMax, which knows its models best and refuses
-// without a charge.
+// task of a type that the model does not make, an input that is no JSON object, an input.model that is not the task's,
+// an input.callback_url, which is reelay's to set, an answer in pieces (input.stream), an input.voice_id that begins
+// as those of reelay do, and a file that was uploaded to the account (mm_file:). The rest is left to MiniMax, which knows
+// its models best and refuses without a charge.
 func (d *Driver) Check(t events.TaskType, model string, input json.RawMessage) error {
-	_, err := check(t, model, input)
-	return err
+	if _, err := check(t, model, input); err != nil {
+		return err
+	}
+	var v any
+	if err := json.Unmarshal(input, &v); err != nil {
+		return events.NewFieldError("input", "bad JSON: %v", err)
+	}
+	return checkFiles("input", v)
 }
 
-// check does Check and tells whether the input names the model itself.
-func check(t events.TaskType, model string, input json.RawMessage) (hasModel bool, err error) {
-	if generationOf(model) == nil {
-		return false, unknownModel(model)
+// has is what of the members that reelay sets an input has itself.
+type has struct{ model, voiceID bool }
+
+// check does Check and tells what the input has.
+func check(t events.TaskType, model string, input json.RawMessage) (h has, err error) {
+	g := generationOf(model)
+	if g == nil {
+		return h, unknownModel(model)
 	}
-	if t != events.Video {
-		return false, events.NewFieldError("model", "%s makes %s, not %s", model, events.Video, t)
+	if !slices.Contains(g.taskTypes(), t) {
+		return h, events.NewFieldError("model", "%s makes %v, not %s", model, g.taskTypes(), t)
 	}
+	wire := g.wireModel(model)
 	// Names are compared without regard to case because many JSON readers do the same: a "Model" that slipped through
 	// could buy another model than the one that was priced. For the same reason each of two equal names counts.
 	err = eachMember(input, func(name string, value json.RawMessage) error {
-		switch {
-		case strings.EqualFold(name, "callback_url"):
+		switch strings.ToLower(name) {
+		case "callback_url":
 			return events.NewFieldError("input."+name, "is set by reelay")
-		case strings.EqualFold(name, "model"):
-			var s string
-			if json.Unmarshal(value, &s) != nil || s != model || name != "model" {
-				return events.NewFieldError("input."+name, "must be left out, or \"model\" be the model of the task, %s", model)
+		case "stream":
+			if g.features().Synchronous && string(value) != "false" {
+				return events.NewFieldError("input."+name, "must be left out or false: reelay keeps whole results")
 			}
-			hasModel = true
+		case "voice_id":
+			if strings.HasPrefix(text(value).unquoted(), ownVoicePrefix) && g.createPath() == voiceClonePath {
+				return events.NewFieldError("input."+name, "must not begin with %q, as those that reelay makes do", ownVoicePrefix)
+			}
+			h.voiceID = true
+		case "model":
+			var s string
+			if wire != "" && (json.Unmarshal(value, &s) != nil || s != wire || name != "model") {
+				return events.NewFieldError("input."+name, "must be left out, or \"model\" be the model of the task, %s", wire)
+			}
+			h.model = true
 		}
 		return nil
 	})
-	return hasModel, err
+	return h, err
 }
 
 // eachMember calls f for every member of a JSON object in order, duplicates included. It fails with a FieldError for
@@ -72,25 +94,31 @@ func eachMember(object json.RawMessage, f func(name string, value json.RawMessag
 	return nil
 }
 
-// Render fixes the paid request. The input's bytes stay as they are; model and callback_url are put before them. Its
-// error is Check's.
+// Render fixes the paid request. The input's bytes stay as they are; model, callback_url and the voice_id of a clone are
+// put before them. Its error is Check's.
 func (d *Driver) Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error) {
-	hasModel, err := check(t.TaskType, t.Model, input)
+	h, err := check(t.TaskType, t.Model, input)
 	if err != nil {
 		return provider.Request{}, err
 	}
+	g := generationOf(t.Model)
 	var ours []string
-	if !hasModel {
-		ours = append(ours, `"model":`+quote(t.Model))
+	if wire := g.wireModel(t.Model); wire != "" && !h.model {
+		ours = append(ours, `"model":`+quote(wire))
+	}
+	if g.createPath() == voiceClonePath && !h.voiceID {
+		ours = append(ours, `"voice_id":`+quote(voiceIDOf(t)))
 	}
 	if callbackURL != "" {
 		ours = append(ours, `"callback_url":`+quote(callbackURL))
 	}
 	header := d.header()
 	header.Set("Content-Type", "application/json")
-	return provider.Request{
-		URL: d.base + generationOf(t.Model).createPath(), Header: header, Body: splice(ours, input),
-	}, nil
+	r := provider.Request{URL: d.base + g.createPath(), Header: header, Body: splice(ours, input)}
+	if g.features().Synchronous {
+		r.Timeout, r.MaxReplyBytes = answerTimeout, maxAnswerBytes
+	}
+	return r, nil
 }
 
 // splice puts members at the front of a JSON object.

@@ -168,7 +168,7 @@ func TestClassifyCodes(t *testing.T) {
 	for _, c := range codes {
 		for _, model := range []string{modelV1, modelV2} {
 			for _, body := range []string{v1Body(c.code, "own words"), v2Body(c.code, "own words")} {
-				a := d.Classify(model, provider.Reply{Status: 200, Body: []byte(body)})
+				a := d.Classify(model, nil, provider.Reply{Status: 200, Body: []byte(body)})
 				kind := events.KindAmbiguous
 				if c.refuses {
 					kind = c.kind
@@ -217,7 +217,7 @@ func TestClassifyAccepted(t *testing.T) {
 		{"v1 status 500", modelV1, 500, `{"task_id":"106916112212032"` + ok, "", "bad_task_id"},
 		{"v2 status 302", modelV2, 302, `{"task_id":"424010985738629"}`, "", "bad_task_id"},
 	} {
-		a := d.Classify(row.model, provider.Reply{Status: row.status, Body: []byte(row.body)})
+		a := d.Classify(row.model, nil, provider.Reply{Status: row.status, Body: []byte(row.body)})
 		if row.id == "" {
 			if a.Outcome != provider.InDoubt || a.Err == nil || a.Err.Code != row.code {
 				t.Errorf("%s: %s %+v, want in doubt with code %s", row.name, a.Outcome, a.Err, row.code)
@@ -234,14 +234,14 @@ func TestClassifyAccepted(t *testing.T) {
 func TestClassifyHeaders(t *testing.T) {
 	t.Parallel()
 	d := driverFor(t, "http://localhost")
-	a := d.Classify(modelV1, provider.Reply{
+	a := d.Classify(modelV1, nil, provider.Reply{
 		Status: 200, Header: map[string][]string{"Trace-Id": {"04c0ffee"}, "Retry-After": {"7"}},
 		Body: []byte(v1Body(1002, "rate limit")),
 	})
 	if a.Err == nil || a.Err.TraceID != "04c0ffee" || a.Err.RetryAfter.Seconds() != 7 {
 		t.Errorf("%+v, want the trace id and seven seconds", a.Err)
 	}
-	a = d.Classify(modelV2, provider.Reply{Status: 429, Body: []byte(v2Body(1002, "rate limit"))})
+	a = d.Classify(modelV2, nil, provider.Reply{Status: 429, Body: []byte(v2Body(1002, "rate limit"))})
 	if a.Err == nil || a.Err.TraceID != "02178" {
 		t.Errorf("%+v, want the request id", a.Err)
 	}
@@ -295,7 +295,7 @@ func FuzzClassify(f *testing.F) {
 		if first {
 			model = modelV1
 		}
-		a := d.Classify(model, provider.Reply{Status: status, Body: body})
+		a := d.Classify(model, nil, provider.Reply{Status: status, Body: body})
 		switch a.Outcome {
 		case provider.Accepted:
 			if a.Err != nil || status < 200 || status > 299 || !strings.Contains(string(a.Ref), a.ID) || !json.Valid(a.Ref) {

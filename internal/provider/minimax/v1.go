@@ -36,20 +36,33 @@ func (v1) features() provider.Features { return provider.Features{Webhook: true}
 
 func (v1) createPath() string { return "/v1/video_generation" }
 
+func (v1) taskTypes() []events.TaskType { return []events.TaskType{events.Video} }
+
+func (v1) wireModel(model string) string { return model }
+
 func (v1) poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, error) {
-	r, err := d.call(ctx, http.MethodGet, "/v1/query/video_generation", url.Values{"task_id": {id}})
+	snap, _, err := v1Poll(ctx, d, "/v1/query/video_generation", id, v1URLLife)
+	return snap, err
+}
+
+// v1Poll asks at a path where a task is and, once it names a file, for the link of that file, which lives for so long.
+func v1Poll(ctx context.Context, d *Driver, path, id string,
+	life time.Duration,
+) (snap provider.Snapshot, fileID string, err error) {
+	r, err := d.call(ctx, http.MethodGet, path, url.Values{"task_id": {id}})
 	if err != nil {
-		return provider.Snapshot{}, err
+		return provider.Snapshot{}, "", err
 	}
 	var a v1Query
+	r.Body = unwrapped(r.Body, "status")
 	if json.Unmarshal(r.Body, &a) != nil {
 		a = v1Query{}
 	}
-	snap, fileID, err := a.read(d, id, r)
-	if err != nil || fileID == "" {
-		return snap, err
+	if snap, fileID, err = a.read(d, id, r); err != nil || fileID == "" {
+		return snap, fileID, err
 	}
-	return v1Result(ctx, d, a.Status, fileID, r)
+	snap, err = v1Result(ctx, d, a.Status, fileID, r, life)
+	return snap, fileID, err
 }
 
 // v1Query is the answer to a status query.
@@ -89,7 +102,8 @@ func (a v1Query) read(d *Driver, id string, r provider.Reply) (snap provider.Sna
 		return snap, "", d.queryError(says, r)
 	case state == provider.Succeeded:
 		snap = d.snapshot(a.Status)
-		snap.Outputs, snap.Raw = d.findOutputs(r.Body), d.rawJSON(r.Body)
+		snap.Outputs, snap.Notes = d.findOutputs(r.Body)
+		snap.Raw = d.rawJSON(r.Body)
 		if len(snap.Outputs) == 0 {
 			snap = d.noOutput(a.Status, string(a.FileID.v), "", snap.Raw, r)
 		}
@@ -103,7 +117,7 @@ func (a v1Query) read(d *Driver, id string, r provider.Reply) (snap provider.Sna
 // task: the video exists. An error of MiniMax's own about the file, which will not pass, ends the task once it was seen
 // for long enough; a refusal of the key or the account is a failed poll; all else passes.
 func v1Result(ctx context.Context, d *Driver, word text, fileID string,
-	query provider.Reply,
+	query provider.Reply, life time.Duration,
 ) (provider.Snapshot, error) {
 	r, err := d.call(ctx, http.MethodGet, "/v1/files/retrieve", url.Values{"file_id": {fileID}})
 	if err != nil { // the task has succeeded, whatever became of this call
@@ -115,6 +129,7 @@ func v1Result(ctx context.Context, d *Driver, word text, fileID string,
 			DownloadURL lax[text] `json:"download_url"`
 		} `json:"file"`
 	}
+	r.Body = unwrapped(r.Body, "file")
 	if json.Unmarshal(r.Body, &a) != nil {
 		a.File = nil
 	}
@@ -129,10 +144,10 @@ func v1Result(ctx context.Context, d *Driver, word text, fileID string,
 	link := string(a.File.DownloadURL.v)
 	if o, ok := d.output(link, string(a.File.FileName.v)); ok {
 		snap.Outputs = []events.Output{o}
-	} else if snap.Outputs = d.findOutputs(r.Body); len(snap.Outputs) == 0 {
+	} else if snap.Outputs, snap.Notes = d.findOutputs(r.Body); len(snap.Outputs) == 0 {
 		return d.noOutput(word, fileID, link, answer, r), nil
 	}
-	expires := time.Now().Add(v1URLLife)
+	expires := time.Now().Add(life)
 	for i := range snap.Outputs {
 		snap.Outputs[i].ExpiresAt = &expires
 	}

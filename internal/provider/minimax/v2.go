@@ -24,6 +24,10 @@ func (v2) features() provider.Features {
 
 func (v2) createPath() string { return "/v2/video_generation" }
 
+func (v2) taskTypes() []events.TaskType { return []events.TaskType{events.Video} }
+
+func (v2) wireModel(model string) string { return model }
+
 // v2Task is a task in the answers to query and list.
 type v2Task struct {
 	ID     text      `json:"id"`
@@ -57,6 +61,7 @@ func (v2) poll(ctx context.Context, d *Driver, id string) (provider.Snapshot, er
 		Task json.RawMessage `json:"task"`
 	}
 	var task v2Task
+	r.Body = unwrapped(r.Body, "task")
 	if json.Unmarshal(r.Body, &a) != nil || json.Unmarshal(a.Task, &task) != nil || r.Status != http.StatusOK ||
 		task.Status == "" {
 		return provider.Snapshot{}, d.queryError(readEnvelope(r.Body), r)
@@ -86,7 +91,7 @@ func (t v2Task) read(d *Driver, raw json.RawMessage, r provider.Reply) provider.
 		snap.Raw = d.rawJSON(r.Body)
 		if o, ok := d.output(link, ""); ok {
 			snap.Outputs = []events.Output{o}
-		} else if snap.Outputs = d.findOutputs(raw); len(snap.Outputs) == 0 {
+		} else if snap.Outputs, snap.Notes = d.findOutputs(raw); len(snap.Outputs) == 0 {
 			snap = d.noOutput(t.Status, "", link, snap.Raw, r)
 		}
 	}

@@ -14,6 +14,9 @@ type Provider struct {
 	Name string
 	// KeyEnv is the environment variable of its API key; <KeyEnv>_FILE names a file that holds it instead.
 	KeyEnv string
+	// SelfHosted says that it is a server of one's own, whose key may be none: it has a lane for each address that an
+	// operator names, and nothing is charged for it.
+	SelfHosted bool
 	// KeyPair are the two variables that the provider's own clients take instead of KeyEnv, for the parts of the key
 	// before and behind its colon; empty if there are none.
 	KeyPair []string
@@ -49,6 +52,8 @@ type Setting struct {
 	Help string
 	// Default is what it is unless it is set; empty for what the driver says.
 	Default string
+	// Private says of a URL that it may be plain http to a private address.
+	Private bool
 	// Sandbox is what it is in the sandbox unless it is set; of a URL, the path below the emulator's base URL.
 	Sandbox string
 }
@@ -76,7 +81,7 @@ func All() []Provider {
 	return []Provider{
 		{
 			Name: "fal", KeyEnv: "FAL_KEY", Emulator: "127.0.0.1:7101",
-			// As fal's clients for Python and JavaScript do (https://fal.ai/docs/model-apis/client).
+			// As fal's clients do: fal-ai/fal-js@381105e libs/client/src, fal-ai/fal@c6f0afa projects/fal_client.
 			KeyPair: []string{"FAL_KEY_ID", "FAL_KEY_SECRET"},
 			Settings: []Setting{
 				{Flag: "fal-url", Env: "REELAY_FAL_URL", Kind: URL, Help: "Base URL of fal's queue API."},
@@ -110,11 +115,30 @@ func All() []Provider {
 			Horizon:   minimaxHorizon,
 			// Those of a paid account by https://platform.minimax.io/docs/guides/rate-limits, as read in October 2026; an
 			// account with a plan may have others. The API of MiniMax-H3 has its own, and a cap of tasks under way.
-			Limits: map[string]events.ModelLimits{events.AnyModel: {Requests: 20}, "MiniMax-H3": {Requests: 300, InFlight: 30}},
+			// What is answered with its result is in flight until then: the tasks in flight are MiniMax's limit for music, and
+			// for the others as many connections as are reasonable.
+			Limits: map[string]events.ModelLimits{
+				events.AnyModel: {Requests: 20}, "MiniMax-H3": {Requests: 300, InFlight: 30},
+				"speech-": {Requests: 60}, "t2a_v2/": {Requests: 60, InFlight: 20}, "music-": {Requests: 120, InFlight: 20},
+				"image-": {Requests: 10, InFlight: 10}, "voice_clone": {Requests: 60, InFlight: 10},
+				"voice_design": {Requests: 20, InFlight: 10}, "get_voice": {Requests: 60, InFlight: 10},
+				"delete_voice": {Requests: 60, InFlight: 10},
+			},
 			// The code for too many tasks under way (https://platform.minimax.io/docs/api-reference/errorcode).
 			ConcurrencyCodes: []string{"1041"},
 			ExampleModel:     "MiniMax-Hailuo-2.3",
 			ContentInputs:    []ContentInput{{Prefix: "minimax-h3", Least: `{"resolution":"768P","duration":5,"ratio":"16:9"}`}},
+		},
+		{
+			Name: "openai-videos", KeyEnv: "OPENAI_VIDEOS_KEY", SelfHosted: true, Emulator: "127.0.0.1:7103",
+			Settings: []Setting{{
+				Flag: "openai-videos-url", Env: "REELAY_OPENAI_VIDEOS_URL", Kind: URL, Private: true,
+				Help: "Base URL of a server of your own with OpenAI's video API (SGLang, vLLM-Omni, LiteLLM); --lane names more.",
+			}},
+			Horizon: openaiHorizon,
+			// One at work and one that waits keep a GPU busy; what waits here is safe from a restart of the server.
+			Limits:       map[string]events.ModelLimits{events.AnyModel: {InFlight: 2}},
+			ExampleModel: "default",
 		},
 	}
 }
@@ -126,14 +150,27 @@ const falSilence = 3*time.Hour + 30*time.Minute
 // falHorizon counts from the time by which fal had to begin, which each submit tells it.
 func falHorizon(t events.Task) time.Duration {
 	if t.StartDeadline != nil {
-		return falSilence + t.StartDeadline.Sub(t.CreatedAt)
+		return falSilence + t.StartDeadline.Sub(t.TimeoutsFrom())
 	}
-	return falSilence + t.Deadline.Sub(t.CreatedAt)
+	return falSilence + t.Deadline.Sub(t.TimeoutsFrom())
 }
 
 // minimaxHorizon: V2 lists its tasks. V1 lists nothing, so that its silence proves nothing: there the request's policy
-// applies all the same.
-func minimaxHorizon(events.Task) time.Duration { return time.Hour }
+// applies all the same. What is answered with its result will not turn up at all, save in the journal of a submitter
+// that is started again.
+func minimaxHorizon(t events.Task) time.Duration {
+	if t.TaskType == events.Video {
+		return time.Hour
+	}
+	return 15 * time.Minute
+}
+
+// openaiHorizon leaves time for three readings of the server's list.
+func openaiHorizon(events.Task) time.Duration { return 15 * time.Minute }
+
+// Local is what requests name as their provider whose work is done here, by the media service. It is no row: there is
+// no account, no key and no emulator.
+const Local = "local"
 
 // Names lists the names of all providers.
 func Names() []string {

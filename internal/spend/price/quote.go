@@ -1,6 +1,7 @@
 package price
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -61,6 +62,29 @@ func (t *Table) Quote(provider, model string, input json.RawMessage) Quote {
 	return Quote{}
 }
 
+// A Rate is the price of one unit of a model.
+type Rate struct {
+	Unit Unit
+	USD  float64
+	// When are the members of an input with whose values it holds; "" stands for one that is left out.
+	When   map[string][]string
+	Source string
+	AsOf   string
+}
+
+// Rates returns the prices of a model, none if the table knows none.
+func (t *Table) Rates(provider, model string) []Rate {
+	if t == nil {
+		return nil
+	}
+	var all []Rate
+	r := t.rows[key{provider, model}]
+	for _, rate := range r.Rates {
+		all = append(all, Rate{Unit: r.Unit, USD: rate.USD, When: rate.When, Source: r.Source, AsOf: r.AsOf})
+	}
+	return all
+}
+
 // Round rounds an amount to a millionth of a dollar.
 func Round(usd float64) float64 { return math.Round(usd*1e6) / 1e6 }
 
@@ -76,7 +100,7 @@ func (r row) quantity(in input) float64 {
 	case Second:
 		n = in.seconds(r.Default)
 	case Image:
-		n = in.number("num_images", r.Default)
+		n = in.number(cmp.Or(r.Count, "num_images"), r.Default)
 	case Megapixel:
 		n = in.number("num_images", 1) * in.megapixels(r.Default)
 	case Character:
@@ -156,13 +180,10 @@ func (in input) megapixels(otherwise float64) float64 {
 	return math.Ceil(w * h / (1 << 20))
 }
 
+// characters returns the length of what is spoken. A model reads one of the two and leaves the other aside: the longer
+// counts, as nothing says which.
 func (in input) characters() int {
-	for _, name := range []string{"text", "prompt"} {
-		if s := in.text(name); s != "" {
-			return utf8.RuneCountInString(s)
-		}
-	}
-	return 0
+	return max(utf8.RuneCountInString(in.text("text")), utf8.RuneCountInString(in.text("prompt")))
 }
 
 // count returns how many items of a type the input's content has.

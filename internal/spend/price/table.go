@@ -37,7 +37,7 @@ const (
 	Clip Unit = "clip"
 	// Second of output, as the input's duration says.
 	Second Unit = "second"
-	// Image, as num_images says.
+	// Image, as the row's count, or num_images, says.
 	Image Unit = "image"
 	// Megapixel of each image, begun ones counted whole; the named sizes of fal's models all have at most one.
 	Megapixel Unit = "megapixel"
@@ -52,6 +52,8 @@ type row struct {
 	Provider string   `json:"provider"`
 	Models   []string `json:"models"`
 	Unit     Unit     `json:"unit"`
+	// Count is the member of the input that says how many images there are; num_images if it is empty.
+	Count string `json:"count,omitempty"`
 	// Default is how many units an input asks for that does not say.
 	Default float64 `json:"default,omitempty"`
 	// Rates are tried in order; without one that fits, the price is not known.

@@ -15,18 +15,28 @@ import (
 	"reelay/internal/provider/registry"
 )
 
+// folder is what the packages of a provider are called: its name, up to the first hyphen.
+func folder(name string) string {
+	name, _, _ = strings.Cut(name, "-")
+	return name
+}
+
 // providerPlaces is where a provider is named: adding one touches these and no other. Of a folder, all files may name
 // it.
-func providerPlaces(name string) []string {
-	return []string{
-		"internal/provider/" + name + "/",
-		"internal/emulator/" + name + "/",
+func providerPlaces(p registry.Provider) []string {
+	places := []string{
+		"internal/provider/" + folder(p.Name) + "/",
+		"internal/emulator/" + folder(p.Name) + "/",
 		"internal/provider/registry/registry.go",
 		"internal/lanes/open.go",
 		"internal/emulator/all/all.go",
-		"internal/spend/price/prices.json",
+		"internal/want/wants.json",
 		"README.md",
 	}
+	if p.SelfHosted {
+		return places
+	}
+	return append(places, "internal/spend/price/prices.json")
 }
 
 // knobs is what single providers have for tests by hand, and a new one need not.
@@ -34,8 +44,9 @@ const knobs = "internal/emulator/all/settings.go"
 
 // TestProviderPlaces: the code of the product names a provider nowhere but in its places, and in all of them.
 func TestProviderPlaces(t *testing.T) {
-	for _, name := range registry.Names() {
-		for _, place := range providerPlaces(name) {
+	for _, of := range registry.All() {
+		name := of.Name
+		for _, place := range providerPlaces(of) {
 			if strings.HasSuffix(place, "/") {
 				find(t, "reelay/"+strings.TrimSuffix(place, "/"))
 			} else if text, err := os.ReadFile(filepath.Join(root, place)); err != nil || !bytes.Contains(text, []byte(name)) {
@@ -49,11 +60,12 @@ func TestProviderPlaces(t *testing.T) {
 		}
 		for _, file := range p.GoFiles {
 			path := strings.TrimPrefix(p.ImportPath, "reelay/") + "/" + file
-			for _, name := range registry.Names() {
+			for _, of := range registry.All() {
+				name := folder(of.Name)
 				named := func(place string) bool {
 					return path == place || strings.HasSuffix(place, "/") && strings.HasPrefix(path, place)
 				}
-				if path == knobs || slices.ContainsFunc(providerPlaces(name), named) {
+				if path == knobs || slices.ContainsFunc(providerPlaces(of), named) {
 					continue
 				}
 				for _, at := range namings(t, filepath.Join(p.Dir, file), name) {

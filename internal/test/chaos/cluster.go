@@ -186,7 +186,7 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	} else {
 		brokers = []string{freeAddress(t)}
 		c.links["nats"] = OpenLink(t, 0, newShuffleBag(o.Seed, 11, brokerFaults()).draw, brokers[0])
-		run(broker, "natsd", nil, "--listen="+brokers[0], "--store-dir="+filepath.Join(dir, "broker"), "--sync="+o.Sync)
+		run(broker, "natsd", nil, "--sandbox", "--listen="+brokers[0], "--store-dir="+filepath.Join(dir, "broker"), "--sync="+o.Sync)
 	}
 	var linked []string
 	for _, name := range c.natsLinks() {
@@ -228,7 +228,8 @@ func (c *cluster) startServices(run func(name, command string, env []string, arg
 	}
 	polling := providers
 	if c.o.Short { // twice a second, not every five: a task whose webhook is lost is soon found
-		polling = sandbox
+		polling = append(sandbox, "--join-world")
+		providers = append(providers, "--join-world")
 	}
 	// Two submitters of one machine share the directory of their journals, so that one settles what the other left.
 	spending := []string{"--store-dir=" + filepath.Join(c.dir, "journals")}

@@ -194,7 +194,7 @@ func judgeStory(t events.Task, story []events.Event, breach func(string, ...any)
 			continue
 		case e.Type == events.EventRejected:
 			continue // of a command or a second request, at any time
-		case ended && e.Type != events.EventLateResult && e.Type != events.EventProgress:
+		case ended && e.Type != events.EventLateResult && e.Type != events.EventProgress && e.Type != events.EventStored:
 			breach("story: %s: %s after its end", t.Key(), e.Type)
 		case e.Version < version && e.Type != events.EventProgress:
 			breach("story: %s: %s of version %d after version %d", t.Key(), e.Type, e.Version, version)
@@ -211,7 +211,7 @@ func judgeStory(t events.Task, story []events.Event, breach func(string, ...any)
 	}
 	for _, once := range []events.EventType{
 		events.EventQueued, events.EventSubmitted, events.EventCompleted, events.EventFailed, events.EventCancelled,
-		events.EventLateResult,
+		events.EventLateResult, events.EventStored,
 	} {
 		if count[once] > 1 {
 			breach("story: %s: %d times %s", t.Key(), count[once], once)

@@ -22,6 +22,7 @@ const (
 	propTimer       = "what is open has a heartbeat"
 	propVerdict     = "a task at the provider ends by its word or is polled on"
 	propParked      = "no timer leaves parked"
+	propNotPolled   = "what was answered with its result is not polled"
 	propMachine     = "the machine takes only its arrows"
 	propEnds        = "every task can end without luck"
 	propPollTicket  = "a needed poll ticket comes back without luck"
@@ -31,7 +32,7 @@ const (
 // judge checks a step of the machine against the truth, and notes what was reported.
 func (t *step) judge(tr trig, eff effect) {
 	before, after := &t.e.b.classes[t.rec], &t.e.b.classes[eff.rec]
-	if (tr.kind == kAccepted || tr.kind == kAdopt) && !eff.refused && tr.attempt <= before.n {
+	if (tr.kind == kAccepted || tr.kind == kAnswered || tr.kind == kAnsweredFailed || tr.kind == kAdopt) && !eff.refused && tr.attempt <= before.n {
 		t.reported |= 1 << (tr.attempt - 1)
 	}
 	switch {
@@ -110,6 +111,8 @@ func (e *explorer) check(s *state) (property, detail string) {
 		return propRefPolled, fmt.Sprintf("references of attempts %04b", c.refs)
 	case (c.phase != events.PhaseDone || c.unannounced) && !c.heartbeat:
 		return propTimer, ""
+	case e.o.Synchronous && c.needs.PollTicket:
+		return propNotPolled, ""
 	}
 	return "", ""
 }

@@ -86,6 +86,8 @@ const (
 	kCallbackCancelled
 	kCallbackForeign
 	kSearchedPart
+	kAnswered
+	kAnsweredFailed
 	kHeartbeat
 )
 
@@ -337,13 +339,19 @@ func (t trig) trigger(r *events.Task, listings int) task.Trigger {
 		return task.Release{Meta: meta, Owner: owner, Reason: "m"}
 	case kReleaseWait:
 		return task.Release{Meta: meta, Owner: owner, Reason: "m", Wait: backoff}
-	case kAccepted:
+	case kAccepted, kAnswered, kAnsweredFailed:
 		a := task.Accepted{
 			Meta: meta, Attempt: int(t.attempt), Ref: refOf(t.attempt), ID: idOf(t.attempt),
 			Source: "callback",
 		}
 		if t.owner != 0 {
 			a.Owner, a.Source = owner, "reply"
+		}
+		switch t.kind {
+		case kAnswered:
+			a.Result = &provider.Snapshot{State: provider.Succeeded, Outputs: []events.Output{{URL: "https://x.test/a"}}}
+		case kAnsweredFailed:
+			a.Result = &provider.Snapshot{State: provider.Failed, Err: fault(events.KindModeration, "")}
 		}
 		return a
 	case kRefusedFinal:
@@ -428,6 +436,8 @@ func key(t *events.Task, listings int) string {
 	k = fmt.Appendf(k, "/%x/%d/%d/", storyOf(t.Transitions), t.MaxPaidAttempts, t.LastCommand)
 	for i, a := range t.Attempts {
 		k = fmt.Appendf(k, "%d%s%s%s", a.N, a.Outcome[:3], a.Charge[:3], a.Ref)
+		flag('R', a.Result != nil)
+		flag('F', a.Result != nil && a.Error != nil)
 		if i == len(t.Attempts)-1 && unknown(t.Phase) {
 			k = append(k, a.Owner...)
 			if t.Phase == events.PhaseSubmitting {

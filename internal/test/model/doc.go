@@ -8,6 +8,8 @@
 //     stored at once, later or never), has a permit, sends or is vetoed by its gate, reads an acceptance, a refusal
 //     (final, or of the account) or nothing, and reports. It dies anywhere, with its journal or, by Options.Journal,
 //     without. The gate is taken for a veto and no permission: it may let everything through.
+//   - With Options.Synchronous the answer is itself the result, or a failure in its place. Then there is nobody to poll,
+//     no callback and no list: what was answered to a submitter that is lost with its disk stays lost.
 //   - A request whose reply was lost may be accepted later, at any time, or never. The provider finishes, fails,
 //     cancels, and with Options.OddPolls forgets the task or fails it for free.
 //   - Polls, callbacks, listings, cancel and resolve commands arrive while their message is there, more than once if
@@ -44,7 +46,7 @@
 // resubmit, or what a person allowed, who decides once per command); an attempt or task called free was not bought; an
 // end is final; one terminal event, the record's; stored events are the record's story in its order; completed means
 // finished at the provider; a reported reference is kept, is of what its own attempt bought, and is polled while the
-// task is open, unless a later attempt is out; what is open has a heartbeat; a task at the provider ends by its word
+// task is open, unless a later attempt is out; what is open has a heartbeat; what was answered with its result is not polled; a task at the provider ends by its word
 // about that very request or is polled on; no timer leaves parked; every record's transitions pass Replay.
 //
 // From every state: the task can end with its event stored, or be parked, and a needed poll ticket can come back, both

@@ -28,6 +28,9 @@ type Options struct {
 	// StartDeadline gives the task a start deadline. OddPolls adds polls that fail or are odd: "no such task", transient
 	// errors, a result that cannot be read yet, a provider that forgets the task or fails it for free.
 	StartDeadline, OddPolls bool
+	// Synchronous has the provider answer a request with its result in place of an id: there are no polls, callbacks and
+	// listings, and a lost answer stays lost.
+	Synchronous bool
 	// Journal lets a submitter that died come back with what it had written to its own disk; without it the disk is lost.
 	Journal bool
 	// Unheard has a submitter's report stored without an acknowledgement that it hears, so that it reports again. Behind

@@ -33,6 +33,11 @@ var quick = []world{
 	{"one attempt, cancel", Options{Attempts: 1, Cancels: 1}},
 	{"two attempts", Options{Attempts: 2}},
 	{"fail", Options{Policy: events.InDoubtFail, Attempts: 1}},
+	{"answered with the result", Options{Synchronous: true, Policy: events.InDoubtFail, Attempts: 2, Cancels: 1, Journal: true}},
+	{
+		"answered with the result, resubmit, budget 2",
+		Options{Synchronous: true, Policy: events.InDoubtResubmit, Budget: 2, Attempts: 3, MaxStates: 300_000},
+	},
 	{"resubmit, budget 2", Options{Policy: events.InDoubtResubmit, Budget: 2, Attempts: 2, MaxStates: 600_000}},
 	{"a person decides, a list", Options{Attempts: 2, Decisions: 1, Listings: 1, MaxStates: 600_000}},
 	{

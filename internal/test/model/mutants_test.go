@@ -308,6 +308,54 @@ var mutants = []struct {
 			}
 		}), want: []string{propCompleted},
 	},
+	{
+		name: "an answer with its result taken for an acceptance", o: Options{Synchronous: true, Attempts: 1},
+		wrap: before(func(_ events.Task, tr task.Trigger) task.Trigger {
+			if a, is := tr.(task.Accepted); is {
+				a.Result = nil
+				return a
+			}
+			return tr
+		}), want: []string{propNotPolled},
+	},
+	{
+		name: "the result of an earlier attempt forgotten",
+		o:    Options{Synchronous: true, Policy: events.InDoubtResubmit, Budget: 2, Attempts: 3}, wrap: forgetting,
+		want: []string{propNotPolled},
+	},
+	{
+		name: "a failure in the answer called completed", o: Options{Synchronous: true, Attempts: 1},
+		wrap: before(func(_ events.Task, tr task.Trigger) task.Trigger {
+			if a, is := tr.(task.Accepted); is && a.Result != nil {
+				a.Result = &provider.Snapshot{State: provider.Succeeded}
+				return a
+			}
+			return tr
+		}), want: []string{propCompleted},
+	},
+	{
+		name: "an answered task that nobody need announce", o: Options{Synchronous: true, Attempts: 1},
+		wrap: onto(func(_ events.Task, tr task.Trigger, c *task.Change) {
+			if a, is := tr.(task.Accepted); is && a.Result != nil {
+				c.Task.Unannounced = false
+			}
+		}), want: []string{propEnds},
+	},
+}
+
+// forgetting drops the results that attempts were answered with before the machine sees a trigger.
+func forgetting(next apply) apply {
+	return func(t *events.Task, tr task.Trigger) (task.Change, error) {
+		if t != nil {
+			in := *t
+			in.Attempts = slices.Clone(t.Attempts)
+			for i := range in.Attempts {
+				in.Attempts[i].Result = nil
+			}
+			t = &in
+		}
+		return next(t, tr)
+	}
 }
 
 // without stops the heartbeat of one phase.

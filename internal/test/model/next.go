@@ -123,7 +123,7 @@ func (e *explorer) submitter(s *state, k int, begin beginning, end ending) {
 
 var outcomes = [...]string{
 	oAccepted: "accepted", oRefusedFinal: "refused", oRefusedWait: "refused for the account", oNotSent: "not sent",
-	oDoubt: "in doubt",
+	oDoubt: "in doubt", oAnswered: "its result", oAnsweredFailed: "a failure in place of its result",
 }
 
 // claim begins with a waiting task.
@@ -216,7 +216,12 @@ func (e *explorer) send(s *state, k int, begin beginning, end ending) {
 		unsent = oDoubt
 	}
 	try(unsent, fNone, false, "gate vetoes the last byte")
-	try(oAccepted, fWorking, true, "sent, accepted, reply read")
+	if e.o.Synchronous {
+		try(oAnswered, fSucceeded, true, "sent, answered with its result")
+		try(oAnsweredFailed, fFailed, true, "sent, answered with a failure")
+	} else {
+		try(oAccepted, fWorking, true, "sent, accepted, reply read")
+	}
 	try(oRefusedFinal, fNone, true, "sent, refused for good")
 	try(oRefusedWait, fNone, true, "sent, refused for the account")
 	try(lost, fFlying, true, "sent, reply lost or 5xx")
@@ -355,7 +360,11 @@ func (e *explorer) provider(s *state, begin beginning, end ending) {
 		}
 		switch f {
 		case fFlying:
-			to(fWorking, "provider accepts what nobody has a reply to")
+			if e.o.Synchronous {
+				to(fSucceeded, "provider does what nobody has a reply to")
+			} else {
+				to(fWorking, "provider accepts what nobody has a reply to")
+			}
 			to(fNone, "the request is lost on its way")
 		case fWorking:
 			to(fSucceeded, "provider finishes")
@@ -392,7 +401,7 @@ func (e *explorer) people(s *state, begin beginning, end ending) {
 		}
 		end(t, false, label)
 	}
-	if bought(s.fate[c.doubted-1]) {
+	if bought(s.fate[c.doubted-1]) && !e.o.Synchronous {
 		decide(kAdopt, "a person adopts the provider's task")
 	}
 	if doubt {
@@ -565,6 +574,9 @@ func (e *explorer) evidence(s *state, slot int, begin beginning, end ending) {
 		t := begin()
 		t.open(slot, byCallbackLast, t.apply(trig{kind: kHeartbeat}))
 		end(t, true, "the callback that has ended the task is delivered again")
+	}
+	if e.o.Synchronous {
+		return // what was answered to somebody else is nowhere to be seen
 	}
 	for i, f := range s.fate {
 		n := uint8(i + 1)

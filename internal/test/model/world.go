@@ -39,11 +39,13 @@ const (
 	oRefusedWait
 	oNotSent
 	oDoubt
+	oAnswered       // accepted, with what it has made
+	oAnsweredFailed // accepted, and failed in the same answer
 )
 
 var report = [...]kind{
 	oAccepted: kAccepted, oRefusedFinal: kRefusedFinal, oRefusedWait: kRefusedWait,
-	oNotSent: kReleaseWait, oDoubt: kDoubt,
+	oNotSent: kReleaseWait, oDoubt: kDoubt, oAnswered: kAnswered, oAnsweredFailed: kAnsweredFailed,
 }
 
 // proc is one submitter.

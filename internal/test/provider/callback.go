@@ -12,6 +12,13 @@ import (
 // leads to a poll, and no error repeats the key.
 func testCallback(t *testing.T, h Harness) {
 	b := newBench(t, h)
+	if h.Callback == nil {
+		cb, err := b.driver.ReadCallback(h.Samples[0].Model, []byte(`{"id":"`+h.UnknownID+`"}`))
+		if typed(t, "a callback of a provider that sends none", err); cb.ID != "" || cb.Ref != nil {
+			t.Errorf("it is read as %+v", cb)
+		}
+		return
+	}
 	for _, s := range h.Samples {
 		body := h.Callback(h.UnknownID)
 		cb, err := b.driver.ReadCallback(s.Model, body)

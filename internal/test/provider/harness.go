@@ -25,7 +25,7 @@ type Driver interface {
 	Features(model string) provider.Features
 	Check(t events.TaskType, model string, input json.RawMessage) error
 	Render(t events.Task, input json.RawMessage, callbackURL string) (provider.Request, error)
-	Classify(model string, r provider.Reply) provider.Answer
+	Classify(model string, sent []byte, r provider.Reply) provider.Answer
 	Ref(model, id string) (json.RawMessage, error)
 	Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error)
 	Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error)
@@ -42,6 +42,10 @@ type Harness struct {
 	Features provider.Features
 	// Samples holds a model and an input for each task type, at least one.
 	Samples []Sample
+	// Free says that the provider charges nothing.
+	Free bool
+	// NoQueue says that the provider has no word for a task that waits in its queue.
+	NoQueue bool
 	// UnknownID is an id of the provider's form that no job has.
 	UnknownID string
 	// Fail is a Script.Fail, FailKind the kind that the driver must make of it.
@@ -51,7 +55,8 @@ type Harness struct {
 	// RefusalKind the kind that the driver must make of it.
 	Refusal     func(text string) provider.Reply
 	RefusalKind events.Kind
-	// Callback is the body of a callback of the provider for the request with that id, which has succeeded.
+	// Callback is the body of a callback of the provider for the request with that id, which has succeeded; nil for a
+	// provider that sends none.
 	Callback func(id string) []byte
 }
 
@@ -66,7 +71,7 @@ type Sample struct {
 // Run checks the promises that all drivers share.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
-	if h.Driver == nil || h.Emulator == nil || h.Refusal == nil || h.Callback == nil || len(h.Samples) == 0 ||
+	if h.Driver == nil || h.Emulator == nil || h.Refusal == nil || h.Features.Webhook && h.Callback == nil || len(h.Samples) == 0 ||
 		h.UnknownID == "" || h.Fail == "" {
 		t.Fatal("the harness is incomplete")
 	}
@@ -97,6 +102,30 @@ func Run(t *testing.T, h Harness) {
 			t.Parallel()
 			test(t, h)
 		})
+	}
+}
+
+// RunAnswered checks what holds for the models of a driver whose paid request is answered with its result. Of the harness
+// it takes Driver, Emulator, Features, Samples, Refusal and RefusalKind.
+func RunAnswered(t *testing.T, h Harness) {
+	t.Helper()
+	for _, s := range h.Samples {
+		of := h
+		of.Samples = []Sample{s}
+		for name, test := range map[string]func(*testing.T, Harness){
+			"Features":        testFeatures,
+			"Check":           testCheck,
+			"Render":          testRender,
+			"ClassifyIsTotal": testClassifyIsTotal,
+			"ClassifyRefusal": testClassifyRefusal,
+			"LostAnswers":     testLostAnswers,
+			"Answered":        testAnswered,
+		} {
+			t.Run(s.Model+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				test(t, of)
+			})
+		}
 	}
 }
 
@@ -205,7 +234,7 @@ func (b *bench) accepted(t testing.TB, s Sample, script emulator.Script) provide
 	if err != nil {
 		t.Fatalf("the submit: %v", err)
 	}
-	a := b.driver.Classify(s.Model, reply)
+	a := b.driver.Classify(s.Model, nil, reply)
 	if a.Outcome != provider.Accepted || a.ID == "" || len(a.Ref) == 0 || a.Err != nil {
 		t.Fatalf("the answer %d %s is %s, id %q, ref %s, err %v, want accepted", reply.Status, reply.Body, a.Outcome, a.ID,
 			a.Ref, a.Err)

@@ -125,7 +125,7 @@ func testKeyIsNeverRepeated(t *testing.T, h Harness) {
 		} {
 			r.Header.Set(name, canary)
 		}
-		a := b.driver.Classify(model, r)
+		a := b.driver.Classify(model, nil, r)
 		hides(t, what, a)
 		if a.Err != nil {
 			checkError(t, what, a.Err)

@@ -149,7 +149,7 @@ func testClassifyIsTotal(t *testing.T, h Harness) {
 			if name == "deep" && status%100 != 0 {
 				continue // the same for every status, and slow
 			}
-			a := b.driver.Classify(model, provider.Reply{Status: status, Body: []byte(body)})
+			a := b.driver.Classify(model, nil, provider.Reply{Status: status, Body: []byte(body)})
 			if a.Outcome == provider.Refused && refusedByAnyone(status) && a.Err != nil && a.ID == "" && a.Ref == nil &&
 				a.Err.Charge == events.ChargeNone {
 				continue
@@ -184,7 +184,7 @@ func testClassifyRefusal(t *testing.T, h Harness) {
 	b := newBench(t, h)
 	model := h.Samples[0].Model
 	reply := h.Refusal("the reason why")
-	a := b.driver.Classify(model, reply)
+	a := b.driver.Classify(model, nil, reply)
 	if a.Outcome != provider.Refused || a.Err == nil || a.ID != "" || a.Ref != nil {
 		t.Fatalf("%d %s: %+v, want refused", reply.Status, reply.Body, a)
 	}
@@ -198,7 +198,7 @@ func testClassifyRefusal(t *testing.T, h Harness) {
 	for _, status := range []int{303, 408, 409, 500, 502, 503, 504, 529} {
 		r := h.Refusal("the reason why")
 		r.Status = status
-		if a := b.driver.Classify(model, r); a.Outcome != provider.InDoubt {
+		if a := b.driver.Classify(model, nil, r); a.Outcome != provider.InDoubt {
 			t.Errorf("the refusal's envelope with status %d is %s, want in_doubt", status, a.Outcome)
 		}
 	}
@@ -223,7 +223,7 @@ func testLostAnswers(t *testing.T, h Harness) {
 				if err == nil {
 					t.Errorf("the connection was not broken: %d %s", reply.Status, reply.Body)
 				}
-			} else if a := b.driver.Classify(s.Model, reply); err != nil || a.Outcome != provider.InDoubt {
+			} else if a := b.driver.Classify(s.Model, nil, reply); err != nil || a.Outcome != provider.InDoubt {
 				t.Errorf("%d %s, error %v: %s, want in_doubt", reply.Status, reply.Body, err, a.Outcome)
 			}
 			jobs := b.ledger.Jobs()

@@ -421,17 +421,17 @@ func versionOfEnd(t events.Task) uint64 {
 // TestCallbackOfAnotherAttempt: attempt 1 is in doubt and bought, attempt 2 is what the task lives by. What a callback
 // says of attempt 1 must not end the task, whatever it says, and must not be lost.
 func TestCallbackOfAnotherAttempt(t *testing.T) {
-	const long = `{"queue_ms":1000,"run_ms":36000000}`
+	const long = `{"queue_ms":1000,"run_ms":3600000}`
 	for _, row := range []struct {
 		lane, request string
 		broke, done   func(id string) string
 	}{
 		{
-			"minimax", v1Request("a", long, `,"timeout":"20h","max_paid_attempts":2`),
+			"minimax", v1Request("a", long, `,"timeout":"3h","max_paid_attempts":2`),
 			func(id string) string { return v1Callback(id, "failed") },
 			func(id string) string { return v1Callback(id, "success") },
 		},
-		{"fal", falRequest("a", long, `,"timeout":"20h","max_paid_attempts":2`), falBroke, falDone},
+		{"fal", falRequest("a", long, `,"timeout":"3h","max_paid_attempts":2`), falBroke, falDone},
 	} {
 		t.Run(row.lane, func(t *testing.T) {
 			doubtful(t, sim.Options{Callback: sim.URLs{}}, []fate{losesReply}, func(t *testing.T, w *sim.World) {

@@ -25,8 +25,21 @@ func (URLs) CallbackURL(lane string, k events.Key, attempt int) string {
 // CallBack publishes a callback as the webhook service would once it has verified it, received now.
 func (w *World) CallBack(lane, project, id string, attempt int, body string) {
 	w.T.Helper()
-	k := events.Key{Project: project, ID: id}
-	h := events.Callback{Lane: lane, Task: k, Attempt: attempt, Received: time.Now(), Body: []byte(body)}
+	w.store(events.Callback{
+		Lane: lane, Task: events.Key{Project: project, ID: id}, Attempt: attempt, Received: time.Now(), Body: []byte(body),
+	})
+}
+
+// Refuse publishes that a callback was refused, as the webhook service would, received now.
+func (w *World) Refuse(lane, project, id string, attempt int, why events.Unproven) {
+	w.T.Helper()
+	w.store(events.Callback{
+		Lane: lane, Task: events.Key{Project: project, ID: id}, Attempt: attempt, Received: time.Now(), Unproven: why,
+	})
+}
+
+func (w *World) store(h events.Callback) {
+	w.T.Helper()
 	msg := &nats.Msg{Subject: h.Subject(), Data: h.Body, Header: nats.Header{}}
 	for name, v := range h.Header() {
 		msg.Header.Set(name, v)

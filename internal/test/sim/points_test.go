@@ -6,12 +6,31 @@ import (
 	"strings"
 
 	"reelay/events"
+	"reelay/internal/allinone"
 )
 
-// points names every failpoint of every service, each of which a run of many seeds has to crash at.
+// deaths names the failpoints of the archiver and the media service, which the seeds do not have, and those at which the
+// submitter hands work to the latter. A killer has the service die at each, in this order.
+func deaths() map[string][]string {
+	return map[string][]string{
+		allinone.Archiver: {"put/done", "file-lease", "publish/stored", "handle/archiver", "answer/archiver", "put/storing"},
+		allinone.Media: {
+			"put/running", "publish/progress", "object", "put/done", "publish/completed", "artifact", "handle/media", "answer/media",
+		},
+		allinone.Submitter: {"work", "put/submitting", "put/provider_queued"},
+	}
+}
+
+// unlisted returns those of some failpoints that neither table has.
+func unlisted(reached map[string]bool) []string {
+	listed := slices.Concat(append(slices.Collect(maps.Values(deaths())), points())...)
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(reached)), func(p string) bool { return slices.Contains(listed, p) })
+}
+
+// points names every failpoint of the services that the seeds have, each of which a run of many seeds has to crash at.
 func points() []string {
 	all := []string{
-		"send", "object", "claim", "watch", "epoch", "lease", "memory", "forecast", "health", "remove/" + events.StreamPolls,
+		"send", "object", "claim", "watch", "artifact", "epoch", "lease", "memory", "forecast", "schema", "upload", "health", "remove/" + events.StreamPolls,
 		"journal.begin", "journal.gate", "journal.answer", "journal.done",
 	}
 	for _, p := range []events.Phase{

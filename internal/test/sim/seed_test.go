@@ -24,6 +24,8 @@ const (
 	longSeed = 10
 	// aimsPerSeed crashes are aimed at failpoints in each seed, at the first to the maxNth arrival there.
 	aimsPerSeed, maxNth = 4, 3
+	// frames is how many files there are that requests name.
+	frames = 3
 )
 
 // aims gives each seed its failpoints to crash at, so that a few seeds in a row have had all of them, before and after
@@ -34,6 +36,9 @@ func aims(seed uint64) []sim.Aim {
 		{Point: "put/" + string(events.PhaseParked), Nth: 1, After: seed%2 == 0},
 		{Point: "publish/" + string(events.EventLateResult), Nth: 1, After: seed%2 == 0},
 		{Point: "claim", Nth: 1, After: seed%2 == 0},
+		{Point: "publish/resumed", Nth: 1, After: seed%2 == 0},
+		{Point: "schema", Nth: 1, After: seed%2 == 0},
+		{Point: "upload", Nth: 1, After: seed%2 == 0},
 		{Point: "publish/" + string(events.EventCancelled), Nth: 1 + int(seed/2%2), After: seed%2 == 0},
 	}
 	for i := range uint64(aimsPerSeed) {
@@ -44,11 +49,12 @@ func aims(seed uint64) []sim.Aim {
 	return chosen
 }
 
-// oneSeed runs a few tasks under the faults of a seed, and compares ledgers and records at the end.
-func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
+// oneSeed runs a few tasks under the faults of a seed, and compares ledgers and records at the end. The plan says which
+// of them wait for others.
+func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool, plan func(*scene)) *tally {
 	chaos := sim.NewChaos(seed, aims(seed)...)
 	s := &scene{
-		chaos: chaos, tally: newTally(), known: map[string]bool{}, patience: chaos.Between(2*time.Minute, 20*time.Minute),
+		chaos: chaos, tally: newTally(), known: map[string]bool{}, waits: map[string][]string{}, patience: chaos.Between(2*time.Minute, 20*time.Minute),
 		longest: "40m",
 	}
 	if seed%longSeed == 0 {
@@ -65,7 +71,7 @@ func oneSeed(t *testing.T, seed uint64, tasks int, quiet bool) *tally {
 	}, func(t *testing.T, w *sim.World) {
 		s.t, s.w = t, w
 		begin := time.Now()
-		s.run(seed, tasks)
+		s.run(seed, tasks, plan)
 		s.Minutes += int(time.Since(begin).Minutes())
 	})
 	for name, n := range chaos.Hits() {
@@ -103,9 +109,53 @@ type scene struct {
 	// patience is how long a person leaves a task in doubt, longest the longest timeout that a request asks for.
 	patience time.Duration
 	longest  string
+	// waits are the tasks that each waits for, order all of them, each behind those that it waits for.
+	waits map[string][]string
+	order []string
 }
 
-func (s *scene) run(seed uint64, tasks int) {
+// drawWaits draws which of the tasks wait for others, whatever the order in which they are asked for.
+func drawWaits(s *scene) {
+	s.order = slices.Clone(s.ids)
+	for i := range s.order {
+		j := s.chaos.Intn(i + 1)
+		s.order[i], s.order[j] = s.order[j], s.order[i]
+	}
+	for i, id := range s.order {
+		for range min(i, max(0, s.chaos.Intn(5)-2)) {
+			s.wait(id, s.order[s.chaos.Intn(i)])
+		}
+	}
+}
+
+// wait has a task wait for another.
+func (s *scene) wait(id, on string) {
+	if !slices.Contains(s.waits[id], on) {
+		s.waits[id] = append(s.waits[id], on)
+	}
+}
+
+// dependencies are the fields of a request by which its task waits for others, and a member of its input that refers to
+// one of them.
+func (s *scene) dependencies(id string) (fields, member string) {
+	on := s.waits[id]
+	if len(on) == 0 {
+		return "", ""
+	}
+	quoted, err := json.Marshal(on)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if fields = `,"after":` + string(quoted); s.chaos.Intn(4) == 0 {
+		fields += `,"on_dependency":"ignore"`
+	}
+	if s.chaos.Intn(2) == 0 {
+		member = fmt.Sprintf(`,"seen":[{"$from":%q}]`, on[0])
+	}
+	return fields, member
+}
+
+func (s *scene) run(seed uint64, tasks int, plan func(*scene)) {
 	for _, name := range sim.Replicas() {
 		if strings.HasSuffix(name, "-2") {
 			if err := s.w.Stack.StartService(s.t.Context(), name); err != nil {
@@ -113,15 +163,20 @@ func (s *scene) run(seed uint64, tasks int) {
 			}
 		}
 	}
+	for i := range frames {
+		putFrame(s.t, s.w, fmt.Sprintf("frame-%d.png", i), i)
+	}
 	heal, end := s.chaos.Disrupt(s.w)
 	stop := s.chaos.Intn(2 * tasks) // the task before which a person pauses a lane, if there are so many
 	lane := s.chaos.Pick("fal", "minimax", bucket.AllLanes)
 	for i := range tasks {
+		s.ids = append(s.ids, fmt.Sprintf("s%d-%d", seed, i))
+	}
+	plan(s)
+	for i, id := range s.ids {
 		if i == stop {
 			s.pauseLane(lane, true)
 		}
-		id := fmt.Sprintf("s%d-%d", seed, i)
-		s.ids = append(s.ids, id)
 		s.request(id)
 		s.w.Settle(s.chaos.Between(0, time.Minute))
 		if s.chaos.Intn(5) == 0 {
@@ -136,7 +191,7 @@ func (s *scene) run(seed uint64, tasks int) {
 	}
 	s.w.Settle(s.chaos.Between(time.Minute, 10*time.Minute))
 	heal()
-	for _, id := range s.ids {
+	for _, id := range s.order { // none is waited for before those that it waits for
 		s.end(id)
 	}
 	s.w.Settle(10 * time.Minute) // a late result may come
@@ -154,23 +209,28 @@ func (s *scene) pauseLane(lane string, paused bool) {
 
 // request hands a task in, by the API or by the subject, once or twice.
 func (s *scene) request(id string) {
-	body := randomRequest(s.chaos, id, s.longest)
+	fields, member := s.dependencies(id)
+	taskType, body := randomRequest(s.chaos, id, s.longest, fields, member)
 	if s.chaos.Intn(4) == 0 {
 		var reply events.TaskReply
 		// The answer may be that nobody knows yet; its message may not be stored then.
-		if e := s.w.Ask(&reply, events.VerbSubmit, body, "demo", "video"); e == nil {
+		if e := s.w.Ask(&reply, events.VerbSubmit, body, "demo", string(taskType)); e == nil {
 			s.known[id] = true
 			return
 		}
 	}
 	for range 1 + s.chaos.Intn(4)/3 {
-		s.w.PublishUntilAcked(video, body)
+		s.w.PublishUntilAcked(events.RequestSubject("demo", taskType), body)
 	}
 }
 
 // trash publishes what nobody can use: requests to reject, and messages to give up.
 func (s *scene) publishGarbage(seed uint64) {
-	s.w.PublishUntilAcked(video, fmt.Sprintf(`{"id":"r%d","provider":"nobody","model":"m","input":{}}`, seed))
+	refused := `"provider":"nobody","model":"m","input":{}`
+	if seed%3 == 0 { // no model of that name makes a second; to say so its schema is asked for and kept
+		refused = `"model":"kling-v3","want":{"prompt":"p","duration":1}`
+	}
+	s.w.PublishUntilAcked(video, fmt.Sprintf(`{"id":"r%d",%s}`, seed, refused))
 	for _, subject := range []string{
 		"reelay.poll.fal.demo.b@d", "reelay.poll.minimax.demo.b@d", "reelay.heartbeat.demo.b@d",
 		events.DeadSubject(events.StreamRequests, "y"),
@@ -186,7 +246,7 @@ func (s *scene) publishGarbage(seed uint64) {
 
 // randomRequest draws a provider, an emulator script and a policy. The prompt carries the task's id, so that the ledger
 // can be compared without asking the pipeline.
-func randomRequest(chaos *sim.Chaos, id, longest string) string {
+func randomRequest(chaos *sim.Chaos, id, longest, fields, member string) (events.TaskType, string) {
 	script := chaos.Pick(
 		`{}`, `{}`, `{}`, `{}`, `{}`, `{}`, `{}`,
 		`{"submit":"accept_then_reset"}`, `{"submit":"accept_then_500"}`, `{"submit":"accept_then_502_html"}`,
@@ -202,21 +262,35 @@ func randomRequest(chaos *sim.Chaos, id, longest string) string {
 		`{"run_ms":900000,"cancel":"ignored"}`, `{"run_ms":900000}`,
 	)
 	policy := chaos.Pick(``, ``, ``, `,"on_in_doubt":"fail"`,
-		`,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"`+longest+`"`, `,"timeout":"4m"`)
+		`,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"`+longest+`"`, `,"timeout":"4m"`) + fields
 	text := "a kite marked " + id + ";"
 	if chaos.Intn(8) == 0 {
 		text += strings.Repeat(" and a cloud", events.MaxInlineBytes/10) // too long for its record
 	}
 	prompt := fmt.Sprintf("%q", text)
-	switch chaos.Intn(3) {
-	case 0:
-		return fmt.Sprintf(`{"id":%q,"provider":"fal","model":%q,"input":{"prompt":%s,"emulate":%s}%s}`, id, falVideo, prompt,
+	script += member
+	first := ""
+	if chaos.Intn(4) == 0 {
+		first = fmt.Sprintf(`{"$file":"frame-%d.png"}`, chaos.Intn(frames))
+	}
+	switch chaos.Intn(7) {
+	case 0, 1:
+		if first != "" {
+			script += `,"image_url":` + first
+		}
+		return events.Video, fmt.Sprintf(`{"id":%q,"provider":"fal","model":%q,"input":{"prompt":%s,"emulate":%s}%s}`, id, falVideo, prompt,
 			script, policy)
-	case 1:
-		return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-Hailuo-2.3","input":{"prompt":%s,"emulate":%s}%s}`,
+	case 2, 3:
+		return events.Video, fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-Hailuo-2.3","input":{"prompt":%s,"emulate":%s}%s}`,
+			id, prompt, script, policy)
+	case 4: // answered with its result
+		return events.Music, fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"music-2.6","input":{"prompt":%s,"emulate":%s}%s}`,
 			id, prompt, script, policy)
 	}
-	return fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-H3","input":{"content":[{"type":"text",`+
+	if first != "" {
+		prompt += `},{"type":"image_url","role":"first_frame","image_url":{"url":` + first + `}`
+	}
+	return events.Video, fmt.Sprintf(`{"id":%q,"provider":"minimax","model":"MiniMax-H3","input":{"content":[{"type":"text",`+
 		`"text":%s}],"resolution":"768P",`+
 		`"duration":5,"ratio":"16:9","emulate":%s}%s}`, id, prompt, script, policy)
 }
@@ -263,7 +337,7 @@ func (s *scene) end(id string) {
 		if open && now.Sub(decided) > time.Minute {
 			decided = now
 			action := `{"action":"write_off"}`
-			if jobs := jobsOf(s.w, id); len(jobs) > 0 {
+			if jobs := jobsOf(s.w, id); len(jobs) > 0 && t.TaskType != events.Music { // else nobody can be asked about it
 				action = `{"action":"adopt","provider_id":"` + jobs[len(jobs)-1] + `"}`
 			}
 			s.w.PublishUntilAcked("reelay.command.demo."+id+".resolve", action)
@@ -295,6 +369,9 @@ func (s *scene) compare() {
 		task, jobs := s.w.Get("demo", id), jobsOf(s.w, id)
 		s.Jobs += len(jobs)
 		s.Status[task.Status]++
+		if len(task.After) > 0 {
+			s.Hits["waited for others, "+string(task.Status)]++
+		}
 		if len(jobs) > task.MaxPaidAttempts {
 			t.Errorf("%s was paid for %d times, %d allowed: %+v", id, len(jobs), task.MaxPaidAttempts, task.Attempts)
 		}

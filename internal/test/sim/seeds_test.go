@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seeds     = flag.Int("sim.seeds", 24, "how many seeds TestSeeds runs")
+	seeds     = flag.Int("sim.seeds", 8, "how many seeds TestSeeds runs")
 	firstSeed = flag.Uint64("sim.seed", 1, "the first seed of TestSeeds; with -sim.seeds=1 it replays one, with its logs")
 	perSeed   = flag.Int("sim.tasks", 4, "tasks of each seed")
 	workers   = flag.Int("sim.workers", runtime.NumCPU(),
@@ -78,7 +78,7 @@ func series(t *testing.T) *tally {
 	sum := newTally()
 	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
 		if !t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
-			sum.add(oneSeed(t, seed, *perSeed, *seeds > 1))
+			sum.add(oneSeed(t, seed, *perSeed, *seeds > 1, drawWaits))
 			sum.Seeds++
 		}) {
 			t.Fatalf("replay with: go test ./internal/test/sim -run 'TestSeeds$' -sim.seeds=1 -sim.seed=%d -sim.tasks=%d -v",

@@ -180,6 +180,7 @@ func TestRejections(t *testing.T) {
 					e.Field != row.field {
 					t.Errorf("%s by the API: %+v", row.name, e)
 				}
+				w.Settle(time.Second) // the API has heard the rejection, which may not be stored yet
 			}
 		}
 		stream, err := w.JS.Stream(t.Context(), events.StreamRequests)
@@ -497,4 +498,27 @@ func TestLargeAndExactInput(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSharedID: a provider, or a cache before it, that answers two paid requests with one id raises an alarm on both
+// tasks, once, and both end.
+func TestSharedID(t *testing.T) {
+	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
+		w.Publish(video, falRequest("first", `{"run_ms":60000}`))
+		w.Await("demo", "first", phase(events.PhaseRunning))
+		w.Publish(video, falRequest("second", `{"submit":"repeat"}`))
+		for _, id := range []string{"first", "second"} {
+			task := w.AwaitEnd("demo", id)
+			steps := 0
+			for _, tr := range task.Transitions {
+				if tr.Name == "shared_id" {
+					steps++
+				}
+			}
+			if a := task.Attempts[0]; task.Status != events.StatusCompleted || steps != 1 || !a.SharedID ||
+				a.ProviderID != lastJob(w, "fal") {
+				t.Errorf("%s: %s, alarms %d, attempt %+v", id, task.Status, steps, a)
+			}
+		}
+	})
 }

@@ -2,10 +2,12 @@ package sim_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"reelay/events"
+	"reelay/events/operator"
 	"reelay/internal/allinone"
 	"reelay/internal/emulator"
 	"reelay/internal/test/sim"
@@ -39,6 +41,58 @@ func TestWebhookFirst(t *testing.T) {
 		}
 		if n := (w.MetricSum("reelay_polls_total", "fal") - before) / 10; n > 1.5 {
 			t.Errorf("%v polls a task, want at most 1.5", n)
+		}
+	})
+}
+
+// TestRefusedWebhooksLeadToPolls: a webhook that is refused for its signing time tells all the same that something has
+// happened, however long polls wait because callbacks have come reliably. One at a time and after the end it is nothing.
+func TestRefusedWebhooksLeadToPolls(t *testing.T) {
+	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
+		for i := range 4 {
+			w.Publish(video, falRequest(fmt.Sprint("g", i), "", ""))
+			w.AwaitEnd("demo", fmt.Sprint("g", i))
+		}
+		w.Publish(video, falRequest("a", `{"webhook":"old_timestamp"}`, ""))
+		task := w.AwaitEnd("demo", "a")
+		if took := task.CompletedAt.Sub(*task.SubmittedAt); task.Status != events.StatusCompleted ||
+			took > 5*time.Minute+2*time.Second {
+			t.Errorf("%s %v after its submit, the provider took 5m", task.Status, took)
+		}
+		var reply operator.CallbacksReply
+		if e := w.Ask(&reply, operator.VerbCallbacks, `{"limit":100}`); e != nil {
+			t.Fatal(e)
+		}
+		i := slices.IndexFunc(reply.Callbacks, func(c operator.StoredCallback) bool { return c.Unproven != "" })
+		if i < 0 || reply.Callbacks[i].Unproven != events.UnprovenClock || reply.Callbacks[i].TaskID != "a" {
+			t.Fatalf("the refusal is not listed: %+v", reply.Callbacks)
+		}
+		polls := w.MetricSum("reelay_polls_total", "fal")
+		var again operator.ReplayReply
+		if e := w.Ask(&again, operator.VerbCallbacksReplay, fmt.Sprintf(`{"id":%d}`, reply.Callbacks[i].ID)); e != nil {
+			t.Fatal(e)
+		}
+		w.Settle(time.Minute)
+		if n := w.MetricSum("reelay_webhook_callbacks_total", "fal", "refused"); n != 2 ||
+			w.MetricSum("reelay_polls_total", "fal") != polls {
+			t.Errorf("%v refused callbacks were handled, want two, and the task that has ended not polled for its own", n)
+		}
+	})
+}
+
+// TestRefusedWebhookBeforeItsEnd: a provider may show the end some seconds after its webhook, which is not repeated.
+func TestRefusedWebhookBeforeItsEnd(t *testing.T) {
+	sim.Run(t, sim.Options{Webhooks: true}, func(t *testing.T, w *sim.World) {
+		for i := range 4 {
+			w.Publish(video, falRequest(fmt.Sprint("g", i), "", ""))
+			w.AwaitEnd("demo", fmt.Sprint("g", i))
+		}
+		w.Publish(video, falRequest("a", `{"webhook":"drop"}`, ""))
+		w.Settle(5*time.Minute - 10*time.Second)
+		w.Refuse("fal", "demo", "a", 1, events.UnprovenClock)
+		task := w.AwaitEnd("demo", "a")
+		if took := task.CompletedAt.Sub(*task.SubmittedAt); took > 5*time.Minute+15*time.Second {
+			t.Errorf("its end was seen %v after its submit, the provider took 5m", took)
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -22,9 +23,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/accounts"
 	"reelay/internal/allinone"
 	"reelay/internal/callbackurl"
 	"reelay/internal/config"
+	"reelay/internal/dependency"
 	"reelay/internal/emulator"
 	"reelay/internal/failpoint"
 	"reelay/internal/natsd"
@@ -33,6 +36,7 @@ import (
 	"reelay/internal/secret"
 	"reelay/internal/test/broker"
 	"reelay/internal/test/model"
+	"reelay/services/media"
 	"reelay/services/submitter"
 )
 
@@ -73,9 +77,19 @@ type Options struct {
 	Webhooks       bool
 	WrapCallbacks  func(http.RoundTripper) http.RoundTripper
 	CallbackFaults emulator.Faults
+	// Artifacts runs the archiver, with a store below the world's directory.
+	Artifacts bool
+	// Retention and ProjectBytes are the settings of its store.
+	Retention, ProjectBytes string
+	// FindWorker finds what does the work of the media service, which runs with the archiver; nil for ffmpeg.
+	FindWorker func() (media.Worker, error)
 	// LeaseTTL is the lifetime of the lanes' leases; half a minute if 0, as renewing them is what hours of virtual time
 	// cost most.
 	LeaseTTL time.Duration
+	// Rights has the broker ask who connects; nil for one that does not, unless -sim.rights is given.
+	Rights *Rights
+	// Guard is what the submitters' guard is told.
+	Guard config.Guard
 	// Quiet leaves the services' logs out.
 	Quiet bool
 }
@@ -100,6 +114,10 @@ func Run(t *testing.T, o Options, f func(t *testing.T, w *World)) {
 	broker.Bubble(t, func(t *testing.T) {
 		if o.Speed == (emulator.Speed{}) {
 			o.Speed = emulator.Speed{Queue: time.Minute, Run: 4 * time.Minute, Position: 3}
+		}
+		if *allRights && o.Rights == nil {
+			o.Rights = NewRights(t)
+			defer o.Rights.Check(t)
 		}
 		w := &World{T: t, Network: &Network{}, o: o, dir: t.TempDir()}
 		t.Cleanup(w.Stop) // a bubble whose test has failed must be empty at its end as well
@@ -142,6 +160,13 @@ func (w *World) Start() {
 	if w.o.Webhooks {
 		providers.CallbackKeys = []callbackurl.Key{{ID: "k1", Secret: secret.New(strings.Repeat("k", callbackurl.KeyBytes))}}
 	}
+	var artifacts config.Artifacts
+	if w.o.Artifacts {
+		artifacts = config.Artifacts{
+			Store: "file://" + filepath.Join(w.dir, "artifacts"), Listen: config.ArchiverListen, MaxBytes: 1 << 30,
+			Retention: w.o.Retention, ProjectMaxBytes: w.o.ProjectBytes,
+		}
+	}
 	var err error
 	w.Stack, err = allinone.Start(w.T.Context(), w.proc, allinone.Options{
 		// Power cuts are not simulated, so the broker need not wait for a disk.
@@ -149,18 +174,23 @@ func (w *World) Start() {
 		SandboxInterval: 10 * time.Second, LeaseTTL: cmp.Or(w.o.LeaseTTL, 30*time.Second),
 		ListenEmulator: w.Network.Listen, Dial: dial, Transport: transport, Faults: w.o.Faults, WrapBroker: w.o.WrapBroker,
 		Log: log, Callback: w.o.Callback, ListenWebhook: w.Network.Listen, WebhookTransport: callbacks,
-		WebhookFaults: w.o.CallbackFaults,
+		WebhookFaults: w.o.CallbackFaults, Artifacts: artifacts, ListenArchiver: w.Network.Listen,
+		BrokerConfig: w.o.Rights.config(), Credentials: w.o.Rights.Credentials,
+		FindWorker: w.o.FindWorker, Guard: w.o.Guard,
 	})
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	if w.NC, err = w.Stack.Connect("client"); err != nil {
+	if w.NC, err = w.Stack.Connect("client", w.o.Rights.Credentials(accounts.Operator)...); err != nil {
 		w.T.Fatal(err)
 	}
 	if w.JS, err = jetstream.New(w.NC); err != nil {
 		w.T.Fatal(err)
 	}
 }
+
+// Dir is the directory of everything that outlives Stop.
+func (w *World) Dir() string { return w.dir }
 
 // Stop stops everything, as the end of `reelay up` does.
 func (w *World) Stop() {
@@ -375,6 +405,7 @@ func (w *World) Check() {
 		if accepted > t.MaxPaidAttempts {
 			w.T.Errorf("%s was paid for %d times, %d allowed", t.Key(), accepted, t.MaxPaidAttempts)
 		}
+		w.checkDependencies(t, tasks)
 		if err := model.Replay(t.Transitions); err != nil {
 			w.T.Errorf("%s went a way that the machine does not have: %v", t.Key(), err)
 		}
@@ -388,6 +419,33 @@ func (w *World) Check() {
 			if claimed[job.ID] == "" && job.Answered {
 				w.T.Errorf("job %s at %s was paid for and answered, and no task knows it", job.ID, name)
 			}
+		}
+	}
+}
+
+// checkDependencies finds for each task that was sent the ends of all that it depends on, before the first intent.
+func (w *World) checkDependencies(t events.Task, all []events.Task) {
+	w.T.Helper()
+	if len(t.After) > 0 && len(t.Attempts) == 0 && t.Cost != nil && t.Cost.ActualUSD != nil && *t.Cost.ActualUSD > 0 {
+		w.T.Errorf("%s was never sent and cost %v dollars", t.Key(), *t.Cost.ActualUSD)
+	}
+	if len(t.Attempts) == 0 {
+		return
+	}
+	if len(t.WaitsFor) > 0 || len(t.After) > 0 && strings.Contains(string(t.Input), `"$from"`) {
+		w.T.Errorf("%s was sent, waits for %v, and its input is %.500s", t.Key(), t.WaitsFor, t.Input)
+	}
+	for _, id := range t.After {
+		i := slices.IndexFunc(all, func(d events.Task) bool { return d.Key() == events.Key{Project: t.Project, ID: id} })
+		if i < 0 {
+			w.T.Errorf("%s was sent, and %s, which it depends on, has no record", t.Key(), id)
+			continue
+		}
+		if d := all[i]; d.CompletedAt == nil || d.CompletedAt.After(t.Attempts[0].IntentAt) {
+			w.T.Errorf("%s was sent at %v; %s, which it depends on, is %s since %v", t.Key(), t.Attempts[0].IntentAt, id,
+				d.Status, d.CompletedAt)
+		} else if !dependency.HasResult(d) && t.OnDependency != events.DependencyIgnore {
+			w.T.Errorf("%s was sent although %s, which it depends on, is %s", t.Key(), id, d.Status)
 		}
 	}
 }
@@ -411,9 +469,30 @@ func (w *World) checkBatches(tasks []events.Task, all []events.Event) {
 	}
 }
 
+// mayFollow reports whether rest may come after the end of a task: a late result after what is no result, and after
+// either that the archiver is done with its outputs.
+func mayFollow(end events.EventType, rest []events.EventType) bool {
+	if end != events.EventCompleted {
+		if len(rest) == 0 {
+			return true
+		}
+		if rest[0] != events.EventLateResult {
+			return false
+		}
+		rest = rest[1:]
+	}
+	return len(rest) == 0 || len(rest) == 1 && rest[0] == events.EventStored
+}
+
 func (w *World) checkStory(t events.Task, story []events.Event) {
 	w.T.Helper()
 	story = slices.DeleteFunc(story, func(e events.Event) bool { return e.Type == events.EventRejected })
+	if t.ErasedAt != nil {
+		if len(story) > 0 {
+			w.T.Errorf("%s is erased, and there is %v", t.Key(), Types(story))
+		}
+		return
+	}
 	if len(story) == 0 || story[0].Type != events.EventQueued {
 		w.T.Errorf("%s: the story begins with %v", t.Key(), Types(story))
 		return
@@ -427,7 +506,7 @@ func (w *World) checkStory(t events.Task, story []events.Event) {
 		version = max(version, e.Version)
 		if e.Type.Terminal() {
 			terminal++
-			if rest := Types(story[i+1:]); len(rest) > 0 && !slices.Equal(rest, []events.EventType{events.EventLateResult}) {
+			if rest := Types(story[i+1:]); !mayFollow(e.Type, rest) {
 				w.T.Errorf("%s: %v after the terminal event", t.Key(), rest)
 			}
 		}

@@ -1,0 +1,46 @@
+package config
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestLanes(t *testing.T) {
+	t.Setenv("GPU_2_KEY", "sk-two")
+	given := []string{"gpu1=openai-videos:http://10.0.0.5:8000/", "gpu-2=openai-videos:https://gpu.example.com/v1"}
+	r, err := Providers{Lanes: Lanes{Lane: given}}.Resolve()
+	if err != nil || len(r.Lanes) != 2 || !r.HasAny() {
+		t.Fatalf("%+v, %v", r.Lanes, err)
+	}
+	if l := r.Lanes[0]; l.Name != "gpu1" || l.Provider != "openai-videos" || l.URL != "http://10.0.0.5:8000" || !l.Key.Empty() {
+		t.Errorf("the first is %+v", l)
+	}
+	if l := r.Lanes[1]; l.Name != "gpu-2" || l.URL != "https://gpu.example.com/v1" || l.Key.Reveal() != "sk-two" {
+		t.Errorf("the second is %+v", l)
+	}
+	if r, err = (Providers{Sandbox: true, Lanes: Lanes{Lane: given[1:]}}).Resolve(); err != nil || !r.Lanes[0].Key.Empty() {
+		t.Errorf("in the sandbox: %+v, %v", r.Lanes, err)
+	}
+	for text, says := range map[string]string{
+		"gpu1":                                      "NAME=PROVIDER:URL",
+		"gpu1=openai-videos":                        "NAME=PROVIDER:URL",
+		"gpu 1=openai-videos:http://10.0.0.5":       "the name of a lane",
+		"gpu1=fal:http://10.0.0.5":                  "no servers of one's own",
+		"gpu1=openai-videos:http://8.8.8.8":         "plain http is for loopback and private addresses only",
+		"gpu1=openai-videos:http://u:secret@gpu1/":  "no user",
+		"fal=openai-videos:http://10.0.0.5":         "FAL_KEY, which is another's",
+		"minimax-api=openai-videos:http://10.0.0.5": "MINIMAX_API_KEY, which is another's",
+	} {
+		_, err := Providers{Lanes: Lanes{Lane: []string{text}}}.Resolve()
+		var setting *SettingError
+		if !errors.As(err, &setting) || setting.Flag != "--lane" || !strings.Contains(err.Error(), says) ||
+			strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want %s", text, err, says)
+		}
+	}
+	twice := []string{given[0], given[0]}
+	if _, err := (Lanes{Lane: twice}).Named(); err == nil {
+		t.Error("two lanes of one name are taken")
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package ffmpeg
+
+// lowPriority does nothing here.
+func lowPriority(int) {}

@@ -1,0 +1,76 @@
+package openai
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+// Cancel deletes a job that has not ended, which aborts it at vLLM-Omni. One that has ended is CancelTooLate, and nothing
+// is sent that could delete its result. SGLang would go on and only forget the job: there it is CancelUnsupported, and
+// nothing is sent either. So it is where a server refuses the DELETE of a job at work.
+func (d *Driver) Cancel(ctx context.Context, ref json.RawMessage) (provider.CancelOutcome, error) {
+	id, err := d.readRef(ref)
+	if err != nil {
+		return "", err
+	}
+	video, _, err := d.status(ctx, id)
+	if err != nil {
+		return notFound(err)
+	}
+	_, forgets := video["file_path"] // a member of SGLang's objects alone (protocol.py)
+	switch states[video.text("status")] {
+	case provider.Succeeded, provider.Failed, provider.Cancelled:
+		return provider.CancelTooLate, nil
+	}
+	if forgets {
+		return provider.CancelUnsupported, nil
+	}
+	r, err := d.call(ctx, http.MethodDelete, videoPath(id), nil)
+	if err != nil {
+		return "", err
+	}
+	answer := readObject(r.Body)
+	switch {
+	case isOK(r.Status) && string(answer["deleted"]) == "true":
+		d.remember(id)
+		return provider.CancelDone, nil
+	case isOK(r.Status) && answer.text("id") == id:
+		return provider.CancelRequested, nil
+	case (r.Status == http.StatusMethodNotAllowed || r.Status == http.StatusBadRequest || r.Status == http.StatusConflict) &&
+		readEnvelope(r).own:
+		return provider.CancelUnsupported, nil
+	}
+	return notFound(callError(r))
+}
+
+// notFound makes an outcome of a server's word that it does not know the job.
+func notFound(err error) (provider.CancelOutcome, error) {
+	if provider.AsError(err).Kind == events.KindNotFound {
+		return provider.CancelNotFound, nil
+	}
+	return "", err
+}
+
+// remember notes that a job was deleted for a cancel: the next poll will not find it.
+func (d *Driver) remember(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.deleted[id] {
+		return
+	}
+	if len(d.order) == maxDeleted {
+		delete(d.deleted, d.order[0])
+		d.order = append([]string{}, d.order[1:]...)
+	}
+	d.deleted[id], d.order = true, append(d.order, id)
+}
+
+func (d *Driver) hasDeleted(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.deleted[id]
+}

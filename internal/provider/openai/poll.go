@@ -1,0 +1,104 @@
+package openai
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"reelay/events"
+	"reelay/internal/provider"
+)
+
+const (
+	maxWordBytes = 40
+	maxURLBytes  = 4 << 10
+)
+
+// states maps the words for the state of a job, those of proxies among them.
+var states = map[string]provider.State{
+	"queued": provider.Queued, "pending": provider.Queued,
+	"in_progress": provider.Running, "processing": provider.Running, "running": provider.Running,
+	"completed": provider.Succeeded, "succeeded": provider.Succeeded,
+	"failed": provider.Failed, "expired": provider.Failed,
+	"cancelled": provider.Cancelled, "canceled": provider.Cancelled, "deleted": provider.Cancelled,
+}
+
+// Poll asks where a job is. Its error is a *provider.Error, KindNotFound when the server itself says that it does not know
+// the job: it was restarted, and has lost it.
+func (d *Driver) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapshot, error) {
+	id, err := d.readRef(ref)
+	if err != nil {
+		return provider.Snapshot{}, err
+	}
+	video, r, err := d.status(ctx, id)
+	if err != nil {
+		if provider.AsError(err).Kind == events.KindNotFound && d.hasDeleted(id) {
+			return provider.Snapshot{State: provider.Cancelled, Word: "deleted"}, nil
+		}
+		return provider.Snapshot{}, err
+	}
+	word := video.text("status")
+	s := provider.Snapshot{State: provider.Unknown, Word: provider.Clip(word, maxWordBytes)}
+	if state, ok := states[strings.ToLower(word)]; ok {
+		s.State = state
+	}
+	if p, ok := video.number("progress"); ok && p >= 0 && p <= 100 {
+		s.Progress = &p
+	}
+	switch s.State {
+	case provider.Succeeded:
+		s.Outputs, s.Raw = []events.Output{d.output(id, video)}, rawJSON(r.Body)
+	case provider.Failed:
+		s.Err, s.Raw = failure(word, video, r), rawJSON(r.Body)
+	}
+	return s, nil
+}
+
+// status asks for the object of a job. Its error is a *provider.Error.
+func (d *Driver) status(ctx context.Context, id string) (object, provider.Reply, error) {
+	r, err := d.call(ctx, http.MethodGet, videoPath(id), nil)
+	if err != nil {
+		return nil, r, err
+	}
+	video := readObject(r.Body)
+	switch {
+	case !isOK(r.Status) || video.text("status") == "":
+		return nil, r, callError(r)
+	case video.has("id") && video.text("id") != id:
+		// A cache between us and the server: a result must never land on another task.
+		return nil, r, newError(events.KindInternal, "wrong_task",
+			fmt.Sprintf("asked for %s, answered about %s", id, video.text("id")), r)
+	}
+	return video, r, nil
+}
+
+// output is the file of a finished job: by the address that the server names where it keeps its files elsewhere, as
+// SGLang does with a bucket, else by its own.
+func (d *Driver) output(id string, video object) events.Output {
+	o := events.Output{URL: d.base + videoPath(id) + "/content", ContentType: "video/mp4"}
+	if link := d.absolute(video.text("url")); link != "" {
+		o.URL = link
+	}
+	if at := video.time("expires_at"); !at.IsZero() {
+		o.ExpiresAt = &at
+	}
+	return o
+}
+
+// failure is why a job has failed.
+func failure(word string, video object, r provider.Reply) *provider.Error {
+	code, message := reasonOf(video["error"], 0)
+	if code == "" {
+		code = strings.ToLower(word)
+	}
+	if message == "" {
+		message = "the server gave no reason"
+	}
+	kind := events.KindInternal
+	if code == "moderation_blocked" { // OpenAI's own, which a proxy passes on
+		kind = events.KindModeration
+	}
+	return newError(kind, code, message, r)
+}

@@ -1,0 +1,221 @@
+package submitter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/dependency"
+	"reelay/internal/inputs"
+	"reelay/internal/provider"
+	"reelay/internal/task"
+)
+
+const (
+	// checksInFlight is how many waiting tasks are checked at once.
+	checksInFlight = 8
+	// checkAgainEvery is how often every task that waits for others is checked, whatever the watch has shown.
+	checkAgainEvery = 5 * time.Minute
+	// checkRetry is the pause after a check that could not be finished.
+	checkRetry = time.Second
+)
+
+// dependents are the waiting tasks of the lanes here that depend on others, as the watch of the records shows them: it
+// says whom to check when a task ends. What is decided then is read anew.
+type dependents struct {
+	mu sync.Mutex
+	// waitsFor are the ids that each waits for, of the waiting tasks by the one that they wait for.
+	waitsFor map[events.Key][]string
+	of       map[events.Key]map[events.Key]bool
+	// due are those to be checked, each with the ids that are known to have ended; none where all have to be read.
+	due  map[events.Key][]string
+	wake chan struct{}
+}
+
+func newDependents() *dependents {
+	return &dependents{
+		waitsFor: map[events.Key][]string{}, of: map[events.Key]map[events.Key]bool{}, due: map[events.Key][]string{},
+		wake: make(chan struct{}, 1),
+	}
+}
+
+// see takes in a record, nil if it is gone; ours says that its lane is sent for here.
+func (d *dependents) see(k events.Key, t *events.Task, ours bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	waits := t != nil && t.Phase == events.PhaseWaiting && len(t.WaitsFor) > 0
+	switch known := d.waitsFor[k] != nil; {
+	case !waits && known:
+		for _, id := range d.waitsFor[k] {
+			on := events.Key{Project: k.Project, ID: id}
+			if delete(d.of[on], k); len(d.of[on]) == 0 {
+				delete(d.of, on)
+			}
+		}
+		delete(d.waitsFor, k)
+		delete(d.due, k)
+	case waits && !known && ours:
+		d.waitsFor[k] = t.WaitsFor
+		for _, id := range t.WaitsFor {
+			on := events.Key{Project: k.Project, ID: id}
+			if d.of[on] == nil {
+				d.of[on] = map[events.Key]bool{}
+			}
+			d.of[on][k] = true
+		}
+		d.due[k] = nil
+		nudge(d.wake)
+	}
+	if t == nil || t.Phase != events.PhaseDone {
+		return
+	}
+	for waiting := range d.of[k] {
+		if ended, ok := d.due[waiting]; !ok || len(ended) > 0 {
+			d.due[waiting] = append(ended, k.ID)
+		}
+		nudge(d.wake)
+	}
+}
+
+// take takes out a task to be checked; false if there is none.
+func (d *dependents) take() (k events.Key, ended []string, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k, ended := range d.due {
+		delete(d.due, k)
+		return k, ended, true
+	}
+	return k, nil, false
+}
+
+// again has tasks checked once more: those named, or without a name all.
+func (d *dependents) again(some ...events.Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k := range d.waitsFor {
+		if len(some) == 0 || k == some[0] {
+			d.due[k] = nil
+		}
+	}
+	nudge(d.wake)
+}
+
+// releaseDependents lets tasks be sent, or fails them, when those that they depend on have ended, until ctx ends. Every
+// submitter does so, whoever dispatches the lane: the second finds it done.
+func (s *Service) releaseDependents(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, checksInFlight)
+	all := time.NewTicker(checkAgainEvery)
+	defer all.Stop()
+	for {
+		k, ended, ok := s.dependents.take()
+		if !ok {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-s.dependents.wake:
+			case <-all.C:
+				s.dependents.again()
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case slots <- struct{}{}:
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			err := s.settleDependent(ctx, k, ended...)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			s.log.Warn("a task that waits for others could not be checked yet; it is tried again", "task", k, "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(checkRetry):
+				s.dependents.again(k)
+			}
+		})
+	}
+}
+
+// settleDependent reads the tasks that a waiting one depends on, those that are named first, and takes the step that
+// they allow.
+func (s *Service) settleDependent(ctx context.Context, k events.Key, ended ...string) error {
+	t, err := s.store.Get(ctx, k)
+	switch {
+	case errors.Is(err, bus.ErrNotFound):
+		s.dependents.see(k, nil, false)
+		return nil
+	case err != nil:
+		return err
+	case t.Phase != events.PhaseWaiting || len(t.WaitsFor) == 0:
+		return nil
+	}
+	state, err := dependency.Read(ctx, s.store, t, ended...)
+	if err != nil {
+		return err
+	}
+	var tr task.Trigger
+	switch {
+	case state.Failed != nil:
+		tr = task.DependencyFailed{Meta: s.meta(), Err: state.Failed}
+	case len(state.Open) > 0:
+		return nil
+	default:
+		if tr, err = s.release(ctx, t, state.Ended); err != nil || tr == nil {
+			return err
+		}
+	}
+	_, err = s.store.Apply(ctx, k, tr)
+	return err
+}
+
+// release returns the step of a task whose dependencies have ended: it may be sent, or its input with their values can
+// be of no use; nil where an output has yet to be stored. Its error is one of the broker.
+func (s *Service) release(ctx context.Context, t events.Task, ended map[string]events.Task) (task.Trigger, error) {
+	input, err := s.store.Input(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	_, free := s.lanes[t.Lane].Driver.(provider.FreeDriver) // it reads the files here, where the store is nearest
+	resolved, err := dependency.Resolve(ctx, dependency.Kept{Bus: s.o.Bus}, input, ended, free)
+	var bad *events.Error
+	switch {
+	case errors.As(err, &bad):
+		return task.DependencyFailed{Meta: s.meta(), Err: bad}, nil
+	case errors.Is(err, dependency.ErrNotStored):
+		if time.Since(dependency.LastEnd(ended)) < t.Deadline.Sub(t.TimeoutsFrom()) {
+			return nil, nil // the record that names it changes then
+		}
+		return task.DependencyFailed{Meta: s.meta(), Err: dependency.NeverStored()}, nil
+	case err != nil:
+		return nil, err
+	case bytes.Equal(resolved, input): // it has no references
+		return task.DependenciesEnded{Meta: s.meta()}, nil
+	}
+	sample, err := inputs.Sample(resolved)
+	if err == nil {
+		err = s.lanes[t.Lane].Driver.Check(t.TaskType, t.Model, sample)
+	}
+	if err != nil {
+		return task.DependencyFailed{Meta: s.meta(), Err: refuse(t.Key(), "", events.CodeInvalidRequest, err).err}, nil
+	}
+	in := task.ResolvedInput{Input: resolved}
+	if in.Cost, err = s.priceAgain(t, resolved); err != nil {
+		return task.DependencyFailed{Meta: s.meta(), Err: refuse(t.Key(), "", events.CodeInvalidRequest, err).err}, nil
+	}
+	if in.Digest, err = events.Digest(resolved); err != nil {
+		return nil, err
+	}
+	if in.Input, in.Ref, err = s.store.KeepInput(ctx, resolved); err != nil {
+		return nil, err
+	}
+	return task.DependenciesEnded{Meta: s.meta(), Input: &in}, nil
+}

@@ -1,0 +1,43 @@
+package submitter
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"reelay/events"
+)
+
+// fileWait is how soon a task is tried again whose files could not be handed to the provider.
+const fileWait = 15 * time.Second
+
+// refuseFile makes a rejection of what is wrong with a file; another error stays what it is.
+func refuseFile(k events.Key, digest string, err error) error {
+	var bad *events.Error
+	var fe *events.FieldError
+	switch {
+	case errors.As(err, &bad):
+		return &rejection{key: k, digest: digest, err: bad}
+	case errors.As(err, &fe):
+		return refuse(k, digest, events.CodeInvalidRequest, err)
+	}
+	return err
+}
+
+// resolveFiles gives the provider the files that the input names. It costs nothing, and what it leaves undone is done by
+// the next attempt.
+func (a *attempt) resolveFiles(ctx context.Context) bool {
+	r, err := a.Service.files.Resolve(ctx, a.lane.Lane, a.task, a.input)
+	var bad *events.Error
+	switch {
+	case errors.As(err, &bad):
+		a.renderErr = bad
+	case err != nil:
+		a.log.Warn("a file of the request could not be handed to the provider; it is tried again", "error", err)
+		a.notBefore = time.Now().Add(fileWait)
+		return false
+	default:
+		a.input, a.files = r.Input, r.Files
+	}
+	return true
+}
