@@ -185,8 +185,10 @@ func (c Catalog) Quote(ctx context.Context, q events.QuoteRequest) (events.Quote
 		question := want.Question{
 			TaskType: q.TaskType, Provider: reply.Provider, Model: r.Model, Want: *r.Want, Lenient: r.Lenient,
 		}
+		question.Emulated = len(c.Lanes) > 0
 		for _, l := range c.Lanes {
 			question.Configured = append(question.Configured, l.Provider)
+			question.Emulated = question.Emulated && l.Emulated
 		}
 		if c.Wants == nil {
 			return reply, refusal(events.NewFieldError("want", "no model is known"))

@@ -113,6 +113,8 @@ type Question struct {
 	Configured []string
 	Want       events.Want
 	Lenient    bool
+	// Emulated says that every provider is emulated: what the options say to an emulator passes into the input.
+	Emulated bool
 }
 
 // Served returns the schema that a provider serves of an endpoint, if there is one. A nil one knows of none.
@@ -123,6 +125,10 @@ func (p *Planner) Plan(q Question, served Served) (Plan, error) {
 	m, err := p.Model(q.TaskType, q.Provider, q.Model, q.Configured)
 	if err != nil {
 		return Plan{}, err
+	}
+	var script json.RawMessage
+	if q.Emulated {
+		q.Want.Options, script = takeScript(q.Want.Options)
 	}
 	e, kept, warnings, err := m.Choose(q.Want, q.Lenient)
 	if err != nil {
@@ -135,5 +141,36 @@ func (p *Planner) Plan(q Question, served Served) (Plan, error) {
 		}
 	}
 	input, more, err := e.Fulfil(kept, schema, q.Lenient)
+	if err == nil && script != nil {
+		input, err = giveScript(input, script)
+	}
 	return Plan{Provider: m.Provider, Model: e.ID, Input: input, Warnings: append(warnings, more...)}, err
+}
+
+// scriptMember is the field of an input by which an emulator is told what to do; no model has it.
+const scriptMember = "emulate"
+
+// takeScript takes an emulator's script out of the options of a want.
+func takeScript(options json.RawMessage) (rest, script json.RawMessage) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(options, &members) != nil || members[scriptMember] == nil {
+		return options, nil
+	}
+	script = members[scriptMember]
+	delete(members, scriptMember)
+	rest, err := events.Marshal(members)
+	if err != nil {
+		return options, nil
+	}
+	return rest, script
+}
+
+// giveScript puts it into the input that was made.
+func giveScript(input, script json.RawMessage) (json.RawMessage, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(input, &members); err != nil {
+		return nil, err
+	}
+	members[scriptMember] = script
+	return events.Marshal(members)
 }

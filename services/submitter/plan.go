@@ -2,7 +2,6 @@ package submitter
 
 import (
 	"context"
-	"encoding/json"
 
 	"reelay/events"
 	"reelay/internal/want"
@@ -15,14 +14,10 @@ func (s *Service) plan(ctx context.Context, k events.Key, t events.TaskType, r e
 	events.Request, []string, error,
 ) {
 	q := want.Question{TaskType: t, Provider: r.Provider, Model: r.Model, Want: *r.Want, Lenient: r.Lenient}
-	emulated := len(s.o.Lanes) > 0
+	q.Emulated = len(s.o.Lanes) > 0
 	for _, l := range s.o.Lanes {
 		q.Configured = append(q.Configured, l.Provider)
-		emulated = emulated && l.Emulated
-	}
-	var script json.RawMessage
-	if emulated {
-		q.Want.Options, script = takeScript(q.Want.Options)
+		q.Emulated = q.Emulated && l.Emulated
 	}
 	if r.Provider != "" {
 		l, rejected := s.laneOf(r, k, digest)
@@ -43,7 +38,7 @@ func (s *Service) plan(ctx context.Context, k events.Key, t events.TaskType, r e
 		if r.Provider == "" {
 			r.Provider = plan.Provider
 		}
-		r.Model, r.Input = plan.Model, giveScript(plan.Input, script)
+		r.Model, r.Input = plan.Model, plan.Input
 		return r, plan.Warnings, nil
 	}
 	old, known := s.store.Get(ctx, k)
@@ -56,36 +51,4 @@ func (s *Service) plan(ctx context.Context, k events.Key, t events.TaskType, r e
 		return r, old.Warnings, err
 	}
 	return r, old.Warnings, nil
-}
-
-// scriptMember is the field of an input by which an emulator is told what to do; no model has it.
-const scriptMember = "emulate"
-
-// takeScript takes an emulator's script out of the options of a want.
-func takeScript(options json.RawMessage) (rest, script json.RawMessage) {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(options, &members) != nil || members[scriptMember] == nil {
-		return options, nil
-	}
-	script = members[scriptMember]
-	delete(members, scriptMember)
-	rest, err := events.Marshal(members)
-	if err != nil {
-		return options, nil
-	}
-	return rest, script
-}
-
-// giveScript puts it into the input that was made.
-func giveScript(input, script json.RawMessage) json.RawMessage {
-	var members map[string]json.RawMessage
-	if script == nil || json.Unmarshal(input, &members) != nil {
-		return input
-	}
-	members[scriptMember] = script
-	scripted, err := events.Marshal(members)
-	if err != nil {
-		return input
-	}
-	return scripted
 }
