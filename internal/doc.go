@@ -53,6 +53,7 @@
 //
 //	provider              what services and drivers exchange: Lane, Driver, and the values that go between them
 //	provider/registry     what is known of each provider, one row each; how to add one
+//	provider/jsonapi      free calls and answers in JSON, for the drivers of the providers that have them
 //	provider/<name>       a driver: one provider's wire format
 //	provider/local        the driver of the lane whose work services/media does
 //	bus                   JetStream in reelay's terms: streams, buckets, consumers

@@ -68,6 +68,12 @@ func Settings() ([]Setting, error) {
 				Help: "Half of the API key of " + p.Name + ", both instead of " + p.KeyEnv + fromFile,
 			})
 		}
+		if p.CallbackKeyEnv != "" {
+			settings = append(settings, Setting{
+				Section: "Keys", Env: p.CallbackKeyEnv, Placeholder: "SECRET",
+				Help: "Secret that signs the webhooks of " + p.Name + fromFile,
+			})
+		}
 	}
 	return append(settings, Setting{
 		Section: "Keys", Env: EnvCallbackKey, Placeholder: "KEYS",

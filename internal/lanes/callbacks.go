@@ -8,9 +8,11 @@ import (
 	"reelay/internal/config"
 	"reelay/internal/provider"
 	"reelay/internal/provider/registry"
+	"reelay/internal/secret"
 )
 
-// CallbackOptions configure OpenCallbacks. No API key is in them.
+// CallbackOptions configure OpenCallbacks. No API key is in them; the secrets that sign callbacks are read from the
+// environment.
 type CallbackOptions struct {
 	Webhook config.Webhook
 	// Sandbox takes the callbacks of the emulators.
@@ -41,10 +43,22 @@ func OpenCallbacks(o CallbackOptions) ([]provider.CallbackLane, error) {
 			}
 		}
 		l := provider.CallbackLane{Name: p.Name, Provider: p.Name}
-		if err := callbacks(&l, set, o.Transport, o.Log); err != nil {
+		key, err := callbackKey(p, o.Sandbox)
+		if err != nil {
+			return nil, err
+		}
+		if err := callbacks(&l, set, key, o.Transport, o.Log); err != nil {
 			return nil, err
 		}
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+// callbackKey returns the secret that signs a provider's callbacks; empty if none is set. In the sandbox it is its emulator's.
+func callbackKey(p registry.Provider, sandbox bool) (secret.Value, error) {
+	if sandbox || p.CallbackKeyEnv == "" {
+		return secret.New(p.SandboxCallbackKey), nil
+	}
+	return secret.LookupKey(p.CallbackKeyEnv)
 }

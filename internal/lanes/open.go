@@ -19,6 +19,7 @@ import (
 	"reelay/internal/provider/minimax"
 	"reelay/internal/provider/openai"
 	"reelay/internal/provider/registry"
+	"reelay/internal/provider/replicate"
 	"reelay/internal/secret"
 )
 
@@ -34,6 +35,8 @@ func driver(name string, key secret.Value, set map[string]string,
 		})
 	case "minimax":
 		return minimax.New(minimax.Options{BaseURL: set["minimax-url"], Key: key, Transport: transport})
+	case "replicate":
+		return replicate.New(replicate.Options{BaseURL: set["replicate-url"], Key: key, Transport: transport})
 	case "openai-videos":
 		return openai.New(openai.Options{BaseURL: set["openai-videos-url"], Key: key, Transport: transport})
 	}
@@ -41,7 +44,10 @@ func driver(name string, key secret.Value, set map[string]string,
 }
 
 // callbacks links what a provider's callbacks need: nothing for one that neither signs them nor tries their URL.
-func callbacks(l *provider.CallbackLane, set map[string]string, transport http.RoundTripper, log *slog.Logger) error {
+// key is the secret that signs them.
+func callbacks(l *provider.CallbackLane, set map[string]string, key secret.Value, transport http.RoundTripper,
+	log *slog.Logger,
+) error {
 	switch l.Provider {
 	case "fal":
 		if set["fal-user-id"] == "" {
@@ -58,6 +64,15 @@ func callbacks(l *provider.CallbackLane, set map[string]string, transport http.R
 		l.Verifier = v
 	case "minimax":
 		l.Handshake = minimax.Handshake
+	case "replicate":
+		if key.Empty() { // what a webhook says is asked for once more in any case
+			return nil
+		}
+		v, err := replicate.NewVerifier(key)
+		if err != nil {
+			return err
+		}
+		l.Verifier = v
 	}
 	return nil
 }

@@ -37,18 +37,18 @@ func TestOpen(t *testing.T) {
 		{"fal alone", config.Resolved{Keys: keys("fal")}, []string{"fal"}, false, 10 * time.Second},
 		{"MiniMax alone", config.Resolved{Keys: keys("minimax")}, []string{"minimax"}, false, 10 * time.Second},
 		{"both", config.Resolved{Keys: keys("fal", "minimax")}, []string{"fal", "minimax"}, false, 10 * time.Second},
-		{"sandbox", config.Resolved{Sandbox: true}, []string{"fal", "minimax", "openai-videos"}, true, 500 * time.Millisecond},
+		{"sandbox", config.Resolved{Sandbox: true}, registry.Names(), true, 500 * time.Millisecond},
 		{
 			"sandbox with keys",
 			config.Resolved{Sandbox: true, Keys: keys("fal")},
-			[]string{"fal", "minimax", "openai-videos"},
+			registry.Names(),
 			true,
 			500 * time.Millisecond,
 		},
 		{
 			"sandbox elsewhere",
 			config.Resolved{Sandbox: true, Settings: map[string]string{"fal-url": "http://127.0.0.1:9"}},
-			[]string{"fal", "minimax", "openai-videos"},
+			registry.Names(),
 			true, 500 * time.Millisecond,
 		},
 	}
@@ -79,7 +79,7 @@ func TestOpen(t *testing.T) {
 			config.Resolved{Sandbox: true, Lanes: []config.Lane{
 				{Name: "gpu1", Provider: "openai-videos", URL: "http://127.0.0.1:8000"},
 			}},
-			[]string{"fal", "minimax", "openai-videos", "gpu1"},
+			append(registry.Names(), "gpu1"),
 			true, 500 * time.Millisecond,
 		},
 	}...)
@@ -96,7 +96,7 @@ func TestOpen(t *testing.T) {
 				a.Horizon(events.Task{
 					TaskType: events.Video, CreatedAt: time.Unix(0, 0), Deadline: time.Unix(1800, 0),
 				}) < 15*time.Minute ||
-				a.Provider != registry.Find(a.Provider).Name || a.Free != (a.Provider == "openai-videos") {
+				a.Provider != registry.Find(a.Provider).Name || a.Free != registry.Find(a.Provider).SelfHosted {
 				t.Errorf("%s: %+v", row.name, a)
 			}
 		}
@@ -197,11 +197,7 @@ func TestSandboxSendsNoKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range all {
-		model := map[string]string{
-			"fal":     "fal-ai/kling-video/v3/pro/text-to-video",
-			"minimax": "MiniMax-Hailuo-2.3", "openai-videos": "default",
-		}[a.Provider]
-		ref, err := a.Driver.Ref(model, "123")
+		ref, err := a.Driver.Ref(registry.Find(a.Provider).ExampleModel, "123")
 		if err != nil {
 			t.Fatal(err)
 		}

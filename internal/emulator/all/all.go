@@ -15,6 +15,7 @@ import (
 	"reelay/internal/emulator/fal"
 	"reelay/internal/emulator/minimax"
 	"reelay/internal/emulator/openai"
+	"reelay/internal/emulator/replicate"
 )
 
 // Options are what the emulators do. The zero value of a field means what it means in the emulator's own Options.
@@ -30,7 +31,7 @@ type Options struct {
 	OpenAIServer openai.Kind
 	// Transport carries webhooks; nil sends none.
 	Transport http.RoundTripper
-	// WebhookScale multiplies the delays between the tries of a fal webhook; 0 is 1.
+	// WebhookScale multiplies the delays between the tries of a webhook; 0 is 1.
 	WebhookScale float64
 	// WebhookFaults apply to a share of all webhooks.
 	WebhookFaults emulator.Faults
@@ -55,6 +56,11 @@ func open(name string, l *emulator.Ledger, o Options) (Server, error) {
 		return minimax.New(minimax.Options{
 			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, RPM: o.RPM, RPMV2: o.RPMV2, InFlight: o.InFlight,
 			LinkLife: o.LinkLife, Transport: o.Transport, Faults: o.WebhookFaults,
+		}), nil
+	case "replicate":
+		return replicate.New(replicate.Options{
+			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, Kept: o.LinkLife, Transport: o.Transport,
+			WebhookRetryScale: o.WebhookScale, Faults: o.WebhookFaults,
 		}), nil
 	case "openai-videos":
 		return openai.New(openai.Options{Kind: o.OpenAIServer, Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log}), nil

@@ -28,7 +28,7 @@ type Settings struct {
 
 	OpenAIServer openai.Kind `name:"openai-server" help:"Kind of server that speaks OpenAI's dialect: any, vllm-omni or sglang." enum:"any,vllm-omni,sglang" default:"any"`
 
-	WebhookScale  float64                    `help:"Multiplies the waits between the tries of a fal webhook." default:"0.01"`
+	WebhookScale  float64                    `help:"Multiplies the waits between the tries of a webhook." default:"0.01"`
 	WebhookFaults map[emulator.Fault]float64 `help:"Share of webhooks that have a fault." mapsep:"," placeholder:"FAULT=SHARE"`
 }
 

@@ -179,29 +179,9 @@ func number(raw json.RawMessage) float64 {
 
 // misbehave answers in a faulty way.
 func misbehave(w http.ResponseWriter, r *http.Request, fault string) {
-	switch fault {
-	case "reset":
-		panic(http.ErrAbortHandler)
-	case "hang":
-		<-r.Context().Done()
-		return
-	case "empty":
-		w.WriteHeader(http.StatusOK)
-		return
-	case "308":
-		http.Redirect(w, r, "/elsewhere"+r.URL.Path, http.StatusPermanentRedirect)
-		return
-	}
-	code, html := strings.CutSuffix(fault, "_html")
-	status, err := strconv.Atoi(code)
-	if err != nil || status < 200 || status > 599 {
-		status = http.StatusInternalServerError
-	}
-	if html {
-		page(w, status)
-		return
-	}
-	writeJSON(w, status, map[string]any{"error": map[string]any{
-		"message": http.StatusText(status), "type": "ServerError", "code": status,
-	}})
+	emulator.Misbehave(w, r, fault, func(w http.ResponseWriter, status int) {
+		writeJSON(w, status, map[string]any{"error": map[string]any{
+			"message": http.StatusText(status), "type": "ServerError", "code": status,
+		}})
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -190,11 +189,4 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 // detail answers as FastAPI does.
 func detail(w http.ResponseWriter, status int, what any) {
 	writeJSON(w, status, map[string]any{"detail": what})
-}
-
-// page answers as a web server before it does.
-func page(w http.ResponseWriter, status int) {
-	w.Header().Set("Content-Type", "text/html")
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, "<html><body><h1>"+http.StatusText(status)+"</h1></body></html>")
 }

@@ -123,7 +123,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if v["status"] == completed && s.count("result "+j.ID) < script.ResultFaults {
-		page(w, http.StatusInternalServerError)
+		emulator.Page(w, http.StatusInternalServerError)
 		return
 	}
 	emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { writeJSON(w, http.StatusOK, v) })

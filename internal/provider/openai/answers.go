@@ -14,6 +14,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/provider"
+	"reelay/internal/provider/jsonapi"
 )
 
 const (
@@ -50,7 +51,7 @@ func callOf(model string) (c call, wire string, answers bool) {
 func (d *Driver) answered(c call, r provider.Reply) provider.Answer {
 	snap, ok := c.read(d, r)
 	if !ok {
-		return inDoubt("no_result", "HTTP success without a result: "+readEnvelope(r).message, r)
+		return inDoubt("no_result", "HTTP success without a result: "+jsonapi.ReadEnvelope(r).Message, r)
 	}
 	sum := sha256.Sum256(r.Body)
 	id := "answer-" + hex.EncodeToString(sum[:16])
@@ -63,18 +64,18 @@ func (d *Driver) answered(c call, r provider.Reply) provider.Answer {
 
 // readImages reads {"data":[{"b64_json"} or {"url"}]}.
 func (d *Driver) readImages(r provider.Reply) (provider.Snapshot, bool) {
-	answer := readObject(r.Body)
-	var items []object
-	if !answer.has("data") || json.Unmarshal(answer["data"], &items) != nil {
+	answer := jsonapi.Read(r.Body)
+	var items []jsonapi.Object
+	if !answer.Has("data") || json.Unmarshal(answer["data"], &items) != nil {
 		return provider.Snapshot{}, false
 	}
 	s := provider.Snapshot{State: provider.Succeeded, Word: "answered", Raw: r.Body}
 	for _, item := range items[:min(len(items), maxImages)] {
-		content := item.text("b64_json")
+		content := item.Text("b64_json")
 		if image, err := base64.StdEncoding.DecodeString(content); err == nil && len(image) > 0 {
 			s.Outputs = append(s.Outputs, inline(http.DetectContentType(image), image))
 			s.Raw = bytes.Replace(s.Raw, []byte(`"`+content+`"`), fmt.Appendf(nil, `"(an output of %d bytes)"`, len(image)), 1)
-		} else if link := d.absolute(item.text("url")); link != "" {
+		} else if link := d.absolute(item.Text("url")); link != "" {
 			s.Outputs = append(s.Outputs, events.Output{URL: link})
 		}
 	}
@@ -91,8 +92,8 @@ func (d *Driver) absolute(link string) string {
 	case len(link) > maxURLBytes:
 		return ""
 	case strings.HasPrefix(link, "/") && !strings.HasPrefix(link, "//"):
-		return d.base + link
-	case strings.HasPrefix(link, "https://"), strings.HasPrefix(link, d.base+"/"):
+		return d.api.Base() + link
+	case strings.HasPrefix(link, "https://"), strings.HasPrefix(link, d.api.Base()+"/"):
 		return link
 	}
 	return ""

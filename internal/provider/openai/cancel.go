@@ -7,6 +7,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/provider"
+	"reelay/internal/provider/jsonapi"
 )
 
 // Cancel deletes a job that has not ended, which aborts it at vLLM-Omni. One that has ended is CancelTooLate, and nothing
@@ -22,26 +23,26 @@ func (d *Driver) Cancel(ctx context.Context, ref json.RawMessage) (provider.Canc
 		return notFound(err)
 	}
 	_, forgets := video["file_path"] // a member of SGLang's objects alone (protocol.py)
-	switch states[video.text("status")] {
+	switch states[video.Text("status")] {
 	case provider.Succeeded, provider.Failed, provider.Cancelled:
 		return provider.CancelTooLate, nil
 	}
 	if forgets {
 		return provider.CancelUnsupported, nil
 	}
-	r, err := d.call(ctx, http.MethodDelete, videoPath(id), nil)
+	r, err := d.api.Call(ctx, http.MethodDelete, videoPath(id), nil)
 	if err != nil {
 		return "", err
 	}
-	answer := readObject(r.Body)
+	answer := jsonapi.Read(r.Body)
 	switch {
-	case isOK(r.Status) && string(answer["deleted"]) == "true":
+	case jsonapi.IsOK(r.Status) && string(answer["deleted"]) == "true":
 		d.remember(id)
 		return provider.CancelDone, nil
-	case isOK(r.Status) && answer.text("id") == id:
+	case jsonapi.IsOK(r.Status) && answer.Text("id") == id:
 		return provider.CancelRequested, nil
 	case (r.Status == http.StatusMethodNotAllowed || r.Status == http.StatusBadRequest || r.Status == http.StatusConflict) &&
-		readEnvelope(r).own:
+		jsonapi.ReadEnvelope(r).Own:
 		return provider.CancelUnsupported, nil
 	}
 	return notFound(callError(r))

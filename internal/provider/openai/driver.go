@@ -1,9 +1,7 @@
 package openai
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,11 +13,9 @@ import (
 
 	"reelay/events"
 	"reelay/internal/provider"
+	"reelay/internal/provider/jsonapi"
 	"reelay/internal/secret"
 )
-
-// DefaultTimeout bounds one free call.
-const DefaultTimeout = 30 * time.Second
 
 // Options configures a Driver.
 type Options struct {
@@ -27,17 +23,15 @@ type Options struct {
 	BaseURL string
 	// Key is the API key; most servers of one's own have none.
 	Key secret.Value
-	// Transport carries the free calls; that of provider.NewTransport if nil.
+	// Transport carries the free calls; that of package jsonapi if nil.
 	Transport http.RoundTripper
-	// Timeout bounds one free call; DefaultTimeout if 0.
+	// Timeout bounds one free call; that of package jsonapi if 0.
 	Timeout time.Duration
 }
 
 // A Driver speaks to one server. It is safe for concurrent use.
 type Driver struct {
-	base   string
-	key    secret.Value
-	client *http.Client
+	api *jsonapi.Client
 	// forms says that the server has refused JSON and takes forms.
 	forms atomic.Bool
 
@@ -53,33 +47,27 @@ const maxDeleted = 1000
 // New returns a driver. It fails if the base URL is neither https nor plain http to a private address, and if the key
 // cannot stand in a header.
 func New(o Options) (*Driver, error) {
-	if o.Transport == nil {
-		o.Transport = provider.NewTransport(o.BaseURL)
+	api, err := jsonapi.New(jsonapi.Options{
+		BaseURL: strings.TrimSuffix(strings.TrimRight(o.BaseURL, "/"), "/v1"), Private: true, Key: o.Key, Transport: o.Transport,
+		Timeout: o.Timeout,
+	})
+	if err != nil {
+		return nil, err
 	}
-	if o.Timeout == 0 {
-		o.Timeout = DefaultTimeout
-	}
-	if err := provider.CheckPrivateBaseURL(o.BaseURL); err != nil {
-		return nil, fmt.Errorf("base URL: %w", err)
-	}
-	if strings.ContainsFunc(o.Key.Reveal(), func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return nil, errors.New("the API key holds a space or a character that no key has")
-	}
-	base := strings.TrimSuffix(strings.TrimRight(o.BaseURL, "/"), "/v1")
-	return &Driver{
-		base: base, key: o.Key, client: provider.NewClient(o.Transport, o.Timeout), deleted: map[string]bool{},
-	}, nil
+	return &Driver{api: api, deleted: map[string]bool{}}, nil
 }
 
 // Format prints the base URL only: fmt reads unexported fields past their own methods, the key's among them.
-func (d *Driver) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "openai.Driver(%s)", d.base) }
+func (d *Driver) Format(s fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(s, "openai.Driver(%s)", d.api.Base())
+}
 
 // FileServer returns where the server hands out its files, and what has to be sent along: an operator has named it, so
 // that it may be reached although its address is not public.
 func (d *Driver) FileServer() (baseURL string, header http.Header) {
-	header = d.header()
+	header = d.api.Header()
 	header.Del("Accept")
-	return d.base + "/", header
+	return d.api.Base() + "/", header
 }
 
 // Features tells what servers can do with tasks of a model. That some cannot cancel shows when one is asked to.
@@ -147,34 +135,6 @@ func (d *Driver) readRef(raw json.RawMessage) (id string, err error) {
 const videosPath = "/v1/videos"
 
 func videoPath(id string) string { return videosPath + "/" + url.PathEscape(id) }
-
-// call makes one free call and takes the key out of its answer. Its error is a *provider.Error.
-func (d *Driver) call(ctx context.Context, method, path string, query url.Values) (provider.Reply, error) {
-	target := d.base + path
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, nil)
-	if err != nil {
-		return provider.Reply{},
-			newError(events.KindInternal, "bad_request", method+" "+path+" cannot be sent", provider.Reply{})
-	}
-	req.Header = d.header()
-	r, err := provider.Exchange(d.client, req)
-	if err != nil {
-		return r, d.redactError(provider.AsError(err))
-	}
-	return d.redact(r), nil
-}
-
-// header returns the headers of every call.
-func (d *Driver) header() http.Header {
-	h := http.Header{"Accept": {"application/json"}}
-	if !d.key.Empty() {
-		h.Set("Authorization", "Bearer "+d.key.Reveal())
-	}
-	return h
-}
 
 // ReadCallback refuses every body: these servers send no callbacks. Its error is an *provider.Error.
 func (d *Driver) ReadCallback(string, []byte) (provider.Callback, error) {

@@ -11,6 +11,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/provider"
+	"reelay/internal/provider/jsonapi"
 )
 
 const (
@@ -30,7 +31,7 @@ func (d *Driver) List(ctx context.Context, t events.Task, input json.RawMessage,
 	since time.Time,
 ) (found []provider.Found, complete bool, err error) {
 	since = since.Truncate(time.Second) // created_at has no fractions
-	asked := readObject(input)
+	asked := jsonapi.Read(input)
 	seen, after, odd := map[string]bool{}, "", 0
 	for range maxListPages {
 		items, more, err := d.listPage(ctx, after)
@@ -39,12 +40,12 @@ func (d *Driver) List(ctx context.Context, t events.Task, input json.RawMessage,
 		}
 		before := len(seen)
 		for _, item := range items {
-			id := item.text("id")
+			id := item.Text("id")
 			if !idPattern.MatchString(id) {
 				odd++
 				continue
 			}
-			created := item.time("created_at")
+			created := item.Seconds("created_at")
 			if after = id; seen[id] || !created.IsZero() && created.Before(since) || !fits(asked, item, t.Model) {
 				seen[id] = true
 				continue
@@ -59,23 +60,23 @@ func (d *Driver) List(ctx context.Context, t events.Task, input json.RawMessage,
 	return found, false, nil
 }
 
-func (d *Driver) listPage(ctx context.Context, after string) (items []object, more bool, err error) {
+func (d *Driver) listPage(ctx context.Context, after string) (items []jsonapi.Object, more bool, err error) {
 	query := url.Values{"limit": {strconv.Itoa(listPageSize)}, "order": {"desc"}}
 	if after != "" {
 		query.Set("after", after)
 	}
-	r, err := d.call(ctx, http.MethodGet, videosPath, query)
+	r, err := d.api.Call(ctx, http.MethodGet, videosPath, query)
 	if err != nil {
 		return nil, false, err
 	}
-	answer := readObject(r.Body)
+	answer := jsonapi.Read(r.Body)
 	switch {
-	case (r.Status == http.StatusNotFound || r.Status == http.StatusMethodNotAllowed) && readEnvelope(r).own:
+	case (r.Status == http.StatusNotFound || r.Status == http.StatusMethodNotAllowed) && jsonapi.ReadEnvelope(r).Own:
 		return nil, false, nil
-	case !isOK(r.Status) || !answer.has("data") || json.Unmarshal(answer["data"], &items) != nil:
+	case !jsonapi.IsOK(r.Status) || !answer.Has("data") || json.Unmarshal(answer["data"], &items) != nil:
 		return nil, false, callError(r)
 	}
-	if answer.has("has_more") {
+	if answer.Has("has_more") {
 		return items, string(answer["has_more"]) == "true", nil
 	}
 	return items, len(items) >= listPageSize, nil
@@ -85,23 +86,23 @@ func (d *Driver) listPage(ctx context.Context, after string) (items []object, mo
 func shown() []string { return []string{"prompt", "size", "seconds"} }
 
 // fits reports whether nothing that a listed job shows speaks against it.
-func fits(asked, item object, model string) bool {
+func fits(asked, item jsonapi.Object, model string) bool {
 	agree := func(a, b string) bool { return a == "" || b == "" || a == b }
 	for _, name := range shown() {
-		if !agree(asked.text(name), item.text(name)) {
+		if !agree(asked.Text(name), item.Text(name)) {
 			return false
 		}
 	}
-	return model == anyModel || agree(model, item.text("model"))
+	return model == anyModel || agree(model, item.Text("model"))
 }
 
 // exact reports whether a listed job that fits shows all that the input says.
-func exact(asked, item object) bool {
-	if !item.has("prompt") {
+func exact(asked, item jsonapi.Object) bool {
+	if !item.Has("prompt") {
 		return false
 	}
 	for name := range asked {
-		if name != "model" && (!slices.Contains(shown(), name) || !item.has(name)) {
+		if name != "model" && (!slices.Contains(shown(), name) || !item.Has(name)) {
 			return false
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/provider"
+	"reelay/internal/provider/jsonapi"
 )
 
 const (
@@ -39,57 +40,57 @@ func (d *Driver) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapsh
 		}
 		return provider.Snapshot{}, err
 	}
-	word := video.text("status")
+	word := video.Text("status")
 	s := provider.Snapshot{State: provider.Unknown, Word: provider.Clip(word, maxWordBytes)}
 	if state, ok := states[strings.ToLower(word)]; ok {
 		s.State = state
 	}
-	if p, ok := video.number("progress"); ok && p >= 0 && p <= 100 {
+	if p, ok := video.Number("progress"); ok && p >= 0 && p <= 100 {
 		s.Progress = &p
 	}
 	switch s.State {
 	case provider.Succeeded:
-		s.Outputs, s.Raw = []events.Output{d.output(id, video)}, rawJSON(r.Body)
+		s.Outputs, s.Raw = []events.Output{d.output(id, video)}, jsonapi.Raw(r.Body)
 	case provider.Failed:
-		s.Err, s.Raw = failure(word, video, r), rawJSON(r.Body)
+		s.Err, s.Raw = failure(word, video, r), jsonapi.Raw(r.Body)
 	}
 	return s, nil
 }
 
 // status asks for the object of a job. Its error is a *provider.Error.
-func (d *Driver) status(ctx context.Context, id string) (object, provider.Reply, error) {
-	r, err := d.call(ctx, http.MethodGet, videoPath(id), nil)
+func (d *Driver) status(ctx context.Context, id string) (jsonapi.Object, provider.Reply, error) {
+	r, err := d.api.Call(ctx, http.MethodGet, videoPath(id), nil)
 	if err != nil {
 		return nil, r, err
 	}
-	video := readObject(r.Body)
+	video := jsonapi.Read(r.Body)
 	switch {
-	case !isOK(r.Status) || video.text("status") == "":
+	case !jsonapi.IsOK(r.Status) || video.Text("status") == "":
 		return nil, r, callError(r)
-	case video.has("id") && video.text("id") != id:
+	case video.Has("id") && video.Text("id") != id:
 		// A cache between us and the server: a result must never land on another task.
 		return nil, r, newError(events.KindInternal, "wrong_task",
-			fmt.Sprintf("asked for %s, answered about %s", id, video.text("id")), r)
+			fmt.Sprintf("asked for %s, answered about %s", id, video.Text("id")), r)
 	}
 	return video, r, nil
 }
 
 // output is the file of a finished job: by the address that the server names where it keeps its files elsewhere, as
 // SGLang does with a bucket, else by its own.
-func (d *Driver) output(id string, video object) events.Output {
-	o := events.Output{URL: d.base + videoPath(id) + "/content", ContentType: "video/mp4"}
-	if link := d.absolute(video.text("url")); link != "" {
+func (d *Driver) output(id string, video jsonapi.Object) events.Output {
+	o := events.Output{URL: d.api.Base() + videoPath(id) + "/content", ContentType: "video/mp4"}
+	if link := d.absolute(video.Text("url")); link != "" {
 		o.URL = link
 	}
-	if at := video.time("expires_at"); !at.IsZero() {
+	if at := video.Seconds("expires_at"); !at.IsZero() {
 		o.ExpiresAt = &at
 	}
 	return o
 }
 
 // failure is why a job has failed.
-func failure(word string, video object, r provider.Reply) *provider.Error {
-	code, message := reasonOf(video["error"], 0)
+func failure(word string, video jsonapi.Object, r provider.Reply) *provider.Error {
+	code, message := jsonapi.Reason(video["error"])
 	if code == "" {
 		code = strings.ToLower(word)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/provider"
+	"reelay/internal/provider/jsonapi"
 )
 
 const (
@@ -115,7 +116,7 @@ func (d *Driver) Render(t events.Task, input json.RawMessage, _ string) (provide
 	if !hasModel && wire != anyModel {
 		model = wire
 	}
-	r := provider.Request{URL: d.base + c.path, Header: d.header()}
+	r := provider.Request{URL: d.api.Base() + c.path, Header: d.api.Header()}
 	if answers {
 		r.Timeout, r.MaxReplyBytes = answerTimeout, maxAnswerBytes
 		r.Header.Del("Accept")
@@ -219,12 +220,12 @@ func readDataURL(link string) (kind string, content []byte, err error) {
 // say nothing of whether the job was taken (408, 409, 499), or a redirect, after which nothing was done. Everything else is
 // in doubt. A server that takes forms only is asked again with one.
 func (d *Driver) Classify(model string, sent []byte, r provider.Reply) provider.Answer {
-	r = d.redact(r)
-	e := readEnvelope(r)
-	if c, _, answers := callOf(model); answers && isOK(r.Status) {
+	r = d.api.Redact(r)
+	e := jsonapi.ReadEnvelope(r)
+	if c, _, answers := callOf(model); answers && jsonapi.IsOK(r.Status) {
 		return d.answered(c, r)
 	}
-	if id := readObject(r.Body).text("id"); isOK(r.Status) && id != "" {
+	if id := jsonapi.Read(r.Body).Text("id"); jsonapi.IsOK(r.Status) && id != "" {
 		handle, err := d.Ref(model, id)
 		if err != nil {
 			return inDoubt("bad_id", err.Error(), r)
@@ -233,65 +234,46 @@ func (d *Driver) Classify(model string, sent []byte, r provider.Reply) provider.
 	}
 	kind := refusalOf(e, r.Status)
 	switch {
-	case kind == "" && isOK(r.Status):
-		return inDoubt("no_id", "HTTP success without an id: "+e.message, r)
+	case kind == "" && jsonapi.IsOK(r.Status):
+		return inDoubt("no_id", "HTTP success without an id: "+e.Message, r)
 	case kind == "":
-		return inDoubt(e.code, e.message, r)
-	case e.wantsForm(sent, r.Status):
+		return inDoubt(e.Code, e.Message, r)
+	case wantsForm(e, sent, r.Status):
 		d.forms.Store(true)
-		kind, e.message = events.KindRetry, "the server takes forms, and no JSON: it is asked once more with one"
+		kind, e.Message = events.KindRetry, "the server takes forms, and no JSON: it is asked once more with one"
 	case kind == events.KindAddress:
-		e.message = "what answers at the base URL has no video API like OpenAI's (" + e.message + redirect(r) +
+		e.Message = "what answers at the base URL has no video API like OpenAI's (" + e.Message + jsonapi.Redirect(r) +
 			"): is the base URL right, or does a proxy stand before it?"
 	}
-	return provider.Answer{Outcome: provider.Refused, Err: newError(kind, e.code, e.message, r)}
+	return provider.Answer{Outcome: provider.Refused, Err: newError(kind, e.Code, e.Message, r)}
 }
 
 // wantsForm reports whether a JSON create was refused because it was no form: the server has not found the prompt, which
 // was there (FastAPI, request validation), or does not take the type.
-func (e envelope) wantsForm(sent []byte, status int) bool {
-	words := strings.ToLower(e.message)
+func wantsForm(e jsonapi.Envelope, sent []byte, status int) bool {
+	words := strings.ToLower(e.Message)
 	noPrompt := strings.Contains(words, "prompt") && (strings.Contains(words, "required") || strings.Contains(words, "missing"))
 	return bytes.HasPrefix(sent, []byte("{")) && (status == http.StatusUnsupportedMediaType ||
-		(status == http.StatusUnprocessableEntity || status == http.StatusBadRequest) && e.own && noPrompt)
+		(status == http.StatusUnprocessableEntity || status == http.StatusBadRequest) && e.Own && noPrompt)
 }
 
 // refusalOf returns why nothing was begun; "" where that is not proven.
-func refusalOf(e envelope, status int) events.Kind {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
-		http.StatusProxyAuthRequired:
-		return events.KindAddress
-	case http.StatusRequestTimeout, http.StatusConflict, 499: // 499: a proxy whose client has gone
+func refusalOf(e jsonapi.Envelope, status int) events.Kind {
+	switch kind := jsonapi.MayBeAnyones(status); {
+	case kind != "":
+		return kind
+	case jsonapi.ProvesNothing(status):
 		return ""
-	case http.StatusTooManyRequests:
-		return events.KindRateLimited
-	case http.StatusUnauthorized, http.StatusForbidden:
-		if e.own {
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		if e.Own {
 			return events.KindAuth
 		}
 		return events.KindAddress
-	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		if e.named { // of the model
+	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed:
+		if e.Named { // of the model
 			return events.KindInvalid
 		}
 		return events.KindAddress
 	}
-	if status < 400 || status > 499 {
-		return ""
-	}
 	return events.KindInvalid
-}
-
-// redirect says where an answer leads.
-func redirect(r provider.Reply) string {
-	if r.Status < 300 || r.Status > 399 {
-		return ""
-	}
-	return ", it redirects to " + provider.RedirectTarget(r.Header.Get("Location"))
-}
-
-func inDoubt(code, message string, r provider.Reply) provider.Answer {
-	err := newError(events.KindAmbiguous, code, message, r)
-	return provider.Answer{Outcome: provider.InDoubt, Err: err, Body: r.Body[:min(len(r.Body), provider.MaxBodyBytes)]}
 }

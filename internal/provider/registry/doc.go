@@ -11,14 +11,14 @@
 //   - internal/emulator/<name>: a server that behaves as the provider does, with a ledger of what was paid.
 //   - internal/provider/registry/registry.go: its row in All.
 //   - internal/lanes/open.go: its line in driver, and one in callbacks if the provider signs callbacks or tries their
-//     URLs.
+//     URLs. A secret that signs them is read for it, see Provider.CallbackKeyEnv.
 //   - internal/emulator/all/all.go: its line in open.
 //   - internal/spend/price/prices.json: what its models cost, unless it is self-hosted.
 //   - internal/want/wants.json: what its models can be told by a want.
 //   - README.md: its key and settings.
 //
-// Beside its two folders those are six files, five for one that is self-hosted. Two tests know of every provider: that of
-// lanes a model of it, that of config its settings; go test ./internal/want -update writes what its models are told. The
+// Beside its two folders those are six files, five for one that is self-hosted. One test knows of every
+// provider, that of config its settings; go test ./internal/want -update writes what its models are told. The
 // third provider, OpenAI's dialect, touched these and no others, beside what was built with it for all: --lane, and lanes
 // that cost nothing.
 //

@@ -26,6 +26,9 @@ type Provider struct {
 	Settings []Setting
 	// CallbackSettings are for whoever takes its callbacks.
 	CallbackSettings []Setting
+	// CallbackKeyEnv is the environment variable of the secret that signs its callbacks, as KeyEnv; empty if none is needed.
+	// SandboxCallbackKey is what its emulator signs with.
+	CallbackKeyEnv, SandboxCallbackKey string
 	// Handshake says that it tries a callback URL before it accepts a request.
 	Handshake bool
 	// Horizon is how long after a submit in doubt it may stay silent about a task that it has accepted.
@@ -130,6 +133,17 @@ func All() []Provider {
 			ContentInputs:    []ContentInput{{Prefix: "minimax-h3", Least: `{"resolution":"768P","duration":5,"ratio":"16:9"}`}},
 		},
 		{
+			Name: "replicate", KeyEnv: "REPLICATE_API_TOKEN", Emulator: "127.0.0.1:7104",
+			Settings: []Setting{{
+				Flag: "replicate-url", Env: "REELAY_REPLICATE_URL", Kind: URL, Help: "Base URL of Replicate's API.",
+			}},
+			CallbackKeyEnv: "REPLICATE_WEBHOOK_SECRET", SandboxCallbackKey: "whsec_ZW11bGF0ZWQtcmVwbGljYXRlLXdlYmhvb2tz",
+			Horizon: replicateHorizon,
+			// https://replicate.com/docs/topics/predictions/rate-limits, as read in November 2026; less with little credit.
+			Limits:       map[string]events.ModelLimits{events.AnyModel: {Requests: 600}},
+			ExampleModel: "bytedance/seedance-1-pro",
+		},
+		{
 			Name: "openai-videos", KeyEnv: "OPENAI_VIDEOS_KEY", SelfHosted: true, Emulator: "127.0.0.1:7103",
 			Settings: []Setting{{
 				Flag: "openai-videos-url", Env: "REELAY_OPENAI_VIDEOS_URL", Kind: URL, Private: true,
@@ -164,6 +178,10 @@ func minimaxHorizon(t events.Task) time.Duration {
 	}
 	return 15 * time.Minute
 }
+
+// replicateHorizon: a prediction is in the list from its creation on. An hour after its end its input is removed, by which it
+// is recognized where it names no callback.
+func replicateHorizon(events.Task) time.Duration { return 30 * time.Minute }
 
 // openaiHorizon leaves time for three readings of the server's list.
 func openaiHorizon(events.Task) time.Duration { return 15 * time.Minute }

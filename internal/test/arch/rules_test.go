@@ -15,28 +15,30 @@ import (
 )
 
 const (
-	eventsPkg    = "reelay/events"
-	rightsPkg    = "reelay/events/rights"
-	clientPkg    = "reelay/events/client"
-	bucketPkg    = "reelay/events/bucket"
-	operatorPkg  = "reelay/events/operator"
-	valuesPkg    = "reelay/internal/provider"
-	registryPkg  = "reelay/internal/provider/registry"
-	services     = "reelay/services/..."
-	emulators    = "reelay/internal/emulator/..."
-	localPkg     = "reelay/internal/provider/local"
-	ffmpegPkg    = "reelay/internal/ffmpeg"
-	lanesPkg     = "reelay/internal/lanes"
-	allEmulators = "reelay/internal/emulator/all"
-	emulator     = "reelay/internal/emulator"
-	natsServer   = "github.com/nats-io/nats-server/v2/..."
-	failsafe     = "github.com/failsafe-go/failsafe-go"
-	nats         = "github.com/nats-io/nats.go"
-	prometheus   = "github.com/prometheus/client_golang/prometheus"
-	busPkg       = "reelay/internal/bus"
-	layoutPkg    = "reelay/internal/layout"
-	addressPkg   = "reelay/internal/address"
-	brotli       = "github.com/andybalholm/brotli"
+	eventsPkg        = "reelay/events"
+	rightsPkg        = "reelay/events/rights"
+	clientPkg        = "reelay/events/client"
+	bucketPkg        = "reelay/events/bucket"
+	operatorPkg      = "reelay/events/operator"
+	valuesPkg        = "reelay/internal/provider"
+	registryPkg      = "reelay/internal/provider/registry"
+	jsonapiPkg       = "reelay/internal/provider/jsonapi"
+	services         = "reelay/services/..."
+	emulators        = "reelay/internal/emulator/..."
+	localPkg         = "reelay/internal/provider/local"
+	ffmpegPkg        = "reelay/internal/ffmpeg"
+	lanesPkg         = "reelay/internal/lanes"
+	allEmulators     = "reelay/internal/emulator/all"
+	emulator         = "reelay/internal/emulator"
+	natsServer       = "github.com/nats-io/nats-server/v2/..."
+	failsafe         = "github.com/failsafe-go/failsafe-go"
+	nats             = "github.com/nats-io/nats.go"
+	prometheus       = "github.com/prometheus/client_golang/prometheus"
+	busPkg           = "reelay/internal/bus"
+	layoutPkg        = "reelay/internal/layout"
+	addressPkg       = "reelay/internal/address"
+	standardWebhooks = "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	brotli           = "github.com/andybalholm/brotli"
 )
 
 // drivers and emulated are the packages of the providers.
@@ -119,10 +121,11 @@ func TestImports(t *testing.T) {
 			[]string{eventsPkg, bucketPkg, "reelay/internal/forecast", "reelay/internal/task"},
 			"what is sent next follows from records and limits: no broker, no clock, no log, no breaker",
 		},
+		{[]string{jsonapiPkg}, []string{eventsPkg, valuesPkg, "reelay/internal/secret"}, "what drivers share knows no provider"},
 		{[]string{valuesPkg}, []string{eventsPkg, addressPkg, brotli}, "values know of nobody, and a free answer may come compressed"},
 		{
 			drivers,
-			[]string{eventsPkg, valuesPkg, addressPkg, "reelay/internal/secret"},
+			[]string{eventsPkg, valuesPkg, jsonapiPkg, addressPkg, "reelay/internal/secret", standardWebhooks},
 			"a driver reads one provider's wire format and decides nothing; it knows no service, no broker and no other driver",
 		},
 		{

@@ -134,7 +134,9 @@ func adopts(id string) string { return `{"action":"adopt","provider_id":"` + id 
 
 // TestResolvedByTheList: a reply that was lost is found in the provider's list, by nobody's hand, and paid for once.
 func TestResolvedByTheList(t *testing.T) {
-	for name, body := range map[string]string{"fal": falRequest("a", ""), "minimax": v2Request("a", "")} {
+	for name, body := range map[string]string{
+		"fal": falRequest("a", ""), "minimax": v2Request("a", ""), "replicate": replicateRequest("a", "p", ""),
+	} {
 		t.Run(name, func(t *testing.T) {
 			doubtful(t, sim.Options{}, []fate{losesReply}, func(t *testing.T, w *sim.World) {
 				w.Publish(video, body)

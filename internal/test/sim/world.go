@@ -33,6 +33,7 @@ import (
 	"reelay/internal/natsd"
 	"reelay/internal/proc"
 	"reelay/internal/provider"
+	"reelay/internal/provider/registry"
 	"reelay/internal/secret"
 	"reelay/internal/test/broker"
 	"reelay/internal/test/model"
@@ -414,7 +415,7 @@ func (w *World) Check() {
 	if w.o.WrapConn != nil {
 		return // the emulators cannot know which of their answers have arrived
 	}
-	for _, name := range []string{"fal", "minimax"} {
+	for _, name := range registry.Names() {
 		for _, job := range w.Stack.Ledger(name).Jobs() {
 			if claimed[job.ID] == "" && job.Answered {
 				w.T.Errorf("job %s at %s was paid for and answered, and no task knows it", job.ID, name)
