@@ -8,5 +8,6 @@
 //   - No request ends the process: what panics is answered with an error, and logged.
 //   - A client that stops reading is given up after ten seconds, and holds back nobody else meanwhile. A silent stream
 //     has a comment every 15 s.
-//   - Requests, sessions and bodies have limits, and a refusal says when to come again.
+//   - Requests and bodies have limits, and a refusal says when to come again. Of too many sessions that ends which was
+//     silent for longest.
 package mcpwire

@@ -57,13 +57,19 @@ func withoutNull(next sdk.MethodHandler) sdk.MethodHandler {
 	}
 }
 
-// Warnings is a logger for the SDK without what it tells of every message.
+// Warnings is a logger for the SDK, which tells at debug level what it warns of: that is what clients do wrong, such as
+// to go away without a word, and would be told with every change of what they had subscribed to.
 func Warnings(log *slog.Logger) *slog.Logger { return slog.New(warningHandler{log.Handler()}) }
 
 type warningHandler struct{ slog.Handler }
 
 func (h warningHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+func (h warningHandler) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = slog.LevelDebug
+	return h.Handler.Handle(ctx, r)
 }
 
 func (h warningHandler) WithAttrs(all []slog.Attr) slog.Handler {

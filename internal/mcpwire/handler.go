@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -24,7 +25,8 @@ const (
 	readWait = 30 * time.Second
 	// sessionIdle ends a session of an older client that has sent nothing for as long.
 	sessionIdle = 24 * time.Hour
-	// maxSessions bounds the sessions of a server.
+	// maxSessions bounds the sessions of a server. Another one ends that which was silent for longest: a client that is
+	// killed leaves its own behind.
 	maxSessions = 5_000
 	// maxCalls bounds the requests under way; callsPerSecond and callsBurst those that begin.
 	maxCalls       = 5_000
@@ -39,22 +41,33 @@ type handler struct {
 	modern, legacy http.Handler
 	rate           *rate.Limiter
 	calls          chan struct{}
+
+	// most is maxSessions.
+	most int
+	mu   sync.Mutex
+	// last is when each session has last asked for something.
+	last map[string]time.Time
 }
 
 // NewHandler returns what serves a server by HTTP. A page of another site has no way in: it must not use the browser of
 // whoever runs this.
 func NewHandler(server *sdk.Server, log *slog.Logger) http.Handler {
+	return http.NewCrossOriginProtection().Handler(newHandler(server, log))
+}
+
+func newHandler(server *sdk.Server, log *slog.Logger) *handler {
 	always := func(*http.Request) *sdk.Server { return server }
 	options := sdk.StreamableHTTPOptions{
 		Logger: Warnings(log), MaxRequestBodyBytes: maxBody, SessionTimeout: sessionIdle, PropagateRequestCancellation: true,
 	}
 	stateless := options
 	stateless.Stateless = true
-	return http.NewCrossOriginProtection().Handler(&handler{
+	return &handler{
 		server: server, modern: sdk.NewStreamableHTTPHandler(always, &stateless),
 		legacy: sdk.NewStreamableHTTPHandler(always, &options),
-		rate:   rate.NewLimiter(callsPerSecond, callsBurst), calls: make(chan struct{}, maxCalls),
-	})
+		rate:   rate.NewLimiter(callsPerSecond, callsBurst), calls: make(chan struct{}, maxCalls), most: maxSessions,
+		last: map[string]time.Time{},
+	}
 }
 
 // ServeHTTP serves one request.
@@ -134,18 +147,49 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		h.modern.ServeHTTP(w, r)
 		return
 	}
-	if session == "" && r.Method == http.MethodPost && h.sessions() >= maxSessions {
-		refuse(w, http.StatusTooManyRequests, "too many sessions")
-		return
+	if session != "" {
+		h.used(session)
+	} else if r.Method == http.MethodPost {
+		h.makeRoom()
 	}
 	h.legacy.ServeHTTP(w, r)
 }
 
-func (h *handler) sessions() (n int) {
-	for range h.server.Sessions() {
-		n++
+// used remembers that a session has asked for something, if it is one.
+func (h *handler) used(session string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, known := h.last[session]; known || len(h.last) < 2*h.most {
+		h.last[session] = time.Now()
 	}
-	return n
+}
+
+// makeRoom ends a session if there are too many for another.
+func (h *handler) makeRoom() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last, now := map[string]time.Time{}, time.Now()
+	var silent *sdk.ServerSession
+	for s := range h.server.Sessions() {
+		at, asked := h.last[s.ID()]
+		if !asked {
+			at = now // it has just begun
+		}
+		last[s.ID()] = at
+		if silent == nil || at.Before(last[silent.ID()]) {
+			silent = s
+		}
+	}
+	if h.last = last; len(last) >= h.most {
+		go func() { _ = silent.Close() }() // it waits for what is under way
+	}
+}
+
+// CloseSessions ends the sessions of a server, which nobody serves any more.
+func CloseSessions(server *sdk.Server) {
+	for s := range server.Sessions() {
+		go func() { _ = s.Close() }() // it waits for what is under way
+	}
 }
 
 // refuse answers with an error that a client may try to overcome in a second.

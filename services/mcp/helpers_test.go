@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,6 +55,8 @@ type fixture struct {
 	stack   *allinone.Stack
 	network *sim.Network
 	url     string
+	// confirmOver is the setting of stdio, too.
+	confirmOver float64
 	// blind says that there is no ffmpeg.
 	blind atomic.Bool
 }
@@ -92,7 +96,7 @@ func runWith(t *testing.T, speed emulator.Speed, settings config.MCP, f func(e *
 		}
 		settings.MCPListen, settings.MCPTokens = config.MCPListen, file
 		log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-		e := &fixture{T: t, network: &sim.Network{}}
+		e := &fixture{T: t, network: &sim.Network{}, confirmOver: settings.ConfirmOver}
 		p := proc.New(log)
 		t.Cleanup(func() {
 			if err := p.Stop(); err != nil {
@@ -142,14 +146,48 @@ func (e *fixture) http(token string) *http.Client {
 // agent connects an agent of the protocol's revision version.
 func (e *fixture) agent(token, version string, o *sdk.ClientOptions) *sdk.ClientSession {
 	e.Helper()
+	return e.connect(version, o, e.http(token))
+}
+
+func (e *fixture) connect(version string, o *sdk.ClientOptions, by *http.Client) *sdk.ClientSession {
+	e.Helper()
 	c := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, o)
-	session, err := c.Connect(e.Context(), &sdk.StreamableClientTransport{Endpoint: e.url, HTTPClient: e.http(token)},
+	session, err := c.Connect(e.Context(), &sdk.StreamableClientTransport{Endpoint: e.url, HTTPClient: by},
 		&sdk.ClientSessionOptions{ProtocolVersion: version})
 	if err != nil {
 		e.Fatal(err)
 	}
 	e.Cleanup(func() { _ = session.Close() })
 	return session
+}
+
+// killable connects an agent by HTTP that kill takes away from one moment to the next: its connections break, and no
+// further one comes about. Its session is not closed before that: the SDK's Close waits for the answer to a DELETE.
+func (e *fixture) killable(version string, o *sdk.ClientOptions) (s *sdk.ClientSession, kill func()) {
+	e.Helper()
+	var mu sync.Mutex
+	var all []net.Conn
+	dead := false
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if dead {
+			return nil, net.ErrClosed
+		}
+		c, err := e.network.Dial(ctx, network, address)
+		if err == nil {
+			all = append(all, c)
+		}
+		return c, err
+	}}
+	return e.connect(version, o, &http.Client{Transport: bearer{studioToken, transport}}), func() {
+		mu.Lock()
+		defer mu.Unlock()
+		dead = true
+		for _, c := range all {
+			_ = c.Close()
+		}
+	}
 }
 
 // fields is a structured answer.

@@ -166,15 +166,19 @@ func (in segmentIn) steps(id string) ([]segment.Task, error) {
 	case in.VoiceID != "" && in.VoiceSampleURL != "":
 		return nil, invalid("voice_id", "and voice_sample_url are both given")
 	}
+	video := events.Request{Model: in.Model, Provider: in.Provider, Want: &events.Want{
+		Prompt: in.Prompt, Image: events.WantValue(in.FirstFrameURL), LastFrame: events.WantValue(in.LastFrameURL),
+		Duration: in.Duration, AspectRatio: in.AspectRatio, Resolution: in.Resolution,
+	}}
+	if err := in.fill(&video); err != nil {
+		return nil, err
+	}
 	return segment.Segment{
 		ID: id, SceneID: in.SceneID, Sample: in.VoiceSampleURL, Fit: ffmpeg.Fit(in.Fit),
 		Speech: events.Request{
 			Model: in.SpeechModel, Want: &events.Want{Text: in.Narration, Voice: events.WantValue(in.VoiceID)},
 		},
-		Video: events.Request{Model: in.Model, Provider: in.Provider, Want: &events.Want{
-			Prompt: in.Prompt, Image: events.WantValue(in.FirstFrameURL), LastFrame: events.WantValue(in.LastFrameURL),
-			Duration: in.Duration, AspectRatio: in.AspectRatio, Resolution: in.Resolution,
-		}},
+		Video: video,
 	}.Tasks()
 }
 

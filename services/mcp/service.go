@@ -76,6 +76,9 @@ func (s *Service) Ready() bool { return s.server.Serving() }
 
 // Run serves HTTP until ctx ends, and then closes every connection: a client asks again, and its task has gone on.
 func (s *Service) Run(ctx context.Context) error {
+	for _, e := range s.endpoints {
+		defer mcpwire.CloseSessions(e.server)
+	}
 	return s.server.Run(ctx, func(ctx context.Context) error { return s.hub.run(ctx, s.o.Client, s.o.Log) })
 }
 

@@ -10,10 +10,7 @@ import (
 	"testing"
 	"time"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"reelay/events/client"
-	"reelay/internal/emulator"
 	"reelay/services/mcp"
 )
 
@@ -30,7 +27,7 @@ func (e *fixture) stdio() (from io.ReadCloser, to io.WriteCloser) {
 	ctx, cancel := context.WithCancel(e.Context())
 	go func() {
 		log := slog.New(slog.NewTextHandler(e.Output(), nil))
-		done <- mcp.Stdio(ctx, mcp.Setup{Client: client.New(nc), Project: "demo", Log: log}, in, out)
+		done <- mcp.Stdio(ctx, mcp.Setup{Client: client.New(nc), Project: "demo", ConfirmOver: e.confirmOver, Log: log}, in, out)
 	}()
 	e.Cleanup(func() {
 		_, _ = to.Close(), from.Close()
@@ -41,26 +38,6 @@ func (e *fixture) stdio() (from io.ReadCloser, to io.WriteCloser) {
 		nc.Close()
 	})
 	return from, to
-}
-
-// A whole generation over stdio, in either era.
-func TestStdio(t *testing.T) {
-	for _, version := range []string{modern, legacy} {
-		t.Run(version, func(t *testing.T) {
-			run(t, emulator.Speed{Queue: 5 * time.Second, Run: 10 * time.Second}, func(e *fixture) {
-				from, to := e.stdio()
-				s, err := sdk.NewClient(&sdk.Implementation{Name: "test", Version: "1"}, nil).Connect(e.Context(),
-					&sdk.IOTransport{Reader: from, Writer: to}, &sdk.ClientSessionOptions{ProtocolVersion: version})
-				if err != nil {
-					t.Fatal(err)
-				}
-				out := e.ok(s, "generate_video", map[string]any{"prompt": "a kite", "wait_seconds": 50})
-				if out["status"] != "completed" || out["project_id"] != "demo" {
-					t.Errorf("%v", out)
-				}
-			})
-		})
-	}
 }
 
 // A client of 2025-11-25 that asks for a task with the call gets one, and its result when that is there.

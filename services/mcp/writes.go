@@ -3,7 +3,9 @@ package mcp
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
 
 	"github.com/google/jsonschema-go/jsonschema"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -58,15 +60,35 @@ func (b *bridge) addWrites() {
 
 // common are the arguments of every tool that has something made.
 type common struct {
-	Model      string  `json:"model,omitempty" jsonschema:"id or alias of a model, the default one if it is left out"`
-	Provider   string  `json:"provider,omitempty" jsonschema:"the model says it where it is left out"`
-	ProjectID  string  `json:"project_id,omitempty" jsonschema:"the default project if it is left out"`
-	SceneID    string  `json:"scene_id,omitempty" jsonschema:"your own group of the task"`
-	RequestID  string  `json:"request_id,omitempty" jsonschema:"your id of this wish, the same for a retry of it"`
-	MaxCostUSD float64 `json:"max_cost_usd,omitempty" jsonschema:"most that it may cost without asking, in US dollars"`
+	Model     string `json:"model,omitempty" jsonschema:"id or alias of a model, the default one if it is left out"`
+	Provider  string `json:"provider,omitempty" jsonschema:"the model says it where it is left out"`
+	ProjectID string `json:"project_id,omitempty" jsonschema:"the default project if it is left out"`
+	SceneID   string `json:"scene_id,omitempty" jsonschema:"your own group of the task"`
+	RequestID string `json:"request_id,omitempty" jsonschema:"your id of this wish, the same for a retry of it"`
+	// Options are an emulator's as well, in the sandbox.
+	Options    map[string]any `json:"options,omitempty" jsonschema:"further fields of the provider's own input, as list_models tells them"`
+	Lenient    bool           `json:"lenient,omitempty" jsonschema:"true leaves out what the model cannot do, and says so in warnings"`
+	MaxCostUSD float64        `json:"max_cost_usd,omitempty" jsonschema:"most that it may cost without asking, in US dollars"`
 	// ConfirmCostUSD is for clients that cannot ask a person.
 	ConfirmCostUSD float64 `json:"confirm_cost_usd,omitempty" jsonschema:"the cost that the user has agreed to, once a call was refused for it"`
 	WaitSeconds    float64 `json:"wait_seconds,omitempty" jsonschema:"how long to wait for the end, 0 to 50"`
+}
+
+// fill fills in how a request is to be fulfilled. Options that a tool has set stay.
+func (c common) fill(r *events.Request) error {
+	r.Lenient = c.Lenient
+	if len(c.Options) == 0 {
+		return nil
+	}
+	options := maps.Clone(c.Options)
+	if len(r.Want.Options) > 0 {
+		if err := json.Unmarshal(r.Want.Options, &options); err != nil {
+			return err
+		}
+	}
+	var err error
+	r.Want.Options, err = events.Marshal(options)
+	return err
 }
 
 // hand hands in a wish. A field that is wrong is named as the tool's argument is.
@@ -77,6 +99,9 @@ func (b *bridge) hand(ctx context.Context, r *sdk.CallToolRequest, of events.Tas
 		return events.Task{}, err
 	}
 	request.Model, request.Provider, request.SceneID, request.MaxCostUSD = c.Model, c.Provider, c.SceneID, c.MaxCostUSD
+	if err := c.fill(&request); err != nil {
+		return events.Task{}, err
+	}
 	known, err := b.identify(ctx, r, c.RequestID, project, &request)
 	if err != nil || known.ID != "" {
 		return known, err
@@ -126,6 +151,8 @@ type generateVideoIn struct {
 	Duration       float64  `json:"duration,omitempty" jsonschema:"seconds"`
 	AspectRatio    string   `json:"aspect_ratio,omitempty" jsonschema:"such as 16:9"`
 	Resolution     string   `json:"resolution,omitempty" jsonschema:"such as 720p"`
+	Audio          *bool    `json:"audio,omitempty" jsonschema:"whether it has sound, as the model does it by itself if it is left out"`
+	Seed           *int64   `json:"seed,omitempty" jsonschema:"the same seed makes much the same video"`
 	common
 }
 
@@ -139,7 +166,7 @@ func (b *bridge) generateVideo(ctx context.Context, r *sdk.CallToolRequest, in g
 	return b.make(ctx, r, events.Video, in.common, events.Want{
 		Prompt: in.Prompt, NegativePrompt: in.NegativePrompt, Image: events.WantValue(in.FirstFrameURL),
 		LastFrame: events.WantValue(in.LastFrameURL), References: values(in.References), Duration: in.Duration,
-		AspectRatio: in.AspectRatio, Resolution: in.Resolution,
+		AspectRatio: in.AspectRatio, Resolution: in.Resolution, Audio: in.Audio, Seed: in.Seed,
 	})
 }
 
@@ -157,6 +184,7 @@ type generateImageIn struct {
 	References     []string `json:"references,omitempty" jsonschema:"https URLs or file names of images of what appears"`
 	AspectRatio    string   `json:"aspect_ratio,omitempty" jsonschema:"such as 16:9"`
 	Resolution     string   `json:"resolution,omitempty" jsonschema:"such as 2k"`
+	Seed           *int64   `json:"seed,omitempty" jsonschema:"the same seed makes much the same image"`
 	common
 }
 
@@ -166,7 +194,7 @@ func (b *bridge) generateImage(ctx context.Context, r *sdk.CallToolRequest, in g
 	}
 	return b.make(ctx, r, events.Image, in.common, events.Want{
 		Prompt: in.Prompt, NegativePrompt: in.NegativePrompt, Image: events.WantValue(in.ImageURL),
-		References: values(in.References), AspectRatio: in.AspectRatio, Resolution: in.Resolution,
+		References: values(in.References), AspectRatio: in.AspectRatio, Resolution: in.Resolution, Seed: in.Seed,
 	})
 }
 
