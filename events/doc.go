@@ -5,8 +5,9 @@
 //
 // A request is accepted when JetStream acknowledges it: it is then on disk, and reelay answers it with exactly one
 // queued or rejected event, however often it is delivered internally. From queued on, a task ends with exactly one
-// of completed, failed and cancelled. Events are stored in the stream REELAY_EVENTS for 30 days; a consumer that was
-// away replays them from there, a core NATS subscriber hears only what happens while it listens.
+// of completed, failed and cancelled. Events are stored in the stream REELAY_EVENTS for 30 days, rejected ones for 7 and
+// as many of a project as its quota says; a consumer that was away replays them from there, a core NATS subscriber hears
+// only what happens while it listens.
 //
 // # Order
 //

@@ -118,6 +118,7 @@ const (
 	CodeUnknownFile           = "unknown_file"    // the project has no file of that name
 	CodeUnsuitableFile        = "unsuitable_file" // the model does not take the file, or its bytes are no longer those
 	CodePayloadTooLarge       = "payload_too_large"
+	CodeOverLimit             = "over_limit" // the project's quota is used up; Error.Field says which (bucket.Quota)
 	CodeNotFound              = "not_found"
 	CodeConflict              = "conflict"
 	CodeTimeout               = "timeout"
@@ -141,7 +142,7 @@ type Error struct {
 	Message   string `json:"message"`
 	Retryable bool   `json:"retryable"`
 	Charge    Charge `json:"charge,omitempty"`
-	// Field names the field of a request that was refused.
+	// Field names the field of a request that was refused, or the quota that is used up.
 	Field string `json:"field,omitempty"`
 	// Allowed are the values that the field may have, for CodeUnsupported; none if the model knows no such thing.
 	Allowed []string `json:"allowed,omitempty"`

@@ -199,6 +199,12 @@ var (
 	someCap   = events.SpendCap{
 		Scope: "project.film", DailyUSD: 20, UnknownUSD: 0.5, ReservedUSD: 4.2, Since: at(0), By: "anna", Revision: 7,
 	}
+	someQuota = operator.ProjectQuota{
+		Project: "film", Quota: bucket.Quota{By: "anna"}.Over(bucket.DefaultQuota()), Revision: 7,
+		Set: bucket.Quota{
+			Waiting: 1, RequestsPerSecond: 2, BytesPerSecond: 3, Calls: 4, Waits: 5, Rejections: 6, By: "anna",
+		},
+	}
 	somePause  = bucket.LanePause{Paused: true, Reason: "the bill of May", By: "anna", At: at(0), Until: at(40), Tries: 2}
 	someLimits = events.LaneLimits{
 		Models: map[string]events.ModelLimits{
@@ -367,6 +373,12 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 			func(b []byte) (any, error) { return operator.DecodeCapRequest(operator.VerbCapsSet, b) },
 		},
 		{"api_caps_set_reply", operator.CapReply{Scope: "project.film", Cap: &someCap}, plainJSON[operator.CapReply]},
+		{"api_quotas_reply", operator.QuotasReply{Quotas: []operator.ProjectQuota{someQuota}}, plainJSON[operator.QuotasReply]},
+		{
+			"api_quotas_set_request",
+			operator.QuotaRequest{Project: "film", Quota: someQuota.Set, Revision: new(uint64(7))},
+			as(operator.DecodeQuotaRequest),
+		},
 		{"api_dead_reply", operator.DeadReply{
 			Letters: []operator.StoredLetter{{
 				ID: 7, Time: at(9), Stream: "REELAY_REQUESTS", Consumer: "intake", Sequence: 42,
@@ -428,6 +440,7 @@ func TestNoStrayGoldens(t *testing.T) {
 		"api_lanes_reply.json": true, "api_lanes_pause_request.json": true, "api_lanes_pause_reply.json": true,
 		"api_lanes_limit_request.json": true, "api_lanes_limit_reply.json": true, "api_caps_reply.json": true,
 		"api_caps_set_request.json": true, "api_caps_set_reply.json": true, "api_dead_reply.json": true,
+		"api_quotas_reply.json": true, "api_quotas_set_request.json": true,
 		"api_callbacks_request.json": true, "api_callbacks_reply.json": true, "api_replay_request.json": true,
 		"api_replay_reply.json": true, "api_links_request.json": true, "api_links_reply.json": true,
 		"api_erase_request.json": true, "api_erase_reply.json": true, "api_artifacts_request.json": true,

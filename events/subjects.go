@@ -146,6 +146,11 @@ func IsCommandSubject(subject string) bool { return strings.HasPrefix(subject, c
 // EventFilter matches the events of a type, of every task.
 func EventFilter(t EventType) string { return eventPrefix + "*.*." + string(t) }
 
+// RejectedFilter matches the rejected events of a project.
+func RejectedFilter(project string) string {
+	return EventSubject(Key{Project: project, ID: "*"}, EventRejected)
+}
+
 // DeadSubject is where the dead letters of a stream's consumer are stored.
 func DeadSubject(stream, consumer string) string { return deadPrefix + stream + "." + consumer }
 

@@ -36,6 +36,8 @@
 //	task                  the state machine: record and trigger in, record and events out; pure
 //	paid                  sends a paid request once, with a permit
 //	api                   answers requests of the API: verbs of any service, their limits and errors
+//	settings              writes what operators set, by compare-and-set
+//	quota                 keeps one project from taking what others need: waiting tasks, requests, calls, rejections
 //	turns                 has requests and commands taken in out of turn while somebody has sent a burst
 //	chain                 estimates when tasks end that wait for others
 //	leader                asks who sends for a lane where tasks stand, and what blocks it

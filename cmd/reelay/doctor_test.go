@@ -180,7 +180,7 @@ func TestDoctor(t *testing.T) {
 			{"warn", "consumer REELAY_REQUESTS/intake", "101 waiting, 0 in hand"},
 			{"ok", "consumer REELAY_POLLS/poller-fal", "0 waiting"},
 			{"ok", "service reelay-status", "reelay.api.submit.*.*"},
-			{"ok", "api", "all 21 verbs"},
+			{"ok", "api", "all 23 verbs"},
 			{"ok", "queue", "1 active of 2 kept"},
 			{"warn", "lane fal", "0 waiting"},
 			{"-> 1 in doubt need a decision"},

@@ -9,6 +9,7 @@
 //	reelay cancel | resolve                                end a task, decide about one in doubt
 //	reelay batch                                           see how far the tasks of a batch are, wait for all
 //	reelay spend, spend cap                                see what was spent, limit what may be in a day
+//	reelay quotas, quotas set                              see and set what projects may hand in and ask for
 //	reelay artifacts ls | verify | gc                      see what is stored, check it, delete what nobody names
 //	reelay erase                                           forget what a task was given and has made
 //	reelay dead ls | show | replay                         see messages that could not be processed, try one again
@@ -67,6 +68,7 @@ type commands struct {
 	Resolve   resolveCmd   `cmd:"" help:"Decide about a task whose paid request is in doubt."`
 	Batch     batchCmd     `cmd:"" help:"Show how far a batch is, or wait for its end."`
 	Spend     spendCmd     `cmd:"" help:"Show what was spent and is reserved, and limit what may be."`
+	Quotas    quotasCmd    `cmd:"" help:"Show and set what projects may do: waiting tasks, requests, calls."`
 	Artifacts artifactsCmd `cmd:"" help:"List, check and clear the store of outputs."`
 	Erase     eraseCmd     `cmd:"" help:"Forget what an ended task was given and has made."`
 	Dead      deadCmd      `cmd:"" help:"List, show or replay messages that could not be processed."`

@@ -46,6 +46,7 @@ func All() []Bucket {
 			MaxValueBytes: MaxSchemaBytes,
 		},
 		{Name: Caps, Description: "limits on what may be spent in a day", History: settingHistory, Precious: true},
+		{Name: Quotas, Description: "what projects may do", History: settingHistory, Precious: true},
 		{Name: Spend, Description: "what is taken of the caps, by day", TTL: SpendAge, Precious: true},
 		{Name: Uploads, Description: "what providers call the files that they were given", TTL: UploadAge},
 		{

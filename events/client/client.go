@@ -344,6 +344,16 @@ func (c *Client) UnsetCap(ctx context.Context, r operator.CapRequest) (operator.
 	return ask[operator.CapReply](ctx, c, operator.VerbCapsUnset, nil, r, 0)
 }
 
+// Quotas returns what a project may do, or, where it is empty, what is set for each and for all others.
+func (c *Client) Quotas(ctx context.Context, project string) (operator.QuotasReply, error) {
+	return ask[operator.QuotasReply](ctx, c, operator.VerbQuotas, some(project), nil, 0)
+}
+
+// SetQuota replaces what a project, or bucket.AllProjects, may do.
+func (c *Client) SetQuota(ctx context.Context, r operator.QuotaRequest) (operator.QuotaReply, error) {
+	return ask[operator.QuotaReply](ctx, c, operator.VerbQuotasSet, nil, r, 0)
+}
+
 // DeadLetters returns messages that could not be processed, newest first.
 func (c *Client) DeadLetters(ctx context.Context, r operator.StoredRequest) (operator.DeadReply, error) {
 	return ask[operator.DeadReply](ctx, c, operator.VerbDead, nil, r, 0)

@@ -2,9 +2,9 @@
 // subject, as everything else. Package events builds the subjects, events.APISubject(VerbLanes) and its like, and holds
 // the settings themselves.
 //
-// Settings are read on reelay.api.lanes and reelay.api.caps, and changed on subjects of their own, such as
-// reelay.api.lanes-pause and reelay.api.caps-set, so that NATS permissions can part reading from writing;
-// reelay.api.caps.<project> only reads. Dead letters and callbacks are listed on reelay.api.dead and
+// Settings are read on reelay.api.lanes, reelay.api.caps and reelay.api.quotas, and changed on subjects of their own, such
+// as reelay.api.lanes-pause and reelay.api.caps-set, so that NATS permissions can part reading from writing;
+// reelay.api.caps.<project> and reelay.api.quotas.<project> only read. Dead letters and callbacks are listed on reelay.api.dead and
 // reelay.api.callbacks, and published again, at least once, by dead-replay and callbacks-replay. The store of outputs is
 // listed, checked and cleared on reelay.api.artifacts, artifacts-verify and artifacts-gc.
 package operator
@@ -41,7 +41,7 @@ func Verbs() []events.Verb {
 		events.VerbSubmit, events.VerbGet, events.VerbList, events.VerbQueue, events.VerbTimeline, events.VerbWait,
 		events.VerbCancel, events.VerbResolve, events.VerbSpend, events.VerbBatch,
 		VerbLanes, VerbLanesPause, VerbLanesResume, VerbLanesLimit, VerbCaps, VerbCapsSet, VerbCapsUnset,
-		VerbDead, VerbDeadReplay, VerbCallbacks, VerbCallbacksReplay,
+		VerbQuotas, VerbQuotasSet, VerbDead, VerbDeadReplay, VerbCallbacks, VerbCallbacksReplay,
 	}
 }
 

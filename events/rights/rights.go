@@ -94,14 +94,14 @@ func needs() map[string]need {
 			foundations: true,
 			consumers:   []events.Consumer{events.IntakeConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer()},
 			follows: []string{
-				tasks, kv(bucket.Lanes), kv(bucket.Caps), kv(bucket.Forecasts), kv(bucket.Schemas),
+				tasks, kv(bucket.Lanes), kv(bucket.Caps), kv(bucket.Forecasts), kv(bucket.Schemas), kv(bucket.Quotas),
 			},
 			reads: []string{
 				tasks, events.StreamEvents, events.StreamClaims, events.StreamRequests, events.StreamPolls, events.StreamCallbacks,
 				events.StreamDead, events.StreamAdvisories, events.StreamArtifacts, kv(bucket.Lanes), kv(bucket.Leases),
 				kv(bucket.Caps), kv(bucket.Spend), kv(bucket.Schemas), kv(bucket.Uploads),
 			},
-			clears: []string{events.StreamPolls}, handsOut: true,
+			clears: []string{events.StreamPolls}, purges: []string{events.StreamEvents}, handsOut: true,
 			writes: append(moves, events.ClaimFilter, key(bucket.Leases), key(bucket.Lanes), key(bucket.Spend),
 				key(bucket.Schemas), key(bucket.Uploads), events.BrokerSubject, InboxPrefix(Status)+"."+all, events.APISubject(events.VerbLinks, "*", "*")),
 			objects: []string{events.InputBucket}, keeps: []string{events.ObjectBucket},
@@ -125,15 +125,15 @@ func needs() map[string]need {
 			foundations: true,
 			follows: []string{
 				tasks, events.StreamEvents, kv(bucket.Lanes), kv(bucket.Caps), kv(bucket.Forecasts), kv(bucket.Health),
-				kv(bucket.Leases), kv(bucket.Spend), kv(bucket.Schemas),
+				kv(bucket.Leases), kv(bucket.Spend), kv(bucket.Schemas), kv(bucket.Quotas),
 			},
 			reads: []string{
 				tasks, events.StreamEvents, events.StreamRequests, events.StreamDead, events.StreamCallbacks, kv(bucket.Lanes),
-				kv(bucket.Caps), kv(bucket.Spend), kv(bucket.Leases), kv(bucket.Schemas),
+				kv(bucket.Caps), kv(bucket.Spend), kv(bucket.Leases), kv(bucket.Schemas), kv(bucket.Quotas),
 			},
 			objects: []string{events.InputBucket},
 			writes: append(client[:2:2], events.CallbackSubject("*", task), events.EventSubject(task, events.EventBatchDone),
-				key(bucket.Lanes), key(bucket.Caps), key(bucket.Spend), events.LanePositionsSubject("*"), events.LaneSchemaSubject("*")),
+				key(bucket.Lanes), key(bucket.Caps), key(bucket.Quotas), key(bucket.Spend), events.LanePositionsSubject("*"), events.LaneSchemaSubject("*")),
 			hears:   []string{events.APIFilter, "$SRV." + all, events.EventSubject(task, events.EventRejected)},
 			answers: true,
 		},
@@ -260,6 +260,7 @@ func Exports(project string, role Role) []Export {
 	}
 	for _, v := range []events.Verb{
 		events.VerbList, events.VerbQueue, events.VerbSpend, events.VerbModels, events.VerbQuote, operator.VerbCaps,
+		operator.VerbQuotas,
 	} {
 		request(events.APISubject(v, project))
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/events/bucket"
 )
 
 const (
@@ -84,8 +85,10 @@ type Options struct {
 	// Version is shown by `nats micro`; one that is no semantic version is shown as metadata only.
 	Version string
 	// MaxRequests and MaxWaits bound what is under way at once; waits are apart, since they do nothing most of the time. A
-	// project has no more waits than are left for others: alone half of them.
+	// project has no more of each than are left for others: alone half of them.
 	MaxRequests, MaxWaits int
+	// Quota says how many requests, and how many waits, a project may have under way; nil for no bound but those.
+	Quota func(project string) (requests, waits int)
 	// Observe is told of each answer: its verb, its code (200, or the error's) and how long it took. It may be nil.
 	Observe func(v events.Verb, code string, took time.Duration)
 	Log     *slog.Logger
@@ -101,10 +104,17 @@ type Server struct {
 
 // New returns a server that serves nothing yet.
 func New(o Options) *Server {
+	if o.Quota == nil {
+		o.Quota = func(string) (int, int) { return o.MaxRequests, o.MaxWaits }
+	}
 	if o.Observe == nil {
 		o.Observe = func(events.Verb, string, time.Duration) {}
 	}
-	return &Server{o: o, requests: &slots{size: o.MaxRequests}, waits: &slots{size: o.MaxWaits, held: map[string]int{}}}
+	return &Server{
+		o:        o,
+		requests: &slots{name: bucket.QuotaCalls, size: o.MaxRequests, held: map[string]int{}},
+		waits:    &slots{name: bucket.QuotaWaits, size: o.MaxWaits, held: map[string]int{}},
+	}
 }
 
 var semanticVersion = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
@@ -164,10 +174,11 @@ func (s *Server) handler(work, stop context.Context, e Endpoint) micro.HandlerFu
 		c := Call{Header: r.Headers(), Data: r.Data(), Stop: stop}
 		invalid := c.parse(e.Tokens, r.Subject())
 		slots := s.requests
+		quota, waits := s.o.Quota(c.Key.Project)
 		if e.Waits != nil && invalid == nil && e.Waits(c) {
-			slots = s.waits
+			slots, quota = s.waits, waits
 		}
-		if err := slots.take(c.Key.Project); err != nil {
+		if err := slots.take(c.Key.Project, quota); err != nil {
 			s.answer(e, r, begin, nil, err)
 			return
 		}

@@ -79,6 +79,8 @@ func Refused(e events.Error) *Error {
 		f.Status = 404
 	case events.CodePayloadTooLarge:
 		f.Status = 413
+	case events.CodeOverLimit:
+		f.Status = 429
 	case events.CodeUnavailable:
 		f.Status = 503
 	}

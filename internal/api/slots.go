@@ -1,30 +1,41 @@
 package api
 
-import "sync"
+import (
+	"sync"
+
+	"reelay/events"
+)
 
 // slots bound what is under way at once.
 type slots struct {
+	// name is that of the quota by which a project has them.
+	name string
 	size int
 	mu   sync.Mutex
 	used int
-	// held are those of each project; nil where projects do not count.
+	// held are those of each project.
 	held map[string]int
 }
 
-// take takes a slot. Where projects count, one has no more than are left free: so there is always one for another.
-func (s *slots) take(project string) error {
+// take takes a slot. A project has no more than its quota, nor than are left free: so there is always one for another.
+// What names no project is the operator's, whom nothing bounds but the size.
+func (s *slots) take(project string, quota int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
+	switch held := s.held[project]; {
 	case s.used == s.size:
 		return Unavailable("%d requests are under way; ask again", s.size)
-	case s.held != nil && s.held[project] >= s.size-s.used:
-		return Unavailable("%d requests of project %q are under way; ask again", s.held[project], project)
+	case project == "":
+	case held >= quota:
+		f := Fail(429, events.CodeOverLimit, events.KindRateLimited, "%d requests of project %q are under way, which may have %d; "+
+			"ask again", held, project, quota)
+		f.Body.Field, f.Body.Retryable = s.name, true
+		return f
+	case held >= s.size-s.used:
+		return Unavailable("%d requests of project %q are under way; ask again", held, project)
 	}
 	s.used++
-	if s.held != nil {
-		s.held[project]++
-	}
+	s.held[project]++
 	return nil
 }
 
@@ -33,9 +44,6 @@ func (s *slots) give(project string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used--
-	if s.held == nil {
-		return
-	}
 	if s.held[project]--; s.held[project] == 0 {
 		delete(s.held, project)
 	}

@@ -75,3 +75,20 @@ func (b *Bus) rejected(msg jetstream.Msg, handle func(*events.Event)) {
 	}
 	handle(&e)
 }
+
+// DropRejections drops the rejected events of a project but the newest ones.
+func (b *Bus) DropRejections(ctx context.Context, project string, keep uint64) error {
+	return b.purge(ctx, events.StreamEvents, events.RejectedFilter(project), jetstream.WithPurgeKeep(keep))
+}
+
+// Rejection returns the last rejected event of a task id that is kept; nil for none.
+func (b *Bus) Rejection(ctx context.Context, k events.Key) (*events.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	last, err := b.last(ctx, events.StreamEvents, events.EventSubject(k, events.EventRejected))
+	if err != nil || last.sequence == 0 {
+		return nil, err
+	}
+	e, err := events.DecodeEvent(last.header.Get(events.HeaderType), last.data)
+	return &e, err
+}

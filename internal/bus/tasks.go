@@ -312,14 +312,14 @@ func (b *Bus) PurgeTask(ctx context.Context, k events.Key) error {
 	return nil
 }
 
-func (b *Bus) purge(ctx context.Context, stream, subject string) error {
+func (b *Bus) purge(ctx context.Context, stream, subject string, opts ...jetstream.StreamPurgeOpt) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	s, err := b.js.Stream(ctx, stream)
 	if err != nil {
 		return err
 	}
-	return s.Purge(ctx, jetstream.WithPurgeSubject(subject))
+	return s.Purge(ctx, append(opts, jetstream.WithPurgeSubject(subject))...)
 }
 
 // Stored reports whether an event that happens once is stored, as the leader of the stream knows it.
@@ -436,7 +436,11 @@ func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
 	if e.Once {
 		return msg, []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(0)}, nil
 	}
-	return msg, []jetstream.PublishOpt{jetstream.WithMsgID(e.ID())}, nil
+	opts := []jetstream.PublishOpt{jetstream.WithMsgID(e.ID())}
+	if e.Type == events.EventRejected {
+		opts = append(opts, jetstream.WithMsgTTL(events.RejectedAge))
+	}
+	return msg, opts, nil
 }
 
 // EnsureArtifact makes sure that the archiver's message of a task exists.

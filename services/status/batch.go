@@ -208,7 +208,7 @@ func (s *Service) announceBatches(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-forget.C:
-			s.index.forgetRejections(now.Add(-events.EventAge))
+			s.index.forgetRejections(now.Add(-events.RejectedAge))
 			continue
 		case <-s.index.batches.changed:
 		case <-retry:

@@ -33,7 +33,7 @@ func (s *Service) endpoints() []api.Endpoint {
 		one  = []string{api.Project, api.Task}
 		each = []string{api.Project}
 	)
-	return append(slices.Concat(s.operatorEndpoints(), s.modelEndpoints()), []api.Endpoint{
+	return append(slices.Concat(s.operatorEndpoints(), s.modelEndpoints(), s.quotas.Endpoints()), []api.Endpoint{
 		{
 			Name: "submit", Verb: events.VerbSubmit, Tokens: []string{api.Project, api.TaskType},
 			About: "hand in a task and wait until it is accepted; the same id and body again is the same task",

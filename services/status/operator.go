@@ -14,11 +14,8 @@ import (
 	"reelay/internal/api"
 	"reelay/internal/bus"
 	"reelay/internal/letters"
+	"reelay/internal/settings"
 )
-
-// settingTries is how often a setting is written that is to take the place of whatever is there, while others change
-// it.
-const settingTries = 5
 
 // operatorEndpoints are the verbs of operators. Those that write have no token, see operator.VerbLanes.
 func (s *Service) operatorEndpoints() []api.Endpoint {
@@ -97,7 +94,7 @@ func (s *Service) operatorEndpoints() []api.Endpoint {
 
 // lanes answers with the state of every lane that is configured, has tasks or has a setting.
 func (s *Service) lanes(ctx context.Context, _ api.Call) (any, error) {
-	settings, err := s.o.Bus.Bucket(bucket.Lanes, "").All(ctx)
+	set, err := s.o.Bus.Bucket(bucket.Lanes, "").All(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +122,7 @@ func (s *Service) lanes(ctx context.Context, _ api.Call) (any, error) {
 	for _, l := range s.o.Lanes {
 		state(l.Name).Defaults = l.Limits
 	}
-	for _, e := range settings {
+	for _, e := range set {
 		if lane, ok := bucket.LaneOfLimits(e.Key); ok {
 			setLimits(state(lane), e)
 			continue
@@ -178,7 +175,7 @@ func (s *Service) pause(ctx context.Context, v events.Verb, c api.Call, paused b
 		return nil, err
 	}
 	p := bucket.LanePause{Paused: paused, Reason: r.Reason, By: r.By, At: time.Now().UTC().Truncate(time.Second)}
-	revision, err := s.set(ctx, bucket.Lanes, r.Lane, p, r.Revision)
+	revision, err := settings.Write(ctx, s.o.Bus, bucket.Lanes, r.Lane, p, r.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +190,7 @@ func (s *Service) limit(ctx context.Context, c api.Call) (any, error) {
 		return nil, err
 	}
 	r.Limits.At = time.Now().UTC().Truncate(time.Second)
-	revision, err := s.set(ctx, bucket.Lanes, bucket.LimitsKey(r.Lane), r.Limits, r.Revision)
+	revision, err := settings.Write(ctx, s.o.Bus, bucket.Lanes, bucket.LimitsKey(r.Lane), r.Limits, r.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +211,7 @@ func (s *Service) setCap(ctx context.Context, c api.Call) (any, error) {
 		return nil, err
 	}
 	limit := r.Cap()
-	if limit.Revision, err = s.set(ctx, bucket.Caps, string(r.Scope), limit, r.Revision); err != nil {
+	if limit.Revision, err = settings.Write(ctx, s.o.Bus, bucket.Caps, string(r.Scope), limit, r.Revision); err != nil {
 		return nil, err
 	}
 	limit.SetAt = time.Now()
@@ -229,56 +226,9 @@ func (s *Service) unsetCap(ctx context.Context, c api.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = s.set(ctx, bucket.Caps, string(r.Scope), nil, r.Revision); err != nil {
+	if _, err = settings.Write(ctx, s.o.Bus, bucket.Caps, string(r.Scope), nil, r.Revision); err != nil {
 		return nil, err
 	}
 	s.log.Info("a cap was taken away", "scope", r.Scope.String(), "by", r.By)
 	return operator.CapReply{Scope: r.Scope}, nil
-}
-
-// set writes v to a key, nil to delete it: if a revision is given, only while the key still has that one, 0 being none.
-// It returns the new revision.
-func (s *Service) set(ctx context.Context, bucket, key string, v any, revision *uint64) (uint64, error) {
-	settings := s.o.Bus.Bucket(bucket, "setting")
-	data, err := events.Marshal(v)
-	if err != nil {
-		return 0, err
-	}
-	for try := 1; ; try++ {
-		written, err := s.setOnce(ctx, settings, key, data, v == nil, revision)
-		switch {
-		case err == nil:
-			return written, nil
-		case !errors.Is(err, bus.ErrConflict):
-			return 0, api.TimedOut("it is not known whether the setting is written: %v; read it, and send it again if it is not",
-				err)
-		case revision != nil || try == settingTries:
-			return 0, api.Conflict(events.CodeConflict, "revision",
-				"somebody else has changed %s in %s meanwhile; read it and try again", key, bucket)
-		}
-	}
-}
-
-// setOnce writes if the key has the revision, or, if none is given, that which it has now. It fails with
-// bus.ErrConflict, or leaves open whether it has written.
-func (s *Service) setOnce(ctx context.Context, settings bus.Bucket, key string, data []byte, remove bool,
-	revision *uint64,
-) (uint64, error) {
-	var known uint64
-	if revision != nil && *revision != 0 {
-		known = *revision
-	} else {
-		e, err := settings.Get(ctx, key)
-		if err != nil {
-			return 0, err
-		}
-		if revision != nil && e.Present {
-			return 0, bus.ErrConflict
-		}
-		known = e.Revision // of the marker, where a value was
-	}
-	if remove {
-		return 0, settings.Delete(ctx, key, known)
-	}
-	return settings.Update(ctx, key, data, known, 0)
 }

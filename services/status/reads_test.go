@@ -502,7 +502,7 @@ func TestBusy(t *testing.T) {
 		const ofOne = maxWaits / 2 // a project's, while there is no other
 		send(ofOne, "", events.VerbWait, "a", "x")
 		l.until("all waits are under way", func() bool { return l.s.api.UnderWay() == ofOne })
-		e := wantProblem(t, l.ask("", events.VerbWait, "a", "x"), "503 unavailable ")
+		e := wantProblem(t, l.ask("", events.VerbWait, "a", "x"), "429 over_limit waits")
 		if !e.Retryable {
 			t.Errorf("%+v", e)
 		}
@@ -510,19 +510,20 @@ func TestBusy(t *testing.T) {
 		into[events.TaskReply](t, l.ask(`{"timeout":"1s"}`, events.VerbWait, "b", "x"))
 		into[events.TaskReply](t, l.ask("", events.VerbGet, "a", "x")) // is not kept from working
 
-		for i := range maxRequests {
+		for i := range maxRequests / 2 {
 			send(1, fmt.Sprintf(`{"id":"s%d","provider":"fal","model":"m","input":{}}`, i), events.VerbSubmit, "a", "video")
 		}
-		l.until("all submits are under way", func() bool { return l.s.api.UnderWay() == ofOne+maxRequests })
-		wantProblem(t, l.ask("", events.VerbGet, "a", "x"), "503 unavailable ")
+		l.until("all submits are under way", func() bool { return l.s.api.UnderWay() == ofOne+maxRequests/2 })
+		wantProblem(t, l.ask("", events.VerbGet, "a", "x"), "429 over_limit calls")
+		into[events.TaskReply](t, l.ask("", events.VerbGet, "b", "x"))
 
 		codes := map[string]int{}
-		for range ofOne + maxRequests {
+		for range ofOne + maxRequests/2 {
 			m, err := answers.NextMsgWithContext(t.Context())
 			must(t, err)
 			codes[m.Header.Get(micro.ErrorCodeHeader)]++
 		}
-		if want := map[string]int{"": ofOne, "504": maxRequests}; !maps.Equal(codes, want) {
+		if want := map[string]int{"": ofOne, "504": maxRequests / 2}; !maps.Equal(codes, want) {
 			t.Errorf("answers %v, want %v", codes, want)
 		}
 		into[events.TaskReply](t, l.ask("", events.VerbGet, "a", "x"))
@@ -644,7 +645,8 @@ func TestInfo(t *testing.T) {
 			"reelay.api.batch.*.*": "batch", "reelay.api.models.*": "models", "reelay.api.quote.*": "quote",
 			"reelay.api.lanes": "lanes", "reelay.api.lanes-pause": "lanes-pause",
 			"reelay.api.lanes-resume": "lanes-resume", "reelay.api.lanes-limit": "lanes-limit", "reelay.api.caps": "caps-all",
-			"reelay.api.caps.*": "caps", "reelay.api.caps-set": "caps-set", "reelay.api.caps-unset": "caps-unset",
+			"reelay.api.caps.*": "caps", "reelay.api.quotas": "quotas-all", "reelay.api.quotas.*": "quotas",
+			"reelay.api.quotas-set": "quotas-set", "reelay.api.caps-set": "caps-set", "reelay.api.caps-unset": "caps-unset",
 			"reelay.api.dead": "dead", "reelay.api.dead-replay": "dead-replay", "reelay.api.callbacks": "callbacks",
 			"reelay.api.callbacks-replay": "callbacks-replay",
 		}

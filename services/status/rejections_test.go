@@ -107,7 +107,7 @@ func TestBatchRejected(t *testing.T) {
 // TestBatchRejectedReplicas: however many replicas see it, and see it again when they start, one event tells of the
 // batch, the first, also after more has happened. It has a number for every status.
 func TestBatchRejectedReplicas(t *testing.T) {
-	inLab(t, Options{}, func(t *testing.T, l *lab) {
+	inLabAt(t, time.Now().Round(0), Options{}, func(t *testing.T, l *lab) {
 		l.replica()
 		k := events.Key{Project: "a", ID: "film"}
 		l.put(ended("1", "film", 3), ended("2", "film", 0))
@@ -139,7 +139,7 @@ func TestBatchRejectedReplicas(t *testing.T) {
 // TestBatchRejectedNobodySaw: what was rejected and ended while no status service ran is known to the next one before
 // it announces.
 func TestBatchRejectedNobodySaw(t *testing.T) {
-	inLab(t, Options{}, func(t *testing.T, l *lab) {
+	inLabAt(t, time.Now().Round(0), Options{}, func(t *testing.T, l *lab) {
 		l.stop()
 		must(t, <-l.done)
 		l.done <- nil
@@ -196,9 +196,9 @@ func TestBatchAnsweredWhole(t *testing.T) {
 
 // TestRejectionsLapse: a running service forgets a rejection when its event has left the stream.
 func TestRejectionsLapse(t *testing.T) {
-	inLab(t, Options{}, func(t *testing.T, l *lab) {
+	inLabAt(t, time.Now().Round(0), Options{}, func(t *testing.T, l *lab) {
 		l.put(of(waiting("a", "1", 1), "film", 3))
-		must(t, l.bus.Publish(t.Context(), *lost("2", "film", 0, time.Now().Add(90*time.Minute-events.EventAge)),
+		must(t, l.bus.Publish(t.Context(), *lost("2", "film", 0, time.Now().Add(90*time.Minute-events.RejectedAge)),
 			*lost("3", "film", 0, time.Now())))
 		for _, want := range []int{2, 2, 1} {
 			time.Sleep(time.Minute)

@@ -17,6 +17,7 @@ import (
 	"reelay/internal/forecast/learner"
 	"reelay/internal/inputs"
 	"reelay/internal/provider"
+	"reelay/internal/quota"
 	"reelay/internal/schemas"
 )
 
@@ -73,6 +74,7 @@ type Service struct {
 	capsCache *capsCache
 	files     *inputs.Files
 	api       *api.Server
+	quotas    *quota.Quotas
 	serving   atomic.Bool
 }
 
@@ -92,10 +94,11 @@ func New(o Options) (*Service, error) {
 		cache: newRecordCache(maxRecordBytes), gap: mark,
 		o: o, log: o.Log.With("service", name), index: newIndex(), metrics: newMetrics(), capsCache: newCapsCache(),
 		learner: learner.New(learner.Options{Bus: o.Bus, Log: o.Log}), files: inputs.New(o.Bus, o.Log),
+		quotas: quota.New(o.Bus, o.Log),
 	}
 	s.api = api.New(api.Options{
 		Conn: o.Bus.Conn(), Service: name, Version: o.Version, MaxRequests: maxRequests, MaxWaits: maxWaits,
-		Description: "long-running generative-media tasks: submit, follow, cancel", Observe: s.metrics.observe, Log: s.log,
+		Description: "long-running generative-media tasks: submit, follow, cancel", Observe: s.metrics.observe, Log: s.log, Quota: s.quotas.Calls,
 	})
 	s.o.Catalog.Lanes, s.o.Catalog.Forecasts, s.o.Catalog.Schemas = o.Lanes, s.learner, schemas.Reader{Bus: o.Bus, Lanes: o.Lanes}
 	for _, c := range append(s.metrics.collectors(), gauges{s}) {
@@ -131,6 +134,7 @@ func (s *Service) Run(ctx context.Context) error {
 	follower.Go(func() { s.index.follow(work, s.watch, s.log) })
 	follower.Go(func() { _ = s.learner.Run(work) }) // it has no error
 	follower.Go(func() { s.followCaps(work) })
+	follower.Go(func() { _ = s.quotas.Watch(work) }) // it has no error
 	follower.Go(func() { s.countSpending(work) })
 	follower.Go(func() { s.followRejections(work) })
 	follower.Go(func() { s.announceBatches(work) })

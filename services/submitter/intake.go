@@ -97,11 +97,45 @@ func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error
 	if r.digest == "" {
 		r.digest = payloadDigest(m.Data)
 	}
-	return s.o.Bus.Publish(ctx, events.Event{
+	err := s.o.Bus.Publish(ctx, events.Event{
 		Type: events.EventRejected, Project: r.key.Project, TaskID: r.key.ID, Time: m.Time, Message: r.err.Message,
 		Error: r.err, RequestDigest: r.digest, BatchID: r.batch, BatchSize: r.batchSize,
 		Traceparent: m.Get(events.HeaderTraceparent), Repair: m.Delivered > 1,
 	})
+	if err == nil {
+		s.dropRejections(ctx, r.key.Project)
+	}
+	return err
+}
+
+// dropRejections counts a rejection, and drops the oldest of a project that has more than its quota.
+func (s *Service) dropRejections(ctx context.Context, project string) {
+	keep, drop := s.quota.Rejected(project)
+	if !drop {
+		return
+	}
+	if err := s.o.Bus.DropRejections(ctx, project, keep); err != nil {
+		s.log.Warn("the oldest rejections of a project could not be dropped", "project", project, "error", err)
+	}
+}
+
+// admit refuses a request of a project that is over its quota, and one that was refused when it was delivered before:
+// the answer to a request does not change. One that has become a task is no new one.
+func (s *Service) admit(ctx context.Context, k events.Key, digest string, m bus.Message) error {
+	over := s.quota.Admit(k.Project, m.Time, len(m.Data))
+	if over == nil && m.Delivered > 1 {
+		before, err := s.o.Bus.Rejection(ctx, k)
+		if err != nil {
+			return err
+		}
+		if before != nil && before.Time.Equal(m.Time) {
+			over = before.Error
+		}
+	}
+	if over == nil || s.wasAccepted(ctx, k, digest) {
+		return nil
+	}
+	return &rejection{key: k, digest: digest, err: over}
 }
 
 // leaveBatch takes the batch off a rejection that does not count in it: where no project could be read, and where the
@@ -202,6 +236,9 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	if err := s.price(&t, r, sample); err != nil && !s.wasAccepted(ctx, k, digest) {
 		return refuse(k, digest, events.CodeInvalidRequest, err)
 	}
+	if err := s.admit(ctx, k, digest, m); err != nil {
+		return err
+	}
 	if err := s.checkWaits(ctx, t); err != nil {
 		return err
 	}
@@ -223,6 +260,7 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	case !task.IsOf(c.Task, digest, m.Time):
 		s.metrics.rejected.WithLabelValues(events.CodeIdempotencyConflict).Inc()
 		s.log.Info("a request was rejected", "task", k, "code", events.CodeIdempotencyConflict)
+		s.dropRejections(ctx, k.Project)
 	}
 	return s.checkStored(ctx, c.Task)
 }

@@ -113,6 +113,7 @@ func (s *Service) follow(ctx context.Context) error {
 	generation := uint64(0)
 	bus.KeepWatching(ctx, s.log, "the watch of the task records was interrupted", func(ctx context.Context) error {
 		generation++
+		s.quota.Forget()
 		return s.o.Bus.WatchTasks(ctx, func(u bus.Update) { s.see(u, generation) })
 	})
 	return nil
@@ -124,6 +125,7 @@ const sweepEvery = 10 * time.Minute
 func (s *Service) see(u bus.Update, generation uint64) {
 	now := time.Now()
 	if u.Key != (events.Key{}) {
+		s.quota.See(u.Key, u.Task != nil && u.Task.Phase == events.PhaseWaiting)
 		s.dependents.see(u.Key, u.Task, u.Task != nil && s.lanes[u.Task.Lane] != nil)
 	}
 	for _, l := range s.lanes {

@@ -69,7 +69,7 @@ func codeLabel(code string) string {
 	known := []string{
 		events.CodeInvalidRequest, events.CodePayloadTooLarge, events.CodeUnknownProvider, events.CodeUnknownModel,
 		events.CodeNotConfigured, events.CodeNotFound, events.CodeConflict, events.CodeIdempotencyConflict,
-		events.CodeUnsupported, events.CodeInternal,
+		events.CodeUnsupported, events.CodeOverLimit, events.CodeInternal,
 	}
 	if slices.Contains(known, code) {
 		return code

@@ -35,6 +35,7 @@ import (
 	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
+	"reelay/internal/quota"
 	"reelay/internal/schemas"
 	"reelay/internal/spend"
 	"reelay/internal/taskstore"
@@ -102,6 +103,7 @@ type Service struct {
 	learner *learner.Learner
 	schemas *schemas.Store
 	files   *inputs.Files
+	quota   *quota.Intake
 	lanes   map[string]*lane
 	metrics metrics
 	turns   *turns.Turns
@@ -141,6 +143,7 @@ func New(o Options) (*Service, error) {
 	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
 	s.learner = learner.New(learner.Options{Bus: o.Bus, Log: s.log}) // it learns nothing here
 	s.schemas, s.files = schemas.New(o.Bus, s.log), inputs.New(o.Bus, s.log)
+	s.quota = quota.NewIntake(quota.New(o.Bus, s.log))
 	s.spend = spend.New(o.Bus, s.log, o.Registerer)
 	for _, l := range o.Lanes {
 		s.lanes[l.Name] = newLane(l, o.MaxSends, s.log)
@@ -171,6 +174,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.recover(ctx)
 	g.Add(func() error { return s.followPauses(ctx) }, interrupt)
 	g.Add(func() error { return s.spend.Watch(ctx) }, interrupt)
+	g.Add(func() error { return s.quota.Watch(ctx) }, interrupt)
 	g.Add(func() error { return s.learner.Run(ctx) }, interrupt)
 	g.Add(func() error { return s.follow(ctx) }, interrupt)
 	g.Add(func() error { return s.releaseDependents(ctx) }, interrupt)

@@ -161,7 +161,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			[]string{"reelay/internal/api"},
-			[]string{eventsPkg, busPkg, nats, nats + "/micro"},
+			[]string{eventsPkg, bucketPkg, busPkg, nats, nats + "/micro"},
 			"how a request is answered is the same whatever is asked",
 		},
 		{
@@ -188,6 +188,11 @@ func TestImports(t *testing.T) {
 			[]string{"reelay/internal/turns"},
 			[]string{eventsPkg, busPkg, "golang.org/x/sync/errgroup", nats + "/jetstream"},
 			"whose turn it is follows from the line alone; what a request asks for is not known here",
+		},
+		{
+			[]string{"reelay/internal/quota"},
+			[]string{eventsPkg, bucketPkg, operatorPkg, busPkg, "reelay/internal/api", "reelay/internal/settings", "golang.org/x/time/rate"},
+			"what a project may do follows from its quota and from counts: no record is read",
 		},
 		{
 			[]string{"reelay/internal/spend"},
