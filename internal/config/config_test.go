@@ -125,6 +125,7 @@ func TestFlagsAndVariables(t *testing.T) {
 		{"--sandbox", "REELAY_SANDBOX", "true"},
 		{"--fal-url", "REELAY_FAL_URL", "https://f"},
 		{"--minimax-url", "REELAY_MINIMAX_URL", "http://127.0.0.1:1"},
+		{"--comfy-url", "REELAY_COMFY_URL", "http://gpu:8188/"},
 		{"--replicate-url", "REELAY_REPLICATE_URL", "https://r/v1/"},
 		{"--openai-videos-url", "REELAY_OPENAI_VIDEOS_URL", "http://gpu:8000/"},
 		{"--lane", "REELAY_LANES", "a=openai-videos:http://10.0.0.5,b=openai-videos:http://10.0.0.6"},
@@ -203,7 +204,7 @@ func TestFlagsAndVariables(t *testing.T) {
 	calls := map[string]string{
 		"fal-url": "https://f", "fal-platform-url": "https://q",
 		"minimax-url": "http://127.0.0.1:1", "openai-videos-url": "http://gpu:8000",
-		"replicate-url": "https://r/v1",
+		"replicate-url": "https://r/v1", "comfy-url": "http://gpu:8188",
 	}
 	callbacks := map[string]string{"fal-user-id": "user_abc", "fal-jwks-url": "https://j"}
 	t.Run("table", func(t *testing.T) { // the table of settings has these and no others

@@ -15,6 +15,7 @@ import (
 
 	"reelay/internal/config"
 	"reelay/internal/provider"
+	"reelay/internal/provider/comfy"
 	"reelay/internal/provider/fal"
 	"reelay/internal/provider/minimax"
 	"reelay/internal/provider/openai"
@@ -37,6 +38,8 @@ func driver(name string, key secret.Value, set map[string]string,
 		return minimax.New(minimax.Options{BaseURL: set["minimax-url"], Key: key, Transport: transport})
 	case "replicate":
 		return replicate.New(replicate.Options{BaseURL: set["replicate-url"], Key: key, Transport: transport})
+	case "comfy":
+		return comfy.New(comfy.Options{BaseURL: set["comfy-url"], Key: key, Transport: transport})
 	case "openai-videos":
 		return openai.New(openai.Options{BaseURL: set["openai-videos-url"], Key: key, Transport: transport})
 	}

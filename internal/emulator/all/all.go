@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"reelay/internal/emulator"
+	"reelay/internal/emulator/comfy"
 	"reelay/internal/emulator/fal"
 	"reelay/internal/emulator/minimax"
 	"reelay/internal/emulator/openai"
@@ -62,6 +63,8 @@ func open(name string, l *emulator.Ledger, o Options) (Server, error) {
 			Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log, Kept: o.LinkLife, Transport: o.Transport,
 			WebhookRetryScale: o.WebhookScale, Faults: o.WebhookFaults,
 		}), nil
+	case "comfy":
+		return comfy.New(comfy.Options{Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log}), nil
 	case "openai-videos":
 		return openai.New(openai.Options{Kind: o.OpenAIServer, Speed: o.Speed, Draw: o.Draw, Ledger: l, Log: o.Log}), nil
 	}

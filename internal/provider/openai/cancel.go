@@ -37,7 +37,7 @@ func (d *Driver) Cancel(ctx context.Context, ref json.RawMessage) (provider.Canc
 	answer := jsonapi.Read(r.Body)
 	switch {
 	case jsonapi.IsOK(r.Status) && string(answer["deleted"]) == "true":
-		d.remember(id)
+		d.deleted.Add(id)
 		return provider.CancelDone, nil
 	case jsonapi.IsOK(r.Status) && answer.Text("id") == id:
 		return provider.CancelRequested, nil
@@ -54,24 +54,4 @@ func notFound(err error) (provider.CancelOutcome, error) {
 		return provider.CancelNotFound, nil
 	}
 	return "", err
-}
-
-// remember notes that a job was deleted for a cancel: the next poll will not find it.
-func (d *Driver) remember(id string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.deleted[id] {
-		return
-	}
-	if len(d.order) == maxDeleted {
-		delete(d.deleted, d.order[0])
-		d.order = append([]string{}, d.order[1:]...)
-	}
-	d.deleted[id], d.order = true, append(d.order, id)
-}
-
-func (d *Driver) hasDeleted(id string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.deleted[id]
 }

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,14 +34,9 @@ type Driver struct {
 	// forms says that the server has refused JSON and takes forms.
 	forms atomic.Bool
 
-	mu sync.Mutex
-	// deleted are the jobs whose cancel the server has acknowledged, the newest maxDeleted of them: it knows them no more.
-	deleted map[string]bool
-	order   []string
+	// deleted are the jobs whose cancel the server has acknowledged: it knows them no more.
+	deleted jsonapi.Recent
 }
-
-// maxDeleted bounds the cancels that are remembered.
-const maxDeleted = 1000
 
 // New returns a driver. It fails if the base URL is neither https nor plain http to a private address, and if the key
 // cannot stand in a header.
@@ -54,7 +48,7 @@ func New(o Options) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Driver{api: api, deleted: map[string]bool{}}, nil
+	return &Driver{api: api}, nil
 }
 
 // Format prints the base URL only: fmt reads unexported fields past their own methods, the key's among them.

@@ -35,7 +35,7 @@ func (d *Driver) Poll(ctx context.Context, ref json.RawMessage) (provider.Snapsh
 	}
 	video, r, err := d.status(ctx, id)
 	if err != nil {
-		if provider.AsError(err).Kind == events.KindNotFound && d.hasDeleted(id) {
+		if provider.AsError(err).Kind == events.KindNotFound && d.deleted.Has(id) {
 			return provider.Snapshot{State: provider.Cancelled, Word: "deleted"}, nil
 		}
 		return provider.Snapshot{}, err

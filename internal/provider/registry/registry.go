@@ -149,8 +149,19 @@ func All() []Provider {
 				Flag: "openai-videos-url", Env: "REELAY_OPENAI_VIDEOS_URL", Kind: URL, Private: true,
 				Help: "Base URL of a server of your own with OpenAI's video API (SGLang, vLLM-Omni, LiteLLM); --lane names more.",
 			}},
-			Horizon: openaiHorizon,
+			Horizon: selfHostedHorizon,
 			// One at work and one that waits keep a GPU busy; what waits here is safe from a restart of the server.
+			Limits:       map[string]events.ModelLimits{events.AnyModel: {InFlight: 2}},
+			ExampleModel: "default",
+		},
+		{
+			Name: "comfy", KeyEnv: "COMFY_KEY", SelfHosted: true, Emulator: "127.0.0.1:7105",
+			Settings: []Setting{{
+				Flag: "comfy-url", Env: "REELAY_COMFY_URL", Kind: URL, Private: true,
+				Help: "Base URL of a ComfyUI of your own, with /api/v2 at its end for Comfy API v2; --lane names more.",
+			}},
+			Horizon: selfHostedHorizon,
+			// As for any GPU of one's own.
 			Limits:       map[string]events.ModelLimits{events.AnyModel: {InFlight: 2}},
 			ExampleModel: "default",
 		},
@@ -183,8 +194,8 @@ func minimaxHorizon(t events.Task) time.Duration {
 // is recognized where it names no callback.
 func replicateHorizon(events.Task) time.Duration { return 30 * time.Minute }
 
-// openaiHorizon leaves time for three readings of the server's list.
-func openaiHorizon(events.Task) time.Duration { return 15 * time.Minute }
+// selfHostedHorizon leaves time for three readings of the server's list.
+func selfHostedHorizon(events.Task) time.Duration { return 15 * time.Minute }
 
 // Local is what requests name as their provider whose work is done here, by the media service. It is no row: there is
 // no account, no key and no emulator.

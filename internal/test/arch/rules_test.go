@@ -125,7 +125,7 @@ func TestImports(t *testing.T) {
 		{[]string{valuesPkg}, []string{eventsPkg, addressPkg, brotli}, "values know of nobody, and a free answer may come compressed"},
 		{
 			drivers,
-			[]string{eventsPkg, valuesPkg, jsonapiPkg, addressPkg, "reelay/internal/secret", standardWebhooks},
+			[]string{eventsPkg, valuesPkg, jsonapiPkg, addressPkg, "reelay/internal/secret", standardWebhooks, "github.com/google/uuid"},
 			"a driver reads one provider's wire format and decides nothing; it knows no service, no broker and no other driver",
 		},
 		{

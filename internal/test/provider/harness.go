@@ -141,6 +141,7 @@ type bench struct {
 	client *http.Client
 	fault  atomic.Pointer[http.HandlerFunc]
 	calls  atomic.Int64
+	sent   atomic.Int64
 }
 
 func newBench(t testing.TB, h Harness) *bench {
@@ -206,7 +207,9 @@ func (b *bench) send(t testing.TB, s Sample, script emulator.Script) (provider.R
 	if err := b.driver.Check(s.Type, s.Model, in); err != nil {
 		t.Fatalf("Check of the %s sample: %v", s.Type, err)
 	}
-	r, err := b.driver.Render(task(s), in, "")
+	of := task(s)
+	of.ID = fmt.Sprint("t", b.sent.Add(1)) // each is a task of its own
+	r, err := b.driver.Render(of, in, "")
 	if err != nil {
 		t.Fatalf("Render of the %s sample: %v", s.Type, err)
 	}

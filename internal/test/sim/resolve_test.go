@@ -136,6 +136,7 @@ func adopts(id string) string { return `{"action":"adopt","provider_id":"` + id 
 func TestResolvedByTheList(t *testing.T) {
 	for name, body := range map[string]string{
 		"fal": falRequest("a", ""), "minimax": v2Request("a", ""), "replicate": replicateRequest("a", "p", ""),
+		"comfy": comfyRequest("a", "p", ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			doubtful(t, sim.Options{}, []fate{losesReply}, func(t *testing.T, w *sim.World) {
@@ -474,9 +475,13 @@ func TestResolvedShare(t *testing.T) {
 		for n := range tasks {
 			id := fmt.Sprintf("t%02d", n)
 			switch said[id] = "scene " + id; {
-			case n%3 == 0:
+			case n%5 == 0:
 				w.Publish(video, v2Asked(id, said[id], ""))
-			case n%3 == 1:
+			case n%5 == 3:
+				w.Publish(video, replicateRequest(id, said[id], ""))
+			case n%5 == 4:
+				w.Publish(video, comfyRequest(id, said[id], ""))
+			case n%5 == 1:
 				said[id] = fmt.Sprintf("again %d", n/12) // the same input several times, minutes apart
 				fallthrough
 			default:
@@ -505,22 +510,31 @@ func TestResolvedShare(t *testing.T) {
 				share[task.Provider+", found in the list"]++
 			case isParked(task):
 				share[task.Provider+", left to a person"]++
+			case task.Status == events.StatusCompleted:
+				share[task.Provider+", sent again after silence"]++
 			}
 		}
-		orphans := map[string]int{}
-		for _, p := range []string{"fal", "minimax"} {
+		orphans, all := map[string]int{}, 0
+		for _, p := range registry.Names() {
 			for _, job := range w.Stack.Ledger(p).Jobs() {
 				if owner[job.ID] == "" {
 					orphans[p]++
+					all++
 				}
 			}
 		}
-		accepted := right + orphans["fal"] + orphans["minimax"]
+		accepted := right + all
 		t.Logf("%d tasks: of %d replies lost after acceptance %d (%d %%) were found without a person, %d wrongly; left to "+
 			"one: %v; all: %v",
 			tasks, accepted, right, 100*right/accepted, wrong, orphans, share)
-		if orphans["fal"] != 0 {
-			t.Errorf("%d requests that fal lists with their input were not found", orphans["fal"])
+		for _, p := range []string{"fal", "replicate", "comfy"} {
+			if orphans[p] != 0 || share[p+", found in the list"] == 0 {
+				t.Errorf("%d requests that %s lists with what tells them apart were not found, %d were", orphans[p], p,
+					share[p+", found in the list"])
+			}
+		}
+		if n := share["comfy, left to a person"]; n != 0 {
+			t.Errorf("%d tasks of a server of one's own are left to a person", n)
 		}
 		if share["fal, found in the list"] < 5 || share["minimax, found in the list"] == 0 ||
 			share["fal, left to a person"] == 0 {
