@@ -106,6 +106,8 @@ type SpendCounter struct {
 	CountedMicros Micros `json:"counted_micros"`
 	// ReservedMicros is what was reserved since, by the Unix minute of the reservation.
 	ReservedMicros map[int64]Micros `json:"reserved_micros,omitempty"`
+	// Changes names the last changes, so that one whose write is repeated does not count twice.
+	Changes []string `json:"changes,omitempty"`
 }
 
 // Total is what is taken.

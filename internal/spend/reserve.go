@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/nats-io/nuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events/bucket"
@@ -246,14 +248,22 @@ func Count(ctx context.Context, b *bus.Bus, s bucket.Scope, c bucket.Cap, at tim
 	return last, err
 }
 
-// change reads, changes and writes a counter by compare-and-set. step says whether there is anything to write.
+// keptChanges is how many of its last changes a counter names.
+const keptChanges = 16
+
+// change reads, changes and writes a counter by compare-and-set. step says whether there is anything to write. The
+// client library may send a write twice, which is then in conflict with itself: the counter names its last changes, so
+// that nothing is added or given back twice.
 func change(ctx context.Context, b *bus.Bus, s bucket.Scope, day string,
 	step func(n *counter, exists bool) (bool, error),
 ) error {
+	id := nuid.Next()
 	for try := range maxTries {
 		stored, revision, err := readCounter(ctx, b, s, day)
 		n := counter{stored}
 		switch {
+		case err == nil && slices.Contains(stored.Changes, id):
+			return nil
 		case errors.Is(err, bus.ErrUnreadable), err == nil && !n.valid():
 			n = counter{} // of no cap: nothing is reserved in it before the records are counted into it
 		case err != nil:
@@ -263,6 +273,7 @@ func change(ctx context.Context, b *bus.Bus, s bucket.Scope, day string,
 		if err != nil || !write {
 			return err
 		}
+		n.Changes = append(stored.Changes[max(0, len(stored.Changes)-keptChanges+1):], id)
 		if err = writeCounter(ctx, b, s, day, n.SpendCounter, revision); !errors.Is(err, bus.ErrConflict) {
 			return err
 		}

@@ -187,6 +187,29 @@ func TestUnknownPrice(t *testing.T) {
 	})
 }
 
+// TestRepeatedWrite: a write that the client library repeats, since it has not heard the first answer, changes a counter
+// once. Money that is given back twice would be spent by somebody else.
+func TestRepeatedWrite(t *testing.T) {
+	bubble(t, func(l *lab) {
+		b := l.Open(bus.Options{})
+		twice := l.Open(bus.Options{Faults: func(string) failpoint.Outcome { return failpoint.Outcome{Twice: true} }})
+		k := l.budget(twice)
+		l.count(b, bucket.AllScope, l.cap(b, bucket.AllScope, 5), spend.NewRecords(time.Now()))
+		synctest.Wait()
+		first, err := k.Reserve(l.Context(), ask(2))
+		l.OK(err)
+		_, err = k.Reserve(l.Context(), ask(2))
+		l.OK(err)
+		if got := l.taken(b, bucket.AllScope); got != 4 {
+			l.Errorf("%v are taken, 4 were reserved", got)
+		}
+		k.Return(l.Context(), first)
+		if got := l.taken(b, bucket.AllScope); got != 2 {
+			l.Errorf("%v are taken, of 4 were 2 given back", got)
+		}
+	})
+}
+
 // TestFresh: a process that stood still may not spend what it has reserved.
 func TestFresh(t *testing.T) {
 	bubble(t, func(l *lab) {
