@@ -2,6 +2,7 @@ package spend
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events/bucket"
@@ -257,7 +257,7 @@ const keptChanges = 16
 func change(ctx context.Context, b *bus.Bus, s bucket.Scope, day string,
 	step func(n *counter, exists bool) (bool, error),
 ) error {
-	id := nuid.Next()
+	id := crand.Text()
 	for try := range maxTries {
 		stored, revision, err := readCounter(ctx, b, s, day)
 		n := counter{stored}

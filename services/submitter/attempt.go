@@ -193,6 +193,7 @@ func (a *attempt) writeJournal(ctx context.Context) bool {
 	}
 	sent, known := a.o.Journal.Sent(a.key, a.entry.Attempt)
 	if known || a.restored() {
+		a.mayCost = true // what the record has forgotten may have to be paid for
 		a.record = a.forgotten(ctx, sent)
 		return false
 	}

@@ -23,6 +23,7 @@ import (
 	"reelay/events"
 	"reelay/events/bucket"
 	"reelay/internal/emulator/fal"
+	"reelay/internal/provider/registry"
 )
 
 // The programs of a cluster. Every service has two replicas.
@@ -196,9 +197,17 @@ func start(t testing.TB, bin string, o Options) *cluster {
 	if o.Short {
 		shares = shortCallbackFaults
 	}
-	run(emulators, "emulator", nil, "--fal-listen="+falAt, "--minimax-listen="+minimaxAt,
-		"--store-dir="+filepath.Join(dir, ledgers), fmt.Sprintf("--minimax-rpm=%d", laneRequests),
-		fmt.Sprintf("--in-flight=%d", laneInFlight), fmt.Sprintf("--seed=%d", o.Seed), "--webhook-faults="+shares)
+	flags := []string{
+		"--fal-listen=" + falAt, "--minimax-listen=" + minimaxAt,
+		"--store-dir=" + filepath.Join(dir, ledgers), fmt.Sprintf("--minimax-rpm=%d", laneRequests),
+		fmt.Sprintf("--in-flight=%d", laneInFlight), fmt.Sprintf("--seed=%d", o.Seed), "--webhook-faults=" + shares,
+	}
+	for _, name := range registry.Names() { // nobody asks the others, but their usual ports may be taken
+		if name != "fal" && name != "minimax" {
+			flags = append(flags, "--"+name+"-listen=127.0.0.1:0")
+		}
+	}
+	run(emulators, "emulator", nil, flags...)
 	c.ledgers = []string{"http://" + falAt + "/_emulator/ledger", "http://" + minimaxAt + "/_emulator/ledger"}
 
 	c.startServices(run, linked, webhookAt)
