@@ -23,6 +23,7 @@ const (
 	VerbBatch    Verb = "batch"    // .<project>.<batch>: a Batch out
 	VerbLinks    Verb = "links"    // .<project>.<task>: a LinksRequest in, a LinksReply out
 	VerbUpload   Verb = "upload"   // .<project>: an UploadRequest in, an UploadReply out
+	VerbCopy     Verb = "copy"     // .<project>: a CopyRequest in, an Input out; for reelay's own services
 	VerbErase    Verb = "erase"    // .<project>.<task>: an EraseRequest in, an EraseReply out
 	VerbModels   Verb = "models"   // .<project>: a ModelsRequest in, a ModelsReply out
 	VerbQuote    Verb = "quote"    // .<project>: a QuoteRequest in, a QuoteReply out

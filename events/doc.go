@@ -63,7 +63,8 @@
 //
 // A request can name files of its project that were handed in: in input_files, as a picture of a want, or by a
 // FileReference anywhere inside its input. They are handed in by the upload verb, or as objects of InputBucket by whoever
-// may write there. The record's input has the references with the SHA-256 of the files, which are part of what the request
+// may write there; the URL of an object in a bucket that the operator allows, such as s3://bucket/frame.png, stands for a
+// copy of it, which the archiver makes. The record's input has the references with the SHA-256 of the files, which are part of what the request
 // is; attempts have what each provider was sent in their place.
 //
 // # Outputs

@@ -1,9 +1,16 @@
 package events
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"mime"
+	"path"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -19,7 +26,8 @@ const (
 	UploadAge = 15 * time.Minute
 
 	// badInputName says what ValidInputName wants.
-	badInputName = "must be the name of a file: 1 to 128 characters of A-Z a-z 0-9 . _ -, the first none of . and -"
+	badInputName = "must be the name of a file: 1 to 128 characters of A-Z a-z 0-9 . _ -, the first none of . and -; " +
+		"or an object: s3://bucket/key or azblob://container/key"
 	// maxContentType bounds a media type, in bytes.
 	maxContentType = 128
 )
@@ -27,6 +35,7 @@ const (
 var (
 	inputPattern  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 	sha256Pattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	bucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{2,62}$`)
 )
 
 // ValidInputName reports whether s can be the name of a file: 1 to 128 characters of A-Z, a-z, 0-9, ".", "_" and "-", the
@@ -35,6 +44,65 @@ func ValidInputName(s string) bool { return inputPattern.MatchString(s) }
 
 // InputObject is the object in InputBucket of a project's file. Only requests of that project reach it.
 func InputObject(project, name string) string { return project + "/" + name }
+
+// maxObjectKey bounds the key of an object, in bytes, as S3 and Azure do.
+const maxObjectKey = 1024
+
+// ParseObjectURL reads the URL of an object in a bucket of S3 or a container of Azure, s3://bucket/key or
+// azblob://container/key. The key is taken as it stands, without any escapes.
+func ParseObjectURL(s string) (scheme, bucket, key string, ok bool) {
+	scheme, rest, _ := strings.Cut(s, "://")
+	bucket, key, _ = strings.Cut(rest, "/")
+	dots := func(part string) bool { return part == "." || part == ".." }
+	ok = (scheme == "s3" || scheme == "azblob") && bucketPattern.MatchString(bucket) && key != "" && len(key) <= maxObjectKey &&
+		utf8.ValidString(key) && !strings.ContainsFunc(key, unicode.IsControl) && !slices.ContainsFunc(strings.Split(key, "/"), dots)
+	return scheme, bucket, key, ok
+}
+
+// namesFile reports whether s can stand for a file: its name, or the URL of an object that is copied.
+func namesFile(s string) bool {
+	_, _, _, object := ParseObjectURL(s)
+	return object || ValidInputName(s)
+}
+
+// CopyName is what the copy of an object is called in InputBucket: CopyPrefix, and behind it which bytes it had then, as
+// the store tells by an ETag.
+func CopyName(objectURL, etag string) string {
+	name := CopyPrefix(objectURL) + shortSum(etag)
+	if ext := strings.ToLower(path.Ext(objectURL)); extPattern.MatchString(ext) {
+		name += ext
+	}
+	return name
+}
+
+// CopyPrefix is what the names of all copies of an object begin with.
+func CopyPrefix(objectURL string) string { return "copy-" + shortSum(objectURL) + "-" }
+
+var extPattern = regexp.MustCompile(`^\.[a-z0-9]{1,8}$`)
+
+func shortSum(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:12])
+}
+
+// A CopyRequest asks for a copy of an object in InputBucket. Submitters ask so for what requests name.
+type CopyRequest struct {
+	// URL is as ParseObjectURL takes it.
+	URL string `json:"url"`
+}
+
+// DecodeCopyRequest reads and checks a copy request. Its error is a FieldError.
+func DecodeCopyRequest(data []byte) (CopyRequest, error) {
+	var r CopyRequest
+	err := DecodeStrict(data, "payload", map[string]any{"url": &r.URL})
+	if err != nil {
+		return r, err
+	}
+	if _, _, _, ok := ParseObjectURL(r.URL); !ok {
+		return r, fieldError("url", "%.200q is not s3://bucket/key or azblob://container/key", r.URL)
+	}
+	return r, nil
+}
 
 // An UploadRequest asks for a link by which one file is handed in.
 type UploadRequest struct {

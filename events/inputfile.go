@@ -17,8 +17,9 @@ const MaxInputFiles = 32
 //
 //	{"$file":"frame.png"}                     the file of that name as it is when the request is taken in
 //	{"$file":"frame.png","sha256":"9f86..."}  the same, and it must have that SHA-256
+//	{"$file":"s3://bucket/key.png"}           a copy of an object in a bucket that the operator allows; azblob:// too
 //
-// The record has the second form. Before each paid request the provider is given the file, and what it calls the file, or
+// The record has the second form, with the name of the copy for an object. Before each paid request the provider is given the file, and what it calls the file, or
 // a data: URL, takes the place of the object.
 type FileReference struct {
 	Name   string
@@ -64,7 +65,7 @@ func readFileReference(raw json.RawMessage, path string) (FileReference, error) 
 	switch {
 	case errors.As(err, &fe):
 		return f, fieldError(path+"."+fe.Field, "%s", fe.Message)
-	case !ValidInputName(f.Name):
+	case !namesFile(f.Name):
 		return f, fieldError(path, "%s", badInputName)
 	case f.SHA256 != "" && !sha256Pattern.MatchString(f.SHA256):
 		return f, fieldError(path+".sha256", "is not 64 digits of hex in small letters")
@@ -99,7 +100,7 @@ func (r Request) PlaceFiles() (Request, error) {
 	}
 	for _, at := range slices.Sorted(maps.Keys(r.InputFiles)) {
 		name := r.InputFiles[at]
-		if !ValidInputName(name) {
+		if !namesFile(name) {
 			return r, fieldError("input_files."+at, "%s", badInputName)
 		}
 		file, err := Marshal(FileReference{Name: name})

@@ -32,6 +32,9 @@ func TestPlaceFiles(t *testing.T) {
 		{`"want":{},"input_files":{"image":"a.png"}`, `{"image":{"$file":"a.png"}}`, ""},
 		{`"want":{"prompt":"p"},"input_files":{"/options/audio_url":"a.mp3"}`, `{"prompt":"p","options":{"audio_url":{"$file":"a.mp3"}}}`, ""},
 		{`"want":{"references":["https://m/b.png"]},"input_files":{"/references/-":"a.png"}`, `{"references":["https://m/b.png",{"$file":"a.png"}]}`, ""},
+		{`"input":{},"input_files":{"image_url":"s3://b-1/a b/c.png"}`, `{"image_url":{"$file":"s3://b-1/a b/c.png"}}`, ""},
+		{`"input":{},"input_files":{"image_url":"s3://b-1/../c.png"}`, "", "or an object: s3://bucket/key or azblob://container/key"},
+		{`"want":{"image":"azblob://box/a\"b.png"}`, `{"image":{"$file":"azblob://box/a\"b.png"}}`, ""},
 		{`"want":{},"input_files":{"prompt":"a.png"}`, "", "prompt"},
 		{`"want":{"voice":{"$file":"a.mp3"}}`, "", "want.voice: an object in place of a text must be a reference"},
 	} {
@@ -59,5 +62,29 @@ func TestPlaceFiles(t *testing.T) {
 	}
 	if got := mustMarshal(t, events.FileReference{Name: "a.png", Path: "input.a"}); string(got) != `{"$file":"a.png"}` {
 		t.Errorf("written as %s", got)
+	}
+}
+
+// TestObjectURLs: what names an object of a bucket, and what its copies are called.
+func TestObjectURLs(t *testing.T) {
+	for _, bad := range []string{
+		"", "s3://", "s3://bucket", "s3://bucket/", "s3:///key", "s3://B/k", "s3://b?c/k", "gs://bucket/k", "https://bucket/k",
+		"s3://bucket/a/../b", "s3://bucket/..", "s3://bucket/a\nb", "s3://bucket/\xff", "s3://bucket/" + strings.Repeat("k", 1025),
+	} {
+		if _, _, _, ok := events.ParseObjectURL(bad); ok {
+			t.Errorf("%q is taken for an object", bad)
+		}
+	}
+	const url = "s3://bucket/a/b?c#d%20.PNG"
+	scheme, bucket, key, ok := events.ParseObjectURL(url)
+	if !ok || scheme != "s3" || bucket != "bucket" || key != "a/b?c#d%20.PNG" {
+		t.Errorf("%q, %q, %q, %t", scheme, bucket, key, ok)
+	}
+	name := events.CopyName(url, `"1"`)
+	if !events.ValidInputName(name) || !strings.HasPrefix(name, events.CopyPrefix(url)) || !strings.HasSuffix(name, ".png") {
+		t.Errorf("a copy is called %q", name)
+	}
+	if name == events.CopyName(url, `"2"`) || events.CopyPrefix(url) == events.CopyPrefix(url+"x") {
+		t.Error("other bytes have the same name")
 	}
 }

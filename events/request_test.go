@@ -174,14 +174,14 @@ func TestDecodeWant(t *testing.T) {
 			"references: too many", `{"want":{"references":[""` + strings.Repeat(`,""`, events.MaxWantReferences) + `]}}`,
 			"want.references: 17 are over the limit of 16",
 		},
-		{"image: a path", `{"want":{"image":"/tmp/a.png"}}`, `want.image: "/tmp/a.png" is not an http, https or data URL, nor the name of a file that was handed in`},
+		{"image: a path", `{"want":{"image":"/tmp/a.png"}}`, `want.image: "/tmp/a.png" is not an http, https or data URL, nor the name of a file that was handed in, nor s3:// or azblob:// of an object`},
 		{
 			"last_frame: a file of the provider's", `{"want":{"last_frame":"mm_file://1"}}`,
-			`want.last_frame: "mm_file://1" is not an http, https or data URL, nor the name of a file that was handed in`,
+			`want.last_frame: "mm_file://1" is not an http, https or data URL, nor the name of a file that was handed in, nor s3:// or azblob:// of an object`,
 		},
 		{
 			"references: no host", `{"want":{"references":["https:///a"]}}`,
-			`want.references: "https:///a" is not an http, https or data URL, nor the name of a file that was handed in`,
+			`want.references: "https:///a" is not an http, https or data URL, nor the name of a file that was handed in, nor s3:// or azblob:// of an object`,
 		},
 		{
 			"resolution: blank", `{"want":{"resolution":"720 p"}}`,

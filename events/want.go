@@ -127,8 +127,8 @@ func (w Want) Validate() error {
 // check checks a picture or a voice.
 func (v WantValue) check(field string) error {
 	if !v.IsReference() {
-		if v != "" && field != "voice" && !mediaURL(string(v)) && !ValidInputName(string(v)) {
-			return fieldError(field, "%.80q is not an http, https or data URL, nor the name of a file that was handed in",
+		if v != "" && field != "voice" && !mediaURL(string(v)) && !namesFile(string(v)) {
+			return fieldError(field, "%.80q is not an http, https or data URL, nor the name of a file that was handed in, nor s3:// or azblob:// of an object",
 				string(v))
 		}
 		return nil
@@ -152,10 +152,14 @@ func (v WantValue) check(field string) error {
 // withFiles returns w with a file reference in place of each picture that is the name of a file.
 func (w Want) withFiles() Want {
 	file := func(v WantValue) WantValue {
-		if v.IsReference() || !ValidInputName(string(v)) {
+		if v.IsReference() || !namesFile(string(v)) {
 			return v
 		}
-		return WantValue(`{"$file":"` + string(v) + `"}`) // no character of a name has to be escaped
+		raw, err := Marshal(FileReference{Name: string(v)})
+		if err != nil {
+			return v // no string of a request is one that JSON cannot have
+		}
+		return WantValue(raw)
 	}
 	w.Image, w.LastFrame, w.References = file(w.Image), file(w.LastFrame), slices.Clone(w.References)
 	for i, v := range w.References {

@@ -69,12 +69,16 @@ func (s settings) start(ctx context.Context, p *proc.Process) error {
 	if err != nil {
 		return err
 	}
+	inputs, err := all.OpenInputs(ctx, s.Artifacts.InputsFrom)
+	if err != nil {
+		return fmt.Errorf("--inputs-from (REELAY_INPUTS_FROM): %w", err)
+	}
 	l, err := net.Listen("tcp", s.Artifacts.Listen)
 	if err != nil {
 		return fmt.Errorf("archiver listener: %w", err)
 	}
 	return archiver.Start(p, "archiver", archiver.Options{
-		Bus: b, Lanes: opened, Store: store, SpoolDir: filepath.Join(s.StoreDir, "spool"),
+		Bus: b, Lanes: opened, Store: store, Inputs: inputs, SpoolDir: filepath.Join(s.StoreDir, "spool"),
 		Fetcher: media.NewFetcher(s.HostList(), s.MaxBytes), Local: media.NewFetcher(media.Loopback(), s.MaxBytes),
 		Listener: l, PublicURL: s.BaseURL(l.Addr()), Keys: keys,
 		Limits: limits, Log: log,

@@ -31,6 +31,12 @@ func (c *Client) UploadLink(ctx context.Context, project string, r events.Upload
 	return ask[events.UploadReply](ctx, c, events.VerbUpload, []string{project}, r, 0)
 }
 
+// CopyInput has an object of a bucket copied, for requests of a project, and returns what is known of the copy. While it is
+// under way the refusal is retryable. Only reelay's own services may ask.
+func (c *Client) CopyInput(ctx context.Context, project string, r events.CopyRequest) (events.Input, error) {
+	return ask[events.Input](ctx, c, events.VerbCopy, []string{project}, r, 0)
+}
+
 // Upload hands a file in, which requests of the project then name. It takes an hour at most, and fails with ErrUpload if
 // the archiver does not take the file. Content of known length should say it in r.Size.
 func (c *Client) Upload(ctx context.Context, project string, r events.UploadRequest,

@@ -30,12 +30,16 @@ func (s *Stack) startArchiver(ctx context.Context, p *proc.Process, b *bus.Bus, 
 	if err != nil {
 		return fmt.Errorf("--artifacts (REELAY_ARTIFACTS): %w", err)
 	}
+	inputs, err := all.OpenInputs(ctx, a.InputsFrom)
+	if err != nil {
+		return fmt.Errorf("--inputs-from (REELAY_INPUTS_FROM): %w", err)
+	}
 	l, err := s.listenArchiver()
 	if err != nil {
 		return err
 	}
 	return archiver.Start(p, name, archiver.Options{
-		Bus: b, Lanes: s.lanes, Store: store, SpoolDir: filepath.Join(s.o.StoreDir, "spool"),
+		Bus: b, Lanes: s.lanes, Store: store, Inputs: inputs, SpoolDir: filepath.Join(s.o.StoreDir, "spool"),
 		Fetcher: s.fetcher(a.HostList()), Local: s.fetcher(media.Loopback()), Listener: l, PublicURL: a.BaseURL(l.Addr()),
 		Keys: keys, Limits: limits, Log: s.o.Log,
 	})

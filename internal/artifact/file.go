@@ -61,8 +61,8 @@ func (d *Dir) Put(ctx context.Context, name string, content io.Reader) error {
 }
 
 // Adopt implements Adopter.
-func (d *Dir) Adopt(name, path string) error {
-	err := d.link(name, path)
+func (d *Dir) Adopt(_ context.Context, n Name, path string) error {
+	err := d.link(n.String(), path)
 	// Another file system, or one without hard links.
 	if errors.Is(err, syscall.EXDEV) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOTSUP) {
 		return errors.ErrUnsupported

@@ -73,11 +73,11 @@ type Linker interface {
 	Link(ctx context.Context, name, fileName string, age time.Duration) (string, error)
 }
 
-// An Adopter is a driver that can take over a file of this machine without copying it.
+// An Adopter is a driver that can take a file of this machine as it is, better than as a stream.
 type Adopter interface {
-	// Adopt puts a file that is complete, synced and never written to again. It fails with ErrExists, or with
-	// errors.ErrUnsupported where it has to be copied.
-	Adopt(name, path string) error
+	// Adopt puts a file that is complete, synced and never written to again, and whose sum is that of its name. It fails with
+	// ErrExists, or with errors.ErrUnsupported where it has to be streamed.
+	Adopt(ctx context.Context, n Name, path string) error
 }
 
 // A Store is a driver under the rules of this package.
@@ -111,7 +111,7 @@ func (s *Store) PutSpooled(ctx context.Context, n Name, size int64, path string,
 		return err
 	}
 	if a, ok := s.driver.(Adopter); ok {
-		if err := a.Adopt(n.String(), path); !errors.Is(err, errors.ErrUnsupported) {
+		if err := a.Adopt(ctx, n, path); !errors.Is(err, errors.ErrUnsupported) {
 			return s.done(n, err)
 		}
 	}

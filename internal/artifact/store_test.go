@@ -22,6 +22,7 @@ import (
 
 	"reelay/internal/artifact"
 	"reelay/internal/artifact/all"
+	"reelay/internal/artifact/cloud"
 )
 
 // putBytes is the size of a file that takes some parts of any store. putTo names the store of a process that is killed.
@@ -45,6 +46,9 @@ func TestStores(t *testing.T) {
 			t.Run("cut off", func(t *testing.T) { testCutOff(t, d) })
 			t.Run("killed", func(t *testing.T) { testKilled(t, url, d) })
 			t.Run("links", func(t *testing.T) { testLinks(t, d) })
+			if strings.Contains(url, "/below/it") {
+				t.Run("inputs", func(t *testing.T) { testInputs(t, url, d) })
+			}
 		})
 	}
 }
@@ -237,6 +241,55 @@ func testLinks(t *testing.T, d artifact.Driver) {
 		}
 	}
 	t.Error("a link of a second works after ten")
+}
+
+// testInputs: objects below what is allowed of a bucket are read, and nothing else.
+func testInputs(t *testing.T, url string, d artifact.Driver) {
+	if err := d.Put(t.Context(), "frames/first 1.png", strings.NewReader("a kite")); err != nil {
+		t.Fatal(err)
+	}
+	scheme, _, _ := strings.Cut(url, "://")
+	base := scheme + "://" + bucket + "/below/it/"
+	open := func(allowed string) *cloud.Objects {
+		o, err := all.OpenInputs(t.Context(), []string{strings.Replace(url, "/below/it", allowed, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	for _, allowed := range []string{"", "/below/it", "/below/it/frames/"} {
+		o := open(allowed)
+		is, err := o.Stat(t.Context(), base+"frames/first 1.png")
+		if err != nil || is.Size != 6 || is.ETag == "" {
+			t.Errorf("of %q: %+v, %v", allowed, is, err)
+		}
+		r, err := o.Open(t.Context(), base+"frames/first 1.png")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil || string(got) != "a kite" {
+			t.Errorf("of %q: %q, %v", allowed, got, err)
+		}
+	}
+	o := open("/below/it/frames")
+	for object, want := range map[string]error{
+		base + "frames/second.png": artifact.ErrNotFound, base + "framesx": artifact.ErrNotAllowed, base + "a.png": artifact.ErrNotAllowed,
+		base + "frames/../a.png": artifact.ErrNotAllowed, scheme + "://other/below/it/frames/a.png": artifact.ErrNotAllowed,
+		"file:///etc/passwd": artifact.ErrNotAllowed,
+	} {
+		if _, err := o.Stat(t.Context(), object); !errors.Is(err, want) {
+			t.Errorf("stat of %s: %v, want %v", object, err, want)
+		}
+		if _, err := o.Open(t.Context(), object); !errors.Is(err, want) {
+			t.Errorf("open of %s: %v, want %v", object, err, want)
+		}
+	}
+	for _, bad := range []string{"file:///tmp", "nats://b", "s3://", "x"} {
+		if _, err := all.OpenInputs(t.Context(), []string{bad}); !errors.Is(err, all.ErrURL) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
 }
 
 func wantAnswer(t *testing.T, link, ranged string, status int, body string) {

@@ -34,7 +34,8 @@ const (
 
 // Artifacts is where the outputs of tasks are kept, and how they are handed out.
 type Artifacts struct {
-	Store string `name:"artifacts" help:"Store of the outputs of tasks: file:///path, nats://bucket?max_bytes=N, s3://bucket/prefix?region=NAME (endpoint=URL, use_path_style=true) or azblob://container/prefix; credentials as the SDKs read them (default in reelay up: a directory beside the broker's store; else nats://reelay_artifacts)." env:"REELAY_ARTIFACTS" placeholder:"URL"`
+	Store      string   `name:"artifacts" help:"Store of the outputs of tasks: file:///path, nats://bucket?max_bytes=N, s3://bucket/prefix?region=NAME (endpoint=URL, use_path_style=true) or azblob://container/prefix; credentials as the SDKs read them (default in reelay up: a directory beside the broker's store; else nats://reelay_artifacts)." env:"REELAY_ARTIFACTS" placeholder:"URL"`
+	InputsFrom []string `name:"inputs-from" help:"Buckets whose objects requests of any project may name as inputs: s3://bucket/prefix?region=NAME or azblob://container/prefix, comma separated, with parameters and credentials as for --artifacts. What is in no list is refused." env:"REELAY_INPUTS_FROM" sep:"," placeholder:"URLS"`
 	// Listen is where the archiver hands out files.
 	Listen string `name:"archiver-listen" help:"Address where the archiver hands out files." env:"REELAY_ARCHIVER_LISTEN" default:"${archiver_listen}" placeholder:"HOST:PORT"`
 	// URL is how others reach that address.

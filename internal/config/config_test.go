@@ -163,6 +163,7 @@ func TestFlagsAndVariables(t *testing.T) {
 		{"--artifact-hosts", "REELAY_ARTIFACT_HOSTS", "10.0.0.1, cdn"},
 		{"--artifact-max-bytes", "REELAY_ARTIFACT_MAX_BYTES", "1048576"},
 		{"--artifact-project-bytes", "REELAY_ARTIFACT_PROJECT_BYTES", "0,demo=100"},
+		{"--inputs-from", "REELAY_INPUTS_FROM", "s3://a?region=b,azblob://c/d"},
 		{"--artifact-retention", "REELAY_ARTIFACT_RETENTION", "0,demo=24h"},
 		{"--ops-listen", "REELAY_OPS_LISTEN", ":0"},
 		{"--broker-tls-cert", "REELAY_BROKER_TLS_CERT", pem},
@@ -196,7 +197,7 @@ func TestFlagsAndVariables(t *testing.T) {
 		Console: Console{ConsoleListen: ":82", ConsoleUsers: pem},
 		Artifacts: Artifacts{
 			Store: "nats://kept", Listen: ":81", URL: "https://m/x", Hosts: "10.0.0.1, cdn", MaxBytes: 1 << 20,
-			ProjectMaxBytes: "0,demo=100", Retention: "0,demo=24h",
+			ProjectMaxBytes: "0,demo=100", Retention: "0,demo=24h", InputsFrom: []string{"s3://a?region=b", "azblob://c/d"},
 		},
 		Guard: Guard{AcceptNewStore: true, EpochDir: "/e", AllowUnsyncedSpending: true},
 		Ops:   Ops{OpsListen: ":0", LogLevel: "debug", LogFormat: "json"},

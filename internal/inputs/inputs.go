@@ -1,6 +1,7 @@
 // Package inputs turns the files that requests name (events.FileReference) into what providers take.
 //
-// When a request is taken in, Pin says which bytes each name stands for, so that they are part of what the request is, and
+// When a request is taken in, Pin says which bytes each name stands for, so that they are part of what the request is; of an
+// object in a bucket elsewhere it has the archiver make a copy, which is a file as any other from then on. And
 // Check compares them with what the model takes, before anything is paid. Before each paid request Resolve gives the
 // provider the files that it does not have yet. That costs nothing and may be repeated, so a crash anywhere in it is
 // harmless; what the provider calls the files is written into the record with the intent to send, so that a request whose
@@ -18,6 +19,7 @@ import (
 
 	"reelay/events"
 	"reelay/events/bucket"
+	"reelay/events/client"
 	"reelay/internal/bus"
 	"reelay/internal/provider"
 )
@@ -37,6 +39,7 @@ type Uploader interface {
 // Files reads, checks and hands over the files of requests. It is safe for concurrent use.
 type Files struct {
 	bus     *bus.Bus
+	client  *client.Client
 	uploads bus.Bucket
 	log     *slog.Logger
 	// underWay has the bytes of a file go up once, however many requests name it.
@@ -45,7 +48,7 @@ type Files struct {
 
 // New returns the files of a bus.
 func New(b *bus.Bus, log *slog.Logger) *Files {
-	return &Files{bus: b, uploads: b.Bucket(bucket.Uploads, "upload"), log: log}
+	return &Files{bus: b, client: client.New(b.Conn()), uploads: b.Bucket(bucket.Uploads, "upload"), log: log}
 }
 
 // Sample returns an input with a link in place of each file, as far as it can be checked and priced. Its error is a
@@ -68,20 +71,20 @@ func Restore(input json.RawMessage, files map[string]json.RawMessage) (json.RawM
 	})
 }
 
-// Pin returns a request for a task whose files stand in its input or its want with the SHA-256 of what they now are. Of
-// files that are gone it is that of the task, if the request has become one before. Its error is an *events.Error, a
-// FieldError or one of the broker.
+// Pin returns a request for a task whose files stand in its input or its want with the SHA-256 of what they now are, and
+// copies in place of objects of buckets. Of files that are gone it is that of the task, if the request has become one
+// before. Its error is an *events.Error, a FieldError, a *NotCopied or one of the broker.
 func (f *Files) Pin(ctx context.Context, k events.Key, r events.Request) (events.Request, error) {
 	r, err := r.PlaceFiles()
 	if err != nil {
 		return r, err
 	}
 	pin := func(ref events.FileReference) (json.RawMessage, error) {
-		sum, err := f.sum(ctx, k, ref)
+		file, err := f.file(ctx, k, ref)
 		if err != nil {
 			return nil, err
 		}
-		return events.Marshal(events.FileReference{Name: ref.Name, SHA256: sum})
+		return events.Marshal(file)
 	}
 	if r.Want == nil {
 		r.Input, err = events.ReplaceFiles("input", r.Input, pin)
@@ -98,7 +101,16 @@ func (f *Files) Pin(ctx context.Context, k events.Key, r events.Request) (events
 	return r, json.Unmarshal(raw, r.Want)
 }
 
-// sum returns the SHA-256 of what a reference stands for.
+// file returns a reference with the SHA-256 of what it stands for.
+func (f *Files) file(ctx context.Context, k events.Key, ref events.FileReference) (events.FileReference, error) {
+	if _, _, _, object := events.ParseObjectURL(ref.Name); object {
+		return f.copied(ctx, k, ref)
+	}
+	sum, err := f.sum(ctx, k, ref)
+	return events.FileReference{Name: ref.Name, SHA256: sum}, err
+}
+
+// sum returns the SHA-256 of what a reference to a name stands for.
 func (f *Files) sum(ctx context.Context, k events.Key, ref events.FileReference) (string, error) {
 	file, err := f.bus.Input(ctx, k.Project, ref.Name)
 	switch {

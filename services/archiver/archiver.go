@@ -12,7 +12,8 @@
 //
 // The archiver makes no paid call. Only it opens stores; everybody else asks it for links (links.go) or bytes (http.go), and
 // operators for a list, a check or a collection of what is there (verify.go, collect.go). It erases tasks (erase.go).
-// It also takes in the files that requests name, from whoever may not write to their bucket (uploads.go).
+// It also takes in the files that requests name, from whoever may not write to their bucket (uploads.go), and from the
+// buckets of S3 and Azure that an operator allows (copies.go).
 package archiver
 
 import (
@@ -26,6 +27,7 @@ import (
 
 	"github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 
 	"reelay/events"
 	"reelay/internal/api"
@@ -52,6 +54,8 @@ type Options struct {
 	Bus   *bus.Bus
 	Lanes []provider.Lane
 	Store *artifact.Store
+	// Inputs reads the objects that requests may name.
+	Inputs Objects
 	// SpoolDir is where files are until they are whole.
 	SpoolDir string
 	// Fetcher downloads from links of providers, Local from those of emulators.
@@ -86,6 +90,8 @@ type Service struct {
 	usage   *usage
 	kept    keptFiles
 	gate    *gate
+	copies  singleflight.Group
+	copying chan struct{}
 	expiry  *expiries
 	metrics metrics
 	api     *api.Server
@@ -94,8 +100,8 @@ type Service struct {
 
 // New returns an archiver. It registers its metrics.
 func New(o Options) (*Service, error) {
-	if o.Store == nil || len(o.Keys) == 0 {
-		return nil, errors.New("archiver: a store and a key for links are needed")
+	if o.Store == nil || o.Inputs == nil || len(o.Keys) == 0 {
+		return nil, errors.New("archiver: a store, buckets of inputs and a key for links are needed")
 	}
 	spool, err := openSpool(o.SpoolDir)
 	if err != nil {
@@ -104,7 +110,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		o: o, log: o.Log.With("service", name), lanes: map[string]provider.Lane{}, own: map[string]*media.Fetcher{}, spool: spool, gate: newGate(slots),
 		metrics: newMetrics(o.Registerer), usage: &usage{store: o.Store, max: o.Limits.MaxBytes, by: map[string]*projectUsage{}},
-		kept: keptFiles{all: map[events.Key][]artifact.Name{}},
+		copying: make(chan struct{}, maxCopies), kept: keptFiles{all: map[events.Key][]artifact.Name{}},
 	}
 	s.api = api.New(api.Options{
 		Conn: o.Bus.Conn(), Service: name, Description: "links to the stored outputs of tasks", Version: o.Version,

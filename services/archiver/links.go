@@ -22,7 +22,7 @@ const (
 
 // endpoints are the archiver's part of the API.
 func (s *Service) endpoints() []api.Endpoint {
-	return append(s.storeEndpoints(), s.uploadEndpoint(), api.Endpoint{
+	return append(s.storeEndpoints(), s.uploadEndpoint(), s.copyEndpoint(), api.Endpoint{
 		Verb: events.VerbLinks, Tokens: []string{api.Project, api.Task},
 		About:   "links to the stored outputs of a task, which whoever has them can read until they expire",
 		Request: `empty or {"expires_in":"1h"}, at most 168h`,

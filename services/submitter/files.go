@@ -6,10 +6,28 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/bus"
+	"reelay/internal/inputs"
 )
 
-// fileWait is how soon a task is tried again whose files could not be handed to the provider.
-const fileWait = 15 * time.Second
+const (
+	// fileWait is how soon a task is tried again whose files could not be handed to the provider.
+	fileWait = 15 * time.Second
+	// copyWait is for how long a request waits for the copy of an object that it names.
+	copyWait = 15 * time.Minute
+	// copyAgain is how soon it asks for it again.
+	copyAgain = 5 * time.Second
+)
+
+// pin makes the files of a request a part of it.
+func (s *Service) pin(ctx context.Context, m bus.Message, k events.Key, r events.Request) (events.Request, error) {
+	r, err := s.files.Pin(ctx, k, r)
+	var late *inputs.NotCopied
+	if errors.As(err, &late) && time.Since(m.Time) > copyWait {
+		err = late.GiveUp()
+	}
+	return r, refuseFile(k, "", err)
+}
 
 // refuseFile makes a rejection of what is wrong with a file; another error stays what it is.
 func refuseFile(k events.Key, digest string, err error) error {

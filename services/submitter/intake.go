@@ -54,6 +54,11 @@ func (s *Service) intake(ctx context.Context, m bus.Message) bus.Outcome {
 	if errors.As(err, &r) {
 		err = s.reject(ctx, m, r)
 	}
+	var late *inputs.NotCopied
+	if errors.As(err, &late) {
+		s.log.Info("a request waits for the copy of an object that it names", "subject", m.Subject, "error", err)
+		return bus.RetryAfter(copyAgain)
+	}
 	if err != nil {
 		s.log.Warn("a request or command could not be processed yet; it is delivered again", "subject", m.Subject,
 			"delivered", m.Delivered, "error", err)
@@ -200,9 +205,9 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	if rejected != nil {
 		return rejected
 	}
-	r, err := s.files.Pin(ctx, k, r)
+	r, err := s.pin(ctx, m, k, r)
 	if err != nil {
-		return refuseFile(k, "", err)
+		return err
 	}
 	digest, err := r.Digest(taskType)
 	if err != nil {

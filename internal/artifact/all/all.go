@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -22,6 +23,8 @@ const DefaultMaxBytes = 4 << 30
 
 // ErrURL says that a URL names no store. The text holds no credentials.
 var ErrURL = errors.New("it is not file:///path, nats://bucket, s3://bucket?region=NAME or azblob://container")
+
+var errInputURL = fmt.Errorf("%w; inputs come from s3:// and azblob:// alone", ErrURL)
 
 // paramLinks says whose links are given out: those of the store, or those of the archiver, for a store that cannot be
 // reached from where files are read.
@@ -79,6 +82,20 @@ func Open(ctx context.Context, raw string, js jetstream.JetStream) (*artifact.St
 	return openCloud(ctx, *u, place)
 }
 
+// OpenInputs opens the buckets whose objects may be inputs of tasks, by URLs as Open takes them for S3 and Azure; a prefix
+// allows the keys that begin with it. It fails with ErrURL.
+func OpenInputs(ctx context.Context, list []string) (*cloud.Objects, error) {
+	var urls []*url.URL
+	for _, raw := range list {
+		u, err := Check(strings.TrimSpace(raw))
+		if err != nil || u.Scheme != "s3" && u.Scheme != "azblob" {
+			return nil, errInputURL
+		}
+		urls = append(urls, u)
+	}
+	return cloud.OpenObjects(ctx, urls)
+}
+
 func openCloud(ctx context.Context, u url.URL, place string) (*artifact.Store, error) {
 	q := u.Query()
 	whose := q.Get(paramLinks)
@@ -92,7 +109,10 @@ func openCloud(ctx context.Context, u url.URL, place string) (*artifact.Store, e
 		return nil, err
 	}
 	if whose == "archiver" {
-		return artifact.New(place, struct{ artifact.Driver }{blobs}), nil
+		return artifact.New(place, struct {
+			artifact.Driver
+			artifact.Adopter
+		}{blobs, blobs}), nil
 	}
 	return artifact.New(place, blobs), nil
 }

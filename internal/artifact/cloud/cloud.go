@@ -1,13 +1,15 @@
 // Package cloud keeps files in the object stores of cloud providers, and of servers that speak like them: S3 (AWS, R2,
-// MinIO, Ceph) and Azure. It links their SDKs, which are large, so only package artifact/all imports it.
+// MinIO, Ceph) and Azure. It also reads objects there that tasks are given as inputs. It links their SDKs, which are large, so only package artifact/all imports it.
 //
 // Credentials come from the environment, or from the machine, as the SDKs have it: AWS_ACCESS_KEY_ID and
 // AWS_SECRET_ACCESS_KEY, a profile or a role; AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY, or an identity. They need to
-// read, write, list and delete.
+// read, write, list and delete; of buckets of inputs it is enough that they may read.
 package cloud
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,12 +17,15 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
 	_ "gocloud.dev/blob/s3blob"    // s3://
@@ -36,31 +41,34 @@ const (
 	// partsAhead is how many parts of one file are sent at once, putsAtOnce how many files: each part is in memory.
 	partsAhead = 2
 	putsAtOnce = 2
+	// onePiece is the size up to which a file is sent to S3 in one piece, which takes no memory, but begins anew where it
+	// breaks off.
+	onePiece = 64 << 20
 	// askWait bounds one question to a store, putWait the sending of one file, so that one that stands still does not keep
 	// the others for ever. Reading takes as long as it does.
 	askWait = 30 * time.Second
 	putWait = time.Hour
 	// validation is the parameter of s3blob that says when sums of S3's own are wanted of an answer.
 	validation = "response_checksum_validation"
+	// cacheControl and disposition are how a file is handed out by a link.
+	cacheControl, disposition = "private, max-age=31536000, immutable", "attachment"
 )
 
 // Blobs keeps files in a bucket of S3 or a container of Azure.
 type Blobs struct {
 	bucket *blob.Bucket
 	puts   chan struct{}
+	// s3 is the client of S3; nil for another store. name and prefix are where files are there.
+	s3           *s3.Client
+	name, prefix string
 }
 
 // Open returns the store of a URL, s3://bucket/prefix?parameters or azblob://container/prefix?parameters. The parameters
 // are those of packages s3blob and azureblob of gocloud.dev, such as region, endpoint and use_path_style, or
 // storage_account. It fails if the store refuses; one that cannot be reached now is asked again when it is needed.
 func Open(ctx context.Context, u url.URL) (*Blobs, error) {
-	prefix, q := strings.Trim(u.Path, "/"), u.Query()
-	u.Path = ""
-	if u.Scheme == "s3" && !q.Has(validation) { // a file is known by its sum; the SDK logs every answer that has none
-		q.Set(validation, "when_required")
-		u.RawQuery = q.Encode()
-	}
-	bucket, err := blob.OpenBucket(ctx, u.String())
+	prefix := strings.Trim(u.Path, "/")
+	bucket, err := openBucket(ctx, u)
 	if err != nil {
 		return nil, fmt.Errorf("artifact store: %w", plain(err))
 	}
@@ -77,9 +85,24 @@ func Open(ctx context.Context, u url.URL) (*Blobs, error) {
 	case status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests:
 		err = fmt.Errorf("the bucket %s cannot be listed with the credentials of the environment: %w", u.Host, plain(err))
 	default:
-		return &Blobs{bucket: bucket, puts: make(chan struct{}, putsAtOnce)}, nil
+		b := &Blobs{bucket: bucket, puts: make(chan struct{}, putsAtOnce), name: u.Host}
+		if bucket.As(&b.s3); prefix != "" {
+			b.prefix = prefix + "/"
+		}
+		return b, nil
 	}
 	return nil, errors.Join(fmt.Errorf("artifact store: %w", err), bucket.Close())
+}
+
+// openBucket opens the bucket of a URL as a whole.
+func openBucket(ctx context.Context, u url.URL) (*blob.Bucket, error) {
+	q := u.Query()
+	u.Path = ""
+	if u.Scheme == "s3" && !q.Has(validation) { // a file is known by its sum; the SDK logs every answer that has none
+		q.Set(validation, "when_required")
+		u.RawQuery = q.Encode()
+	}
+	return blob.OpenBucket(ctx, u.String())
 }
 
 // Put implements artifact.Driver. A store shows a file once its last part is there, and takes no second one by its name.
@@ -94,12 +117,54 @@ func (b *Blobs) Put(ctx context.Context, name string, content io.Reader) error {
 	defer cancel()
 	err := b.bucket.Upload(ctx, name, content, &blob.WriterOptions{
 		IfNotExist: true, BufferSize: partBytes, MaxConcurrency: partsAhead, ContentType: artifact.ContentType(name),
-		CacheControl: "private, max-age=31536000, immutable", ContentDisposition: "attachment",
+		CacheControl: cacheControl, ContentDisposition: disposition,
 	})
 	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
 		return artifact.ErrExists
 	}
 	return plain(err)
+}
+
+// Adopt implements artifact.Adopter: it sends a file to S3 in one piece, straight from disk. S3 compares it with its sum.
+func (b *Blobs) Adopt(ctx context.Context, n artifact.Name, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && (b.s3 == nil || info.Size() > onePiece) {
+		err = errors.ErrUnsupported
+	}
+	if err != nil {
+		return err
+	}
+	sum, err := hex.DecodeString(n.SHA256)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, putWait)
+	defer cancel()
+	_, err = b.s3.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &b.name, Key: new(b.prefix + n.String()), Body: f, ContentLength: new(info.Size()), IfNoneMatch: new("*"),
+		ChecksumSHA256: new(base64.StdEncoding.EncodeToString(sum)), ContentType: new(artifact.ContentType(n.String())),
+		CacheControl: new(cacheControl), ContentDisposition: new(disposition),
+	}, s3.WithAPIOptions(withPayloadHash(n.SHA256)))
+	if status, _ := refusal(err); status == http.StatusPreconditionFailed {
+		return artifact.ErrExists
+	}
+	return plain(err)
+}
+
+// withPayloadHash has a request signed with the sum of its body that is known, which would be taken of it else.
+func withPayloadHash(sum string) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("KnownPayloadHash", func(ctx context.Context,
+			in middleware.InitializeInput, next middleware.InitializeHandler,
+		) (middleware.InitializeOutput, middleware.Metadata, error) {
+			return next.HandleInitialize(v4.SetPayloadHash(ctx, sum), in)
+		}), middleware.Before)
+	}
 }
 
 // Open implements artifact.Driver.

@@ -181,7 +181,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			[]string{"reelay/internal/inputs"},
-			[]string{eventsPkg, bucketPkg, busPkg, valuesPkg, "reelay/internal/media", "golang.org/x/image/webp", "golang.org/x/sync/singleflight"},
+			[]string{eventsPkg, clientPkg, bucketPkg, busPkg, valuesPkg, "reelay/internal/media", "golang.org/x/image/webp", "golang.org/x/sync/singleflight"},
 			"a file is handed to whatever driver there is; what is done with it is not known here",
 		},
 		{
