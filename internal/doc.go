@@ -13,6 +13,7 @@
 //	test/model            every interleaving of the submit protocol
 //	test/ops              an operator's acts on the broker under a running pipeline
 //	test/provider         what every driver must do
+//	test/stores           servers of S3 and of Azure
 //	test/sim              the whole pipeline in simulated time
 //
 //	bench                 measures what a task costs, beside a bare JetStream loop, and what is read of many

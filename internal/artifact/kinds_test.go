@@ -1,12 +1,7 @@
 package artifact_test
 
 import (
-	"net"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +12,7 @@ import (
 
 	"reelay/internal/artifact"
 	"reelay/internal/artifact/cloud"
+	"reelay/internal/test/stores"
 )
 
 // kinds start an empty store of each kind, and return the URL by which another process opens it.
@@ -25,7 +21,7 @@ var kinds = map[string]func(t *testing.T) (string, artifact.Driver){
 }
 
 // bucket is the name of a bucket in any store.
-const bucket = "kept"
+const bucket = stores.Bucket
 
 func startDir(t *testing.T) (string, artifact.Driver) {
 	root := t.TempDir()
@@ -70,31 +66,22 @@ func connect(t *testing.T, broker string) jetstream.JetStream {
 	return js
 }
 
-// startS3 runs versitygw, a server of S3 over a directory, each directory of which is a bucket.
+// startS3 returns the URL of a directory of a bucket.
 func startS3(t *testing.T) (string, artifact.Driver) {
-	const key = "reelay-test"
-	root := t.TempDir()
-	if err := os.Mkdir(filepath.Join(root, bucket), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	address := startServer(t, "versitygw", func(port string) []string {
-		return []string{"--port", "127.0.0.1:" + port, "--access", key, "--secret", key, "--quiet", "posix", root}
-	})
-	t.Setenv("AWS_ACCESS_KEY_ID", key)
-	query := "?region=us-east-1&use_path_style=true&endpoint=http://" + address
+	query := stores.S3(t)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "another")
-	wantNoStore(t, "s3://"+bucket+query, "the bucket kept cannot be listed with the credentials of the environment: "+
+	wantNoStore(t, "s3://"+stores.Bucket+query, "the bucket kept cannot be listed with the credentials of the environment: "+
 		"the store answers HTTP 403, SignatureDoesNotMatch")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", key)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", stores.Key)
 	wantNoStore(t, "s3://other"+query, "there is no bucket other: create it first")
-	return openCloud(t, "s3://"+bucket+"/below/it"+query)
+	return openCloud(t, "s3://"+stores.Bucket+"/below/it"+query)
 }
 
 // startAzure runs azurite, whose account and key are the same everywhere and no secret.
 func startAzure(t *testing.T) (string, artifact.Driver) {
 	const account = "devstoreaccount1"
 	const key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-	address := startServer(t, "azurite-blob", func(port string) []string {
+	address := stores.Start(t, "azurite-blob", func(port string) []string {
 		return []string{"--blobPort", port, "--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck"}
 	})
 	t.Setenv("AZURE_STORAGE_ACCOUNT", account)
@@ -121,39 +108,6 @@ func openCloud(t *testing.T, raw string) (string, artifact.Driver) {
 		t.Fatal(err)
 	}
 	return raw, d
-}
-
-// startServer runs a program that listens on a free port, and returns its address. The test is skipped where it is not
-// installed.
-func startServer(t *testing.T, program string, arguments func(port string) []string) (address string) {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skip(program + " is not installed; .ci/run says which version is")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var output strings.Builder
-	run := exec.Command(path, arguments(address[strings.LastIndex(address, ":")+1:])...)
-	run.Stdout, run.Stderr = &output, &output
-	if err := run.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = run.Process.Kill(); _ = run.Wait() }) // it is stopped so
-	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(50 * time.Millisecond) {
-		if c, err := net.Dial("tcp", address); err == nil {
-			_ = c.Close()
-			return address
-		}
-	}
-	t.Fatalf("%s does not listen: %s", program, output.String())
-	return ""
 }
 
 // wantNoStore: a store that refuses is told at once, in one line and without a key.

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"compress/gzip"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,7 +18,11 @@ const (
 	linkHTML     = "html"     // a page under 200
 	linkRedirect = "redirect" // to the same file by another link
 	linkLoop     = "loop"     // to itself
+	linkBomb     = "bomb"     // a few bytes that are encoded and expand to bombBytes
 )
+
+// bombBytes is the size of what a link that is a bomb expands to.
+const bombBytes = 64 << 20
 
 // longStall is longer than any client waits for bytes.
 const longStall = 10 * time.Minute
@@ -61,6 +66,16 @@ func ServeLink(w http.ResponseWriter, r *http.Request, t string, s Script, reads
 		http.Redirect(w, r, r.URL.Path+"?"+url.Values{"moved": {"1"}}.Encode(), http.StatusFound)
 	case linkLoop:
 		http.Redirect(w, r, r.URL.RequestURI(), http.StatusFound)
+	case linkBomb:
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		for range bombBytes >> 16 {
+			if _, err := z.Write(make([]byte, 1<<16)); err != nil {
+				return
+			}
+		}
+		_ = z.Close() // the client may be gone
 	default:
 		if code, err := strconv.Atoi(strings.TrimPrefix(fault, "refuse_")); err == nil && code >= 400 && code < 600 {
 			http.Error(w, http.StatusText(code), code)

@@ -48,8 +48,8 @@ type Script struct {
 	Result string `json:"result,omitempty"`
 	// Link is what the first LinkFaults reads of the link to the result meet (all of them when LinkFaults is 0):
 	//   "cut" breaks off and "stall" stops in the middle, "short" is the first half as if it were all, "type" another kind
-	//   of file, "html" a page under 200, "redirect" leads to the same file and "loop" to itself, "refuse_<code>" is an
-	//   HTTP status.
+	//   of file, "html" a page under 200, "redirect" leads to the same file and "loop" to itself, "bomb" expands to 64 MB,
+	//   "refuse_<code>" is an HTTP status.
 	// LinkLifeMS is how long after the end of the job the link works, in milliseconds; 0 leaves the emulator's own.
 	Link       string `json:"link,omitempty"`
 	LinkFaults int    `json:"link_faults,omitempty"`

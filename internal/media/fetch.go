@@ -477,9 +477,18 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// gunzip undoes an encoding that was not asked for. A body that only says that it is encoded stays as it is.
+const (
+	// maxExpansion is how many times as large as what has come of an encoded body it may be decoded, beyond freeExpansion
+	// bytes: media hardly shrink, and text shrinks less.
+	maxExpansion  = 100
+	freeExpansion = 1 << 20
+)
+
+// gunzip undoes an encoding that was not asked for. A body that only says that it is encoded stays as it is. Reading fails
+// with ErrTooLarge of one that expands as no file does.
 func gunzip(body io.Reader) (io.Reader, error) {
-	whole := bufio.NewReader(body)
+	coded := &counting{from: body}
+	whole := bufio.NewReader(coded)
 	head, err := whole.Peek(2)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -487,5 +496,29 @@ func gunzip(body io.Reader) (io.Reader, error) {
 	if string(head) != "\x1f\x8b" {
 		return whole, nil
 	}
-	return gzip.NewReader(whole)
+	plain, err := gzip.NewReader(whole)
+	return &expanding{plain: &counting{from: plain}, coded: coded}, err
+}
+
+// expanding is a body that is decoded.
+type expanding struct{ plain, coded *counting }
+
+func (e *expanding) Read(p []byte) (int, error) {
+	n, err := e.plain.Read(p)
+	if e.plain.n > freeExpansion+maxExpansion*e.coded.n {
+		return n, &lastError{fmt.Errorf("%w: %d bytes expand to %d and more", ErrTooLarge, e.coded.n, e.plain.n)}
+	}
+	return n, err
+}
+
+// counting counts the bytes that are read.
+type counting struct {
+	from io.Reader
+	n    int64
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.n += int64(n)
+	return n, err
 }
