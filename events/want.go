@@ -33,7 +33,7 @@ type Want struct {
 	Image WantValue `json:"image,omitempty"`
 	// LastFrame is the last frame of a video.
 	LastFrame WantValue `json:"last_frame,omitempty"`
-	// References are pictures of what shall appear.
+	// References are pictures of what shall appear, or the recording of a voice to clone.
 	References []WantValue `json:"references,omitempty"`
 	// Duration in seconds.
 	Duration float64 `json:"duration,omitempty"`

@@ -24,7 +24,7 @@ const (
 	MaxIDBytes = events.MaxTokenBytes - len(ofSpeech)
 	// metadata is where each task says which segment it belongs to.
 	metadata = "segment"
-	// usualVoiceModel is the alias of the model that clones voices where none is named.
+	// usualVoiceModel is the alias of each provider's model that clones voices, where none is named.
 	usualVoiceModel = "voice-clone"
 )
 
@@ -67,10 +67,7 @@ func (s Segment) Tasks() ([]Task, error) {
 	end.ID, speech.ID, video.ID = s.ID, s.ID+ofSpeech, s.ID+ofVideo
 	all := []Task{{events.Video, end}, {events.Speech, speech}, {events.Video, video}}
 	if s.Sample != "" {
-		voice, err := Clone(s.Sample, "")
-		if err != nil {
-			return nil, err
-		}
+		voice := Clone(s.Sample, "")
 		voice.ID, voice.Model = s.ID+ofVoice, cmp.Or(s.VoiceModel, voice.Model)
 		if speechWant.Voice, err = reference(map[string]any{"$from": voice.ID, "field": events.ValueVoiceID}); err != nil {
 			return nil, err
@@ -138,11 +135,8 @@ func local(op ffmpeg.Op, input map[string]any) (events.Request, error) {
 
 // Clone asks for the voice of a recording, which is a URL or the name of a file, and for a sample that says the text,
 // if there is one.
-func Clone(recording, text string) (events.Request, error) {
-	var of any = recording
-	if events.ValidInputName(recording) {
-		of = events.FileReference{Name: recording}
+func Clone(recording, text string) events.Request {
+	return events.Request{
+		Model: usualVoiceModel, Want: &events.Want{Text: text, References: []events.WantValue{events.WantValue(recording)}},
 	}
-	options, err := events.Marshal(map[string]any{"audio_url": of})
-	return events.Request{Model: usualVoiceModel, Want: &events.Want{Text: text, Options: options}}, err
 }

@@ -1,6 +1,7 @@
 package want
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,9 +101,11 @@ func (m Model) Choose(w events.Want, lenient bool) (e Endpoint, kept events.Want
 // choose returns the endpoint, or the picture to leave out, or which one is missing.
 func (m Model) choose(w events.Want) (Endpoint, *Unsupported, error) {
 	_, values := wished(w)
+	var options map[string]any
+	_ = json.Unmarshal(w.Options, &options) // what is wrong with them is told by Fulfil
 	missing := ""
 	for _, e := range m.Endpoints {
-		fits, lacks := e.takes(values)
+		fits, lacks := e.takes(values, options)
 		switch {
 		case fits && lacks == "":
 			return e, nil, nil
@@ -126,14 +129,16 @@ func (m Model) choose(w events.Want) (Endpoint, *Unsupported, error) {
 	return Endpoint{}, nil, fmt.Errorf("want: %s has no endpoint", m.ID)
 }
 
-// takes reports whether an endpoint has a place for every picture, and which one it lacks that it needs.
-func (e Endpoint) takes(values map[string]any) (fits bool, lacks string) {
+// takes reports whether an endpoint has a place for every picture, and which one it lacks that it needs, which options
+// may give it in the provider's own words.
+func (e Endpoint) takes(values, options map[string]any) (fits bool, lacks string) {
 	for _, p := range pictures() {
 		_, is := values[p]
+		_, given := options[e.Fields[p].Field]
 		if is && !e.has(p) {
 			return false, ""
 		}
-		if !is && e.needs(p) {
+		if !is && !given && e.needs(p) {
 			lacks = p
 		}
 	}

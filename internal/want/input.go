@@ -240,7 +240,7 @@ func (t Target) value(wish string, v any, p Property) (any, *Unsupported) {
 	case float64:
 		return t.duration(v, p)
 	case []events.WantValue:
-		return t.pictures(wish, v)
+		return t.pictures(wish, v, p)
 	case events.WantValue:
 		if wish == voice {
 			return t.word(wish, v, p)
@@ -381,7 +381,16 @@ func (t Target) picture(v events.WantValue) any {
 }
 
 // pictures spells a list of them.
-func (t Target) pictures(wish string, all []events.WantValue) (any, *Unsupported) {
+func (t Target) pictures(wish string, all []events.WantValue, p Property) (any, *Unsupported) {
+	if t.As == asOne {
+		switch {
+		case len(all) != 1:
+			return nil, unsupported(wish, []string{"1"}, "%d are too many", len(all))
+		case p.Type == "integer" && !all[0].IsReference(): // the provider's id of an upload
+			return nil, unsupported(wish, []string{"the name of a file that was handed in"}, "a link is not supported")
+		}
+		return all[0], nil
+	}
 	if t.Max != nil && float64(len(all)) > *t.Max {
 		return nil, unsupported(wish, []string{span(nil, t.Max, 1)}, "%d are too many", len(all))
 	}

@@ -85,6 +85,7 @@ const (
 	asNumber  form = "number"  // a duration: 5 or 5.5
 	asFrames  form = "frames"  // a duration: the frames of it, and one
 	asList    form = "list"    // a picture: one more of a list
+	asOne     form = "one"     // references: the only one
 
 	// pictures as objects of a list, as MiniMax V1 takes them for videos and for pictures
 	asSubject     form = "subject"

@@ -237,6 +237,10 @@ func TestForms(t *testing.T) {
 		{"minimax-music-v2.6", `{"prompt":"p","text":"la"}`, "fal-ai/minimax-music/v2.6", `{"lyrics":"la","prompt":"p"}`},
 		{"fal-ai/minimax/voice-design", `{"prompt":"p","text":"hello"}`, "fal-ai/minimax/voice-design", `{"preview_text":"hello","prompt":"p"}`},
 		{"voice-clone", `{"text":"hello","options":{"audio_url":"` + first + `"}}`, "fal-ai/minimax/voice-clone", `{"audio_url":"` + first + `","text":"hello"}`},
+		{"voice-clone", `{"references":[{"$file":"v.wav"}]}`, "fal-ai/minimax/voice-clone", `{"audio_url":{"$file":"v.wav"}}`},
+		{"voice_clone", `{"references":[{"$file":"v.wav"}],"text":"hello"}`, "voice_clone", `{"file_id":{"$file":"v.wav"},"model":"speech-2.8-hd","text":"hello"}`},
+		{"voice_clone", `{"options":{"file_id":7}}`, "voice_clone", `{"file_id":7,"model":"speech-2.8-hd"}`},
+		{"voice_design", `{"prompt":"p","text":"hello"}`, "voice_design", `{"preview_text":"hello","prompt":"p"}`},
 		{"h3", `{"prompt":"p"}`, "MiniMax-H3", `{"content":[{"text":"p","type":"text"}],"duration":5,"ratio":"16:9","resolution":"768P"}`},
 		{"h3", `{"prompt":"p","image":"` + first + `","last_frame":"` + last + `","duration":7,"resolution":"2k"}`, "MiniMax-H3", `{"content":[{"text":"p","type":"text"},{"image_url":{"url":"` + first + `"},"role":"first_frame","type":"image_url"},{"image_url":{"url":"` + last + `"},"role":"last_frame","type":"image_url"}],"duration":7,"resolution":"2K"}`},
 		{"h3", `{"prompt":"p","references":["` + first + `"],"aspect_ratio":"adaptive"}`, "MiniMax-H3", `{"content":[{"text":"p","type":"text"},{"image_url":{"url":"` + first + `"},"role":"reference_image","type":"image_url"}],"duration":5,"ratio":"adaptive","resolution":"768P"}`},
@@ -275,6 +279,9 @@ func TestRefused(t *testing.T) {
 		{"h3", `{"prompt":"p","duration":3}`, "want.duration: 3 seconds are not supported; allowed: 4 to 15"},
 		{"hailuo-2.3", `{"prompt":"p","duration":10,"resolution":"1080p"}`, "want.duration: MiniMax-Hailuo-2.3 does not take 10 with resolution 1080P; allowed: 6"},
 		{"hailuo-2.3", `{"prompt":"` + strings.Repeat("é", 2001) + `"}`, "want.prompt: 2001 characters; allowed: at most 2000 characters"},
+		{"voice-clone", `{"text":"hello"}`, "want.references: is missing: fal-ai/minimax/voice-clone needs it"},
+		{"voice_clone", `{"references":["` + first + `","` + last + `"]}`, "want.references: 2 are too many; allowed: 1"},
+		{"voice_clone", `{"references":["` + first + `"]}`, "want.references: a link is not supported; allowed: the name of a file that was handed in"},
 		{"speech-2.8-hd", `{"text":"hello"}`, "want.voice: is missing: speech-2.8-hd needs it"},
 		{"speech-2.8-hd", `{"prompt":"hello","voice":"a"}`, "want.prompt: speech-2.8-hd cannot be told this"},
 		{"wan-v2.2", `{"prompt":"p","duration":11}`, "want.duration: 11 seconds are not supported; allowed: 1 to 10"},
@@ -364,8 +371,8 @@ func TestServed(t *testing.T) {
 func TestTable(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range load(t).Models() {
-		for _, name := range append([]string{m.Provider + ":" + m.ID}, m.Aliases...) {
-			if seen[name] {
+		for _, name := range append([]string{m.ID}, m.Aliases...) {
+			if name = m.Provider + ":" + name; seen[name] && name != m.Provider+":"+m.ID {
 				t.Errorf("%s is in the table twice", name)
 			}
 			seen[name] = true
@@ -549,8 +556,11 @@ func everything(e want.Endpoint) events.Want {
 			w.Voice = events.WantValue(text("Wise_Woman"))
 		}
 	}
-	if slices.Contains(e.Input.Required, "audio_url") {
-		w.Options = json.RawMessage(`{"audio_url":"https://files.example/voice.mp3"}`)
+	switch e.Fields["references"].Field {
+	case "audio_url":
+		w.References = []events.WantValue{"https://files.example/voice.mp3"}
+	case "file_id":
+		w.References = []events.WantValue{`{"$file":"voice.mp3"}`}
 	}
 	return w
 }

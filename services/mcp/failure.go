@@ -89,7 +89,7 @@ func argument(field string, arguments map[string]*jsonschema.Schema) string {
 	field = strings.TrimPrefix(strings.TrimPrefix(field, "want."), "options.")
 	for _, name := range map[string][]string{
 		"image": {"first_frame_url", "image_url"}, "last_frame": {"last_frame_url"}, "voice": {"voice_id"},
-		"prompt": {"motion_prompt"},
+		"prompt": {"motion_prompt"}, "references": {"audio_url"},
 	}[field] {
 		if arguments[field] == nil && arguments[name] != nil {
 			return name

@@ -218,10 +218,10 @@ type voiceCloneIn struct {
 }
 
 func (b *bridge) voiceClone(ctx context.Context, r *sdk.CallToolRequest, in voiceCloneIn) (taskAnswer, error) {
-	request, err := segment.Clone(in.AudioURL, in.Text)
-	if err != nil || in.AudioURL == "" {
+	if in.AudioURL == "" {
 		return taskAnswer{}, invalid("audio_url", "is missing")
 	}
+	request := segment.Clone(in.AudioURL, in.Text)
 	in.Model = cmp.Or(in.Model, request.Model)
 	return b.make(ctx, r, events.Voice, in.common, *request.Want)
 }
