@@ -14,16 +14,16 @@ import (
 
 // Lanes are lanes beside those that are named after their providers.
 type Lanes struct {
-	Lane []string `name:"lane" help:"A server of your own, such as gpu1=${self_hosted}:http://10.0.0.5:8000; may be repeated. Its key, if it has one, is in <NAME>_KEY." env:"REELAY_LANES" placeholder:"NAME=PROVIDER:URL"`
+	Lane []string `name:"lane" help:"A server of your own, such as gpu1=PROVIDER:http://10.0.0.5:8000 with one of ${self_hosted}, or another account, such as NAME=PROVIDER; may be repeated. Its key is in <NAME>_KEY." env:"REELAY_LANES" placeholder:"NAME=PROVIDER[:URL]"`
 }
 
 // A Lane is one of them.
 type Lane struct {
 	Name     string
 	Provider string
-	// URL has no slash at its end.
+	// URL has no slash at its end; it is empty for an account at the provider's own.
 	URL string
-	// Key is empty for none.
+	// Key is empty for none, which a server of one's own may have, and in the sandbox.
 	Key secret.Value
 }
 
@@ -60,26 +60,51 @@ func (l Lanes) Named() ([]Lane, error) {
 	return all, nil
 }
 
-// parseLane reads NAME=PROVIDER:URL. It does not quote what may hold a password.
+// readKey reads the key of a lane. Without one, only a server of one's own will do.
+func (l Lane) readKey() (secret.Value, error) {
+	key, err := secret.LookupKey(l.KeyEnv())
+	if err == nil && key.Empty() && !registry.Find(l.Provider).SelfHosted {
+		err = LaneError(fmt.Errorf("%s: its key is missing: set %s, or %[2]s_FILE", l.Name, l.KeyEnv()))
+	}
+	return key, err
+}
+
+// parseLane reads NAME=PROVIDER, or NAME=PROVIDER:URL. It does not quote what may hold a password.
 func parseLane(text string) (l Lane, err error) {
 	name, of, named := strings.Cut(text, "=")
 	kind, base, addressed := strings.Cut(of, ":")
+	p := registry.Find(kind)
 	switch {
-	case !named || !addressed || base == "":
-		return l, errors.New("a lane is NAME=PROVIDER:URL, such as gpu1=" + selfHosted() + ":http://10.0.0.5:8000")
+	case !named || addressed && base == "" || p.SelfHosted && !addressed:
+		return l, errors.New("a lane is NAME=PROVIDER:URL, such as gpu1=PROVIDER:http://10.0.0.5:8000 with one of " + selfHosted() +
+			", or NAME=PROVIDER for another account")
 	case !events.ValidToken(name):
 		return l, fmt.Errorf("the name of a lane is 1 to %d characters of A-Z a-z 0-9 _ -", events.MaxTokenBytes)
-	case !registry.Find(kind).SelfHosted:
-		return l, fmt.Errorf("%s: %.40q has no servers of one's own; %s has", name, kind, selfHosted())
+	case p.Name == "":
+		return l, fmt.Errorf("%s: %.40q is no provider; there are %s", name, kind, strings.Join(registry.Names(), ", "))
 	}
 	l = Lane{Name: name, Provider: kind, URL: strings.TrimRight(base, "/")}
-	if env := l.KeyEnv(); slices.Contains(registry.KeyEnvs(), env) || strings.HasPrefix(env, "REELAY_") {
+	if env := l.KeyEnv(); isTaken(env) {
 		return l, fmt.Errorf("%s: its key would be in %s, which is another's", name, env)
 	}
-	if err := provider.CheckPrivateBaseURL(base); err != nil {
+	check := provider.CheckBaseURL
+	if p.SelfHosted {
+		check = provider.CheckPrivateBaseURL
+	}
+	if addressed {
+		err = check(base)
+	}
+	if err != nil {
 		return l, fmt.Errorf("%s: %w", name, err)
 	}
 	return l, nil
+}
+
+// isTaken reports whether a variable holds something else.
+func isTaken(env string) bool {
+	return strings.HasPrefix(env, "REELAY_") || slices.ContainsFunc(registry.All(), func(p registry.Provider) bool {
+		return env == p.KeyEnv || env == p.CallbackKeyEnv || slices.Contains(p.KeyPair, env)
+	})
 }
 
 // selfHosted lists the providers that are servers of one's own.

@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -26,7 +28,10 @@ func TestLanes(t *testing.T) {
 		"gpu1":                                      "NAME=PROVIDER:URL",
 		"gpu1=openai-videos":                        "NAME=PROVIDER:URL",
 		"gpu 1=openai-videos:http://10.0.0.5":       "the name of a lane",
-		"gpu1=fal:http://10.0.0.5":                  "no servers of one's own",
+		"gpu1=fal:http://10.0.0.5":                  "plain http is for loopback addresses only",
+		"gpu1=nobody:http://10.0.0.5":               "is no provider",
+		"team2=fal:":                                "NAME=PROVIDER:URL",
+		"team2=minimax":                             "set TEAM2_KEY, or TEAM2_KEY_FILE",
 		"gpu1=openai-videos:http://8.8.8.8":         "plain http is for loopback and private addresses only",
 		"gpu1=openai-videos:http://u:secret@gpu1/":  "no user",
 		"fal=openai-videos:http://10.0.0.5":         "FAL_KEY, which is another's",
@@ -42,5 +47,30 @@ func TestLanes(t *testing.T) {
 	twice := []string{given[0], given[0]}
 	if _, err := (Lanes{Lane: twice}).Named(); err == nil {
 		t.Error("two lanes of one name are taken")
+	}
+}
+
+// TestAccounts: another account is a name and its key, with an address where the provider has several.
+func TestAccounts(t *testing.T) {
+	clearEnv(t)
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("id:secret-two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("FAL_TEAM2_KEY_FILE", file)
+	t.Setenv("MINIMAX_CN_KEY", "eyJ-cn")
+	given := Lanes{Lane: []string{"fal-team2=fal", "minimax-cn=minimax:https://api.minimaxi.com/"}}
+	r, err := Providers{Lanes: given}.Resolve()
+	if err != nil || len(r.Lanes) != 2 || len(r.Keys) != 0 {
+		t.Fatalf("%+v, %v", r.Lanes, err)
+	}
+	if l := r.Lanes[0]; l.Provider != "fal" || l.URL != "" || l.Key.Reveal() != "id:secret-two" {
+		t.Errorf("the first is %+v", l)
+	}
+	if l := r.Lanes[1]; l.Provider != "minimax" || l.URL != "https://api.minimaxi.com" || l.Key.Reveal() != "eyJ-cn" {
+		t.Errorf("the second is %+v", l)
+	}
+	if r, err := (Providers{Sandbox: true, Lanes: given}).Resolve(); err != nil || !r.Lanes[0].Key.Empty() {
+		t.Errorf("in the sandbox: %+v, %v", r.Lanes, err)
 	}
 }

@@ -113,7 +113,7 @@ func (p Providers) Resolve() (Resolved, error) {
 		}
 	}
 	for i, l := range r.Lanes {
-		if r.Lanes[i].Key, err = secret.LookupKey(l.KeyEnv()); err != nil {
+		if r.Lanes[i].Key, err = l.readKey(); err != nil {
 			return Resolved{}, err
 		}
 	}

@@ -118,11 +118,15 @@ func Open(r config.Resolved, o Options) ([]provider.Lane, error) {
 		if set == nil {
 			set = map[string]string{}
 		}
-		set[p.BaseURL().Flag] = l.URL
+		if l.URL != "" {
+			set[p.BaseURL().Flag] = l.URL
+		}
 		opened, err := open(p, l.Name, l.Key, set, r, o)
 		if err != nil {
 			return nil, config.LaneError(fmt.Errorf("%s: %w", l.Name, err))
 		}
+		// The webhook service knows the accounts that are named after their providers, and whose callbacks they are.
+		opened.NoCallback = true
 		all = append(all, opened)
 	}
 	if len(all) == 0 {

@@ -75,6 +75,21 @@ func TestOpen(t *testing.T) {
 			false, 10 * time.Second,
 		},
 		{
+			"accounts beside those of the providers' own names",
+			config.Resolved{Keys: keys("fal"), Lanes: []config.Lane{
+				{Name: "fal-team2", Provider: "fal", Key: secret.New("a:b")},
+				{Name: "minimax-cn", Provider: "minimax", URL: "https://api.minimaxi.com", Key: secret.New("k")},
+			}},
+			[]string{"fal", "fal-team2", "minimax-cn"},
+			false, 10 * time.Second,
+		},
+		{
+			"an account in the sandbox",
+			config.Resolved{Sandbox: true, Lanes: []config.Lane{{Name: "fal-team2", Provider: "fal"}}},
+			append(registry.Names(), "fal-team2"),
+			true, 500 * time.Millisecond,
+		},
+		{
 			"a lane in the sandbox",
 			config.Resolved{Sandbox: true, Lanes: []config.Lane{
 				{Name: "gpu1", Provider: "openai-videos", URL: "http://127.0.0.1:8000"},
@@ -96,7 +111,8 @@ func TestOpen(t *testing.T) {
 				a.Horizon(events.Task{
 					TaskType: events.Video, CreatedAt: time.Unix(0, 0), Deadline: time.Unix(1800, 0),
 				}) < 15*time.Minute ||
-				a.Provider != registry.Find(a.Provider).Name || a.Free != registry.Find(a.Provider).SelfHosted {
+				a.Provider != registry.Find(a.Provider).Name || a.Free != registry.Find(a.Provider).SelfHosted ||
+				a.NoCallback != (a.Name != a.Provider) {
 				t.Errorf("%s: %+v", row.name, a)
 			}
 		}

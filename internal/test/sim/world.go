@@ -91,6 +91,8 @@ type Options struct {
 	Rights *Rights
 	// Guard is what the submitters' guard is told.
 	Guard config.Guard
+	// Lanes are lanes beside those that are named after their providers.
+	Lanes []config.Lane
 	// Quiet leaves the services' logs out.
 	Quiet bool
 }
@@ -157,7 +159,7 @@ func (w *World) Start() {
 	if w.o.WrapCallbacks != nil {
 		callbacks = w.o.WrapCallbacks(callbacks)
 	}
-	providers := config.Resolved{Sandbox: true}
+	providers := config.Resolved{Sandbox: true, Lanes: w.o.Lanes}
 	if w.o.Webhooks {
 		providers.CallbackKeys = []callbackurl.Key{{ID: "k1", Secret: secret.New(strings.Repeat("k", callbackurl.KeyBytes))}}
 	}
