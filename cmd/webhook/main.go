@@ -21,6 +21,7 @@ import (
 type settings struct {
 	config.NATS
 	config.Webhook
+	config.Lanes
 	Sandbox   bool   `help:"Take the callbacks of the emulators, with a callback key of this machine if none is set." env:"REELAY_SANDBOX"`
 	StoreDir  string `help:"Directory of that key." env:"REELAY_STORE_DIR" default:".reelay" placeholder:"DIR"`
 	PublicURL string `name:"public-url" help:"Base URL under which providers reach the service; only its path matters here." env:"REELAY_PUBLIC_URL" placeholder:"URL"`
@@ -39,8 +40,12 @@ func main() {
 		if err != nil {
 			return err
 		}
+		named, err := s.Named()
+		if err != nil {
+			return err
+		}
 		opened, err := lanes.OpenCallbacks(lanes.CallbackOptions{
-			Webhook: s.Webhook, Sandbox: s.Sandbox, Emulators: config.EmulatorURLs(), Log: log,
+			Webhook: s.Webhook, Lanes: named, Sandbox: s.Sandbox, Emulators: config.EmulatorURLs(), Log: log,
 		})
 		if err != nil {
 			return err

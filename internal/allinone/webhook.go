@@ -41,7 +41,8 @@ func (s *Stack) callback() submitter.Callback {
 func (s *Stack) startWebhook(p *proc.Process, nc *nats.Conn, name string) error {
 	w := s.o.Webhook
 	opened, err := lanes.OpenCallbacks(lanes.CallbackOptions{
-		Webhook: w, Sandbox: s.o.Providers.Sandbox, Emulators: s.o.Providers.Settings, Transport: s.o.Transport, Log: s.o.Log,
+		Webhook: w, Lanes: s.o.Providers.Lanes, Sandbox: s.o.Providers.Sandbox, Emulators: s.o.Providers.Settings,
+		Transport: s.o.Transport, Log: s.o.Log,
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -29,6 +30,15 @@ type Lane struct {
 
 // KeyEnv is the variable of the lane's key; <name>_FILE names a file that holds it instead.
 func (l Lane) KeyEnv() string { return variable(l.Name) + "_KEY" }
+
+// CallbackKeyEnv is the variable of the secret that signs the lane's callbacks, where one does, as KeyEnv.
+func (l Lane) CallbackKeyEnv() string { return variable(l.Name) + "_WEBHOOK_SECRET" }
+
+// AccountSetting is the value of one of the registry's settings for another account, from <NAME>_ and what follows the
+// provider's name in the setting's own variable; empty if it is not set.
+func (l Lane) AccountSetting(s registry.Setting) string {
+	return os.Getenv(variable(l.Name) + strings.TrimPrefix(s.Env, "REELAY_"+variable(l.Provider)))
+}
 
 // variable is a name as a part of an environment variable.
 func variable(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }

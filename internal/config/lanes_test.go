@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"reelay/internal/provider/registry"
 )
 
 func TestLanes(t *testing.T) {
@@ -69,6 +71,10 @@ func TestAccounts(t *testing.T) {
 	}
 	if l := r.Lanes[1]; l.Provider != "minimax" || l.URL != "https://api.minimaxi.com" || l.Key.Reveal() != "eyJ-cn" {
 		t.Errorf("the second is %+v", l)
+	}
+	t.Setenv("FAL_TEAM2_USER_ID", "user_two")
+	if got := r.Lanes[0].AccountSetting(registry.Find("fal").CallbackSettings[0]); got != "user_two" {
+		t.Errorf("the user id of the first is %q", got)
 	}
 	if r, err := (Providers{Sandbox: true, Lanes: given}).Resolve(); err != nil || !r.Lanes[0].Key.Empty() {
 		t.Errorf("in the sandbox: %+v, %v", r.Lanes, err)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"slices"
 
 	"reelay/internal/config"
 	"reelay/internal/provider"
@@ -15,6 +16,8 @@ import (
 // environment.
 type CallbackOptions struct {
 	Webhook config.Webhook
+	// Lanes are those beside the ones that are named after their providers.
+	Lanes []config.Lane
 	// Sandbox takes the callbacks of the emulators.
 	Sandbox bool
 	// Emulators are the base URLs of those that are not at their usual addresses, by flag as in the registry.
@@ -24,8 +27,8 @@ type CallbackOptions struct {
 	Log       *slog.Logger
 }
 
-// OpenCallbacks returns the lanes whose callbacks are taken: those of every provider, since a callback's URL tells
-// whether it is ours.
+// OpenCallbacks returns the lanes whose callbacks are taken: those of every provider, since a callback's URL tells whether it
+// is ours, and the named ones.
 func OpenCallbacks(o CallbackOptions) ([]provider.CallbackLane, error) {
 	given, err := o.Webhook.Settings()
 	if err != nil {
@@ -34,31 +37,47 @@ func OpenCallbacks(o CallbackOptions) ([]provider.CallbackLane, error) {
 	if o.Sandbox {
 		maps.Copy(given, o.Emulators)
 	}
+	named := slices.Clone(o.Lanes)
+	for i, p := range registry.All() {
+		named = slices.Insert(named, i, config.Lane{Name: p.Name, Provider: p.Name})
+	}
 	var all []provider.CallbackLane
-	for _, p := range registry.All() {
-		set := given
+	for _, l := range named {
+		p := registry.Find(l.Provider)
+		set := map[string]string{}
+		maps.Copy(set, given)
+		if l.Name != p.Name {
+			for _, s := range p.CallbackSettings {
+				if s.Account {
+					set[s.Flag] = l.AccountSetting(s)
+				}
+			}
+		}
 		if o.Sandbox {
 			if set, err = emulated(p, p.CallbackSettings, set); err != nil {
 				return nil, err
 			}
 		}
-		l := provider.CallbackLane{Name: p.Name, Provider: p.Name}
-		key, err := callbackKey(p, o.Sandbox)
+		key, err := callbackKey(p, l, o.Sandbox)
 		if err != nil {
 			return nil, err
 		}
-		if err := callbacks(&l, set, key, o.Transport, o.Log); err != nil {
+		opened := provider.CallbackLane{Name: l.Name, Provider: p.Name}
+		if err := callbacks(&opened, set, key, o.Transport, o.Log.With("lane", l.Name)); err != nil {
 			return nil, err
 		}
-		all = append(all, l)
+		all = append(all, opened)
 	}
 	return all, nil
 }
 
-// callbackKey returns the secret that signs a provider's callbacks; empty if none is set. In the sandbox it is its emulator's.
-func callbackKey(p registry.Provider, sandbox bool) (secret.Value, error) {
-	if sandbox || p.CallbackKeyEnv == "" {
+// callbackKey returns the secret that signs a lane's callbacks; empty if none is set. In the sandbox it is the emulator's.
+func callbackKey(p registry.Provider, l config.Lane, sandbox bool) (secret.Value, error) {
+	switch {
+	case sandbox || p.CallbackKeyEnv == "":
 		return secret.New(p.SandboxCallbackKey), nil
+	case l.Name == p.Name:
+		return secret.LookupKey(p.CallbackKeyEnv)
 	}
-	return secret.LookupKey(p.CallbackKeyEnv)
+	return secret.LookupKey(l.CallbackKeyEnv())
 }

@@ -54,8 +54,8 @@ func callbacks(l *provider.CallbackLane, set map[string]string, key secret.Value
 	switch l.Provider {
 	case "fal":
 		if set["fal-user-id"] == "" {
-			log.Warn("REELAY_FAL_USER_ID is not set: webhooks that fal signed for other customers are told from ours by their " +
-				"URL alone")
+			log.Warn("the user id of the account at fal is not set: webhooks that fal signed for other customers are told from ours by " +
+				"their URL alone")
 		}
 		v, err := fal.NewVerifier(fal.VerifierOptions{
 			JWKSURL: set["fal-jwks-url"], UserID: set["fal-user-id"],
@@ -125,8 +125,6 @@ func Open(r config.Resolved, o Options) ([]provider.Lane, error) {
 		if err != nil {
 			return nil, config.LaneError(fmt.Errorf("%s: %w", l.Name, err))
 		}
-		// The webhook service knows the accounts that are named after their providers, and whose callbacks they are.
-		opened.NoCallback = true
 		all = append(all, opened)
 	}
 	if len(all) == 0 {

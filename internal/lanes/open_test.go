@@ -13,6 +13,7 @@ import (
 	"reelay/events"
 	"reelay/internal/config"
 	"reelay/internal/lanes"
+	"reelay/internal/provider"
 	"reelay/internal/provider/registry"
 	"reelay/internal/secret"
 )
@@ -111,8 +112,7 @@ func TestOpen(t *testing.T) {
 				a.Horizon(events.Task{
 					TaskType: events.Video, CreatedAt: time.Unix(0, 0), Deadline: time.Unix(1800, 0),
 				}) < 15*time.Minute ||
-				a.Provider != registry.Find(a.Provider).Name || a.Free != registry.Find(a.Provider).SelfHosted ||
-				a.NoCallback != (a.Name != a.Provider) {
+				a.Provider != registry.Find(a.Provider).Name || a.Free != registry.Find(a.Provider).SelfHosted {
 				t.Errorf("%s: %+v", row.name, a)
 			}
 		}
@@ -192,6 +192,40 @@ func TestEveryProvider(t *testing.T) {
 		}
 		if l := taken[i]; l.Name != p.Name || (l.Handshake != nil) != p.Handshake {
 			t.Errorf("%s is heard as %+v", p.Name, l)
+		}
+	}
+}
+
+// TestCallbackAccounts: another account's callbacks are told by what is its own, and not by what the first has.
+func TestCallbackAccounts(t *testing.T) {
+	for _, env := range []string{"REPLICATE_WEBHOOK_SECRET", "TEAM3_WEBHOOK_SECRET", "TEAM3_WEBHOOK_SECRET_FILE"} {
+		t.Setenv(env, "")
+	}
+	t.Setenv("FAL_TEAM2_USER_ID", "user_two")
+	t.Setenv("TEAM3_WEBHOOK_SECRET", "whsec_c2VjcmV0LW9mLXRlYW0tdGhyZWU=")
+	all, err := lanes.OpenCallbacks(lanes.CallbackOptions{
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Lanes: []config.Lane{
+			{Name: "fal-team2", Provider: "fal"}, {Name: "team3", Provider: "replicate"}, {Name: "team4", Provider: "replicate"},
+		},
+	})
+	if err != nil || len(all) != len(registry.All())+3 {
+		t.Fatalf("%d lanes, %v", len(all), err)
+	}
+	byName := map[string]provider.CallbackLane{}
+	for _, l := range all {
+		byName[l.Name] = l
+	}
+	if byName["team3"].Verifier == nil || byName["team4"].Verifier != nil || byName["replicate"].Verifier != nil {
+		t.Error("of Replicate's accounts, not just the one with a secret has its webhooks verified")
+	}
+	for user, want := range map[string]error{"user_one": provider.ErrCallbackAccount, "user_two": provider.ErrCallbackTime} {
+		err := byName["fal-team2"].Verifier.Verify(t.Context(), http.Header{
+			"X-Fal-Webhook-Request-Id": {"r"}, "X-Fal-Webhook-User-Id": {user}, "X-Fal-Webhook-Timestamp": {"1000"},
+			"X-Fal-Webhook-Signature": {strings.Repeat("ab", 64)},
+		}, nil, time.Now())
+		if !errors.Is(err, want) {
+			t.Errorf("signed for %s: %v, want %v", user, err, want)
 		}
 	}
 }

@@ -55,6 +55,8 @@ type Setting struct {
 	Help string
 	// Default is what it is unless it is set; empty for what the driver says.
 	Default string
+	// Account says that it is of one account: another at the provider has its own.
+	Account bool
 	// Private says of a URL that it may be plain http to a private address.
 	Private bool
 	// Sandbox is what it is in the sandbox unless it is set; of a URL, the path below the emulator's base URL.
@@ -95,7 +97,7 @@ func All() []Provider {
 			},
 			CallbackSettings: []Setting{
 				{
-					Flag: "fal-user-id", Env: "REELAY_FAL_USER_ID", Kind: ID, Sandbox: "user_emulated",
+					Flag: "fal-user-id", Env: "REELAY_FAL_USER_ID", Kind: ID, Sandbox: "user_emulated", Account: true,
 					Help: "User id of our fal account; without it webhooks that fal signed for other customers pass for ours.",
 				},
 				{

@@ -9,11 +9,10 @@ import (
 	"reelay/internal/test/sim"
 )
 
-// TestAccounts: a second account at a provider is a lane of its own, whose tasks are sent and polled by it, and a lost answer
-// is found again. A request that names the provider goes to the account of its name.
+// TestAccounts: a second account at a provider is a lane of its own, whose tasks are sent by it and ended by its webhooks. A request that names the provider goes to the account of its name.
 func TestAccounts(t *testing.T) {
 	second := []config.Lane{{Name: "fal-team2", Provider: "fal"}}
-	doubtful(t, sim.Options{Lanes: second, Webhooks: true}, []fate{arrives, losesReply}, func(t *testing.T, w *sim.World) {
+	sim.Run(t, sim.Options{Lanes: second, Webhooks: true}, func(t *testing.T, w *sim.World) {
 		for id, lane := range map[string]string{"first": "fal", "second": "fal-team2"} {
 			w.Publish(video, strings.Replace(falRequest(id, ""), `"provider":"fal"`, `"provider":"`+lane+`"`, 1))
 		}
@@ -22,8 +21,8 @@ func TestAccounts(t *testing.T) {
 			if got.Status != events.StatusCompleted || got.Lane != lane || got.Provider != "fal" || len(got.Attempts) != 1 {
 				t.Errorf("%s: %s on %s of %s after %d attempts, %+v", id, got.Status, got.Lane, got.Provider, len(got.Attempts), got.Error)
 			}
-			if named := got.Attempts[0].Callback; named != (lane == "fal") {
-				t.Errorf("%s names a callback: %v", id, named)
+			if last := got.Transitions[len(got.Transitions)-1]; !got.Attempts[0].Callback || last.By != "callback" {
+				t.Errorf("%s was ended by %s, callback named: %v", id, last.By, got.Attempts[0].Callback)
 			}
 		}
 	})
