@@ -179,10 +179,8 @@ func (d delivery) pollRefused(ctx context.Context, t events.Task, a events.Attem
 	if a.Outcome == events.AttemptOpen && d.delivered <= replyTries {
 		return outcome{retryAfter: replyRetryDelay}, nil
 	}
-	if task.Needs(t).PollTicket {
-		if o, err := d.pollLive(ctx, t, a, true); err != nil || o.retryAfter > 0 {
-			return o, err
-		}
+	if o, err := d.pollLive(ctx, t, a, true); err != nil || o.retryAfter > 0 {
+		return o, err
 	}
 	return d.reject(callbackRefused, "callback was refused by the webhook service",
 		errors.New(string(d.callback.Unproven))), nil

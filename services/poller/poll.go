@@ -61,17 +61,20 @@ const readEvery = 16
 
 // ticketTask returns the task of a poll ticket. At first that is the record that the ticket has brought, then the one
 // that this process carries. Either may be old: a poll that finds something new for it is recorded on the newest, and
-// what else happens to the task is the matter of its heartbeat.
+// what else happens to the task is the matter of its heartbeat. That it need not be polled only a record can say that is
+// read: the ticket ends with it.
 func (s *Service) ticketTask(ctx context.Context, m bus.Message, key events.Key) (events.Task, error) {
 	if m.Delivered == 1 {
 		if t, revision, stored, ok := bus.ReadPollTicket(m); ok && t.Key() == key {
 			s.store.Carry(t, revision, stored)
 		}
 	}
-	if m.Delivered%readEvery == 0 {
-		return s.store.Get(ctx, key)
+	if m.Delivered%readEvery != 0 {
+		if t, err := s.store.Current(ctx, key); err != nil || task.Needs(t).PollTicket {
+			return t, err
+		}
 	}
-	return s.store.Current(ctx, key)
+	return s.store.Get(ctx, key)
 }
 
 // handleHeartbeat acts on what is overdue in a record.

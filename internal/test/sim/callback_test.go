@@ -606,32 +606,42 @@ func TestDeadlinesWhilePollsAreRare(t *testing.T) {
 }
 
 // TestCallbackStoresWhatACrashLeftOut: the submitter dies before it has made sure of the poll ticket, a callback ends
-// the task, and its event is lost. The callback is delivered again, and nobody else knows of it.
+// the task, or has it polled where it was refused, and the event of the end is lost. The callback is delivered again, and
+// nobody else knows of it.
 func TestCallbackStoresWhatACrashLeftOut(t *testing.T) {
-	d := &death{service: allinone.Submitter, point: "watch", outcome: failpoint.Outcome{Lose: true}}
-	var lost atomic.Bool
-	faults := func(service string) failpoint.Plan {
-		if service != allinone.Poller {
-			return d.plan(service)
-		}
-		return func(point string) failpoint.Outcome {
-			return failpoint.Outcome{Lose: point == "publish/completed" && !lost.Swap(true)}
-		}
+	for name, call := range map[string]func(*sim.World){
+		"signed":  func(w *sim.World) { w.CallBack("fal", "demo", "a", 1, falDone(lastJob(w, "fal"))) },
+		"refused": func(w *sim.World) { w.Refuse("fal", "demo", "a", 1, events.UnprovenClock) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &death{service: allinone.Submitter, point: "watch", outcome: failpoint.Outcome{Lose: true}}
+			var lost atomic.Bool
+			faults := func(service string) failpoint.Plan {
+				if service != allinone.Poller {
+					return d.plan(service)
+				}
+				return func(point string) failpoint.Outcome {
+					return failpoint.Outcome{Lose: point == "publish/completed" && !lost.Swap(true)}
+				}
+			}
+			sim.Run(t, sim.Options{Callback: sim.URLs{}, Faults: faults, Speed: emulator.Speed{Run: time.Second}},
+				func(t *testing.T, w *sim.World) {
+					w.Publish(video, falRequest("a", ""))
+					for !d.dead.Load() {
+						time.Sleep(time.Second)
+					}
+					w.Settle(5 * time.Second)
+					call(w)
+					w.Settle(10 * time.Second)
+					if !lost.Load() {
+						t.Fatal("the event was not lost")
+					}
+					want := []events.EventType{events.EventQueued, events.EventSubmitted, events.EventCompleted}
+					if got := sim.Types(w.Story("demo", "a")); !slices.Equal(got, want) {
+						t.Errorf("story %v, want %v", got, want)
+					}
+					d.restart(w, time.Second)
+				})
+		})
 	}
-	sim.Run(t, sim.Options{Callback: sim.URLs{}, Faults: faults}, func(t *testing.T, w *sim.World) {
-		w.Publish(video, falRequest("a", `{"stall":"running"}`))
-		for !d.dead.Load() {
-			time.Sleep(time.Second)
-		}
-		w.CallBack("fal", "demo", "a", 1, falDone(lastJob(w, "fal")))
-		w.Settle(10 * time.Second)
-		if !lost.Load() {
-			t.Fatal("the event was not lost")
-		}
-		want := []events.EventType{events.EventQueued, events.EventSubmitted, events.EventCompleted}
-		if got := sim.Types(w.Story("demo", "a")); !slices.Equal(got, want) {
-			t.Errorf("story %v, want %v", got, want)
-		}
-		d.restart(w, time.Second)
-	})
 }

@@ -132,6 +132,29 @@ func resolve(w *sim.World, id, resolve string) {
 
 func adopts(id string) string { return `{"action":"adopt","provider_id":"` + id + `"}` }
 
+// TestAdoptedIsPolled: the poller that has seen a task in doubt polls it as soon as a person has found its job, also where
+// the record is too long to come with the poll ticket.
+func TestAdoptedIsPolled(t *testing.T) {
+	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
+		long := strings.Repeat("x", 250)
+		w.Publish(video, v1Request("a", `{"submit":"accept_then_500"}`, fmt.Sprintf(`,"metadata":{"a":%q,"b":%[1]q,"c":%[1]q,"d":%[1]q,`+
+			`"e":%[1]q,"f":%[1]q,"g":%[1]q,"h":%[1]q,"i":%[1]q,"j":%[1]q,"k":%[1]q,"l":%[1]q}`, long)))
+		w.Settle(4 * time.Minute) // heartbeats have shown it to the poller
+		resolve(w, "a", adopts(lastJob(w, "minimax")))
+		w.Settle(10 * time.Second)
+		stream, err := w.JS.Stream(t.Context(), events.StreamPolls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := stream.CachedInfo().State.Msgs; n != 1 {
+			t.Errorf("%d poll tickets, want that of the task", n)
+		}
+		if task := w.AwaitEnd("demo", "a"); task.Status != events.StatusCompleted {
+			t.Errorf("%s: %+v", task.Status, task.Error)
+		}
+	})
+}
+
 // TestResolvedByTheList: a reply that was lost is found in the provider's list, by nobody's hand, and paid for once.
 func TestResolvedByTheList(t *testing.T) {
 	for name, body := range map[string]string{
