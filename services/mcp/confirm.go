@@ -59,7 +59,7 @@ func (b *bridge) price(ctx context.Context, project string, steps []segment.Task
 		total.usd, total.known = total.usd+usd, total.known && known
 		models = append(models, q.Model+" by "+q.Provider)
 	}
-	total.what = strings.Join(models, ", ")
+	total.usd, total.what = rounded(total.usd), strings.Join(models, ", ")
 	return total, nil
 }
 
@@ -115,8 +115,10 @@ func cost(q events.QuoteReply) (usd float64, known bool) {
 	if q.Cost == nil || q.Cost.EstimatedUSD == nil {
 		return 0, false
 	}
-	return math.Round(*q.Cost.EstimatedUSD*1e4) / 1e4, true
+	return rounded(*q.Cost.EstimatedUSD), true
 }
+
+func rounded(usd float64) float64 { return math.Round(usd*1e4) / 1e4 }
 
 func cents(usd float64) float64 { return math.Round(usd * 100) }
 

@@ -76,6 +76,7 @@ func (b *bridge) retrieveFile(ctx context.Context, _ *sdk.CallToolRequest, in re
 	if err != nil {
 		return fileAnswer{}, err
 	}
+	t = b.stored(ctx, t) // what has just been made is about to get a link that lasts
 	o := b.linked(ctx, t)[i]
 	a := fileAnswer{Success: true, TaskID: b.id(t.Key()), output: o}
 	if in.SaveTo != "" {

@@ -17,7 +17,11 @@ import (
 func TestLastingLinks(t *testing.T) {
 	run(t, emulator.Speed{Queue: time.Second, Run: 5 * time.Second}, func(e *fixture) {
 		s := e.agent(studioToken, modern, nil)
-		e.ok(s, "generate_video", map[string]any{"prompt": "a kite", "request_id": "kite", "wait_seconds": 50})
+		e.ok(s, "generate_video", map[string]any{"prompt": "a kite", "request_id": "kite", "wait_seconds": 0})
+		done := e.ok(s, "get_task", map[string]any{"task_id": "kite", "wait_seconds": 50})
+		if o, _ := done["outputs"].([]any)[0].(map[string]any); o["stored"] != true || o["expires_at"] == nil {
+			t.Errorf("the link of a video that has just been made does not last: %v", o)
+		}
 		time.Sleep(time.Minute)
 		f := e.ok(s, "retrieve_video_file", map[string]any{"file_id": "kite/1"})
 		link, _ := f["url"].(string)

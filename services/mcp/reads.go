@@ -102,6 +102,9 @@ func (b *bridge) getTask(ctx context.Context, r *sdk.CallToolRequest, in getTask
 	if t, err = b.wait(ctx, r, t, duration(in.WaitSeconds)); err != nil {
 		return taskAnswer{}, err
 	}
+	if in.WaitSeconds > 0 {
+		t = b.stored(ctx, t)
+	}
 	a := b.taskAnswer(ctx, t, in.WaitSeconds > 0)
 	a.Logs = logs(t)
 	return a, nil

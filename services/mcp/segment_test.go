@@ -70,10 +70,10 @@ func TestSegment(t *testing.T) {
 			}
 		}
 		// The end of a segment is the end of its parts.
-		for k, v := range map[string]any{"request_id": "second", "voice_sample_url": "", "confirm_cost_usd": 0.84} {
+		for k, v := range map[string]any{"request_id": "second", "voice_sample_url": "", "narration": "there", "confirm_cost_usd": 0.84} {
 			wish[k] = v
 		}
-		if out, failed := e.call(s, "create_segment", wish); failed {
+		if out, failed := e.call(s, "create_segment", wish); failed || out["estimated_cost_usd"] != 0.8405 {
 			t.Fatal(out)
 		}
 		e.ok(s, "cancel_task", map[string]any{"task_id": "second"})
