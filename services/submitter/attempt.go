@@ -129,8 +129,8 @@ func (a *attempt) release(ctx context.Context) {
 // load reads the record, which may no longer wait.
 func (a *attempt) load(ctx context.Context) bool {
 	t, err := a.store.Current(ctx, a.key)
-	if err == nil && t.Phase != events.PhaseWaiting { // the lane has seen it wait: another process has brought it back
-		t, err = a.store.Get(ctx, a.key)
+	if err == nil && (t.Phase != events.PhaseWaiting || len(t.WaitsFor) > 0) {
+		t, err = a.store.Get(ctx, a.key) // the lane has seen it ready: another process has made it so
 	}
 	switch {
 	case errors.Is(err, bus.ErrNotFound):

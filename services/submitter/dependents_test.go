@@ -82,6 +82,25 @@ func TestDependents(t *testing.T) {
 	})
 }
 
+// TestReleasedAtOnce: tasks whose dependencies have ended before are sent at once, whichever process has found that out.
+func TestReleasedAtOnce(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.start()
+		w.start()
+		first := w.publish("first", input("first", ""))
+		time.Sleep(time.Second)
+		w.end(first)
+		for i := range 20 {
+			id := fmt.Sprint("then-", i)
+			w.publish(id, input(id, `,"after":["first"]`))
+			time.Sleep(time.Second)
+			if n := len(w.sent()); n != i+2 {
+				t.Fatalf("%d of %d were sent", n, i+2)
+			}
+		}
+	})
+}
+
 // TestDependencyFails: the tasks behind one that fails fail at once and were never sent; one that ignores it is sent.
 func TestDependencyFails(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
