@@ -48,6 +48,7 @@ func TestStores(t *testing.T) {
 			t.Run("links", func(t *testing.T) { testLinks(t, d) })
 			if strings.Contains(url, "/below/it") {
 				t.Run("inputs", func(t *testing.T) { testInputs(t, url, d) })
+				t.Run("adopted", func(t *testing.T) { testAdopted(t, d) })
 			}
 		})
 	}
@@ -241,6 +242,21 @@ func testLinks(t *testing.T, d artifact.Driver) {
 		}
 	}
 	t.Error("a link of a second works after ten")
+}
+
+// testAdopted: a file that is sent as it is counts only with the sum of its name.
+func testAdopted(t *testing.T, d artifact.Driver) {
+	path := filepath.Join(t.TempDir(), "spooled")
+	if err := os.WriteFile(path, []byte("another kite"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := nameOf([]byte("a kite over dunes"))
+	if err := d.(artifact.Adopter).Adopt(t.Context(), n, path); err == nil {
+		t.Error("a file of another sum is taken")
+	}
+	if _, _, err := d.Stat(t.Context(), n.String()); !errors.Is(err, artifact.ErrNotFound) {
+		t.Errorf("after a file of another sum: %v", err)
+	}
 }
 
 // testInputs: objects below what is allowed of a bucket are read, and nothing else.
