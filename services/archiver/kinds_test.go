@@ -97,7 +97,7 @@ func newKinds(t *testing.T) *kindsWorld {
 		t.Fatal(err)
 	}
 	fetcher := media.NewFetcher(media.Loopback(), 1<<30)
-	fetcher.Tries, fetcher.Pause, fetcher.Stall = 2, time.Millisecond, time.Second
+	fetcher.Tries, fetcher.Pause = 2, time.Millisecond
 	log := slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelError}))
 	w.s, err = New(Options{
 		Bus: broker.Start(t).Open(bus.Options{}), Store: artifact.New("kind://store", dir), Inputs: &shelf{}, SpoolDir: t.TempDir(),
@@ -156,6 +156,9 @@ func TestNeverASuccess(t *testing.T) {
 		t.Run(row.link, func(t *testing.T) {
 			t.Parallel()
 			w := newKinds(t)
+			if row.link == "stall" {
+				w.s.o.Fetcher.Stall = 100 * time.Millisecond
+			}
 			o, err := w.settled(t, row.link, time.Second)
 			if row.code == codeTooLarge { // which is final at once
 				w.log.Reset()
