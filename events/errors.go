@@ -40,10 +40,16 @@ func NewFieldError(field, format string, args ...any) *FieldError {
 	return &FieldError{Field: plain(field, maxFieldBytes), Message: plain(fmt.Sprintf(format, args...), MaxMessageBytes)}
 }
 
-// plain cuts s to at most n bytes at a character boundary and replaces control characters.
+// Steers reports whether a character steers a terminal or the order of text, and is not written where people read what
+// strangers have written: a control character, a mark of direction, a line or paragraph separator.
+func Steers(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+}
+
+// plain cuts s to at most n bytes at a character boundary and replaces what steers a terminal.
 func plain(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if Steers(r) {
 			return ' '
 		}
 		return r

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/describe"
 )
 
 // clearToEnd is the terminal's "erase to end of line".
@@ -238,11 +239,4 @@ func cleanLines(s string) string {
 }
 
 // clean makes a stranger's text safe for a terminal.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
-}
+func clean(s string) string { return describe.Clean(s) }

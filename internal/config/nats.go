@@ -198,7 +198,15 @@ func (n NATS) connect(options []nats.Option) (Conn, error) {
 	}
 	// The context is read before anything is dialled, so an error that no option has seen is about the context.
 	read := false
-	options = append(options, func(*nats.Options) error { read = true; return nil })
+	options = append(options, func(o *nats.Options) error {
+		read = true
+		for _, raw := range o.Servers {
+			if err := checkServer(raw); err != nil {
+				return wrong("--context", "NATS_CONTEXT", fmt.Errorf("its URL is %w", err))
+			}
+		}
+		return nil
+	})
 	nc, settings, err := natscontext.Connect(n.Context, options...)
 	if err != nil && !read {
 		return Conn{}, wrong("--context", "NATS_CONTEXT", err)
@@ -330,7 +338,7 @@ func (n NATS) describe() string {
 
 func checkServer(raw string) error {
 	u, err := parseServer(raw)
-	if err != nil || u.Hostname() == "" {
+	if err != nil || u.Hostname() == "" || strings.Contains(behindHost(u), "@") {
 		return errors.New("not a NATS URL such as nats://host:4222") // the text may hold a password
 	}
 	if !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
@@ -347,10 +355,13 @@ func parseServer(raw string) (*url.URL, error) {
 	return url.Parse(raw)
 }
 
+// behindHost is what follows the host of a URL. A password with / ? or # in it is there, in part.
+func behindHost(u *url.URL) string { return u.Path + u.RawQuery + u.Fragment }
+
 // redact returns a server URL without its user, which may be a token.
 func redact(raw string) string {
 	u, err := parseServer(raw)
-	if err != nil {
+	if err != nil || strings.Contains(behindHost(u), "@") {
 		return "[unreadable URL]"
 	}
 	if u.User != nil {

@@ -125,6 +125,8 @@ func TestConnectOnceFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
+	writeContext(t, "slash", `{"url":"nats://u:5hush/5@127.0.0.1:4222"}`)
+	writeContext(t, "hash", `{"url":"nats://u:5#hush@127.0.0.1:4222"}`)
 	writeContext(t, "dead", fmt.Sprintf(`{"url":"nats://u:hush@127.0.0.1:%d"}`, dead))
 
 	for _, row := range []struct {
@@ -148,6 +150,8 @@ func TestConnectOnceFails(t *testing.T) {
 			"are --creds, --nkey or --context right?",
 		},
 		{"context's server is down", NATS{Context: "dead"}, ErrUnreachable, "the servers of context dead"},
+		{"a password with a slash", NATS{Context: "slash"}, nil, "--context (NATS_CONTEXT): its URL is not a NATS URL"},
+		{"a password with a hash", NATS{Context: "hash"}, nil, "--context (NATS_CONTEXT): its URL is not a NATS URL"},
 		{"no such context", NATS{Context: "nowhere"}, nil, "--context (NATS_CONTEXT): "},
 		{"no such credentials", NATS{Creds: "/no/such/file"}, os.ErrNotExist, "--creds (NATS_CREDS): "},
 	} {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"reelay/events"
 )
@@ -133,10 +132,10 @@ func PollAfter(t events.Task) float64 {
 	return math.Round(min(max(*t.EstimatedWaitS/3, 2), 30))
 }
 
-// Clean takes control characters out of what strangers have written.
+// Clean takes out of what strangers have written what steers a terminal.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if events.Steers(r) {
 			return ' '
 		}
 		return r

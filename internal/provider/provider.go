@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-	"unicode"
 
 	"reelay/events"
 )
@@ -211,13 +210,13 @@ func AsError(err error) *Error {
 	return &Error{Kind: events.KindInternal, Code: "internal", Message: err.Error(), cause: err}
 }
 
-// Clip cuts s to at most n bytes at a character boundary and replaces control characters by spaces and bad UTF-8 by
+// Clip cuts s to at most n bytes at a character boundary and replaces what steers a terminal by spaces and bad UTF-8 by
 // U+FFFD, so that a stranger's text is safe in a log line or a record.
 func Clip(s string, n int) string {
 	out := make([]rune, 0, min(len(s), n))
 	size := 0
 	for _, r := range s {
-		if unicode.IsControl(r) {
+		if events.Steers(r) {
 			r = ' '
 		}
 		size += len(string(r))

@@ -54,6 +54,7 @@ type Driver struct {
 	baseURL     string
 	platformURL string
 	key         secret.Value
+	redactor    *secret.Redactor
 	// storageURL is where files of requests go.
 	storageURL string
 	client     *http.Client
@@ -99,7 +100,7 @@ func New(o Options) (*Driver, error) {
 		o.Timeout = DefaultTimeout
 	}
 	return &Driver{
-		baseURL: strings.TrimRight(o.BaseURL, "/"), platformURL: strings.TrimRight(o.PlatformURL, "/"), key: o.Key,
+		baseURL: strings.TrimRight(o.BaseURL, "/"), platformURL: strings.TrimRight(o.PlatformURL, "/"), key: o.Key, redactor: secret.NewRedactor(o.Key),
 		storageURL: strings.TrimRight(storage, "/"), client: provider.NewClient(o.Transport, o.Timeout),
 		uploads: provider.NewClient(o.Transport, uploadTimeout), large: provider.NewLargeReads(maxLargeReads, maxResultBytes),
 	}, nil

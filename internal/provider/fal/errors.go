@@ -312,9 +312,7 @@ func (d *Driver) transport(err error) error {
 
 // redact takes our key out of an answer, before anything of it is cut or kept.
 func (d *Driver) redact(r provider.Reply) provider.Reply {
-	if key := []byte(d.key.Reveal()); bytes.Contains(r.Body, key) { // without it, a large body is not copied
-		r.Body = bytes.ReplaceAll(r.Body, key, []byte("[redacted]"))
-	}
+	r.Body = d.redactor.Bytes(r.Body)
 	header := make(http.Header, len(r.Header))
 	for name, values := range r.Header {
 		for _, v := range values {
@@ -325,7 +323,7 @@ func (d *Driver) redact(r provider.Reply) provider.Reply {
 	return r
 }
 
-func (d *Driver) hide(s string) string { return strings.ReplaceAll(s, d.key.Reveal(), "[redacted]") }
+func (d *Driver) hide(s string) string { return d.redactor.Text(s) }
 
 // retryAfter reads the header, a date relative to the answer's own, so that it needs no clock.
 func retryAfter(h http.Header) time.Duration {

@@ -2,11 +2,14 @@ package fal
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -18,6 +21,28 @@ type loud struct{}
 
 func (loud) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errors.New("cannot send with Authorization " + r.Header.Get("Authorization"))
+}
+
+// An answer with the key in it, or half of it, in whatever encoding, is kept without.
+func TestEncodedKey(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, "")
+	_, half, _ := strings.Cut(testKey, ":")
+	for _, text := range []string{testKey, half} {
+		unicode := ""
+		for i := range len(text) {
+			unicode += fmt.Sprintf(`\u%04x`, text[i])
+		}
+		for _, encoded := range []string{
+			text, unicode, url.QueryEscape(text), base64.StdEncoding.EncodeToString([]byte(text)),
+			base64.RawURLEncoding.EncodeToString([]byte("Key " + text)), hex.EncodeToString([]byte(text)),
+		} {
+			r := d.redact(provider.Reply{Header: http.Header{"A": {encoded}}, Body: []byte(`{"echo":"` + encoded + `"}`)})
+			if shown := string(r.Body) + r.Header.Get("A"); !json.Valid(r.Body) || strings.Contains(shown, encoded[6:len(encoded)-2]) {
+				t.Errorf("%s is left of %s", shown, encoded)
+			}
+		}
+	}
 }
 
 // No error shows the key, wherever an answer repeats it.

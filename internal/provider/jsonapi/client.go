@@ -19,14 +19,8 @@ import (
 	"reelay/internal/secret"
 )
 
-const (
-	// DefaultTimeout bounds one free call.
-	DefaultTimeout = 30 * time.Second
-
-	// minKeyBytes is the shortest key that is searched for in answers: a shorter text would be found in ordinary words.
-	minKeyBytes = 8
-	redacted    = "[redacted]"
-)
+// DefaultTimeout bounds one free call.
+const DefaultTimeout = 30 * time.Second
 
 // Options configures a Client.
 type Options struct {
@@ -43,9 +37,10 @@ type Options struct {
 
 // A Client makes the free calls of one account. It is safe for concurrent use.
 type Client struct {
-	base   string
-	key    secret.Value
-	client *http.Client
+	base     string
+	key      secret.Value
+	redactor *secret.Redactor
+	client   *http.Client
 	// uploads carries what takes longer.
 	uploads *http.Client
 }
@@ -67,7 +62,7 @@ func New(o Options) (*Client, error) {
 		o.Transport = provider.NewTransport(o.BaseURL)
 	}
 	return &Client{
-		base: strings.TrimRight(o.BaseURL, "/"), key: o.Key,
+		base: strings.TrimRight(o.BaseURL, "/"), key: o.Key, redactor: secret.NewRedactor(o.Key),
 		client:  provider.NewClient(o.Transport, cmp.Or(o.Timeout, DefaultTimeout)),
 		uploads: provider.NewClient(o.Transport, uploadTimeout),
 	}, nil
@@ -122,15 +117,11 @@ func (c *Client) send(ctx context.Context, client *http.Client, method, path, co
 
 // Redact takes the key out of an answer.
 func (c *Client) Redact(r provider.Reply) provider.Reply {
-	key := c.key.Reveal()
-	if len(key) < minKeyBytes {
-		return r
-	}
-	r.Body = bytes.ReplaceAll(r.Body, []byte(key), []byte(redacted))
+	r.Body = c.redactor.Bytes(r.Body)
 	header := make(http.Header, len(r.Header))
 	for name, values := range r.Header {
 		for _, v := range values {
-			header.Add(name, strings.ReplaceAll(v, key, redacted))
+			header.Add(name, c.redactor.Text(v))
 		}
 	}
 	r.Header = header
@@ -139,9 +130,8 @@ func (c *Client) Redact(r provider.Reply) provider.Reply {
 
 // redactError drops the cause, too, when the key is in an error of the transport, which may quote a broken answer.
 func (c *Client) redactError(e *provider.Error) *provider.Error {
-	key := c.key.Reveal()
-	if len(key) < minKeyBytes || !strings.Contains(e.Message, key) {
-		return e
+	if m := c.redactor.Text(e.Message); m != e.Message {
+		return NewError(e.Kind, e.Code, m, provider.Reply{Status: e.HTTPStatus})
 	}
-	return NewError(e.Kind, e.Code, strings.ReplaceAll(e.Message, key, redacted), provider.Reply{Status: e.HTTPStatus})
+	return e
 }

@@ -40,9 +40,10 @@ type Options struct {
 
 // A Driver speaks MiniMax's wire formats. It is safe for concurrent use.
 type Driver struct {
-	base   string
-	key    secret.Value
-	client *http.Client
+	base     string
+	key      secret.Value
+	redactor *secret.Redactor
+	client   *http.Client
 	// uploads makes the calls that carry files.
 	uploads *http.Client
 	batch   runningBatch
@@ -82,7 +83,7 @@ func New(o Options) (*Driver, error) {
 		return nil, errors.New("minimax: the API key holds a space or a character that no key has")
 	}
 	return &Driver{
-		base: strings.TrimRight(o.BaseURL, "/"), key: o.Key, client: provider.NewClient(o.Transport, o.Timeout),
+		base: strings.TrimRight(o.BaseURL, "/"), key: o.Key, redactor: secret.NewRedactor(o.Key), client: provider.NewClient(o.Transport, o.Timeout),
 		uploads:  provider.NewClient(o.Transport, uploadTimeout),
 		archives: provider.NewLargeReads(1, maxAnswerBytes),
 	}, nil

@@ -12,10 +12,6 @@ import (
 )
 
 const (
-	// minKeyBytes is the shortest key that is searched for in answers: a shorter text would be found in ordinary
-	// words.
-	minKeyBytes  = 8
-	redacted     = "[redacted]"
 	maxCodeBytes = 64
 	maxWordBytes = 64
 	maxIDBytes   = 128 // of trace ids
@@ -125,10 +121,7 @@ func transient(err error) bool {
 
 // clean makes a stranger's text safe to keep.
 func (d *Driver) clean(s string, limit int) string {
-	if key := d.key.Reveal(); len(key) >= minKeyBytes {
-		s = strings.ReplaceAll(s, key, redacted)
-	}
-	return provider.Clip(strings.ToValidUTF8(s, "?"), limit)
+	return provider.Clip(strings.ToValidUTF8(d.redactor.Text(s), "?"), limit)
 }
 
 // redactError drops the cause, too, when the key is in an error of the transport, which may quote a broken answer.
@@ -140,12 +133,7 @@ func (d *Driver) redactError(e *provider.Error) *provider.Error {
 }
 
 // redactRaw is clean for a JSON text that is kept whole.
-func (d *Driver) redactRaw(raw []byte) json.RawMessage {
-	if key := []byte(d.key.Reveal()); len(key) >= minKeyBytes {
-		raw = bytes.ReplaceAll(raw, key, []byte(redacted))
-	}
-	return raw
-}
+func (d *Driver) redactRaw(raw []byte) json.RawMessage { return d.redactor.Bytes(raw) }
 
 // rawJSON is an answer as it is kept: JSON, or a JSON string of what is none.
 func (d *Driver) rawJSON(body []byte) json.RawMessage {
