@@ -57,6 +57,9 @@ func start(t *testing.T, network *sim.Network, change func(*allinone.Options)) *
 	return s
 }
 
+// until is later than any test.
+var until = time.Now().Add(24 * time.Hour)
+
 // In the sandbox callbacks come to the webhook service's own address, over its restarts, and end up in the stream.
 func TestWebhookInTheSandbox(t *testing.T) {
 	broker.Bubble(t, func(t *testing.T) {
@@ -70,8 +73,8 @@ func TestWebhookInTheSandbox(t *testing.T) {
 				return network.Listen(address)
 			}
 		})
-		url := s.CallbackURLs().CallbackURL("minimax", events.Key{Project: "demo", ID: "t1"}, 1)
-		if !strings.HasPrefix(url, "http://127.0.0.1:40000/cb/minimax/k/demo.t1.1/") {
+		url := s.CallbackURLs().CallbackURL("minimax", events.Key{Project: "demo", ID: "t1"}, 1, until)
+		if !strings.HasPrefix(url, "http://127.0.0.1:40000/cb/minimax/k/demo.t1.1.") {
 			t.Fatalf("callback URL %s", url)
 		}
 		client := &http.Client{Transport: &http.Transport{DialContext: network.Dial}}
@@ -97,7 +100,7 @@ func TestWebhookInTheSandbox(t *testing.T) {
 		}
 		client.CloseIdleConnections()
 		post(`{"task_id":"1","status":"success"}`, 200)
-		if again := s.CallbackURLs().CallbackURL("minimax", events.Key{Project: "demo", ID: "t1"}, 1); again != url {
+		if again := s.CallbackURLs().CallbackURL("minimax", events.Key{Project: "demo", ID: "t1"}, 1, until); again != url {
 			t.Errorf("after a restart the URL is %s, was %s", again, url)
 		}
 		synctest.Wait()
@@ -131,7 +134,7 @@ func TestNoWebhook(t *testing.T) {
 				return nil, context.Canceled
 			}
 		})
-		if url := s.CallbackURLs().CallbackURL("fal", events.Key{Project: "demo", ID: "t1"}, 1); url != "" {
+		if url := s.CallbackURLs().CallbackURL("fal", events.Key{Project: "demo", ID: "t1"}, 1, until); url != "" {
 			t.Errorf("callback URL %s", url)
 		}
 	})

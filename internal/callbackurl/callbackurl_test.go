@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -16,6 +17,9 @@ const public = "https://webhooks.example.test"
 
 var task = events.Key{Project: "demo", ID: "shot-042"}
 
+// until is some minute.
+var until = time.Unix(60*29000000, 0)
+
 func key(id string, fill byte) callbackurl.Key {
 	return callbackurl.Key{ID: id, Secret: secret.New(strings.Repeat(string(rune(fill)), callbackurl.KeyBytes))}
 }
@@ -24,8 +28,8 @@ func path(url string) string { return strings.TrimPrefix(url, public) }
 
 // The form of a URL is pinned: those that providers hold must outlive an upgrade. The MAC was made with Python's hmac.
 func TestURL(t *testing.T) {
-	got := callbackurl.New([]callbackurl.Key{key("2026a", 'k')}).URL(public, "fal-team2", task, 2)
-	const want = public + "/cb/fal-team2/2026a/demo.shot-042.2/aP_8z82if33XCNemEdaXoaNjgLNMGfba-osQpI8OMrg"
+	got := callbackurl.New([]callbackurl.Key{key("2026a", 'k')}).URL(public, "fal-team2", task, 2, until)
+	const want = public + "/cb/fal-team2/2026a/demo.shot-042.2.29000000/RQgAppejR0Hicdc5tR9JuwT7YltEi8nN73lodMim6rg"
 	if got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -39,10 +43,10 @@ func TestNoKey(t *testing.T) {
 		"no id": callbackurl.New([]callbackurl.Key{key("", 'k')}),
 		"bad":   callbackurl.New([]callbackurl.Key{key("a/b", 'k')}),
 	} {
-		if url := k.URL(public, "fal", task, 1); !k.Empty() || url != "" {
+		if url := k.URL(public, "fal", task, 1, until); !k.Empty() || url != "" {
 			t.Errorf("%s: empty %v, URL %q", name, k.Empty(), url)
 		}
-		if _, ok := k.Verify(path(callbackurl.New([]callbackurl.Key{key("k", 'k')}).URL(public, "fal", task, 1))); ok {
+		if _, ok := k.Verify(path(callbackurl.New([]callbackurl.Key{key("k", 'k')}).URL(public, "fal", task, 1, until))); ok {
 			t.Errorf("%s verifies", name)
 		}
 	}
@@ -68,7 +72,7 @@ func TestRotation(t *testing.T) {
 		{"other secret under the same id", callbackurl.New([]callbackurl.Key{key("a", 'x')}), before, false},
 		{"same secret under another id", callbackurl.New([]callbackurl.Key{key("x", 'a')}), before, false},
 	} {
-		if _, got := row.verifys.Verify(path(row.signs.URL(public, "fal", task, 1))); got != row.want {
+		if _, got := row.verifys.Verify(path(row.signs.URL(public, "fal", task, 1, until))); got != row.want {
 			t.Errorf("%s: %v", row.name, got)
 		}
 	}
@@ -76,7 +80,7 @@ func TestRotation(t *testing.T) {
 
 func TestVerifyRefuses(t *testing.T) {
 	k := callbackurl.New([]callbackurl.Key{key("k", 'k')})
-	good := path(k.URL(public, "fal", task, 1))
+	good := path(k.URL(public, "fal", task, 1, until))
 	if _, ok := k.Verify(good); !ok {
 		t.Fatalf("%s does not verify", good)
 	}
@@ -97,6 +101,10 @@ func TestVerifyRefuses(t *testing.T) {
 		"attempt 01":          strings.Replace(good, "042.1", "042.01", 1),
 		"attempt too large":   strings.Replace(good, "042.1", "042.99999999999999999999", 1),
 		"no attempt":          strings.Replace(good, "042.1", "042", 1),
+		"later":               strings.Replace(good, "042.1.29000000", "042.1.29000001", 1),
+		"no time":             strings.Replace(good, "042.1.29000000", "042.1", 1),
+		"time with a zero":    strings.Replace(good, "042.1.29000000", "042.1.029000000", 1),
+		"time too large":      strings.Replace(good, "042.1.29000000", "042.1.99999999999999999999", 1),
 		"a part more":         good + "/x",
 		"slash at the end":    good + "/",
 		"two slashes":         strings.Replace(good, "/cb/", "/cb//", 1),
@@ -116,6 +124,17 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
+// TestExpired: a URL counts until the end of its minute.
+func TestExpired(t *testing.T) {
+	k := callbackurl.New([]callbackurl.Key{key("k", 'k')})
+	for late, want := range map[time.Duration]bool{-time.Hour: false, 0: false, time.Second: true} {
+		got, ok := k.Verify(path(k.URL(public, "fal", task, 1, until.Add(-30*time.Second))))
+		if !ok || got.Expired(until.Add(late)) != want {
+			t.Errorf("%v late: %+v, %v", late, got, ok)
+		}
+	}
+}
+
 // flip changes the lowest bit of one base64url character.
 func flip(mac string, at int) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -129,9 +148,9 @@ func TestRoundTrip(t *testing.T) {
 		k := callbackurl.New([]callbackurl.Key{key(token.Draw(t, "kid"), 'k')})
 		want := callbackurl.Target{
 			Lane: token.Draw(t, "lane"), Key: events.Key{Project: token.Draw(t, "project"), ID: token.Draw(t, "task")},
-			Attempt: rapid.IntRange(1, 1_000_000).Draw(t, "attempt"),
+			Attempt: rapid.IntRange(1, 1_000_000).Draw(t, "attempt"), Minutes: rapid.Int64Range(0, 1_000_000_000).Draw(t, "minutes"),
 		}
-		path := path(k.URL(public, want.Lane, want.Key, want.Attempt))
+		path := path(k.URL(public, want.Lane, want.Key, want.Attempt, time.Unix(want.Minutes*60, 0)))
 		if got, ok := k.Verify(path); !ok || got != want {
 			t.Fatalf("%s: %+v, %v, want %+v", path, got, ok, want)
 		}
@@ -156,7 +175,7 @@ func TestMACIsUnambiguous(t *testing.T) {
 		for _, project := range []string{"c", "bc", "1"} {
 			for _, id := range []string{"1", "11", "d"} {
 				for _, attempt := range []int{1, 11, 111} {
-					url := k.URL(public, lane, events.Key{Project: project, ID: id}, attempt)
+					url := k.URL(public, lane, events.Key{Project: project, ID: id}, attempt, until)
 					mac := url[strings.LastIndexByte(url, '/'):]
 					if seen[mac] != "" {
 						t.Errorf("%s and %s share a MAC", url, seen[mac])
@@ -179,9 +198,9 @@ func TestKeysHideSecrets(t *testing.T) {
 // Whatever is accepted is what URL writes, byte by byte.
 func FuzzVerify(f *testing.F) {
 	k := callbackurl.New([]callbackurl.Key{key("k", 'k'), key("old", 'o')})
-	good := path(k.URL(public, "fal", task, 1))
+	good := path(k.URL(public, "fal", task, 1, until))
 	for _, seed := range []string{
-		good, path(callbackurl.New([]callbackurl.Key{key("old", 'o')}).URL(public, "m", task, 7)), "/cb/a/b/c.d.1/e",
+		good, path(callbackurl.New([]callbackurl.Key{key("old", 'o')}).URL(public, "m", task, 7, until)), "/cb/a/b/c.d.1/e",
 		"/cb////",
 	} {
 		f.Add(seed)
@@ -191,8 +210,8 @@ func FuzzVerify(f *testing.F) {
 		if !ok {
 			return
 		}
-		first := k.URL("", got.Lane, got.Key, got.Attempt)
-		second := callbackurl.New([]callbackurl.Key{key("old", 'o')}).URL("", got.Lane, got.Key, got.Attempt)
+		first := k.URL("", got.Lane, got.Key, got.Attempt, time.Unix(got.Minutes*60, 0))
+		second := callbackurl.New([]callbackurl.Key{key("old", 'o')}).URL("", got.Lane, got.Key, got.Attempt, time.Unix(got.Minutes*60, 0))
 		if path != first && path != second {
 			t.Errorf("%q verifies and is none of ours", path)
 		}

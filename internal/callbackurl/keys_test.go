@@ -17,7 +17,7 @@ func TestKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := callbackurl.New(first).URL("", "fal", task, 1)
+	url := callbackurl.New(first).URL("", "fal", task, 1, until)
 	again, err := callbackurl.Kept(file)
 	if err != nil {
 		t.Fatal(err)
@@ -65,11 +65,11 @@ func TestCallbackURLs(t *testing.T) {
 		urls callbackurl.URLs
 		want string
 	}{
-		{callbackurl.URLs{Public: public, Keys: k}, k.URL(public, "fal", task, 1)},
+		{callbackurl.URLs{Public: public, Keys: k}, k.URL(public, "fal", task, 1, until)},
 		{callbackurl.URLs{Keys: k}, ""},
 		{callbackurl.URLs{Public: public}, ""},
 	} {
-		if got := row.urls.CallbackURL("fal", task, 1); got != row.want {
+		if got := row.urls.CallbackURL("fal", task, 1, until); got != row.want {
 			t.Errorf("%s, want %s", got, row.want)
 		}
 	}

@@ -12,11 +12,16 @@ import (
 	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
+	"reelay/internal/task"
 )
 
 // callbacksDisabledFor is how long the requests of a lane name no callback URL once the provider was seen not to accept
 // it. Until then each task would use up two requests, and the provider counts both.
 const callbacksDisabledFor = 10 * time.Minute
+
+// callbackGrace is how long callbacks about a task count after it is polled no more, late results included: providers
+// repeat those that they could not deliver for hours.
+const callbackGrace = 6 * time.Hour
 
 // minSecretBytes is the shortest last segment of a callback URL that is taken for a secret; a shorter one could be any
 // word.
@@ -31,7 +36,7 @@ func (s *Service) callbackURLFor(l *lane, t events.Task, e journal.Entry) string
 	if last := t.Attempt(); l.Handshake && last != nil && dislikesURL(*last) {
 		return ""
 	}
-	return s.o.Callback.CallbackURL(l.Name, e.Key(), e.Attempt)
+	return s.o.Callback.CallbackURL(l.Name, e.Key(), e.Attempt, t.Deadline.Add(task.LatePolling+callbackGrace))
 }
 
 // dislikesURL reports whether a provider that calls the URL back before it accepts may have refused an attempt for its

@@ -21,7 +21,7 @@ const (
 
 type fixedURL struct{}
 
-func (fixedURL) CallbackURL(lane string, k events.Key, attempt int) string {
+func (fixedURL) CallbackURL(lane string, k events.Key, attempt int, _ time.Time) string {
 	return fmt.Sprintf("https://h/%s/%s/%d", lane, k, attempt)
 }
 

@@ -48,9 +48,9 @@ const name = "submitter"
 
 // A Callback makes the URLs at which providers call back.
 type Callback interface {
-	// CallbackURL names lane, task and paid attempt, from 1. The last segment of its path is unguessable and kept secret:
+	// CallbackURL names lane, task and paid attempt, from 1, and counts until a time. The last segment of its path is unguessable and kept secret:
 	// whoever knows it can speak for a provider that signs nothing.
-	CallbackURL(lane string, k events.Key, attempt int) string
+	CallbackURL(lane string, k events.Key, attempt int, until time.Time) string
 }
 
 // Options configure a Service.

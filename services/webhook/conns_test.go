@@ -108,6 +108,43 @@ func TestSlowBodiesOfOneURL(t *testing.T) {
 	})
 }
 
+// Who sends the bodies of many URLs slowly keeps nobody else's callbacks out either: the slowest make room, and are told
+// to come again.
+func TestSlowBodiesOfManyURLs(t *testing.T) {
+	const slow, honest = 150, 40
+	onPipes(t, func(e *fixture, dial func() net.Conn) {
+		send := func(attempt int, body string) net.Conn {
+			conn := dial()
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+				e.path("minimax", attempt), len(update), body)
+			return conn
+		}
+		answer := func(conn net.Conn) int {
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				return 0
+			}
+			return res.StatusCode
+		}
+		var first net.Conn
+		for i := range slow {
+			if conn := send(1000+i, update[:20]); i == 0 {
+				first = conn
+			}
+		}
+		time.Sleep(time.Second)
+		for i := range honest {
+			if status := answer(send(1+i, update)); status != 200 {
+				e.Errorf("true callback %d is answered with %d", i, status)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if status := answer(first); status != 503 {
+			e.Errorf("the slowest is answered with %d", status)
+		}
+	}, func(o *webhook.Options) { o.Limits.Conns, o.Limits.ConnsPerAddress = 1000, 1000 })
+}
+
 // A connection that asks nothing more is closed after a minute.
 func TestIdleClients(t *testing.T) {
 	onPipes(t, func(e *fixture, dial func() net.Conn) {

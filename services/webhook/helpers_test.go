@@ -172,8 +172,13 @@ func start(t *testing.T, change ...func(*webhook.Options)) *fixture {
 	return e
 }
 
+// until is later than any test.
+var until = time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // path is where the callbacks of the task's attempt go.
-func (e *fixture) path(lane string, attempt int) string { return e.keys.URL("", lane, task, attempt) }
+func (e *fixture) path(lane string, attempt int) string {
+	return e.keys.URL("", lane, task, attempt, until)
+}
 
 // post sends a request and returns the answer's status and body.
 func (e *fixture) post(path string, header http.Header, body string) (int, string) {

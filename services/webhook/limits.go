@@ -3,7 +3,9 @@ package webhook
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
@@ -43,36 +45,70 @@ func (b *buckets[K]) allow(key K) bool {
 	return limiter.Allow()
 }
 
-// slots bound what is under way at once, of one key and of all.
+// slots bound the bodies that are read at once, of one key and of all. While all are taken, whoever has been at it
+// longest makes room, if that is long: so nobody who sends slowly keeps out who does not, by however many keys.
 type slots[K comparable] struct {
 	max, maxPerKey int
+	long           time.Duration
 
-	mu    sync.Mutex
-	total int
+	mu sync.Mutex
+	// order are those under way, the oldest first.
+	order []*slot[K]
 	taken map[K]int
 }
 
-func newSlots[K comparable](most, mostPerKey int) *slots[K] {
-	return &slots[K]{max: most, maxPerKey: mostPerKey, taken: map[K]int{}}
+// A slot is one body under way.
+type slot[K comparable] struct {
+	key   K
+	since time.Time
+	cut   func()
+	// lost says that it had to make room.
+	lost bool
 }
 
-func (s *slots[K]) enter(key K) bool {
+func newSlots[K comparable](most, mostPerKey int, long time.Duration) *slots[K] {
+	return &slots[K]{max: most, maxPerKey: mostPerKey, long: long, taken: map[K]int{}}
+}
+
+// enter returns a slot, nil if there is none. cut ends the reading; it must be quick.
+func (s *slots[K]) enter(key K, cut func()) *slot[K] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.total >= s.max || s.taken[key] >= s.maxPerKey {
-		return false
+	if s.taken[key] >= s.maxPerKey {
+		return nil
 	}
-	s.total++
+	now := time.Now()
+	if len(s.order) >= s.max {
+		oldest := s.order[0]
+		if now.Sub(oldest.since) < s.long {
+			return nil
+		}
+		oldest.lost = true
+		s.remove(oldest)
+		oldest.cut()
+	}
+	mine := &slot[K]{key: key, since: now, cut: cut}
+	s.order = append(s.order, mine)
 	s.taken[key]++
-	return true
+	return mine
 }
 
-func (s *slots[K]) leave(key K) {
+// leave gives a slot back, and reports whether it was lost before.
+func (s *slots[K]) leave(mine *slot[K]) (lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.total--
-	if s.taken[key]--; s.taken[key] == 0 {
-		delete(s.taken, key)
+	if !mine.lost {
+		s.remove(mine)
+	}
+	return mine.lost
+}
+
+// remove takes a slot out. The lock is held.
+func (s *slots[K]) remove(gone *slot[K]) {
+	i := slices.Index(s.order, gone)
+	s.order = slices.Delete(s.order, i, i+1)
+	if s.taken[gone.key]--; s.taken[gone.key] == 0 {
+		delete(s.taken, gone.key)
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	handshake    result = "challenge"
 	badMethod    result = "method"
 	badMAC       result = "bad_mac"
+	expired      result = "expired"
 	unknownLane  result = "unknown_lane"
 	badType      result = "bad_type"
 	tooLarge     result = "too_large"
@@ -41,14 +42,15 @@ const (
 	unavailable  result = "unavailable"
 )
 
-// status returns the status of the answer. A wrong path, a wrong MAC and a lane that is not ours are one to a stranger.
+// status returns the status of the answer. A wrong path, a wrong MAC, a URL that counts no more and a lane that is not
+// ours are one to a stranger.
 func (r result) status() int {
 	switch r {
 	case accepted, duplicate, handshake:
 		return http.StatusOK
 	case badMethod:
 		return http.StatusMethodNotAllowed
-	case badMAC, unknownLane:
+	case badMAC, expired, unknownLane:
 		return http.StatusNotFound
 	case badType:
 		return http.StatusUnsupportedMediaType
@@ -100,6 +102,10 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, arrived time.T
 		o.result = badMAC
 		return o
 	}
+	if target.Expired(arrived) {
+		o.result = expired
+		return o
+	}
 	lane, ok := s.lanes[target.Lane]
 	if !ok {
 		o.result = unknownLane
@@ -149,13 +155,16 @@ func (s *Service) read(w http.ResponseWriter, r *http.Request, of callbackurl.Ta
 	if r.ContentLength > events.MaxCallbackBytes {
 		return nil, tooLarge, nil
 	}
-	if !s.reading.enter(of) {
+	slot := s.reading.enter(of, func() { _ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) })
+	if slot == nil {
 		return nil, busy, nil
 	}
-	defer s.reading.leave(of)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, events.MaxCallbackBytes))
+	lost := s.reading.leave(slot)
 	var over *http.MaxBytesError
 	switch {
+	case lost && err != nil:
+		return nil, busy, nil
 	case errors.As(err, &over):
 		return nil, tooLarge, nil
 	case err != nil:

@@ -54,7 +54,9 @@ const (
 	maxReading = 128
 	// maxReadingPerURL is how many of them one URL may have: a provider tells once, and sometimes once more.
 	maxReadingPerURL = 2
-	maxPublishing    = 128
+	// slowBody is how long a body may take that nobody waits for: far longer than a provider needs.
+	slowBody      = 500 * time.Millisecond
+	maxPublishing = 128
 )
 
 // ErrNoKey says that there is no key to verify callback URLs with.
@@ -139,7 +141,7 @@ func New(o Options) (*Service, error) {
 		o: o, base: base, lanes: map[string]provider.CallbackLane{}, log: o.Log.With("component", "webhook"),
 		metrics: newMetrics(), refusals: newBuckets[netip.Addr](o.Limits.RefusedPerSecond, o.Limits.RefusedBurst),
 		calls:      newBuckets[callbackurl.Target](o.Limits.CallsPerSecond, o.Limits.CallsBurst),
-		reading:    newSlots[callbackurl.Target](maxReading, maxReadingPerURL),
+		reading:    newSlots[callbackurl.Target](maxReading, maxReadingPerURL, slowBody),
 		publishing: make(chan struct{}, maxPublishing),
 	}
 	for _, l := range o.Lanes {

@@ -93,7 +93,7 @@ func TestRefused(t *testing.T) {
 		},
 		{"wrong MAC", http.MethodPost, good + "A", jsonHeader(), strings.NewReader(update), 404, "none", "bad_mac"},
 		{
-			"MAC of an unknown key", http.MethodPost, stranger.URL("", "minimax", task, 1), jsonHeader(),
+			"MAC of an unknown key", http.MethodPost, stranger.URL("", "minimax", task, 1, until), jsonHeader(),
 			strings.NewReader(update), 404, "none", "bad_mac",
 		},
 		{
@@ -109,7 +109,11 @@ func TestRefused(t *testing.T) {
 			strings.NewReader(update), 404, "none", "bad_mac",
 		},
 		{
-			"unknown lane", http.MethodPost, e.keys.URL("", "veo", task, 1), jsonHeader(), strings.NewReader(update), 404,
+			"a URL of last year", http.MethodPost, e.keys.URL("", "minimax", task, 1, time.Now().Add(-2*time.Minute)), jsonHeader(),
+			strings.NewReader(update), 404, "none", "expired",
+		},
+		{
+			"unknown lane", http.MethodPost, e.keys.URL("", "veo", task, 1, until), jsonHeader(), strings.NewReader(update), 404,
 			"none", "unknown_lane",
 		},
 		{"no type", http.MethodPost, good, http.Header{}, strings.NewReader(update), 415, "minimax", "bad_type"},
@@ -374,7 +378,7 @@ func TestCallbackKeyRotation(t *testing.T) {
 		{"after", []callbackurl.Key{callbackKey("n2")}, 404},
 	} {
 		e := start(t, func(o *webhook.Options) { o.Keys = callbackurl.New(row.keys) })
-		if status, _ := e.post(former.URL("", "minimax", task, 1), jsonHeader(), update); status != row.want {
+		if status, _ := e.post(former.URL("", "minimax", task, 1, until), jsonHeader(), update); status != row.want {
 			t.Errorf("%s: %d, want %d", row.name, status, row.want)
 		}
 	}

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// keysFresh is how long fetched keys are used without asking again, which fal limits to a day.
-	keysFresh = 24 * time.Hour
-	// keysStale is how long they are used while they cannot be fetched again.
-	keysStale = 7 * 24 * time.Hour
+	// keysFresh is how long fetched keys are used without asking again: for so long one counts that fal has withdrawn.
+	keysFresh = 5 * time.Minute
+	// keysStale is how long they are used while they cannot be fetched again; fal limits it to a day.
+	keysStale = 24 * time.Hour
 	// fetchFloor is the shortest time between two fetches, firstFloor the same as long as there are no keys at all. Both
 	// keep strangers from making us call fal.
 	fetchFloor = time.Minute
@@ -52,8 +52,8 @@ func newKeySet(url string, transport http.RoundTripper) *keySet {
 	return &keySet{url: url, client: provider.NewClient(transport, fetchWait), failure: errNotFetched}
 }
 
-// current returns the keys, fetching them when there are none or when they are a day old. Older ones serve for a week
-// while fal cannot be asked. It fails with provider.ErrCallbackKeys.
+// current returns the keys, fetching them when there are none or when they are five minutes old. Older ones serve for a
+// day while fal cannot be asked. It fails with provider.ErrCallbackKeys.
 func (s *keySet) current(ctx context.Context) ([]ed25519.PublicKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,15 +66,15 @@ func (s *keySet) current(ctx context.Context) ([]ed25519.PublicKey, error) {
 	return s.keys, nil
 }
 
-// newer returns the keys after one more fetch, if one is allowed now, for a caller whom known have not helped. Known
-// keys whose successors cannot be had are returned as they are.
-func (s *keySet) newer(ctx context.Context, known []ed25519.PublicKey) []ed25519.PublicKey {
+// newer returns the keys after one more fetch, if one is allowed now, for a caller whom known have not helped, and when
+// they were fetched. Known keys whose successors cannot be had are returned as they are.
+func (s *keySet) newer(ctx context.Context, known []ed25519.PublicKey) ([]ed25519.PublicKey, time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.keys) > 0 && &s.keys[0] == &known[0] {
 		s.refresh(ctx)
 	}
-	return s.keys
+	return s.keys, s.fetched
 }
 
 // refresh fetches the keys, waits for whoever is fetching them, or does nothing before its time. It lets go of the lock

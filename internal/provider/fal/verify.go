@@ -70,7 +70,8 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 // provider.ErrCallbackSignature, ErrHookTime, ErrHookAccount or, when fal's keys cannot be had, ErrHookKeys.
 //
 // A signature names no key, so all are tried. If none fits, the keys are fetched again, but not more than once a
-// minute.
+// minute; what was signed later than that may be signed by a key that is not known yet, and fails with
+// provider.ErrCallbackKeys, so that fal comes again.
 func (v *Verifier) Verify(ctx context.Context, h http.Header, body []byte, arrived time.Time) error {
 	s, err := readSigned(h)
 	if err != nil {
@@ -91,8 +92,13 @@ func (v *Verifier) Verify(ctx context.Context, h http.Header, body []byte, arriv
 	if verifiedBy(keys, message, s.signature) {
 		return nil
 	}
-	if keys = v.keys.newer(ctx, keys); verifiedBy(keys, message, s.signature) {
+	keys, fetched := v.keys.newer(ctx, keys)
+	switch {
+	case verifiedBy(keys, message, s.signature):
 		return nil
+	case s.timestamp > fetched.Unix():
+		return fmt.Errorf("%w: it may be signed by one that is newer than those of %s", provider.ErrCallbackKeys,
+			fetched.UTC().Format(time.RFC3339))
 	}
 	return fmt.Errorf("%w: none of fal's %d keys has signed it", provider.ErrCallbackSignature, len(keys))
 }

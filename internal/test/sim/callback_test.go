@@ -507,7 +507,7 @@ func TestCallbackURL(t *testing.T) {
 		w.Publish(video, v1Request("m", ""))
 		for id, lane := range map[string]string{"f": "fal", "m": "minimax"} {
 			task := w.AwaitEnd("demo", id)
-			url := sim.URLs{}.CallbackURL(lane, task.Key(), 1)
+			url := sim.URLs{}.CallbackURL(lane, task.Key(), 1, time.Time{})
 			job := w.Stack.Ledger(lane).Jobs()[0]
 			if job.Correlation != url || !task.Attempts[0].Callback || task.Attempts[0].BodySHA256 != job.BodySHA256 {
 				t.Errorf("%s: the provider has %q, body %s; the record says callback %v, body %s", lane, job.Correlation,

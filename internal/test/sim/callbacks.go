@@ -16,7 +16,7 @@ import (
 type URLs struct{}
 
 // CallbackURL names lane, task and attempt, and ends in 32 characters that nothing else contains.
-func (URLs) CallbackURL(lane string, k events.Key, attempt int) string {
+func (URLs) CallbackURL(lane string, k events.Key, attempt int, _ time.Time) string {
 	path := lane + "/k1/" + k.String() + "." + strconv.Itoa(attempt)
 	sum := sha256.Sum256([]byte("a key " + path))
 	return "https://webhooks.example.test/cb/" + path + "/" + hex.EncodeToString(sum[:16])
