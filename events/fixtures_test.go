@@ -121,7 +121,7 @@ func fullTask() events.Task {
 		ErasedAt: new(at(58)), Unannounced: true, Version: 1 << 60,
 		Transitions: []events.Transition{{
 			Version: 3, At: at(2), Name: "accepted", From: events.PhaseSubmitting, To: events.PhaseProviderQueued,
-			By: "submitter", Reason: events.BlockedCap, Cap: &events.CapReached{Scope: "project.demo", DailyUSD: 20},
+			By: "submitter", RequestedBy: "TENANT_demo UABC", Reason: events.BlockedCap, Cap: &events.CapReached{Scope: "project.demo", DailyUSD: 20},
 			Note: "fal gave request 019c", Event: events.EventSubmitted, Attempt: 1,
 		}},
 	}

@@ -169,7 +169,7 @@ func APISubject(v Verb, tokens ...string) string {
 // ParseRequestSubject reads the project and task type of a request subject. It fails with a FieldError that names the
 // token; a project that could be read is returned even so.
 func ParseRequestSubject(subject string) (project string, t TaskType, err error) {
-	tokens := strings.Split(strings.TrimPrefix(subject, requestPrefix), ".")
+	tokens := strings.Split(strings.TrimPrefix(strings.TrimSuffix(subject, byAPI), requestPrefix), ".")
 	if !strings.HasPrefix(subject, requestPrefix) || len(tokens) != 2 {
 		return "", "", fieldError("subject", "%q is not reelay.request.<project>.<task_type>", subject)
 	}
@@ -187,7 +187,7 @@ func ParseRequestSubject(subject string) (project string, t TaskType, err error)
 // ParseCommandSubject reads the task and verb of a command subject. It fails with a FieldError that names the token; a
 // key that could be read is returned even so.
 func ParseCommandSubject(subject string) (Key, CommandVerb, error) {
-	tokens := strings.Split(strings.TrimPrefix(subject, commandPrefix), ".")
+	tokens := strings.Split(strings.TrimPrefix(strings.TrimSuffix(subject, byAPI), commandPrefix), ".")
 	if !strings.HasPrefix(subject, commandPrefix) || len(tokens) != 3 {
 		return Key{}, "", fieldError("subject", "%q is not reelay.command.<project>.<task>.<verb>", subject)
 	}

@@ -392,6 +392,9 @@ type Transition struct {
 	To   Phase  `json:"to"`
 	// By is the service, or callback for what a provider's callback has brought.
 	By string `json:"by"`
+	// RequestedBy is the account and user that have asked for it by the API, as the NATS server told (RequestedBy);
+	// Unverified for a command of which it told nothing.
+	RequestedBy string `json:"requested_by,omitempty"`
 	// Reason is what keeps the task from being sent after a step that left it waiting: cap, or retry for an attempt that
 	// bought nothing.
 	Reason BlockedReason `json:"reason,omitempty"`

@@ -61,7 +61,11 @@ func printTimeline(w io.Writer, k events.Key, r events.TimelineReply, zone *time
 		if step.Attempt > 0 {
 			why = strings.TrimSpace(fmt.Sprintf("[attempt %d] %s", step.Attempt, why))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", step.At.In(zone).Format("2006-01-02 15:04:05.000"), after, clean(step.By),
+		who := clean(step.By)
+		if step.RequestedBy != "" {
+			who += " for " + clean(step.RequestedBy)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", step.At.In(zone).Format("2006-01-02 15:04:05.000"), after, who,
 			clean(step.Name), phases, why)
 		phase = step.To
 	}

@@ -331,7 +331,7 @@ accounts {
   {{.Name}} { # {{.Comment}}
     users: [ { nkey: {{.Key}} } ]
     imports: [{{range .Exports}}
-      { {{if .Stream}}stream{{else}}service{{end}}: { account: REELAY, subject: {{quote .Subject}} } }{{end}}
+      { {{if .Stream}}stream{{else}}service{{end}}: { account: REELAY, subject: {{quote .Subject}} }{{if not .Stream}}, share: true{{end}} }{{end}}
     ]
   }
 {{- end}}

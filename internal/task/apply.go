@@ -190,7 +190,7 @@ func (s *step) move(name, note string) {
 	}
 	tr := events.Transition{
 		Version: s.t.Version + 1, At: s.m.At, Name: name, From: s.t.Phase, To: to, By: s.m.By,
-		Note: provider.Clip(note, events.MaxMessageBytes), Event: a.Event,
+		RequestedBy: s.m.RequestedBy, Note: provider.Clip(note, events.MaxMessageBytes), Event: a.Event,
 	}
 	if at := s.t.Attempt(); at != nil {
 		tr.Attempt = at.N

@@ -15,6 +15,8 @@ type Trigger interface{ meta() Meta }
 type Meta struct {
 	At time.Time
 	By string
+	// RequestedBy is who has asked for it; see events.Transition.
+	RequestedBy string
 }
 
 func (m Meta) meta() Meta { return m }

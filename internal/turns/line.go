@@ -57,17 +57,13 @@ func (l line) Count(ctx context.Context, long uint64) (Count, error) {
 		return c, nil
 	}
 	c.Delivered = consumer.CachedInfo().Delivered.Stream
-	for _, filter := range []string{
-		events.RequestSubject("*", "*"), events.CommandSubject(events.Key{Project: "*", ID: "*"}, "*"),
-	} {
-		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
-		if err != nil {
-			return c, fmt.Errorf("stream %s: %w", events.StreamRequests, err)
-		}
-		for subject, n := range info.State.Subjects {
-			if project := projectOf(subject); project != "" {
-				c.Waiting[project] += n
-			}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(events.IntakeFilter("*")))
+	if err != nil {
+		return c, fmt.Errorf("stream %s: %w", events.StreamRequests, err)
+	}
+	for subject, n := range info.State.Subjects {
+		if project := projectOf(subject); project != "" {
+			c.Waiting[project] += n
 		}
 	}
 	return c, nil

@@ -146,6 +146,10 @@ func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats
 	if parent := h.Get(events.HeaderTraceparent); parent != "" {
 		msg.Header.Set(events.HeaderTraceparent, parent)
 	}
+	if by := events.RequestedBy(h.Get(events.HeaderRequestInfo)); by != "" {
+		msg.Subject = events.ByAPISubject(subject)
+		msg.Header.Set(events.HeaderRequestedBy, by)
+	}
 	begin := time.Now()
 	err = s.o.Bus.Send(waiting, msg)
 	stored := err == nil

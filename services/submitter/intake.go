@@ -2,6 +2,7 @@ package submitter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -253,7 +254,8 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	if t.Input, t.InputRef, err = s.store.KeepInput(ctx, t.Input); err != nil {
 		return err
 	}
-	c, err := s.store.Apply(ctx, k, task.Accept{Meta: task.Meta{At: m.Time, By: name}, Task: t})
+	meta := task.Meta{At: m.Time, By: name, RequestedBy: s.requestedBy(m)}
+	c, err := s.store.Apply(ctx, k, task.Accept{Meta: meta, Task: t})
 	switch {
 	case errors.Is(err, taskstore.ErrIDUsed):
 		return refuse(k, digest, events.CodeIdempotencyConflict, events.NewFieldError("id", "%v: choose another id", err))
@@ -520,7 +522,7 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 		}
 		return refuse(k, "", events.CodeInvalidRequest, err)
 	}
-	meta := task.Meta{At: time.Now().UTC(), By: name}
+	meta := task.Meta{At: time.Now().UTC(), By: name, RequestedBy: cmp.Or(s.requestedBy(m), events.Unverified)}
 	var tr task.Trigger
 	switch verb {
 	case events.CommandCancel:
@@ -550,6 +552,15 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 		return refuse(k, "", events.CodeConflict, err)
 	}
 	return s.unknownTask(ctx, m, k, err)
+}
+
+// requestedBy is who has asked for what the status service handed on; empty where nobody knows. A server that asks
+// nobody who he is lets anybody say so.
+func (s *Service) requestedBy(m bus.Message) string {
+	if !events.IsByAPI(m.Subject) || !s.o.Bus.Conn().AuthRequired() {
+		return ""
+	}
+	return m.Get(events.HeaderRequestedBy)
 }
 
 // unknownTask turns a lasting "no such task" into a rejection.

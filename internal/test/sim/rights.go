@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"bytes"
 	"flag"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"reelay/events/rights"
 	"reelay/internal/accounts"
@@ -62,6 +65,23 @@ func (r *Rights) Credentials(name string) []nats.Option {
 		panic(err) // nobody has made such a user
 	}
 	return append(options, key)
+}
+
+// Key is the public key of a user.
+func (r *Rights) Key(user string) string {
+	seed, err := os.ReadFile(filepath.Join(r.dir, user+".nk"))
+	if err != nil {
+		panic(err) // nobody has made such a user
+	}
+	pair, err := nkeys.FromSeed(bytes.TrimSpace(seed))
+	if err != nil {
+		panic(err)
+	}
+	key, err := pair.PublicKey()
+	if err != nil {
+		panic(err)
+	}
+	return key
 }
 
 // Check fails the test where anything was denied to anybody.

@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -188,6 +189,82 @@ func TestTenantsApart(t *testing.T) {
 			if strings.Contains(m.Subject, "demo") && !slices.Contains(subjects, m.Subject) {
 				t.Errorf("it hears %s", m.Subject)
 			}
+		}
+	})
+}
+
+// TestSameMsgID: two tenants whose clients choose the same message id at the same moment both have their request stored
+// and answered, and so has one who sends two different ones.
+func TestSameMsgID(t *testing.T) {
+	r := sim.NewRights(t, accounts.Tenant{Project: "demo", Role: rights.Tenant},
+		accounts.Tenant{Project: "other", Role: rights.Tenant})
+	sim.Run(t, sim.Options{Speed: emulator.Speed{Queue: time.Second, Run: 20 * time.Second}, Rights: r}, func(t *testing.T, w *sim.World) {
+		tenants := map[string]*nats.Conn{"demo": tenant(t, w, r, "demo"), "other": tenant(t, w, r, "other")}
+		const many = 20
+		for i := range many {
+			for _, project := range []string{"demo", "other", "demo"} {
+				m := nats.NewMsg(events.RequestSubject(project, events.Video))
+				m.Data = []byte(falRequest("", "", ""))
+				m.Header.Set("Nats-Msg-Id", fmt.Sprint("shot-", i))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				answer, err := tenants[project].RequestMsgWithContext(ctx, m)
+				cancel()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.Contains(string(answer.Data), "duplicate") || strings.Contains(string(answer.Data), "error") {
+					t.Errorf("%s of %s: %s", m.Header.Get("Nats-Msg-Id"), project, answer.Data)
+				}
+			}
+		}
+		for project := range tenants {
+			for i := range many {
+				w.AwaitEnd(project, fmt.Sprint("shot-", i))
+			}
+		}
+		r.Check(t)
+	})
+}
+
+// TestWhoAsked: the story of a task says who handed it in and who cancelled it by the API, as the server knows them,
+// whatever they say of themselves. Of what is published for the stream, which keeps no such word, nobody knows.
+func TestWhoAsked(t *testing.T) {
+	r := sim.NewRights(t, accounts.Tenant{Project: "demo", Role: rights.Tenant})
+	sim.Run(t, sim.Options{Rights: r}, func(t *testing.T, w *sim.World) {
+		demo := tenant(t, w, r, "demo")
+		send := func(subject, body string) {
+			t.Helper()
+			m := nats.NewMsg(subject)
+			m.Data = []byte(body)
+			m.Header.Set(events.HeaderRequestInfo, `{"acc":"REELAY","user":"operator"}`)
+			m.Header.Set(events.HeaderRequestedBy, "REELAY operator")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			answer, err := demo.RequestMsgWithContext(ctx, m)
+			if err != nil || answer.Header.Get("Nats-Service-Error") != "" {
+				t.Fatalf("%s: %v, %v", subject, answer, err)
+			}
+		}
+		const long = `{"run_ms":36000000}`
+		send("reelay.api.submit.demo.video", falRequest("a", long, ""))
+		send("reelay.request.demo.video", falRequest("b", long, ""))
+		w.Settle(10 * time.Second)
+		send("reelay.api.cancel.demo.a", "")
+		send("reelay.command.demo.b.cancel", "")
+		w.Settle(time.Minute)
+		known := "TENANT_demo " + r.Key("demo")
+		for id, want := range map[string][]string{"a": {known, known}, "b": {"", events.Unverified}} {
+			story := w.Get("demo", id).Transitions
+			cancel := slices.IndexFunc(story, func(s events.Transition) bool { return s.Name == "cancel" })
+			if cancel < 0 || story[0].RequestedBy != want[0] || story[cancel].RequestedBy != want[1] {
+				t.Errorf("%s: the cancel is step %d of %+v, want them by %q", id, cancel, story, want)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		answer, err := demo.RequestWithContext(ctx, events.ByAPISubject("reelay.command.demo.a.cancel"), nil)
+		if !errors.Is(err, nats.ErrNoResponders) {
+			t.Errorf("a tenant may speak as the status service does: %v, %v", answer, err)
 		}
 	})
 }
