@@ -26,7 +26,8 @@ import (
 // doctorCmd checks an installation.
 type doctorCmd struct {
 	connection `embed:""`
-	JSON       bool `name:"json" help:"Print JSON."`
+	JSON       bool   `name:"json" help:"Print JSON."`
+	Auth       string `help:"Folder of reelay auth: also compares what each service may do with what it needs." placeholder:"DIR"`
 }
 
 const (
@@ -80,7 +81,10 @@ func (c *doctorCmd) Run(ctx context.Context, e *env) error {
 		defer closeConn()
 		found := []check{
 			{levelOK, "nats", "connected to " + a.nc.ConnectedUrlRedacted(), ""},
-			checkVersion(a.nc.ConnectedServerVersion()),
+			checkVersion(a.nc.ConnectedServerVersion()), a.checkBroker(),
+		}
+		if c.Auth != "" {
+			found = append(found, a.checkRights(ctx, c.Auth)...)
 		}
 		if err := layout.Payload(a.nc.MaxPayload()); err != nil {
 			found = append(found, check{levelFail, "nats server", err.Error(), "max_payload: 1MB, and nats-server --signal reload"})

@@ -25,6 +25,9 @@ type Rights struct {
 	Answers bool
 }
 
+// UserInfo is where a server says what whoever asks may do.
+const UserInfo = "$SYS.REQ.USER.INFO"
+
 // InboxPrefix is that of the subjects for the answers to one service. Nobody else may subscribe there.
 func InboxPrefix(name string) string { return "_INBOX_" + name }
 
@@ -160,7 +163,7 @@ func needs() map[string]need {
 // Of returns the row of a service.
 func Of(service string) Rights {
 	n := needs()[service]
-	publish := slices.Clone(n.writes)
+	publish := append(slices.Clone(n.writes), UserInfo)
 	add := func(subjects ...string) { publish = append(publish, subjects...) }
 	js := "$JS.API."
 	if n.foundations {

@@ -120,7 +120,7 @@ func Init(dir string, server Server, tenants []Tenant) error {
 
 // Add adds a tenant, or changes the role of one that there is.
 func Add(dir string, t Tenant) error {
-	i, err := read(dir)
+	i, err := Load(dir)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func Add(dir string, t Tenant) error {
 // Revoke takes a user out of the configuration and deletes its key. The name of a service or of the operator gets a new
 // key instead. It fails with ErrUnknown.
 func Revoke(dir, name string) error {
-	i, err := read(dir)
+	i, err := Load(dir)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func Revoke(dir, name string) error {
 	}
 	u := i.Users[n]
 	i.Users = slices.Delete(i.Users, n, n+1)
-	for _, file := range []string{keyFile(dir, name), contextFile(dir, name)} {
+	for _, file := range []string{KeyFile(dir, name), ContextFile(dir, name)} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -164,9 +164,11 @@ func (i *Installation) find(name string) int {
 	return slices.IndexFunc(i.Users, func(u User) bool { return u.Name == name })
 }
 
-func keyFile(dir, name string) string { return filepath.Join(dir, name+".nk") }
+// KeyFile is that of a user's seed in a folder.
+func KeyFile(dir, name string) string { return filepath.Join(dir, name+".nk") }
 
-func contextFile(dir, name string) string { return filepath.Join(dir, name+".json") }
+// ContextFile is that of a user's context in a folder.
+func ContextFile(dir, name string) string { return filepath.Join(dir, name+".json") }
 
 // add makes a user's key and context.
 func (i *Installation) add(dir string, u User) error {
@@ -176,7 +178,7 @@ func (i *Installation) add(dir string, u User) error {
 	case len(i.Users) >= MaxTenants+len(reserved()):
 		return fmt.Errorf("tenant %q: %d tenants are the limit", u.Name, MaxTenants)
 	}
-	path, err := filepath.Abs(keyFile(dir, u.Name))
+	path, err := filepath.Abs(KeyFile(dir, u.Name))
 	if err != nil {
 		return err
 	}
@@ -192,7 +194,7 @@ func (i *Installation) add(dir string, u User) error {
 		return err
 	}
 	i.Users = append(i.Users, u)
-	return create(contextFile(dir, u.Name), append(text, '\n'))
+	return create(ContextFile(dir, u.Name), append(text, '\n'))
 }
 
 // create writes a file for the owner only, which must not be there.
@@ -205,7 +207,8 @@ func create(path string, content []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-func read(dir string) (i Installation, err error) {
+// Load reads what a folder is for. It fails with ErrMissing.
+func Load(dir string) (i Installation, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return i, fmt.Errorf("%w: %s", ErrMissing, dir)

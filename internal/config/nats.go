@@ -211,7 +211,28 @@ func (n NATS) connect(options []nats.Option) (Conn, error) {
 	if err != nil && !read {
 		return Conn{}, wrong("--context", "NATS_CONTEXT", err)
 	}
-	return n.conn(nc, settings), err
+	if err != nil {
+		return n.conn(nc, settings), err
+	}
+	for _, file := range []string{settings.NKey, settings.Creds, settings.Key} {
+		if info, statErr := os.Stat(file); statErr == nil {
+			err = errors.Join(err, secretFile(info, file))
+		}
+	}
+	if err != nil {
+		nc.Close()
+		return Conn{}, wrong("--context", "NATS_CONTEXT", err)
+	}
+	return n.conn(nc, settings), nil
+}
+
+// secretFile refuses a key that everybody on the machine can read. A group may: Kubernetes makes all files of a volume
+// readable by one.
+func secretFile(info os.FileInfo, path string) error {
+	if info.Mode().Perm()&0o007 == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s; make a new key if they may have, else: chmod 600 %[2]s", accounts.ErrReadable, path)
 }
 
 // dial connects to servers. Where a key was found by their URL alone, and the server asks for none, it is another one by
@@ -259,7 +280,11 @@ func (n NATS) credentials() (options []nats.Option, err error) {
 		if file.path == "" {
 			continue
 		}
-		if _, err := os.Stat(file.path); err != nil {
+		info, err := os.Stat(file.path)
+		if err == nil && slices.Contains([]string{n.Creds, n.NKey, n.Key}, file.path) {
+			err = secretFile(info, file.path)
+		}
+		if err != nil {
 			return nil, wrong(file.flag, file.env, err)
 		}
 	}
