@@ -125,3 +125,62 @@ func next(t *testing.T, s *nats.Subscription) *nats.Msg {
 	}
 	return m
 }
+
+// TestFlood: while a tenant has 2,600 calls wait, hands in hundreds of requests and has thousands rejected, another's
+// request is queued within a second and its calls are answered at once.
+func TestFlood(t *testing.T) {
+	r := sim.NewRights(t, accounts.Tenant{Project: "flood", Role: rights.Tenant},
+		accounts.Tenant{Project: "calm", Role: rights.Tenant})
+	o := sim.Options{Speed: emulator.Speed{Queue: time.Second, Run: 20 * time.Second}, Rights: r, Quiet: true}
+	sim.Run(t, o, func(t *testing.T, w *sim.World) {
+		flood, calm := tenant(t, w, r, "flood"), tenant(t, w, r, "calm")
+		setLane(t, w, "fal", `{"paused":true,"reason":"nothing is sent"}`)
+		ask(t, flood, "reelay.request.flood.video", falRequest("f", "", ""))
+		w.Settle(time.Second)
+		const waits, requests, rejections = 2_600, 400, 3_000
+		inbox, err := flood.SubscribeSync("inbox")
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := func(subject, reply, body string) {
+			if err := flood.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: []byte(body)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range waits {
+			send("reelay.api.wait.flood.f", "inbox", `{"timeout":"1m"}`)
+		}
+		for i := range requests {
+			send("reelay.request.flood.video", "", falRequest(fmt.Sprint("f", i), "", ""))
+		}
+		for i := range rejections {
+			send("reelay.request.flood.video", "", fmt.Sprintf(`{"id":"bad%d"}`, i))
+		}
+		begun := time.Now()
+		ask(t, calm, "reelay.request.calm.video", falRequest("c", "", ""))
+		task := w.Await("calm", "c", func(events.Task) bool { return true })
+		if took := task.Transitions[0].At.Sub(begun); took > time.Second {
+			t.Errorf("the request of the other is queued after %v", took)
+		}
+		for range 50 {
+			called := time.Now()
+			ask(t, calm, "reelay.api.get.calm.c", "")
+			ask(t, calm, "reelay.api.list.calm", "")
+			ask(t, calm, "reelay.api.wait.calm.c", `{"timeout":"10ms"}`)
+			if took := time.Since(called); took > 100*time.Millisecond {
+				t.Errorf("three calls took %v", took)
+			}
+		}
+		w.Settle(30 * time.Second)
+		refused, _, _ := inbox.Pending()
+		if want := waits - int(bucket.DefaultQuota().Waits); refused != want {
+			t.Errorf("%d waits were refused, want %d", refused, want)
+		}
+		if m := next(t, inbox); m.Header.Get("Nats-Service-Error-Code") != "429" {
+			t.Errorf("a wait over the quota is answered with %s", m.Data)
+		}
+		setLane(t, w, "fal", `{"paused":false}`)
+		w.AwaitEnd("calm", "c")
+		r.Check(t)
+	})
+}
