@@ -73,9 +73,11 @@ func write(form *multipart.Writer, fields map[string]string, field string, f pro
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(part, content)
-	if err == nil && n != f.Size {
-		err = errors.New("the file is shorter than it was")
+	switch n, err := io.Copy(part, content); {
+	case err != nil:
+		return err
+	case n != f.Size:
+		return errors.New("the file is not as long as it was") // without its end the form is none
 	}
-	return errors.Join(err, form.Close())
+	return form.Close()
 }

@@ -2,10 +2,13 @@ package sim_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"reelay/events"
+	"reelay/internal/config"
+	"reelay/internal/provider/registry"
 	"reelay/internal/test/sim"
 )
 
@@ -52,6 +55,29 @@ func TestComfy(t *testing.T) {
 		}
 		if took := time.Since(begin); took > 30*time.Minute {
 			t.Errorf("unheard: %v", took)
+		}
+	})
+}
+
+// TestComfyV2: a lost answer is found in the list of the core, and a request that never arrived is sent again under its key,
+// under which nothing could be begun twice.
+func TestComfyV2(t *testing.T) {
+	lane := []config.Lane{{Name: "v2", Provider: "comfy", URL: "http://" + registry.Find("comfy").Emulator + "/api/v2"}}
+	request := func(id string) string {
+		return strings.Replace(comfyRequest(id, id, ""), `"provider":"comfy"`, `"provider":"v2"`, 1)
+	}
+	doubtful(t, sim.Options{Lanes: lane}, []fate{losesReply, neverArrives}, func(t *testing.T, w *sim.World) {
+		w.Publish(video, request("lost"))
+		if got := w.AwaitEnd("demo", "lost"); got.Status != events.StatusCompleted || len(got.Attempts) != 1 || !byList(got) ||
+			len(got.Result.Outputs) != 1 {
+			t.Errorf("lost: %s after %d attempts, %+v %+v", got.Status, len(got.Attempts), got.Result, got.Error)
+		}
+		w.Publish(video, request("unheard"))
+		if got := w.AwaitEnd("demo", "unheard"); got.Status != events.StatusCompleted || len(got.Attempts) != 2 {
+			t.Errorf("unheard: %s after %d attempts: %+v", got.Status, len(got.Attempts), got.Error)
+		}
+		if jobs := w.Stack.Ledger("comfy").Jobs(); len(jobs) != 2 {
+			t.Errorf("%d jobs for two tasks", len(jobs))
 		}
 	})
 }
