@@ -75,6 +75,10 @@ func proofs() []proof {
 			"go test ./internal/artifact -run 'TestStores$' -v",
 		},
 		{
+			"1,000 agents at once over MCP, each with a video: no call lost, each paid once; p99 of get_task, and memory",
+			"go test ./services/mcp -run TestManyAgents -mcp.agents=1000 -v",
+		},
+		{
 			"learned polls against fixed 10 s, and ETAs against the polling guide's table",
 			"go test ./internal/forecast -run 'Table|Drift' -v",
 		},
