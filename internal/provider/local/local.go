@@ -69,7 +69,8 @@ func (d *Driver) Ready(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !taken:
-		return errors.New("no media service takes work: none runs, or ffmpeg is not installed where it runs")
+		return errors.New("no media service takes work: none runs, or ffmpeg is not installed where it runs (Debian, " +
+			"Ubuntu: apt-get install ffmpeg)")
 	}
 	return nil
 }
