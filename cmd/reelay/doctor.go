@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -19,8 +20,10 @@ import (
 	"reelay/events/client"
 	"reelay/events/operator"
 	"reelay/internal/config"
+	"reelay/internal/lanes"
 	"reelay/internal/layout"
 	"reelay/internal/provider/registry"
+	"reelay/internal/secret"
 )
 
 // doctorCmd checks an installation.
@@ -28,6 +31,7 @@ type doctorCmd struct {
 	connection `embed:""`
 	JSON       bool   `name:"json" help:"Print JSON."`
 	Auth       string `help:"Folder of reelay auth: also compares what each service may do with what it needs." placeholder:"DIR"`
+	Keys       bool   `help:"Ask the providers, too, whether they take the keys that are set here, where that is free."`
 }
 
 const (
@@ -73,7 +77,7 @@ func (c check) MarshalJSON() ([]byte, error) {
 
 // Run checks everything that can be checked and prints it. One failed check is a failure.
 func (c *doctorCmd) Run(ctx context.Context, e *env) error {
-	checks := checkKeys()
+	checks := checkKeys(ctx, c.Keys)
 	a, closeConn, err := c.open(e)
 	if err != nil {
 		checks = append([]check{{levelFail, "nats", err.Error(), ""}}, checks...)
@@ -90,8 +94,8 @@ func (c *doctorCmd) Run(ctx context.Context, e *env) error {
 			found = append(found, check{levelFail, "nats server", err.Error(), "max_payload: 1MB, and nats-server --signal reload"})
 		}
 		found = append(found, a.checkJetStream(ctx)...)
-		lanes, paused := a.checkLanes(ctx)
-		found = append(found, lanes...)
+		ofLanes, paused := a.checkLanes(ctx)
+		found = append(found, ofLanes...)
 		found = append(found, a.checkServices(ctx)...)
 		found = append(found, a.checkQueue(ctx, paused)...)
 		found = append(found, a.checkOutputs(ctx)...)
@@ -338,8 +342,8 @@ func refusedCallbacks(all []operator.StoredCallback, now time.Time) (checks []ch
 	return checks
 }
 
-// checkKeys says which keys this environment holds, never their value.
-func checkKeys() []check {
+// checkKeys says which keys this environment holds, never their value, and if asking, which are taken.
+func checkKeys(ctx context.Context, asking bool) []check {
 	var checks []check
 	for _, p := range registry.All() {
 		name := p.KeyEnv
@@ -351,11 +355,28 @@ func checkKeys() []check {
 		case key.Empty():
 			checks = append(checks,
 				check{levelWarn, "key " + name, "not set here", "the services need it to use this provider; the sandbox does not"})
+		case asking:
+			checks = append(checks, checkKey(ctx, p, key))
 		default:
 			checks = append(checks, check{levelOK, "key " + name, "set here; the services read their own environment", ""})
 		}
 	}
 	return checks
+}
+
+// checkKey asks a provider whether it takes a key.
+func checkKey(ctx context.Context, p registry.Provider, key secret.Value) check {
+	asked, err := bounded(ctx, func(ctx context.Context) (bool, error) {
+		return lanes.CheckKey(ctx, p, key, os.Getenv(p.BaseURL().Env))
+	})
+	about := "key " + p.KeyEnv
+	switch {
+	case err != nil:
+		return check{levelFail, about, p.Name + " was asked: " + clean(err.Error()), "correct it, or unset it"}
+	case !asked:
+		return check{levelOK, about, "set here; " + p.Name + " has no free call to ask whether it is taken", ""}
+	}
+	return check{levelOK, about, "set here, and " + p.Name + " takes it", ""}
 }
 
 // bounded calls f with a time limit.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +22,7 @@ import (
 	"reelay/events/operator"
 	"reelay/internal/bus"
 	"reelay/internal/provider"
+	"reelay/internal/provider/registry"
 	"reelay/services/status"
 )
 
@@ -305,5 +309,35 @@ func TestCheckVersion(t *testing.T) {
 		if got := checkVersion(version); got.level != want {
 			t.Errorf("%s: got %+v, want %s", version, got, want)
 		}
+	}
+}
+
+// TestCheckKeys: a key is shown to its provider only by who asks for that.
+func TestCheckKeys(t *testing.T) {
+	for _, p := range registry.All() {
+		t.Setenv(p.KeyEnv, "")
+	}
+	asked := 0
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		_, _ = io.WriteString(w, `{"base_resp":{"status_code":1004,"status_msg":"login fail"}}`)
+	}))
+	t.Cleanup(refusing.Close)
+	p := registry.Find("minimax")
+	t.Setenv(p.KeyEnv, "a-key-of-no-account")
+	t.Setenv(p.BaseURL().Env, refusing.URL)
+	of := func(asking bool) (found check) {
+		for _, c := range checkKeys(t.Context(), asking) {
+			if c.about == "key "+p.KeyEnv {
+				found = c
+			}
+		}
+		return found
+	}
+	if c := of(false); c.level != levelOK || asked != 0 {
+		t.Errorf("without asking: %+v, asked %d times", c, asked)
+	}
+	if c := of(true); c.level != levelFail || asked != 1 || strings.Contains(c.detail, "a-key-of") {
+		t.Errorf("asking: %+v, asked %d times", c, asked)
 	}
 }

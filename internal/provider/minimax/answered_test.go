@@ -303,3 +303,17 @@ func TestSpeechArchive(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckKey: whether a key is taken is found out for free.
+func TestCheckKey(t *testing.T) {
+	t.Parallel()
+	b := newBox(t, sandbox.Options{})
+	if err := b.driver.CheckKey(t.Context()); err != nil || b.ledger.BilledUSD() != 0 {
+		t.Errorf("a good key: %v, %v dollars", err, b.ledger.BilledUSD())
+	}
+	for _, body := range []string{`{"base_resp":{"status_code":1004,"status_msg":"login fail"}}`, `{"base_resp":{"status_code":2049}}`, `<html>`} {
+		if err := answering(t, 200, body).CheckKey(t.Context()); err == nil {
+			t.Errorf("%s is taken for a yes", body)
+		}
+	}
+}

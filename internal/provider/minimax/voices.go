@@ -1,11 +1,14 @@
 package minimax
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"reelay/events"
 	"reelay/internal/provider"
@@ -61,6 +64,25 @@ func readDesign(d *Driver, _ sentMembers, r provider.Reply) provider.Snapshot {
 		snap.Outputs = []events.Output{o}
 	}
 	return snap
+}
+
+// CheckKey asks for the voices that MiniMax itself has, which is free (reference: media-models, c). Its error is a
+// *provider.Error: MiniMax does not take the key, or could not be asked.
+func (d *Driver) CheckKey(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.base+"/v1/get_voice", strings.NewReader(`{"voice_type":"system"}`))
+	if err != nil {
+		return d.newError(events.KindInternal, "bad_request", "the voices cannot be asked for", provider.Reply{})
+	}
+	req.Header = d.header()
+	req.Header.Set("Content-Type", "application/json")
+	r, err := provider.Exchange(d.client, req)
+	if err != nil {
+		return d.redactError(provider.AsError(err))
+	}
+	if says := readEnvelope(r.Body); !isOK(r.Status) || !says.ok() {
+		return d.callError(says, r)
+	}
+	return nil
 }
 
 // readVoices keeps the list of voices as it is.

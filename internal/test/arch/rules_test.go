@@ -331,9 +331,9 @@ func TestImporters(t *testing.T) {
 			[]string{lanesPkg},
 			[]string{
 				"reelay/cmd/submitter", "reelay/cmd/poller", "reelay/cmd/webhook", "reelay/cmd/archiver",
-				"reelay/internal/allinone",
+				"reelay/internal/allinone", "reelay/cmd/reelay",
 			},
-			"lanes are opened by whoever starts a service",
+			"lanes are opened by whoever starts a service; the doctor tries a key",
 		},
 		{
 			[]string{"reelay/internal/artifact/all"},
