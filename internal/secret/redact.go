@@ -14,6 +14,8 @@ const (
 	minHalfBytes = 8
 	// maxEscapes is how many escapes may be put around one character, one over the other.
 	maxEscapes = 8
+	// maxBackslashes is how many stand before a character that was escaped so often.
+	maxBackslashes = 1 << maxEscapes
 )
 
 // A Redactor takes a key out of what strangers say, however it stands there: as it is, in base64 with whatever before
@@ -21,8 +23,9 @@ const (
 // id:secret. The zero Redactor takes nothing out. It is safe for concurrent use.
 type Redactor struct {
 	forms []form
-	// starts says with which bytes a form may begin.
-	starts [256]bool
+	// starts says with which bytes a form may begin, backslash whether one begins with it itself.
+	starts    [256]bool
+	backslash bool
 }
 
 // A form is how a key may stand in a text.
@@ -74,6 +77,7 @@ func (r *Redactor) add(f form) {
 	}
 	r.forms = append(r.forms, f)
 	r.starts[f.text[0]], r.starts['\\'], r.starts['%'] = true, true, true
+	r.backslash = r.backslash || f.text[0] == '\\'
 	if f.fold {
 		r.starts[strings.ToUpper(f.text)[0]] = true
 	}
@@ -100,12 +104,16 @@ func redact[T string | []byte](r *Redactor, text T) []byte {
 	var out []byte
 	done := 0
 	for i := 0; i < len(text); {
-		n := 0
+		n, next := 0, i+1
+		if text[i] == '\\' && !r.backslash { // a form stands behind all of the run, or behind none of it
+			next = afterRun(text, i)
+			i = max(i, next-maxBackslashes)
+		}
 		if r.starts[text[i]] {
 			n = longest(r, text, i)
 		}
 		if n == 0 {
-			i++
+			i = next
 			continue
 		}
 		out = append(append(out, text[done:i]...), redacted...)
@@ -118,10 +126,21 @@ func redact[T string | []byte](r *Redactor, text T) []byte {
 	return append(out, text[done:]...)
 }
 
+// afterRun is the place behind a run of backslashes.
+func afterRun[T string | []byte](text T, at int) int {
+	for at < len(text) && text[at] == '\\' {
+		at++
+	}
+	return at
+}
+
 // longest is how many bytes the longest form takes that stands at a place; 0 for none.
 func longest[T string | []byte](r *Redactor, text T, at int) (n int) {
+	c, _ := character(text, at)
 	for _, f := range r.forms {
-		n = max(n, match(f, 0, text, at)-at)
+		if f.same(0, c) || f.same(0, text[at]) {
+			n = max(n, match(f, 0, text, at)-at)
+		}
 	}
 	return n
 }
@@ -178,7 +197,7 @@ func character[T string | []byte](text T, at int) (byte, int) {
 			return '%', len("%25")
 		}
 	case '\\':
-		for i < len(text) && text[i] == '\\' && i-at < 1<<maxEscapes {
+		for i < len(text) && text[i] == '\\' && i-at < maxBackslashes {
 			i++
 		}
 		if i+4 < len(text) && text[i] == 'u' && text[i+1] == '0' && text[i+2] == '0' {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -77,6 +78,43 @@ func TestRedact(t *testing.T) {
 	object := `{"a":"\\\u0022` + encodings()["unicode"](canaryHalf) + `\\","b":"` + encodings()["json"](canaryHalf) + `"}`
 	if got := r.Text(object); !json.Valid([]byte(got)) || strings.Count(got, redacted) != 2 {
 		t.Errorf("%s became %s", object, got)
+	}
+}
+
+// TestRedactBehindBackslashes: a key is taken out behind backslashes, 256 of which go with it; a key that begins with one
+// as well.
+func TestRedactBehindBackslashes(t *testing.T) {
+	for _, key := range []string{canaryID, `\` + canaryID} {
+		r := NewRedactor(New(key))
+		for n, left := range map[int]int{0: 0, 1: 0, 255: 0, 256: 0, 257: 1, 700: 444} {
+			for _, first := range []string{"0", `u0030`} {
+				if n == 0 && first != "0" || key != canaryID && first != "0" {
+					continue
+				}
+				text := "a" + strings.Repeat(`\`, n) + strings.Replace(key, "0", first, 1) + "z"
+				got, want := r.Text(text), "a"+strings.Repeat(`\`, left)+redacted+"z"
+				if key != canaryID {
+					want = got // how many go with it is not told
+				}
+				if got != want || strings.Contains(got, key) {
+					t.Errorf("%d backslashes before %s: %q, want %q", n, first, got, want)
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkRedactBackslashes reads 4 MiB that a stranger sends to keep us busy.
+func BenchmarkRedactBackslashes(b *testing.B) {
+	r := NewRedactor(New(canaryID + ":" + canaryHalf))
+	for _, run := range []int{1, 256, 4 << 20} {
+		body := []byte(strings.Repeat(strings.Repeat(`\`, run)+"x", (4<<20)/(run+1)+1))
+		b.Run(strconv.Itoa(run), func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				r.Bytes(body)
+			}
+		})
 	}
 }
 
