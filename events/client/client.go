@@ -26,6 +26,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/events/operator"
 )
 
@@ -47,8 +48,8 @@ var (
 
 // An Error is a refusal by a service.
 type Error struct {
-	// Status is like HTTP's: 400 for a request that is wrong in itself, 404, 409, 413, 503, 504; 0 if the service gave
-	// none.
+	// Status is like HTTP's: 400 for a request that is wrong in itself, 404, 409, 413, 429, 503, 504; 0 if the service
+	// gave none.
 	Status int
 	Reason events.Error
 }
@@ -66,6 +67,13 @@ func (e *Error) Error() string {
 func HasCode(err error, code string) bool {
 	var refused *Error
 	return errors.As(err, &refused) && refused.Reason.Code == code
+}
+
+// Busy reports whether the service had too much to do, or the project too many calls under way: nothing was done, and the
+// same may be asked again.
+func (e *Error) Busy() bool {
+	full := e.Reason.Code == events.CodeOverLimit && (e.Reason.Field == bucket.QuotaCalls || e.Reason.Field == bucket.QuotaWaits)
+	return full || e.Status == http.StatusServiceUnavailable
 }
 
 // A Client asks the services. Its methods may be called from several goroutines.
@@ -86,7 +94,7 @@ type Option func(*Client)
 // one that an account has imported. Replay, Follow and OpenStored use it.
 func WithAPIPrefix(prefix string) Option { return func(c *Client) { c.apiPrefix = prefix } }
 
-// WithBusyRetry has the client ask again what a service was too busy for, which answers 503 and has then done nothing,
+// WithBusyRetry has the client ask again what a service was too busy for (see Error.Busy), which has then done nothing,
 // until AnswerTimeout. It is for programs that ask for many at once.
 func WithBusyRetry() Option { return func(c *Client) { c.retryBusy = true } }
 
@@ -150,7 +158,7 @@ func ask[T any](ctx context.Context, c *Client, verb events.Verb, tokens []strin
 	for pause := busyPause; ; pause = min(2*pause, maxBusyPause) {
 		reply, err = askOnce[T](ctx, c, verb, subject, payload)
 		var refused *Error
-		if !c.retryBusy || !errors.As(err, &refused) || refused.Status != http.StatusServiceUnavailable {
+		if !c.retryBusy || !errors.As(err, &refused) || !refused.Busy() {
 			return reply, err
 		}
 		select {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"reelay/events"
+	"reelay/events/bucket"
 	"reelay/internal/bus"
 	"reelay/internal/test/broker"
 )
@@ -298,8 +299,8 @@ func TestFollow(t *testing.T) {
 	})
 }
 
-// A client that is told to asks a busy service again, until it answers or AnswerTimeout is over; no other refusal is
-// asked again.
+// A client that is told to asks a busy service again, and one that answers the project enough calls already, until it
+// answers or AnswerTimeout is over; no other refusal is asked again.
 func TestBusyRetry(t *testing.T) {
 	on(t, func(b *bench) {
 		k := events.Key{Project: "demo", ID: "kite"}
@@ -312,6 +313,16 @@ func TestBusyRetry(t *testing.T) {
 		})
 		b.answer(events.VerbCancel, func() any { return busy })
 		b.answer(events.VerbList, func() any { return events.Error{Code: events.CodeNotFound, Message: "no"} })
+		full, calls := events.Error{Code: events.CodeOverLimit, Field: bucket.QuotaCalls, Message: "128 requests are under way"}, 3
+		b.answer(events.VerbTimeline, func() any {
+			if calls--; calls >= 0 {
+				return full
+			}
+			return events.TimelineReply{}
+		})
+		b.answer(events.VerbSubmit, func() any {
+			return events.Error{Code: events.CodeOverLimit, Field: bucket.QuotaWaiting, Message: "100000 tasks wait"}
+		})
 		if _, err := b.Get(b.Context(), k); !HasCode(err, events.CodeUnavailable) {
 			t.Errorf("without the option: %v", err)
 		}
@@ -329,6 +340,15 @@ func TestBusyRetry(t *testing.T) {
 		before = len(b.heard())
 		if _, err := c.List(b.Context(), "demo", events.ListRequest{}); !HasCode(err, events.CodeNotFound) || len(b.heard()) != before+1 {
 			t.Errorf("another refusal: %v", err)
+		}
+		before = len(b.heard())
+		if _, err := c.Timeline(b.Context(), k); err != nil || len(b.heard()) != before+4 {
+			t.Errorf("too many calls of the project: %v after %d requests", err, len(b.heard())-before)
+		}
+		before = len(b.heard())
+		_, err := c.Submit(b.Context(), "demo", events.Video, events.Request{Provider: "fal", Model: "m", Input: []byte(`{}`)})
+		if !HasCode(err, events.CodeOverLimit) || len(b.heard()) != before+1 {
+			t.Errorf("too many tasks of the project: %v after %d requests", err, len(b.heard())-before)
 		}
 	})
 }

@@ -104,6 +104,10 @@ func refusal(e *client.Error) *failure {
 		Charge: string(e.Reason.Charge), Allowed: e.Reason.Allowed,
 	}
 	switch e.Reason.Code {
+	case events.CodeOverLimit:
+		if e.Busy() {
+			f.Code, f.Field, f.Retryable = codeBusy, "", true
+		}
 	case events.CodeNotFound:
 		f.Code = codeNotFound
 	case events.CodeIdempotencyConflict, events.CodeConflict:
