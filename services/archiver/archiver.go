@@ -91,7 +91,7 @@ type Service struct {
 	kept    keptFiles
 	gate    *gate
 	copies  singleflight.Group
-	copying chan struct{}
+	copying copying
 	expiry  *expiries
 	metrics metrics
 	api     *api.Server
@@ -110,7 +110,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		o: o, log: o.Log.With("service", name), lanes: map[string]provider.Lane{}, own: map[string]*media.Fetcher{}, spool: spool, gate: newGate(slots),
 		metrics: newMetrics(o.Registerer), usage: &usage{store: o.Store, max: o.Limits.MaxBytes, by: map[string]*projectUsage{}},
-		copying: make(chan struct{}, maxCopies), kept: keptFiles{all: map[events.Key][]artifact.Name{}},
+		copying: copying{of: map[string]int{}}, kept: keptFiles{all: map[events.Key][]artifact.Name{}},
 	}
 	s.api = api.New(api.Options{
 		Conn: o.Bus.Conn(), Service: name, Description: "links to the stored outputs of tasks", Version: o.Version,

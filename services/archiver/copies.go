@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"reelay/events"
@@ -20,8 +21,10 @@ import (
 // ETag, so that it is made once, and what comes later under the same URL is another file.
 
 const (
-	// maxCopies is how many objects are copied at once. Each takes two chunks of memory.
-	maxCopies = 8
+	// maxCopies is how many objects are copied at once, maxProjectCopies how many of them for one project. Each takes two
+	// chunks of memory.
+	maxCopies        = 8
+	maxProjectCopies = maxCopies / 2
 	// copyAnswer is for how long a request of the API waits for a copy; one that is not there by then is asked for again.
 	copyAnswer = 4 * time.Second
 	// copyAge is how old a copy gets that tasks are still given.
@@ -85,12 +88,10 @@ func (s *Service) copyObject(ctx context.Context, c api.Call) (any, error) {
 
 // copyNow copies an object, or fails at once where enough are being copied.
 func (s *Service) copyNow(ctx context.Context, project, name, object string, o artifact.Object) (events.Input, error) {
-	select {
-	case s.copying <- struct{}{}:
-		defer func() { <-s.copying }()
-	default:
+	if !s.copying.begin(project) {
 		return events.Input{}, errors.New("too many objects are being copied")
 	}
+	defer s.copying.end(project)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	content, err := s.o.Inputs.Open(ctx, object)
@@ -109,6 +110,35 @@ func (s *Service) copyNow(ctx context.Context, project, name, object string, o a
 	}
 	s.log.Info("an object that a request names was copied", "project", project, "object", object, "bytes", file.Size)
 	return file, nil
+}
+
+// copying counts what is being copied.
+type copying struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int
+}
+
+// begin reports whether there is room for a copy of a project.
+func (c *copying) begin(project string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all >= maxCopies || c.of[project] >= maxProjectCopies {
+		return false
+	}
+	c.all++
+	c.of[project]++
+	return true
+}
+
+// end makes room again.
+func (c *copying) end(project string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all--
+	if c.of[project]--; c.of[project] == 0 {
+		delete(c.of, project)
+	}
 }
 
 // copied is the content of an object. It fails where more or less comes than there was, as while it is overwritten.

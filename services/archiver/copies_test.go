@@ -57,13 +57,13 @@ func TestCopies(t *testing.T) {
 		"s3://box/shut.png":  {err: artifact.ErrRefused},
 		"s3://box/down.png":  {err: errors.New("no route to host")},
 	}}
-	s := &Service{log: b.Logger, copying: make(chan struct{}, 1), o: Options{Bus: b.Open(bus.Options{}), Inputs: objects}}
-	ask := func(url string) (events.Input, *api.Error) {
+	s := &Service{log: b.Logger, copying: copying{of: map[string]int{}}, o: Options{Bus: b.Open(bus.Options{}), Inputs: objects}}
+	askFor := func(project, url string) (events.Input, *api.Error) {
 		body, err := events.Marshal(events.CopyRequest{URL: url})
 		if err != nil {
 			t.Fatal(err)
 		}
-		reply, err := s.copyObject(t.Context(), api.Call{Key: events.Key{Project: "demo"}, Data: body, Stop: t.Context()})
+		reply, err := s.copyObject(t.Context(), api.Call{Key: events.Key{Project: project}, Data: body, Stop: t.Context()})
 		var refused *api.Error
 		if err != nil && !errors.As(err, &refused) {
 			t.Fatalf("%s: %v", url, err)
@@ -71,6 +71,7 @@ func TestCopies(t *testing.T) {
 		file, _ := reply.(events.Input)
 		return file, refused
 	}
+	ask := func(url string) (events.Input, *api.Error) { return askFor("demo", url) }
 	for _, etag := range []string{"1", "1", "2"} {
 		objects.objects["s3://box/a.png"] = object{content: "a kite " + etag, etag: etag}
 		file, refused := ask("s3://box/a.png")
@@ -104,9 +105,21 @@ func TestCopies(t *testing.T) {
 			t.Errorf("%s: a copy is there, %v", row.url, err)
 		}
 	}
-	s.copying <- struct{}{}
 	objects.objects["s3://box/b.png"] = object{content: "b", etag: "1"}
+	for range maxProjectCopies {
+		s.copying.begin("demo")
+	}
 	if _, refused := ask("s3://box/b.png"); refused == nil || !refused.Body.Retryable {
-		t.Errorf("one too many at once: %+v", refused)
+		t.Errorf("one too many of a project at once: %+v", refused)
+	}
+	for range maxCopies - maxProjectCopies - 1 {
+		s.copying.begin("more")
+	}
+	if file, refused := askFor("other", "s3://box/b.png"); refused != nil || file.Size != 1 {
+		t.Errorf("one of another project: %+v, %v", file, refused)
+	}
+	s.copying.begin("more")
+	if _, refused := askFor("third", "s3://box/b.png"); refused == nil || !refused.Body.Retryable {
+		t.Errorf("one too many of all at once: %+v", refused)
 	}
 }
