@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -141,6 +142,71 @@ func TestV2BesideACore(t *testing.T) {
 	found, complete, err := d.List(t.Context(), task(t, "a", lost, 1), nil, time.Now().Add(-time.Second))
 	if err != nil || !complete || len(found) != 1 || found[0].ID != s.Ledger().Jobs()[1].ID || !found[0].Exact {
 		t.Errorf("%+v, complete %v, %v", found, complete, err)
+	}
+}
+
+// TestListOfABusyServer: a list that does not end is complete where it reaches back behind the request, and what has been
+// removed since does not break it.
+func TestListOfABusyServer(t *testing.T) {
+	t.Parallel()
+	since := time.Now().Add(-time.Minute)
+	for _, row := range []struct {
+		base   string
+		oldest time.Time
+		want   bool
+	}{
+		{"/api/v2", since.Add(-time.Second), true},
+		{"/api/v2", since.Add(time.Second), false},
+		{"", since.Add(-time.Second), true},
+		{"", since.Add(time.Second), false},
+	} {
+		var list []string
+		history := map[string]any{}
+		for i := range 500 {
+			id, created := fmt.Sprint("job", i), since.Add(30*time.Second).UnixMilli()
+			if i == 49 {
+				created = row.oldest.UnixMilli()
+			}
+			if i < 50 {
+				list = append(list, fmt.Sprintf(`{"id":%q,"create_time":%d}`, id, created))
+			}
+			history[id] = map[string]any{
+				"prompt": []any{i, id, map[string]any{}, map[string]any{"create_time": created}}, "status": map[string]any{},
+			}
+		}
+		all, err := json.Marshal(history)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers := map[string]string{"/queue": `{"queue_running":[],"queue_pending":[]}`, "/history": string(all)}
+		if row.base != "" {
+			answers = map[string]string{
+				"/api/jobs":      `{"jobs":[` + strings.Join(list, ",") + `],"pagination":{"has_more":true}}`,
+				"/api/jobs/job3": `{"id":"job3","status":"completed","workflow":{"prompt":` + graph + `}}`,
+			}
+		}
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch answer := answers[r.URL.Path]; {
+			case answer != "":
+				_, _ = io.WriteString(w, answer)
+			case strings.HasPrefix(r.URL.Path, "/history/"):
+				_, _ = io.WriteString(w, "{}")
+			case row.base != "":
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = io.WriteString(w, `{"error":"Job not found"}`)
+			default:
+				w.WriteHeader(http.StatusNotFound)
+			}
+		}))
+		t.Cleanup(server.Close)
+		d, err := comfy.New(comfy.Options{BaseURL: server.URL + row.base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, complete, err := d.List(t.Context(), task(t, "a", graph, 1), nil, since)
+		if err != nil || complete != row.want || row.base != "" && (len(found) != 1 || found[0].ID != "job3") {
+			t.Errorf("%q, the oldest of %v after: %+v, complete %v, %v", row.base, row.oldest.Sub(since), found, complete, err)
+		}
 	}
 }
 

@@ -21,7 +21,8 @@ const (
 
 // List looks for the job that the task's attempt may have begun. A core is asked for the id that was chosen for it; where an
 // older one has made its own, and at v2, the job is known by its graph. All of them are exact. Complete says that the job
-// would have been shown: also where v2 serves no list, for to send the request again runs nothing twice there.
+// would have been shown: what is read of a list reaches back behind since, or v2 serves no list, for to send the request
+// again runs nothing twice there.
 //
 // List fails with a *provider.Error.
 func (d *Driver) List(ctx context.Context, t events.Task, _ json.RawMessage, since time.Time) (
@@ -46,7 +47,7 @@ func (d *Driver) List(ctx context.Context, t events.Task, _ json.RawMessage, sin
 	return d.oldList(ctx, &t, since)
 }
 
-// oldList reads the whole queue and the newest of the history.
+// oldList reads the whole queue and the newest of the history. A core does its jobs in the order in which they came.
 func (d *Driver) oldList(ctx context.Context, t *events.Task, since time.Time) (found []provider.Found, complete bool, err error) {
 	q, err := d.queue(ctx)
 	if err != nil {
@@ -61,17 +62,19 @@ func (d *Driver) oldList(ctx context.Context, t *events.Task, since time.Time) (
 	if !jsonapi.IsOK(r.Status) || history == nil {
 		return nil, false, callError(r)
 	}
+	complete = len(history) < maxHistory
 	for id := range history {
 		if j, err := readHistory(id, history.Object(id), r); err == nil {
 			all = append(all, j)
+			complete = complete || before(j.created, since)
 		}
 	}
 	for _, j := range all {
-		if j.graphIs(t.InputDigest) && (j.created.IsZero() || !j.created.Before(since)) {
+		if j.graphIs(t.InputDigest) && !before(j.created, since) {
 			found = append(found, provider.Found{ID: j.id, CreatedAt: j.created, Exact: true})
 		}
 	}
-	return found, len(history) < maxHistory, nil
+	return found, complete, nil
 }
 
 // v2List reads the list of the core, newest first, where it is served beside v2.
@@ -89,18 +92,26 @@ func (d *Driver) v2List(ctx context.Context, t *events.Task, since time.Time) (f
 	case !jsonapi.IsOK(r.Status) || !ok:
 		return nil, false, callError(r)
 	}
+	complete = string(answer.Object("pagination")["has_more"]) != "true"
 	for _, item := range items {
 		id, created := item.Text("id"), milliseconds(item, "create_time")
-		if !idPattern.MatchString(id) || created.Before(since) {
+		if before(created, since) {
+			complete = true // the older ones come behind it
+			break
+		}
+		if !idPattern.MatchString(id) {
 			continue
 		}
-		j, err := d.job(ctx, id)
-		if err != nil {
+		switch j, err := d.job(ctx, id); {
+		case err != nil && provider.AsError(err).Kind == events.KindNotFound: // it was removed since
+		case err != nil:
 			return nil, false, err
-		}
-		if j.graphIs(t.InputDigest) {
+		case j.graphIs(t.InputDigest):
 			found = append(found, provider.Found{ID: id, CreatedAt: created, Exact: true})
 		}
 	}
-	return found, string(answer.Object("pagination")["has_more"]) != "true", nil
+	return found, complete, nil
 }
+
+// before reports whether a job is known to have been made before a time.
+func before(created, since time.Time) bool { return !created.IsZero() && created.Before(since) }
