@@ -27,6 +27,8 @@ const (
 	UnprovenClock Unproven = "clock"
 	// UnprovenContentType: it was not declared as plain application/json.
 	UnprovenContentType Unproven = "content_type"
+	// UnprovenExpired: it came after the time until which its URL counts.
+	UnprovenExpired Unproven = "expired"
 )
 
 // A Callback is one provider callback, as the webhook service has verified it.
@@ -76,13 +78,13 @@ func ParseCallback(subject string, header func(name string) string, body []byte)
 	}
 	switch c.Unproven {
 	case "":
-	case UnprovenClock, UnprovenContentType:
+	case UnprovenClock, UnprovenContentType, UnprovenExpired:
 		if len(body) > 0 {
 			return Callback{}, fieldError("payload", "a callback that was refused has no body")
 		}
 	default:
-		return Callback{}, fieldError(HeaderCallbackUnproven, "%q is not %s or %s", c.Unproven, UnprovenClock,
-			UnprovenContentType)
+		return Callback{}, fieldError(HeaderCallbackUnproven, "%q is not %s, %s or %s", c.Unproven, UnprovenClock,
+			UnprovenContentType, UnprovenExpired)
 	}
 	if len(body) > MaxCallbackBytes {
 		return Callback{}, fieldError("payload", "%d bytes are over the limit of %d", len(body), MaxCallbackBytes)

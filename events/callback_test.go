@@ -15,7 +15,9 @@ func TestCallbackRoundTrip(t *testing.T) {
 	}
 	refused := accepted
 	refused.Unproven, refused.Body = events.UnprovenClock, nil
-	for _, h := range []events.Callback{accepted, refused} {
+	late := refused
+	late.Unproven = events.UnprovenExpired
+	for _, h := range []events.Callback{accepted, refused, late} {
 		got, err := events.ParseCallback(h.Subject(), func(name string) string { return h.Header()[name] }, h.Body)
 		if err != nil || !reflect.DeepEqual(got, h) {
 			t.Errorf("%+v, %v, want %+v", got, err, h)
@@ -29,7 +31,7 @@ func TestParseCallbackRefuses(t *testing.T) {
 		{"no attempt", events.HeaderCallbackAttempt, "", `Reelay-Attempt: "" is not the number of an attempt`},
 		{"attempt 0", events.HeaderCallbackAttempt, "0", `Reelay-Attempt: "0" is not the number of an attempt`},
 		{"attempt in words", events.HeaderCallbackAttempt, "one", `Reelay-Attempt: "one" is not the number of an attempt`},
-		{"an unknown reason", events.HeaderCallbackUnproven, "mood", `Reelay-Unproven: "mood" is not clock or content_type`},
+		{"an unknown reason", events.HeaderCallbackUnproven, "mood", `Reelay-Unproven: "mood" is not clock, content_type or expired`},
 		{"no time", events.HeaderCallbackReceived, "now", `Reelay-Received: "now" is not a time`},
 	} {
 		h := good.Header()

@@ -327,6 +327,9 @@ func refusedCallbacks(all []operator.StoredCallback, now time.Time) (checks []ch
 			events.UnprovenContentType, "not sent as plain application/json",
 			"see what a proxy before the webhook service makes of Content-Type and Content-Encoding",
 		},
+		{
+			events.UnprovenExpired, "sent after their URL had expired", "ask the provider why it calls back so late",
+		},
 	}
 	for _, reason := range reasons {
 		recent := slices.DeleteFunc(slices.Clone(all), func(c operator.StoredCallback) bool {

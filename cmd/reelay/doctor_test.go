@@ -251,6 +251,10 @@ func TestDoctorNamesTheClock(t *testing.T) {
 		!strings.Contains(got[0].detail, "2 of the last 5 were refused, the latest 1m0s ago on lane fal") {
 		t.Errorf("%+v", got)
 	}
+	all = append(all, refused(time.Minute, events.UnprovenExpired))
+	if got := refusedCallbacks(all, start); len(got) != 2 || !strings.Contains(got[1].detail, "after their URL had expired") {
+		t.Errorf("with a late one: %+v", got)
+	}
 	if got := refusedCallbacks(all[:1], start); len(got) != 0 {
 		t.Errorf("all accepted: %+v", got)
 	}

@@ -90,7 +90,7 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // receive judges a request step by step, the cheapest first, and hands its body on if everything is right. Where only the
-// clock or the content type is wrong it hands on that something came, and refuses it.
+// clock or the content type is wrong, or it comes too late, it hands on that something came, and refuses it.
 func (s *Service) receive(w http.ResponseWriter, r *http.Request, arrived time.Time) (o outcome) {
 	o.lane.Provider = noProvider
 	if r.Method != http.MethodPost {
@@ -100,10 +100,6 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, arrived time.T
 	target, ok := s.o.Keys.Verify(strings.TrimPrefix(r.URL.EscapedPath(), s.base))
 	if !ok {
 		o.result = badMAC
-		return o
-	}
-	if target.Expired(arrived) {
-		o.result = expired
 		return o
 	}
 	lane, ok := s.lanes[target.Lane]
@@ -117,7 +113,9 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, arrived time.T
 		return o
 	}
 	c := events.Callback{Lane: target.Lane, Task: target.Key, Attempt: target.Attempt, Received: arrived}
-	if c.Body, o.result, o.err = s.read(w, r, target); o.result == "" {
+	if target.Expired(arrived) {
+		o.result = expired
+	} else if c.Body, o.result, o.err = s.read(w, r, target); o.result == "" {
 		o.answer, o.result, o.err = s.judge(r, lane, c.Body, arrived)
 	}
 	if o.result == "" {
@@ -141,6 +139,8 @@ func (r result) unproven() events.Unproven {
 		return events.UnprovenClock
 	case badType:
 		return events.UnprovenContentType
+	case expired:
+		return events.UnprovenExpired
 	default:
 		return ""
 	}
@@ -266,6 +266,8 @@ func (s *Service) report(o outcome, took time.Duration) {
 	switch {
 	case o.err != nil:
 		log.Warn("callback was refused", "error", o.err)
+	case o.result == expired:
+		log.Info("callback came after its URL had expired, and is taken for a sign of life")
 	case o.result.status() != http.StatusOK:
 		log.Warn("callback was refused")
 	default:

@@ -7,7 +7,7 @@
 // 503, so that the provider comes again; a task whose callbacks are all lost is still found by the polls. Delivery is
 // at least once, in no order; a repeated body is stored once within events.EventDuplicates.
 //
-// A callback to a good URL that is refused for its clock or its content type is handed on without its body, marked as
+// A callback to a good URL that is refused for its clock, its content type or its lateness is handed on without its body, marked as
 // unproven: providers do not repeat what was refused, and a proxy or a wrong clock must not hide the end of a task for
 // minutes.
 //

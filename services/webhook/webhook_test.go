@@ -110,7 +110,7 @@ func TestRefused(t *testing.T) {
 		},
 		{
 			"a URL of last year", http.MethodPost, e.keys.URL("", "minimax", task, 1, time.Now().Add(-2*time.Minute)), jsonHeader(),
-			strings.NewReader(update), 404, "none", "expired",
+			strings.NewReader(update), 404, "minimax", "expired",
 		},
 		{
 			"unknown lane", http.MethodPost, e.keys.URL("", "veo", task, 1, until), jsonHeader(), strings.NewReader(update), 404,
@@ -188,7 +188,9 @@ func TestRefused(t *testing.T) {
 			strings.NewReader(deep(1000)), 400, "fal", "bad_json",
 		},
 	} {
-		told := map[string]events.Unproven{"old": events.UnprovenClock, "bad_type": events.UnprovenContentType}[row.result]
+		told := map[string]events.Unproven{
+			"old": events.UnprovenClock, "bad_type": events.UnprovenContentType, "expired": events.UnprovenExpired,
+		}[row.result]
 		before, stored := e.counted(row.provider, row.result), e.kept.count()
 		status, answer := e.send(row.method, row.path, row.header, row.body)
 		if status != row.status || e.counted(row.provider, row.result) != before+1 {
@@ -208,6 +210,10 @@ func TestRefused(t *testing.T) {
 	}
 	if err := e.stop(); err != nil {
 		t.Error(err)
+	}
+	if log := e.log.String(); !strings.Contains(log, `level=INFO msg="callback came after its URL had expired`) ||
+		!strings.Contains(log, "result=expired lane=minimax task="+task.String()) {
+		t.Error("what came too late is not in the log")
 	}
 	// A MAC in a log is as good as the URL.
 	if mac := good[strings.LastIndexByte(good, '/')+1:]; strings.Contains(e.log.String(), mac) {
