@@ -76,7 +76,7 @@ type Event struct {
 	TaskID  string    `json:"task_id,omitempty"`
 	SceneID string    `json:"scene_id,omitempty"`
 	// BatchID is the batch of the task. Of a rejected request it and BatchSize are as far as they could be read; one whose
-	// id is that of a task of the same batch names none: that task counts.
+	// id is that of a task of the same batch names none: that task counts; and so does one that may be sent again.
 	BatchID   string   `json:"batch_id,omitempty"`
 	BatchSize int      `json:"batch_size,omitempty"`
 	TaskType  TaskType `json:"task_type,omitempty"`
@@ -118,7 +118,7 @@ type Event struct {
 	Error *Error `json:"error,omitempty"`
 
 	// RequestDigest identifies what was rejected: a request by Request.Digest; a command, or a request that cannot be
-	// decoded, by the SHA-256 of its payload in hex.
+	// decoded or is over a quota, by the SHA-256 of its payload in hex.
 	RequestDigest string `json:"request_digest,omitempty"`
 	// Blocked is why a lane is paused.
 	Blocked *Blocked `json:"blocked,omitempty"`
@@ -170,11 +170,11 @@ func (e Event) Update(t Task) Task {
 func (e Event) Subject() string { return EventSubject(e.Key(), e.Type) }
 
 // ID identifies the event: <project>/<task, batch or lane>/<version>/<type>, and for a rejection the digest of what was
-// rejected.
+// rejected and when that was stored: the same may be sent again, and is answered again.
 func (e Event) ID() string {
 	id := e.Project + "/" + e.Key().ID + "/" + strconv.FormatUint(e.Version, 10) + "/" + string(e.Type)
 	if e.RequestDigest != "" && e.Type == EventRejected {
-		id += "/" + e.RequestDigest
+		id += "/" + e.RequestDigest + "/" + e.Time.UTC().Format(time.RFC3339Nano)
 	}
 	return id
 }

@@ -99,11 +99,12 @@ func TestEventID(t *testing.T) {
 	if got := e.ID(); got != "p/t/18446744073709551615/progress" {
 		t.Errorf("id %s", got)
 	}
-	a := events.Event{Type: events.EventRejected, Project: "p", TaskID: "t", RequestDigest: "d1"}
-	b := a
+	a := events.Event{Type: events.EventRejected, Project: "p", TaskID: "t", RequestDigest: "d1", Time: time.Unix(1, 0)}
+	b, c := a, a
 	b.RequestDigest = "d2"
-	if a.ID() != "p/t/0/rejected/d1" || a.ID() == b.ID() {
-		t.Errorf("ids %s and %s", a.ID(), b.ID())
+	c.Time = c.Time.Add(1)
+	if a.ID() != "p/t/0/rejected/d1/1970-01-01T00:00:01Z" || a.ID() == b.ID() || a.ID() == c.ID() {
+		t.Errorf("ids %s, %s and %s", a.ID(), b.ID(), c.ID())
 	}
 	if _, traced := a.Header()[events.HeaderTraceparent]; traced {
 		t.Error("an event without a trace has a traceparent header")
