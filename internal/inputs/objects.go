@@ -23,9 +23,11 @@ func (n *NotCopied) Error() string {
 // Unwrap returns why.
 func (n *NotCopied) Unwrap() error { return n.err }
 
-// GiveUp is the error of a request that does not wait any longer.
+// GiveUp is the error of a request that does not wait any longer. It may be sent again.
 func (n *NotCopied) GiveUp() *events.Error {
-	return refused(events.CodeUnknownFile, n.ref, "%s could not be copied: %v", n.ref.Name, n.err)
+	e := refused(events.CodeUnavailable, n.ref, "%s could not be copied: %v", n.ref.Name, n.err)
+	e.Kind, e.Retryable = events.KindRetry, true
+	return e
 }
 
 // copied returns the file that stands for an object which a reference names: its copy, which the archiver makes unless it

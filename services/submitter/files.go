@@ -13,7 +13,7 @@ import (
 const (
 	// fileWait is how soon a task is tried again whose files could not be handed to the provider.
 	fileWait = 15 * time.Second
-	// copyWait is for how long a request waits for the copy of an object that it names.
+	// copyWait is for how long a request waits, once it is taken in, for the copy of an object that it names.
 	copyWait = 15 * time.Minute
 	// copyAgain is how soon it asks for it again.
 	copyAgain = 5 * time.Second
@@ -23,7 +23,7 @@ const (
 func (s *Service) pin(ctx context.Context, m bus.Message, k events.Key, r events.Request) (events.Request, error) {
 	r, err := s.files.Pin(ctx, k, r)
 	var late *inputs.NotCopied
-	if errors.As(err, &late) && time.Since(m.Time) > copyWait {
+	if errors.As(err, &late) && time.Duration(m.Delivered)*copyAgain > copyWait {
 		err = late.GiveUp()
 	}
 	return r, refuseFile(k, "", err)

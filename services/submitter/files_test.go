@@ -23,7 +23,7 @@ func TestObjectsOfBuckets(t *testing.T) {
 		name := events.CopyName("s3://box/ready.png", "1")
 		file, err := w.client.PutInput(w.Context(), "p", name, "", bytes.NewReader(png))
 		w.ok(err)
-		busy := time.Now().Add(minute)
+		var busy time.Time
 		var gone atomic.Bool
 		archiver := func(m *nats.Msg) {
 			var r events.CopyRequest
@@ -44,8 +44,10 @@ func TestObjectsOfBuckets(t *testing.T) {
 		_, err = w.client.Conn().Subscribe(events.APISubject(events.VerbCopy, "p"), archiver)
 		w.ok(err)
 		w.put(bucket.Lanes, "acme", `{"paused":true}`)
-		w.start()
 		ready := w.publish("ready", `"input":{},"input_files":{"image":"s3://box/ready.png"}`)
+		time.Sleep(20 * minute) // nobody takes requests in
+		busy = time.Now().Add(minute)
+		w.start()
 		never := w.publish("never", `"input":{},"input_files":{"image":"azblob://box/never.png"}`)
 		other := w.publish("other", `"input":{},"input_files":{"image":"s3://other/a b.png"}`)
 		time.Sleep(minute / 2)
@@ -61,7 +63,7 @@ func TestObjectsOfBuckets(t *testing.T) {
 		gone.Store(true)
 		w.publish("ready", `"input":{},"input_files":{"image":"s3://box/ready.png"}`)
 		time.Sleep(20 * minute)
-		w.wantRejected(never, "unknown_file", "input.image",
+		w.wantRejected(never, "unavailable", "input.image",
 			"input.image: azblob://box/never.png could not be copied: 7 bytes are being copied (unavailable)")
 		if n := w.rejections(); n != 2 {
 			w.Errorf("%d rejections, want 2", n)
