@@ -24,7 +24,7 @@ type Quota struct {
 	// Waiting is how many of its tasks may wait to be sent, those that wait for others included.
 	Waiting int64 `json:"waiting,omitempty"`
 	// RequestsPerSecond and BytesPerSecond bound what each submitter takes in in the long run. A project that was quiet
-	// may send QuotaBurst seconds' worth at once.
+	// may send QuotaBurst seconds' worth at once, and one request of any size.
 	RequestsPerSecond int64 `json:"requests_per_second,omitempty"`
 	BytesPerSecond    int64 `json:"bytes_per_second,omitempty"`
 	// Calls and Waits are the calls of the API that each service answers at once: those that wait for something are
@@ -47,10 +47,11 @@ const (
 	QuotaRejections = "rejections"
 )
 
-// DefaultQuota is what counts where nothing is set: more than a busy project needs, and less than what stops others.
+// DefaultQuota is what counts where nothing is set: more than a busy project needs, as a batch of events.MaxBatch requests
+// of 2 KiB at once, and less than what stops others.
 func DefaultQuota() Quota {
 	return Quota{
-		Waiting: 100_000, RequestsPerSecond: 500, BytesPerSecond: 8 << 20, Calls: 128, Waits: 2_000, Rejections: 10_000,
+		Waiting: 100_000, RequestsPerSecond: 2_000, BytesPerSecond: 8 << 20, Calls: 128, Waits: 2_000, Rejections: 10_000,
 	}
 }
 

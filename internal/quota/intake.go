@@ -26,9 +26,11 @@ type Intake struct {
 type project struct {
 	// waiting are the ids of its tasks that are still to be sent.
 	waiting map[string]struct{}
-	// requests and bytes are what it may still hand in, last is when it has handed in.
+	// requests and bytes are what it may still hand in at a time, which is the latest at which a request of its was stored.
 	requests, bytes *rate.Limiter
-	last            time.Time
+	at              time.Time
+	// seen is when one was taken in.
+	seen time.Time
 	// rejected counts its rejections since some were dropped.
 	rejected int64
 }
@@ -44,12 +46,12 @@ func (i *Intake) project(name string) *project {
 	}
 	if len(i.projects) >= manyProjects {
 		for name, p := range i.projects {
-			if len(p.waiting) == 0 && time.Since(p.last) > bucket.QuotaBurst*time.Second {
+			if len(p.waiting) == 0 && time.Since(p.seen) > bucket.QuotaBurst*time.Second {
 				delete(i.projects, name)
 			}
 		}
 	}
-	p = &project{waiting: map[string]struct{}{}, requests: rate.NewLimiter(0, 0), bytes: rate.NewLimiter(0, 0), last: time.Now()}
+	p = &project{waiting: map[string]struct{}{}, requests: rate.NewLimiter(0, 0), bytes: rate.NewLimiter(0, 0), seen: time.Now()}
 	i.projects[name] = p
 	return p
 }
@@ -75,8 +77,8 @@ func (i *Intake) See(k events.Key, waits bool) {
 }
 
 // Admit says why a project may not hand in one more request of a size in bytes, which was stored at a time; nil if it
-// may.
-func (i *Intake) Admit(name string, at time.Time, size int) *events.Error {
+// may. The rates count one that is tried again no second time.
+func (i *Intake) Admit(name string, at time.Time, size int, again bool) *events.Error {
 	quota := i.Of(name)
 	i.lock.Lock()
 	defer i.lock.Unlock()
@@ -84,20 +86,24 @@ func (i *Intake) Admit(name string, at time.Time, size int) *events.Error {
 	if n := int64(len(p.waiting)); n >= quota.Waiting {
 		return over(bucket.QuotaWaiting, "project %q has %d tasks that wait, and may have %d", name, n, quota.Waiting)
 	}
-	if at.Before(p.last) { // it was taken in out of turn
-		at = p.last
+	if again {
+		return nil
 	}
-	p.last = at
+	p.seen = time.Now()
+	if at.Before(p.at) { // it was taken in out of turn
+		at = p.at
+	}
+	p.at = at
 	for _, r := range []struct {
 		limiter *rate.Limiter
 		name    string
 		limit   int64
-		n       int
+		n, most int
 	}{
-		{p.requests, bucket.QuotaRequests, quota.RequestsPerSecond, 1},
-		{p.bytes, bucket.QuotaBytes, quota.BytesPerSecond, size},
+		{p.requests, bucket.QuotaRequests, quota.RequestsPerSecond, 1, 1},
+		{p.bytes, bucket.QuotaBytes, quota.BytesPerSecond, size, events.MaxRequestBytes},
 	} {
-		if burst := int(r.limit) * bucket.QuotaBurst; r.limiter.Burst() != burst {
+		if burst := max(int(r.limit)*bucket.QuotaBurst, r.most); r.limiter.Burst() != burst {
 			*r.limiter = *rate.NewLimiter(rate.Limit(r.limit), burst)
 		}
 		if !r.limiter.AllowN(at, r.n) {

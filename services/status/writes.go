@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -117,13 +118,11 @@ func (s *Service) resolve(ctx context.Context, c api.Call) (any, error) {
 
 // command publishes a command and waits until done.
 func (s *Service) command(ctx context.Context, c api.Call, v events.CommandVerb, done func(*entry) bool) error {
-	sum := sha256.Sum256(c.Data)
-	return s.send(ctx, c.Key, events.CommandSubject(c.Key, v), nats.Header(c.Header), c.Data, hex.EncodeToString(sum[:]),
-		done)
+	return s.send(ctx, c.Key, events.CommandSubject(c.Key, v), nats.Header(c.Header), c.Data, "", done)
 }
 
 // send stores a message for the submitter and returns when done accepts the task's entry. Its error is a *api.Error: the
-// submitter's refusal of what has this digest, a broker that does not take the message, or silence.
+// submitter's refusal of what has this digest or payload, a broker that does not take the message, or silence.
 func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats.Header, data []byte, digest string,
 	done func(*entry) bool,
 ) error {
@@ -131,10 +130,12 @@ func (s *Service) send(ctx context.Context, k events.Key, subject string, h nats
 	defer stop()
 	waiting, refuse := context.WithCancelCause(waiting)
 	defer refuse(nil)
+	sum := sha256.Sum256(data)
+	names := []string{digest, hex.EncodeToString(sum[:])}
 	// Before the message is published: a refusal is said once.
 	sub, err := s.o.Bus.Conn().Subscribe(events.EventSubject(k, events.EventRejected), func(m *nats.Msg) {
 		e, err := events.DecodeEvent(m.Header.Get(events.HeaderType), m.Data)
-		if err == nil && e.Error != nil && e.RequestDigest == digest {
+		if err == nil && e.Error != nil && e.RequestDigest != "" && slices.Contains(names, e.RequestDigest) {
 			refuse(api.Refused(*e.Error))
 		}
 	})

@@ -183,13 +183,18 @@ func TestSubmitRejected(t *testing.T) {
 		{events.CodeInvalidRequest, "input.seed", "400 invalid_request input.seed"},
 		{events.CodeIdempotencyConflict, "id", "409 idempotency_conflict id"},
 		{events.CodePayloadTooLarge, "payload", "413 payload_too_large payload"},
+		{events.CodeOverLimit, "waiting", "429 over_limit waiting"},
 	} {
 		t.Run(tt.code, func(t *testing.T) {
 			inLab(t, Options{}, func(t *testing.T, l *lab) {
+				digest := digestOf(t, body)
+				if tt.code == events.CodeOverLimit { // nobody has looked at its files
+					digest = sumOf(withIDField("x"))
+				}
 				l.intake(func(*nats.Msg) {
 					l.reject("x", events.CodeInvalidRequest, "other", "the digest of another request")
 					l.reject("other", events.CodeInvalidRequest, "other", digestOf(t, body))
-					l.reject("x", tt.code, tt.field, digestOf(t, body))
+					l.reject("x", tt.code, tt.field, digest)
 				})
 				if e := wantProblem(t, l.ask(withIDField("x"), events.VerbSubmit, "a", "video"),
 					tt.want); e.Message != "refused by the test" {

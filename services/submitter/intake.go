@@ -29,6 +29,9 @@ const (
 	maxIntakeDelay = 30 * time.Second
 	// unknownTaskTries is how often a command for a task that does not exist is tried: its request may be right behind.
 	unknownTaskTries = 5
+	// quickIntake is how long a message takes at most that is handled the first time. Whether an older one was handled
+	// before is asked for: another submitter may have taken it in turn, which its consumer does not count.
+	quickIntake = 5 * time.Second
 	// unknownTaskAge is how old a command gets at most while messages from before it are tried again: its request may be
 	// one of them.
 	unknownTaskAge = 10 * time.Minute
@@ -106,7 +109,7 @@ func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error
 	err := s.o.Bus.Publish(ctx, events.Event{
 		Type: events.EventRejected, Project: r.key.Project, TaskID: r.key.ID, Time: m.Time, Message: r.err.Message,
 		Error: r.err, RequestDigest: r.digest, BatchID: r.batch, BatchSize: r.batchSize,
-		Traceparent: m.Get(events.HeaderTraceparent), Repair: m.Delivered > 1,
+		Traceparent: m.Get(events.HeaderTraceparent), Repair: mayBeAgain(m),
 	})
 	if err == nil {
 		s.dropRejections(ctx, r.key.Project)
@@ -125,33 +128,41 @@ func (s *Service) dropRejections(ctx context.Context, project string) {
 	}
 }
 
+// mayBeAgain reports whether a message may have been handled before.
+func mayBeAgain(m bus.Message) bool { return m.Delivered > 1 || time.Since(m.Time) > quickIntake }
+
 // admit refuses a request of a project that is over its quota, and one that was refused when it was delivered before:
-// the answer to a request does not change. One that has become a task is no new one.
-func (s *Service) admit(ctx context.Context, k events.Key, digest string, m bus.Message) error {
-	over := s.quota.Admit(k.Project, m.Time, len(m.Data))
-	if over == nil && m.Delivered > 1 {
+// the answer to a request does not change. One whose id has a task makes no new one. This comes before whatever costs
+// others something, when the digest of a request with files is not known yet.
+func (s *Service) admit(ctx context.Context, k events.Key, m bus.Message) error {
+	digest := ""
+	over := s.quota.Admit(k.Project, m.Time, len(m.Data), m.Delivered > 1)
+	if over == nil && mayBeAgain(m) {
 		before, err := s.o.Bus.Rejection(ctx, k)
 		if err != nil {
 			return err
 		}
 		if before != nil && before.Time.Equal(m.Time) {
-			over = before.Error
+			over, digest = before.Error, before.RequestDigest
 		}
 	}
-	if over == nil || s.wasAccepted(ctx, k, digest) {
+	if over == nil {
+		return nil
+	}
+	if _, err := s.store.Get(ctx, k); err == nil {
 		return nil
 	}
 	return &rejection{key: k, digest: digest, err: over}
 }
 
 // leaveBatch takes the batch off a rejection that does not count in it: where no project could be read, and where the
-// batch has a task of that id, which counts. Whoever counts could not tell later, for the rejection may be kept longer
+// batch has a task of that id, which counts, and where the request may be sent again, which then counts. Whoever counts could not tell later, for the rejection may be kept longer
 // than the task.
 func (s *Service) leaveBatch(ctx context.Context, r *rejection) error {
 	if r.batch == "" {
 		return nil
 	}
-	if r.key.Project != events.InvalidProject {
+	if r.key.Project != events.InvalidProject && !r.err.Retryable {
 		t, err := s.store.Get(ctx, r.key)
 		switch {
 		case err == nil && t.BatchID == r.batch:
@@ -206,6 +217,9 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	if rejected != nil {
 		return rejected
 	}
+	if err := s.admit(ctx, k, m); err != nil {
+		return err
+	}
 	r, err := s.pin(ctx, m, k, r)
 	if err != nil {
 		return err
@@ -241,9 +255,6 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	t.RequestDigest, t.Warnings = digest, warnings
 	if err := s.price(&t, r, sample); err != nil && !s.wasAccepted(ctx, k, digest) {
 		return refuse(k, digest, events.CodeInvalidRequest, err)
-	}
-	if err := s.admit(ctx, k, digest, m); err != nil {
-		return err
 	}
 	if err := s.checkWaits(ctx, t); err != nil {
 		return err
