@@ -191,7 +191,7 @@ func TestList(t *testing.T) {
 	d, s := open(t, sandbox.Options{Speed: emulator.Speed{Queue: time.Hour}})
 	since := time.Now()
 	callbackOf := func(id string, n int) string {
-		return fmt.Sprintf("https://r.test/cb/replicate/k/demo.%s.%d/mac", id, n)
+		return fmt.Sprintf("https://r.test/cb/replicate/k/demo.%s.%d.29000000/mac", id, n)
 	}
 	input := `{"prompt":"a kite"}`
 	digest, err := events.Digest([]byte(input))

@@ -92,26 +92,25 @@ func (to target) fits(item jsonapi.Object) bool {
 // callback is how the webhook of a prediction names a task, see package callbackurl; the number of the attempt follows.
 func callback(t *events.Task) string { return "/" + t.Key().String() + "." }
 
-// isOurs compares the callback that a prediction names with that of the attempt, if it has named one. An attempt that stands
-// for one of which the record knows nothing may have been of any number.
+// isOurs reports whether the callback that a prediction names is that of the attempt: until when it counts follows. An
+// attempt that stands for one of which the record knows nothing may have been of any number.
 func isOurs(t *events.Task, named string) bool {
 	a := t.Attempt()
 	switch {
-	case named == "" || a == nil:
-		return a == nil || !a.Callback
+	case a == nil:
+		return true
 	case a.SentAfter != nil:
 		return strings.Contains(named, callback(t))
 	}
-	return strings.Contains(named, callback(t)+strconv.Itoa(a.N)+"/")
+	return strings.Contains(named, callback(t)+strconv.Itoa(a.N)+".")
 }
 
-// matches compares a prediction with the task.
+// matches compares a prediction with the task. A list need not show the callback, so that without one the input decides.
 func matches(t *events.Task, item jsonapi.Object) (fits, exact bool) {
 	switch named := item.Text("webhook"); {
-	case !isOurs(t, named):
-		return false, false
 	case named != "":
-		return true, t.Attempt() != nil
+		ours := isOurs(t, named)
+		return ours, ours && t.Attempt() != nil
 	case !item.Has("input") || string(item["data_removed"]) == "true":
 		return true, false
 	}

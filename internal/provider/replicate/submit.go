@@ -96,6 +96,17 @@ func (d *Driver) Classify(model string, _ []byte, r provider.Reply) provider.Ans
 	return provider.Answer{Outcome: provider.Refused, Err: err}
 }
 
+// ofAnother is refusalOf of an answer that is not of Replicate's form: a middlebox has written it, or another server.
+func ofAnother(status int) events.Kind {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
+		return events.KindAddress
+	case http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
+		return events.KindInvalid
+	}
+	return ""
+}
+
 // refusalOf returns why nothing was begun; "" where that is not proven.
 func refusalOf(e jsonapi.Envelope, status int) events.Kind {
 	switch kind := jsonapi.MayBeAnyones(status); {
@@ -103,9 +114,8 @@ func refusalOf(e jsonapi.Envelope, status int) events.Kind {
 		return kind
 	case jsonapi.ProvesNothing(status):
 		return ""
-	case !e.Own && (status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusNotFound ||
-		status == http.StatusMethodNotAllowed):
-		return events.KindAddress
+	case !e.Own:
+		return ofAnother(status)
 	case status == http.StatusUnauthorized:
 		return events.KindAuth
 	case status == http.StatusPaymentRequired:
