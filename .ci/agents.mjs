@@ -154,7 +154,7 @@ async function generate(name, transport, connect) {
 
   // Killed in the middle of a call.
   if (c.subscribe) {
-    const again = wish("killed", { run_ms: 4000 }, { wait_seconds: 50 });
+    const again = wish("killed", { run_ms: 12_000 }, { wait_seconds: 50 });
     const child = spawn(process.execPath, [...process.argv.slice(1, 6), JSON.stringify([name, transport, server, again])],
       { stdio: ["ignore", "ignore", "inherit"] });
     const ended = new Promise((resolve) => child.on("exit", (code, signal) => resolve(signal)));

@@ -45,8 +45,8 @@ type handler struct {
 	// most is maxSessions.
 	most int
 	mu   sync.Mutex
-	// last is when each session has last asked for something.
-	last map[string]time.Time
+	// uses are what the sessions have asked for.
+	uses map[string]*use
 }
 
 // NewHandler returns what serves a server by HTTP. A page of another site has no way in: it must not use the browser of
@@ -66,7 +66,7 @@ func newHandler(server *sdk.Server, log *slog.Logger) *handler {
 		server: server, modern: sdk.NewStreamableHTTPHandler(always, &stateless),
 		legacy: sdk.NewStreamableHTTPHandler(always, &options),
 		rate:   rate.NewLimiter(callsPerSecond, callsBurst), calls: make(chan struct{}, maxCalls), most: maxSessions,
-		last: map[string]time.Time{},
+		uses: map[string]*use{},
 	}
 }
 
@@ -94,7 +94,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o := newOutlet(w, r.Method == http.MethodGet || streams(body))
 	defer o.close()
 	r.Body = io.NopCloser(bytes.NewReader(keepTaskIn(body)))
-	h.serve(o, r)
+	h.serve(o, r, body)
 }
 
 // A head is what has to be known of a message before the SDK reads it.
@@ -141,48 +141,74 @@ func mismatch(w http.ResponseWriter, body []byte) {
 }
 
 // serve passes a request to the SDK.
-func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+func (h *handler) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 	session := r.Header.Get("Mcp-Session-Id")
 	if session == "" && r.Header.Get("MCP-Protocol-Version") >= statelessSince {
 		h.modern.ServeHTTP(w, r)
 		return
 	}
-	if session != "" {
-		h.used(session)
-	} else if r.Method == http.MethodPost {
-		h.makeRoom()
+	switch {
+	case session != "":
+		defer h.asks(session)()
+	case headOf(body).Method == "initialize" && !h.makeRoom():
+		refuse(w, http.StatusTooManyRequests, "too many sessions")
+		return
 	}
 	h.legacy.ServeHTTP(w, r)
 }
 
-// used remembers that a session has asked for something, if it is one.
-func (h *handler) used(session string) {
+// A use is what a session has asked for: how many of its requests are open, its stream of messages included, and when the
+// last has begun or ended.
+type use struct {
+	open int
+	last time.Time
+}
+
+// asks remembers that a session asks for something, if it is one, until it is answered.
+func (h *handler) asks(session string) (answered func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, known := h.last[session]; known || len(h.last) < 2*h.most {
-		h.last[session] = time.Now()
+	u := h.uses[session]
+	if u == nil {
+		if u = new(use); len(h.uses) < 2*h.most {
+			h.uses[session] = u
+		}
+	}
+	u.open++
+	u.last = time.Now()
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		u.open--
+		u.last = time.Now()
 	}
 }
 
-// makeRoom ends a session if there are too many for another.
-func (h *handler) makeRoom() {
+// makeRoom ends the session that has been silent for longest if there are too many for another. It reports false if all of
+// them are in use.
+func (h *handler) makeRoom() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	last, now := map[string]time.Time{}, time.Now()
+	uses := map[string]*use{}
 	var silent *sdk.ServerSession
 	for s := range h.server.Sessions() {
-		at, asked := h.last[s.ID()]
-		if !asked {
-			at = now // it has just begun
+		u := h.uses[s.ID()]
+		if u == nil {
+			u = &use{last: time.Now()} // it has just begun
 		}
-		last[s.ID()] = at
-		if silent == nil || at.Before(last[silent.ID()]) {
+		uses[s.ID()] = u
+		if u.open == 0 && (silent == nil || u.last.Before(uses[silent.ID()].last)) {
 			silent = s
 		}
 	}
-	if h.last = last; len(last) >= h.most {
+	h.uses = uses
+	if len(uses) < h.most {
+		return true
+	}
+	if silent != nil {
 		go func() { _ = silent.Close() }() // it waits for what is under way
 	}
+	return silent != nil
 }
 
 // CloseSessions ends the sessions of a server, which nobody serves any more.

@@ -1,6 +1,7 @@
 package mcpwire
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -45,6 +46,26 @@ func TestSessions(t *testing.T) {
 				t.Errorf("%q of %q, %q, %q: %d %s", session, first, left, third, w.Code, w.Body)
 			}
 		}
+		// One that listens is in use, however long it says nothing.
+		listening, leave := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r := httptest.NewRequestWithContext(listening, http.MethodGet, "/", nil)
+			r.Header.Set("Accept", "text/event-stream")
+			r.Header.Set("Mcp-Session-Id", first)
+			h.ServeHTTP(httptest.NewRecorder(), r)
+		}()
+		synctest.Wait()
+		post(third, ping)
+		if begin() == "" {
+			t.Error("no room was made")
+		}
+		if w := post(first, ping); w.Code != http.StatusOK {
+			t.Errorf("a session that listens was ended: %d", w.Code)
+		}
+		leave()
+		<-done
 		CloseSessions(server)
 	})
 }
