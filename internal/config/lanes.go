@@ -58,8 +58,9 @@ func (l Lanes) Named() ([]Lane, error) {
 	taken := registry.Names()
 	for _, text := range l.Lane {
 		lane, err := parseLane(text)
-		if err == nil && slices.Contains(taken, lane.Name) {
-			err = fmt.Errorf("%s: there is a lane of that name already", lane.Name)
+		same := func(name string) bool { return variable(name) == variable(lane.Name) } // it would have the same key
+		if err == nil && slices.ContainsFunc(taken, same) {
+			err = fmt.Errorf("%s: there is a lane of that name already, whose key is %s", lane.Name, lane.KeyEnv())
 		}
 		if err != nil {
 			return nil, LaneError(err)

@@ -46,9 +46,10 @@ func TestLanes(t *testing.T) {
 			t.Errorf("%s: %v, want %s", text, err, says)
 		}
 	}
-	twice := []string{given[0], given[0]}
-	if _, err := (Lanes{Lane: twice}).Named(); err == nil {
-		t.Error("two lanes of one name are taken")
+	for _, other := range []string{given[0], "GPU1=openai-videos:http://10.0.0.6"} {
+		if _, err := (Lanes{Lane: []string{given[0], other}}).Named(); err == nil {
+			t.Errorf("%s is taken beside one whose key has the same variable", other)
+		}
 	}
 }
 

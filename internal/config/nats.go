@@ -232,7 +232,8 @@ func secretFile(info os.FileInfo, path string) error {
 	if info.Mode().Perm()&0o007 == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s; make a new key if they may have, else: chmod 600 %[2]s", accounts.ErrReadable, path)
+	return fmt.Errorf("%w: %s; make a new key if they may have, else: chmod 600 %[2]s (a volume of "+
+		"Kubernetes: defaultMode 0440)", accounts.ErrReadable, path)
 }
 
 // dial connects to servers. Where a key was found by their URL alone, and the server asks for none, it is another one by
