@@ -22,8 +22,6 @@ type Stream struct {
 	MaxAge      time.Duration
 	// Duplicates is the window in which a repeated Nats-Msg-Id is dropped.
 	Duplicates time.Duration
-	// KeepsAll says that no message is dropped for its Nats-Msg-Id.
-	KeepsAll bool
 	// MaxMsgsPerSubject 1 keeps one message per subject.
 	MaxMsgsPerSubject int64
 	// DiscardNew refuses a publish over a limit instead of dropping the oldest message; with a per-subject limit
@@ -98,9 +96,9 @@ func Streams() []Stream {
 			// The stream stores everything below the prefixes, so that a malformed subject is refused by an event, not by
 			// silence.
 			Subjects: []string{requestPrefix + ">", commandPrefix + ">"}, Retention: WorkQueue, DiscardNew: true,
-			// The task id is the idempotency key. The window of a stream is for all who publish there: in it the request of
-			// one tenant would be acknowledged as a duplicate of another's, and never be stored.
-			KeepsAll: true,
+			// The task id is the idempotency key; a wider window would drop the second of two different requests with one id,
+			// which has to be refused by an event.
+			Duplicates: 100 * time.Millisecond,
 		},
 		{
 			Name: StreamTasks, Description: "task records (KV bucket " + TaskBucket + ") and their heartbeats",

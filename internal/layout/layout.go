@@ -89,9 +89,6 @@ func ofStream(s events.Stream) Need {
 func configure(c *jetstream.StreamConfig, s events.Stream) {
 	c.Subjects, c.MaxAge = s.Subjects, s.MaxAge
 	c.Duplicates = cmp.Or(s.Duplicates, c.Duplicates)
-	if s.KeepsAll {
-		c.Duplicates, c.Sources = 0, []*jetstream.StreamSource{nothing()}
-	}
 	c.MaxMsgsPerSubject = -1
 	if s.MaxMsgsPerSubject > 0 {
 		c.MaxMsgsPerSubject = s.MaxMsgsPerSubject
@@ -110,12 +107,6 @@ func configure(c *jetstream.StreamConfig, s events.Stream) {
 			c.MaxMsgSize = -1
 		}
 	}
-}
-
-// nothing is a source from which nothing comes. A server gives every stream a window for duplicates, at least 100 ms,
-// unless it has a source: then 0 means none (checkStreamCfg of nats-server 2.15).
-func nothing() *jetstream.StreamSource {
-	return &jetstream.StreamSource{Name: events.StreamDead, FilterSubject: events.DeadSubject(events.StreamDead, "nothing")}
 }
 
 func ofBucket(b bucket.Bucket) Need {
@@ -216,7 +207,6 @@ var settings = []struct {
 	{"discard", func(c jetstream.StreamConfig) any { return c.Discard }},
 	{"discard_new_per_subject", func(c jetstream.StreamConfig) any { return c.DiscardNewPerSubject }},
 	{"duplicate_window", func(c jetstream.StreamConfig) any { return c.Duplicates }},
-	{"sources", func(c jetstream.StreamConfig) any { return len(c.Sources) }},
 	{"no_ack", func(c jetstream.StreamConfig) any { return c.NoAck }},
 	{"subject_transform", func(c jetstream.StreamConfig) any { return c.SubjectTransform }},
 	{"allow_direct", func(c jetstream.StreamConfig) any { return c.AllowDirect }},

@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,8 @@ func TestLearning(t *testing.T) {
 		if e := w.Ask(&q, events.VerbQueue, ""); e != nil {
 			t.Fatal(e)
 		}
-		typical := q.Lanes[0].Typical[events.Video]
+		fal := slices.IndexFunc(q.Lanes, func(l events.LaneQueue) bool { return l.Lane == "fal" })
+		typical := q.Lanes[fal].Typical[events.Video]
 		if typical.Samples < tasks || typical.WholeS < 280 || typical.WholeS > 320 {
 			t.Errorf("typical: %+v", typical)
 		}

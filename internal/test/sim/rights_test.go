@@ -193,39 +193,6 @@ func TestTenantsApart(t *testing.T) {
 	})
 }
 
-// TestSameMsgID: two tenants whose clients choose the same message id at the same moment both have their request stored
-// and answered, and so has one who sends two different ones.
-func TestSameMsgID(t *testing.T) {
-	r := sim.NewRights(t, accounts.Tenant{Project: "demo", Role: rights.Tenant},
-		accounts.Tenant{Project: "other", Role: rights.Tenant})
-	sim.Run(t, sim.Options{Speed: emulator.Speed{Queue: time.Second, Run: 20 * time.Second}, Rights: r}, func(t *testing.T, w *sim.World) {
-		tenants := map[string]*nats.Conn{"demo": tenant(t, w, r, "demo"), "other": tenant(t, w, r, "other")}
-		const many = 20
-		for i := range many {
-			for _, project := range []string{"demo", "other", "demo"} {
-				m := nats.NewMsg(events.RequestSubject(project, events.Video))
-				m.Data = []byte(falRequest("", "", ""))
-				m.Header.Set("Nats-Msg-Id", fmt.Sprint("shot-", i))
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				answer, err := tenants[project].RequestMsgWithContext(ctx, m)
-				cancel()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if strings.Contains(string(answer.Data), "duplicate") || strings.Contains(string(answer.Data), "error") {
-					t.Errorf("%s of %s: %s", m.Header.Get("Nats-Msg-Id"), project, answer.Data)
-				}
-			}
-		}
-		for project := range tenants {
-			for i := range many {
-				w.AwaitEnd(project, fmt.Sprint("shot-", i))
-			}
-		}
-		r.Check(t)
-	})
-}
-
 // TestWhoAsked: the story of a task says who handed it in and who cancelled it by the API, as the server knows them,
 // whatever they say of themselves. Of what is published for the stream, which keeps no such word, nobody knows.
 func TestWhoAsked(t *testing.T) {
