@@ -27,8 +27,6 @@ type Stream struct {
 	// DiscardNew refuses a publish over a limit instead of dropping the oldest message; with a per-subject limit
 	// it makes a subject create-only.
 	DiscardNew bool
-	// MessageTTL lets a message have a lifetime of its own.
-	MessageTTL bool
 	// KeyValue marks the hand-made KV stream: direct get, rollup, per-message TTL and schedules.
 	KeyValue bool
 }
@@ -71,9 +69,9 @@ const (
 const (
 	// EventAge is how long events are kept.
 	EventAge = 30 * 24 * time.Hour
-	// RejectedAge is how long a rejected event is kept: shorter than others, for anybody can have any number made. Of a
-	// project with more than its quota of them (bucket.Quota) the oldest are dropped before.
-	RejectedAge = 7 * 24 * time.Hour
+	// RejectedAge is how long a rejected event is kept. Of a project with more than its quota of them (bucket.Quota) the
+	// oldest are dropped before.
+	RejectedAge = EventAge
 	// RecordAge is how long the record of an ended task is kept. It is longer than EventAge, so that a task id is not free
 	// again while events of the former task are still stored on its subjects.
 	RecordAge = EventAge + 24*time.Hour
@@ -122,7 +120,6 @@ func Streams() []Stream {
 			Name: StreamEvents, Description: "what happened to every task",
 			// The stream stores the subject on which events are heard, so that every client library finds the stream by it.
 			Subjects: []string{eventPrefix + ">"}, Retention: Limits, MaxAge: EventAge, Duplicates: EventDuplicates,
-			MessageTTL: true,
 		},
 		{
 			Name: StreamArtifacts, Description: "tasks whose outputs are to be stored: one message each",

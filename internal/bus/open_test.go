@@ -69,7 +69,7 @@ func TestOpenMakesTheTable(t *testing.T) {
 				c.DiscardNewPerSubject != (s.DiscardNew && s.MaxMsgsPerSubject > 0) {
 				b.Errorf("%s: discard %v, per subject %v", s.Name, c.Discard, c.DiscardNewPerSubject)
 			}
-			if c.AllowRollup != s.KeyValue || c.AllowMsgTTL != (s.KeyValue || s.MessageTTL) || c.AllowMsgSchedules != s.KeyValue {
+			if c.AllowRollup != s.KeyValue || c.AllowMsgTTL != s.KeyValue || c.AllowMsgSchedules != s.KeyValue {
 				b.Errorf("%s: rollup %v, TTL %v, schedules %v", s.Name, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules)
 			}
 			if c.RePublish != nil || c.SubjectTransform != nil {

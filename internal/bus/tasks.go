@@ -436,11 +436,7 @@ func eventMessage(e events.Event) (*nats.Msg, []jetstream.PublishOpt, error) {
 	if e.Once {
 		return msg, []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(0)}, nil
 	}
-	opts := []jetstream.PublishOpt{jetstream.WithMsgID(e.ID())}
-	if e.Type == events.EventRejected {
-		opts = append(opts, jetstream.WithMsgTTL(events.RejectedAge))
-	}
-	return msg, opts, nil
+	return msg, []jetstream.PublishOpt{jetstream.WithMsgID(e.ID())}, nil
 }
 
 // EnsureArtifact makes sure that the archiver's message of a task exists.

@@ -98,7 +98,6 @@ func configure(c *jetstream.StreamConfig, s events.Stream) {
 		c.Discard = jetstream.DiscardNew
 		c.DiscardNewPerSubject = s.MaxMsgsPerSubject > 0
 	}
-	c.AllowMsgTTL = c.AllowMsgTTL || s.MessageTTL // it cannot be taken back
 	if s.KeyValue {
 		c.AllowDirect, c.AllowRollup, c.AllowMsgTTL, c.AllowMsgSchedules = true, true, true, true
 		c.SubjectDeleteMarkerTTL = events.MarkerAge
