@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"reelay/events"
 	"reelay/internal/provider"
@@ -129,10 +128,7 @@ func (d *Driver) view(file jsonapi.Object) events.Output {
 	return events.Output{URL: d.api.Base() + "/view?" + query.Encode(), FileName: provider.Clip(file.Text("filename"), maxNameBytes)}
 }
 
-const (
-	maxNameBytes = 200
-	maxURLBytes  = 4 << 10
-)
+const maxNameBytes = 200
 
 // The words of v2.
 var v2States = map[string]provider.State{
@@ -175,7 +171,7 @@ func (d *Driver) v2Snapshot(o jsonapi.Object, r provider.Reply) provider.Snapsho
 		s.Raw = jsonapi.Raw(r.Body)
 		outputs, _ := o.Objects("outputs") // none of what is no list
 		for _, file := range outputs[:min(len(outputs), maxOutputs)] {
-			if link := d.absolute(file.Text("url")); link != "" {
+			if link := d.api.Absolute(file.Text("url")); link != "" {
 				size, _ := file.Number("size_bytes") // 0 where it is not told
 				out := events.Output{
 					URL: link, ContentType: provider.Clip(file.Text("content_type"), maxNameBytes), Size: int64(max(0, size)),
@@ -197,17 +193,4 @@ func (d *Driver) v2Snapshot(o jsonapi.Object, r provider.Reply) provider.Snapsho
 		s.Raw = jsonapi.Raw(r.Body)
 	}
 	return s
-}
-
-// absolute is a link of an answer: https, or one of the server's own; "" for any other.
-func (d *Driver) absolute(link string) string {
-	switch {
-	case len(link) > maxURLBytes:
-		return ""
-	case strings.HasPrefix(link, "/") && !strings.HasPrefix(link, "//"):
-		return d.api.Base() + link
-	case strings.HasPrefix(link, "https://"), strings.HasPrefix(link, d.api.Base()+"/"):
-		return link
-	}
-	return ""
 }

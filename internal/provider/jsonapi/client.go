@@ -74,6 +74,22 @@ func (c *Client) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, c.base) 
 // Base is the base URL, without a slash at its end.
 func (c *Client) Base() string { return c.base }
 
+// maxURLBytes bounds a link of an answer.
+const maxURLBytes = 4 << 10
+
+// Absolute is a link of an answer: https, or one of the server's own, which may be a path; "" for any other.
+func (c *Client) Absolute(link string) string {
+	switch {
+	case len(link) > maxURLBytes:
+		return ""
+	case strings.HasPrefix(link, "/") && !strings.HasPrefix(link, "//"):
+		return c.base + link
+	case strings.HasPrefix(link, "https://"), strings.HasPrefix(link, c.base+"/"):
+		return link
+	}
+	return ""
+}
+
 // Header returns the headers of every call.
 func (c *Client) Header() http.Header {
 	h := http.Header{"Accept": {"application/json"}}

@@ -75,7 +75,7 @@ func (d *Driver) readImages(r provider.Reply) (provider.Snapshot, bool) {
 		if image, err := base64.StdEncoding.DecodeString(content); err == nil && len(image) > 0 {
 			s.Outputs = append(s.Outputs, inline(http.DetectContentType(image), image))
 			s.Raw = bytes.Replace(s.Raw, []byte(`"`+content+`"`), fmt.Appendf(nil, `"(an output of %d bytes)"`, len(image)), 1)
-		} else if link := d.absolute(item.Text("url")); link != "" {
+		} else if link := d.api.Absolute(item.Text("url")); link != "" {
 			s.Outputs = append(s.Outputs, events.Output{URL: link})
 		}
 	}
@@ -84,19 +84,6 @@ func (d *Driver) readImages(r provider.Reply) (provider.Snapshot, bool) {
 		s.Err = newError(events.KindInternal, "no_output", "the server says that it succeeded, and its answer has no image", r)
 	}
 	return s, true
-}
-
-// absolute is a link of an answer: https, or a path of the server's own; "" for any other.
-func (d *Driver) absolute(link string) string {
-	switch {
-	case len(link) > maxURLBytes:
-		return ""
-	case strings.HasPrefix(link, "/") && !strings.HasPrefix(link, "//"):
-		return d.api.Base() + link
-	case strings.HasPrefix(link, "https://"), strings.HasPrefix(link, d.api.Base()+"/"):
-		return link
-	}
-	return ""
 }
 
 // readSound reads an answer that is the sound itself.

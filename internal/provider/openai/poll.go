@@ -12,10 +12,7 @@ import (
 	"reelay/internal/provider/jsonapi"
 )
 
-const (
-	maxWordBytes = 40
-	maxURLBytes  = 4 << 10
-)
+const maxWordBytes = 40
 
 // states maps the words for the state of a job, those of proxies among them.
 var states = map[string]provider.State{
@@ -79,7 +76,7 @@ func (d *Driver) status(ctx context.Context, id string) (jsonapi.Object, provide
 // SGLang does with a bucket, else by its own.
 func (d *Driver) output(id string, video jsonapi.Object) events.Output {
 	o := events.Output{URL: d.api.Base() + videoPath(id) + "/content", ContentType: "video/mp4"}
-	if link := d.absolute(video.Text("url")); link != "" {
+	if link := d.api.Absolute(video.Text("url")); link != "" {
 		o.URL = link
 	}
 	if at := video.Seconds("expires_at"); !at.IsZero() {
