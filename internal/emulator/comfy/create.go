@@ -36,7 +36,7 @@ func (s *Server) prompt(w http.ResponseWriter, r *http.Request) {
 		}
 		return in.Prompt, newID(), ""
 	}, func(j emulator.Job) {
-		writeJSON(w, http.StatusOK, map[string]any{
+		emulator.WriteJSON(w, http.StatusOK, map[string]any{
 			"prompt_id": strings.TrimSuffix(j.ID, again), "number": j.Seq, "node_errors": map[string]any{},
 		})
 	})
@@ -49,7 +49,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	}
 	s.take(w, r, &in, func() (graph json.RawMessage, id, key string) {
 		return in.Workflow, newID(), r.Header.Get("Idempotency-Key")
-	}, func(j emulator.Job) { writeJSON(w, http.StatusCreated, s.v2Object(j)) })
+	}, func(j emulator.Job) { emulator.WriteJSON(w, http.StatusCreated, s.v2Object(j)) })
 }
 
 // again marks a job whose id another had before.
@@ -146,7 +146,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"name": u.Name, "subfolder": r.FormValue("subfolder"), "type": "input"})
+	emulator.WriteJSON(w, http.StatusOK, map[string]string{"name": u.Name, "subfolder": r.FormValue("subfolder"), "type": "input"})
 }
 
 // asset takes one at v2.
@@ -155,7 +155,7 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	writeJSON(w, http.StatusCreated, map[string]any{"id": u.ID, "size_bytes": u.Size, "content_type": u.ContentType})
+	emulator.WriteJSON(w, http.StatusCreated, map[string]any{"id": u.ID, "size_bytes": u.Size, "content_type": u.ContentType})
 }
 
 func (s *Server) receive(w http.ResponseWriter, r *http.Request, field string) (u emulator.Upload, ok bool) {

@@ -152,7 +152,7 @@ func (s *Server) object(j emulator.Job, details bool) map[string]any {
 // faulty answers a poll as the script says; false where it says nothing. what is told may change.
 func (s *Server) faulty(w http.ResponseWriter, r *http.Request, j emulator.Job, o map[string]any, done bool) (answered bool, odd string) {
 	script := emulator.ReadScript(j.Input)
-	if script.Polls != "" && (script.PollFaults == 0 || s.count("polls "+j.ID) < script.PollFaults) {
+	if script.Polls != "" && (script.PollFaults == 0 || s.counts.Count("polls "+j.ID) < script.PollFaults) {
 		switch fault := script.Polls; fault {
 		case "not_found":
 			unknown(w)
@@ -166,7 +166,7 @@ func (s *Server) faulty(w http.ResponseWriter, r *http.Request, j emulator.Job, 
 			return true, ""
 		}
 	}
-	if done && s.count("result "+j.ID) < script.ResultFaults {
+	if done && s.counts.Count("result "+j.ID) < script.ResultFaults {
 		emulator.Page(w, http.StatusInternalServerError)
 		return true, ""
 	}
@@ -183,7 +183,7 @@ func (s *Server) job(w http.ResponseWriter, r *http.Request) {
 	o := s.object(j, true)
 	answered, odd := s.faulty(w, r, j, o, o["status"] == completed)
 	if !answered {
-		emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { writeJSON(w, http.StatusOK, o) })
+		emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { emulator.WriteJSON(w, http.StatusOK, o) })
 	}
 }
 
@@ -200,7 +200,7 @@ func (s *Server) jobs(w http.ResponseWriter, r *http.Request) {
 	for _, j := range known[:min(len(known), limit)] {
 		all = append(all, s.object(j, false))
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"jobs": all, "pagination": map[string]any{
+	emulator.WriteJSON(w, http.StatusOK, map[string]any{"jobs": all, "pagination": map[string]any{
 		"offset": 0, "limit": limit, "total": len(known), "has_more": len(known) > limit,
 	}})
 }
@@ -215,7 +215,7 @@ func (s *Server) queue(w http.ResponseWriter, _ *http.Request) {
 			waiting = append(waiting, tuple(j))
 		}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"queue_running": running, "queue_pending": waiting})
+	emulator.WriteJSON(w, http.StatusOK, map[string]any{"queue_running": running, "queue_pending": waiting})
 }
 
 // history is what has ended, all of it or one.
@@ -239,7 +239,7 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		}
 		all[j.ID] = entry
 	}
-	writeJSON(w, http.StatusOK, all)
+	emulator.WriteJSON(w, http.StatusOK, all)
 }
 
 // end cancels a job: one that waits is forgotten by a core, one that runs is interrupted.
@@ -264,7 +264,7 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
 		unknown(w)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]bool{"cancelled": s.end(j, true)})
+	emulator.WriteJSON(w, http.StatusOK, map[string]bool{"cancelled": s.end(j, true)})
 }
 
 // dequeue deletes what waits.
@@ -329,7 +329,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, name string) {
 		http.NotFound(w, r)
 		return
 	}
-	emulator.ServeLink(w, r, v.what, script, s.count("content "+j.ID))
+	emulator.ServeLink(w, r, v.what, script, s.counts.Count("content "+j.ID))
 }
 
 // v2Words are the words of v2 for those of a core.
@@ -381,7 +381,7 @@ func (s *Server) v2Job(w http.ResponseWriter, r *http.Request) {
 	o := s.v2Object(j)
 	answered, odd := s.faulty(w, r, j, o, o["status"] == "succeeded")
 	if !answered {
-		emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { writeJSON(w, http.StatusOK, o) })
+		emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { emulator.WriteJSON(w, http.StatusOK, o) })
 	}
 }
 
@@ -394,7 +394,7 @@ func (s *Server) v2Cancel(w http.ResponseWriter, r *http.Request) {
 	}
 	s.end(j, false)
 	j, _ = s.find(j.ID)
-	writeJSON(w, http.StatusOK, s.v2Object(j))
+	emulator.WriteJSON(w, http.StatusOK, s.v2Object(j))
 }
 
 func (s *Server) v2Output(w http.ResponseWriter, r *http.Request) { s.serve(w, r, r.PathValue("name")) }

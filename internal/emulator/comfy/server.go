@@ -3,7 +3,6 @@ package comfy
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -16,8 +15,6 @@ const (
 	// maxBodyBytes bounds the body of a create, maxFileBytes that of a file.
 	maxBodyBytes = 3 << 20
 	maxFileBytes = 200 << 20
-	// maxCounts bounds the things that are counted for faults.
-	maxCounts = 10_000
 
 	providerName = "comfy"
 )
@@ -57,7 +54,7 @@ type Server struct {
 	rate emulator.Rate
 	// lost is the number of the last job that was lost in a restart.
 	lost   uint64
-	counts map[string]int
+	counts emulator.Counts
 	// submits serialises what looks whether an id or a key was used before.
 	submits sync.Mutex
 }
@@ -71,7 +68,7 @@ func New(o Options) *Server {
 	if o.Ledger == nil {
 		o.Ledger = &emulator.Ledger{}
 	}
-	s := &Server{o: o, mux: http.NewServeMux(), counts: map[string]int{}}
+	s := &Server{o: o, mux: http.NewServeMux()}
 	s.Restart()
 	o.Ledger.ChargeBy(func(emulator.Job) float64 { return 0 })
 	if o.Kind != V2 {
@@ -84,7 +81,7 @@ func New(o Options) *Server {
 		s.core("POST", "/upload/image", s.upload)
 		s.core("GET", "/view", s.view)
 		s.core("HEAD", "/view", s.view)
-		s.core("GET", "/object_info", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, map[string]any{}) })
+		s.core("GET", "/object_info", func(w http.ResponseWriter, _ *http.Request) { emulator.WriteJSON(w, http.StatusOK, map[string]any{}) })
 	}
 	if o.Kind == Current {
 		s.mux.HandleFunc("GET /api/jobs", s.jobs)
@@ -157,18 +154,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// count returns how often something was counted before.
-func (s *Server) count(what string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.counts) >= maxCounts {
-		clear(s.counts)
-	}
-	n := s.counts[what]
-	s.counts[what] = n + 1
-	return n
-}
-
 // find returns a job that the server knows.
 func (s *Server) find(id string) (emulator.Job, bool) {
 	j, ok := s.o.Ledger.Job(id)
@@ -187,15 +172,9 @@ func (s *Server) known() (all []emulator.Job) {
 	return all
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client has gone
-}
-
 // problem answers in the envelope of both dialects: the core's has a type, that of v2 a code.
 func problem(w http.ResponseWriter, status int, code, message string) {
-	writeJSON(w, status, map[string]any{
+	emulator.WriteJSON(w, status, map[string]any{
 		"error":       map[string]any{"type": code, "code": code, "message": message, "details": map[string]any{}},
 		"node_errors": map[string]any{},
 	})
@@ -206,5 +185,5 @@ func refuse(w http.ResponseWriter, status int) {
 }
 
 func unknown(w http.ResponseWriter) {
-	writeJSON(w, http.StatusNotFound, map[string]string{"error": "Job not found"})
+	emulator.WriteJSON(w, http.StatusNotFound, map[string]string{"error": "Job not found"})
 }

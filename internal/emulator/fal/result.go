@@ -35,7 +35,7 @@ func (s *Server) result(w http.ResponseWriter, r *http.Request, app, id string) 
 	switch {
 	case l.word != completed:
 		reply(w, http.StatusBadRequest, id, map[string]string{"detail": "Request is still in progress"})
-	case script.ResultFaults > 0 && s.count("result/"+id) < script.ResultFaults:
+	case script.ResultFaults > 0 && s.counts.Count("result/"+id) < script.ResultFaults:
 		misbehave(w, r, cmp.Or(script.Result, "500_html"))
 	case l.fail != nil && l.fail.platform:
 		platformError(w, id, *l.fail)

@@ -16,12 +16,8 @@ import (
 	"reelay/internal/emulator"
 )
 
-const (
-	// maxBodyBytes bounds the body of a submit.
-	maxBodyBytes = 1 << 20
-	// maxFaultCounts bounds the jobs whose faults are counted at one time.
-	maxFaultCounts = 10_000
-)
+// maxBodyBytes bounds the body of a submit.
+const maxBodyBytes = 1 << 20
 
 const (
 	// DefaultResultLife is how long a finished request can be asked for, by fal's default of keeping payloads.
@@ -84,7 +80,7 @@ type Server struct {
 
 	mu     sync.Mutex
 	rate   emulator.Rate
-	counts map[string]int // what was met so far, by "polls/<id>" and "result/<id>"
+	counts emulator.Counts // what was met so far, by "polls/<id>" and "result/<id>"
 	opened map[string]*opened
 }
 
@@ -93,7 +89,7 @@ func New(o Options) *Server {
 	s := &Server{
 		speed: o.Speed, draw: o.Draw, ledger: o.Ledger, log: o.Log, mediaBase: o.MediaBase, linkLife: o.LinkLife,
 		resultLife: cmp.Or(o.ResultLife, DefaultResultLife), userID: cmp.Or(o.UserID, DefaultUserID),
-		rate: emulator.Rate{PerMinute: o.RPM}, counts: map[string]int{}, opened: map[string]*opened{},
+		rate: emulator.Rate{PerMinute: o.RPM}, opened: map[string]*opened{},
 	}
 	if s.ledger == nil {
 		s.ledger = &emulator.Ledger{}
@@ -279,18 +275,6 @@ func (s *Server) forgotten(j emulator.Job) bool {
 	return l.word == completed && now.Sub(l.ended) >= kept
 }
 
-// count returns how often it was called for that thing before, up to the bound of what is counted.
-func (s *Server) count(what string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.counts[what]; !known && len(s.counts) >= maxFaultCounts {
-		clear(s.counts)
-	}
-	n := s.counts[what]
-	s.counts[what] = n + 1
-	return n
-}
-
 func (s *Server) serveMedia(w http.ResponseWriter, r *http.Request, file string) {
 	s.ledger.Call("media")
 	id, _, _ := strings.Cut(file, ".")
@@ -305,7 +289,7 @@ func (s *Server) serveMedia(w http.ResponseWriter, r *http.Request, file string)
 		http.NotFound(w, r)
 		return
 	}
-	emulator.ServeLink(w, r, mediaType(j.Model), script, s.count("media "+file))
+	emulator.ServeLink(w, r, mediaType(j.Model), script, s.counts.Count("media "+file))
 }
 
 func base(r *http.Request) string {

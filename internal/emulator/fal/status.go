@@ -56,7 +56,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request, app, id string) 
 	}
 	body := s.statusOf(r, j, wantsLogs(r))
 	script, odd := emulator.ReadScript(j.Input), ""
-	if script.Polls != "" && (script.PollFaults == 0 || s.count("polls/"+id) < script.PollFaults) {
+	if script.Polls != "" && (script.PollFaults == 0 || s.counts.Count("polls/"+id) < script.PollFaults) {
 		switch fault := script.Polls; {
 		case fault == "not_found":
 			notFound(w)

@@ -35,7 +35,7 @@ func (s *Server) makes(what, needs string, write func(http.ResponseWriter, *http
 		s.take(w, r, at, body, in, func(j emulator.Job) {
 			_ = s.o.Ledger.Update(j.ID, func(j *emulator.Job) { j.Extra = map[string]string{extraMade: what} }) // it is counted all the same
 			if script.Fail != "" {
-				writeJSON(w, http.StatusInternalServerError, map[string]any{"error": map[string]string{
+				emulator.WriteJSON(w, http.StatusInternalServerError, map[string]any{"error": map[string]string{
 					"message": "the job ended with " + script.Fail, "type": script.Fail,
 				}})
 				return
@@ -60,7 +60,7 @@ func writeImages(w http.ResponseWriter, r *http.Request, j emulator.Job) {
 	for range max(1, min(int(number(in["n"])), maxImages)) {
 		data = append(data, item)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"created": j.At.Unix(), "data": data})
+	emulator.WriteJSON(w, http.StatusOK, map[string]any{"created": j.At.Unix(), "data": data})
 }
 
 func writeSound(w http.ResponseWriter, _ *http.Request, _ emulator.Job) {

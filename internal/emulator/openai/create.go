@@ -43,7 +43,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		refuse(status, what)
 		return
 	}
-	s.take(w, r, at, body, in, func(j emulator.Job) { writeJSON(w, http.StatusOK, s.video(j)) })
+	s.take(w, r, at, body, in, func(j emulator.Job) { emulator.WriteJSON(w, http.StatusOK, s.video(j)) })
 }
 
 // take accepts a create that was read, or refuses it by its script or for its rate.
@@ -180,7 +180,7 @@ func number(raw json.RawMessage) float64 {
 // misbehave answers in a faulty way.
 func misbehave(w http.ResponseWriter, r *http.Request, fault string) {
 	emulator.Misbehave(w, r, fault, func(w http.ResponseWriter, status int) {
-		writeJSON(w, status, map[string]any{"error": map[string]any{
+		emulator.WriteJSON(w, status, map[string]any{"error": map[string]any{
 			"message": http.StatusText(status), "type": "ServerError", "code": status,
 		}})
 	})

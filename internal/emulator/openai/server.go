@@ -3,7 +3,6 @@ package openai
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,8 +15,6 @@ import (
 const (
 	// maxBodyBytes bounds the body of a create.
 	maxBodyBytes = 3 << 20
-	// maxCounts bounds the things that are counted for faults.
-	maxCounts = 10_000
 
 	providerName = "openai-videos"
 )
@@ -59,7 +56,7 @@ type Server struct {
 	// lost is the number of the last job that was lost in a restart.
 	lost   uint64
 	lastID int64
-	counts map[string]int
+	counts emulator.Counts
 }
 
 // New returns a server that knows none of the jobs that the ledger has already.
@@ -71,7 +68,7 @@ func New(o Options) *Server {
 	if o.Ledger == nil {
 		o.Ledger = &emulator.Ledger{}
 	}
-	s := &Server{o: o, mux: http.NewServeMux(), counts: map[string]int{}}
+	s := &Server{o: o, mux: http.NewServeMux()}
 	s.Restart()
 	o.Ledger.ChargeBy(func(emulator.Job) float64 { return 0 })
 	s.mux.HandleFunc("POST /v1/videos", s.create)
@@ -89,7 +86,7 @@ func New(o Options) *Server {
 		emulator.ServeMedia(w, r, "image")
 	})
 	s.mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": []map[string]string{
+		emulator.WriteJSON(w, http.StatusOK, map[string]any{"object": "list", "data": []map[string]string{
 			{"id": servedModel, "object": "model", "owned_by": string(o.Kind)},
 		}})
 	})
@@ -143,7 +140,7 @@ func (s *Server) SetLimits(l emulator.Limits) error {
 // ServeHTTP answers as the server does. It may break the connection when a script asks for that.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Authorization") == "Bearer bad" {
-		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "Unauthorized"})
+		emulator.WriteJSON(w, http.StatusUnauthorized, map[string]string{"error": "Unauthorized"})
 		return
 	}
 	s.mux.ServeHTTP(w, r)
@@ -160,18 +157,6 @@ func (s *Server) job(id string) (emulator.Job, bool) {
 // extraDeleted is where in Job.Extra it says that a job was deleted.
 const extraDeleted = "deleted"
 
-// count returns how often it was called for that thing before, up to the bound of what is counted.
-func (s *Server) count(what string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.counts[what]; !known && len(s.counts) >= maxCounts {
-		clear(s.counts)
-	}
-	n := s.counts[what]
-	s.counts[what] = n + 1
-	return n
-}
-
 // nextID returns an id that no job had.
 func (s *Server) nextID(now time.Time) string {
 	s.mu.Lock()
@@ -180,13 +165,7 @@ func (s *Server) nextID(now time.Time) string {
 	return fmt.Sprintf("video_gen_%x", s.lastID)
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client has gone
-}
-
 // detail answers as FastAPI does.
 func detail(w http.ResponseWriter, status int, what any) {
-	writeJSON(w, status, map[string]any{"detail": what})
+	emulator.WriteJSON(w, status, map[string]any{"detail": what})
 }

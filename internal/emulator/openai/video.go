@@ -108,7 +108,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	}
 	script, odd := emulator.ReadScript(j.Input), ""
 	v := s.video(j)
-	if script.Polls != "" && (script.PollFaults == 0 || s.count("polls "+j.ID) < script.PollFaults) {
+	if script.Polls != "" && (script.PollFaults == 0 || s.counts.Count("polls "+j.ID) < script.PollFaults) {
 		switch fault := script.Polls; {
 		case fault == "not_found":
 			notFound(w)
@@ -122,11 +122,11 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if v["status"] == completed && s.count("result "+j.ID) < script.ResultFaults {
+	if v["status"] == completed && s.counts.Count("result "+j.ID) < script.ResultFaults {
 		emulator.Page(w, http.StatusInternalServerError)
 		return
 	}
-	emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { writeJSON(w, http.StatusOK, v) })
+	emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { emulator.WriteJSON(w, http.StatusOK, v) })
 }
 
 func (s *Server) content(w http.ResponseWriter, r *http.Request) {
@@ -143,7 +143,7 @@ func (s *Server) content(w http.ResponseWriter, r *http.Request) {
 	case state.word != completed:
 		detail(w, http.StatusNotFound, "Generation is still in-progress")
 	default:
-		emulator.ServeLink(w, r, "video", script, s.count("content "+j.ID))
+		emulator.ServeLink(w, r, "video", script, s.counts.Count("content "+j.ID))
 	}
 }
 
@@ -161,7 +161,7 @@ func (s *Server) delete(w http.ResponseWriter, r *http.Request) {
 		return
 	case "ignored":
 		v := s.video(j)
-		writeJSON(w, http.StatusOK, v)
+		emulator.WriteJSON(w, http.StatusOK, v)
 		return
 	}
 	v := s.video(j)
@@ -178,9 +178,9 @@ func (s *Server) delete(w http.ResponseWriter, r *http.Request) {
 		detail(w, http.StatusInternalServerError, err.Error())
 	case s.o.Kind == SGLang:
 		v["status"] = "deleted"
-		writeJSON(w, http.StatusOK, v)
+		emulator.WriteJSON(w, http.StatusOK, v)
 	default:
-		writeJSON(w, http.StatusOK, map[string]any{"id": j.ID, "object": "video.deleted", "deleted": true})
+		emulator.WriteJSON(w, http.StatusOK, map[string]any{"id": j.ID, "object": "video.deleted", "deleted": true})
 	}
 }
 
@@ -220,5 +220,5 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 			body["first_id"], body["last_id"] = all[0]["id"], all[len(all)-1]["id"]
 		}
 	}
-	writeJSON(w, http.StatusOK, body)
+	emulator.WriteJSON(w, http.StatusOK, body)
 }

@@ -98,7 +98,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		emulator.Misbehave(w, r, fault, refuse)
 		return
 	}
-	writeJSON(w, http.StatusCreated, s.prediction(j, time.Now()))
+	emulator.WriteJSON(w, http.StatusCreated, s.prediction(j, time.Now()))
 }
 
 // priceOf is what a prediction costs if it succeeds: by replicate.com/pricing for some, a stand-in for all others.
@@ -167,7 +167,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 		detail(w, http.StatusInternalServerError, "Internal error", err.Error())
 		return
 	}
-	writeJSON(w, http.StatusCreated, map[string]any{
+	emulator.WriteJSON(w, http.StatusCreated, map[string]any{
 		"id": u.ID, "content_type": u.ContentType, "size": u.Size, "checksums": map[string]string{"sha256": u.SHA256},
 		"created_at": u.At.UTC(), "expires_at": u.ExpiresAt.UTC(), "urls": map[string]string{"get": u.URL},
 	})

@@ -163,7 +163,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 	}
 	script, odd := emulator.ReadScript(j.Input), ""
 	p := s.prediction(j, time.Now())
-	if script.Polls != "" && (script.PollFaults == 0 || s.count("polls "+j.ID) < script.PollFaults) {
+	if script.Polls != "" && (script.PollFaults == 0 || s.counts.Count("polls "+j.ID) < script.PollFaults) {
 		switch fault := script.Polls; fault {
 		case "not_found":
 			refuse(w, http.StatusNotFound)
@@ -177,11 +177,11 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if p["status"] == succeeded && s.count("result "+j.ID) < script.ResultFaults {
+	if p["status"] == succeeded && s.counts.Count("result "+j.ID) < script.ResultFaults {
 		emulator.Page(w, http.StatusInternalServerError)
 		return
 	}
-	emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { writeJSON(w, http.StatusOK, p) })
+	emulator.Oddly(w, r, odd, func(w http.ResponseWriter) { emulator.WriteJSON(w, http.StatusOK, p) })
 }
 
 func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
@@ -200,7 +200,7 @@ func (s *Server) cancel(w http.ResponseWriter, r *http.Request) {
 		s.webhooks.Plan(j.ID)
 		j, _ = s.job(j.ID)
 	}
-	writeJSON(w, http.StatusOK, s.prediction(j, now))
+	emulator.WriteJSON(w, http.StatusOK, s.prediction(j, now))
 }
 
 // list shows the predictions, newest first. A cursor is the number of the last job on the page before.
@@ -228,7 +228,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		delete(p, "logs")
 		all = append(all, p)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"previous": nil, "next": next, "results": all})
+	emulator.WriteJSON(w, http.StatusOK, map[string]any{"previous": nil, "next": next, "results": all})
 }
 
 // delivery is where files are fetched, without a key.
@@ -244,5 +244,5 @@ func (s *Server) delivery(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	emulator.ServeLink(w, r, makes(j.Model), script, s.count("content "+j.ID))
+	emulator.ServeLink(w, r, makes(j.Model), script, s.counts.Count("content "+j.ID))
 }

@@ -2,7 +2,6 @@ package replicate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -19,8 +18,6 @@ const (
 	// maxBodyBytes bounds the body of a create, maxFileBytes that of a file.
 	maxBodyBytes = 3 << 20
 	maxFileBytes = 100 << 20
-	// maxCounts bounds the things that are counted for faults.
-	maxCounts = 10_000
 	// defaultKept is how long inputs, outputs and logs are kept after the end.
 	defaultKept = time.Hour
 	// pageSize is how many predictions a page of the list has.
@@ -56,7 +53,7 @@ type Server struct {
 	mu     sync.Mutex
 	rate   emulator.Rate
 	lastID int64
-	counts map[string]int
+	counts emulator.Counts
 }
 
 // New returns a server that goes on with the predictions in its ledger.
@@ -73,7 +70,7 @@ func New(o Options) *Server {
 	if o.WebhookRetryScale == 0 {
 		o.WebhookRetryScale = 1
 	}
-	s := &Server{o: o, mux: http.NewServeMux(), counts: map[string]int{}}
+	s := &Server{o: o, mux: http.NewServeMux()}
 	o.Ledger.ChargeBy(s.charged)
 	s.webhooks = emulator.NewWebhookSender(emulator.WebhookSenderOptions{
 		Ledger: o.Ledger, Source: s, Transport: o.Transport, Log: o.Log, Timeout: webhookTimeout,
@@ -87,13 +84,13 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("POST /v1/predictions/{id}/cancel", s.cancel)
 	s.mux.HandleFunc("POST /v1/files", s.upload)
 	s.mux.HandleFunc("GET /v1/webhooks/default/secret", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"key": Secret})
+		emulator.WriteJSON(w, http.StatusOK, map[string]string{"key": Secret})
 	})
 	s.mux.HandleFunc("GET /v1/models/{owner}/{name}", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"owner": r.PathValue("owner"), "name": r.PathValue("name")})
+		emulator.WriteJSON(w, http.StatusOK, map[string]string{"owner": r.PathValue("owner"), "name": r.PathValue("name")})
 	})
 	s.mux.HandleFunc("GET /v1/account", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"type": "user", "username": "emulated"})
+		emulator.WriteJSON(w, http.StatusOK, map[string]string{"type": "user", "username": "emulated"})
 	})
 	s.mux.HandleFunc("GET /delivery/{id}/{n}", s.delivery)
 	s.mux.HandleFunc("HEAD /delivery/{id}/{n}", s.delivery)
@@ -135,18 +132,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// count returns how often something was counted before.
-func (s *Server) count(what string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.counts) >= maxCounts {
-		clear(s.counts)
-	}
-	n := s.counts[what]
-	s.counts[what] = n + 1
-	return n
-}
-
 // nextID returns an id that no prediction had, of the form of Replicate's: lower-case letters and digits.
 func (s *Server) nextID(now time.Time) string {
 	s.mu.Lock()
@@ -155,15 +140,9 @@ func (s *Server) nextID(now time.Time) string {
 	return "rp" + strconv.FormatInt(s.lastID, 36) + "h5rm0cr"
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client has gone
-}
-
 // detail answers in Replicate's envelope.
 func detail(w http.ResponseWriter, status int, title, what string) {
-	writeJSON(w, status, map[string]any{"title": title, "detail": what, "status": status})
+	emulator.WriteJSON(w, status, map[string]any{"title": title, "detail": what, "status": status})
 }
 
 // refuse answers with a status as Replicate does.
@@ -179,7 +158,7 @@ func refuse(w http.ResponseWriter, status int) {
 	case http.StatusUnprocessableEntity:
 		detail(w, status, "Input validation failed", "- input: prompt is required\n")
 	case http.StatusTooManyRequests:
-		writeJSON(w, status, map[string]any{
+		emulator.WriteJSON(w, status, map[string]any{
 			"detail": "Request was throttled. Your rate limit resets in ~30s.", "status": status, "retry_after": 30,
 		})
 	default:
