@@ -250,6 +250,7 @@ func (a *attempt) post(ctx context.Context) {
 	a.sent, a.mayCost = true, true
 	begun := time.Now()
 	leave := sync.OnceFunc(a.lane.ramp.Unanswered.Leave)
+	a.lane.posting.Add(1)
 	reply, err := a.deliver(context.WithoutCancel(ctx), func(postCtx context.Context) error {
 		a.reached = true
 		var ok bool
@@ -266,12 +267,13 @@ func (a *attempt) post(ctx context.Context) {
 		}
 		return err
 	})
+	underWay := a.lane.posting.Add(-1)
 	reply, err = withoutURL(reply, err, a.callbackURL)
 	switch n, first := a.lane.queue.Reached(a.reached || err == nil, begun, time.Now(), a.withoutProxy()); {
 	case first && n == 1:
 		a.log.Warn("the provider cannot be reached; it is tried now and then", "error", err, "note", a.withoutProxy())
-	case n >= unreachableTries && a.lane.sending.Load() == 1 && a.held.Wanted(ctx):
-		// With no other on its way: the lane would stand still until that is answered, which can take minutes.
+	case n >= unreachableTries && underWay == 0 && a.held.Wanted(ctx):
+		// With no other under way: the lane would stand still until that is answered, which can take minutes.
 		a.log.Warn("the provider cannot be reached from here; the lane is handed to another submitter", "error", err)
 		a.held.Resign(2 * cmp.Or(a.o.LeaseTTL, bucket.LeaseTTL))
 	}

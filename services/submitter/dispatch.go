@@ -78,9 +78,7 @@ func (s *Service) lead(ctx, term context.Context, l *lane, held *lease.Lease) er
 			l.ramp.Slots.Leave()
 			return nil
 		}
-		l.sending.Add(1)
 		l.running.Go(func() {
-			defer l.sending.Add(-1)
 			free := sync.OnceFunc(l.ramp.Slots.Leave)
 			defer free()
 			t, notBefore := s.send(ctx, l, held, key, free)

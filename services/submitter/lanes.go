@@ -27,9 +27,9 @@ type lane struct {
 	wake chan struct{}
 	// changed says that something is to be handed over to the next dispatcher, or to be published by an event of the lane.
 	changed chan struct{}
-	// running are the tasks that are being sent, sending is their number.
+	// running are the tasks that are being sent, posting is the number of paid requests under way.
 	running sync.WaitGroup
-	sending atomic.Int32
+	posting atomic.Int32
 	swept   time.Time
 
 	mu sync.Mutex
