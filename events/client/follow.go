@@ -145,13 +145,24 @@ func (c *Client) Follow(ctx context.Context, durable, filter string,
 		e, err := events.DecodeEvent(m.Headers().Get(events.HeaderType), m.Data())
 		if err == nil { // else one of a later build
 			if err := handle(ctx, e); err != nil {
-				return errors.Join(err, m.Nak())
+				return errors.Join(err, c.giveBack(ctx, m))
 			}
 		}
 		if err := m.Ack(); err != nil {
 			return fmt.Errorf("acknowledge event %s: %w", e.ID(), err)
 		}
 	}
+}
+
+// giveBack has the broker deliver a message again. It waits until the broker knows: the next call would be handed later
+// events first.
+func (c *Client) giveBack(ctx context.Context, m jetstream.Msg) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), AnswerTimeout)
+	defer cancel()
+	if _, err := c.nc.RequestWithContext(ctx, m.Reply(), []byte("-NAK")); err != nil {
+		return fmt.Errorf("give back an event: %w", err)
+	}
+	return nil
 }
 
 // Wait returns a task once it has ended, or the error of ctx. It asks on while the services restart or NATS is away. A
