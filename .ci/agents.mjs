@@ -1,8 +1,8 @@
 // Has agents that are not ours make videos in the sandbox: TypeScript's SDK v1, v2 in both eras, and the Inspector, each
 // over HTTP and over stdio. Each submits (a person approves the cost), hears progress and changes, reads and fetches the
-// result, cancels another, and is killed in the middle of a call, whose retry may pay nothing more. Then the README's three
+// result, cancels another, and is killed in the middle of a call, whose retry may pay nothing more. Then the manual's three
 // configurations are used as they stand there, but for the port.
-// Usage: node agents.mjs <reelay binary> <README.md> <directory with the npm packages> <scratch directory>
+// Usage: node agents.mjs <reelay binary> <agents.md of the manual> <directory with the npm packages> <scratch directory>
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
-const [reelay, readme, modules, scratch, killed] = process.argv.slice(2);
+const [reelay, manual, modules, scratch, killed] = process.argv.slice(2);
 const pkg = (name) => path.join(path.resolve(modules), "node_modules/@modelcontextprotocol", name);
 // All is loaded before anything is sent: a request whose process is busy in between has lost its connection.
 const [v1, v1Types, v1Http, v1Stdio, v2, v2Stdio] = await Promise.all([
@@ -171,9 +171,9 @@ async function generate(name, transport, connect) {
   console.log(`${project_id}: done after ${Math.round(performance.now() / 1000)} s`);
 }
 
-// The README's configurations, each used as it stands there.
+// The manual's configurations, each used as it stands there.
 async function configurations() {
-  const said = readFileSync(readme, "utf8");
+  const said = readFileSync(manual, "utf8");
   const [, there] = /claude mcp add --transport http reelay (\S+)/.exec(said);
   assert.ok(there.endsWith("/mcp") && url.endsWith("/mcp"));
   const [, asked] = /npx @modelcontextprotocol\/inspector@\S+ (.*)/.exec(said);
@@ -185,7 +185,7 @@ async function configurations() {
   const c = await clients.v1("stdio", { ...server, args }, () => {}, () => {});
   assert.equal((await c.call("generate_video", { prompt: "a kite", wait_seconds: 50 })).status, "completed");
   await c.close();
-  console.log("the README's configurations: done");
+  console.log("the manual's configurations: done");
 }
 
 try {

@@ -104,5 +104,5 @@
 //   - internal/task/arrows.go: the arrow whose step it derives from; internal/task/emit.go then makes it. One of a
 //     batch or a lane is published by its service instead (services/status/batch.go, services/submitter);
 //   - internal/test/chaos/judge.go and internal/test/sim: how often and after what it may come;
-//   - cmd/reelay/watch.go, and README.md: how people see it.
+//   - cmd/reelay/watch.go, and internal/manual/subjects.md: how people see it.
 package events

@@ -1,27 +1,76 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"reelay/internal/config"
+	"reelay/internal/manual"
 )
 
 // helpCmd tells what no --help has room for.
 type helpCmd struct {
-	Topic string `arg:"" help:"What to explain: config (every setting), sandbox (how an emulated provider is made to misbehave) or proofs (what shows that reelay keeps its promises)." enum:"config,sandbox,proofs"`
+	Topic []string `arg:"" optional:"" help:"What to explain: a topic or a command; without one: list the topics."`
 }
 
-// Run prints the topic.
-func (c *helpCmd) Run(e *env) error {
-	switch c.Topic {
-	case "proofs":
-		return printProofs(e.stdout)
-	case "sandbox":
-		return printSandbox(e.stdout)
+// A topic is something that helpCmd explains.
+type topic struct {
+	manual.Topic
+	print func(io.Writer) error
+}
+
+// topics lists what is embedded, and what follows from the code.
+func topics() (all []topic) {
+	for _, t := range manual.Topics() {
+		all = append(all, topic{t, func(w io.Writer) error {
+			text, err := manual.Text(t.Name)
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(w, text)
+			return err
+		}})
 	}
+	return append(all,
+		topic{manual.Topic{Name: "config", Summary: "every setting: flag, variable, default"}, printConfig},
+		topic{manual.Topic{Name: "proofs", Summary: "what shows that promises are kept, with the commands to run it"}, printProofs},
+	)
+}
+
+// Run prints the topic, or the help of the command that is named.
+func (c *helpCmd) Run(ctx context.Context, e *env) error {
+	if len(c.Topic) == 0 {
+		return printTopics(e.stdout)
+	}
+	for _, t := range topics() {
+		if len(c.Topic) == 1 && t.Name == c.Topic[0] {
+			return t.print(e.stdout)
+		}
+	}
+	quiet := *e
+	quiet.stderr = io.Discard
+	if execute(ctx, &quiet, append(slices.Clone(c.Topic), "--help")) != 0 {
+		return usagef("%q is no topic and no command; reelay help lists the topics", strings.Join(c.Topic, " "))
+	}
+	return nil
+}
+
+// printTopics lists the topics.
+func printTopics(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprint(t, "reelay help <topic> explains, and reelay help <command> shows the flags of a command.\n\n")
+	for _, topic := range topics() {
+		fmt.Fprintf(t, "  %s\t%s\n", topic.Name, topic.Summary)
+	}
+	return t.Flush()
+}
+
+// printConfig writes every setting.
+func printConfig(w io.Writer) error {
 	settings, err := config.Settings()
 	if err != nil {
 		return err
@@ -30,7 +79,7 @@ func (c *helpCmd) Run(e *env) error {
 		Section: "Commands", Flag: "--project", Env: "REELAY_PROJECT", Placeholder: "NAME", Default: "default",
 		Help: "Project that commands are about.",
 	})
-	return printSettings(e.stdout, settings)
+	return printSettings(w, settings)
 }
 
 // printSettings writes a table for each section of the settings.

@@ -30,7 +30,23 @@ func TestHelp(t *testing.T) {
 	}
 	help("proofs").check(t, 0, "    go test ./internal/test/model -v\n", "")
 	help("sandbox").check(t, 0, "refuse_<code>_html", "")
-	help("weather").check(t, 2, "", "config")
+	help("weather").check(t, 2, "", "no topic")
+	help("lanes").check(t, 0, "Usage: reelay lanes", "")
+	r = result{}
+	e, stdout, _ := testEnv()
+	r.code = execute(t.Context(), e, []string{"help"})
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range topics() {
+		if r.code != 0 || lines(stdout.String(), topic.Name+"  ", topic.Summary) != 1 {
+			t.Errorf("reelay help does not list %s:\n%s", topic.Name, stdout)
+		}
+		if !strings.Contains(string(readme), "| `"+topic.Name+"` |") {
+			t.Errorf("README.md does not list the topic %s", topic.Name)
+		}
+	}
 }
 
 // TestProofsExist: each package, test and flag that a proof names is there.

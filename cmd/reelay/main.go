@@ -20,7 +20,7 @@
 //	reelay bench                                           measure what a task costs here, beside a bare JetStream loop
 //	reelay auth init | add | revoke                        give each service and tenant a key and the least rights
 //	reelay doctor                                          say what is wrong with an installation
-//	reelay help config | proofs                            every setting; what shows that promises are kept
+//	reelay help [TOPIC]                                    the manual: subjects, config, operations, proofs, ...
 //
 // All but run, segment, concat (without NATS) and up are thin clients: they use only the subjects of package events, so whatever they
 // do can be done by any NATS client. NATS is found by --server (NATS_URL), --context (NATS_CONTEXT, as the nats
@@ -80,7 +80,7 @@ type commands struct {
 	Bench     benchCmd     `cmd:"" help:"Measure what a task costs here, beside a bare JetStream loop."`
 	Auth      authCmd      `cmd:"" help:"Make the keys and rights of services and tenants, for a nats-server."`
 	Doctor    doctorCmd    `cmd:"" help:"Check the installation and say what to do."`
-	Help      helpCmd      `cmd:"" help:"Explain a topic: config (every setting) or proofs (what shows that promises are kept)."`
+	Help      helpCmd      `cmd:"" help:"Explain a topic, or a command; alone: list the topics."`
 }
 
 // env is what a command gets from its process.
