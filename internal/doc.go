@@ -99,6 +99,7 @@
 //	chunk                 fills the messages that a stored object is cut into
 //	disk                  how much room a disk has
 //	failpoint             where a simulation may lose a write
+//	terminal              lines for a terminal: their width, bars, colours by meaning
 //	manual                the long texts of reelay help, in Markdown
 //	version               which build this is
 //

@@ -8,6 +8,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/describe"
+	"reelay/internal/terminal"
 )
 
 // clearToEnd is the terminal's "erase to end of line".
@@ -17,6 +18,7 @@ const clearToEnd = "\x1b[K"
 type liveLine struct {
 	w     io.Writer
 	width int // columns of the terminal, 0 for none
+	style terminal.Style
 	now   func() time.Time
 	task  events.Task
 	shown string // the state as last printed, without a terminal
@@ -41,11 +43,7 @@ func (l *liveLine) paint() {
 		}
 		return
 	}
-	line := state + "  " + describeTimes(l.task, now)
-	if columns := []rune(line); len(columns) >= l.width {
-		line = string(columns[:max(0, l.width-1)])
-	}
-	fmt.Fprint(l.w, "\r"+line+clearToEnd)
+	fmt.Fprint(l.w, "\r"+paintTask(l.style, "", l.task, now, l.width-1)+clearToEnd)
 }
 
 // say prints a line of its own.
@@ -64,6 +62,38 @@ func (l *liveLine) end() {
 	if l.width > 0 && l.task.ID != "" {
 		fmt.Fprintln(l.w)
 	}
+}
+
+// paintTask returns the line of a task in so many columns, behind its name: a bar where the provider tells how far it is,
+// where it is, and how long it takes.
+func paintTask(style terminal.Style, name string, t events.Task, now time.Time, columns int) string {
+	state, times := describeState(t), describeTimes(t, now)
+	if t.ProgressPercentage != nil && !t.Status.Terminal() {
+		bar := terminal.Bar(*t.ProgressPercentage / 100)
+		if terminal.Width(name+bar+"  "+state+"  "+times) <= columns { // else the words matter more
+			name += bar + "  "
+		}
+	}
+	name = terminal.Cut(name, columns)
+	state = terminal.Cut(state, columns-terminal.Width(name))
+	times = terminal.Cut("  "+times, columns-terminal.Width(name+state))
+	return name + style.Paint(meaningOf(t), state) + style.Paint(terminal.Faint, times)
+}
+
+// meaningOf says how well a task does.
+func meaningOf(t events.Task) terminal.Meaning {
+	switch {
+	case t.Status == events.StatusCompleted:
+		return terminal.Good
+	case t.Status == events.StatusFailed:
+		return terminal.Bad
+	case t.Phase == events.PhaseInDoubt, t.Phase == events.PhaseParked, isSlow(t),
+		t.Trouble != nil && !t.Status.Terminal():
+		return terminal.Doubtful
+	case t.Phase == events.PhaseRunning, t.Phase == events.PhaseFetching, t.Phase == events.PhaseStoring:
+		return terminal.Working
+	}
+	return terminal.Plain
 }
 
 // describeState says where a task is: phase, its queue positions, what keeps it there, percent, trouble.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
 	"reelay/events"
+	"reelay/internal/terminal"
 )
 
 func TestDescribe(t *testing.T) {
@@ -131,10 +133,16 @@ func TestLiveLine(t *testing.T) {
 		width int
 		want  string
 	}{
-		{"terminal", 80, "\rwaiting for its turn  0s\x1b[K" + "\rwaiting for its turn  1s\x1b[K" +
+		{"terminal", 40, "\rwaiting for its turn  0s\x1b[K" + "\rwaiting for its turn  1s\x1b[K" +
 			"\rrunning at fal  10%  1s\x1b[K" +
 			"\rrunning at fal  10%  1s\x1b[K" + "\r\x1b[Knote\n" + "\rrunning at fal  10%  1s\x1b[K" + "\n"},
 		{"narrow terminal", 8, "\rwaiting\x1b[K\rwaiting\x1b[K\rrunning\x1b[K\rrunning\x1b[K\r\x1b[Knote\n\rrunning\x1b[K\n"},
+		{
+			"room for a bar", 60, "\rwaiting for its turn  0s\x1b[K" + "\rwaiting for its turn  1s\x1b[K" +
+				"\r[##------------------]  running at fal  10%  1s\x1b[K" +
+				"\r[##------------------]  running at fal  10%  1s\x1b[K" + "\r\x1b[Knote\n" +
+				"\r[##------------------]  running at fal  10%  1s\x1b[K" + "\n",
+		},
 		{"no terminal", 0, "0s  waiting for its turn\n1s  running at fal  10%\nnote\n"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -144,6 +152,39 @@ func TestLiveLine(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", b.String(), row.want)
 			}
 		})
+	}
+}
+
+// TestLiveLineWide: what is painted over never wraps, as text of wide characters would if runes were counted.
+func TestLiveLineWide(t *testing.T) {
+	task := with(aTask(), func(t *events.Task) {
+		t.Phase, t.ProgressPercentage = events.PhaseRunning, ptr(10.0)
+		t.Trouble = &events.Trouble{Kind: "x", Message: strings.Repeat("视频生成中", 20)}
+	})
+	var one, many bytes.Buffer
+	now := func() time.Time { return start }
+	(&liveLine{w: &one, width: 60, now: now}).set(task)
+	(&liveLines{w: &many, width: 60, now: now, tasks: []events.Task{task}, names: []string{"└─ 风筝"}}).tick()
+	for _, painted := range []string{one.String(), strings.TrimSuffix(many.String(), "\n")} {
+		line := strings.TrimSuffix(strings.TrimPrefix(painted, "\r"), clearToEnd)
+		if n := terminal.Width(line); n > 59 || n < 50 {
+			t.Errorf("%d columns: %q", n, line)
+		}
+	}
+}
+
+func TestMeaning(t *testing.T) {
+	style := terminal.Style{Colour: true}
+	for want, task := range map[string]events.Task{
+		"\x1b[32mcompleted\x1b[0m\x1b[2m  1m05s\x1b[0m":         completed(aTask()),
+		"\x1b[31mfailed\x1b[0m\x1b[2m  1m05s\x1b[0m":            failed(aTask()),
+		"waiting for its turn\x1b[2m  0s\x1b[0m":                aTask(),
+		"\x1b[36mrunning at fal\x1b[0m\x1b[2m  0s\x1b[0m":       with(aTask(), func(t *events.Task) { t.Phase = events.PhaseRunning }),
+		"\x1b[33mrunning at fal  slow\x1b[0m\x1b[2m  0s\x1b[0m": with(aTask(), func(t *events.Task) { t.Phase, t.Pace = events.PhaseRunning, events.PaceSlow }),
+	} {
+		if got := paintTask(style, "", task, start, 60); got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"reelay/events"
+	"reelay/internal/terminal"
 )
 
 // lineUp is the terminal's "up by so many lines".
@@ -18,6 +19,7 @@ const lineUp = "\x1b[%dA"
 type liveLines struct {
 	w     io.Writer
 	width int // columns of the terminal, 0 for none
+	style terminal.Style
 	now   func() time.Time
 
 	mu      sync.Mutex
@@ -28,7 +30,7 @@ type liveLines struct {
 }
 
 func newLiveLines(e *env, tasks []events.Task) *liveLines {
-	l := &liveLines{w: e.stderr, width: e.width(), now: time.Now, tasks: append([]events.Task(nil), tasks...)}
+	l := &liveLines{w: e.stderr, width: e.width(), style: e.style(), now: time.Now, tasks: append([]events.Task(nil), tasks...)}
 	longest := 0
 	for i, t := range tasks {
 		name := t.ID
@@ -39,10 +41,10 @@ func newLiveLines(e *env, tasks []events.Task) *liveLines {
 			name = "├─ " + name
 		}
 		l.names = append(l.names, name)
-		longest = max(longest, len([]rune(name)))
+		longest = max(longest, terminal.Width(name))
 	}
 	for i, name := range l.names {
-		l.names[i] = name + strings.Repeat(" ", longest-len([]rune(name)))
+		l.names[i] = terminal.Pad(name, longest)
 	}
 	l.shown = make([]string, len(tasks))
 	l.tick()
@@ -83,8 +85,7 @@ func (l *liveLines) paint() {
 			}
 			continue
 		}
-		line := []rune(l.names[i] + "  " + state + "  " + describeTimes(t, now))
-		fmt.Fprint(l.w, "\r"+string(line[:min(len(line), l.width-1)])+clearToEnd+"\n")
+		fmt.Fprint(l.w, "\r"+paintTask(l.style, l.names[i]+"  ", t, now, l.width-1)+clearToEnd+"\n")
 	}
 }
 

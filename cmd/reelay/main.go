@@ -43,6 +43,7 @@ import (
 
 	"reelay/internal/config"
 	"reelay/internal/media"
+	"reelay/internal/terminal"
 )
 
 const description = "NATS-native pipeline for long-running, paid generative-media tasks."
@@ -95,6 +96,9 @@ type env struct {
 	// fetcher returns what downloads what tasks have made, from public addresses and hosts.
 	fetcher func(hosts []string) *media.Fetcher
 }
+
+// style returns the style of what is painted on the terminal behind stderr.
+func (e *env) style() terminal.Style { return terminal.StyleOf(e.width() > 0, os.Getenv) }
 
 func main() { os.Exit(run()) }
 

@@ -15,12 +15,16 @@ type submitCmd struct {
 	connection   `embed:""`
 	requestFlags `embed:""`
 
-	Wait bool `help:"Wait for the end and print the links of the result."`
-	JSON bool `name:"json" help:"Print the task as JSON."`
+	JSONL string `name:"jsonl" help:"Hand in a request for each line of this file, in the words of the contract; - for standard input. A line without an id gets one of its own bytes, so that the same file again pays for nothing twice. Exit code 1 if any was rejected." placeholder:"FILE"`
+	Wait  bool   `help:"Wait for the end and print the links of the result."`
+	JSON  bool   `name:"json" help:"Print the task as JSON; with --jsonl one line for each request."`
 }
 
 // Run hands the task in.
 func (c *submitCmd) Run(ctx context.Context, e *env) error {
+	if c.JSONL != "" {
+		return c.submitLines(ctx, e)
+	}
 	request, files, err := c.build(e.stdin)
 	if err != nil {
 		return err
@@ -98,7 +102,7 @@ func (f requestFlags) submit(ctx context.Context, a *api, r events.Request) (eve
 
 // show follows a task on a live line until it has ended.
 func (e *env) show(ctx context.Context, a *api, task events.Task, stream <-chan events.Event) (events.Task, error) {
-	line := &liveLine{w: e.stderr, width: e.width(), now: time.Now}
+	line := &liveLine{w: e.stderr, width: e.width(), style: e.style(), now: time.Now}
 	defer line.end()
 	line.set(task)
 	w := client.Watcher{Task: line.set, Trouble: func(err error) { line.say(cannotSee(err)) }}
