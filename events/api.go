@@ -127,6 +127,8 @@ type LaneQueue struct {
 	OldestWaitingS float64 `json:"oldest_waiting_s"`
 	// Callbacks is how well the provider's callbacks arrive; absent where none was asked for in the last hour.
 	Callbacks *CallbackHealth `json:"callbacks,omitempty"`
+	// Detection is how soon ends are noticed, and by how many polls; absent where no task ended in the last hour.
+	Detection *Detection `json:"detection,omitempty"`
 	// SentPerMinute is how many paid requests the provider has accepted in the last minute.
 	SentPerMinute float64 `json:"sent_per_minute,omitempty"`
 	// Blocked are what keeps waiting tasks of the lane from being sent now, those of the whole lane first; empty where
@@ -146,6 +148,24 @@ type CallbackHealth struct {
 	LagS float64 `json:"lag_s"`
 	// Seen counts the ends that were seen.
 	Seen int `json:"seen"`
+}
+
+// Detection is how soon it is known that a provider has finished a task, learned from the ends of the lane's tasks; about
+// the last fifty count.
+type Detection struct {
+	// LagS is the mean time, in seconds, for which an end is not known: from the receipt of its callback to the record, or
+	// half the usual gap before the poll that found it, as no provider tells when the task had ended.
+	LagS float64 `json:"lag_s"`
+	// PollsPerTask is the number of polls for each task that ended.
+	PollsPerTask float64 `json:"polls_per_task"`
+	// Seen counts the ends that were seen.
+	Seen int `json:"seen"`
+}
+
+// LaneHealth is what one poller has learned of a lane, as it is stored (bucket.Health).
+type LaneHealth struct {
+	CallbackHealth
+	Detection Detection `json:"detection"`
 }
 
 // TimelineReply answers timeline: who decided what, when.

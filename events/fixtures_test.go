@@ -86,6 +86,7 @@ func fullTask() events.Task {
 		Status:      events.StatusInProgress, Phase: events.PhaseRunning,
 		QueuePosition:  &events.QueuePosition{Ours: new(0), Provider: new(4), Total: new(4)},
 		EstimatedWaitS: new(41.5), ETA: new(at(50)), ETAEarliest: new(at(45)), ETALatest: new(at(56)), Pace: events.PaceSlow,
+		Forecast:           &events.Forecast{Earliest: at(40), ETA: at(44), Latest: at(52)},
 		ProgressPercentage: new(12.5), Blocked: &events.Blocked{
 			Reason: events.BlockedRequests, Model: "fal-ai/kling-video", Project: "demo",
 			Message: "20 requests in a minute are used", Until: new(at(31)),

@@ -260,6 +260,7 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 				ByPhase: map[events.Phase]int{events.PhaseWaiting: 1, events.PhaseProviderQueued: 1}, Active: 2, AtProvider: 1,
 				CompletedLastHour: 6, FailedLastHour: 1, OldestWaitingS: 12.5,
 				Callbacks: &events.CallbackHealth{MissRate: 0.25, LagS: 0.5, Seen: 4},
+				Detection: &events.Detection{LagS: 2.5, PollsPerTask: 3.2, Seen: 40},
 				Blocked: []events.Blocked{
 					*task.Blocked, {Reason: events.BlockedPaused, Message: "paused by heron: the budget of May"},
 				}, SentPerMinute: 2.5, Typical: map[events.TaskType]events.Typical{

@@ -115,6 +115,9 @@ type Task struct {
 	ETA            *time.Time `json:"eta,omitempty"`
 	ETAEarliest    *time.Time `json:"eta_earliest,omitempty"`
 	ETALatest      *time.Time `json:"eta_latest,omitempty"`
+	// Forecast is when the task was expected to end when the provider had accepted it. It never changes, so that it can be
+	// compared with CompletedAt; absent where nothing was known.
+	Forecast *Forecast `json:"forecast,omitempty"`
 	// Pace compares the time that the provider has taken so far with what it usually takes. A stored record and its events
 	// have the worst that was seen.
 	Pace Pace `json:"pace,omitempty"`
@@ -446,6 +449,49 @@ func (e Estimate) Fill(t *Task, now time.Time) {
 	}
 	wait := math.Round(e.Left.Seconds()*10) / 10
 	t.EstimatedWaitS, t.ETA, t.ETAEarliest, t.ETALatest = &wait, at(e.Left), at(e.Earliest), at(e.Latest)
+}
+
+// SpentUSD is what the task has cost as far as is known: what was reported, or else what its attempts are expected to cost
+// that were charged.
+func (t Task) SpentUSD() (usd float64) {
+	if t.Cost != nil && t.Cost.ActualUSD != nil {
+		return *t.Cost.ActualUSD
+	}
+	for _, a := range t.Attempts {
+		if a.Charge == ChargeConfirmed && a.CostUSD != nil {
+			usd += *a.CostUSD
+		}
+	}
+	return usd
+}
+
+// A Forecast is when a task was expected to end: as likely before ETA as after, and with four of five between Earliest
+// and Latest.
+type Forecast struct {
+	Earliest time.Time `json:"earliest"`
+	ETA      time.Time `json:"eta"`
+	Latest   time.Time `json:"latest"`
+}
+
+// A ForecastResult is how a forecast has turned out.
+type ForecastResult string
+
+// The results of forecasts. Of good ones eight in ten are inside, one is early and one is late.
+const (
+	ForecastInside ForecastResult = "inside"
+	ForecastEarly  ForecastResult = "early"
+	ForecastLate   ForecastResult = "late"
+)
+
+// Result compares the forecast with when the task was done.
+func (f Forecast) Result(done time.Time) ForecastResult {
+	switch {
+	case done.Before(f.Earliest):
+		return ForecastEarly
+	case done.After(f.Latest):
+		return ForecastLate
+	}
+	return ForecastInside
 }
 
 // Typical is how long a provider takes for tasks of one type, learned from those that completed. Half take no longer.

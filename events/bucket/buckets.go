@@ -69,7 +69,7 @@ func ObjectStream(bucket string) string { return "OBJ_" + bucket }
 func KeySubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 
 const (
-	// Health is the KV bucket of what each poller has learned about the callbacks of each lane: one CallbackHealth
+	// Health is the KV bucket of what each poller has learned about the callbacks and the ends of each lane: one LaneHealth
 	// as JSON under each HealthKey. It is for people: nothing is decided by it.
 	Health = "reelay_health"
 	// HealthAge is how long the figures of a poller stay that sees no more tasks end.

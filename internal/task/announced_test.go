@@ -179,6 +179,13 @@ func TestSubmittedHasEstimate(t *testing.T) {
 		*e.EstimatedWaitS != 240 {
 		t.Errorf("%s, %+v", e.Type, e.ETA)
 	}
+	want := events.Forecast{
+		Earliest: tr.At.Add(time.Minute), ETA: tr.At.Add(4 * time.Minute), Latest: tr.At.Add(9 * time.Minute),
+	}
+	if f := c.Task.Forecast; f == nil || !f.Earliest.Equal(want.Earliest) || !f.ETA.Equal(want.ETA) ||
+		!f.Latest.Equal(want.Latest) {
+		t.Errorf("the record has the forecast %+v, want %+v", f, want)
+	}
 }
 
 // TestPlacesGoFirst: where a record runs out of room for its steps, the places that were told go before anything that

@@ -516,6 +516,7 @@ func (s *step) adopt(a *events.Attempt, note string, e *events.Estimate) {
 		s.move(arrowCancel, s.t.Cancel.Reason)
 	case e != nil:
 		e.Fill(&s.t, s.m.At)
+		s.t.Forecast = &events.Forecast{Earliest: *s.t.ETAEarliest, ETA: *s.t.ETA, Latest: *s.t.ETALatest}
 	}
 }
 

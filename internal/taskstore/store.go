@@ -36,13 +36,14 @@ type Store struct {
 	log         *slog.Logger
 	transitions *prometheus.CounterVec
 	conflicts   prometheus.Counter
+	ends        *ends
 	carried     carried
 }
 
 // New returns a Store whose metrics are registered with reg.
 func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Store {
 	s := &Store{
-		bus: b, log: log, carried: carried{all: map[events.Key]version{}, most: defaultCarried},
+		bus: b, log: log, ends: newEnds(reg), carried: carried{all: map[events.Key]version{}, most: defaultCarried},
 		transitions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_transitions_total", Help: "Steps of task records, by arrow of the state machine.",
 		}, []string{"arrow"}),
@@ -247,6 +248,9 @@ func (s *Store) write(ctx context.Context, c task.Change, revision uint64) (w wr
 			continue
 		}
 		s.transitions.WithLabelValues(tr.Name).Inc()
+		if tr.To == events.PhaseDone && tr.From != events.PhaseDone {
+			s.ends.count(c.Task)
+		}
 		if tr.Name == task.DoubleAccept {
 			s.log.Error("a task was accepted twice by its provider, and may have been paid for twice", "task", c.Task.Key(),
 				"note", tr.Note)

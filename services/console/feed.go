@@ -115,22 +115,8 @@ func (f *feed) count(e client.StoredEvent) {
 		c.Cancelled++
 	}
 	if e.Task != nil {
-		c.USD += charged(*e.Task)
+		c.USD += e.Task.SpentUSD()
 	}
-}
-
-// charged is what a task has cost as far as is known: what was reported, or else what its attempts are expected to cost
-// that were charged.
-func charged(t events.Task) (usd float64) {
-	if t.Cost != nil && t.Cost.ActualUSD != nil {
-		return *t.Cost.ActualUSD
-	}
-	for _, a := range t.Attempts {
-		if a.Charge == events.ChargeConfirmed && a.CostUSD != nil {
-			usd += *a.CostUSD
-		}
-	}
-	return usd
 }
 
 // sequence is that of the newest event.

@@ -25,7 +25,7 @@ func functions() template.FuncMap {
 		"statuses": events.Statuses, "phases": events.Phases, "types": events.TaskTypes, "word": word,
 		"batchPath": batchPath, "text": storedText, "again": again,
 		"duration": func(v any) string { return span(asDuration(v)) },
-		"share":    func(s float64) string { return percent(100 * s) }, "charged": charged,
+		"share":    func(s float64) string { return percent(100 * s) }, "charged": events.Task.SpentUSD,
 		"waiting": func(l events.LaneQueue) int { return l.ByPhase[events.PhaseWaiting] },
 	}
 }

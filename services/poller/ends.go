@@ -10,17 +10,17 @@ import (
 	"reelay/internal/task"
 )
 
-// publishEvery is the time between two reports of the callback reliability, if it has changed.
+// publishEvery is the time between two reports of a lane's health, if it has changed.
 const publishEvery = 10 * time.Second
 
-// recordEnd counts a task that a poll or a callback has just ended, and learns its duration and the reliability of
-// callbacks.
+// recordEnd learns from a task that a poll or a callback has just ended: its duration, how soon that was noticed, and the
+// reliability of callbacks.
 func (s *Service) recordEnd(l *lane, c task.Change, why cause) {
 	t := c.Task
 	if !c.Written || !t.Status.Terminal() || !t.CompletedAt.Equal(lastStep(t)) {
 		return
 	}
-	s.metrics.ended.WithLabelValues(l.Name, string(t.Status)).Inc()
+	s.recordDetection(l, t, why)
 	s.log.Info("task ended", "task", t.Key(), "status", t.Status, "after", t.CompletedAt.Sub(t.CreatedAt), "by_callback",
 		why.isCallback())
 	s.learnDuration(l, t, why)
@@ -61,8 +61,8 @@ func (s *Service) learnReliability(l *lane, change func(reliability) reliability
 	s.metrics.misses.WithLabelValues(l.Name).Set(l.updateReliability(change).missRate())
 }
 
-// publishReliability publishes how reliably callbacks arrive, until ctx ends. Nothing depends on it.
-func (s *Service) publishReliability(ctx context.Context) error {
+// publishHealth publishes how reliably callbacks arrive and how soon ends are noticed, until ctx ends. Nothing depends on it.
+func (s *Service) publishHealth(ctx context.Context) error {
 	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
 	for {
@@ -81,7 +81,7 @@ func (s *Service) publishReliability(ctx context.Context) error {
 				err = s.o.Bus.Bucket(bucket.Health, "health").Put(ctx, bucket.HealthKey(l.Name, s.replica), value)
 			}
 			if err != nil {
-				s.log.Debug("callback reliability could not be published", "lane", l.Name, "error", err)
+				s.log.Debug("health of a lane could not be published", "lane", l.Name, "error", err)
 				continue
 			}
 			l.setPublished(figures)

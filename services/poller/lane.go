@@ -19,7 +19,8 @@ type lane struct {
 	mu          sync.Mutex
 	reliability reliability
 	// published holds the figures that were published last.
-	published events.CallbackHealth
+	published events.LaneHealth
+	detection detection
 }
 
 // updateReliability applies a change to the callback reliability, and returns the new value.
@@ -37,14 +38,14 @@ func (l *lane) assumedMissRate(now time.Time) float64 {
 }
 
 // unpublished returns the current figures, and whether they differ from the published ones.
-func (l *lane) unpublished() (figures events.CallbackHealth, fresh bool) {
+func (l *lane) unpublished() (figures events.LaneHealth, fresh bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	figures = l.reliability.figures()
+	figures = events.LaneHealth{CallbackHealth: l.reliability.figures(), Detection: l.detection.last}
 	return figures, figures != l.published
 }
 
-func (l *lane) setPublished(figures events.CallbackHealth) {
+func (l *lane) setPublished(figures events.LaneHealth) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.published = figures

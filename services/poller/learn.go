@@ -15,7 +15,7 @@ func (s *Service) learnDuration(l *lane, t events.Task, why cause) {
 	}
 	var detectionLag time.Duration // zero for a callback, which comes at once
 	if !why.isCallback() {
-		detectionLag = s.learner.Forecast(t).DetectionLag(t, *t.CompletedAt, forecast.Pacing{Interval: l.PollInterval})
+		detectionLag = s.pollLag(l, t)
 	}
 	if sample, ok := l.sample(t, detectionLag, time.Now()); ok {
 		s.learner.Learn(sample)

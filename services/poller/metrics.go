@@ -5,13 +5,13 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	polls       *prometheus.CounterVec
 	retries     *prometheus.CounterVec
-	ended       *prometheus.CounterVec
 	resolutions *prometheus.CounterVec
 	heartbeats  prometheus.Counter
 	duration    *prometheus.HistogramVec
 	callbacks   *prometheus.CounterVec
 	misses      *prometheus.GaugeVec
 	lag         *prometheus.HistogramVec
+	detection   *prometheus.HistogramVec
 }
 
 func newMetrics(reg prometheus.Registerer) metrics {
@@ -24,9 +24,6 @@ func newMetrics(reg prometheus.Registerer) metrics {
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_poll_retries_total", Help: "Polls that were retried at once.",
 		}, []string{"lane"}),
-		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "reelay_tasks_ended_total", Help: "Tasks that a poll or a callback has ended, by status.",
-		}, []string{"lane", "status"}),
 		resolutions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "reelay_resolutions_total",
 			Help: "Searches for submits in doubt in a provider's list, by result: adopted, ambiguous, not_listed or error.",
@@ -52,7 +49,14 @@ func newMetrics(reg prometheus.Registerer) metrics {
 			Help:    "Delay of the callback of an end: from its receipt to the record, or since a poll had found the end.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 4, 10),
 		}, []string{"lane"}),
+		detection: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "reelay_detection_lag_seconds",
+			Help: "Time for which the end of a task was not known: since its callback was received, or half the usual gap " +
+				"before the poll that found it.",
+			Buckets: prometheus.ExponentialBuckets(0.05, 2, 13),
+		}, []string{"lane", "by"}),
 	}
-	reg.MustRegister(m.polls, m.retries, m.ended, m.resolutions, m.heartbeats, m.duration, m.callbacks, m.misses, m.lag)
+	reg.MustRegister(m.polls, m.retries, m.resolutions, m.heartbeats, m.duration, m.callbacks, m.misses, m.lag,
+		m.detection)
 	return m
 }

@@ -224,7 +224,7 @@ func (s *Service) pollBatched(ctx context.Context, l *lane, ref json.RawMessage)
 	defer cancel()
 	snap, ok := g.PollBatched(ctx, ref)
 	if ok {
-		s.metrics.polls.WithLabelValues(l.Name, "batched").Inc()
+		s.countPoll(l, "batched")
 	}
 	return snap, ok
 }
@@ -242,11 +242,17 @@ func (s *Service) pollProvider(ctx context.Context, l *lane, ref json.RawMessage
 		s.metrics.polls.WithLabelValues(l.Name, "skipped").Inc()
 	case ctx.Err() != nil:
 	case err != nil:
-		s.metrics.polls.WithLabelValues(l.Name, string(provider.AsError(err).Kind)).Inc()
+		s.countPoll(l, string(provider.AsError(err).Kind))
 	default:
-		s.metrics.polls.WithLabelValues(l.Name, "ok").Inc()
+		s.countPoll(l, "ok")
 	}
 	return snap, err
+}
+
+// countPoll counts a poll that was made.
+func (s *Service) countPoll(l *lane, result string) {
+	s.metrics.polls.WithLabelValues(l.Name, result).Inc()
+	l.updateDetection(detection.afterPoll)
 }
 
 // askCancel asks the provider to cancel, if the record wants that.

@@ -122,7 +122,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Add(func() error {
 		return s.o.Bus.Consume(ctx, events.CallbackConsumer(), callbacksInFlight, s.handleCallback)
 	}, interrupt)
-	g.Add(func() error { return s.publishReliability(ctx) }, interrupt)
+	g.Add(func() error { return s.publishHealth(ctx) }, interrupt)
 	g.Add(func() error { return s.learner.Run(ctx) }, interrupt)
 	g.Add(func() error { return s.countTickets(ctx) }, interrupt)
 	g.Add(func() error { return s.followLimits(ctx) }, interrupt)

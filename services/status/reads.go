@@ -49,14 +49,14 @@ func (s *Service) timeline(ctx context.Context, c api.Call) (any, error) {
 
 func (s *Service) queue(ctx context.Context, c api.Call) (any, error) {
 	r := s.index.queue(c.Key.Project, s.o.Lanes, time.Now())
-	callbacks, err := s.callbackHealth(ctx)
+	health, err := s.laneHealth(ctx)
 	if err != nil {
 		s.log.Warn("reliability of the callbacks could not be read", "error", err) // the rest of the answer is of use without
 	}
 	s.o.Catalog.FillTypical(r.Lanes)
 	s.fillBlocked(ctx, r.Lanes)
 	for i := range r.Lanes {
-		r.Lanes[i].Callbacks = merged(callbacks[r.Lanes[i].Lane])
+		r.Lanes[i].Callbacks, r.Lanes[i].Detection = merged(health[r.Lanes[i].Lane])
 	}
 	return r, nil
 }
@@ -67,15 +67,15 @@ const (
 	healthAge  = time.Second
 )
 
-// A callbackFigures keeps the figures of all pollers by lane.
-type callbackFigures struct {
+// A healthFigures keeps the figures of all pollers by lane.
+type healthFigures struct {
 	mu   sync.Mutex
 	at   time.Time
-	last map[string][]events.CallbackHealth
+	last map[string][]events.LaneHealth
 }
 
-// callbackHealth returns the figures of all pollers by lane. What cannot be read is left out.
-func (s *Service) callbackHealth(ctx context.Context) (map[string][]events.CallbackHealth, error) {
+// laneHealth returns the figures of all pollers by lane. What cannot be read is left out.
+func (s *Service) laneHealth(ctx context.Context) (map[string][]events.LaneHealth, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthWait)
 	defer cancel()
 	s.figures.mu.Lock() // all who ask at once share what one reads
@@ -84,9 +84,9 @@ func (s *Service) callbackHealth(ctx context.Context) (map[string][]events.Callb
 		return s.figures.last, nil
 	}
 	entries, err := s.o.Bus.Bucket(bucket.Health, "health").All(ctx)
-	all := map[string][]events.CallbackHealth{}
+	all := map[string][]events.LaneHealth{}
 	for _, e := range entries {
-		var h events.CallbackHealth
+		var h events.LaneHealth
 		if json.Unmarshal(e.Value, &h) == nil {
 			lane := bucket.LaneOfHealth(e.Key)
 			all[lane] = append(all[lane], h)
@@ -98,21 +98,24 @@ func (s *Service) callbackHealth(ctx context.Context) (map[string][]events.Callb
 	return all, err
 }
 
-// merged is what several pollers of a lane have learned about its callbacks, each by what it has seen; nil where nobody
-// has.
-func merged(all []events.CallbackHealth) *events.CallbackHealth {
-	var sum events.CallbackHealth
+// merged is what several pollers of a lane have learned about its callbacks and its ends, each by what it has seen; nil
+// where nobody has seen any.
+func merged(all []events.LaneHealth) (callbacks *events.CallbackHealth, detection *events.Detection) {
+	var c events.CallbackHealth
+	var d events.Detection
 	for _, h := range all {
-		sum.MissRate += h.MissRate * float64(h.Seen)
-		sum.LagS += h.LagS * float64(h.Seen)
-		sum.Seen += h.Seen
+		seen, ends := float64(h.Seen), float64(h.Detection.Seen)
+		c.MissRate, c.LagS, c.Seen = c.MissRate+h.MissRate*seen, c.LagS+h.LagS*seen, c.Seen+h.Seen
+		d.LagS, d.PollsPerTask = d.LagS+h.Detection.LagS*ends, d.PollsPerTask+h.Detection.PollsPerTask*ends
+		d.Seen += h.Detection.Seen
 	}
-	if sum.Seen == 0 {
-		return nil
+	if n := float64(c.Seen); n > 0 {
+		callbacks = &events.CallbackHealth{MissRate: c.MissRate / n, LagS: c.LagS / n, Seen: c.Seen}
 	}
-	sum.MissRate /= float64(sum.Seen)
-	sum.LagS /= float64(sum.Seen)
-	return &sum
+	if n := float64(d.Seen); n > 0 {
+		detection = &events.Detection{LagS: d.LagS / n, PollsPerTask: d.PollsPerTask / n, Seen: d.Seen}
+	}
+	return callbacks, detection
 }
 
 // waits reports whether there is something to wait for.

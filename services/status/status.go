@@ -68,7 +68,7 @@ type Service struct {
 	index     *index
 	cache     *recordCache
 	gap       gap
-	figures   callbackFigures
+	figures   healthFigures
 	learner   *learner.Learner
 	metrics   metrics
 	capsCache *capsCache
