@@ -20,6 +20,7 @@
 //	reelay bench                                           measure what a task costs here, beside a bare JetStream loop
 //	reelay auth init | add | revoke                        give each service and tenant a key and the least rights
 //	reelay doctor                                          say what is wrong with an installation
+//	reelay completion bash | zsh | fish                    print what makes a shell complete words
 //	reelay help [TOPIC]                                    the manual: subjects, config, operations, proofs, ...
 //
 // All but run, segment, concat (without NATS) and up are thin clients: they use only the subjects of package events, so whatever they
@@ -50,38 +51,39 @@ const description = "NATS-native pipeline for long-running, paid generative-medi
 
 // commands is what kong reads the command line into.
 type commands struct {
-	Run       runCmd       `cmd:"" help:"Make one thing: submit, show progress, save the media. Without NATS: in a sandbox of its own."`
-	Segment   segmentCmd   `cmd:"" help:"Make a video with speech by a voice under it, in one file. Without NATS: in a sandbox of its own."`
-	Concat    concatCmd    `cmd:"" help:"Make one video of several."`
-	Up        upCmd        `cmd:"" help:"Run the whole stack in one process."`
-	Submit    submitCmd    `cmd:"" help:"Hand in a task."`
-	Upload    uploadCmd    `cmd:"" help:"Hand in a file that requests of a project name."`
-	Models    modelsCmd    `cmd:"" help:"Show what models can be told, and what they cost."`
-	Quote     quoteCmd     `cmd:"" help:"Tell what a task would cost and take, without submitting it."`
-	Watch     watchCmd     `cmd:"" help:"Show events as they happen, of one task or of many."`
-	Wait      waitCmd      `cmd:"" help:"Wait until a task has ended."`
-	Ls        lsCmd        `cmd:"" help:"List tasks, newest first."`
-	Get       getCmd       `cmd:"" help:"Show one task."`
-	Open      openCmd      `cmd:"" help:"Print links to what a task has made, which work for a while without reelay."`
-	Timeline  timelineCmd  `cmd:"" help:"Tell the story of one task: who decided what, when and why."`
-	Queue     queueCmd     `cmd:"" help:"Show how much work there is, by status and by provider account."`
-	Cancel    cancelCmd    `cmd:"" help:"Ask for the end of a task, or of a segment with all that it is made of."`
-	Resolve   resolveCmd   `cmd:"" help:"Decide about a task whose paid request is in doubt."`
-	Batch     batchCmd     `cmd:"" help:"Show how far a batch is, or wait for its end."`
-	Spend     spendCmd     `cmd:"" help:"Show what was spent and is reserved, and limit what may be."`
-	Quotas    quotasCmd    `cmd:"" help:"Show and set what projects may do: waiting tasks, requests, calls."`
-	Artifacts artifactsCmd `cmd:"" help:"List, check and clear the store of outputs."`
-	Erase     eraseCmd     `cmd:"" help:"Forget what an ended task was given and has made."`
-	Dead      deadCmd      `cmd:"" help:"List, show or replay messages that could not be processed."`
-	Callbacks callbacksCmd `cmd:"" help:"List, show or replay what providers have called back with."`
-	Lanes     lanesCmd     `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`
-	Mcp       mcpCmd       `cmd:"" name:"mcp" help:"Serve an agent by the Model Context Protocol, over standard input and output."`
-	Backup    backupCmd    `cmd:"" help:"Copy every stream into a directory, while the services work."`
-	Restore   restoreCmd   `cmd:"" help:"Put a backup back, so that nothing is paid for twice; without one: say that a copy was put back."`
-	Bench     benchCmd     `cmd:"" help:"Measure what a task costs here, beside a bare JetStream loop."`
-	Auth      authCmd      `cmd:"" help:"Make the keys and rights of services and tenants, for a nats-server."`
-	Doctor    doctorCmd    `cmd:"" help:"Check the installation and say what to do."`
-	Help      helpCmd      `cmd:"" help:"Explain a topic, or a command; alone: list the topics."`
+	Run        runCmd        `cmd:"" help:"Make one thing: submit, show progress, save the media. Without NATS: in a sandbox of its own."`
+	Segment    segmentCmd    `cmd:"" help:"Make a video with speech by a voice under it, in one file. Without NATS: in a sandbox of its own."`
+	Concat     concatCmd     `cmd:"" help:"Make one video of several."`
+	Up         upCmd         `cmd:"" help:"Run the whole stack in one process."`
+	Submit     submitCmd     `cmd:"" help:"Hand in a task."`
+	Upload     uploadCmd     `cmd:"" help:"Hand in a file that requests of a project name."`
+	Models     modelsCmd     `cmd:"" help:"Show what models can be told, and what they cost."`
+	Quote      quoteCmd      `cmd:"" help:"Tell what a task would cost and take, without submitting it."`
+	Watch      watchCmd      `cmd:"" help:"Show events as they happen, of one task or of many."`
+	Wait       waitCmd       `cmd:"" help:"Wait until a task has ended."`
+	Ls         lsCmd         `cmd:"" help:"List tasks, newest first."`
+	Get        getCmd        `cmd:"" help:"Show one task."`
+	Open       openCmd       `cmd:"" help:"Print links to what a task has made, which work for a while without reelay."`
+	Timeline   timelineCmd   `cmd:"" help:"Tell the story of one task: who decided what, when and why."`
+	Queue      queueCmd      `cmd:"" help:"Show how much work there is, by status and by provider account."`
+	Cancel     cancelCmd     `cmd:"" help:"Ask for the end of a task, or of a segment with all that it is made of."`
+	Resolve    resolveCmd    `cmd:"" help:"Decide about a task whose paid request is in doubt."`
+	Batch      batchCmd      `cmd:"" help:"Show how far a batch is, or wait for its end."`
+	Spend      spendCmd      `cmd:"" help:"Show what was spent and is reserved, and limit what may be."`
+	Quotas     quotasCmd     `cmd:"" help:"Show and set what projects may do: waiting tasks, requests, calls."`
+	Artifacts  artifactsCmd  `cmd:"" help:"List, check and clear the store of outputs."`
+	Erase      eraseCmd      `cmd:"" help:"Forget what an ended task was given and has made."`
+	Dead       deadCmd       `cmd:"" help:"List, show or replay messages that could not be processed."`
+	Callbacks  callbacksCmd  `cmd:"" help:"List, show or replay what providers have called back with."`
+	Lanes      lanesCmd      `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`
+	Mcp        mcpCmd        `cmd:"" name:"mcp" help:"Serve an agent by the Model Context Protocol, over standard input and output."`
+	Backup     backupCmd     `cmd:"" help:"Copy every stream into a directory, while the services work."`
+	Restore    restoreCmd    `cmd:"" help:"Put a backup back, so that nothing is paid for twice; without one: say that a copy was put back."`
+	Bench      benchCmd      `cmd:"" help:"Measure what a task costs here, beside a bare JetStream loop."`
+	Auth       authCmd       `cmd:"" help:"Make the keys and rights of services and tenants, for a nats-server."`
+	Doctor     doctorCmd     `cmd:"" help:"Check the installation and say what to do."`
+	Completion completionCmd `cmd:"" help:"Print what makes a shell complete commands, flags and values."`
+	Help       helpCmd       `cmd:"" help:"Explain a topic, or a command; alone: list the topics."`
 }
 
 // env is what a command gets from its process.
@@ -127,10 +129,16 @@ func run() int {
 	return execute(ctx, e, os.Args[1:])
 }
 
+func newCommands() *commands {
+	return &commands{Up: upCmd{Providers: config.NewProviders(), Webhook: config.NewWebhook()}}
+}
+
 // execute parses args, runs the command they name and returns the exit code.
 func execute(ctx context.Context, e *env, args []string) int {
-	c := commands{Up: upCmd{Providers: config.NewProviders(), Webhook: config.NewWebhook()}}
-	parsed, err := config.Parse(args, &c, "reelay", description, parseOptions(ctx, e)...)
+	if len(args) > 0 && args[0] == completeArg {
+		return report(e.stderr, complete(e.stdout, args[1:]))
+	}
+	parsed, err := config.Parse(args, newCommands(), "reelay", description, parseOptions(ctx, e)...)
 	if err != nil {
 		return config.Report(e.stderr, "reelay", err)
 	}

@@ -28,16 +28,11 @@ func Parse(args []string, cli any, name, description string, own ...kong.Option)
 	if err != nil {
 		return nil, err
 	}
-	parser, err := kong.New(cli, slices.Concat(options(), []kong.Option{
-		kong.Name(name), kong.Description(description),
-		OpsListen(""),
-		kong.Embed(&versionFlag{}), kong.Embed(&File{}),
-		kong.Vars{"version": version.Get().Version},
+	parser, err := newParser(cli, name, description, slices.Concat([]kong.Option{
 		kong.Exit(func(int) { helped = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	}, file, own)...)
 	if err != nil {
-		return nil, fmt.Errorf("settings of %s: %w", name, err)
+		return nil, err
 	}
 	forgetEmpty(parser.Model.Node)
 	ctx, err := parser.Parse(args)
@@ -51,6 +46,29 @@ func Parse(args []string, cli any, name, description string, own ...kong.Option)
 		return nil, err
 	}
 	return ctx, nil
+}
+
+// Grammar returns the commands and flags of cli, a pointer to a struct for kong, with those that every binary has.
+func Grammar(cli any, name, description string) (*kong.Application, error) {
+	parser, err := newParser(cli, name, description)
+	if err != nil {
+		return nil, err
+	}
+	return parser.Model, nil
+}
+
+func newParser(cli any, name, description string, own ...kong.Option) (*kong.Kong, error) {
+	parser, err := kong.New(cli, slices.Concat(options(), []kong.Option{
+		kong.Name(name), kong.Description(description),
+		OpsListen(""),
+		kong.Embed(&versionFlag{}), kong.Embed(&File{}),
+		kong.Vars{"version": version.Get().Version},
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	}, own)...)
+	if err != nil {
+		return nil, fmt.Errorf("settings of %s: %w", name, err)
+	}
+	return parser, nil
 }
 
 // versionFlag is a flag that every binary has.
