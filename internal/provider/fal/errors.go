@@ -49,8 +49,11 @@ type envelope struct {
 	message   string
 	// word is the body's "status", such as NOT_FOUND.
 	word string
-	// requestID says that the body names a request, named that it is the status of one.
-	requestID, named bool
+	// id is the body's "request_id", and named says that it is the status of one.
+	id    json.RawMessage
+	named bool
+	// position and logs are those of a status, as they were sent.
+	position, logs json.RawMessage
 	// traced says that the answer passed fal's gateway: it has x-fal-request-id.
 	traced      bool
 	traceID     string
@@ -75,9 +78,11 @@ func readEnvelope(r provider.Reply) envelope {
 		Status      json.RawMessage `json:"status"`
 		RequestID   json.RawMessage `json:"request_id"`
 		ResponseURL json.RawMessage `json:"response_url"`
+		Position    json.RawMessage `json:"queue_position"`
+		Logs        json.RawMessage `json:"logs"`
 	}
 	_ = json.Unmarshal(r.Body, &body) // what is no JSON object leaves everything empty
-	e.requestID = !isNull(body.RequestID)
+	e.id, e.position, e.logs = body.RequestID, body.Position, body.Logs
 	e.word = provider.Clip(text(body.Status), maxCodeBytes)
 	e.named = e.word != "" && !isNull(body.ResponseURL)
 	errorType := cmp.Or(text(body.ErrorType), r.Header.Get("X-Fal-Error-Type"))

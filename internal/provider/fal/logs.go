@@ -21,20 +21,17 @@ const (
 
 // readLogs reads a status' logs and leaves out what it cannot read; the newest lines win over the limit.
 func readLogs(raw json.RawMessage) []events.LogLine {
-	var entries []json.RawMessage
-	if len(raw) == 0 || json.Unmarshal(raw, &entries) != nil {
+	var entries []struct {
+		Message   string          `json:"message"`
+		Level     json.RawMessage `json:"level"`
+		Timestamp json.RawMessage `json:"timestamp"`
+	}
+	if len(raw) == 0 {
 		return nil
 	}
+	_ = json.Unmarshal(raw, &entries) // what is of another type leaves no message
 	var lines []events.LogLine
-	for _, entry := range entries[max(0, len(entries)-maxLines):] {
-		var e struct {
-			Message   string          `json:"message"`
-			Level     json.RawMessage `json:"level"`
-			Timestamp json.RawMessage `json:"timestamp"`
-		}
-		if json.Unmarshal(entry, &e) != nil {
-			continue
-		}
+	for _, e := range entries[max(0, len(entries)-maxLines):] {
 		if e.Message = shown(e.Message); e.Message == "" {
 			continue
 		}
@@ -53,7 +50,10 @@ var escape = regexp.MustCompile("(?:\x1b\\[|\u009b)[0-?]*[ -/]*[@-~]" +
 // shown returns what a terminal would show of a message: without escape sequences, and of a line that is written over
 // by carriage returns the last state.
 func shown(message string) string {
-	message = strings.ReplaceAll(escape.ReplaceAllString(message, ""), "\r\n", "\n")
+	if strings.ContainsAny(message, "\x1b\u009b") {
+		message = escape.ReplaceAllString(message, "")
+	}
+	message = strings.ReplaceAll(message, "\r\n", "\n")
 	if strings.Contains(message, "\r") {
 		pieces := strings.Split(message, "\r")
 		for len(pieces) > 1 && strings.TrimSpace(pieces[len(pieces)-1]) == "" {

@@ -112,25 +112,19 @@ func readStatus(h handle, r provider.Reply) (s provider.Snapshot, said envelope,
 	if r.Status < 200 || r.Status > 299 {
 		return s, e, pollError(e)
 	}
-	var body struct {
-		RequestID json.RawMessage `json:"request_id"`
-		Position  json.RawMessage `json:"queue_position"`
-		Logs      json.RawMessage `json:"logs"`
-	}
-	err := json.Unmarshal(r.Body, &body)
-	if err != nil || e.word == "" {
+	if e.word == "" {
 		e.message = "the answer has no status"
 		return s, e, e.error(events.KindRetry)
 	}
-	if id := text(body.RequestID); id != "" && !strings.EqualFold(id, h.RequestID) {
+	if id := text(e.id); id != "" && !strings.EqualFold(id, h.RequestID) {
 		e.message = "the answer speaks of another request"
 		return s, e, e.error(events.KindRetry)
 	}
-	s = provider.Snapshot{Word: e.word, State: provider.Unknown, Logs: readLogs(body.Logs)}
+	s = provider.Snapshot{Word: e.word, State: provider.Unknown, Logs: readLogs(e.logs)}
 	switch e.word {
 	case wordQueued:
 		s.State = provider.Queued
-		s.Position = position(body.Position)
+		s.Position = position(e.position)
 	case wordRunning:
 		s.State = provider.Running
 		s.Progress = progress(s.Logs)

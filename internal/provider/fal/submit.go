@@ -55,7 +55,7 @@ func (d *Driver) Classify(model string, _ []byte, r provider.Reply) provider.Ans
 		return d.accepted(model, e, r)
 	}
 	err := refusal(e, r)
-	if err == nil || e.requestID && r.Status != http.StatusTooManyRequests {
+	if err == nil || !isNull(e.id) && r.Status != http.StatusTooManyRequests {
 		return inDoubt(e, r, "the answer does not tell whether the request was accepted")
 	}
 	err.Charge = events.ChargeNone
