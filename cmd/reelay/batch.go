@@ -9,11 +9,15 @@ import (
 
 	"reelay/events"
 	"reelay/events/client"
+	"reelay/internal/terminal"
 )
 
 // batchAgain is how soon a batch is asked for again while it is waited for: its event is heard at once, and may be
 // missed.
 const batchAgain = 15 * time.Second
+
+// batchPaint is how soon it is asked for again where a person sees how far it is.
+const batchPaint = 2 * time.Second
 
 // batchCmd shows a batch.
 type batchCmd struct {
@@ -105,6 +109,11 @@ func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key,
 		defer cancel()
 		ctx = limited
 	}
+	again := batchAgain
+	if e.width() > 0 {
+		again = batchPaint
+		defer fmt.Fprintln(e.stderr)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -113,9 +122,12 @@ func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key,
 			}
 			return events.Batch{}, errInterrupted
 		case <-done:
-		case <-time.After(batchAgain):
+		case <-time.After(again):
 		}
 		b, err := a.Batch(ctx, k)
+		if columns := e.width(); err == nil && columns > 0 {
+			fmt.Fprint(e.stderr, "\r"+terminal.Cut(batchLine(b), columns-1)+clearToEnd)
+		}
 		if err == nil && b.Done() {
 			return b, nil
 		}
@@ -123,6 +135,17 @@ func (c *batchCmd) untilDone(ctx context.Context, e *env, a *api, k events.Key,
 			return b, err
 		}
 	}
+}
+
+// batchLine says how far a batch is.
+func batchLine(b events.Batch) string {
+	of, done := max(b.Announced, b.Total+b.Rejected), b.Ended+b.Rejected
+	if of == 0 {
+		return "nothing was handed in yet"
+	}
+	share := float64(done) / float64(of)
+	return fmt.Sprintf("%s  %.0f%%  %d of %d ended  %d failed", terminal.Bar(share), 100*share, done, of,
+		b.ByStatus[events.StatusFailed]+b.ByStatus[events.StatusCancelled]+b.Rejected)
 }
 
 // printBatch writes a batch in a line.

@@ -59,3 +59,17 @@ func TestBatch(t *testing.T) {
 	b.reelay("batch", "demo.film").check(t, 0, "1 of 1 tasks have ended, 2 announced, 1 rejected:", "")
 	b.reelay("batch", "demo.film", "--wait").check(t, 1, "1 rejected:", "1 of 2 tasks of batch demo.film did not complete")
 }
+
+func TestBatchLine(t *testing.T) {
+	for want, b := range map[string]events.Batch{
+		"nothing was handed in yet": {},
+		"[##########----------]  50%  5 of 10 ended  2 failed": {
+			Announced: 10, Total: 6, Ended: 4, Rejected: 1, ByStatus: map[events.Status]int{events.StatusFailed: 1},
+		},
+		"[####################]  100%  3 of 3 ended  0 failed": {Total: 3, Ended: 3},
+	} {
+		if got := batchLine(b); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -21,6 +21,7 @@ type cancelCmd struct {
 	Provider string `help:"Every task of this provider."`
 	Reason   string `help:"Why, for the timeline."`
 	Only     bool   `help:"Of a segment end the last task only. The voice, the speech and the video go on, and are paid for."`
+	JSON     bool   `name:"json" help:"Print each task as one line of JSON."`
 }
 
 // Run asks for the end and tells where each task is now.
@@ -64,9 +65,13 @@ func (c *cancelCmd) Run(ctx context.Context, e *env) error {
 // cancel asks for the end of one task and tells where it is now.
 func (c *cancelCmd) cancel(ctx context.Context, e *env, a *api, k events.Key) error {
 	now, err := a.Cancel(ctx, k, events.Cancel{Reason: c.Reason})
-	if err == nil {
-		fmt.Fprintf(e.stdout, "%s  %s\n", k, describeState(now))
+	switch {
+	case err != nil:
+		return err
+	case c.JSON:
+		return printLine(e.stdout, events.TaskReply{Task: now})
 	}
+	_, err = fmt.Fprintf(e.stdout, "%s  %s\n", k, describeState(now))
 	return err
 }
 
@@ -107,23 +112,4 @@ func (c *cancelCmd) cancelMany(ctx context.Context, e *env) error {
 	}
 	fmt.Fprintf(e.stderr, "%d of %d tasks were asked to end\n", len(found)-len(failed), len(found))
 	return errors.Join(failed...)
-}
-
-// change sends a command about a task and tells where the task is now.
-func (c connection) change(e *env, arg taskArg, command func(*api, events.Key) (events.Task, error)) error {
-	k, err := arg.key()
-	if err != nil {
-		return err
-	}
-	a, closeConn, err := c.open(e)
-	if err != nil {
-		return err
-	}
-	defer closeConn()
-	task, err := command(a, k)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(e.stdout, "%s  %s\n", k, describeState(task))
-	return nil
 }

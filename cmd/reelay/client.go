@@ -74,6 +74,16 @@ func printJSON(w io.Writer, answer any) error {
 	return err
 }
 
+// printLine writes an answer as one line of JSON.
+func printLine(w io.Writer, answer any) error {
+	raw, err := events.Marshal(answer)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "%s\n", raw)
+	return err
+}
+
 // checkProject checks a --project that may be empty. Its error is a usageError.
 func checkProject(project string) error {
 	if project != "" && !events.ValidToken(project) {

@@ -179,6 +179,7 @@ func testEnv() (e *env, stdout, stderr *buffer) {
 			return f
 		},
 		stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, width: func() int { return 0 },
+		screen: func() (int, int) { return 0, 0 }, getenv: func(string) string { return "" },
 		log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		startSandbox: func(context.Context, *slog.Logger) (*nats.Conn, func(), error) {
 			panic("no sandbox in this test")

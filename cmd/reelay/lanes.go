@@ -48,35 +48,42 @@ func checkLane(lane string) error {
 	return nil
 }
 
+// lanesOutput is how the lanes are printed.
+type lanesOutput struct {
+	JSON bool `name:"json" help:"Print the lanes as they then are as JSON."`
+}
+
 // lanesPauseCmd pauses.
 type lanesPauseCmd struct {
-	connection `embed:""`
-	laneArg    `embed:""`
+	connection  `embed:""`
+	laneArg     `embed:""`
+	lanesOutput `embed:""`
 
 	Reason string `help:"Why, for those who find it paused." required:""`
 }
 
 // Run pauses the lane. When it returns, no paid request of the lane is completed any more.
 func (c *lanesPauseCmd) Run(ctx context.Context, e *env) error {
-	return c.changeLane(ctx, e, c.laneArg, c.Reason, (*client.Client).PauseLane)
+	return c.changeLane(ctx, e, c.laneArg, c.lanesOutput, c.Reason, (*client.Client).PauseLane)
 }
 
 // lanesResumeCmd resumes.
 type lanesResumeCmd struct {
-	connection `embed:""`
-	laneArg    `embed:""`
+	connection  `embed:""`
+	laneArg     `embed:""`
+	lanesOutput `embed:""`
 
 	Reason string `help:"Why, for the history of the pause."`
 }
 
 // Run resumes the lane. It sends when neither its own pause nor that of all lanes is set.
 func (c *lanesResumeCmd) Run(ctx context.Context, e *env) error {
-	return c.changeLane(ctx, e, c.laneArg, c.Reason, (*client.Client).ResumeLane)
+	return c.changeLane(ctx, e, c.laneArg, c.lanesOutput, c.Reason, (*client.Client).ResumeLane)
 }
 
 // changeLane pauses or resumes a lane and prints all that there are.
 func (c connection) changeLane(
-	ctx context.Context, e *env, l laneArg, reason string,
+	ctx context.Context, e *env, l laneArg, o lanesOutput, reason string,
 	change func(*client.Client, context.Context, operator.PauseRequest) (operator.PauseReply, error),
 ) error {
 	lane, err := l.name()
@@ -91,12 +98,13 @@ func (c connection) changeLane(
 	if _, err := change(a.Client, ctx, operator.PauseRequest{Lane: lane, Reason: reason, By: person()}); err != nil {
 		return err
 	}
-	return a.printLanes(ctx, e, false)
+	return a.printLanes(ctx, e, o, false)
 }
 
 // lanesLsCmd lists the lanes.
 type lanesLsCmd struct {
-	connection `embed:""`
+	connection  `embed:""`
+	lanesOutput `embed:""`
 }
 
 // Run lists them.
@@ -106,15 +114,18 @@ func (c *lanesLsCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	return a.printLanes(ctx, e, true)
+	return a.printLanes(ctx, e, c.lanesOutput, true)
 }
 
 // printLanes writes a table of the lanes and their pauses, then, with blocked, what keeps them, the limits in force,
 // and who sends and what it has learned. Right after a change what keeps them may still be from before it.
-func (a *api) printLanes(ctx context.Context, e *env, blocked bool) error {
+func (a *api) printLanes(ctx context.Context, e *env, o lanesOutput, blocked bool) error {
 	r, err := a.Lanes(ctx)
 	if err != nil {
 		return err
+	}
+	if o.JSON {
+		return printJSON(e.stdout, r)
 	}
 	t := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "LANE\tSTATE\tREASON\tBY\tAT")

@@ -17,7 +17,8 @@ import (
 
 // lanesSetCmd sets limits of a lane.
 type lanesSetCmd struct {
-	connection `embed:""`
+	connection  `embed:""`
+	lanesOutput `embed:""`
 
 	Lane    string `arg:"" help:"Lane, as lanes ls shows it."`
 	Model   string `help:"Limit group that it is about: what the names of its models begin with, * for all others." placeholder:"PREFIX"`
@@ -69,7 +70,7 @@ func (c *lanesSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return a.printLanes(ctx, e, false)
+	return a.printLanes(ctx, e, c.lanesOutput, false)
 }
 
 // laneState returns what is set for a lane, nothing for one that was never seen.

@@ -6,6 +6,7 @@
 //	reelay submit | watch | wait                           hand in a task, follow it, wait for its end
 //	reelay upload FILE                                     hand in a picture or a sound that requests name
 //	reelay ls | get | timeline | queue                     see what there is
+//	reelay top                                             lanes and tasks as they move, on the whole screen
 //	reelay cancel | resolve                                end a task, decide about one in doubt
 //	reelay batch                                           see how far the tasks of a batch are, wait for all
 //	reelay spend, spend cap                                see what was spent, limit what may be in a day
@@ -33,6 +34,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -66,6 +68,7 @@ type commands struct {
 	Open       openCmd       `cmd:"" help:"Print links to what a task has made, which work for a while without reelay."`
 	Timeline   timelineCmd   `cmd:"" help:"Tell the story of one task: who decided what, when and why."`
 	Queue      queueCmd      `cmd:"" help:"Show how much work there is, by status and by provider account."`
+	Top        topCmd        `cmd:"" help:"Show lanes and tasks as they move, on the whole screen."`
 	Cancel     cancelCmd     `cmd:"" help:"Ask for the end of a task, or of a segment with all that it is made of."`
 	Resolve    resolveCmd    `cmd:"" help:"Decide about a task whose paid request is in doubt."`
 	Batch      batchCmd      `cmd:"" help:"Show how far a batch is, or wait for its end."`
@@ -92,7 +95,12 @@ type env struct {
 	stdout, stderr io.Writer
 	// width returns the columns of the terminal behind stderr, 0 if it is none.
 	width func() int
-	log   *slog.Logger
+	// screen returns the size of the terminal behind stdout, 0 if it is none.
+	screen func() (columns, rows int)
+	// keys has single keys read from the terminal behind stdin; quit is closed once one asks for the end.
+	keys   func(ctx context.Context) (quit <-chan struct{}, restore func(), err error)
+	getenv func(string) string
+	log    *slog.Logger
 	// startSandbox starts the whole stack with emulated providers in this process; stop ends it.
 	startSandbox func(ctx context.Context, log *slog.Logger) (nc *nats.Conn, stop func(), err error)
 	// fetcher returns what downloads what tasks have made, from public addresses and hosts.
@@ -100,7 +108,7 @@ type env struct {
 }
 
 // style returns the style of what is painted on the terminal behind stderr.
-func (e *env) style() terminal.Style { return terminal.StyleOf(e.width() > 0, os.Getenv) }
+func (e *env) style() terminal.Style { return terminal.StyleOf(e.width() > 0, e.getenv) }
 
 func main() { os.Exit(run()) }
 
@@ -122,11 +130,32 @@ func run() int {
 			}
 			return columns
 		},
+		screen: func() (int, int) {
+			columns, rows, err := term.GetSize(int(os.Stdout.Fd()))
+			if err != nil {
+				return 0, 0
+			}
+			return columns, rows
+		},
+		keys: terminalKeys, getenv: os.Getenv,
 		// Commands speak for themselves; the log holds what they cannot know of, such as a lost connection.
 		log:          slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		startSandbox: startSandbox,
 	}
 	return execute(ctx, e, os.Args[1:])
+}
+
+// terminalKeys reads keys as they are pressed. Without a terminal behind stdin nothing is read.
+func terminalKeys(context.Context) (<-chan struct{}, func(), error) {
+	fd := int(os.Stdin.Fd())
+	if !term.IsTerminal(fd) {
+		return nil, func() {}, nil
+	}
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return nil, nil, fmt.Errorf("keys of the terminal: %w", err)
+	}
+	return quitKey(os.Stdin), func() { _ = term.Restore(fd, before) }, nil
 }
 
 func newCommands() *commands {

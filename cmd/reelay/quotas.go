@@ -70,6 +70,7 @@ type quotasSetCmd struct {
 	Calls      *int64 `help:"Most calls of the API under way." placeholder:"N"`
 	Waits      *int64 `help:"Most calls that wait for something." placeholder:"N"`
 	Rejections *int64 `help:"How many of its rejected events are kept." placeholder:"N"`
+	JSON       bool   `name:"json" help:"Print JSON."`
 }
 
 // Run changes what the flags name and leaves the rest as it is; 0 is the default. It counts at once.
@@ -109,6 +110,9 @@ func (c *quotasSetCmd) Run(ctx context.Context, e *env) error {
 	}
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, set)
 	}
 	return printQuotas(e, []operator.ProjectQuota{set})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"reelay/events"
 )
@@ -15,6 +16,7 @@ type resolveCmd struct {
 	Resubmit bool   `help:"Ask the provider again. If it has taken the first request after all, both are paid." xor:"action" required:""`
 	WriteOff bool   `help:"End the task as failed." xor:"action" required:""`
 	Reason   string `help:"Why, for the timeline."`
+	JSON     bool   `name:"json" help:"Print the task as JSON."`
 }
 
 // Run sends the decision and tells where the task is now.
@@ -26,5 +28,22 @@ func (c *resolveCmd) Run(ctx context.Context, e *env) error {
 	case c.WriteOff:
 		r.Action = events.ResolveWriteOff
 	}
-	return c.change(e, c.taskArg, func(a *api, k events.Key) (events.Task, error) { return a.Resolve(ctx, k, r) })
+	k, err := c.key()
+	if err != nil {
+		return err
+	}
+	a, closeConn, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer closeConn()
+	task, err := a.Resolve(ctx, k, r)
+	switch {
+	case err != nil:
+		return err
+	case c.JSON:
+		return printJSON(e.stdout, events.TaskReply{Task: task})
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s  %s\n", k, describeState(task))
+	return err
 }

@@ -129,6 +129,7 @@ type spendCapCmd struct {
 	Scope   string  `arg:"" help:"What to limit: a project, project.<project>, lane.<lane>, or all."`
 	USD     string  `arg:"" name:"usd" help:"US dollars a day (UTC), or off."`
 	Unknown float64 `help:"What an attempt counts for whose price nobody knows, in US dollars." default:"1"`
+	JSON    bool    `name:"json" help:"Print the cap as it was stored as JSON."`
 }
 
 // Run sets the cap. It counts as soon as a status service has counted what was spent today, and within a minute for
@@ -152,14 +153,18 @@ func (c *spendCapCmd) Run(ctx context.Context, e *env) error {
 	}
 	defer closeConn()
 	r := operator.CapRequest{Scope: scope, By: person()}
+	var set operator.CapReply
 	if off {
-		_, err = a.UnsetCap(ctx, r)
+		set, err = a.UnsetCap(ctx, r)
 	} else {
 		r.DailyUSD, r.UnknownUSD = &limit, &c.Unknown
-		_, err = a.SetCap(ctx, r)
+		set, err = a.SetCap(ctx, r)
 	}
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, set)
 	}
 	if off {
 		fmt.Fprintf(e.stdout, "%s: no cap\n", scope)

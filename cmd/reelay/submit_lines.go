@@ -212,10 +212,7 @@ func (l *lineSubmitter) tell(r lineResult) {
 	}
 	switch {
 	case l.json:
-		var raw []byte
-		if raw, err = events.Marshal(r); err == nil {
-			_, err = fmt.Fprintf(l.e.stdout, "%s\n", raw)
-		}
+		err = printLine(l.e.stdout, r)
 	case r.Task != nil:
 		_, err = fmt.Fprintln(l.e.stdout, r.ID)
 	}
