@@ -68,5 +68,7 @@ func report(w io.Writer, err error) int {
 
 // parseOptions are the options of the command line beyond its grammar.
 func parseOptions(ctx context.Context, e *env) []kong.Option {
-	return []kong.Option{kong.Writers(e.stdout, e.stderr), kong.BindTo(ctx, (*context.Context)(nil))}
+	return []kong.Option{
+		kong.Writers(e.stdout, e.stderr), kong.BindTo(ctx, (*context.Context)(nil)), kong.PostBuild(addExamples),
+	}
 }
