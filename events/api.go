@@ -170,7 +170,10 @@ type LaneHealth struct {
 
 // TimelineReply answers timeline: who decided what, when.
 type TimelineReply struct {
-	TaskID      string       `json:"task_id"`
+	TaskID string `json:"task_id"`
+	// RetryOf is the task that this one repeats, RetriedBy the tasks that repeat it, in order of their ids.
+	RetryOf     string       `json:"retry_of,omitempty"`
+	RetriedBy   []string     `json:"retried_by,omitempty"`
 	Transitions []Transition `json:"transitions"`
 	Attempts    []Attempt    `json:"attempts,omitempty"`
 }

@@ -182,6 +182,9 @@ func TestRequestDigest(t *testing.T) {
 		"Metadata":        func(r *events.Request) { r.Metadata["take"] = "4" },
 		"After":           func(r *events.Request) { r.After = r.After[1:] },
 		"OnDependency":    func(r *events.Request) { r.OnDependency = "" },
+		"RetryOf":         func(r *events.Request) { r.RetryOf = "another" },
+		"PayAgain":        func(r *events.Request) { r.PayAgain = true },
+		"Replace":         func(r *events.Request) { r.Replace = map[string]string{"a": "b"} },
 		"NotBefore":       func(r *events.Request) { r.NotBefore = nil },
 	}
 	if fields := reflect.TypeFor[events.Request]().NumField(); fields != len(changes) {

@@ -36,6 +36,15 @@ func wantRequest() events.Request {
 	return r
 }
 
+// retryRequest has every field set that a retry may have.
+func retryRequest() events.Request {
+	r := fullRequest()
+	r.Provider, r.Model, r.Input, r.InputFiles, r.After, r.OnDependency = "", "", nil, nil, nil, ""
+	r.RetryOf, r.PayAgain, r.Replace = "shot-042", true, map[string]string{"voice-1": "voice-1-r2"}
+	r.ID = "shot-042-r2"
+	return r
+}
+
 // fullRequest has every field set that a request with an input may have.
 func fullRequest() events.Request {
 	return events.Request{
@@ -77,6 +86,7 @@ func fullTask() events.Task {
 	return events.Task{
 		Schema: events.TaskSchema,
 		ID:     "shot-042", Project: "demo", SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, TaskType: events.Video,
+		RetryOf:  "shot-041",
 		Provider: "fal", Lane: "fal-team2", Model: "fal-ai/kling-video/v2/master", RequestDigest: strings.Repeat("1", 64),
 		InputDigest: strings.Repeat("2", 64), Input: fullRequest().Input, InputRef: "input-" + strings.Repeat("2", 64),
 		Want: fullWant(), Warnings: []string{"the model makes no sound"},

@@ -176,7 +176,7 @@ func TestDecodeTaskRefuses(t *testing.T) {
 
 func TestRequestGolden(t *testing.T) {
 	missing := map[string]int{}
-	requests := map[string]events.Request{"request": fullRequest(), "request_want": wantRequest()}
+	requests := map[string]events.Request{"request": fullRequest(), "request_want": wantRequest(), "request_retry": retryRequest()}
 	for name, want := range requests {
 		for _, field := range zeroFields(reflect.ValueOf(want), "Request") {
 			missing[field]++
@@ -269,7 +269,7 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 			}},
 		}, plainJSON[events.QueueReply]},
 		{"api_timeline_reply", events.TimelineReply{
-			TaskID: "shot-042", Transitions: fullTask().Transitions, Attempts: fullTask().Attempts,
+			TaskID: "shot-042", RetryOf: "shot-041", RetriedBy: []string{"shot-042-r2"}, Transitions: fullTask().Transitions, Attempts: fullTask().Attempts,
 		}, plainJSON[events.TimelineReply]},
 		{"api_wait_request", events.WaitRequest{Timeout: events.Duration(45e9)}, as(events.DecodeWaitRequest)},
 		{"api_spend_request", events.SpendRequest{
@@ -431,7 +431,7 @@ func plainJSON[T any](data []byte) (any, error) {
 // Every file that stands under testdata/v1 is pinned by a test: a golden that nothing writes pins nothing.
 func TestNoStrayGoldens(t *testing.T) {
 	known := map[string]bool{
-		"task.json": true, "request.json": true, "request_want.json": true, "command_cancel.json": true,
+		"task.json": true, "request.json": true, "request_want.json": true, "request_retry.json": true, "command_cancel.json": true,
 		"command_resolve.json": true,
 		"api_task_reply.json":  true, "api_error_reply.json": true, "api_list_request.json": true, "api_list_reply.json": true,
 		"api_queue_reply.json": true, "api_timeline_reply.json": true, "api_wait_request.json": true,

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 )
 
@@ -106,7 +107,7 @@ func DecodeQuoteRequest(data []byte) (QuoteRequest, error) {
 	if json.Unmarshal(data, &members) != nil || members["task_type"] == nil {
 		r, err := DecodeRequest(data)
 		q.Request = r
-		return q, err
+		return q, cmp.Or(err, r.quotable())
 	}
 	if err := json.Unmarshal(members["task_type"], &q.TaskType); err != nil || !q.TaskType.Valid() {
 		return q, fieldError("task_type", "is not one of %s", joined(TaskTypes()))
@@ -116,8 +117,18 @@ func DecodeQuoteRequest(data []byte) (QuoteRequest, error) {
 	if err != nil {
 		return q, fieldError("payload", "%v", err)
 	}
-	q.Request, err = DecodeRequest(rest)
+	if q.Request, err = DecodeRequest(rest); err == nil {
+		err = q.Request.quotable()
+	}
 	return q, err
+}
+
+// quotable refuses a retry, whose content is in the record of another task.
+func (r Request) quotable() error {
+	if r.RetryOf != "" {
+		return fieldError("retry_of", "is for requests only: a retry costs what the task would that it names")
+	}
+	return nil
 }
 
 // QuoteReply answers quote: what the request would be sent as, what it would cost and how long it would take.

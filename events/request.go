@@ -88,6 +88,16 @@ type Request struct {
 	// instead of having the request refused.
 	Lenient bool `json:"lenient,omitempty"`
 
+	// RetryOf names a task of the project that has ended and is to be made again: this request is then a new task, and
+	// Provider, Model, Input, Want, InputFiles, Lenient, After and OnDependency are that task's and must not be here. What
+	// else is left out is taken from it, too, but for its ID and NotBefore. Its input is that which the provider was sent,
+	// with the values of its references where they were known.
+	RetryOf string `json:"retry_of,omitempty"`
+	// PayAgain allows RetryOf to name a task that may have been charged, that is in doubt, or that has completed.
+	PayAgain bool `json:"pay_again,omitempty"`
+	// Replace names, for tasks that the one of RetryOf still waited for when it ended, those to wait for in their place.
+	Replace map[string]string `json:"replace,omitempty"`
+
 	SceneID string `json:"scene_id,omitempty"`
 	// BatchID puts the task in a batch. BatchSize is how many tasks the batch will have; one request that names it is
 	// enough.
@@ -133,6 +143,7 @@ func DecodeRequest(data []byte) (Request, error) {
 		"max_paid_attempts": &r.MaxPaidAttempts, "estimated_cost_usd": &r.EstimatedUSD, "max_cost_usd": &r.MaxCostUSD,
 		"metadata": &r.Metadata, "batch_id": &r.BatchID, "batch_size": &r.BatchSize,
 		"after": &r.After, "on_dependency": &r.OnDependency, "not_before": &r.NotBefore, "keep": &r.Keep,
+		"retry_of": &r.RetryOf, "pay_again": &r.PayAgain, "replace": &r.Replace,
 	})
 	if len(want) > 0 {
 		var wrong error
@@ -187,6 +198,9 @@ func (r Request) Validate() error {
 	case len(r.Metadata) > MaxMetadata:
 		return fieldError("metadata", "%d entries are over the limit of %d", len(r.Metadata), MaxMetadata)
 	}
+	if err := r.validRetry(); err != nil {
+		return err
+	}
 	if err := r.validInput(); err != nil {
 		return err
 	}
@@ -225,6 +239,8 @@ func (r Request) Validate() error {
 func (r Request) validInput() error {
 	input := bytes.TrimSpace(r.Input)
 	switch {
+	case r.RetryOf != "":
+		return nil
 	case r.Want != nil && len(input) > 0:
 		return fieldError("want", "a request has either input or want, not both")
 	case r.Want != nil:

@@ -77,7 +77,9 @@ type Task struct {
 	// BatchID is the batch that the task belongs to, BatchSize how many tasks the request said it has.
 	BatchID   string `json:"batch_id,omitempty"`
 	BatchSize int    `json:"batch_size,omitempty"`
-	Provider  string `json:"provider"`
+	// RetryOf is the id of the task that this one repeats (Request.RetryOf).
+	RetryOf  string `json:"retry_of,omitempty"`
+	Provider string `json:"provider"`
 	// Lane is the lane: the provider account that the task is sent to, and whose key asks for it.
 	Lane  string `json:"lane"`
 	Model string `json:"model"`

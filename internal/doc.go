@@ -45,6 +45,7 @@
 //	lease                 elects the one process that dispatches a lane
 //	spend                 keeps what is spent in a day within caps
 //	dependency            reads what became of the tasks that a waiting one depends on
+//	retry                 makes of a request to make a task again the whole of it; what may have cost money needs a word
 //	inputs                turns the files that requests name into what providers take
 //	storeguard            stops spending while the broker's store cannot be trusted
 //	letters               shows the dead letters and the callbacks that are stored, and replays them

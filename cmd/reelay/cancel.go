@@ -88,21 +88,12 @@ func (c *cancelCmd) cancelMany(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	request := events.ListRequest{
-		BatchID: c.Batch, SceneID: c.SceneID, Provider: c.Provider, Limit: events.MaxListLimit,
+	found, err := a.listAll(ctx, c.Project, events.ListRequest{
+		BatchID: c.Batch, SceneID: c.SceneID, Provider: c.Provider,
 		Status: []events.Status{events.StatusQueued, events.StatusInProgress},
-	}
-	var found []events.Task // all of them first: those that end meanwhile would shift the pages
-	for {
-		page, err := a.List(ctx, c.Project, request)
-		if err != nil {
-			return err
-		}
-		found = append(found, page.Tasks...)
-		if page.NextCursor == "" || page.NextCursor == request.Cursor {
-			break
-		}
-		request.Cursor = page.NextCursor
+	})
+	if err != nil {
+		return err
 	}
 	var failed []error
 	for _, t := range found {

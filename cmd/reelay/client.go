@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -58,6 +59,22 @@ type api struct {
 
 func newAPI(nc *nats.Conn, apiPrefix string) *api {
 	return &api{client.New(nc, client.WithAPIPrefix(apiPrefix)), nc, apiPrefix}
+}
+
+// listAll returns all tasks that a list shows on any number of pages.
+func (a *api) listAll(ctx context.Context, project string, r events.ListRequest) (found []events.Task, err error) {
+	r.Limit = events.MaxListLimit
+	for {
+		page, err := a.List(ctx, project, r)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, page.Tasks...)
+		if page.NextCursor == "" || page.NextCursor == r.Cursor {
+			return found, nil
+		}
+		r.Cursor = page.NextCursor
+	}
 }
 
 // printJSON writes an answer indented.

@@ -36,6 +36,7 @@ func examples() map[string][]string {
 		"top":              {`reelay top`},
 		"cancel":           {`reelay cancel demo.kite-1 --reason "another prompt"`, `reelay cancel --batch night --project demo`},
 		"resolve":          {`reelay resolve demo.kite-1 --adopt 764cabcf-b745-4b3e-ae38-1200304cf45b`, `reelay resolve demo.kite-1 --write-off`},
+		"retry":            {`reelay retry demo.kite-1`, `reelay retry --batch night --failed --project demo`},
 		"batch":            {`reelay batch demo.night`, `reelay batch demo.night --wait --save films`},
 		"spend show":       {`reelay spend`, `reelay spend show --project demo --by day,model`},
 		"spend cap":        {`reelay spend cap demo 20`, `reelay spend cap all off`},

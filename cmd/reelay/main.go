@@ -8,6 +8,7 @@
 //	reelay ls | get | timeline | queue                     see what there is
 //	reelay top                                             lanes and tasks as they move, on the whole screen
 //	reelay cancel | resolve                                end a task, decide about one in doubt
+//	reelay retry                                           make a task again, or all that have failed of a batch
 //	reelay batch                                           see how far the tasks of a batch are, wait for all
 //	reelay spend, spend cap                                see what was spent, limit what may be in a day
 //	reelay quotas, quotas set                              see and set what projects may hand in and ask for
@@ -71,6 +72,7 @@ type commands struct {
 	Top        topCmd        `cmd:"" help:"Show lanes and tasks as they move, on the whole screen."`
 	Cancel     cancelCmd     `cmd:"" help:"Ask for the end of a task, or of a segment with all that it is made of."`
 	Resolve    resolveCmd    `cmd:"" help:"Decide about a task whose paid request is in doubt."`
+	Retry      retryCmd      `cmd:"" help:"Make ended tasks again, as new tasks: one, or all that have failed of a batch."`
 	Batch      batchCmd      `cmd:"" help:"Show how far a batch is, or wait for its end."`
 	Spend      spendCmd      `cmd:"" help:"Show what was spent and is reserved, and limit what may be."`
 	Quotas     quotasCmd     `cmd:"" help:"Show and set what projects may do: waiting tasks, requests, calls."`

@@ -44,7 +44,14 @@ func (c *timelineCmd) Run(ctx context.Context, e *env) error {
 // printTimeline writes each step with its time, who took it and why; then each paid attempt with its evidence and
 // price; then, for a task in doubt, what a person can do.
 func printTimeline(w io.Writer, k events.Key, r events.TimelineReply, zone *time.Location) error {
-	fmt.Fprintf(w, "task %s\n\n", k)
+	fmt.Fprintf(w, "task %s\n", k)
+	if r.RetryOf != "" {
+		fmt.Fprintf(w, "  makes again %s.%s\n", k.Project, r.RetryOf)
+	}
+	for _, id := range r.RetriedBy {
+		fmt.Fprintf(w, "  is made again by %s.%s\n", k.Project, id)
+	}
+	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "TIME\tAFTER\tWHO\tSTEP\tPHASE\tWHY")
 	var phase events.Phase

@@ -135,6 +135,8 @@ type index struct {
 	recentSubmits map[string]submitTimes
 	// batches add up the tasks of each batch.
 	batches batches
+	// retryOf is which task each retry repeats.
+	retryOf map[events.Key]string
 	// waiters hear, at most once at a time, that the entry of a key has changed.
 	waiters map[events.Key]map[chan struct{}]struct{}
 	// generation numbers the watches.
@@ -156,8 +158,8 @@ type index struct {
 func newIndex() *index {
 	return &index{
 		projects: map[string]*projectIndex{}, all: ordered.New(inListOrder), lines: map[string]*ordered.Tree[*entry]{},
-		recentSubmits: map[string]submitTimes{},
-		batches:       newBatches(), rejectionsBuilt: make(chan struct{}),
+		recentSubmits: map[string]submitTimes{}, retryOf: map[events.Key]string{},
+		batches: newBatches(), rejectionsBuilt: make(chan struct{}),
 		waiters: map[events.Key]map[chan struct{}]struct{}{}, built: make(chan struct{}),
 	}
 }
@@ -186,7 +188,11 @@ func (x *index) apply(u bus.SummaryUpdate) {
 		return
 	case u.Summary == nil:
 		x.set(u.Key, nil)
+		delete(x.retryOf, u.Key)
 	default:
+		if u.Summary.RetryOf != "" {
+			x.retryOf[u.Key] = strings.Clone(u.Summary.RetryOf)
+		}
 		x.set(u.Key, newEntry(u.Key, u.Summary, u.Revision, x.generation))
 		if u.Summary.Submitted > 0 {
 			x.recentSubmits[u.Summary.Lane] = x.recentSubmits[u.Summary.Lane].with(u.Summary.Submitted, time.Now())
@@ -356,6 +362,19 @@ func (x *index) revision(k events.Key) uint64 {
 		return e.revision
 	}
 	return 0
+}
+
+// retriesOf returns the ids of the tasks that repeat that of k, in order.
+func (x *index) retriesOf(k events.Key) (ids []string) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for by, of := range x.retryOf {
+		if by.Project == k.Project && of == k.ID && x.entry(by) != nil {
+			ids = append(ids, by.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 func (x *index) size() int {

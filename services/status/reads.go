@@ -44,7 +44,9 @@ func (s *Service) timeline(ctx context.Context, c api.Call) (any, error) {
 	if t.Transitions == nil {
 		t.Transitions = []events.Transition{}
 	}
-	return events.TimelineReply{TaskID: t.ID, Transitions: t.Transitions, Attempts: t.Attempts}, nil
+	return events.TimelineReply{
+		TaskID: t.ID, RetryOf: t.RetryOf, RetriedBy: s.index.retriesOf(t.Key()), Transitions: t.Transitions, Attempts: t.Attempts,
+	}, nil
 }
 
 func (s *Service) queue(ctx context.Context, c api.Call) (any, error) {

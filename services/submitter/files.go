@@ -29,7 +29,7 @@ func (s *Service) pin(ctx context.Context, m bus.Message, k events.Key, r events
 	return r, refuseFile(k, "", err)
 }
 
-// refuseFile makes a rejection of what is wrong with a file; another error stays what it is.
+// refuseFile makes a rejection of what is wrong with a file, or with a task to retry; another error stays what it is.
 func refuseFile(k events.Key, digest string, err error) error {
 	var bad *events.Error
 	var fe *events.FieldError

@@ -17,6 +17,7 @@ import (
 	"reelay/internal/dependency"
 	"reelay/internal/inputs"
 	"reelay/internal/provider"
+	"reelay/internal/retry"
 	"reelay/internal/spend/price"
 	"reelay/internal/task"
 	"reelay/internal/taskstore"
@@ -190,19 +191,21 @@ func (s *Service) request(ctx context.Context, m bus.Message) error {
 	var refused *rejection
 	if errors.As(err, &refused) {
 		refused.batch, refused.batchSize = r.Batch()
-		if again, failed := s.acceptedBefore(ctx, refused.key, m); again || failed != nil {
+		if again, failed := s.acceptedBefore(ctx, refused, m); again || failed != nil {
 			return failed
 		}
 	}
 	return err
 }
 
-// acceptedBefore reports whether a message has become a task before, and repairs the task's events if so: what has
-// changed since, as a file, a setting or a schema, does not take that back.
-func (s *Service) acceptedBefore(ctx context.Context, k events.Key, m bus.Message) (bool, error) {
+// acceptedBefore reports whether a message has become a task before, or is a retry that has, and repairs the task's
+// events if so: what has changed since, as a file, a setting, a schema or the task to retry, does not take that back.
+func (s *Service) acceptedBefore(ctx context.Context, r *rejection, m bus.Message) (bool, error) {
+	k := r.key
 	t, _, err := s.store.GetFromLeader(ctx, k)
 	switch {
-	case errors.Is(err, bus.ErrNotFound), errors.Is(err, bus.ErrUnreadable), err == nil && !t.CreatedAt.Equal(m.Time):
+	case errors.Is(err, bus.ErrNotFound), errors.Is(err, bus.ErrUnreadable),
+		err == nil && !t.CreatedAt.Equal(m.Time) && (t.RetryOf == "" || t.RequestDigest != r.digest):
 		return false, nil
 	case err != nil:
 		return false, err
@@ -228,7 +231,13 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	if err != nil {
 		return refuse(k, "", events.CodeInvalidRequest, events.NewFieldError("input", "bad JSON: %v", err))
 	}
-	var warnings []string
+	var of events.Task
+	if r.RetryOf != "" {
+		if r, of, err = retry.Whole(ctx, s.store, k.Project, taskType, r); err != nil {
+			return refuseFile(k, digest, err)
+		}
+	}
+	warnings := of.Warnings
 	if r.Want != nil {
 		if r, warnings, err = s.plan(ctx, k, taskType, r, digest); err != nil {
 			return err
@@ -252,7 +261,10 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 		return refuseFile(k, digest, err)
 	}
 	t := s.newTask(k, taskType, r, l, m)
-	t.RequestDigest, t.Warnings = digest, warnings
+	t.RequestDigest, t.Warnings, t.RetryOf = digest, warnings, of.ID
+	if t.Want == nil {
+		t.Want = of.Want
+	}
 	if err := s.price(&t, r, sample); err != nil && !s.wasAccepted(ctx, k, digest) {
 		return refuse(k, digest, events.CodeInvalidRequest, err)
 	}

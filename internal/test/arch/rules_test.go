@@ -92,6 +92,7 @@ func TestImports(t *testing.T) {
 			[]string{eventsPkg, ffmpegPkg, registryPkg},
 			"a segment is plain requests, which any client could publish",
 		},
+		{[]string{"reelay/internal/retry"}, []string{eventsPkg, busPkg}, "what guards money is small enough to be read in one go"},
 		{[]string{"reelay/internal/describe"}, []string{eventsPkg}, "words for people follow from a record alone"},
 		{[]string{"reelay/internal/approval"}, []string{"reelay/internal/secret"}, "what guards money is small enough to be read in one go"},
 		{[]string{"reelay/internal/access"}, []string{eventsPkg}, "what tokens are checked against is small enough to be read in one go"},
