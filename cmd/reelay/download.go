@@ -28,6 +28,8 @@ type downloader struct {
 	open func(ctx context.Context, name string) (io.ReadCloser, error)
 	// say prints a line about a file that is not what was said.
 	say func(string)
+	// transfer shows how far a download is.
+	transfer func(name string) *transfer
 }
 
 func newDownloader(ctx context.Context, e *env, a *api, dir string) *downloader {
@@ -37,7 +39,8 @@ func newDownloader(ctx context.Context, e *env, a *api, dir string) *downloader 
 	}
 	return &downloader{
 		saver: &media.Saver{Dir: dir, Fetcher: e.fetcher(hosts)}, open: a.OpenStored,
-		say: func(line string) { fmt.Fprintln(e.stderr, clean(line)) },
+		say:      func(line string) { fmt.Fprintln(e.stderr, clean(line)) },
+		transfer: func(name string) *transfer { return newTransfer(e, "saving "+name, 0) },
 	}
 }
 
@@ -172,8 +175,7 @@ func (d *downloader) saveStored(ctx context.Context, base string, i int, w media
 		return "", media.Fetched{}, errNotLinked
 	}
 	w.URL, w.SHA256, w.Size = l.URL, l.SHA256, l.Size
-	saver := media.Saver{Dir: d.saver.Dir, Fetcher: d.saver.Fetcher.Reaching(l.URL)}
-	path, got, err := saver.Save(ctx, base, w)
+	path, got, err := d.download(ctx, base, w, d.saver.Fetcher.Reaching(l.URL))
 	if err != nil {
 		d.say(fmt.Sprintf("output %d could not be read from the store, now from the provider: %v", i+1, err))
 	}
@@ -183,7 +185,7 @@ func (d *downloader) saveStored(ctx context.Context, base string, i int, w media
 // save saves a file from its link, or from the store if it has none.
 func (d *downloader) save(ctx context.Context, base, stored string, w media.Wanted) (string, media.Fetched, error) {
 	if w.URL != "" || stored == "" {
-		return d.saver.Save(ctx, base, w)
+		return d.download(ctx, base, w, d.saver.Fetcher)
 	}
 	from, err := d.open(ctx, stored)
 	if err != nil {
@@ -191,6 +193,14 @@ func (d *downloader) save(ctx context.Context, base, stored string, w media.Want
 	}
 	defer from.Close()
 	return d.saver.SaveFrom(base, w, from)
+}
+
+// download saves a file from its link, and shows how far it is.
+func (d *downloader) download(ctx context.Context, base string, w media.Wanted, f *media.Fetcher) (string, media.Fetched, error) {
+	t := d.transfer(base)
+	defer t.end()
+	saver := media.Saver{Dir: d.saver.Dir, Fetcher: f, Progress: t.set}
+	return saver.Save(ctx, base, w)
 }
 
 // saveRaw saves a result that has no file: the words of a transcript, a score.

@@ -158,7 +158,10 @@ func (l localFiles) handIn(ctx context.Context, e *env, a *api, project string) 
 		if err != nil {
 			return err
 		}
-		_, err = a.Upload(ctx, project, events.UploadRequest{Name: f.name, Size: f.size, SHA256: f.sum}, content)
+		t := newTransfer(e, "handing in "+filepath.Base(f.path), f.size)
+		r := events.UploadRequest{Name: f.name, Size: f.size, SHA256: f.sum}
+		_, err = a.Upload(ctx, project, r, io.TeeReader(content, t))
+		t.end()
 		_ = content.Close() // it was only read
 		if err != nil {
 			return err

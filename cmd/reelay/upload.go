@@ -40,7 +40,9 @@ func (c *uploadCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	defer closeConn()
-	stored, err := a.Upload(ctx, c.Project, events.UploadRequest{Name: name, Size: size}, file)
+	t := newTransfer(e, "handing in "+name, size)
+	stored, err := a.Upload(ctx, c.Project, events.UploadRequest{Name: name, Size: size}, io.TeeReader(file, t))
+	t.end()
 	if err != nil {
 		return err
 	}

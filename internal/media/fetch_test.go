@@ -435,6 +435,30 @@ func TestSaveNames(t *testing.T) {
 	}
 }
 
+// TestSaveTellsProgress: also a download that broke off in the middle is told as far as it is.
+func TestSaveTellsProgress(t *testing.T) {
+	tries := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Content-Length", "8")
+		if tries++; tries == 1 {
+			_, _ = w.Write([]byte("kite")) // and no more
+			return
+		}
+		_, _ = w.Write([]byte("kitekite"))
+	}))
+	defer server.Close()
+	s := testSaver(t)
+	var told []int64
+	s.Progress = func(have, total int64) { told = append(told, have, total) }
+	if _, got, err := s.Save(t.Context(), "t", Wanted{URL: server.URL, Size: 8}); err != nil || got.Size != 8 {
+		t.Fatal(got, err)
+	}
+	if want := []int64{4, 8, 8, 8}; !slices.Equal(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
 func TestSaveNeverOverwrites(t *testing.T) {
 	s := testSaver(t)
 	for i, want := range []string{"t.txt", "t_2.txt", "t_3.txt"} {

@@ -23,6 +23,8 @@ const maxNames = 1000
 type Saver struct {
 	Dir     string
 	Fetcher *Fetcher
+	// Progress, if set, is told how many bytes of a download there are, of how many; 0 for a size that nobody has said.
+	Progress func(have, total int64)
 }
 
 // Save downloads a file, or decodes a data: URL, under the first free name of base.ext, base_2.ext and so on, and
@@ -38,7 +40,35 @@ func (s *Saver) Save(ctx context.Context, base string, w Wanted) (string, Fetche
 		}
 		return s.SaveFrom(base, w, bytes.NewReader(content))
 	}
-	return s.write(base, func(tmp *os.File) (Fetched, error) { return s.Fetcher.Fetch(ctx, w, tmp) })
+	return s.write(base, func(tmp *os.File) (Fetched, error) {
+		if s.Progress == nil {
+			return s.Fetcher.Fetch(ctx, w, tmp)
+		}
+		return s.Fetcher.Fetch(ctx, w, &counted{File: tmp, total: w.Size, tell: s.Progress})
+	})
+}
+
+// A counted file tells how far its end is.
+type counted struct {
+	*os.File
+	have, total int64
+	tell        func(have, total int64)
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.File.Write(p)
+	c.have += int64(n)
+	c.tell(c.have, c.total)
+	return n, err
+}
+
+// Seek is where the next try goes on.
+func (c *counted) Seek(offset int64, whence int) (int64, error) {
+	at, err := c.File.Seek(offset, whence)
+	if err == nil {
+		c.have = at
+	}
+	return at, err
 }
 
 // SaveFrom is Save for bytes that are here already.
