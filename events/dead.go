@@ -197,7 +197,7 @@ func (l DeadLetter) headerID() string {
 
 // Replay returns what to publish to have the message processed again: its subject, its headers but for those that the
 // server reads, its body. A request keeps its task id, as Nats-Msg-Id if need be: replayed twice, or sent again by its
-// sender meanwhile, it is still one task and is paid for once. Anything but requests, commands and callbacks fails with
+// sender meanwhile, it is still one task and is paid for once. Anything but requests, commands, callbacks and notifications fails with
 // ErrNotReplayable, which says why.
 func (l DeadLetter) Replay() (subject string, header map[string][]string, body []byte, err error) {
 	refuse := func(reason string) (string, map[string][]string, []byte, error) {
@@ -212,8 +212,9 @@ func (l DeadLetter) Replay() (subject string, header map[string][]string, body [
 		return refuse("the heartbeat of its task makes its poll ticket again")
 	case strings.HasPrefix(l.Subject, heartbeatPrefix):
 		return refuse("the server sends the next heartbeat of its task by itself")
-	case !l.IsRequest() && !strings.HasPrefix(l.Subject, commandPrefix) && !strings.HasPrefix(l.Subject, callbackPrefix):
-		return refuse(l.Subject + " is no subject of requests, commands or callbacks")
+	case !l.IsRequest() && !strings.HasPrefix(l.Subject, commandPrefix) && !strings.HasPrefix(l.Subject, callbackPrefix) &&
+		!strings.HasPrefix(l.Subject, notifyPrefix):
+		return refuse(l.Subject + " is no subject of requests, commands, callbacks or notifications")
 	}
 	header = maps.Clone(l.Header)
 	maps.DeleteFunc(header, func(name string, _ []string) bool { return hasPrefixFold(name, headerServer) })

@@ -179,6 +179,7 @@ func TestRequestDigest(t *testing.T) {
 		"EstimatedUSD":    func(r *events.Request) { r.EstimatedUSD += 0.01 },
 		"MaxCostUSD":      func(r *events.Request) { r.MaxCostUSD += 0.01 },
 		"Keep":            func(r *events.Request) { r.Keep = "" },
+		"Notify":          func(r *events.Request) { r.Notify = "" },
 		"Metadata":        func(r *events.Request) { r.Metadata["take"] = "4" },
 		"After":           func(r *events.Request) { r.After = r.After[1:] },
 		"OnDependency":    func(r *events.Request) { r.OnDependency = "" },

@@ -131,8 +131,9 @@ type Event struct {
 	Once bool `json:"-"`
 	// Repair says that an earlier step may have published the event: its publisher first asks whether it is stored.
 	Repair bool `json:"-"`
-	// Traceparent is the W3C trace context of the request, carried in a header.
-	Traceparent string `json:"-"`
+	// Traceparent is the W3C trace context of the request, and Notify the endpoints that it names, carried in headers.
+	Traceparent string   `json:"-"`
+	Notify      []string `json:"-"`
 }
 
 // Key returns what the event is about: the key of a task, and in the same form a project and batch, or LanesProject and
@@ -204,6 +205,9 @@ func (e Event) Header() map[string]string {
 	}
 	if e.Traceparent != "" {
 		h[HeaderTraceparent] = e.Traceparent
+	}
+	if len(e.Notify) > 0 {
+		h[HeaderNotify] = notified(e.Notify)
 	}
 	return h
 }

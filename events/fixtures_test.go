@@ -54,7 +54,7 @@ func fullRequest() events.Request {
 		StartTimeout: events.Duration(90 * time.Second), OnInDoubt: events.InDoubtResubmit, MaxPaidAttempts: 2,
 		EstimatedUSD: 0.35, MaxCostUSD: 1.5, Metadata: map[string]string{"film": "heron", "take": "3"},
 		After: []string{"shot-041", "voice-1"}, OnDependency: events.DependencyIgnore, NotBefore: new(at(3)),
-		Keep: events.KeepRequired, InputFiles: map[string]string{"image_url": "frame.png"},
+		Keep: events.KeepRequired, Notify: "studio", InputFiles: map[string]string{"image_url": "frame.png"},
 	}
 }
 
@@ -124,7 +124,7 @@ func fullTask() events.Task {
 		Trouble:   &events.Trouble{Kind: events.KindNotFound, Message: "no such request", Since: at(15), NotFound: 2, Ended: 1},
 		Error:     fullError(),
 		Result:    fullResult(),
-		LateUntil: new(at(57)), Keep: events.KeepRequired,
+		LateUntil: new(at(57)), Keep: events.KeepRequired, Notify: "studio",
 		Cost: &events.Cost{
 			EstimatedUSD: new(0.35), ActualUSD: new(0.4), MaxUSD: new(1.5), FixedUSD: new(0.05), UnitUSD: new(0.07),
 			Basis: "5 second at 0.07 USD (https://example.org/prices, 2026-01-31)", Units: new(5.0), Unit: "seconds",
@@ -190,7 +190,7 @@ func smallTask(s events.Status, p events.Phase, version uint64) *events.Task {
 func anEvent(t events.EventType) events.Event {
 	e := events.Event{
 		Type: t, Project: "demo", TaskID: "shot-042", Time: at(10), Message: "what happened, in words",
-		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Notify: []string{"studio"},
 	}
 	s, p := events.StatusInProgress, events.PhaseRunning
 	switch t {
@@ -223,11 +223,11 @@ func anEvent(t events.EventType) events.Event {
 		}
 		return e
 	case events.EventBatchDone:
-		e.TaskID, e.Traceparent = "", ""
+		e.TaskID, e.Traceparent, e.Notify = "", "", []string{"studio", "press"}
 		e.Batch = new(fullBatch())
 		return e
 	case events.EventPaused, events.EventResumed:
-		e.Project, e.TaskID, e.Lane, e.Version, e.Traceparent = events.LanesProject, "", "fal-team2", 9, ""
+		e.Project, e.TaskID, e.Lane, e.Version, e.Traceparent, e.Notify = events.LanesProject, "", "fal-team2", 9, "", nil
 		if t == events.EventPaused {
 			e.Blocked = &events.Blocked{
 				Reason: events.BlockedAccount, Model: "m", Project: "demo",

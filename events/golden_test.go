@@ -400,6 +400,22 @@ func TestCommandAndAPIGoldens(t *testing.T) {
 			}},
 			StoredPage: somePage,
 		}, plainJSON[operator.CallbacksReply]},
+		{"api_notify_reply", operator.NotifyReply{
+			FileError: "endpoints.studio.url: must be https", Endpoints: []operator.NotifyEndpoint{{
+				Endpoint: "studio", Defined: true, Projects: []string{"demo"}, Always: true,
+				Events: []events.EventType{events.EventCompleted}, Waiting: 3, Oldest: new(at(9)), Dead: 1, Failures: 2,
+				LastFailure: "HTTP 503", FailedAt: new(at(10)), DeliveredAt: new(at(8)),
+			}},
+		}, plainJSON[operator.NotifyReply]},
+		{"api_notify_replay_request", operator.NotifyReplayRequest{
+			Endpoint: "studio", Since: new(at(1)), Limit: 100, After: 7,
+		}, as(operator.DecodeNotifyReplayRequest)},
+		{"api_notify_replay_reply", operator.NotifyReplayReply{Replayed: 100, NextAfter: 107}, plainJSON[operator.NotifyReplayReply]},
+		{"api_notify_test_request", operator.NotifyTestRequest{Endpoint: "studio"}, as(operator.DecodeNotifyTestRequest)},
+		{"api_notify_test_reply", operator.NotifyTestReply{
+			Endpoint: "studio", Failure: "HTTP 503", TookS: 0.25, WebhookID: "test/studio/1772366409",
+		}, plainJSON[operator.NotifyTestReply]},
+		{"notification", events.Notification{Sequence: 42, ID: "demo/shot-042/9/completed"}, plainJSON[events.Notification]},
 		{"api_replay_request", operator.ReplayRequest{ID: 7}, as(operator.DecodeReplayRequest)},
 		{"api_replay_reply", operator.ReplayReply{
 			Subject: "reelay.request.demo.video", Stream: "REELAY_REQUESTS", Sequence: 43, Project: "demo", TaskID: "shot-042",
@@ -446,8 +462,10 @@ func TestNoStrayGoldens(t *testing.T) {
 		"api_replay_reply.json": true, "api_links_request.json": true, "api_links_reply.json": true,
 		"api_erase_request.json": true, "api_erase_reply.json": true, "api_artifacts_request.json": true,
 		"api_artifacts_reply.json": true, "api_artifacts_verify_reply.json": true, "api_artifacts_gc_request.json": true,
-		"api_artifacts_gc_reply.json": true,
-		"api_upload_request.json":     true, "api_upload_reply.json": true, "input.json": true,
+		"api_artifacts_gc_reply.json": true, "api_notify_reply.json": true, "api_notify_replay_request.json": true,
+		"api_notify_replay_reply.json": true, "api_notify_test_request.json": true, "api_notify_test_reply.json": true,
+		"notification.json":       true,
+		"api_upload_request.json": true, "api_upload_reply.json": true, "input.json": true,
 	}
 	for _, et := range events.EventTypes() {
 		known[string(et)+".json"] = true

@@ -127,6 +127,9 @@ type Request struct {
 	EstimatedUSD    float64           `json:"estimated_cost_usd,omitempty"`
 	MaxCostUSD      float64           `json:"max_cost_usd,omitempty"`
 	Metadata        map[string]string `json:"metadata,omitempty"`
+	// Notify names the endpoint that is sent the events of the task, of those that the operator has defined for notifiers.
+	// Those of a name that is not defined wait for it as for one that does not answer, for MaxNotifyAge.
+	Notify string `json:"notify,omitempty"`
 }
 
 // DecodeRequest reads and checks a request. Its error is a FieldError that names the field and the limit; a request
@@ -144,6 +147,7 @@ func DecodeRequest(data []byte) (Request, error) {
 		"metadata": &r.Metadata, "batch_id": &r.BatchID, "batch_size": &r.BatchSize,
 		"after": &r.After, "on_dependency": &r.OnDependency, "not_before": &r.NotBefore, "keep": &r.Keep,
 		"retry_of": &r.RetryOf, "pay_again": &r.PayAgain, "replace": &r.Replace,
+		"notify": &r.Notify,
 	})
 	if len(want) > 0 {
 		var wrong error
@@ -195,6 +199,8 @@ func (r Request) Validate() error {
 		return fieldError("on_dependency", "%q is not fail or ignore", r.OnDependency)
 	case r.Keep != "" && r.Keep != KeepRequired:
 		return fieldError("keep", "%q is not required", r.Keep)
+	case r.Notify != "" && !ValidToken(r.Notify):
+		return fieldError("notify", "must be 1 to %d characters of A-Z a-z 0-9 _ -, the name of an endpoint", MaxTokenBytes)
 	case len(r.Metadata) > MaxMetadata:
 		return fieldError("metadata", "%d entries are over the limit of %d", len(r.Metadata), MaxMetadata)
 	}

@@ -41,6 +41,10 @@ type Consumer struct {
 	AckWait time.Duration
 	// MaxAckPending bounds the deliveries that are unanswered or delayed by a NAK.
 	MaxAckPending int
+	// HeadersOnly leaves out the bodies of messages.
+	HeadersOnly bool
+	// Patient says that messages may wait for long while none is delivered: for a service that is not reelay's.
+	Patient bool
 }
 
 // Stream names.
@@ -128,6 +132,11 @@ func Streams() []Stream {
 		{
 			Name: StreamWork, Description: "work that costs nothing and is done here: one message per task",
 			Subjects: []string{workPrefix + ">"}, Retention: WorkQueue, MaxMsgsPerSubject: 1, DiscardNew: true,
+		},
+		{
+			Name: StreamNotify, Description: "events that are to be sent to webhooks: one message for each event and endpoint",
+			Subjects: []string{notifyPrefix + ">"}, Retention: WorkQueue, DiscardNew: true,
+			Duplicates: EventDuplicates,
 		},
 		{
 			Name: StreamClaims, Description: "claims: which attempt in doubt took which provider id, one message per id",

@@ -154,6 +154,8 @@ type Task struct {
 	OnInDoubt       InDoubtPolicy `json:"on_in_doubt"`
 	MaxPaidAttempts int           `json:"max_paid_attempts"`
 	Keep            Keep          `json:"keep,omitempty"`
+	// Notify is the endpoint that the request has named.
+	Notify string `json:"notify,omitempty"`
 
 	// Cancel is set once a cancel was asked for.
 	Cancel *CancelState `json:"cancel,omitempty"`

@@ -25,6 +25,7 @@
 //	services/archiver     copies the outputs of tasks into reelay's own store and hands them out; takes in files
 //	services/media        does with ffmpeg what costs no money: sound under a video, videos in one, pictures of one
 //	services/status       answers queries, and keeps the index that they need
+//	services/notifier     sends events to web services of users, as signed webhooks
 //	services/console      shows everything to people in a browser, a thin client of the contract
 //	services/mcp          serves agents by the Model Context Protocol, a thin client of the contract
 //
@@ -126,6 +127,7 @@
 //	KV reelay_tasks: the record, phase done, with its result
 //	   |                                                                                   event completed
 //	REELAY_EVENTS: nats sub 'reelay.event.demo.*.completed'
+//	   |   beside it: services/notifier -> REELAY_NOTIFY -> a web service of the user
 //	   |
 //	REELAY_ARTIFACTS -> services/archiver: the outputs go through a spool into the store (artifact); the record, still
 //	   done, says where they are                                                           event stored

@@ -100,6 +100,7 @@ func (c *doctorCmd) Run(ctx context.Context, e *env) error {
 		found = append(found, a.checkQueue(ctx, paused)...)
 		found = append(found, a.checkOutputs(ctx)...)
 		found = append(found, a.checkCallbacks(ctx)...)
+		found = append(found, a.checkNotify(ctx)...)
 		if err := a.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
 			found = append(found, check{levelFail, "permissions", err.Error(), "give this NATS user what it needs, or use an operator's"})
 		}

@@ -15,6 +15,7 @@
 //	reelay artifacts ls | verify | gc                      see what is stored, check it, delete what nobody names
 //	reelay erase                                           forget what a task was given and has made
 //	reelay dead ls | show | replay                         see messages that could not be processed, try one again
+//	reelay notify ls | replay | test                       see webhooks to your services, send again, try one
 //	reelay callbacks ls | show | replay                    see what providers have called back with, take one again
 //	reelay lanes ls | pause | resume | set                 stop spending and go on, for one account or for all
 //	reelay mcp                                             serve an agent by the Model Context Protocol, over stdio
@@ -80,6 +81,7 @@ type commands struct {
 	Erase      eraseCmd      `cmd:"" help:"Forget what an ended task was given and has made."`
 	Dead       deadCmd       `cmd:"" help:"List, show or replay messages that could not be processed."`
 	Callbacks  callbacksCmd  `cmd:"" help:"List, show or replay what providers have called back with."`
+	Notify     notifyCmd     `cmd:"" help:"List, replay or try the webhooks to your own services."`
 	Lanes      lanesCmd      `cmd:"" help:"List, pause or resume the lanes: whether paid requests are sent."`
 	Mcp        mcpCmd        `cmd:"" name:"mcp" help:"Serve an agent by the Model Context Protocol, over standard input and output."`
 	Backup     backupCmd     `cmd:"" help:"Copy every stream into a directory, while the services work."`

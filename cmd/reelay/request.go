@@ -31,6 +31,7 @@ type requestFlags struct {
 	StartTimeout    time.Duration     `help:"Time until the provider begins to work." placeholder:"DURATION"`
 	OnInDoubt       string            `help:"What to do when nobody can tell whether the provider took the paid request: hold, fail or resubmit." enum:",hold,fail,resubmit" default:"" placeholder:"POLICY"`
 	MaxPaidAttempts int               `help:"Most paid requests for this task, 1 to 10 (default 1)." placeholder:"N"`
+	Notify          string            `help:"Endpoint that is sent the events of the task; see: reelay help notify." placeholder:"NAME"`
 	Keep            bool              `help:"Complete the task only when its outputs are in reelay's own store."`
 	Batch           string            `help:"Batch that the task belongs to." placeholder:"ID"`
 	BatchSize       int               `help:"How many tasks the batch will have; one of them that says it is enough." placeholder:"N"`
@@ -73,7 +74,7 @@ func (f requestFlags) request(input []byte, want *events.Want) (_ events.Request
 		Timeout: events.Duration(f.Timeout), StartTimeout: events.Duration(f.StartTimeout),
 		OnInDoubt: events.InDoubtPolicy(f.OnInDoubt), MaxPaidAttempts: f.MaxPaidAttempts, Metadata: f.Metadata,
 		BatchID: f.Batch, BatchSize: f.BatchSize, EstimatedUSD: f.EstimatedUSD, MaxCostUSD: f.MaxUSD,
-		After: f.After, OnDependency: events.DependencyPolicy(f.OnDependency),
+		Notify: f.Notify, After: f.After, OnDependency: events.DependencyPolicy(f.OnDependency),
 	}
 	if f.Keep {
 		r.Keep = events.KeepRequired

@@ -47,6 +47,7 @@ type upCmd struct {
 	MCP       config.MCP       `embed:""`
 	Console   config.Console   `embed:""`
 	Artifacts config.Artifacts `embed:""`
+	Notify    config.Notify    `embed:""`
 	Guard     config.Guard     `embed:""`
 	Ops       config.Ops       `embed:""`
 }
@@ -82,7 +83,7 @@ func (c *upCmd) Run(ctx context.Context, e *env) error {
 	log := c.Ops.Logger(e.stderr)
 	o := allinone.Options{
 		StoreDir: store, Listen: c.Broker.Listen, Sync: natsd.Sync(c.Broker.Sync), Providers: resolved, Pipeline: c.Pipeline,
-		Webhook: c.Webhook, MCP: &c.MCP, Console: &c.Console, Artifacts: c.Artifacts, Guard: c.Guard.WithEpochDir(), Log: log,
+		Webhook: c.Webhook, MCP: &c.MCP, Console: &c.Console, Notify: &c.Notify, Artifacts: c.Artifacts, Guard: c.Guard.WithEpochDir(), Log: log,
 	}
 	if o.BrokerTLS, err = c.Broker.TLS(log); err != nil {
 		return err

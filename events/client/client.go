@@ -39,6 +39,9 @@ const (
 	maxBusyPause = time.Second
 )
 
+// maxNotifyWait is how long a notifier may take over an answer.
+const maxNotifyWait = 30 * time.Second
+
 var (
 	// ErrNoService says that NATS is there and nobody answers on a subject.
 	ErrNoService = errors.New("no reelay service answers")
@@ -360,6 +363,21 @@ func (c *Client) Quotas(ctx context.Context, project string) (operator.QuotasRep
 // SetQuota replaces what a project, or bucket.AllProjects, may do.
 func (c *Client) SetQuota(ctx context.Context, r operator.QuotaRequest) (operator.QuotaReply, error) {
 	return ask[operator.QuotaReply](ctx, c, operator.VerbQuotasSet, nil, r, 0)
+}
+
+// Notify shows the endpoints for webhooks, and what waits for them.
+func (c *Client) Notify(ctx context.Context) (operator.NotifyReply, error) {
+	return ask[operator.NotifyReply](ctx, c, operator.VerbNotify, nil, nil, 0)
+}
+
+// ReplayNotifications has a page of the dead letters of an endpoint delivered again.
+func (c *Client) ReplayNotifications(ctx context.Context, r operator.NotifyReplayRequest) (operator.NotifyReplayReply, error) {
+	return ask[operator.NotifyReplayReply](ctx, c, operator.VerbNotifyReplay, nil, r, maxNotifyWait)
+}
+
+// TestNotify has an endpoint sent a body of the type test.
+func (c *Client) TestNotify(ctx context.Context, r operator.NotifyTestRequest) (operator.NotifyTestReply, error) {
+	return ask[operator.NotifyTestReply](ctx, c, operator.VerbNotifyTest, nil, r, maxNotifyWait)
 }
 
 // DeadLetters returns messages that could not be processed, newest first.

@@ -41,11 +41,12 @@ const (
 	Media     = "media"
 	MCP       = "mcp"
 	Console   = "console"
+	Notifier  = "notifier"
 )
 
 // Services lists the services that have a row.
 func Services() []string {
-	return []string{Submitter, Poller, Webhook, Status, Archiver, Media, MCP, Console}
+	return []string{Submitter, Poller, Webhook, Status, Archiver, Media, MCP, Console, Notifier}
 }
 
 // A need is what a service does, in terms of streams, consumers and buckets.
@@ -93,6 +94,7 @@ func needs() map[string]need {
 			reads: []string{tasks, events.StreamEvents}, writes: moves, keeps: []string{events.ObjectBucket},
 		},
 		MCP: agent, Console: agent,
+		Notifier: ofNotifier(),
 		Submitter: {
 			foundations: true,
 			consumers:   []events.Consumer{events.IntakeConsumer(), events.AdvisoryConsumer(), events.DeadRequestConsumer()},
@@ -157,6 +159,22 @@ func needs() map[string]need {
 			},
 			answers: true,
 		},
+	}
+}
+
+// ofNotifier is the row of the notifier, which follows the queue of webhooks so that it can end consumers there.
+func ofNotifier() need {
+	return need{
+		foundations: true,
+		consumers:   []events.Consumer{events.RouteConsumer(), {Stream: events.StreamNotify, Durable: "*"}},
+		follows:     []string{events.StreamNotify},
+		reads:       []string{events.StreamTasks, events.StreamEvents, events.StreamNotify, events.StreamDead},
+		writes:      []string{events.NotifyFilter("*"), events.DeadSubject("*", "*")},
+		hears: []string{
+			events.APISubject(operator.VerbNotify), events.APISubject(operator.VerbNotifyReplay),
+			events.APISubject(operator.VerbNotifyTest), "$SRV.>",
+		},
+		answers: true,
 	}
 }
 

@@ -50,10 +50,11 @@ const (
 	Console   = "console"
 	Archiver  = "archiver"
 	Media     = "media"
+	Notifier  = "notifier"
 )
 
 // Services lists the services that always run, in the order in which they start. Webhook runs before them, Archiver,
-// Media, MCP and Console after them, if Options ask for them.
+// Media, Notifier, MCP and Console after them, if Options ask for them.
 func Services() []string { return []string{Status, Poller, Submitter} }
 
 // readyWait bounds the start of the whole stack.
@@ -76,6 +77,8 @@ type Options struct {
 	MCP *config.MCP
 	// Console asks for the console; nil for none.
 	Console *config.Console
+	// Notify asks for the notifier; nil for none.
+	Notify *config.Notify
 	// Artifacts asks for the archiver, and for the media service with its lane, if it names a store.
 	Artifacts config.Artifacts
 	// FindWorker finds what does the work of the media service; nil for ffmpeg.
@@ -177,6 +180,9 @@ func Start(ctx context.Context, p *proc.Process, o Options) (*Stack, error) {
 	}
 	if o.Artifacts.Store != "" {
 		names = append(names, Archiver, Media)
+	}
+	if o.Notify != nil {
+		names = append(names, Notifier)
 	}
 	if o.MCP != nil {
 		names = append(names, MCP)
@@ -298,6 +304,8 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		return s.startArchiver(ctx, p, b, name)
 	case Media:
 		return s.startMedia(p, b, name)
+	case Notifier:
+		return s.startNotifier(p, b, name)
 	case Poller:
 		return poller.Start(p, name, poller.Options{
 			Bus: b, Lanes: s.lanesOver(b), MaxPolls: s.o.Pipeline.MaxPolls, Log: s.o.Log,

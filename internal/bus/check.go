@@ -73,7 +73,7 @@ func (p *progress) check(info *jetstream.ConsumerInfo, now time.Time) error {
 		return fmt.Errorf("consumer %s of %s is paused for another %v; end that with: nats consumer resume %[2]s %[1]s",
 			p.consumer.Durable, p.consumer.Stream, info.PauseRemaining.Round(time.Second))
 	}
-	if info.NumPending == 0 || info.Delivered.Consumer != p.delivered {
+	if info.NumPending == 0 || p.consumer.Patient || info.Delivered.Consumer != p.delivered {
 		p.delivered, p.since = info.Delivered.Consumer, now
 	}
 	if now.Sub(p.since) > stuckAfter {

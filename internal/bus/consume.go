@@ -129,7 +129,7 @@ type worker struct {
 func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
 	consumer, err := js.CreateOrUpdateConsumer(w.ctx, c.Stream, jetstream.ConsumerConfig{
 		Durable: c.Durable, Description: c.Description, FilterSubjects: c.Filters, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: c.AckWait, MaxAckPending: c.MaxAckPending, MaxDeliver: -1,
+		AckWait: c.AckWait, MaxAckPending: c.MaxAckPending, MaxDeliver: -1, HeadersOnly: c.HeadersOnly,
 	})
 	if err != nil {
 		return err

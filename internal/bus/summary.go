@@ -33,6 +33,7 @@ type Summary struct {
 	BatchID   string        `json:"b,omitempty"`
 	BatchSize int           `json:"bs,omitempty"`
 	RetryOf   string        `json:"ro,omitempty"`
+	Notify    string        `json:"nt,omitempty"` // builds that left it out knew no such tasks
 	Priority  int           `json:"pr,omitempty"`
 	// Created, Submitted and Completed are Unix times in nanoseconds, 0 of what has not happened.
 	Created   int64 `json:"t"`
@@ -66,7 +67,7 @@ type Payment struct {
 func Summarize(t *events.Task) *Summary {
 	s := &Summary{
 		Version: summaryVersion, Lane: t.Lane, Provider: t.Provider, Model: t.Model, Status: t.Status, Phase: t.Phase,
-		SceneID: t.SceneID, RetryOf: t.RetryOf,
+		SceneID: t.SceneID, RetryOf: t.RetryOf, Notify: t.Notify,
 		BatchID: t.BatchID, BatchSize: t.BatchSize, Priority: t.Priority, Created: t.CreatedAt.UnixNano(),
 		InLine: t.Phase == events.PhaseWaiting && len(t.WaitsFor) == 0, CancelAsked: t.Cancel != nil,
 		HasRef: len(t.ProviderRef) > 0, Verbatim: t.Phase == events.PhaseDone && t.QueuePosition == nil,

@@ -29,6 +29,7 @@ type everything struct {
 	Webhook   Webhook   `embed:""`
 	MCP       MCP       `embed:""`
 	Console   Console   `embed:""`
+	Notify    Notify    `embed:""`
 	Artifacts Artifacts `embed:""`
 	Guard     Guard     `embed:""`
 	Ops       Ops       `embed:""`
@@ -119,6 +120,7 @@ func TestFlagsAndVariables(t *testing.T) {
 		{"--inbox-prefix", "NATS_INBOX_PREFIX", "_INBOX.me"},
 		{"--js-domain", "NATS_JS_DOMAIN", "hub"},
 		{"--js-api-prefix", "NATS_JS_API_PREFIX", "js.from.acme"},
+		{"--notify-file", "REELAY_NOTIFY_FILE", pem},
 		{"--store-dir", "REELAY_STORE_DIR", "/s"},
 		{"--listen", "REELAY_LISTEN", ":4333"},
 		{"--sync", "REELAY_SYNC", "interval"},
@@ -195,6 +197,7 @@ func TestFlagsAndVariables(t *testing.T) {
 		},
 		MCP:     MCP{MCPListen: ":81", MCPTokens: pem, MCPProject: "demo", ConfirmOver: 2.5},
 		Console: Console{ConsoleListen: ":82", ConsoleUsers: pem},
+		Notify:  Notify{NotifyFile: pem},
 		Artifacts: Artifacts{
 			Store: "nats://kept", Listen: ":81", URL: "https://m/x", Hosts: "10.0.0.1, cdn", MaxBytes: 1 << 20,
 			ProjectMaxBytes: "0,demo=100", Retention: "0,demo=24h", InputsFrom: []string{"s3://a?region=b", "azblob://c/d"},

@@ -37,6 +37,7 @@ func Settings() ([]Setting, error) {
 		Artifacts Artifacts `embed:"" group:"Outputs"`
 		MCP       MCP       `embed:"" group:"Agents (MCP)"`
 		Console   Console   `embed:"" group:"Console"`
+		Notify    Notify    `embed:"" group:"Webhooks to your services"`
 		Guard     Guard     `embed:"" group:"Spending"`
 		Ops       Ops       `embed:"" group:"Operations"`
 		File      File      `embed:"" group:"Operations"`

@@ -26,6 +26,7 @@ func Topics() []Topic {
 		{"chains", "tasks that wait for others; sound under a video, videos in one"},
 		{"files", "where outputs are kept, and how files are handed in"},
 		{"agents", "tools for agents (MCP), how clients find them, approvals"},
+		{"notify", "webhooks to your own services: the file of endpoints, and a receiver"},
 		{"console", "the console in a browser, and who may use it"},
 		{"sandbox", "how an emulated provider is made to misbehave"},
 		{"operations", "run, watch, stop, upgrade, back up, restore; what a task costs"},

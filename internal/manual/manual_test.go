@@ -145,7 +145,7 @@ func TestPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := regexp.MustCompile("`([a-z]+)`(?:, `reelay up`)? \\| (91\\d\\d)").FindAllStringSubmatch(text, -1)
-	if len(rows) != 9 {
+	if len(rows) != 10 {
 		t.Fatalf("%d ports", len(rows))
 	}
 	for _, row := range rows {

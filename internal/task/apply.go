@@ -285,7 +285,7 @@ func (s *step) accept(current *events.Task, tr Accept) {
 	}
 	s.reject = &events.Event{
 		Type: events.EventRejected, Project: tr.Task.Project, TaskID: tr.Task.ID, Time: s.m.At,
-		RequestDigest: tr.Task.RequestDigest, BatchID: batch, BatchSize: size,
+		RequestDigest: tr.Task.RequestDigest, BatchID: batch, BatchSize: size, Notify: notify(&tr.Task),
 		Error: &events.Error{
 			Code: events.CodeIdempotencyConflict, Kind: events.KindInvalid, Field: "id", Charge: events.ChargeNone,
 			Message: "id: a task with this id exists and was asked for with another body",

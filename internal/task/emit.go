@@ -62,7 +62,7 @@ func eventOf(t *events.Task, tr events.Transition) events.Event {
 		Type: tr.Event, Project: t.Project, TaskID: t.ID, SceneID: t.SceneID, BatchID: t.BatchID, TaskType: t.TaskType,
 		Provider: t.Provider, Lane: t.Lane, Model: t.Model, ProviderID: t.ProviderID,
 		Status: statusOf(after, tr.Name), Phase: tr.To, Version: tr.Version, Time: tr.At, Message: tr.Note, Cost: t.Cost,
-		Traceparent: t.Traceparent,
+		Traceparent: t.Traceparent, Notify: notify(t),
 	}
 	switch {
 	case tr.Event == events.EventFailed:
@@ -81,6 +81,14 @@ func eventOf(t *events.Task, tr events.Transition) events.Event {
 	tr.Note = "" // it is the message
 	e.Transition = &tr
 	return e
+}
+
+// notify returns the endpoint that is sent the events of t; none if its request has named none.
+func notify(t *events.Task) []string {
+	if t.Notify == "" {
+		return nil
+	}
+	return []string{t.Notify}
 }
 
 // errorOf returns what went wrong with attempt n; nil if nothing is known to have.

@@ -43,6 +43,8 @@ type tally struct {
 	micros      int64
 	// lastEnd is when the last of its tasks ended, or of its requests was rejected, in nanoseconds of Unix time.
 	lastEnd int64
+	// notify are the endpoints that its tasks have named, at most events.MaxNotified.
+	notify []string
 	// published says that batch_done is stored.
 	published bool
 }
@@ -83,6 +85,11 @@ func (b *batches) replace(old, e *entry) {
 	if e != nil && e.batch != nil {
 		t := b.tally(e.batch.key)
 		t.announced = max(t.announced, e.batch.announced)
+		for _, name := range e.batch.notify {
+			if !slices.Contains(t.notify, name) && len(t.notify) < events.MaxNotified {
+				t.notify = append(t.notify, name)
+			}
+		}
 		e.batch = t
 		t.add(e, 1)
 	}
@@ -180,6 +187,7 @@ func (x *index) doneBatches(now time.Time) []events.Event {
 		b := t.batch(k)
 		all = append(all, events.Event{
 			Type: events.EventBatchDone, Project: k.Project, Time: time.Unix(0, t.lastEnd).UTC(), Batch: &b, Once: true,
+			Notify:  slices.Clone(t.notify),
 			Message: "as many tasks of the batch as were announced have ended or were rejected",
 		})
 	}

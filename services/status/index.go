@@ -80,6 +80,9 @@ func newEntry(k events.Key, s *bus.Summary, revision uint64, generation uint32) 
 	}
 	if s.BatchID != "" {
 		e.batch = &tally{key: events.Key{Project: k.Project, ID: s.BatchID}, announced: min(s.BatchSize, events.MaxBatch)}
+		if s.Notify != "" {
+			e.batch.notify = []string{s.Notify}
+		}
 	}
 	if s.SceneID != "" {
 		e.scene = &scene{name: s.SceneID}

@@ -80,6 +80,8 @@ type rejection struct {
 	// batch and batchSize are what a request said of its batch.
 	batch     string
 	batchSize int
+	// notify are the endpoints that are told: that which a request has named.
+	notify []string
 }
 
 func (r *rejection) Error() string { return r.err.Message }
@@ -110,6 +112,7 @@ func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error
 	err := s.o.Bus.Publish(ctx, events.Event{
 		Type: events.EventRejected, Project: r.key.Project, TaskID: r.key.ID, Time: m.Time, Message: r.err.Message,
 		Error: r.err, RequestDigest: r.digest, BatchID: r.batch, BatchSize: r.batchSize,
+		Notify:      r.notify,
 		Traceparent: m.Get(events.HeaderTraceparent), Repair: mayBeAgain(m),
 	})
 	if err == nil {
@@ -191,6 +194,9 @@ func (s *Service) request(ctx context.Context, m bus.Message) error {
 	var refused *rejection
 	if errors.As(err, &refused) {
 		refused.batch, refused.batchSize = r.Batch()
+		if events.ValidToken(r.Notify) {
+			refused.notify = []string{r.Notify}
+		}
 		if again, failed := s.acceptedBefore(ctx, refused, m); again || failed != nil {
 			return failed
 		}
@@ -483,7 +489,7 @@ func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Reque
 		BatchSize: r.BatchSize, OnDependency: r.OnDependency, Provider: l.Provider, Lane: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input),
 		Priority: r.Priority, Metadata: r.Metadata, Traceparent: m.Get(events.HeaderTraceparent), CreatedAt: m.Time.UTC(),
 		Deadline: m.Time.UTC().Add(timeout), OnInDoubt: r.OnInDoubt, MaxPaidAttempts: max(1, r.MaxPaidAttempts),
-		Keep: r.Keep,
+		Keep: r.Keep, Notify: r.Notify,
 	}
 	if raw, err := events.Marshal(r.Want); err == nil && len(raw) <= events.MaxInlineBytes {
 		t.Want = r.Want

@@ -236,7 +236,7 @@ func TestLinks(t *testing.T) {
 		{
 			[]string{
 				"reelay/cmd/submitter", "reelay/cmd/poller", "reelay/cmd/status", "reelay/cmd/webhook", "reelay/cmd/mcp",
-				"reelay/cmd/archiver", "reelay/cmd/console", "reelay/cmd/media",
+				"reelay/cmd/archiver", "reelay/cmd/console", "reelay/cmd/media", "reelay/cmd/notifier",
 			},
 			[]string{"reelay/internal/natsd", natsServer, emulator, emulators, "reelay/internal/allinone"},
 			"a production binary carries no broker and nothing that plays a provider",
@@ -247,9 +247,9 @@ func TestLinks(t *testing.T) {
 			"the read side never calls a provider, and holds no key",
 		},
 		{
-			[]string{"reelay/cmd/media", "reelay/services/media"},
+			[]string{"reelay/cmd/media", "reelay/services/media", "reelay/cmd/notifier", "reelay/services/notifier"},
 			append([]string{lanesPkg}, drivers...),
-			"what runs programs on strangers' files holds no key",
+			"what runs programs on strangers' files, and what calls users' services, holds no key",
 		},
 		{
 			[]string{"reelay/services/mcp", "reelay/services/console"},
@@ -263,10 +263,15 @@ func TestLinks(t *testing.T) {
 			[]string{
 				"reelay/cmd/status", "reelay/cmd/poller", "reelay/cmd/webhook", "reelay/services/status", "reelay/services/poller",
 				"reelay/services/webhook", "reelay/cmd/archiver", "reelay/services/archiver", "reelay/cmd/media",
-				"reelay/services/media",
+				"reelay/services/media", "reelay/cmd/notifier", "reelay/services/notifier",
 			},
 			[]string{"reelay/services/submitter"},
 			"only the submitter spends money",
+		},
+		{
+			[]string{"reelay/services/notifier"},
+			[]string{"reelay/internal/taskstore", "reelay/internal/task", "reelay/internal/paid", "reelay/internal/journal"},
+			"what calls users' services writes no record",
 		},
 		{
 			[]string{"reelay/cmd/webhook", "reelay/services/webhook"},
