@@ -36,7 +36,7 @@ func TestRetry(t *testing.T) {
 	if got := strings.Join(b.heard()[1:], "\n"); got != want {
 		t.Errorf("asked %s\nwant  %s", got, want)
 	}
-	b.reelay("retry", "demo.old-r2").check(t, 1, "", "retry demo.old-r2: it has completed (conflict); add --pay-again")
+	b.reelay("retry", "demo.old-r2").check(t, 1, "", "retry demo.old-r2: pay_again: it has completed (conflict); add --pay-again")
 	b.reelay("retry", "--batch", "reel").check(t, 2, "", "name tasks, or --batch with --failed")
 	b.reelay("retry", "a", "b", "--id", "c").check(t, 2, "", "--id: is for one task")
 }
