@@ -131,7 +131,7 @@ type Event struct {
 	Once bool `json:"-"`
 	// Repair says that an earlier step may have published the event: its publisher first asks whether it is stored.
 	Repair bool `json:"-"`
-	// Traceparent is the W3C trace context of the request, and Notify the endpoints that it names, carried in headers.
+	// Traceparent is the W3C trace context of the task, and Notify the endpoints that it names, carried in headers.
 	Traceparent string   `json:"-"`
 	Notify      []string `json:"-"`
 }

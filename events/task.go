@@ -105,7 +105,8 @@ type Task struct {
 	// WaitsFor are the ids of those that it still waits for: in a stored record all of After, until the last has ended; in
 	// answers those that have not ended. While there are any, nothing is sent.
 	WaitsFor []string `json:"waits_for,omitempty"`
-	// Traceparent is the W3C trace context that the request came with.
+	// Traceparent is the W3C trace context that the request came with, if it was well-formed, else that of the request's
+	// intake, if that was traced.
 	Traceparent string `json:"traceparent,omitempty"`
 
 	Status        Status         `json:"status"`

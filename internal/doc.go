@@ -93,6 +93,8 @@
 //	longhttp              serves HTTP whose answers may last for hours
 //	media                 fetches the files that providers make, and says what they are by their bytes
 //	ordered               values in order, and several orders at once
+//	trace                 makes the spans of tasks, and says in the log of which trace a line is
+//	telemetry             sends spans and metrics to a collector, as the OTEL_* variables say; links OpenTelemetry's SDK
 //	secret                keys that cannot be printed
 //	address               which addresses are this machine alone, and the guard of connections to those that strangers name
 //	certificate           serves TLS with a certificate in files, which may be renewed at any time

@@ -10,6 +10,7 @@ import (
 
 	"reelay/internal/config"
 	"reelay/internal/manual"
+	"reelay/internal/telemetry"
 )
 
 // helpCmd tells what no --help has room for.
@@ -79,6 +80,12 @@ func printConfig(w io.Writer) error {
 		Section: "Commands", Flag: "--project", Env: "REELAY_PROJECT", Placeholder: "NAME", Default: "default",
 		Help: "Project that commands are about.",
 	})
+	for _, v := range telemetry.Variables() {
+		settings = append(settings, config.Setting{
+			Section: "Telemetry (OpenTelemetry; off unless one of these turns it on)", Env: v.Env, Placeholder: v.Placeholder,
+			Default: v.Default, Help: v.Help,
+		})
+	}
 	return printSettings(w, settings)
 }
 

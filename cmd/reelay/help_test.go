@@ -23,6 +23,7 @@ func TestHelp(t *testing.T) {
 		{"FAL_KEY ", "-", "API key of fal"},
 		{"REELAY_OPS_LISTEN", "--ops-listen"},
 		{"REELAY_PROJECT", "--project"},
+		{"OTEL_TRACES_EXPORTER", "otlp|none"},
 	} {
 		if r.code != 0 || lines(r.stdout, want...) != 1 {
 			t.Errorf("not one line with %q:\n%s%s", want, r.stdout, r.stderr)

@@ -95,7 +95,9 @@ func (c *upCmd) Run(ctx context.Context, e *env) error {
 	}
 	log.Info("process starts", "version", version.Get().Version, "revision", version.Get().Revision)
 	p := proc.New(log)
-	err = c.serve(ctx, e.stdout, p, o)
+	if err = p.Export(ctx, nil); err == nil {
+		err = c.serve(ctx, e.stdout, p, o)
+	}
 	return errors.Join(err, p.Stop())
 }
 
@@ -231,6 +233,10 @@ func startSandbox(ctx context.Context, log *slog.Logger) (*nats.Conn, func(), er
 		if err := p.Stop(); err != nil {
 			log.Warn("the sandbox did not stop cleanly", "error", err)
 		}
+	}
+	if err := p.Export(ctx, nil); err != nil {
+		stop()
+		return nil, nil, err
 	}
 	keys, err := callbackurl.Kept(filepath.Join(dir, callbackurl.KeyFile))
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/trace"
 )
 
 // A Message is one delivery of a stream message.
@@ -265,7 +266,7 @@ func (w *worker) safely(msg jetstream.Msg) (o Outcome) {
 			}
 		}
 	}()
-	return w.handle(w.work, Message{
+	return w.handle(trace.Caused(w.work, msg.Headers()), Message{
 		Subject: msg.Subject(), Header: msg.Headers(), Data: msg.Data(), Sequence: meta.Sequence.Stream, Time: meta.Timestamp,
 		Delivered: meta.NumDelivered,
 	})

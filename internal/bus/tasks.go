@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"reelay/events"
+	"reelay/internal/trace"
 )
 
 // JetStream's error codes for a failed compare-and-set: 10071 everywhere, 10164 as well on replicated streams.
@@ -451,6 +452,7 @@ func (b *Bus) EnsureArtifact(ctx context.Context, k events.Key) error {
 func (b *Bus) ensure(ctx context.Context, point string, msg *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
+	msg.Header = trace.Inject(ctx, msg.Header)
 	err := b.faults.Do(ctx, point, func() error {
 		_, err := b.js.PublishMsg(ctx, msg)
 		return err

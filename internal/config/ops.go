@@ -5,6 +5,8 @@ import (
 	"log/slog"
 
 	"github.com/alecthomas/kong"
+
+	"reelay/internal/trace"
 )
 
 // Ops is how a process is watched.
@@ -33,7 +35,7 @@ func (o Ops) Logger(w io.Writer) *slog.Logger {
 	_ = level.UnmarshalText([]byte(o.LogLevel))
 	options := &slog.HandlerOptions{Level: level}
 	if o.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(trace.Handler(slog.NewJSONHandler(w, options)))
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(trace.Handler(slog.NewTextHandler(w, options)))
 }

@@ -108,14 +108,14 @@ func (f *Files) upload(ctx context.Context, u Uploader, key, purpose string, one
 		if err != nil {
 			return up, err
 		}
-		f.log.Info("a file of a request was handed to the provider", "task", t.Key(), "lane", t.Lane, "name", one.Name, "bytes",
+		f.log.InfoContext(ctx, "a file of a request was handed to the provider", "task", t.Key(), "lane", t.Lane, "name", one.Name, "bytes",
 			one.Size)
 		raw, err := events.Marshal(up)
 		if err == nil {
 			err = f.uploads.Put(ctx, key, raw)
 		}
 		if err != nil {
-			f.log.Info("what a provider calls a file could not be kept; it is handed over again where it is needed", "error", err)
+			f.log.InfoContext(ctx, "what a provider calls a file could not be kept; it is handed over again where it is needed", "error", err)
 		}
 		return up, nil
 	})

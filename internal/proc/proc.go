@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -23,6 +24,8 @@ import (
 	"syscall"
 	"time"
 
+	"reelay/internal/telemetry"
+	"reelay/internal/trace"
 	"reelay/internal/version"
 
 	"github.com/oklog/run"
@@ -30,6 +33,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+	otel "go.opentelemetry.io/otel/trace"
 )
 
 // stopWait bounds the stop of one part. A paid request under way may need a minute to be answered.
@@ -39,6 +43,8 @@ const stopWait = 90 * time.Second
 type Process struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
+	// tracers make the spans of the parts; nil for none.
+	tracers otel.TracerProvider
 
 	mu       sync.Mutex
 	stops    []stop
@@ -72,7 +78,7 @@ func New(log *slog.Logger) *Process {
 // again. It stops with p, fails p when it fails, and replaces a former child of that name.
 func (p *Process) Child(name string) *Process {
 	c := New(p.log)
-	c.failed = p.failed
+	c.failed, c.tracers = p.failed, p.tracers
 	p.mu.Lock()
 	p.children[name] = c
 	p.mu.Unlock()
@@ -94,6 +100,25 @@ func (p *Process) Gather() ([]*dto.MetricFamily, error) {
 // Registerer returns where a part registers its metrics, labelled with its name.
 func (p *Process) Registerer(part string) prometheus.Registerer {
 	return prometheus.WrapRegistererWith(prometheus.Labels{"service": part}, p.registry)
+}
+
+// Export has the spans and the metrics of the process exported as the OTEL_* variables say, until it has stopped; see
+// package telemetry. It is called before any part is started. client carries the exports; nil for TCP.
+func (p *Process) Export(ctx context.Context, client *http.Client) error {
+	tracers, stop, err := telemetry.Start(ctx, telemetry.Options{
+		Program: strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"), Version: version.Get().Version, Metrics: p,
+		Log: p.log, Client: client,
+	})
+	p.tracers = tracers
+	if stop != nil {
+		p.Defer("telemetry", func() error { stop(); return nil })
+	}
+	return err
+}
+
+// Tracer returns what makes the spans of a part.
+func (p *Process) Tracer(part string) trace.Tracer {
+	return trace.New(p.tracers, part, version.Get().Version)
 }
 
 // Defer has fn called when the process stops, after everything that was started later has stopped.
@@ -383,6 +408,9 @@ func Main(ctx context.Context, log *slog.Logger, opsListen string, setup func(co
 	g.Add(run.SignalHandler(ctx, syscall.SIGINT, syscall.SIGTERM))
 	g.Add(func() error { return heedHangup(ctx, log, hangup) }, func(error) { cancel() })
 	g.Add(func() error {
+		if err := p.Export(ctx, nil); err != nil {
+			return err
+		}
 		if err := p.ServeOps(opsListen); err != nil {
 			return err
 		}

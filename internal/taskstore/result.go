@@ -61,7 +61,7 @@ func (s *Store) dropEchoes(ctx context.Context, t events.Task, snap *provider.Sn
 	if t.InputRef != "" {
 		var err error
 		if input, err = s.bus.GetObject(ctx, t.InputRef); err != nil {
-			s.log.Warn("input could not be read; links that repeat it are shown as outputs", "task", t.Key(), "error", err)
+			s.log.WarnContext(ctx, "input could not be read; links that repeat it are shown as outputs", "task", t.Key(), "error", err)
 			return
 		}
 	}

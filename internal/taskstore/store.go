@@ -60,8 +60,8 @@ func New(b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) *Store {
 const redeliverAfter = 2 * time.Second
 
 // Redeliver logs why the step of a message could not be recorded, and has the message delivered again.
-func (s *Store) Redeliver(key events.Key, err error) bus.Outcome {
-	s.log.Warn("step could not be recorded yet; its message is redelivered", "task", key, "error", err)
+func (s *Store) Redeliver(ctx context.Context, key events.Key, err error) bus.Outcome {
+	s.log.WarnContext(ctx, "step could not be recorded yet; its message is redelivered", "task", key, "error", err)
 	return bus.RetryAfter(redeliverAfter)
 }
 
@@ -252,10 +252,10 @@ func (s *Store) write(ctx context.Context, c task.Change, revision uint64) (w wr
 			s.ends.count(c.Task)
 		}
 		if tr.Name == task.DoubleAccept {
-			s.log.Error("a task was accepted twice by its provider, and may have been paid for twice", "task", c.Task.Key(),
+			s.log.ErrorContext(ctx, "a task was accepted twice by its provider, and may have been paid for twice", "task", c.Task.Key(),
 				"note", tr.Note)
 		}
-		s.log.Debug("step", "task", c.Task.Key(), "arrow", tr.Name, "from", tr.From, "to", tr.To, "note", tr.Note)
+		s.log.DebugContext(ctx, "step", "task", c.Task.Key(), "arrow", tr.Name, "from", tr.From, "to", tr.To, "note", tr.Note)
 	}
 	return w, nil
 }

@@ -37,6 +37,7 @@ import (
 	"reelay/internal/provider"
 	"reelay/internal/secret"
 	"reelay/internal/taskstore"
+	"reelay/internal/trace"
 )
 
 // name is what the archiver signs transitions with.
@@ -70,6 +71,7 @@ type Options struct {
 	Version    string
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     trace.Tracer
 }
 
 // A fileServer is a driver whose provider is a server that an operator has named and that hands out its files itself: they

@@ -38,7 +38,7 @@ func (s *Service) collectLoop(ctx context.Context) error {
 		for {
 			reply, err := s.collect(ctx, r)
 			if err != nil && ctx.Err() == nil {
-				s.log.Warn("files whose retention is over could not be collected; it is tried again", "again_in", collectEvery, "error", err)
+				s.log.WarnContext(ctx, "files whose retention is over could not be collected; it is tried again", "again_in", collectEvery, "error", err)
 			}
 			if r.After = reply.NextAfter; err != nil || r.After == "" {
 				break
@@ -107,7 +107,7 @@ func (s *Service) collect(ctx context.Context, r operator.GCRequest) (operator.G
 			}
 			gone = d.gone
 			s.usage.forget(project)
-			s.log.Info("files that no record names were deleted", "project", project, "files", len(gone))
+			s.log.InfoContext(ctx, "files that no record names were deleted", "project", project, "files", len(gone))
 		}
 		for _, f := range gone {
 			reply.Deleted = append(reply.Deleted, artifactFile(f, ""))

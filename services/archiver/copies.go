@@ -105,10 +105,10 @@ func (s *Service) copyNow(ctx context.Context, project, name, object string, o a
 	file, err := s.o.Bus.PutInput(context.WithoutCancel(ctx), project, name, o.ContentType,
 		&copied{from: content, stalled: stalled, want: o.Size})
 	if err != nil {
-		s.log.Warn("an object that a request names could not be copied", "project", project, "object", object, "error", err)
+		s.log.WarnContext(ctx, "an object that a request names could not be copied", "project", project, "object", object, "error", err)
 		return file, err
 	}
-	s.log.Info("an object that a request names was copied", "project", project, "object", object, "bytes", file.Size)
+	s.log.InfoContext(ctx, "an object that a request names was copied", "project", project, "object", object, "bytes", file.Size)
 	return file, nil
 }
 

@@ -40,10 +40,10 @@ func (s *Service) erase(ctx context.Context, c api.Call) (any, error) {
 		return nil, api.Conflict(events.CodeConflict, "", "the end of task %s is not announced yet; ask again in a minute", c.Key)
 	}
 	if err != nil {
-		s.log.Warn("a task could not be erased completely; asking again goes on", "task", c.Key, "error", err)
+		s.log.WarnContext(ctx, "a task could not be erased completely; asking again goes on", "task", c.Key, "error", err)
 		return nil, api.Unavailable("the task is not erased completely; ask again")
 	}
-	s.log.Info("a task was erased on request", "task", c.Key, "only", r.Only, "files", reply.Deleted)
+	s.log.InfoContext(ctx, "a task was erased on request", "task", c.Key, "only", r.Only, "files", reply.Deleted)
 	return reply, nil
 }
 

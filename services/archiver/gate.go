@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"reelay/events"
+	"reelay/internal/trace"
 )
 
 // A gate lets a number of tasks work at once. Of those that wait, the one whose link dies first is first.
@@ -124,6 +125,7 @@ type expiries struct {
 type expiry struct {
 	alarm, death time.Time
 	raised       bool
+	traceparent  string
 }
 
 func newExpiries(log *slog.Logger, gauge prometheus.Gauge) *expiries {
@@ -131,7 +133,7 @@ func newExpiries(log *slog.Logger, gauge prometheus.Gauge) *expiries {
 }
 
 // follow begins with a task; death is zero for none.
-func (e *expiries) follow(k events.Key, known, death time.Time) {
+func (e *expiries) follow(k events.Key, known, death time.Time, traceparent string) {
 	if death.IsZero() {
 		return
 	}
@@ -139,7 +141,7 @@ func (e *expiries) follow(k events.Key, known, death time.Time) {
 	defer e.mu.Unlock()
 	if e.tasks[k] == nil {
 		left := time.Duration(alarmShare * float64(max(0, death.Sub(known))))
-		e.tasks[k] = &expiry{alarm: death.Add(-left), death: death}
+		e.tasks[k] = &expiry{alarm: death.Add(-left), death: death, traceparent: traceparent}
 	}
 }
 
@@ -158,12 +160,12 @@ func (e *expiries) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			e.raise(time.Now())
+			e.raise(ctx, time.Now())
 		}
 	}
 }
 
-func (e *expiries) raise(at time.Time) {
+func (e *expiries) raise(ctx context.Context, at time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n := 0
@@ -174,7 +176,8 @@ func (e *expiries) raise(at time.Time) {
 		n++
 		if !x.raised {
 			x.raised = true
-			e.log.Error("the link of an output that is not stored yet is about to die", "task", k, "expires_at", x.death)
+			e.log.ErrorContext(trace.With(ctx, x.traceparent), "the link of an output that is not stored yet is about to die",
+				"task", k, "expires_at", x.death)
 		}
 	}
 	e.gauge.Set(float64(n))

@@ -12,6 +12,7 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/media"
 	"reelay/internal/task"
+	"reelay/internal/trace"
 )
 
 const (
@@ -42,20 +43,26 @@ func (s *Service) handle(ctx context.Context, m bus.Message) bus.Outcome {
 		return bus.Done() // the record has expired, and its files with it
 	}
 	if err != nil {
-		return s.records.Redeliver(key, err)
+		return s.records.Redeliver(ctx, key, err)
 	}
 	left := task.Unsettled(t)
 	if len(left) == 0 { // what is left is to publish what a crash may have left out
 		return s.record(ctx, m, t, nil, nil)
 	}
 	death := firstDeath(t, left)
-	s.expiry.follow(key, resultAt(t), death)
+	s.expiry.follow(key, resultAt(t), death, t.Traceparent)
+	ctx = trace.With(ctx, t.Traceparent)
 	leave, err := s.gate.enter(ctx, death)
 	if err != nil {
 		return bus.RetryAfter(time.Second) // the service is stopping
 	}
+	ctx, span := s.o.Tracer.Start(ctx, trace.Store, &t) // without the wait for a slot
+	defer span.End()
 	outputs, failed := s.settleAll(ctx, t, left)
 	leave()
+	if failed != nil {
+		span.Fail(codeOf(failed))
+	}
 	return s.record(ctx, m, t, outputs, failed)
 }
 
@@ -72,7 +79,7 @@ func (s *Service) settleAll(ctx context.Context, t events.Task, left []int) (out
 		case ctx.Err() != nil:
 			return outputs, ctx.Err()
 		case final(t, i, err, now()):
-			s.log.Error("an output that was paid for cannot be stored", "task", t.Key(), "output", i+1, "reason", err)
+			s.log.ErrorContext(ctx, "an output that was paid for cannot be stored", "task", t.Key(), "output", i+1, "reason", err)
 			s.metrics.lost.WithLabelValues(t.Lane, codeOf(err)).Inc()
 			outputs[i].Stored, outputs[i].StoreError = new(false), storeError(err)
 			if other := otherKind(err); other != nil {
@@ -96,7 +103,7 @@ func (s *Service) record(ctx context.Context, m bus.Message, t events.Task, outp
 		return bus.Done()
 	}
 	if err != nil {
-		return s.records.Redeliver(t.Key(), err)
+		return s.records.Redeliver(ctx, t.Key(), err)
 	}
 	for _, n := range s.kept.take(t.Key()) {
 		s.release(ctx, n, t.Key())
@@ -122,7 +129,7 @@ func (s *Service) record(ctx context.Context, m bus.Message, t events.Task, outp
 		delay = min(delay, max(firstRetryDelay, time.Until(death)/retryShare))
 	}
 	s.metrics.retries.WithLabelValues(t.Lane, codeOf(failed)).Inc()
-	s.log.Info("outputs could not be stored yet", "task", t.Key(), "try", m.Delivered, "again_in", delay, "reason", failed)
+	s.log.InfoContext(ctx, "outputs could not be stored yet", "task", t.Key(), "try", m.Delivered, "again_in", delay, "reason", failed)
 	return bus.RetryAfter(delay)
 }
 
@@ -134,7 +141,7 @@ func (s *Service) deleteRefused(ctx context.Context, t events.Task, outputs []ev
 			continue
 		}
 		if _, err := s.deleteUnnamed(ctx, t.Project, []artifact.File{{Name: n}}, t.Key()); err != nil {
-			s.log.Error("a file of a task that was erased could not be deleted", "task", t.Key(), "name", n, "error", err)
+			s.log.ErrorContext(ctx, "a file of a task that was erased could not be deleted", "task", t.Key(), "name", n, "error", err)
 		}
 	}
 }
@@ -151,7 +158,7 @@ func (s *Service) dropWork(ctx context.Context, t events.Task, i int) {
 		return
 	}
 	if err := s.o.Bus.DeleteObject(ctx, name); err != nil {
-		s.log.Warn("what was stored could not be taken out of the object store", "task", t.Key(), "error", err)
+		s.log.WarnContext(ctx, "what was stored could not be taken out of the object store", "task", t.Key(), "error", err)
 	}
 }
 

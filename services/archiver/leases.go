@@ -118,7 +118,7 @@ func (s *Service) release(ctx context.Context, n artifact.Name, k events.Key) {
 func (s *Service) giveBack(ctx context.Context, n artifact.Name, revision uint64) {
 	err := s.leases().Delete(ctx, bucket.FileLeaseKey(n.Project, n.SHA256), revision)
 	if err != nil && !errors.Is(err, bus.ErrConflict) {
-		s.log.Info("the lease of a file could not be given back; it ends by itself", "name", n, "error", err)
+		s.log.InfoContext(ctx, "the lease of a file could not be given back; it ends by itself", "name", n, "error", err)
 	}
 }
 

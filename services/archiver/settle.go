@@ -266,7 +266,7 @@ func (s *Service) keep(ctx context.Context, t events.Task, o events.Output, got 
 		return o, err
 	}
 	if got.Warning != "" {
-		s.log.Warn("an output is not what was announced", "task", t.Key(), "warning", got.Warning)
+		s.log.WarnContext(ctx, "an output is not what was announced", "task", t.Key(), "warning", got.Warning)
 	}
 	return stored, nil
 }
@@ -319,7 +319,7 @@ func (s *Service) freshLink(ctx context.Context, t events.Task, i int, former st
 	snap, err := l.Driver.Poll(ctx, t.ProviderRef)
 	s.metrics.asked.WithLabelValues(t.Lane).Inc()
 	if err != nil || snap.State != provider.Succeeded {
-		s.log.Info("the provider was asked for a fresh link and gave none", "task", t.Key(), "error", err)
+		s.log.InfoContext(ctx, "the provider was asked for a fresh link and gave none", "task", t.Key(), "error", err)
 		return former
 	}
 	all := t.Result.Outputs

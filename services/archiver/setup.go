@@ -8,9 +8,9 @@ import (
 )
 
 // Start runs an archiver as a part of p under a name, which is the service's but for a further one in the same process.
-// It fills in the Registerer and the Version of the options, and closes their Listener if it fails.
+// It fills in the Registerer, the Tracer and the Version of the options, and closes their Listener if it fails.
 func Start(p *proc.Process, part string, o Options) error {
-	o.Registerer, o.Version = p.Registerer(part), version.Get().Version
+	o.Registerer, o.Tracer, o.Version = p.Registerer(part), p.Tracer(part), version.Get().Version
 	svc, err := New(o)
 	if err != nil {
 		return errors.Join(err, o.Listener.Close())

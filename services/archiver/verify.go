@@ -108,7 +108,7 @@ func (s *Service) hash(ctx context.Context, n artifact.Name) *operator.FaultyArt
 		fault.Fault = operator.FaultDamaged
 	}
 	fault.Detail = clip(err.Error())
-	s.log.Error("a stored file is not what its name says, or cannot be read", "name", n, "error", err)
+	s.log.ErrorContext(ctx, "a stored file is not what its name says, or cannot be read", "name", n, "error", err)
 	return fault
 }
 
@@ -123,7 +123,7 @@ func (s *Service) isMissing(ctx context.Context, k events.Key, n artifact.Name) 
 	}
 	for _, o := range t.Result.Outputs {
 		if name, ok := nameOf(o.StoredURL); ok && name == n {
-			s.log.Error("a file that a record names is missing in the store", "name", n, "task", k)
+			s.log.ErrorContext(ctx, "a file that a record names is missing in the store", "name", n, "task", k)
 			return true
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"reelay/internal/ffmpeg"
 	"reelay/internal/media"
 	"reelay/internal/taskstore"
+	"reelay/internal/trace"
 )
 
 // name is what the service signs transitions with.
@@ -51,6 +52,7 @@ type Options struct {
 	Slots      int
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     trace.Tracer
 }
 
 // A Service is one media service.
@@ -105,7 +107,7 @@ func (s *Service) find(ctx context.Context) Worker {
 			return worker
 		}
 		if !told {
-			s.log.Error("no work is taken", "reason", err)
+			s.log.ErrorContext(ctx, "no work is taken", "reason", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -9,7 +9,7 @@ import (
 )
 
 // Start runs a media service as a part of p under a name, which is the service's but for a further one in the same
-// process. It fills in the Registerer and the Slots of the options, and where they have none Find, which takes ffmpeg
+// process. It fills in the Registerer, the Tracer and the Slots of the options, and where they have none Find, which takes ffmpeg
 // for files of at most maxBytes.
 func Start(p *proc.Process, part string, maxBytes int64, o Options) error {
 	dir, remove, err := scratch(o.Dir)
@@ -20,7 +20,7 @@ func Start(p *proc.Process, part string, maxBytes int64, o Options) error {
 	o.Dir = dir
 	// Half the machine, since ffmpeg is the least urgent of what may run here.
 	threads := max(1, runtime.NumCPU()/2)
-	o.Registerer, o.Slots = p.Registerer(part), max(1, threads/2)
+	o.Registerer, o.Tracer, o.Slots = p.Registerer(part), p.Tracer(part), max(1, threads/2)
 	if o.Find == nil {
 		o.Find = func() (Worker, error) { return ffmpeg.Find(maxBytes, max(1, threads/o.Slots)) }
 	}

@@ -19,6 +19,7 @@ import (
 	"reelay/internal/media"
 	"reelay/internal/provider"
 	"reelay/internal/task"
+	"reelay/internal/trace"
 )
 
 const (
@@ -62,7 +63,7 @@ func (s *Service) handle(ctx context.Context, m bus.Message, worker Worker) bus.
 	case errors.Is(err, bus.ErrNotFound):
 		return bus.Done()
 	case err != nil:
-		return s.records.Redeliver(key, err)
+		return s.records.Redeliver(ctx, key, err)
 	}
 	j := job{Service: s, worker: worker, task: t, op: op, tries: m.Delivered}
 	switch t.Phase {
@@ -93,6 +94,8 @@ func meta() task.Meta { return task.Meta{At: now(), By: name} }
 // do works, and says what becomes of the message.
 func (j job) do(ctx context.Context) bus.Outcome {
 	begun := time.Now()
+	ctx, span := j.o.Tracer.Start(ctx, trace.Step(j.op), &j.task)
+	defer span.End()
 	output, err := j.work(ctx)
 	var refused *provider.Error
 	switch {
@@ -104,9 +107,11 @@ func (j job) do(ctx context.Context) bus.Outcome {
 	case errors.Is(err, errStop):
 		return j.tell(ctx, provider.Snapshot{State: provider.Cancelled})
 	case errors.As(err, &refused):
+		span.Fail(string(refused.Kind))
 		return j.tell(ctx, provider.Snapshot{State: provider.Failed, Err: refused})
 	}
-	j.log.Warn("work could not be done yet; it is tried again", "task", j.task.Key(), "op", j.op, "try", j.tries,
+	span.Fail(string(events.KindInternal))
+	j.log.WarnContext(ctx, "work could not be done yet; it is tried again", "task", j.task.Key(), "op", j.op, "try", j.tries,
 		"again_in", j.delay(), "error", err)
 	return bus.RetryAfter(j.delay())
 }
@@ -123,10 +128,10 @@ func (j job) tell(ctx context.Context, snap provider.Snapshot) bus.Outcome {
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
 	case err != nil:
-		return j.records.Redeliver(j.task.Key(), err)
+		return j.records.Redeliver(ctx, j.task.Key(), err)
 	case c.Written:
 		j.Service.done.WithLabelValues(j.op, string(snap.State)).Inc()
-		j.log.Info("work has ended", "task", j.task.Key(), "op", j.op, "outcome", snap.State)
+		j.log.InfoContext(ctx, "work has ended", "task", j.task.Key(), "op", j.op, "outcome", snap.State)
 	}
 	return bus.Done()
 }
@@ -186,7 +191,7 @@ func (j job) running(ctx context.Context, percent float64) bool {
 		Meta: meta(), ID: j.task.ProviderID, Snapshot: provider.Snapshot{State: provider.Running, Progress: &percent},
 	})
 	if err != nil && ctx.Err() == nil {
-		j.log.Debug("progress is not recorded", "task", j.task.Key(), "error", err)
+		j.log.DebugContext(ctx, "progress is not recorded", "task", j.task.Key(), "error", err)
 	}
 	return true
 }

@@ -11,6 +11,7 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/provider"
 	"reelay/internal/task"
+	"reelay/internal/trace"
 )
 
 // What a callback is worth
@@ -93,7 +94,7 @@ func (s *Service) handleCallback(ctx context.Context, m bus.Message) bus.Outcome
 	o, err := d.handle(ctx)
 	switch {
 	case err != nil:
-		return s.store.Redeliver(cb.Task, err)
+		return s.store.Redeliver(ctx, cb.Task, err)
 	case o.retryAfter > 0:
 		return bus.RetryAfter(o.retryAfter)
 	}
@@ -121,17 +122,19 @@ func (d delivery) handle(ctx context.Context) (outcome, error) {
 	msg := d.callback
 	t, err := d.store.Get(ctx, msg.Task)
 	if errors.Is(err, bus.ErrNotFound) || err == nil && t.Lane != msg.Lane {
-		return d.reject(callbackUnknown, "callback for a task that is not known", nil), nil
+		return d.reject(ctx, callbackUnknown, "callback for a task that is not known", nil), nil
 	}
 	if err != nil {
 		return outcome{}, err
 	}
+	ctx, span := d.o.Tracer.Start(ctx, trace.Callback, &t)
+	defer span.End()
 	i := slices.IndexFunc(t.Attempts, func(a events.Attempt) bool { return a.N == msg.Attempt })
 	switch {
 	case i < 0 && msg.Attempt >= task.NextAttempt(t) && d.mayRetry():
 		return d.retryLater(), nil // the record that was read may be older than the intent
 	case i < 0:
-		return d.reject(callbackUnknown, "callback for an attempt that is not known", nil), nil
+		return d.reject(ctx, callbackUnknown, "callback for an attempt that is not known", nil), nil
 	}
 	a := t.Attempts[i]
 	if msg.Unproven != "" {
@@ -169,7 +172,7 @@ func (d delivery) pollInstead(ctx context.Context, t events.Task, a events.Attem
 	if o, err := d.pollLive(ctx, t, a, false); err != nil || o.retryAfter > 0 {
 		return o, err
 	}
-	return d.reject(callbackUnread, "callback cannot be read", reason), nil
+	return d.reject(ctx, callbackUnread, "callback cannot be read", reason), nil
 }
 
 // pollRefused handles a callback that the webhook service has refused: it polls a task that has not ended, and for half
@@ -182,7 +185,7 @@ func (d delivery) pollRefused(ctx context.Context, t events.Task, a events.Attem
 	if o, err := d.pollLive(ctx, t, a, true); err != nil || o.retryAfter > 0 {
 		return o, err
 	}
-	return d.reject(callbackRefused, "callback was refused by the webhook service",
+	return d.reject(ctx, callbackRefused, "callback was refused by the webhook service",
 		errors.New(string(d.callback.Unproven))), nil
 }
 
@@ -237,7 +240,7 @@ func (d delivery) trust(ctx context.Context, t events.Task, cb provider.Callback
 	if err != nil {
 		return outcome{}, err
 	}
-	d.recordEnd(d.lane, c, d.why)
+	d.recordEnd(ctx, d.lane, c, d.why)
 	if !c.Written {
 		d.recordLate(d.lane, c.Task)
 		return outcome{result: callbackRepeated}, nil
@@ -251,10 +254,10 @@ func (d delivery) claim(ctx context.Context, t events.Task, a events.Attempt, cb
 	if a.ProviderID != "" && broughtBy(a, events.SourceList) {
 		// Requests of the same input were indistinguishable when the list was read: each has the other's id, which is
 		// as good.
-		return d.reject(callbackContradicts, "callback names another id than the provider's list gave its attempt", nil), nil
+		return d.reject(ctx, callbackContradicts, "callback names another id than the provider's list gave its attempt", nil), nil
 	}
 	if slices.ContainsFunc(t.Attempts, func(other events.Attempt) bool { return other.ProviderID == cb.ID }) {
-		return d.reject(callbackConflict, "callback names the id of another attempt", nil), nil
+		return d.reject(ctx, callbackConflict, "callback names the id of another attempt", nil), nil
 	}
 	if a.Outcome == events.AttemptOpen && d.delivered <= replyTries {
 		return outcome{retryAfter: replyRetryDelay}, nil
@@ -264,7 +267,7 @@ func (d delivery) claim(ctx context.Context, t events.Task, a events.Attempt, cb
 	}
 	holder, err := d.o.Bus.Claim(ctx, d.lane.Name, cb.ID, mine.String())
 	if err == nil && holder != mine.String() {
-		return d.reject(callbackConflict, "callback names an id that another attempt has claimed",
+		return d.reject(ctx, callbackConflict, "callback names an id that another attempt has claimed",
 			errors.New("claimed by "+holder)), nil
 	}
 	return outcome{}, err
@@ -282,7 +285,7 @@ func (d delivery) verifyOwnership(ctx context.Context, t events.Task, mine attem
 	case err != nil && (d.mayRetry() || d.delivered < ownershipTries && provider.AsError(err).Kind != events.KindNotFound):
 		return outcome{retryAfter: min(d.retryLater().retryAfter, maxOwnershipDelay)}, nil
 	case err != nil:
-		return d.reject(callbackUnproven, "callback names an id that the provider does not show", err), nil
+		return d.reject(ctx, callbackUnproven, "callback names an id that the provider does not show", err), nil
 	}
 	r, err := d.readRecords(ctx, d.lane, t, mine)
 	switch {
@@ -291,13 +294,13 @@ func (d delivery) verifyOwnership(ctx context.Context, t events.Task, mine attem
 	case r.taken[cb.ID] && d.mayRetry():
 		return d.retryLater(), nil // the reply may have given it to this very attempt
 	case r.taken[cb.ID]:
-		return d.reject(callbackConflict, "callback names an id that another task has", nil), nil
+		return d.reject(ctx, callbackConflict, "callback names an id that another task has", nil), nil
 	}
 	return outcome{}, nil
 }
 
 // reject logs a callback that changes nothing. The log never holds its body, which may be the user's alone.
-func (d delivery) reject(result, what string, reason error) outcome {
+func (d delivery) reject(ctx context.Context, result, what string, reason error) outcome {
 	args := []any{
 		"task", d.callback.Task, "lane", d.callback.Lane, "attempt", d.callback.Attempt, "bytes",
 		len(d.callback.Body),
@@ -305,7 +308,7 @@ func (d delivery) reject(result, what string, reason error) outcome {
 	if reason != nil {
 		args = append(args, "reason", reason)
 	}
-	d.log.Warn(what, args...)
+	d.log.WarnContext(ctx, what, args...)
 	return outcome{result: result}
 }
 

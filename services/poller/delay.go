@@ -104,7 +104,7 @@ func (s *Service) countTickets(ctx context.Context) error {
 		for _, l := range s.lanes {
 			n, err := s.o.Bus.Backlog(ctx, events.PollConsumer(l.Name))
 			if err != nil {
-				s.log.Debug("poll tickets could not be counted", "lane", l.Name, "error", err)
+				s.log.DebugContext(ctx, "poll tickets could not be counted", "lane", l.Name, "error", err)
 				continue
 			}
 			l.budget.mu.Lock()

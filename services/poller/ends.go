@@ -15,13 +15,13 @@ const publishEvery = 10 * time.Second
 
 // recordEnd learns from a task that a poll or a callback has just ended: its duration, how soon that was noticed, and the
 // reliability of callbacks.
-func (s *Service) recordEnd(l *lane, c task.Change, why cause) {
+func (s *Service) recordEnd(ctx context.Context, l *lane, c task.Change, why cause) {
 	t := c.Task
 	if !c.Written || !t.Status.Terminal() || !t.CompletedAt.Equal(lastStep(t)) {
 		return
 	}
 	s.recordDetection(l, t, why)
-	s.log.Info("task ended", "task", t.Key(), "status", t.Status, "after", t.CompletedAt.Sub(t.CreatedAt), "by_callback",
+	s.log.InfoContext(ctx, "task ended", "task", t.Key(), "status", t.Status, "after", t.CompletedAt.Sub(t.CreatedAt), "by_callback",
 		why.isCallback())
 	s.learnDuration(l, t, why)
 	// Providers differ in what they call back about cancelled tasks, and a task that the provider lost is no evidence
@@ -81,7 +81,7 @@ func (s *Service) publishHealth(ctx context.Context) error {
 				err = s.o.Bus.Bucket(bucket.Health, "health").Put(ctx, bucket.HealthKey(l.Name, s.replica), value)
 			}
 			if err != nil {
-				s.log.Debug("health of a lane could not be published", "lane", l.Name, "error", err)
+				s.log.DebugContext(ctx, "health of a lane could not be published", "lane", l.Name, "error", err)
 				continue
 			}
 			l.setPublished(figures)

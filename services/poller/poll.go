@@ -14,6 +14,7 @@ import (
 	"reelay/internal/dependency"
 	"reelay/internal/provider"
 	"reelay/internal/task"
+	"reelay/internal/trace"
 )
 
 const (
@@ -40,15 +41,16 @@ func (s *Service) handleTicket(ctx context.Context, m bus.Message) bus.Outcome {
 	case errors.Is(err, bus.ErrNotFound):
 		return bus.Done() // the record has expired
 	case err != nil:
-		return s.store.Redeliver(key, err)
+		return s.store.Redeliver(ctx, key, err)
 	}
+	ctx = trace.With(ctx, t.Traceparent)
 	if wait := s.firstDelay(l, t, time.Now()); m.Delivered == 1 && wait > 0 {
 		return bus.RetryAfter(jittered(wait))
 	}
 	t, _, err = s.poll(ctx, l, t, byClock)
 	switch {
 	case err != nil:
-		return s.store.Redeliver(key, err)
+		return s.store.Redeliver(ctx, key, err)
 	case !task.Needs(t).PollTicket:
 		return bus.Done()
 	}
@@ -87,6 +89,7 @@ func (s *Service) handleHeartbeat(ctx context.Context, m bus.Message) bus.Outcom
 	if errors.Is(err, bus.ErrNotFound) {
 		return bus.Done()
 	}
+	ctx = trace.With(ctx, t.Traceparent)
 	if err == nil && m.Get(headerMarker) != "" && t.Phase == events.PhaseDone && !t.Unannounced {
 		return bus.Done() // the last heartbeat of an ended task has expired
 	}
@@ -108,7 +111,7 @@ func (s *Service) handleHeartbeat(ctx context.Context, m bus.Message) bus.Outcom
 		}
 	}
 	if err != nil {
-		return s.store.Redeliver(key, err)
+		return s.store.Redeliver(ctx, key, err)
 	}
 	return bus.Done()
 }
@@ -147,7 +150,7 @@ func (s *Service) failCycle(ctx context.Context, t events.Task) (events.Task, er
 	cycle, err := dependency.Cycle(ctx, s.store, t.Key(), t.WaitsFor)
 	switch {
 	case errors.Is(err, dependency.ErrTooMany):
-		s.log.Warn("a task waits for more tasks than are read; whether for itself is not known", "task", t.Key(),
+		s.log.WarnContext(ctx, "a task waits for more tasks than are read; whether for itself is not known", "task", t.Key(),
 			"error", err)
 		return t, nil
 	case err != nil || cycle == nil:
@@ -174,6 +177,8 @@ func (s *Service) poll(ctx context.Context, l *lane, t events.Task,
 	if !task.Needs(t).PollTicket {
 		return t, false, nil
 	}
+	ctx, span := s.o.Tracer.Start(ctx, trace.Poll, &t)
+	defer span.End()
 	var snap provider.Snapshot
 	seen := false
 	if mayPollBatched(t, why) {
@@ -198,12 +203,13 @@ func (s *Service) poll(ctx context.Context, l *lane, t events.Task,
 		tr = o
 	} else {
 		e := provider.AsError(err)
-		s.log.Info("poll failed", "task", t.Key(), "kind", e.Kind, "code", e.Code, "reason", e.Message)
+		span.Fail(string(e.Kind))
+		s.log.InfoContext(ctx, "poll failed", "task", t.Key(), "kind", e.Kind, "code", e.Code, "reason", e.Message)
 		tr = task.PollFailed{Meta: why.meta(), Err: e}
 	}
 	c, err := s.store.Apply(ctx, t.Key(), tr)
 	if err == nil {
-		s.recordEnd(l, c, why)
+		s.recordEnd(ctx, l, c, why)
 	}
 	return c.Task, answered, err
 }
@@ -270,7 +276,7 @@ func (s *Service) askCancel(ctx context.Context, l *lane, t events.Task) (events
 	if err != nil {
 		tr.Err = provider.AsError(err)
 	}
-	s.log.Info("provider was asked to cancel", "task", t.Key(), "outcome", outcome, "error", err)
+	s.log.InfoContext(ctx, "provider was asked to cancel", "task", t.Key(), "outcome", outcome, "error", err)
 	c, err := s.store.Apply(ctx, t.Key(), tr)
 	return c.Task, err
 }

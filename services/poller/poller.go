@@ -33,6 +33,7 @@ import (
 	"reelay/internal/forecast/learner"
 	"reelay/internal/provider"
 	"reelay/internal/taskstore"
+	"reelay/internal/trace"
 )
 
 // name is what the poller signs transitions with.
@@ -50,6 +51,7 @@ type Options struct {
 	Lanes      []provider.Lane
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     trace.Tracer
 	// MaxPolls is how many polls of a lane may be under way at once; 128 if 0.
 	MaxPolls int
 }

@@ -91,7 +91,7 @@ func (s *Service) resolve(ctx context.Context, t events.Task) (events.Task, erro
 		tr = task.Accepted{Meta: s.meta(), Attempt: attempt, Ref: f.ref, ID: f.id, Source: events.SourceList, Note: f.note}
 	}
 	s.metrics.resolutions.WithLabelValues(l.Name, f.result).Inc()
-	s.log.Info("searched for a submit in doubt", "task", t.Key(), "attempt", attempt, "result", f.result, "complete",
+	s.log.InfoContext(ctx, "searched for a submit in doubt", "task", t.Key(), "attempt", attempt, "result", f.result, "complete",
 		f.complete, "note", f.note)
 	c, err := s.store.Apply(ctx, t.Key(), tr)
 	return c.Task, err

@@ -24,7 +24,7 @@ func (s *Service) announceState(ctx context.Context, l *lane, held *lease.Lease,
 		}
 		changed, retry := l.changed, (<-chan time.Time)(nil)
 		if err != nil && ctx.Err() == nil {
-			s.log.Warn("the state of a lane could not be stored for the next dispatcher; it is tried again", "lane", l.Name,
+			s.log.WarnContext(ctx, "the state of a lane could not be stored for the next dispatcher; it is tried again", "lane", l.Name,
 				"error", err)
 			nudge(l.changed)
 			changed, retry = nil, time.After(announceRetry)

@@ -3,8 +3,6 @@ package submitter
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +24,7 @@ import (
 	"reelay/internal/provider"
 	"reelay/internal/spend"
 	"reelay/internal/task"
+	"reelay/internal/trace"
 )
 
 const (
@@ -94,8 +93,12 @@ func (s *Service) send(ctx context.Context, l *lane, held *lease.Lease, key even
 		notBefore: time.Now().Add(unsentWait),
 	}
 	defer a.release(ctx)
+	if !a.load(ctx) {
+		return a.record, a.notBefore
+	}
+	ctx, span := s.o.Tracer.Start(ctx, trace.Dispatch, &a.task)
+	defer span.End()
 	switch {
-	case !a.load(ctx):
 	case !a.ready(ctx):
 	case !a.passBreaker():
 	case !a.readInput(ctx):
@@ -155,7 +158,7 @@ func (a *attempt) ready(ctx context.Context) bool {
 	err := free.Ready(ctx)
 	if err != nil {
 		a.lane.queue.Backoff(events.BlockedUnreachable, err.Error(), time.Now().Add(unsentWait))
-		a.log.Warn("nobody does the work of the lane; it waits", "reason", err)
+		a.log.WarnContext(ctx, "nobody does the work of the lane; it waits", "reason", err)
 	}
 	return err == nil
 }
@@ -176,7 +179,7 @@ func (a *attempt) passBreaker() bool {
 func (a *attempt) readInput(ctx context.Context) bool {
 	var err error
 	if a.input, err = a.store.Input(ctx, a.task); err != nil {
-		a.log.Warn("the input of a task could not be read; it is tried again", "error", err)
+		a.log.WarnContext(ctx, "the input of a task could not be read; it is tried again", "error", err)
 	}
 	return err == nil
 }
@@ -198,7 +201,7 @@ func (a *attempt) writeJournal(ctx context.Context) bool {
 		return false
 	}
 	if err := a.o.Journal.Begin(a.entry); err != nil {
-		a.log.Error("the journal cannot be written; nothing is sent", "error", err)
+		a.log.ErrorContext(ctx, "the journal cannot be written; nothing is sent", "error", err)
 		return false
 	}
 	return true
@@ -208,14 +211,14 @@ func (a *attempt) writeJournal(ctx context.Context) bool {
 // that is in the record all the same is taken back.
 func (a *attempt) intend(ctx context.Context) bool {
 	permit, intended, err := a.store.Intend(ctx, a.key, task.Intent{
-		Meta: task.Meta{At: a.at, By: name}, Owner: a.entry.Owner, BodySHA256: a.bodySHA256(),
+		Meta: task.Meta{At: a.at, By: name}, Owner: a.entry.Owner, BodySHA256: payloadDigest(a.request.Body),
 		Files: a.files, NotAfter: a.at.Add(intentLife(a.request)), ReservedUSD: expected(a.task), Callback: a.callbackURL != "",
 	})
 	if err == nil && intended.Attempt().N != a.entry.Attempt {
 		err = fmt.Errorf("the attempt is number %d, not %d", intended.Attempt().N, a.entry.Attempt)
 	}
 	if err != nil {
-		a.log.Info("the intent to send was not acknowledged; nothing is sent", "reason", err)
+		a.log.InfoContext(ctx, "the intent to send was not acknowledged; nothing is sent", "reason", err)
 		a.record = a.settle(ctx, a.entry, journal.Answer{
 			Outcome: journal.NotSent, Error: &events.Error{Message: "the intent was not acknowledged"},
 		})
@@ -223,11 +226,6 @@ func (a *attempt) intend(ctx context.Context) bool {
 	}
 	a.permit, a.task, a.record = permit, intended, &intended
 	return true
-}
-
-func (a *attempt) bodySHA256() string {
-	sum := sha256.Sum256(a.request.Body)
-	return hex.EncodeToString(sum[:])
 }
 
 // rendered refuses a task of which no request could be made. That was known before the intent, but only an attempt can
@@ -251,7 +249,8 @@ func (a *attempt) post(ctx context.Context) {
 	begun := time.Now()
 	leave := sync.OnceFunc(a.lane.ramp.Unanswered.Leave)
 	a.lane.posting.Add(1)
-	reply, err := a.deliver(context.WithoutCancel(ctx), func(postCtx context.Context) error {
+	paidCtx, span := a.o.Tracer.Start(context.WithoutCancel(ctx), trace.PaidPost, &a.task)
+	reply, err := a.deliver(paidCtx, func(postCtx context.Context) error {
 		a.reached = true
 		var ok bool
 		if a.waited, ok = a.lane.ramp.Unanswered.Enter(postCtx, ctx); !ok {
@@ -271,18 +270,21 @@ func (a *attempt) post(ctx context.Context) {
 	reply, err = withoutURL(reply, err, a.callbackURL)
 	switch n, first := a.lane.queue.Reached(a.reached || err == nil, begun, time.Now(), a.withoutProxy()); {
 	case first && n == 1:
-		a.log.Warn("the provider cannot be reached; it is tried now and then", "error", err, "note", a.withoutProxy())
+		a.log.WarnContext(ctx, "the provider cannot be reached; it is tried now and then", "error", err, "note", a.withoutProxy())
 	case n >= unreachableTries && underWay == 0 && a.held.Wanted(ctx):
 		// With no other under way: the lane would stand still until that is answered, which can take minutes.
-		a.log.Warn("the provider cannot be reached from here; the lane is handed to another submitter", "error", err)
+		a.log.WarnContext(ctx, "the provider cannot be reached from here; the lane is handed to another submitter", "error", err)
 		a.held.Resign(2 * cmp.Or(a.o.LeaseTTL, bucket.LeaseTTL))
 	}
 	answer := a.classify(ctx, begun, reply, err)
 	a.sent = answer.Outcome != journal.NotSent
 	a.mayCost = a.sent && answer.Outcome != string(provider.Refused)
-	a.accepted = answer.Outcome == string(provider.Accepted)
+	if a.accepted = answer.Outcome == string(provider.Accepted); !a.accepted {
+		span.Fail(answer.Outcome)
+	}
+	span.End()
 	if err := a.o.Journal.Answer(a.entry.Owner, answer); err != nil {
-		a.log.Error("the answer to a paid request could not be written to the journal",
+		a.log.ErrorContext(ctx, "the answer to a paid request could not be written to the journal",
 			"outcome", answer.Outcome, "provider_id", answer.ID, "error", err)
 	}
 	a.settled(a.recordOutcome(ctx, a.entry, a.withEstimate(a.trigger(a.entry, answer), a.task)))
@@ -303,11 +305,11 @@ func (a *attempt) checkID(ctx context.Context, id string) {
 		return
 	}
 	a.metrics.sharedIDs.WithLabelValues(a.lane.Name).Inc()
-	a.log.Error("the provider gave one id to two tasks; one may get the other's result", "other", other, "provider_id", id)
+	a.log.ErrorContext(ctx, "the provider gave one id to two tasks; one may get the other's result", "other", other, "provider_id", id)
 	for _, k := range []events.Key{a.key, other} {
 		c, err := a.store.Apply(context.WithoutCancel(ctx), k, task.IDShared{Meta: a.meta(), ID: id})
 		if err != nil {
-			a.log.Error("a record could not be told that its task shares an id", "record", k, "error", err)
+			a.log.ErrorContext(ctx, "a record could not be told that its task shares an id", "record", k, "error", err)
 		} else if k == a.key {
 			a.record = &c.Task
 		}

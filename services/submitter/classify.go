@@ -40,14 +40,14 @@ func (a *attempt) classify(ctx context.Context, begun time.Time, reply provider.
 	}
 	if answer.Result != nil {
 		if result.Result, err = json.Marshal(answer.Result); err != nil {
-			a.log.Error("the result that came with an answer cannot be kept", "error", err)
+			a.log.ErrorContext(ctx, "the result that came with an answer cannot be kept", "error", err)
 		}
 	}
 	switch answer.Outcome {
 	case provider.Accepted:
 		l.accepted(t.Key())
 		if l.Handshake && provesURL(t) && l.disableCallbacks(time.Now()) {
-			a.log.Warn("the provider does not accept our callback URL: is the webhook service reachable, with the same "+
+			a.log.WarnContext(ctx, "the provider does not accept our callback URL: is the webhook service reachable, with the same "+
 				"REELAY_CALLBACK_KEY?", "without_for", callbacksDisabledFor)
 		}
 		a.endPause(ctx, l)
@@ -68,7 +68,7 @@ func (s *Service) backoff(ctx context.Context, l *lane, t events.Task, begun tim
 	case events.KindRateLimited:
 		wait, own := l.rateLimited(t, begun, slices.Contains(l.ConcurrencyCodes, e.Code), e.RetryAfter)
 		s.metrics.backoffs.WithLabelValues(l.Name, string(e.Kind)).Inc()
-		s.log.Warn("the provider refused a request for its rate; its limit group is paused",
+		s.log.WarnContext(ctx, "the provider refused a request for its rate; its limit group is paused",
 			"lane", l.Name, "task", t.Key(), "code", e.Code, "reason", e.Message, "wait", wait)
 		s.endPause(ctx, l)
 		return own

@@ -27,7 +27,7 @@ func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Outcome {
 	case err == nil && l.IsRequest() && t.CreatedAt.Equal(l.StoredAt):
 		return bus.Done() // it had become a task before it died, and the task goes on
 	case err != nil && !errors.Is(err, bus.ErrNotFound):
-		return s.answerLater(k, err)
+		return s.answerLater(ctx, k, err)
 	}
 	r := &rejection{key: k, err: &events.Error{
 		Code: events.CodeInternal, Kind: events.KindInternal, Charge: events.ChargeNone,
@@ -35,12 +35,12 @@ func (s *Service) answerDead(ctx context.Context, m bus.Message) bus.Outcome {
 	}}
 	r.batch, r.batchSize = l.Batch()
 	if err := s.reject(ctx, bus.Message{Header: l.Header, Data: l.Body, Time: m.Time}, r); err != nil {
-		return s.answerLater(k, err)
+		return s.answerLater(ctx, k, err)
 	}
 	return bus.Done()
 }
 
-func (s *Service) answerLater(k events.Key, err error) bus.Outcome {
-	s.log.Warn("the sender of a dead message could not be answered yet; it is tried again", "task", k, "error", err)
+func (s *Service) answerLater(ctx context.Context, k events.Key, err error) bus.Outcome {
+	s.log.WarnContext(ctx, "the sender of a dead message could not be answered yet; it is tried again", "task", k, "error", err)
 	return bus.RetryAfter(maxIntakeDelay)
 }

@@ -135,7 +135,7 @@ func (s *Service) releaseDependents(ctx context.Context) error {
 			if err == nil || ctx.Err() != nil {
 				return
 			}
-			s.log.Warn("a task that waits for others could not be checked yet; it is tried again", "task", k, "error", err)
+			s.log.WarnContext(ctx, "a task that waits for others could not be checked yet; it is tried again", "task", k, "error", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(checkRetry):

@@ -31,7 +31,7 @@ func (s *Service) dispatch(ctx context.Context, l *lane) error {
 		s.metrics.leads.WithLabelValues(l.Name).Set(1)
 		defer s.metrics.leads.WithLabelValues(l.Name).Set(0)
 		if err := s.lead(ctx, term, l, held); err != nil && term.Err() == nil {
-			s.log.Warn("the lane could not be taken over", "lane", l.Name, "error", err)
+			s.log.WarnContext(ctx, "the lane could not be taken over", "lane", l.Name, "error", err)
 		}
 		if ctx.Err() != nil || held.Resigned() {
 			l.running.Wait() // before the lease is given back: the next must find every request in the records

@@ -51,7 +51,7 @@ func (a *attempt) resolveFiles(ctx context.Context) bool {
 	case errors.As(err, &bad):
 		a.renderErr = bad
 	case err != nil:
-		a.log.Warn("a file of the request could not be handed to the provider; it is tried again", "error", err)
+		a.log.WarnContext(ctx, "a file of the request could not be handed to the provider; it is tried again", "error", err)
 		a.notBefore = time.Now().Add(fileWait)
 		return false
 	default:

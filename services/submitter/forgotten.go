@@ -42,10 +42,10 @@ func (s *Service) replay(ctx context.Context) {
 	var missing []journal.Entry
 	err := s.o.Bus.ReadTasks(ctx, func(t events.Task) { missing = append(missing, known.Missing(t)...) })
 	if err != nil && ctx.Err() == nil {
-		s.log.Error("the records of a restored store could not be compared with the journal", "error", err)
+		s.log.ErrorContext(ctx, "the records of a restored store could not be compared with the journal", "error", err)
 	}
 	for _, e := range missing {
-		s.log.Warn("a record of a restored store gets the outcome of its paid request from the journal", "task", e.Key(), "attempt",
+		s.log.WarnContext(ctx, "a record of a restored store gets the outcome of its paid request from the journal", "task", e.Key(), "attempt",
 			e.Attempt, "outcome", e.Answer.Outcome, "provider_id", e.Answer.ID)
 		s.settle(ctx, e, s.answerOf(e))
 	}
@@ -56,7 +56,7 @@ func (s *Service) replay(ctx context.Context) {
 // anything else nobody knows, so it is in doubt.
 func (a *attempt) forgotten(ctx context.Context, sent journal.Entry) *events.Task {
 	if e, ok := a.o.Journal.Known().AcceptedSince(a.key, a.entry.Attempt); ok {
-		a.log.Error("the record has forgotten an attempt that was accepted; it gets its provider id from the journal", "attempt",
+		a.log.ErrorContext(ctx, "the record has forgotten an attempt that was accepted; it gets its provider id from the journal", "attempt",
 			e.Attempt, "provider_id", e.Answer.ID)
 		return a.settle(ctx, e, a.answerOf(e))
 	}
@@ -69,11 +69,11 @@ func (a *attempt) forgotten(ctx context.Context, sent journal.Entry) *events.Tas
 	}}
 	switch {
 	case sent.Answer != nil && sent.Answer.Outcome == string(provider.Refused):
-		a.log.Error("the record has forgotten an attempt that was refused", "attempt", sent.Attempt)
+		a.log.ErrorContext(ctx, "the record has forgotten an attempt that was refused", "attempt", sent.Attempt)
 		intent.Owner, answer = sent.Owner, *sent.Answer
 	case sent.Owner != "":
-		a.log.Error("the record has forgotten an attempt that was sent; it is in doubt", "attempt", sent.Attempt)
-		intent.Owner, intent.SentAfter, intent.BodySHA256 = sent.Owner, &sent.At, a.bodySHA256()
+		a.log.ErrorContext(ctx, "the record has forgotten an attempt that was sent; it is in doubt", "attempt", sent.Attempt)
+		intent.Owner, intent.SentAfter, intent.BodySHA256 = sent.Owner, &sent.At, payloadDigest(a.request.Body)
 		answer.Error.Message = "this attempt was sent before, and the record had forgotten it"
 	default:
 		at, taken := a.o.Witness.Restored()
@@ -83,7 +83,7 @@ func (a *attempt) forgotten(ctx context.Context, sent journal.Entry) *events.Tas
 		intent.SentAfter = &taken
 		answer.Error.Message = "the store was restored at " + at.Format(time.RFC3339) + ", and this attempt may have been sent " +
 			"before, after " + taken.Format(time.RFC3339)
-		a.log.Warn("a record of a restored store may have forgotten an attempt; it is in doubt", "attempt", a.entry.Attempt)
+		a.log.WarnContext(ctx, "a record of a restored store may have forgotten an attempt; it is in doubt", "attempt", a.entry.Attempt)
 	}
 	entry := a.entry
 	entry.Owner = intent.Owner

@@ -21,6 +21,7 @@ import (
 	"reelay/internal/spend/price"
 	"reelay/internal/task"
 	"reelay/internal/taskstore"
+	"reelay/internal/trace"
 	"reelay/internal/want"
 )
 
@@ -46,11 +47,12 @@ type Pricer interface {
 // intake handles one request or command.
 func (s *Service) intake(ctx context.Context, m bus.Message) bus.Outcome {
 	var err error
+	ctx = trace.From(ctx, m.Header)
 	switch {
 	case events.IsCommandSubject(m.Subject):
 		err = s.command(ctx, m)
 	case s.o.Spending != nil && s.o.Spending.Intake() != nil:
-		s.log.Warn("a request waits until there is room for its record", "subject", m.Subject, "error", s.o.Spending.Intake())
+		s.log.WarnContext(ctx, "a request waits until there is room for its record", "subject", m.Subject, "error", s.o.Spending.Intake())
 		return bus.RetryAfter(maxIntakeDelay)
 	default:
 		err = s.request(ctx, m)
@@ -61,11 +63,11 @@ func (s *Service) intake(ctx context.Context, m bus.Message) bus.Outcome {
 	}
 	var late *inputs.NotCopied
 	if errors.As(err, &late) {
-		s.log.Info("a request waits for the copy of an object that it names", "subject", m.Subject, "error", err)
+		s.log.InfoContext(ctx, "a request waits for the copy of an object that it names", "subject", m.Subject, "error", err)
 		return bus.RetryAfter(copyAgain)
 	}
 	if err != nil {
-		s.log.Warn("a request or command could not be processed yet; it is delivered again", "subject", m.Subject,
+		s.log.WarnContext(ctx, "a request or command could not be processed yet; it is delivered again", "subject", m.Subject,
 			"delivered", m.Delivered, "error", err)
 		return bus.Failed(err, min(time.Second<<min(m.Delivered, 5), maxIntakeDelay))
 	}
@@ -105,7 +107,7 @@ func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error
 		return err
 	}
 	s.metrics.rejected.WithLabelValues(codeLabel(r.err.Code)).Inc()
-	s.log.Info("a request or command was rejected", "task", r.key, "code", r.err.Code, "field", r.err.Field)
+	s.log.InfoContext(ctx, "a request or command was rejected", "task", r.key, "code", r.err.Code, "field", r.err.Field)
 	if r.digest == "" {
 		r.digest = payloadDigest(m.Data)
 	}
@@ -113,7 +115,7 @@ func (s *Service) reject(ctx context.Context, m bus.Message, r *rejection) error
 		Type: events.EventRejected, Project: r.key.Project, TaskID: r.key.ID, Time: m.Time, Message: r.err.Message,
 		Error: r.err, RequestDigest: r.digest, BatchID: r.batch, BatchSize: r.batchSize,
 		Notify:      r.notify,
-		Traceparent: m.Get(events.HeaderTraceparent), Repair: mayBeAgain(m),
+		Traceparent: trace.OfRequest(ctx, m.Get(events.HeaderTraceparent)), Repair: mayBeAgain(m),
 	})
 	if err == nil {
 		s.dropRejections(ctx, r.key.Project)
@@ -128,7 +130,7 @@ func (s *Service) dropRejections(ctx context.Context, project string) {
 		return
 	}
 	if err := s.o.Bus.DropRejections(ctx, project, keep); err != nil {
-		s.log.Warn("the oldest rejections of a project could not be dropped", "project", project, "error", err)
+		s.log.WarnContext(ctx, "the oldest rejections of a project could not be dropped", "project", project, "error", err)
 	}
 }
 
@@ -185,9 +187,6 @@ func payloadDigest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// derivedID names a task whose request brought no id.
-func derivedID(m bus.Message) string { return events.DerivedTaskID(m.Sequence, m.Time) }
-
 func (s *Service) request(ctx context.Context, m bus.Message) error {
 	r, err := events.DecodeRequest(m.Data)
 	err = s.accept(ctx, m, r, err)
@@ -226,6 +225,8 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	if rejected != nil {
 		return rejected
 	}
+	ctx, span := s.o.Tracer.Start(ctx, trace.Intake, &events.Task{Project: k.Project, ID: k.ID, TaskType: taskType})
+	defer span.End()
 	if err := s.admit(ctx, k, m); err != nil {
 		return err
 	}
@@ -267,6 +268,7 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 		return refuseFile(k, digest, err)
 	}
 	t := s.newTask(k, taskType, r, l, m)
+	t.Traceparent = trace.OfRequest(ctx, m.Get(events.HeaderTraceparent))
 	t.RequestDigest, t.Warnings, t.RetryOf = digest, warnings, of.ID
 	if t.Want == nil {
 		t.Want = of.Want
@@ -292,10 +294,10 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 		return err
 	case c.Written:
 		s.metrics.accepted.WithLabelValues(l.Name).Inc()
-		s.log.Info("a request became a task", "task", k, "lane", l.Name, "model", r.Model)
+		s.log.InfoContext(ctx, "a request became a task", "task", k, "lane", l.Name, "model", r.Model)
 	case !task.IsOf(c.Task, digest, m.Time):
 		s.metrics.rejected.WithLabelValues(events.CodeIdempotencyConflict).Inc()
-		s.log.Info("a request was rejected", "task", k, "code", events.CodeIdempotencyConflict)
+		s.log.InfoContext(ctx, "a request was rejected", "task", k, "code", events.CodeIdempotencyConflict)
 		s.dropRejections(ctx, k.Project)
 	}
 	return s.checkStored(ctx, c.Task)
@@ -354,7 +356,7 @@ func codeOf(err error) string {
 // identify returns the key and the type of the task that a request makes, and a rejection if it says neither, or could
 // not be decoded.
 func identify(m bus.Message, r events.Request, bad error) (events.Key, events.TaskType, *rejection) {
-	k := events.Key{Project: events.InvalidProject, ID: derivedID(m)}
+	k := events.Key{Project: events.InvalidProject, ID: events.DerivedTaskID(m.Sequence, m.Time)}
 	id := m.Get(headerMsgID)
 	switch {
 	case events.ValidToken(r.ID):
@@ -487,7 +489,7 @@ func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Reque
 	t := events.Task{
 		Schema: events.TaskSchema, ID: k.ID, Project: k.Project, SceneID: r.SceneID, TaskType: taskType, BatchID: r.BatchID,
 		BatchSize: r.BatchSize, OnDependency: r.OnDependency, Provider: l.Provider, Lane: l.Name, Model: r.Model, Input: bytes.TrimSpace(r.Input),
-		Priority: r.Priority, Metadata: r.Metadata, Traceparent: m.Get(events.HeaderTraceparent), CreatedAt: m.Time.UTC(),
+		Priority: r.Priority, Metadata: r.Metadata, CreatedAt: m.Time.UTC(),
 		Deadline: m.Time.UTC().Add(timeout), OnInDoubt: r.OnInDoubt, MaxPaidAttempts: max(1, r.MaxPaidAttempts),
 		Keep: r.Keep, Notify: r.Notify,
 	}
@@ -547,7 +549,7 @@ func (s *Service) command(ctx context.Context, m bus.Message) error {
 	k, verb, err := events.ParseCommandSubject(m.Subject)
 	if err != nil {
 		if !k.Valid() {
-			k = events.Key{Project: events.InvalidProject, ID: derivedID(m)}
+			k = events.Key{Project: events.InvalidProject, ID: events.DerivedTaskID(m.Sequence, m.Time)}
 		}
 		return refuse(k, "", events.CodeInvalidRequest, err)
 	}

@@ -79,7 +79,7 @@ func (s *Service) pauseAccount(ctx context.Context, l *lane, begun time.Time, e 
 	if e.Kind == events.KindAddress {
 		what = "what answers at the base URL is not the provider; the lane is paused"
 	}
-	s.log.Error(what, "lane", l.Name, "kind", e.Kind, "code", e.Code,
+	s.log.ErrorContext(ctx, what, "lane", l.Name, "kind", e.Kind, "code", e.Code,
 		"reason", e.Message, "wait", wait, "times", pause.Tries)
 	s.setPause(ctx, l, pause, revision)
 	return wait
@@ -92,7 +92,7 @@ func (s *Service) endPause(ctx context.Context, l *lane) {
 	if !old.Probing(time.Now()) {
 		return
 	}
-	s.log.Warn("the provider takes requests again; the lane goes on", "lane", l.Name)
+	s.log.WarnContext(ctx, "the provider takes requests again; the lane goes on", "lane", l.Name)
 	s.setPause(ctx, l, bucket.LanePause{
 		Reason: "the provider takes requests again", By: bucket.LaneWriter, At: time.Now().UTC().Truncate(time.Second),
 	}, revision)
@@ -106,7 +106,7 @@ func (s *Service) setPause(ctx context.Context, l *lane, pause bucket.LanePause,
 		return
 	case err != nil:
 		// Nobody else knows of it, but this process sends nothing for a while.
-		s.log.Error("a lane's pause could not be set; only this process keeps to it", "lane", l.Name, "error", err)
+		s.log.ErrorContext(ctx, "a lane's pause could not be set; only this process keeps to it", "lane", l.Name, "error", err)
 		if pause.Paused {
 			l.queue.Backoff(events.BlockedAccount, pause.Reason, pause.Until)
 		}

@@ -102,7 +102,7 @@ func (s *Service) publishSome(ctx context.Context, l *lane, some []dispatch.Wait
 			continue
 		}
 		if _, err := s.store.Apply(ctx, w.Key, tr); err != nil {
-			s.log.Debug("a queue position could not be stored yet", "task", w.Key, "lane", l.Name, "error", err)
+			s.log.DebugContext(ctx, "a queue position could not be stored yet", "task", w.Key, "lane", l.Name, "error", err)
 		}
 		if published++; published == maxPublished || ctx.Err() != nil {
 			break

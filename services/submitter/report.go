@@ -40,7 +40,7 @@ func (s *Service) recordOutcome(ctx context.Context, e journal.Entry, tr task.Tr
 		return nil // it stays in the journal, for the next start
 	}
 	if err := s.o.Journal.Done(e.Owner); err != nil {
-		s.log.Warn("a recorded outcome could not be taken out of the journal; it is recorded again at the next start", "task",
+		s.log.WarnContext(ctx, "a recorded outcome could not be taken out of the journal; it is recorded again at the next start", "task",
 			e.Key(), "error", err)
 	}
 	return t
@@ -62,7 +62,7 @@ func (s *Service) recover(ctx context.Context) {
 				Code: events.CodeInDoubt, Kind: events.KindAmbiguous, Message: "its process died while the request was out",
 			}}
 		}
-		s.log.Warn("settling a paid request of a former process", "task", e.Key(), "attempt", e.Attempt, "outcome", a.Outcome,
+		s.log.WarnContext(ctx, "settling a paid request of a former process", "task", e.Key(), "attempt", e.Attempt, "outcome", a.Outcome,
 			"provider_id", a.ID)
 		s.settle(ctx, e, a)
 	}
@@ -133,9 +133,9 @@ func (s *Service) report(ctx context.Context, key events.Key, tr task.Trigger) (
 			rereads++
 		}
 		if errors.Is(err, bus.ErrNotFound) || rereads > maxRereads {
-			return nil, s.orphaned(key, tr, err)
+			return nil, s.orphaned(ctx, key, tr, err)
 		}
-		s.log.Error("the outcome of a paid request could not be recorded yet; it is tried again", "task", key, "outcome",
+		s.log.ErrorContext(ctx, "the outcome of a paid request could not be recorded yet; it is tried again", "task", key, "outcome",
 			fmt.Sprintf("%T", tr), "error", err)
 		select {
 		case <-work.Done():
@@ -172,7 +172,7 @@ func recorded(t events.Task, tr task.Trigger) bool {
 
 // orphaned reports whether an outcome that can reach no record is done with: where nothing was paid for. Any other
 // stays in the journal: the broker may be the wrong one, or have lost its store, and the next start tries again.
-func (s *Service) orphaned(key events.Key, tr task.Trigger, err error) bool {
+func (s *Service) orphaned(ctx context.Context, key events.Key, tr task.Trigger, err error) bool {
 	switch tr.(type) {
 	case task.Release, task.Refused:
 		if !errors.Is(err, bus.ErrUnreadable) {
@@ -180,7 +180,7 @@ func (s *Service) orphaned(key events.Key, tr task.Trigger, err error) bool {
 		}
 	}
 	s.metrics.orphaned.Inc()
-	s.log.Error("the outcome of a paid request has no record that it belongs to; it stays in the journal", "task", key,
+	s.log.ErrorContext(ctx, "the outcome of a paid request has no record that it belongs to; it stays in the journal", "task", key,
 		"error", err)
 	return false
 }

@@ -34,7 +34,7 @@ func (a *attempt) reserve(ctx context.Context) bool {
 	case errors.As(err, &over):
 		a.overCap(ctx, over)
 	default:
-		a.log.Warn("no money could be set aside; the project waits", "error", err)
+		a.log.WarnContext(ctx, "no money could be set aside; the project waits", "error", err)
 		a.notBefore = a.at.Add(uncountedWait)
 		a.lane.queue.BackoffProject(a.key, a.notBefore) // it is the same for all of them
 	}
@@ -47,7 +47,7 @@ func (a *attempt) overCap(ctx context.Context, over *spend.OverError) {
 	if a.notBefore.After(over.Until) {
 		a.notBefore = over.Until.Add(rand.N(time.Second))
 	}
-	a.log.Warn("the cap on spending is used up; the task waits", "scope", over.Scope.String(), "cap_usd",
+	a.log.WarnContext(ctx, "the cap on spending is used up; the task waits", "scope", over.Scope.String(), "cap_usd",
 		over.Cap.DailyUSD, "taken_usd", over.TakenUSD, "wanted_usd", over.WantedUSD, "until", a.notBefore)
 	c, err := a.store.Apply(ctx, a.key, task.CapReached{
 		Meta: a.meta(), Until: a.notBefore, Cap: events.CapReached{Scope: string(over.Scope), DailyUSD: over.Cap.DailyUSD},
@@ -59,7 +59,7 @@ func (a *attempt) overCap(ctx context.Context, over *spend.OverError) {
 	case err == nil:
 		a.record = &c.Task
 	case !errors.Is(err, bus.ErrNotFound):
-		a.log.Warn("it could not be recorded that a cap blocks the task", "error", err)
+		a.log.WarnContext(ctx, "it could not be recorded that a cap blocks the task", "error", err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // A Setup is what a process gives its submitter.
 type Setup struct {
-	// Options need no Known, IgnoredProxy, Journal, Spending, Witness and Registerer.
+	// Options need no Known, IgnoredProxy, Journal, Spending, Witness, Registerer and Tracer.
 	Options
 	// StoreDir is the directory in which the journal is, on a local disk.
 	StoreDir string
@@ -31,7 +31,7 @@ type Setup struct {
 // the service's but for a further one in the same process.
 func Start(ctx context.Context, p *proc.Process, part string, s Setup) (err error) {
 	o, dir := s.Options, filepath.Join(s.StoreDir, "journal")
-	o.Registerer, o.Known = p.Registerer(part), append(registry.Names(), registry.Local)
+	o.Registerer, o.Tracer, o.Known = p.Registerer(part), p.Tracer(part), append(registry.Names(), registry.Local)
 	o.IgnoredProxy = config.IgnoredProxy()
 	if o.Journal, err = journal.Open(dir, o.Log, s.Faults); err != nil {
 		return err

@@ -39,6 +39,7 @@ import (
 	"reelay/internal/schemas"
 	"reelay/internal/spend"
 	"reelay/internal/taskstore"
+	"reelay/internal/trace"
 	"reelay/internal/turns"
 	"reelay/internal/want"
 )
@@ -84,6 +85,7 @@ type Options struct {
 	LeaseTTL   time.Duration
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     trace.Tracer
 }
 
 const (

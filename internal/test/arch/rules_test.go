@@ -37,6 +37,8 @@ const (
 	busPkg           = "reelay/internal/bus"
 	layoutPkg        = "reelay/internal/layout"
 	addressPkg       = "reelay/internal/address"
+	tracePkg         = "reelay/internal/trace"
+	otel             = "go.opentelemetry.io/otel"
 	standardWebhooks = "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	brotli           = "github.com/andybalholm/brotli"
 )
@@ -157,7 +159,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			[]string{busPkg},
-			[]string{eventsPkg, bucketPkg, "reelay/internal/chunk", "reelay/internal/objects", "reelay/internal/failpoint", layoutPkg, "reelay/internal/written", nats + "/...", nats, prometheus},
+			[]string{eventsPkg, bucketPkg, "reelay/internal/chunk", "reelay/internal/objects", "reelay/internal/failpoint", layoutPkg, "reelay/internal/written", tracePkg, nats + "/...", nats, prometheus},
 			"the bus knows streams, buckets and records, and no lease, cap or forecast",
 		},
 		{
@@ -204,6 +206,11 @@ func TestImports(t *testing.T) {
 			[]string{"reelay/internal/forecast/learner"},
 			[]string{eventsPkg, bucketPkg, busPkg, "reelay/internal/forecast", prometheus},
 			"a learner keeps the forecasts of one process and calls no provider",
+		},
+		{
+			[]string{tracePkg},
+			[]string{eventsPkg, otel + "/trace", otel + "/attribute", otel + "/codes", otel + "/propagation"},
+			"services make spans by the API, which does nothing by itself",
 		},
 		{[]string{"reelay/internal/objects"}, []string{nats + "/jetstream"}, "what reads objects knows no bucket of the contract"},
 		{[]string{"reelay/internal/chunk", "reelay/internal/disk", "reelay/internal/failpoint"}, nil, "what is read in one go brings nothing along"},
@@ -350,6 +357,16 @@ func TestImporters(t *testing.T) {
 			[]string{"reelay/internal/artifact/cloud", "gocloud.dev/...", "github.com/aws/...", "github.com/Azure/..."},
 			[]string{"reelay/internal/artifact/all", "reelay/internal/artifact/cloud"},
 			"the SDKs of S3 and Azure are larger than the rest of a binary",
+		},
+		{
+			[]string{otel + "/sdk/...", otel + "/exporters/...", "go.opentelemetry.io/contrib/..."},
+			[]string{"reelay/internal/telemetry"},
+			"one package says where spans go; whoever makes them knows the API alone",
+		},
+		{
+			[]string{"reelay/internal/telemetry"},
+			[]string{"reelay/internal/proc", "reelay/cmd/reelay"},
+			"a process exports, and no part of one; the help lists the variables",
 		},
 		{
 			[]string{allEmulators},

@@ -93,8 +93,11 @@ type Options struct {
 	Guard config.Guard
 	// Lanes are lanes beside those that are named after their providers.
 	Lanes []config.Lane
-	// Quiet leaves the services' logs out.
+	// Quiet leaves the services' logs out; Log takes them in place of the test's output.
 	Quiet bool
+	Log   slog.Handler
+	// Collector takes what OpenTelemetry exports to CollectorURL, if the variables ask for that; nil for nothing.
+	Collector http.Handler
 }
 
 // A World is a running reelay in a bubble, with a client beside it.
@@ -135,6 +138,9 @@ func Run(t *testing.T, o Options, f func(t *testing.T, w *World)) {
 func (w *World) Start() {
 	w.T.Helper()
 	log := slog.New(slog.NewTextHandler(w.T.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	if w.o.Log != nil {
+		log = slog.New(w.o.Log)
+	}
 	if w.o.Quiet {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -158,6 +164,9 @@ func (w *World) Start() {
 	var callbacks http.RoundTripper = w.transport
 	if w.o.WrapCallbacks != nil {
 		callbacks = w.o.WrapCallbacks(callbacks)
+	}
+	if w.o.Collector != nil {
+		w.startExport()
 	}
 	providers := config.Resolved{Sandbox: true, Lanes: w.o.Lanes}
 	if w.o.Webhooks {
@@ -188,6 +197,24 @@ func (w *World) Start() {
 		w.T.Fatal(err)
 	}
 	if w.JS, err = jetstream.New(w.NC); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// CollectorURL is where the world's collector is.
+const CollectorURL = "http://" + collectorAddress
+
+const collectorAddress = "127.0.0.1:4318"
+
+// startExport starts the collector, which outlives what exports to it, and the export.
+func (w *World) startExport() {
+	w.T.Helper()
+	l, err := w.Network.Listen(collectorAddress)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.proc.Serve("collector", l, w.o.Collector)
+	if err := w.proc.Export(w.T.Context(), &http.Client{Transport: w.transport}); err != nil {
 		w.T.Fatal(err)
 	}
 }
