@@ -33,23 +33,10 @@ func (s *Service) callbackURLFor(l *lane, t events.Task, e journal.Entry) string
 	if s.o.Callback == nil || l.NoCallback || !l.Driver.Features(t.Model).Webhook || l.callbacksDisabled(e.At) {
 		return ""
 	}
-	if last := t.Attempt(); l.Handshake && last != nil && dislikesURL(*last) {
+	if last := t.Attempt(); l.Handshake && last != nil && task.MayRefuseURL(*last) {
 		return ""
 	}
 	return s.o.Callback.CallbackURL(l.Name, e.Key(), e.Attempt, t.Deadline.Add(task.LatePolling+callbackGrace))
-}
-
-// dislikesURL reports whether a provider that calls the URL back before it accepts may have refused an attempt for its
-// URL.
-func dislikesURL(a events.Attempt) bool {
-	return a.Callback && a.Outcome == events.AttemptRefused && a.Error != nil && a.Error.Kind == events.KindInvalid
-}
-
-// provesURL reports whether a task whose last attempt was accepted shows that it was the callback URL, and nothing
-// else, that the provider did not take: the attempt before differs in it alone.
-func provesURL(t events.Task) bool {
-	n := len(t.Attempts)
-	return n > 1 && !t.Attempts[n-1].Callback && dislikesURL(t.Attempts[n-2])
 }
 
 // disableCallbacks keeps the requests of a lane from naming a callback URL for callbacksDisabledFor. It reports whether

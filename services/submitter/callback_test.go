@@ -12,6 +12,7 @@ import (
 	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
+	"reelay/internal/task"
 )
 
 const (
@@ -94,7 +95,7 @@ func TestDisabledCallbacks(t *testing.T) {
 		{[]events.Attempt{attempt(true, events.AttemptInDoubt, ""), without}, false},
 		{[]events.Attempt{attempt(true, events.AttemptRefused, events.KindInvalid), without, without}, false},
 	} {
-		if got := provesURL(events.Task{Attempts: row.attempts}); got != row.want {
+		if got := task.ProvesURL(events.Task{Attempts: row.attempts}); got != row.want {
 			t.Errorf("%d: %v, want %v", i, got, row.want)
 		}
 	}

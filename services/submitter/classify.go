@@ -11,6 +11,7 @@ import (
 	"reelay/internal/journal"
 	"reelay/internal/paid"
 	"reelay/internal/provider"
+	"reelay/internal/task"
 )
 
 // classify turns what came back into an outcome. The breaker, the limits and the pause of the lane follow from it.
@@ -46,7 +47,7 @@ func (a *attempt) classify(ctx context.Context, begun time.Time, reply provider.
 	switch answer.Outcome {
 	case provider.Accepted:
 		l.accepted(t.Key())
-		if l.Handshake && provesURL(t) && l.disableCallbacks(time.Now()) {
+		if l.Handshake && task.ProvesURL(t) && l.disableCallbacks(time.Now()) {
 			a.log.WarnContext(ctx, "the provider does not accept our callback URL: is the webhook service reachable, with the same "+
 				"REELAY_CALLBACK_KEY?", "without_for", callbacksDisabledFor)
 		}
