@@ -53,7 +53,7 @@ try {
   const modes = { light: {}, dark: { colorScheme: "dark" }, narrow: { viewport: { width: 360, height: 740 } } };
   for (const [mode, options] of Object.entries(modes)) {
     const context = await browser.newContext(options);
-    for (const where of ["/", "/tasks", task, "/lanes", "/spend", "/callbacks", "/dead", "/try", "/try?model=fal-ai/flux/dev"]) {
+    for (const where of ["/", "/tasks", task, `${task}/parts`, "/lanes", "/spend", "/quality", "/callbacks", "/dead", "/try", "/try?model=fal-ai/flux/dev"]) {
       const page = await open(context, where);
       await page.waitForTimeout(300);
       if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) problems.push(`${where}, ${mode}: too wide`);

@@ -40,6 +40,7 @@
 //	api                   answers requests of the API: verbs of any service, their limits and errors
 //	settings              writes what operators set, by compare-and-set
 //	quota                 keeps one project from taking what others need: waiting tasks, requests, calls, rejections
+//	backlog               counts what waits to be taken in
 //	turns                 has requests and commands taken in out of turn while somebody has sent a burst
 //	chain                 estimates when tasks end that wait for others
 //	leader                asks who sends for a lane where tasks stand, and what blocks it
@@ -105,6 +106,7 @@
 //	failpoint             where a simulation may lose a write
 //	terminal              lines for a terminal: their width, bars, colours by meaning
 //	manual                the long texts of reelay help, in Markdown
+//	mixin                 alert rules for Prometheus and a dashboard for Grafana, of the metrics that the services have
 //	version               which build this is
 //
 // # The path of a request

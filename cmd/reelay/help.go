@@ -10,6 +10,7 @@ import (
 
 	"reelay/internal/config"
 	"reelay/internal/manual"
+	"reelay/internal/mixin"
 	"reelay/internal/telemetry"
 )
 
@@ -39,7 +40,17 @@ func topics() (all []topic) {
 	return append(all,
 		topic{manual.Topic{Name: "config", Summary: "every setting: flag, variable, default"}, printConfig},
 		topic{manual.Topic{Name: "proofs", Summary: "what shows that promises are kept, with the commands to run it"}, printProofs},
+		topic{manual.Topic{Name: "alerts", Summary: "rules for Prometheus: what to be woken for, and what to do then"}, printed(mixin.Rules())},
+		topic{manual.Topic{Name: "dashboard", Summary: "a dashboard for Grafana, as JSON to be imported"}, printed(mixin.Dashboard())},
 	)
+}
+
+// printed prints a file as it is.
+func printed(file []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(file)
+		return err
+	}
 }
 
 // Run prints the topic, or the help of the command that is named.

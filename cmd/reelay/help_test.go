@@ -31,6 +31,8 @@ func TestHelp(t *testing.T) {
 	}
 	help("proofs").check(t, 0, "    go test ./internal/test/model -v\n", "")
 	help("sandbox").check(t, 0, "refuse_<code>_html", "")
+	help("alerts").check(t, 0, "- alert: ReelaySpendingStopped\n", "")
+	help("dashboard").check(t, 0, `"title": "reelay"`, "")
 	help("weather").check(t, 2, "", "no topic")
 	help("lanes").check(t, 0, "Usage: reelay lanes", "")
 	r = result{}

@@ -97,6 +97,16 @@ func (p *Process) Gather() ([]*dto.MetricFamily, error) {
 	return all.Gather()
 }
 
+// Describe tells the metrics that the parts of p and its children have registered, with values or without.
+func (p *Process) Describe(ch chan<- *prometheus.Desc) {
+	p.registry.Describe(ch)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.children {
+		c.Describe(ch)
+	}
+}
+
 // Registerer returns where a part registers its metrics, labelled with its name.
 func (p *Process) Registerer(part string) prometheus.Registerer {
 	return prometheus.WrapRegistererWith(prometheus.Labels{"service": part}, p.registry)

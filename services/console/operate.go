@@ -141,21 +141,19 @@ func daily(r events.SpendReply) plot {
 // batchData is what the page of a batch shows.
 type batchData struct {
 	Batch events.Batch
-	Tasks []events.Task
-	Next  string
+	treeData
 }
 
 func (s *Service) batch(ctx context.Context, r *http.Request) (string, any, error) {
 	k := events.Key{Project: r.PathValue("project"), ID: r.PathValue("batch")}
-	var d batchData
-	var err error
-	if d.Batch, err = s.client.Batch(ctx, k); err != nil {
+	b, err := s.client.Batch(ctx, k)
+	if err != nil {
 		return "", nil, err
 	}
 	list, err := s.client.List(ctx, k.Project, events.ListRequest{
-		BatchID: k.ID, Cursor: r.FormValue("cursor"), Limit: events.DefaultListLimit,
+		BatchID: k.ID, Cursor: r.FormValue("cursor"), Limit: events.MaxListLimit,
 	})
-	d.Tasks = list.Tasks
+	d := batchData{b, newTree(k.Project, list.Tasks, "No task of it was taken in.")}
 	if list.NextCursor != "" {
 		d.Next = batchPath(k.Project, k.ID) + "?cursor=" + url.QueryEscape(list.NextCursor)
 	}

@@ -35,8 +35,12 @@ func (s *Service) pages() map[string]page {
 		"/tasks":                  {name: "tasks", parts: []string{"tasks-rows"}, wants: ofProject, load: s.tasks},
 		"/tasks/{project}/{task}": {name: "task", parts: taskParts(), wants: ofTask, load: s.task},
 		"/batches/{project}/{batch}": {
-			name: "batch", parts: []string{"batch-head", "batch-tasks"}, wants: ofBatch, load: s.batch,
+			name: "batch", parts: []string{"batch-head", "tree-made", "tree-tasks"}, wants: ofBatch, load: s.batch,
 		},
+		"/tasks/{project}/{task}/parts": {
+			name: "parts", parts: []string{"parts-head", "tree-made", "tree-tasks"}, wants: besideTask, load: s.parts,
+		},
+		"/quality":        {name: "quality", load: s.quality},
 		"/lanes":          {name: "lanes", parts: []string{"lanes-state"}, wants: everything, load: s.lanes},
 		"/try":            {name: "try", load: s.try},
 		"/spend":          {name: "spend", load: s.spend},
@@ -60,6 +64,12 @@ func ofProject(r *http.Request) func(events.Event) bool {
 func ofTask(r *http.Request) func(events.Event) bool {
 	k := taskKey(r)
 	return func(e events.Event) bool { return e.Key() == k && e.Batch == nil }
+}
+
+// besideTask wants the events of a task's project: what it waits for may be any of them.
+func besideTask(r *http.Request) func(events.Event) bool {
+	project := r.PathValue("project")
+	return func(e events.Event) bool { return e.Project == project }
 }
 
 func ofBatch(r *http.Request) func(events.Event) bool {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"reelay/internal/backlog"
 	"reelay/internal/config"
 	"reelay/internal/failpoint"
 	"reelay/internal/journal"
@@ -44,6 +45,7 @@ func Start(ctx context.Context, p *proc.Process, part string, s Setup) (err erro
 	})
 	p.Go("guard", guard.Run, nil)
 	p.Check("spending", guard.Allowed)
+	p.Go("backlog", backlog.New(o.Bus, o.Log, o.Registerer).Run, nil)
 	o.Spending, o.Witness = guard, guard
 	svc, err := New(o)
 	if err != nil {
