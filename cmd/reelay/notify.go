@@ -75,6 +75,7 @@ type notifyReplayCmd struct {
 
 	Endpoint string        `arg:"" help:"Name of the endpoint."`
 	Since    time.Duration `help:"Only what was given up in this time (default: all that is kept, 90 days)." placeholder:"DURATION"`
+	JSON     bool          `name:"json" help:"Print JSON."`
 }
 
 // Run replays page after page.
@@ -95,6 +96,9 @@ func (c *notifyReplayCmd) Run(ctx context.Context, e *env) error {
 		}
 		replayed += page.Replayed
 		if r.After = page.NextAfter; r.After == 0 {
+			if c.JSON {
+				return printJSON(e.stdout, operator.NotifyReplayReply{Replayed: replayed})
+			}
 			fmt.Fprintf(e.stdout, "%d are on their way again\n", replayed)
 			return nil
 		}
@@ -106,6 +110,7 @@ type notifyTestCmd struct {
 	connection `embed:""`
 
 	Endpoint string `arg:"" help:"Name of the endpoint."`
+	JSON     bool   `name:"json" help:"Print JSON."`
 }
 
 // Run says what came of it.
@@ -119,10 +124,17 @@ func (c *notifyTestCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.JSON {
+		if err := printJSON(e.stdout, r); err != nil {
+			return err
+		}
+	}
 	if r.Failure != "" {
 		return fmt.Errorf("endpoint %s did not take it: %s", r.Endpoint, clean(r.Failure))
 	}
-	fmt.Fprintf(e.stdout, "endpoint %s has taken %s in %.2f s\n", r.Endpoint, r.WebhookID, r.TookS)
+	if !c.JSON {
+		fmt.Fprintf(e.stdout, "endpoint %s has taken %s in %.2f s\n", r.Endpoint, r.WebhookID, r.TookS)
+	}
 	return nil
 }
 
