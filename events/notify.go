@@ -78,11 +78,12 @@ func RouteConsumer() Consumer {
 }
 
 // NotifyConsumer delivers the notifications of one endpoint. Each endpoint has its own, so that one that is away takes no
-// place of another's.
+// place of another's. That of an endpoint that nobody defines any more ends by itself; what waits stays in the stream.
 func NotifyConsumer(endpoint string) Consumer {
 	return Consumer{
 		Stream: StreamNotify, Durable: ConsumerNotify + "-" + endpoint, Description: "notifier: endpoint " + endpoint,
 		Filters: []string{NotifyFilter(endpoint)}, AckWait: ackWait, MaxAckPending: 10_000, Patient: true,
+		IdleAge: 2 * MaxNotifyAge,
 	}
 }
 

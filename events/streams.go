@@ -45,6 +45,8 @@ type Consumer struct {
 	HeadersOnly bool
 	// Patient says that messages may wait for long while none is delivered: for a service that is not reelay's.
 	Patient bool
+	// IdleAge is after how long without a pull the server ends the consumer, and nothing of the stream; 0 for never.
+	IdleAge time.Duration
 }
 
 // Stream names.

@@ -162,12 +162,11 @@ func needs() map[string]need {
 	}
 }
 
-// ofNotifier is the row of the notifier, which follows the queue of webhooks so that it can end consumers there.
+// ofNotifier is the row of the notifier.
 func ofNotifier() need {
 	return need{
 		foundations: true,
 		consumers:   []events.Consumer{events.RouteConsumer(), {Stream: events.StreamNotify, Durable: "*"}},
-		follows:     []string{events.StreamNotify},
 		reads:       []string{events.StreamTasks, events.StreamEvents, events.StreamNotify, events.StreamDead},
 		writes:      []string{events.NotifyFilter("*"), events.DeadSubject("*", "*")},
 		hears: []string{

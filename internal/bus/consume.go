@@ -131,6 +131,7 @@ func (w *worker) run(js jetstream.JetStream, c events.Consumer) error {
 	consumer, err := js.CreateOrUpdateConsumer(w.ctx, c.Stream, jetstream.ConsumerConfig{
 		Durable: c.Durable, Description: c.Description, FilterSubjects: c.Filters, AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: c.AckWait, MaxAckPending: c.MaxAckPending, MaxDeliver: -1, HeadersOnly: c.HeadersOnly,
+		InactiveThreshold: c.IdleAge,
 	})
 	if err != nil {
 		return err

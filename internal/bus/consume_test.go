@@ -14,12 +14,10 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
-	"reelay/internal/test/long"
 )
 
-// TestVerdictsLong checks what the server makes of each answer to a first delivery.
-func TestVerdictsLong(t *testing.T) {
-	long.Only(t)
+// TestVerdicts checks what the server makes of each answer to a first delivery.
+func TestVerdicts(t *testing.T) {
 	rows := []struct {
 		name    string
 		first   func() bus.Outcome

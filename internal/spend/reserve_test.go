@@ -14,7 +14,6 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/spend"
-	"reelay/internal/test/long"
 )
 
 // ask is for money that project demo spends on lane fal.
@@ -121,10 +120,9 @@ func TestNoCap(t *testing.T) {
 	})
 }
 
-// TestCapLivesLong goes through the life of a cap: set in the middle of a day, used up, raised, on the next day, taken
+// TestCapLives goes through the life of a cap: set in the middle of a day, used up, raised, on the next day, taken
 // away.
-func TestCapLivesLong(t *testing.T) {
-	long.Only(t)
+func TestCapLives(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
@@ -271,10 +269,9 @@ func TestUnreadableCounter(t *testing.T) {
 	})
 }
 
-// TestDeletedCounterLong: a counter that a person deletes is not that of a day on which nothing was spent, also under a cap
+// TestDeletedCounter: a counter that a person deletes is not that of a day on which nothing was spent, also under a cap
 // of an earlier day; and it can be written again.
-func TestDeletedCounterLong(t *testing.T) {
-	long.Only(t)
+func TestDeletedCounter(t *testing.T) {
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)

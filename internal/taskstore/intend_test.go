@@ -14,7 +14,6 @@ import (
 	"reelay/internal/provider"
 	"reelay/internal/task"
 	"reelay/internal/taskstore"
-	"reelay/internal/test/long"
 )
 
 // TestIntendForeignState: in no state but waiting is there a permit, and the record stays as it is.
@@ -66,9 +65,8 @@ func TestIntendForeignState(t *testing.T) {
 	}
 }
 
-// TestIntendPastTheDeadlineLong ends the task instead, and tells so.
-func TestIntendPastTheDeadlineLong(t *testing.T) {
-	long.Only(t)
+// TestIntendPastTheDeadline ends the task instead, and tells so.
+func TestIntendPastTheDeadline(t *testing.T) {
 	bubble(t, func(w *world) {
 		d := w.desk()
 		w.create(d)

@@ -17,7 +17,7 @@ import (
 const (
 	// minRetry and maxRetry bound the wait before an event is tried again that an endpoint did not take; it doubles.
 	minRetry, maxRetry = 5 * time.Second, 30 * time.Minute
-	// minTries is how often an event is tried at least, however old it is.
+	// minTries is how often an event is delivered at least, here or at the endpoint, however old it is.
 	minTries = 6
 	// minTurn and maxTurn bound the wait for an earlier event of the same task.
 	minTurn, maxTurn = 500 * time.Millisecond, 5 * time.Minute
@@ -29,11 +29,14 @@ const (
 	maxBodyBytes = 256 << 10
 )
 
-var errGone = errors.New("the event is not kept any more")
+var (
+	errGone       = errors.New("the event is not kept any more")
+	errUnreadable = errors.New("the event is no JSON object")
+)
 
 // deliver handles a notification of an endpoint. stop ends before the context of the delivery does.
 func (s *Service) deliver(ctx, stop context.Context, name string, m bus.Message) bus.Outcome {
-	_, k, _, err := events.ParseNotifySubject(m.Subject)
+	_, k, t, err := events.ParseNotifySubject(m.Subject)
 	var n events.Notification
 	if err == nil {
 		err = json.Unmarshal(m.Data, &n)
@@ -41,21 +44,18 @@ func (s *Service) deliver(ctx, stop context.Context, name string, m bus.Message)
 	if err != nil {
 		return bus.Terminate("it is no notification: " + err.Error())
 	}
-	late := func() bool { return time.Since(m.Time) > events.MaxNotifyAge }
-	set := s.settings.Load()
-	e := set.endpoints[name]
-	if e == nil {
-		if late() {
-			return bus.Terminate("REELAY_NOTIFY_FILE defines no endpoint " + name)
-		}
-		return bus.RetryAfter(undefinedAgain)
+	late := func() bool { return time.Since(m.Time) > s.o.MaxAge }
+	if _, o, ok := s.sentTo(name, k, t, late); !ok {
+		return o
 	}
-	first, err := s.isFirst(ctx, name, k, m.Sequence)
+	earliest, err := s.earliest(ctx, name, k)
 	switch {
 	case err != nil:
 		s.log.Warn("it could not be asked whether an earlier webhook of a task waits", "task", k, "error", err)
 		return bus.RetryAfter(natsAgain)
-	case !first:
+	case earliest > m.Sequence:
+		return bus.Done() // another delivery of it has ended, and later events may have been sent since
+	case earliest > 0 && earliest < m.Sequence:
 		return bus.RetryAfter(growing(minTurn, maxTurn, m.Delivered))
 	}
 	g := s.gate(name)
@@ -63,9 +63,32 @@ func (s *Service) deliver(ctx, stop context.Context, name string, m bus.Message)
 		if stop.Err() != nil {
 			return bus.RetryAfter(0)
 		}
-		return bus.Terminate(fmt.Sprintf("the endpoint %s has taken nothing in %v: %s", name, events.MaxNotifyAge, g.lastFailure()))
+		return bus.Terminate(fmt.Sprintf("the endpoint %s has taken nothing in %v: %s", name, s.o.MaxAge, g.lastFailure()))
 	}
-	return s.send(ctx, set.client, e, g, n, m)
+	set, o, ok := s.sentTo(name, k, t, late) // the file may have changed meanwhile
+	if !ok {
+		g.pass()
+		return o
+	}
+	return s.send(ctx, set.client, set.endpoints[name], g, n, m)
+}
+
+// sentTo returns the settings by which an endpoint is sent an event, or what becomes of one that it is not sent. The
+// project is checked here too: when the event was routed, the file may not have had the endpoint.
+func (s *Service) sentTo(name string, k events.Key, t events.EventType, late func() bool) (*settings, bus.Outcome, bool) {
+	set := s.settings.Load()
+	e := set.endpoints[name]
+	switch {
+	case e == nil && late():
+		return nil, bus.Terminate("REELAY_NOTIFY_FILE defines no endpoint " + name), false
+	case e == nil:
+		return nil, bus.RetryAfter(undefinedAgain), false
+	case !e.allows(k.Project):
+		return nil, bus.Terminate(fmt.Sprintf("the endpoint %s is not for project %s", name, k.Project)), false
+	case !e.wants(t, true):
+		return nil, bus.Done(), false
+	}
+	return set, bus.Outcome{}, true
 }
 
 // send delivers an event through an open gate.
@@ -79,6 +102,9 @@ func (s *Service) send(
 			s.log.Info("an event is not sent to a webhook: it was erased or is too old", "endpoint", e.name, "event", n.ID)
 			return bus.Done()
 		}
+		if errors.Is(err, errUnreadable) {
+			return bus.Terminate(err.Error())
+		}
 		s.log.Warn("an event could not be read for a webhook yet", "endpoint", e.name, "event", n.ID, "error", err)
 		return bus.RetryAfter(natsAgain)
 	}
@@ -91,8 +117,8 @@ func (s *Service) send(
 	if r.failure == "" {
 		return bus.Done()
 	}
-	if time.Since(m.Time) > events.MaxNotifyAge && m.Delivered >= minTries {
-		return bus.Terminate(fmt.Sprintf("the endpoint %s did not take it in %v: %s", e.name, events.MaxNotifyAge, r.failure))
+	if time.Since(m.Time) > s.o.MaxAge && m.Delivered >= minTries {
+		return bus.Terminate(fmt.Sprintf("the endpoint %s did not take it in %v: %s", e.name, s.o.MaxAge, r.failure))
 	}
 	wait := max(growing(minRetry, maxRetry, m.Delivered), min(r.retryAfter, maxRetryAfter))
 	if r.status == http.StatusGone {
@@ -109,18 +135,21 @@ func growing(first, most time.Duration, delivered uint64) time.Duration {
 	return min(first<<min(max(delivered, 1)-1, 20), most)
 }
 
-// isFirst reports whether no earlier event of a task waits for the endpoint.
-func (s *Service) isFirst(ctx context.Context, name string, k events.Key, sequence uint64) (bool, error) {
+// earliest returns the sequence of the earliest notification of a task that waits for the endpoint; 0 if none does.
+func (s *Service) earliest(ctx context.Context, name string, k events.Key) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
 	m, err := s.tickets.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(events.NotifyTaskFilter(name, k)))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return true, nil
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, err
 	}
-	return err == nil && m.Sequence >= sequence, err
+	return m.Sequence, nil
 }
 
-// load reads the event of a notification. It fails with errGone.
+// load reads the event of a notification. It fails with errGone and errUnreadable.
 func (s *Service) load(ctx context.Context, n events.Notification) (delivery, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
@@ -144,7 +173,7 @@ func within(body []byte) ([]byte, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
-		return nil, fmt.Errorf("event: %w", err)
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	delete(fields, "task")
 	return json.Marshal(fields)

@@ -114,6 +114,7 @@ func (s *Service) replay(ctx context.Context, c api.Call) (any, error) {
 	if err != nil {
 		return nil, api.Unavailable("stream %s: %v", events.StreamDead, err)
 	}
+	began := time.Now()
 	var reply operator.NotifyReplayReply
 	filter := events.DeadSubject(events.StreamNotify, events.NotifyConsumer(r.Endpoint).Durable)
 	for after := r.After; ; {
@@ -131,7 +132,7 @@ func (s *Service) replay(ctx context.Context, c api.Call) (any, error) {
 			}
 			reply.Replayed++
 		}
-		if r.Limit--; r.Limit == 0 {
+		if r.Limit--; r.Limit == 0 || time.Since(began) > replayWait/2 { // the rest is another page
 			reply.NextAfter = after
 			break
 		}

@@ -39,6 +39,8 @@ const (
 
 // settings are the endpoints, as the file has them.
 type settings struct {
+	// state is that of the file before it was read.
+	state     fileState
 	endpoints map[string]*endpoint
 	// client reaches them.
 	client *http.Client
@@ -83,6 +85,7 @@ func load(path string, hosts []string) (*settings, error) {
 	if path == "" {
 		return &settings{}, nil
 	}
+	state := stateOf(path)
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -95,7 +98,11 @@ func load(path string, hosts []string) (*settings, error) {
 	if len(text) > maxFileBytes {
 		return nil, fmt.Errorf("the file is larger than %d bytes", maxFileBytes)
 	}
-	return parse(text, hosts)
+	s, err := parse(text, hosts)
+	if err == nil {
+		s.state = state
+	}
+	return s, err
 }
 
 func parse(text []byte, hosts []string) (*settings, error) {
@@ -149,13 +156,17 @@ func (f endpointForm) endpoint(name string, hosts []string) (*endpoint, error) {
 	}
 	u, _ := url.Parse(f.URL) // it was checked
 	e.redact = append(e.redact, secret.NewRedactor(e.url), secret.NewRedactor(secret.New(u.RequestURI())))
-	for field, text := range map[string]string{"secret": f.Secret, "old_secret": f.OldSecret} {
-		if err := e.sign(field, text); err != nil {
-			return nil, err
-		}
+	for _, part := range append(strings.Split(u.EscapedPath(), "/"), strings.FieldsFunc(u.RawQuery, isQuerySign)...) {
+		e.redact = append(e.redact, secret.NewRedactor(secret.New(part)))
 	}
-	return e, nil
+	if err := e.sign("secret", f.Secret); err != nil {
+		return nil, err
+	}
+	return e, e.sign("old_secret", f.OldSecret)
 }
+
+// isQuerySign reports whether a character stands between the names and values of a query.
+func isQuerySign(r rune) bool { return r == '&' || r == '=' }
 
 // sign adds a secret, which may be missing where it is an old one.
 func (e *endpoint) sign(field, text string) error {
@@ -185,10 +196,14 @@ func checkURL(text string, hosts []string) error {
 		return fmt.Errorf("url: must be a URL of at most %d bytes", maxURLBytes)
 	case u.User != nil || u.Fragment != "":
 		return errors.New("url: takes no user, password or fragment")
+	case slices.Contains(hosts, u.Hostname()) || slices.Contains(hosts, address.Of(text)):
+		if u.Scheme == "https" || u.Scheme == "http" {
+			return nil
+		}
+	case u.Scheme == "https" && (u.Port() == "" || u.Port() == "443"):
+		return nil
 	case u.Scheme == "https":
-		return nil
-	case u.Scheme == "http" && (slices.Contains(hosts, u.Hostname()) || slices.Contains(hosts, address.Of(text))):
-		return nil
+		return errors.New("url: a port other than 443 is for hosts that are named in hosts, with or without the port")
 	}
 	return errors.New("url: must be https; http is for hosts that are named in hosts")
 }
@@ -202,6 +217,8 @@ func newClient(hosts []string) *http.Client {
 			DialContext: address.NewGuard(dialWait, hosts...).DialContext, TLSHandshakeTimeout: dialWait,
 			DisableCompression: true, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: defaultInFlight, IdleConnTimeout: time.Minute,
 			MaxResponseHeaderBytes: maxHeaderBytes,
+			// A connection whose other end has vanished would be used for a quarter of an hour.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: postWait, PingTimeout: dialWait},
 		},
 	}
 }

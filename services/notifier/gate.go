@@ -20,7 +20,9 @@ const (
 type gate struct {
 	mu       sync.Mutex
 	failures int
-	until    time.Time
+	// until is when a closed gate lets the next try through, rounds how many have failed before it.
+	until  time.Time
+	rounds int
 	// probing says that a delivery is under way by which a closed gate is judged.
 	probing bool
 	changed chan struct{}
@@ -31,8 +33,8 @@ type gate struct {
 
 func newGate() *gate { return &gate{changed: make(chan struct{})} }
 
-// closed reports whether a delivery has to wait, for how long, and what ends that sooner. Otherwise the caller may
-// deliver, and calls leave.
+// enter reports whether a delivery has to wait, for how long, and what ends that sooner. Otherwise the caller may
+// deliver, and calls leave or pass.
 func (g *gate) enter() (wait time.Duration, changed <-chan struct{}, closed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -77,12 +79,14 @@ func (g *gate) leave(failure string, retryAfter time.Duration) {
 	now := time.Now()
 	g.probing = false
 	if failure == "" {
-		g.failures, g.until, g.deliveredAt = 0, time.Time{}, now
+		g.failures, g.rounds, g.until, g.deliveredAt = 0, 0, time.Time{}, now
 	} else {
+		shut := g.failures >= failuresToClose && now.Before(g.until) // this one was under way when others closed the gate
 		g.failures++
 		g.failure, g.failedAt = failure, now
-		if over := g.failures - failuresToClose; over >= 0 {
-			g.until = now.Add(min(minClosed<<min(over, 10), maxClosed))
+		if g.failures >= failuresToClose && !shut {
+			g.until = now.Add(min(minClosed<<min(g.rounds, 10), maxClosed))
+			g.rounds++
 		}
 		if asked := now.Add(min(retryAfter, maxRetryAfter)); asked.After(g.until) && retryAfter > 0 {
 			g.until = asked
@@ -97,6 +101,15 @@ func (g *gate) lastFailure() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.failure
+}
+
+// reopen has deliveries tried at once: a person has changed the file, and maybe what was wrong.
+func (g *gate) reopen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failures, g.rounds, g.until = 0, 0, time.Time{}
+	close(g.changed)
+	g.changed = make(chan struct{})
 }
 
 // pass tells that a delivery did not come about, for a reason that is not the endpoint's.

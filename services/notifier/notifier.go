@@ -15,6 +15,7 @@
 package notifier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -50,6 +51,8 @@ type Options struct {
 	Hosts []string
 	// Transport carries the deliveries, for simulations; nil for one that reaches public addresses and named hosts.
 	Transport http.RoundTripper
+	// MaxAge is how long an endpoint is tried that does not take an event; events.MaxNotifyAge for 0.
+	MaxAge time.Duration
 	// Version is that of this build.
 	Version    string
 	Log        *slog.Logger
@@ -68,7 +71,7 @@ type Service struct {
 	tickets, events jetstream.Stream
 	// since is when notifications were first made of events.
 	since time.Time
-	// strayed has the survey look for names that the file does not define.
+	// strayed tells that there is a new name that the file does not define.
 	strayed chan struct{}
 
 	// mu guards what follows: fileError, the strays, which are the names that notifications wait for and the file does not
@@ -81,6 +84,7 @@ type Service struct {
 
 // New returns a notifier. It registers its metrics. It fails if the file cannot be read.
 func New(o Options) (*Service, error) {
+	o.MaxAge = cmp.Or(o.MaxAge, events.MaxNotifyAge)
 	s := &Service{
 		o: o, log: o.Log.With("service", name), metrics: newMetrics(o.Registerer), strayed: make(chan struct{}, 1),
 		strays: map[string]bool{}, gates: map[string]*gate{},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"reelay/events"
@@ -98,6 +99,10 @@ type world struct {
 	*broker.Broker
 	receiver *receiver
 	file     string
+	// maxAge and transport are options of the notifiers; transport is the receiver if nil.
+	maxAge    time.Duration
+	transport http.RoundTripper
+	service   *Service
 }
 
 func newWorld(b *broker.Broker, endpoints string) *world {
@@ -115,9 +120,16 @@ func (w *world) define(endpoints string) {
 func (w *world) start() (on *bus.Bus, stop func() error) {
 	w.Helper()
 	on = w.Open(bus.Options{})
-	s, err := New(Options{Bus: on, File: w.file, Transport: w.receiver, Log: w.Logger, Registerer: prometheus.NewRegistry()})
+	o := Options{
+		Bus: on, File: w.file, Transport: w.receiver, MaxAge: w.maxAge, Log: w.Logger, Registerer: prometheus.NewRegistry(),
+	}
+	if w.transport != nil {
+		o.Transport = w.transport
+	}
+	var err error
+	w.service, err = New(o)
 	w.OK(err)
-	return on, broker.Begin(w.T, s.Run)
+	return on, broker.Begin(w.T, w.service.Run)
 }
 
 // ended publishes the end of a task and that its outputs are stored.
@@ -134,15 +146,16 @@ func (w *world) ended(on *bus.Bus, id string, notify ...string) (ids []string) {
 	return ids
 }
 
-// TestDelivers: through a kill in the middle of a delivery and hours in which the endpoint takes nothing, every event is
-// delivered, under one webhook-id, those of a task in order; and neither URL nor secret is told.
+// TestDelivers: through a kill in the middle of a delivery, minutes in which the endpoint takes nothing, and a file that
+// is half written for a while, every event is delivered, under one webhook-id, those of a task in order; and neither URL
+// nor secret is told.
 func TestDelivers(t *testing.T) {
 	broker.Run(t, func(b *broker.Broker) {
 		t := b.T
 		w := newWorld(b, studio)
 		killed, stopKilled := w.start()
 		other := w.Open(bus.Options{})
-		time.Sleep(time.Minute)
+		time.Sleep(time.Second)
 		w.receiver.dies = killed.Conn().Close
 		var want []string
 		for i := range 4 {
@@ -152,22 +165,26 @@ func TestDelivers(t *testing.T) {
 		_ = stopKilled() // what was left of it
 		on, stop := w.start()
 		defer func() { b.OK(stop()) }()
-		time.Sleep(time.Minute)
+		time.Sleep(20 * time.Second) // what was under way comes again
+		w.define("")
+		time.Sleep(fileTick)
 		w.receiver.set(http.StatusServiceUnavailable)
 		for i := range 4 {
 			want = append(want, w.ended(on, fmt.Sprint("late-", i))...)
 		}
-		time.Sleep(3 * time.Hour)
+		time.Sleep(time.Second)
+		w.define(studio)
+		time.Sleep(4 * time.Minute)
 		down, err := client.New(on.Conn()).Notify(t.Context())
 		b.OK(err)
 		if p := down.Endpoints[0]; p.Waiting != 8 || p.Failures == 0 || strings.Contains(fmt.Sprint(down), "token-in-the-path") {
 			t.Errorf("while the endpoint is down: %+v", down)
 		}
-		if w.receiver.tried > 80 {
-			t.Errorf("%d tries in three hours", w.receiver.tried)
+		if w.receiver.tried > 40 {
+			t.Errorf("%d tries in four minutes", w.receiver.tried)
 		}
 		w.receiver.set(0)
-		time.Sleep(time.Hour)
+		time.Sleep(8 * time.Minute)
 		got := w.receiver.first()
 		for i := 0; i < len(want); i += 2 {
 			if a, z := slices.Index(got, want[i]), slices.Index(got, want[i+1]); a < 0 || z < a {
@@ -182,26 +199,27 @@ func TestDelivers(t *testing.T) {
 	})
 }
 
-// TestUndefined: the events of an endpoint that nobody has defined, and of one that takes none for a day, are dead
-// letters, and are delivered once they are replayed. A broken file changes nothing.
+// TestUndefined: the events of an endpoint that nobody has defined, and of one that takes none for long, are dead
+// letters, and are delivered once they are replayed. A broken file changes nothing. What is shown of an endpoint ends with
+// its definition.
 func TestUndefined(t *testing.T) {
 	broker.Run(t, func(b *broker.Broker) {
 		t := b.T
 		w := newWorld(b, studio)
+		w.maxAge = 3 * time.Minute
 		on, stop := w.start()
 		defer func() { b.OK(stop()) }()
 		c := client.New(on.Conn())
-		time.Sleep(time.Minute)
+		time.Sleep(time.Second)
 		w.receiver.set(http.StatusInternalServerError)
 		want := w.ended(on, "kite", "ghost")
-		time.Sleep(time.Minute)
-		for _, hours := range []time.Duration{1, 24} {
-			time.Sleep(hours * time.Hour)
+		for _, minutes := range []time.Duration{2, 10} {
+			time.Sleep(minutes * time.Minute)
 			r, err := c.Notify(t.Context())
 			b.OK(err)
 			for _, p := range r.Endpoints {
-				if hours == 1 && p.Waiting != 2 || hours != 1 && (p.Waiting != 0 || p.Dead != 2) {
-					t.Errorf("after %d h: %+v", hours, p)
+				if minutes == 2 && p.Waiting != 2 || minutes != 2 && (p.Waiting != 0 || p.Dead != 2) {
+					t.Errorf("after %d minutes: %+v", minutes, p)
 				}
 			}
 		}
@@ -214,7 +232,7 @@ func TestUndefined(t *testing.T) {
 		}
 		w.define("  ghost: {url: 'https://studio.example', secret: " + goodSecret + "}\n" + studio)
 		w.receiver.set(0)
-		time.Sleep(10 * time.Minute)
+		time.Sleep(time.Minute)
 		for _, name := range []string{"ghost", "studio"} {
 			r, err := c.ReplayNotifications(t.Context(), operator.NotifyReplayRequest{Endpoint: name})
 			b.OK(err)
@@ -231,6 +249,11 @@ func TestUndefined(t *testing.T) {
 		if tested.Failure != "" {
 			t.Errorf("test: %+v", tested)
 		}
+		w.define("  ghost: {url: 'https://studio.example', secret: " + goodSecret + "}\n")
+		time.Sleep(2 * surveyTick)
+		if n := testutil.CollectAndCount(w.service.metrics.oldest); n != 1 {
+			t.Errorf("the age of what waits is shown for %d endpoints", n)
+		}
 	})
 }
 
@@ -243,6 +266,7 @@ func TestFile(t *testing.T) {
 		"endpoints: {a: {url: 'https://h.example', secret: [s3cret]}}":                             "cannot unmarshal",
 		"endpoints: {a: {url: 'https://h.example', secret: " + goodSecret + ", events: [queued]}}": "endpoints.a.events",
 		"endpoints: {a: {url: 'https://h.example', secret: " + goodSecret + ", always: true}}":     "endpoints.a.always",
+		"endpoints: {a: {url: 'https://h.example:8443/s3cret', secret: " + goodSecret + "}}":       "endpoints.a.url: a port other",
 		"endpoint: {}": "endpoint not found",
 	} {
 		_, err := parse([]byte(text), nil)

@@ -104,7 +104,8 @@ func (e *endpoint) request(ctx context.Context, d delivery, agent string) (*http
 		return nil, errors.New("the URL cannot be called")
 	}
 	for name, values := range d.header {
-		if lower := strings.ToLower(name); strings.HasPrefix(lower, ceHeader) || lower == events.HeaderTraceparent {
+		lower := strings.ToLower(name)
+		if strings.HasPrefix(lower, ceHeader) && lower != events.HeaderNotify || lower == events.HeaderTraceparent {
 			req.Header[http.CanonicalHeaderKey(name)] = values
 		}
 	}
@@ -131,7 +132,7 @@ func retryAfter(header string) time.Duration {
 		return time.Duration(min(n, int(maxRetryAfter/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(header); err == nil {
-		return max(0, time.Until(at))
+		return min(max(0, time.Until(at)), maxRetryAfter)
 	}
 	return 0
 }

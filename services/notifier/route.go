@@ -101,10 +101,14 @@ func (s *Service) notify(ctx context.Context, endpoint string, k events.Key, t e
 	return err
 }
 
-// stray has notifications of a name looked after that the file does not define.
+// stray has notifications of a name looked after that the file does not define; beyond maxStrays the survey does, when
+// there is room.
 func (s *Service) stray(endpoint string, k events.Key) {
 	s.mu.Lock()
-	known := s.strays[endpoint]
+	known := s.strays[endpoint] || len(s.strays) >= maxStrays
+	if !known {
+		s.strays[endpoint] = true
+	}
 	s.mu.Unlock()
 	if known {
 		return

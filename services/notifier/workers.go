@@ -28,7 +28,8 @@ func (s *Service) deliverLoop(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	workers := map[string]worker{}
-	read := stateOf(s.o.File)
+	read := s.settings.Load().state
+	seen := read
 	file, survey := time.NewTicker(fileTick), time.NewTicker(surveyTick)
 	defer file.Stop()
 	defer survey.Stop()
@@ -39,14 +40,15 @@ func (s *Service) deliverLoop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-file.C:
-			if now := stateOf(s.o.File); s.o.File != "" && now != read {
+			now := stateOf(s.o.File)
+			if now == seen && now != read && s.o.File != "" { // not while it is being written
 				read = now
 				s.reload()
 			}
+			seen = now
 		case <-survey.C:
 			s.survey(ctx)
 		case <-s.strayed:
-			s.survey(ctx)
 		}
 	}
 }
@@ -65,6 +67,9 @@ func (s *Service) reload() {
 		return
 	}
 	s.settings.Store(read)
+	for name := range read.endpoints {
+		s.gate(name).reopen()
+	}
 	s.log.Info("the file of webhooks was read again", "endpoints", len(read.endpoints))
 }
 
@@ -80,11 +85,16 @@ func (s *Service) assign(ctx context.Context, running *sync.WaitGroup, workers m
 			wanted[name] = nil
 		}
 	}
+	maps.DeleteFunc(s.gates, func(name string, _ *gate) bool { _, ok := wanted[name]; return !ok })
 	s.mu.Unlock()
 	for name, w := range workers {
 		if e, ok := wanted[name]; !ok || !e.sameWork(w.endpoint) {
 			w.stop()
 			delete(workers, name)
+		}
+		if wanted[name] == nil {
+			s.metrics.queued.DeleteLabelValues(name)
+			s.metrics.oldest.DeleteLabelValues(name)
 		}
 	}
 	for name, e := range wanted {
@@ -114,12 +124,17 @@ func (s *Service) survey(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*requestWait)
 	defer cancel()
 	known := 0
-	for name := range s.settings.Load().endpoints {
+	defined := s.settings.Load().endpoints
+	for _, name := range s.names() {
 		n, oldest, err := s.waiting(ctx, name)
 		if err != nil {
 			continue // its consumer is about to be made
 		}
 		known += n
+		if defined[name] == nil {
+			s.leaveStray(name, n)
+			continue
+		}
 		s.metrics.queued.WithLabelValues(name).Set(float64(n))
 		age := 0.0
 		if oldest != nil {
@@ -137,30 +152,28 @@ func (s *Service) survey(ctx context.Context) {
 		}
 		return
 	}
-	s.setStrays(ctx, info.State.Subjects)
+	s.addStrays(info.State.Subjects)
 }
 
-// setStrays takes the names of the notifications that are stored.
-func (s *Service) setStrays(ctx context.Context, subjects map[string]uint64) {
+// leaveStray ends the care for a name that the file does not define once nothing waits for it.
+func (s *Service) leaveStray(name string, waiting int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if waiting == 0 {
+		delete(s.strays, name)
+	}
+}
+
+// addStrays takes the names of the notifications that are stored. Those that are looked after stay, however many come.
+func (s *Service) addStrays(subjects map[string]uint64) {
 	defined := s.settings.Load().endpoints
-	found := map[string]bool{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.strays, func(name string, _ bool) bool { return defined[name] != nil })
 	for subject := range subjects {
 		name, _, _, err := events.ParseNotifySubject(subject)
-		if _, ok := defined[name]; err == nil && !ok && len(found) < maxStrays {
-			found[name] = true
-		}
-	}
-	s.mu.Lock()
-	before := s.strays
-	s.strays = found
-	s.mu.Unlock()
-	for name := range before {
-		if _, ok := defined[name]; ok || found[name] {
-			continue
-		}
-		err := s.tickets.DeleteConsumer(ctx, events.NotifyConsumer(name).Durable)
-		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			s.log.Debug("the consumer of an endpoint without a definition stays", "endpoint", name, "error", err)
+		if err == nil && defined[name] == nil && len(s.strays) < maxStrays {
+			s.strays[name] = true
 		}
 	}
 }

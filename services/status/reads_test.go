@@ -20,7 +20,6 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
 	"reelay/internal/provider"
-	"reelay/internal/test/long"
 )
 
 func TestGet(t *testing.T) {
@@ -467,10 +466,9 @@ func TestReadYourRequests(t *testing.T) {
 	})
 }
 
-// TestSeekersLeaveRoomLong: while one project asks for thousands of tasks that do not come, and lists after requests that
+// TestSeekersLeaveRoom: while one project asks for thousands of tasks that do not come, and lists after requests that
 // nobody takes in, others are answered.
-func TestSeekersLeaveRoomLong(t *testing.T) {
-	long.Only(t)
+func TestSeekersLeaveRoom(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		l.put(waiting("b", "x", 0))
 		asked := l.handIn()

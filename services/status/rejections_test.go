@@ -13,7 +13,6 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
-	"reelay/internal/test/long"
 )
 
 // lose publishes what the submitter does of a rejected request that names a batch of project a.
@@ -31,10 +30,9 @@ func ended(id, batch string, size int) events.Task {
 	return of(in(waiting("a", id, 1), events.PhaseDone, events.StatusCompleted), batch, size)
 }
 
-// TestBatchRejectedLong: requests that were rejected count for the end of their batch, once per task, unless the task is
+// TestBatchRejected: requests that were rejected count for the end of their batch, once per task, unless the task is
 // there.
-func TestBatchRejectedLong(t *testing.T) {
-	long.Only(t)
+func TestBatchRejected(t *testing.T) {
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		for i, row := range []struct {
 			name string
@@ -196,9 +194,8 @@ func TestBatchAnsweredWhole(t *testing.T) {
 	})
 }
 
-// TestRejectionsLapseLong: a running service forgets a rejection when its event has left the stream.
-func TestRejectionsLapseLong(t *testing.T) {
-	long.Only(t)
+// TestRejectionsLapse: a running service forgets a rejection when its event has left the stream.
+func TestRejectionsLapse(t *testing.T) {
 	inLabAt(t, time.Now().Round(0), Options{}, func(t *testing.T, l *lab) {
 		l.put(of(waiting("a", "1", 1), "film", 3))
 		must(t, l.bus.Publish(t.Context(), *lost("2", "film", 0, time.Now().Add(90*time.Minute-events.RejectedAge)),

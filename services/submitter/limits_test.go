@@ -9,7 +9,6 @@ import (
 
 	"reelay/events"
 	"reelay/events/bucket"
-	"reelay/internal/test/long"
 )
 
 const minute = time.Minute
@@ -105,10 +104,9 @@ func TestInFlight(t *testing.T) {
 	})
 }
 
-// TestLearnsLong: a provider that changes its limit is followed. Two minutes after a change fewer than one request in a
+// TestLearns: a provider that changes its limit is followed. Two minutes after a change fewer than one request in a
 // hundred is refused, also over a failover, and no task fails by it.
-func TestLearnsLong(t *testing.T) {
-	long.Only(t)
+func TestLearns(t *testing.T) {
 	for _, configured := range []int{0, 60} {
 		t.Run(fmt.Sprint("configured ", configured), func(t *testing.T) {
 			inWorld(t, perMinute(configured), func(w *world) {

@@ -10,14 +10,12 @@ import (
 	"reelay/events"
 	"reelay/events/bucket"
 	"reelay/internal/emulator"
-	"reelay/internal/test/long"
 	"reelay/internal/test/sim"
 )
 
-// TestWaitingETALong: the published end of a task in our own queue holds, whatever limit the queue is behind: four of five
+// TestWaitingETA: the published end of a task in our own queue holds, whatever limit the queue is behind: four of five
 // end within the range that was published while most of the queue was still before them.
-func TestWaitingETALong(t *testing.T) {
-	long.Only(t)
+func TestWaitingETA(t *testing.T) {
 	rows := []struct {
 		name, limits string
 		after        time.Duration // some have ended by then, and most wait

@@ -15,7 +15,6 @@ import (
 	"reelay/internal/allinone"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
-	"reelay/internal/test/long"
 	"reelay/internal/test/sim"
 )
 
@@ -293,8 +292,7 @@ func TestCap(t *testing.T) {
 
 // TestDoubtStaysTaken: what may have been paid for is not given back to a cap, also while nobody counts the records
 // into it.
-func TestDoubtStaysReservedLong(t *testing.T) {
-	long.Only(t)
+func TestDoubtStaysReserved(t *testing.T) {
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		early(w)
 		setCap(t, w, bucket.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
@@ -321,10 +319,9 @@ func TestDoubtStaysReservedLong(t *testing.T) {
 	})
 }
 
-// TestCapUnderFaultsLong: two submitters under random faults, with crashes at any write, never pay for more than the cap of
+// TestCapUnderFaults: two submitters under random faults, with crashes at any write, never pay for more than the cap of
 // the day, and when all is quiet the cap is used as far as the records say, and no further.
-func TestCapUnderFaultsLong(t *testing.T) {
-	long.Only(t)
+func TestCapUnderFaults(t *testing.T) {
 	prices, _ := emulatedPrices(t)
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
