@@ -87,7 +87,7 @@ func fullTask() events.Task {
 		Schema: events.TaskSchema,
 		ID:     "shot-042", Project: "demo", SceneID: "scene-7", BatchID: "reel-9", BatchSize: 12, TaskType: events.Video,
 		RetryOf:  "shot-041",
-		Provider: "fal", Lane: "fal-team2", Model: "fal-ai/kling-video/v2/master", RequestDigest: strings.Repeat("1", 64),
+		Provider: "fal", Lane: "fal-team2", Group: "fal-all", Model: "fal-ai/kling-video/v2/master", RequestDigest: strings.Repeat("1", 64),
 		InputDigest: strings.Repeat("2", 64), Input: fullRequest().Input, InputRef: "input-" + strings.Repeat("2", 64),
 		Want: fullWant(), Warnings: []string{"the model makes no sound"},
 		Priority: -5, Metadata: map[string]string{"film": "heron", "take": "3"}, After: []string{"shot-041", "voice-1"},
@@ -104,6 +104,7 @@ func fullTask() events.Task {
 		Logs: []events.LogLine{{At: new(at(9)), Level: "info", Message: "step 3 of 20"}}, LogCount: 17,
 		Attempts: []events.Attempt{{
 			N: 1, Owner: "submitter-7f3a", IntentAt: at(1), NotAfter: at(31), BodySHA256: strings.Repeat("3", 64),
+			Lane:    "fal-team2",
 			Files:   map[string]json.RawMessage{"input.image_url": json.RawMessage(`"https://media.example/frame.png"`)},
 			Outcome: events.AttemptAccepted, OutcomeAt: new(at(2)), Ref: json.RawMessage(`{"request_id":"019c"}`),
 			ProviderID: "019c", Charge: events.ChargeConfirmed, CostUSD: new(0.4), Callback: true, SentAfter: new(at(0)),

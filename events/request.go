@@ -69,7 +69,7 @@ type Request struct {
 	// ID is the task id and the idempotency key. Without it the Nats-Msg-Id header is taken, else an id is
 	// derived from the message's place in the stream, so that a redelivered request is always the same task.
 	ID string `json:"id,omitempty"`
-	// Provider names the provider, or a lane configured for one of its accounts. With Want it may be left out: the model
+	// Provider names the provider, a lane configured for one of its accounts, or a group of lanes. With Want it may be left out: the model
 	// then says it, or what is configured for the task type.
 	Provider string `json:"provider,omitempty"`
 	// Model is the provider's own model or endpoint id. With Want it may be an alias, or be left out: it is then what is

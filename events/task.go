@@ -81,7 +81,10 @@ type Task struct {
 	RetryOf  string `json:"retry_of,omitempty"`
 	Provider string `json:"provider"`
 	// Lane is the lane: the provider account that the task is sent to, and whose key asks for it.
-	Lane  string `json:"lane"`
+	Lane string `json:"lane"`
+	// Group is the group of lanes that the request named. While nothing was sent, each of them may take the task: Lane is
+	// then the one that is to, and afterwards the one that has.
+	Group string `json:"group,omitempty"`
 	Model string `json:"model"`
 
 	// RequestDigest identifies the request (idempotency), InputDigest its input (SHA-256 of canonical JSON, hex).
@@ -265,6 +268,8 @@ type Attempt struct {
 	// NotAfter is when an open attempt is taken to be in doubt.
 	NotAfter   time.Time `json:"not_after"`
 	BodySHA256 string    `json:"body_sha256"`
+	// Lane is the lane that sends it, of a task that has a Group.
+	Lane string `json:"lane,omitempty"`
 	// Files is what stood in the request in place of the file references of the input, each under its path; a data: URL
 	// is left out.
 	Files      map[string]json.RawMessage `json:"files,omitempty"`

@@ -32,6 +32,7 @@
 //	artifact/all          opens the store of outputs that a URL names; links the drivers of all kinds
 //	artifact/cloud        keeps files in S3 and in Azure; links their SDKs
 //	lanes                 opens lanes: settings and keys become drivers; the only room that links drivers
+//	group                 chooses between lanes of one provider that stand for each other; pure
 //	dispatch              may this task be sent now, why not, and when; pure
 //	taskstore             changes records in the one safe order: load, Apply, compare-and-set, publish, acknowledge
 //

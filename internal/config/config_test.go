@@ -130,6 +130,7 @@ func TestFlagsAndVariables(t *testing.T) {
 		{"--comfy-url", "REELAY_COMFY_URL", "http://gpu:8188/"},
 		{"--replicate-url", "REELAY_REPLICATE_URL", "https://r/v1/"},
 		{"--openai-videos-url", "REELAY_OPENAI_VIDEOS_URL", "http://gpu:8000/"},
+		{"--group", "REELAY_GROUPS", "x=a:2,b;y=a,b"},
 		{"--lane", "REELAY_LANES", "a=openai-videos:http://10.0.0.5,b=openai-videos:http://10.0.0.6"},
 		{"--public-url", "REELAY_PUBLIC_URL", "https://p/x"},
 		{"--no-callback", "REELAY_NO_CALLBACK", "fal"},
@@ -185,7 +186,8 @@ func TestFlagsAndVariables(t *testing.T) {
 		},
 		Providers: Providers{
 			Sandbox: true, PublicURL: "https://p/x", NoCallback: "fal",
-			Lanes: Lanes{Lane: []string{"a=openai-videos:http://10.0.0.5", "b=openai-videos:http://10.0.0.6"}},
+			Lanes:  Lanes{Lane: []string{"a=openai-videos:http://10.0.0.5", "b=openai-videos:http://10.0.0.6"}},
+			Groups: Groups{Group: []string{"x=a:2,b", "y=a,b"}},
 		},
 		Pipeline: Pipeline{
 			PollInterval: 30 * time.Second, Timeout: 48 * time.Hour, Prices: "/p",

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"reelay/events"
+	"reelay/internal/group"
 	"reelay/internal/provider"
 	"reelay/internal/provider/registry"
 	"reelay/internal/secret"
@@ -16,6 +17,50 @@ import (
 // Lanes are lanes beside those that are named after their providers.
 type Lanes struct {
 	Lane []string `name:"lane" help:"A server of your own, such as gpu1=PROVIDER:http://10.0.0.5:8000 with one of ${self_hosted}, or another account, such as NAME=PROVIDER; may be repeated. Its key is in <NAME>_KEY." env:"REELAY_LANES" placeholder:"NAME=PROVIDER[:URL]"`
+}
+
+// Groups are groups of lanes.
+type Groups struct {
+	Group []string `name:"group" help:"A name for several lanes of one provider, such as gpu=gpu1:2,gpu2, which requests give as their provider; the lane that can send a task first takes it. The number is its weight where several could at once. Repeated, in the variable separated by ';'." env:"REELAY_GROUPS" sep:";" placeholder:"NAME=LANE[:WEIGHT],LANE"`
+}
+
+// named returns the groups. Its error is a SettingError.
+func (g Groups) named(r Resolved) ([]group.Group, error) {
+	of := map[string]string{} // the provider by lane
+	for _, p := range registry.All() {
+		if r.Sandbox || r.Has(p) {
+			of[p.Name] = p.Name
+		}
+	}
+	for _, l := range r.Lanes {
+		of[l.Name] = l.Provider
+	}
+	var all []group.Group
+	for _, text := range g.Group {
+		one, err := group.Parse(text)
+		switch {
+		case err != nil:
+		case of[one.Name] != "" || one.Name == registry.Local || registry.Find(one.Name).Name != "":
+			err = fmt.Errorf("%s: there is a lane or a provider of that name already", one.Name)
+		case slices.ContainsFunc(all, func(o group.Group) bool { return o.Name == one.Name }):
+			err = fmt.Errorf("%s: there is a group of that name already", one.Name)
+		}
+		for _, m := range one.Members {
+			switch kind := of[m.Lane]; {
+			case err != nil:
+			case kind == "":
+				err = fmt.Errorf("%s: there is no lane %q, or it has no key", one.Name, m.Lane)
+			case kind != of[one.Members[0].Lane]:
+				err = fmt.Errorf("%s: lane %s is of %s and %s is of %s; a group is of one provider", one.Name, one.Members[0].Lane,
+					of[one.Members[0].Lane], m.Lane, kind)
+			}
+		}
+		if err != nil {
+			return nil, wrong("--group", "REELAY_GROUPS", err)
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 // A Lane is one of them.

@@ -53,6 +53,33 @@ func TestLanes(t *testing.T) {
 	}
 }
 
+// TestGroups: a group is of lanes that are there, of one provider, under a name of its own.
+func TestGroups(t *testing.T) {
+	clearEnv(t)
+	lanes := Lanes{Lane: []string{
+		"gpu1=openai-videos:http://10.0.0.5", "gpu2=openai-videos:http://10.0.0.6", "gpu3=comfy:http://10.0.0.7",
+	}}
+	r, err := Providers{Lanes: lanes, Groups: Groups{Group: []string{"gpu=gpu1:2,gpu2"}}}.Resolve()
+	if err != nil || len(r.Groups) != 1 || r.Groups[0].Name != "gpu" || r.Groups[0].Members[0].Weight != 2 {
+		t.Errorf("%+v, %v", r.Groups, err)
+	}
+	for text, says := range map[string]string{
+		"gpu": "NAME=LANE", "gpu=gpu1,gpu9": `no lane "gpu9"`, "gpu=gpu1,fal": `no lane "fal"`, "gpu=gpu1,gpu3": "of one provider",
+		"gpu2=gpu1": "of that name already", "fal=gpu1": "of that name already", "local=gpu1": "of that name already",
+	} {
+		for _, sandbox := range []bool{false, true} {
+			_, err := Providers{Sandbox: sandbox, Lanes: lanes, Groups: Groups{Group: []string{"a=gpu1", text}}}.Resolve()
+			var setting *SettingError
+			if sandbox && says == `no lane "fal"` {
+				says = "of one provider" // there it has a lane
+			}
+			if !errors.As(err, &setting) || setting.Flag != "--group" || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: %v, want %s", text, err, says)
+			}
+		}
+	}
+}
+
 // TestAccounts: another account is a name and its key, with an address where the provider has several.
 func TestAccounts(t *testing.T) {
 	clearEnv(t)

@@ -10,6 +10,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/callbackurl"
+	"reelay/internal/group"
 	"reelay/internal/provider"
 	"reelay/internal/provider/registry"
 	"reelay/internal/secret"
@@ -26,6 +27,7 @@ type Providers struct {
 	// NoCallback names lanes whose tasks are only polled.
 	NoCallback string `name:"no-callback" help:"Lanes whose requests name no callback URL, comma separated." env:"REELAY_NO_CALLBACK" placeholder:"LANES"`
 	Lanes
+	Groups
 	// Flags are those of the registry's settings.
 	Flags kong.Plugins `embed:""`
 }
@@ -42,6 +44,8 @@ type Resolved struct {
 	Settings map[string]string
 	// Lanes are those that were named beside the providers' own.
 	Lanes []Lane
+	// Groups are groups of lanes, which exist.
+	Groups []group.Group
 	// PublicURL has no slash at its end; empty means no webhooks.
 	PublicURL string
 	// NoCallback names the lanes whose requests name no callback URL.
@@ -101,7 +105,8 @@ func (p Providers) Resolve() (Resolved, error) {
 		return Resolved{}, err
 	}
 	if p.Sandbox {
-		return r, nil // what is not read cannot be sent
+		r.Groups, err = p.Groups.named(r)
+		return r, err // what is not read cannot be sent
 	}
 	for _, known := range registry.All() {
 		key, err := ProviderKey(known)
@@ -117,7 +122,8 @@ func (p Providers) Resolve() (Resolved, error) {
 			return Resolved{}, err
 		}
 	}
-	return r, nil
+	r.Groups, err = p.Groups.named(r)
+	return r, err
 }
 
 // ProviderKey reads the API key of a provider from its variable, or else from its pair of variables; empty if none is

@@ -32,7 +32,7 @@ func laneOfOne(t *rapid.T) (*Lane, Outside) {
 		Requests: rapid.IntRange(0, 3).Draw(t, "own requests"),
 		InFlight: rapid.IntRange(0, 3).Draw(t, "own in flight"),
 	}
-	l := NewLane(2, nil, noon)
+	l := NewLane("", 2, nil, noon)
 	l.SetLimits(events.LaneLimits{
 		Models: map[string]events.ModelLimits{events.AnyModel: limits}, Projects: map[string]events.ProjectShare{"p": share},
 	}, noon)
@@ -179,7 +179,7 @@ func TestPredictedTurns(t *testing.T) {
 				Spacing: events.Duration(time.Duration(rapid.IntRange(1, 9).Draw(t, "spacing")) * time.Second),
 			}
 		}
-		l := NewLane(1, map[string]events.ModelLimits{events.AnyModel: limits}, noon)
+		l := NewLane("", 1, map[string]events.ModelLimits{events.AnyModel: limits}, noon)
 		tasks := map[events.Key]*events.Task{}
 		for i := range rapid.IntRange(1, 30).Draw(t, "tasks") {
 			task := &events.Task{

@@ -34,6 +34,8 @@ type entry struct {
 	requests []request
 	// generation is the watch that has seen the record last.
 	generation uint64
+	// away says that the task has another lane of its group, and that this one may take it; yields that another goes first.
+	away, yields bool
 	// announced is what was last published of a waiting task's position, class what its end is predicted by.
 	announced task.AnnouncedPosition
 	class     forecast.Class
@@ -57,15 +59,23 @@ type attemptID struct {
 	attempt int
 }
 
-// newEntry reads a record; nil of none.
-func newEntry(t *events.Task) *entry {
-	if t == nil {
+const (
+	// groupGrace is for how long the lane that a task of a group has may send it before the others take it.
+	groupGrace = 2 * time.Second
+	// groupStep is how much longer a task must have waited to be taken before those that the lane has itself.
+	groupStep = Step
+)
+
+// newEntry reads a record as it matters to a lane; nil of one that does not, or of none.
+func newEntry(t *events.Task, lane string) *entry {
+	if t == nil || t.Lane != lane && !task.MayMove(*t) {
 		return nil
 	}
 	e := &entry{
 		key: t.Key(), version: t.Version, model: t.Model, priority: t.Priority, created: t.CreatedAt,
 		// What depends on others is not in line: it takes no place and no turn, and is reported by whoever lists tasks.
 		waiting: t.Phase == events.PhaseWaiting && len(t.WaitsFor) == 0, atProvider: isInFlight(t),
+		away: t.Lane != lane,
 	}
 	if e.waiting {
 		e.announced, e.class = task.LastAnnounced(*t), forecast.ClassOf(*t)
@@ -74,6 +84,12 @@ func newEntry(t *events.Task) *entry {
 		e.notBefore = *t.NotBefore
 	}
 	e.blocked, e.cappedAt = ownBlocked(t)
+	if e.yields = yields(t, lane); e.yields {
+		e.notBefore = latest(e.notBefore, t.TimeoutsFrom()).Add(groupGrace)
+	}
+	if e.away {
+		return e
+	}
 	for _, a := range t.Attempts {
 		if a.Outcome == events.AttemptReleased {
 			continue
@@ -86,6 +102,18 @@ func newEntry(t *events.Task) *entry {
 		e.requests = append(e.requests, r)
 	}
 	return e
+}
+
+// yields reports whether another lane of the group of a task should send it: the one that the task has, or after an
+// attempt that came to nothing any other than that.
+func yields(t *events.Task, lane string) bool {
+	if !task.MayMove(*t) {
+		return false
+	}
+	if a := t.Attempt(); a != nil {
+		return a.Lane == lane
+	}
+	return t.Lane != lane
 }
 
 // ownBlocked says why a record waits if that is a reason of its own, nil if not, and since when if that is a cap on
@@ -124,7 +152,13 @@ func isInFlight(t *events.Task) bool {
 }
 
 // rank is where a waiting task belongs in its queue.
-func (e *entry) rank() Rank { return Rank{Key: e.key, Priority: e.priority, Since: e.created} }
+func (e *entry) rank() Rank {
+	r := Rank{Key: e.key, Priority: e.priority, Since: e.created}
+	if e.yields {
+		r.Since = r.Since.Add(groupStep)
+	}
+	return r
+}
 
 // cap returns the cap on spending that blocks a task; false for none.
 func (e *entry) cap() (spendCap, bool) {

@@ -55,6 +55,15 @@ func (m *Estimator) Position(k events.Key) (events.Position, bool) {
 	return p, true
 }
 
+// Room reports whether a further task of a project would be sent at once: no other waits, and no check stops it.
+func (l *Lane) Room(model, project string, now time.Time, outside Outside) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := l.groups[l.limits.LimitGroup(model)]
+	v := admitted(now).and(l.checks(now, outside)...).and(g.checks(now)...).and(g.projectChecks(project, now)...)
+	return v.ok && g.queue.Len() == 0
+}
+
 // admits returns when a check lets the n-th task from now through, from 1, if each is sent as soon as it may be; the
 // zero time where nobody knows.
 func (m *Estimator) admits(c *check, n int) time.Time {

@@ -22,6 +22,7 @@ const (
 // rebuilt from KV at every start and kept by every submitter, so that whoever takes the lane over knows it. It is safe
 // for concurrent use.
 type Lane struct {
+	name       string
 	leastSlots int
 	defaults   map[string]events.ModelLimits
 
@@ -50,9 +51,9 @@ type Lane struct {
 
 // NewLane returns a lane without tasks that sends at most as many at once as it has slots, at least 1; see SetSlots. The
 // defaults are the provider's own limits by limit group.
-func NewLane(slots int, defaults map[string]events.ModelLimits, now time.Time) *Lane {
+func NewLane(name string, slots int, defaults map[string]events.ModelLimits, now time.Time) *Lane {
 	slots = max(slots, 1)
-	l := &Lane{leastSlots: slots, slots: slots, defaults: defaults, entries: map[events.Key]*entry{}}
+	l := &Lane{name: name, leastSlots: slots, slots: slots, defaults: defaults, entries: map[events.Key]*entry{}}
 	l.SetLimits(events.LaneLimits{}, now)
 	return l
 }
@@ -91,10 +92,10 @@ func (l *Lane) SetLimits(set events.LaneLimits, now time.Time) {
 // group returns the limit group of a task. The lock is held.
 func (l *Lane) group(e *entry) *group { return l.groups[l.limits.LimitGroup(e.model)] }
 
-// See takes in a record, nil if it is gone. One that is older than what is known changes nothing. The generation is the
+// See takes in a record, nil if it is gone. One of another lane matters as long as this one may take its task. One that is older than what is known changes nothing. The generation is the
 // watch that has shown it, 0 for none. It reports whether another task may be sent by that than before.
 func (l *Lane) See(k events.Key, t *events.Task, generation uint64, now time.Time) (changed bool) {
-	e := newEntry(t) // it reads the input, for which nobody should wait
+	e := newEntry(t, l.name) // it reads the input, for which nobody should wait
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.put(k, e, generation, now)
@@ -202,7 +203,7 @@ func (l *Lane) Next(now time.Time, outside Outside) (k events.Key, ok bool, wait
 // Finish ends the sending of a task. t is its record as far as it is known now, nil if it is not. One that still waits
 // goes back into the queue, not to be sent before notBefore. It reports what See does.
 func (l *Lane) Finish(k events.Key, t *events.Task, notBefore, now time.Time) (changed bool) {
-	fresh := newEntry(t)
+	fresh := newEntry(t, l.name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sending--
@@ -222,7 +223,7 @@ func (l *Lane) Finish(k events.Key, t *events.Task, notBefore, now time.Time) (c
 	l.sendSlots += (float64(l.slots) - l.sendSlots) / float64(l.sends)
 	e := *old
 	e.sending = false
-	if e.version == 0 { // its record is gone
+	if e.version == 0 || t != nil && fresh == nil { // its record is gone, or another lane has it
 		return l.replace(k, old, nil, now) || changed
 	}
 	if notBefore.After(e.notBefore) {

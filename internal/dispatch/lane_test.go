@@ -13,7 +13,7 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-func emptyLane() *Lane { return NewLane(1, nil, noon) }
+func emptyLane() *Lane { return NewLane("", 1, nil, noon) }
 
 // put puts a waiting task into the queue: created so many seconds after noon, and not to be sent before so many; 0 for
 // at once.
@@ -195,7 +195,7 @@ func TestLaneForgetsProjects(t *testing.T) {
 // TestLaneWakesForRoom: a task whose record is gone while it is sent counts in flight no more, and whoever waits for
 // that is woken.
 func TestLaneWakesForRoom(t *testing.T) {
-	l := NewLane(2, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, noon)
+	l := NewLane("", 2, map[string]events.ModelLimits{events.AnyModel: {InFlight: 1}}, noon)
 	put(l, "a", 0, 0, 0)
 	put(l, "b", 0, 1, 0)
 	k, ok, _ := l.Next(noon, Outside{})
@@ -247,7 +247,7 @@ func TestLaneUnreachable(t *testing.T) {
 // TestScan: a pass visits a bounded number of tasks, whatever the number of limit groups, and none of a queue so short
 // that its tasks go soon.
 func TestScan(t *testing.T) {
-	l := NewLane(10, map[string]events.ModelLimits{
+	l := NewLane("", 10, map[string]events.ModelLimits{
 		events.AnyModel: {Requests: 1}, "a": {Requests: 1}, "b": {Requests: 1}, "short": {Requests: 1},
 	}, noon)
 	for model, n := range map[string]int{"a": 300, "b": 300, "short": 20} {
@@ -286,7 +286,7 @@ func TestScan(t *testing.T) {
 // TestRefusedForThemselves: tasks that a provider never takes keep the others waiting for minutes, not for ever; and
 // they are sent one at a time.
 func TestRefusedForThemselves(t *testing.T) {
-	l := NewLane(8, nil, noon)
+	l := NewLane("", 8, nil, noon)
 	for i, id := range []string{"never", "nor this", "good", "fine"} {
 		put(l, id, 0, i, 0)
 	}
@@ -327,4 +327,45 @@ func (l *Lane) refusing() bool {
 		}
 	}
 	return false
+}
+
+// TestGroup: a lane takes a task that another of its group has, once that one has let it wait, and after its own of the
+// same age. After an attempt that came to nothing the other lane goes first.
+func TestGroup(t *testing.T) {
+	record := func(id, lane string) *events.Task {
+		return &events.Task{
+			ID: id, Project: "p", Lane: lane, Group: "all", Model: "m", Phase: events.PhaseWaiting, CreatedAt: noon, Version: 1,
+		}
+	}
+	l := NewLane("a", 4, nil, noon)
+	see := func(r *events.Task) { l.See(r.Key(), r, 0, noon) }
+	next := func(after time.Duration) string {
+		k, _, _ := l.Next(noon.Add(after), Outside{})
+		return k.ID
+	}
+	see(record("0-other", "b"))
+	if id := next(groupGrace - 1); id != "" {
+		t.Errorf("%s is taken before its own lane could", id)
+	}
+	see(record("1-own", "a"))
+	if first, second := next(groupGrace), next(groupGrace); first != "1-own" || second != "0-other" {
+		t.Errorf("%s, then %s", first, second)
+	}
+	failed := record("2-own", "a")
+	failed.Attempts = []events.Attempt{{N: 1, Lane: "a", Outcome: events.AttemptReleased, Charge: events.ChargeNone}}
+	see(failed)
+	if id := next(groupGrace - 1); id != "" {
+		t.Errorf("%s is tried again at once where it could not be sent", id)
+	}
+	sent := record("3-other", "b")
+	see(sent)
+	moved := *sent
+	moved.Phase, moved.Version = events.PhaseSubmitting, 2
+	see(&moved)
+	if id := next(groupGrace); id != "2-own" {
+		t.Errorf("%s instead of what is left", id)
+	}
+	if id := next(time.Hour); id != "" {
+		t.Errorf("%s, which another lane has sent", id)
+	}
 }

@@ -44,7 +44,7 @@ func (l *Lane) Scan(now time.Time) (found []Waiting) {
 	n := min(maxScan, len(l.scan))
 	for _, k := range l.scan[:n] {
 		e := l.entries[k]
-		if e == nil || !e.waiting || e.sending { // it has gone since
+		if e == nil || !e.waiting || e.sending || e.away { // it has gone since, or its own lane publishes it
 			continue
 		}
 		if p := l.group(e).projects[k.Project]; !p.backoff.After(now) {

@@ -55,11 +55,13 @@ const (
 // An Entry is what is known about one paid request.
 type Entry struct {
 	// Owner is the nonce of the attempt's intent.
-	Owner   string    `json:"owner"`
-	Project string    `json:"project"`
-	TaskID  string    `json:"task_id"`
-	Attempt int       `json:"attempt"`
-	At      time.Time `json:"at"`
+	Owner   string `json:"owner"`
+	Project string `json:"project"`
+	TaskID  string `json:"task_id"`
+	Attempt int    `json:"attempt"`
+	// Lane is the lane that sends it.
+	Lane string    `json:"lane,omitempty"`
+	At   time.Time `json:"at"`
 	// Gated says that the last byte may have left.
 	Gated bool `json:"gated,omitempty"`
 	// Answer is what came back.

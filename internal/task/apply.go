@@ -273,7 +273,7 @@ func (s *step) accept(current *events.Task, tr Accept) {
 	if current == nil {
 		s.t = clone(tr.Task)
 		s.t.Phase, s.t.Version = "", 0
-		s.move(arrowAccept, waitingNote(s.t))
+		s.move(arrowAccept, waitingNote(s.t, tr.Note))
 		return
 	}
 	if IsOf(*current, tr.Task.RequestDigest, tr.Task.CreatedAt) {
@@ -309,14 +309,17 @@ func (s *step) intent(tr Intent) {
 		s.err = fmt.Errorf("%w: %d of %d paid attempts are used", ErrArrow, n, s.t.MaxPaidAttempts)
 		return
 	}
+	if !s.takenBy(tr.Lane) {
+		return
+	}
 	s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{
-		N: NextAttempt(s.t), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
+		N: NextAttempt(s.t), Lane: attemptLane(s.t), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
 		Files: tr.Files, Outcome: events.AttemptOpen, Charge: events.ChargePossible, CostUSD: tr.ReservedUSD, Callback: tr.Callback,
 		SentAfter: tr.SentAfter,
 	})
 	s.t.NotBefore = nil
 	s.forgetPosition()
-	s.move(arrowIntend, "")
+	s.move(arrowIntend, tr.Note)
 }
 
 // NextAttempt returns the number that the next paid attempt of t will have.
@@ -441,7 +444,7 @@ func (s *step) accepted(tr Accepted) {
 		// Only its owner can know of an attempt that the record has forgotten: a broker lost acknowledged writes.
 		i = len(s.t.Attempts)
 		s.t.Attempts = append(slices.Clip(s.t.Attempts),
-			events.Attempt{N: tr.Attempt, Owner: tr.Owner, IntentAt: s.m.At, NotAfter: s.m.At})
+			events.Attempt{N: tr.Attempt, Owner: tr.Owner, IntentAt: s.m.At, NotAfter: s.m.At, Lane: tr.Lane})
 	}
 	if i < 0 {
 		return
@@ -492,6 +495,7 @@ func (s *step) idShared(tr IDShared) {
 // adopt makes an accepted attempt the one that the task lives by. e is when it will end, nil where nothing is known.
 func (s *step) adopt(a *events.Attempt, note string, e *events.Estimate) {
 	at := s.m.At
+	s.t.Lane = cmp.Or(a.Lane, s.t.Lane) // only by its key can it be asked for
 	s.t.ProviderRef, s.t.ProviderID, s.t.SubmittedAt = a.Ref, a.ProviderID, &at
 	s.t.NotBefore = nil
 	if s.t.Phase == events.PhaseDone {

@@ -60,8 +60,11 @@ func (s *step) missing(id string) {
 }
 
 // waitingNote says what a new task waits for.
-func waitingNote(t events.Task) string {
+func waitingNote(t events.Task, chosen string) string {
 	var waits []string
+	if chosen != "" {
+		waits = append(waits, chosen)
+	}
 	if n := len(t.WaitsFor); n > 0 {
 		ids := strings.Join(t.WaitsFor[:min(n, maxNamed)], ", ")
 		if n > maxNamed {

@@ -26,6 +26,8 @@ type Accept struct {
 	Meta
 	// Task is the record to create: everything that derives from the request alone.
 	Task events.Task
+	// Note says in words why the task has that lane, where there was a choice.
+	Note string
 }
 
 // DependenciesEnded says that every task that a waiting one depends on has ended, so that it may be sent.
@@ -58,6 +60,10 @@ type Intent struct {
 	// Owner is a nonce of this try; only its holder may report that the request was not accepted.
 	Owner      string
 	BodySHA256 string
+	// Lane is the lane that would send it: the record's, or another of its group (MayMove). Empty is the record's.
+	Lane string
+	// Note says in words why another lane than the record's sends it.
+	Note string
 	// Files is what the request has in place of the file references of the input.
 	Files map[string]json.RawMessage
 	// NotAfter is when the attempt is taken to be in doubt if nothing was reported.
@@ -102,8 +108,9 @@ type Release struct {
 type Accepted struct {
 	Meta
 	Attempt int
-	// Owner is set when the owner of the attempt itself brings it.
+	// Owner is set when the owner of the attempt itself brings it, Lane is then the lane that has sent it.
 	Owner string
+	Lane  string
 	Ref   json.RawMessage
 	ID    string
 	// Source is where the evidence comes from.

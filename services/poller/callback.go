@@ -117,11 +117,18 @@ type outcome struct {
 	retryAfter time.Duration
 }
 
+// isOf reports whether a callback comes from the lane that the task has, or that its attempt had.
+func isOf(t events.Task, c events.Callback) bool {
+	return t.Lane == c.Lane || slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool {
+		return a.N == c.Attempt && a.Lane == c.Lane
+	})
+}
+
 // handle records what the callback proves, or polls the task.
 func (d delivery) handle(ctx context.Context) (outcome, error) {
 	msg := d.callback
 	t, err := d.store.Get(ctx, msg.Task)
-	if errors.Is(err, bus.ErrNotFound) || err == nil && t.Lane != msg.Lane {
+	if errors.Is(err, bus.ErrNotFound) || err == nil && !isOf(t, msg) {
 		return d.reject(ctx, callbackUnknown, "callback for a task that is not known", nil), nil
 	}
 	if err != nil {

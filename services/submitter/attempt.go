@@ -132,7 +132,7 @@ func (a *attempt) release(ctx context.Context) {
 // load reads the record, which may no longer wait.
 func (a *attempt) load(ctx context.Context) bool {
 	t, err := a.store.Current(ctx, a.key)
-	if err == nil && (t.Phase != events.PhaseWaiting || len(t.WaitsFor) > 0) {
+	if err == nil && (t.Phase != events.PhaseWaiting || len(t.WaitsFor) > 0 || t.Lane != a.lane.Name) {
 		t, err = a.store.Get(ctx, a.key) // the lane has seen it ready: another process has made it so
 	}
 	switch {
@@ -146,7 +146,7 @@ func (a *attempt) load(ctx context.Context) bool {
 		return false
 	}
 	a.task, a.record = t, &t
-	return t.Phase == events.PhaseWaiting && len(t.WaitsFor) == 0
+	return t.Phase == events.PhaseWaiting && len(t.WaitsFor) == 0 && a.mayTake(a.lane, &t)
 }
 
 // ready asks a driver that sends by itself whether anybody would do the work.
@@ -190,6 +190,9 @@ func (a *attempt) writeJournal(ctx context.Context) bool {
 	a.entry = journal.Entry{
 		Owner: nuid.Next(), Project: a.key.Project, TaskID: a.key.ID, Attempt: task.NextAttempt(a.task), At: a.at,
 	}
+	if a.task.Group != "" {
+		a.entry.Lane = a.lane.Name
+	}
 	a.callbackURL = a.callbackURLFor(a.lane, a.task, a.entry)
 	if a.renderErr == nil {
 		a.request, a.renderErr = a.lane.Driver.Render(a.task, a.input, a.callbackURL)
@@ -212,7 +215,8 @@ func (a *attempt) writeJournal(ctx context.Context) bool {
 func (a *attempt) intend(ctx context.Context) bool {
 	permit, intended, err := a.store.Intend(ctx, a.key, task.Intent{
 		Meta: task.Meta{At: a.at, By: name}, Owner: a.entry.Owner, BodySHA256: payloadDigest(a.request.Body),
-		Files: a.files, NotAfter: a.at.Add(intentLife(a.request)), ReservedUSD: expected(a.task), Callback: a.callbackURL != "",
+		Lane: a.lane.Name, Note: a.takenNote(a.lane, a.task), Files: a.files, NotAfter: a.at.Add(intentLife(a.request)),
+		ReservedUSD: expected(a.task), Callback: a.callbackURL != "",
 	})
 	if err == nil && intended.Attempt().N != a.entry.Attempt {
 		err = fmt.Errorf("the attempt is number %d, not %d", intended.Attempt().N, a.entry.Attempt)

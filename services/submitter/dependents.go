@@ -24,86 +24,6 @@ const (
 	checkRetry = time.Second
 )
 
-// dependents are the waiting tasks of the lanes here that depend on others, as the watch of the records shows them: it
-// says whom to check when a task ends. What is decided then is read anew.
-type dependents struct {
-	mu sync.Mutex
-	// waitsFor are the ids that each waits for, of the waiting tasks by the one that they wait for.
-	waitsFor map[events.Key][]string
-	of       map[events.Key]map[events.Key]bool
-	// due are those to be checked, each with the ids that are known to have ended; none where all have to be read.
-	due  map[events.Key][]string
-	wake chan struct{}
-}
-
-func newDependents() *dependents {
-	return &dependents{
-		waitsFor: map[events.Key][]string{}, of: map[events.Key]map[events.Key]bool{}, due: map[events.Key][]string{},
-		wake: make(chan struct{}, 1),
-	}
-}
-
-// see takes in a record, nil if it is gone; ours says that its lane is sent for here.
-func (d *dependents) see(k events.Key, t *events.Task, ours bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	waits := t != nil && t.Phase == events.PhaseWaiting && len(t.WaitsFor) > 0
-	switch known := d.waitsFor[k] != nil; {
-	case !waits && known:
-		for _, id := range d.waitsFor[k] {
-			on := events.Key{Project: k.Project, ID: id}
-			if delete(d.of[on], k); len(d.of[on]) == 0 {
-				delete(d.of, on)
-			}
-		}
-		delete(d.waitsFor, k)
-		delete(d.due, k)
-	case waits && !known && ours:
-		d.waitsFor[k] = t.WaitsFor
-		for _, id := range t.WaitsFor {
-			on := events.Key{Project: k.Project, ID: id}
-			if d.of[on] == nil {
-				d.of[on] = map[events.Key]bool{}
-			}
-			d.of[on][k] = true
-		}
-		d.due[k] = nil
-		nudge(d.wake)
-	}
-	if t == nil || t.Phase != events.PhaseDone {
-		return
-	}
-	for waiting := range d.of[k] {
-		if ended, ok := d.due[waiting]; !ok || len(ended) > 0 {
-			d.due[waiting] = append(ended, k.ID)
-		}
-		nudge(d.wake)
-	}
-}
-
-// take takes out a task to be checked; false if there is none.
-func (d *dependents) take() (k events.Key, ended []string, ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for k, ended := range d.due {
-		delete(d.due, k)
-		return k, ended, true
-	}
-	return k, nil, false
-}
-
-// again has tasks checked once more: those named, or without a name all.
-func (d *dependents) again(some ...events.Key) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for k := range d.waitsFor {
-		if len(some) == 0 || k == some[0] {
-			d.due[k] = nil
-		}
-	}
-	nudge(d.wake)
-}
-
 // releaseDependents lets tasks be sent, or fails them, when those that they depend on have ended, until ctx ends. Every
 // submitter does so, whoever dispatches the lane: the second finds it done.
 func (s *Service) releaseDependents(ctx context.Context) error {
@@ -113,14 +33,14 @@ func (s *Service) releaseDependents(ctx context.Context) error {
 	all := time.NewTicker(checkAgainEvery)
 	defer all.Stop()
 	for {
-		k, ended, ok := s.dependents.take()
+		k, ended, ok := s.dependents.Take()
 		if !ok {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-s.dependents.wake:
+			case <-s.dependents.Wake():
 			case <-all.C:
-				s.dependents.again()
+				s.dependents.Again()
 			}
 			continue
 		}
@@ -139,7 +59,7 @@ func (s *Service) releaseDependents(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 			case <-time.After(checkRetry):
-				s.dependents.again(k)
+				s.dependents.Again(k)
 			}
 		})
 	}
@@ -151,7 +71,7 @@ func (s *Service) settleDependent(ctx context.Context, k events.Key, ended ...st
 	t, err := s.store.Get(ctx, k)
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
-		s.dependents.see(k, nil, false)
+		s.dependents.See(k, nil, false)
 		return nil
 	case err != nil:
 		return err

@@ -78,11 +78,19 @@ func (s *Service) lead(ctx, term context.Context, l *lane, held *lease.Lease) er
 			l.ramp.Slots.Leave()
 			return nil
 		}
+		for _, o := range l.siblings { // they need not try it, too
+			o.see(key, nil, 0, time.Now())
+		}
 		l.running.Go(func() {
 			free := sync.OnceFunc(l.ramp.Slots.Leave)
 			defer free()
 			t, notBefore := s.send(ctx, l, held, key, free)
 			l.finish(key, t, notBefore, time.Now())
+			for _, o := range l.siblings {
+				if t != nil && s.mayTake(o, t) {
+					o.see(key, t, 0, time.Now())
+				}
+			}
 		})
 	}
 }

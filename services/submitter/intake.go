@@ -18,6 +18,7 @@ import (
 	"reelay/internal/inputs"
 	"reelay/internal/provider"
 	"reelay/internal/retry"
+	"reelay/internal/spend"
 	"reelay/internal/spend/price"
 	"reelay/internal/task"
 	"reelay/internal/taskstore"
@@ -267,6 +268,7 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 	if err := s.files.Check(ctx, l.Lane, k.Project, r.Model, r.Input); err != nil {
 		return refuseFile(k, digest, err)
 	}
+	l, chosen := s.choose(l, k, r)
 	t := s.newTask(k, taskType, r, l, m)
 	t.Traceparent = trace.OfRequest(ctx, m.Get(events.HeaderTraceparent))
 	t.RequestDigest, t.Warnings, t.RetryOf = digest, warnings, of.ID
@@ -286,7 +288,7 @@ func (s *Service) accept(ctx context.Context, m bus.Message, r events.Request, b
 		return err
 	}
 	meta := task.Meta{At: m.Time, By: name, RequestedBy: s.requestedBy(m)}
-	c, err := s.store.Apply(ctx, k, task.Accept{Meta: meta, Task: t})
+	c, err := s.store.Apply(ctx, k, task.Accept{Meta: meta, Task: t, Note: chosen})
 	switch {
 	case errors.Is(err, taskstore.ErrIDUsed):
 		return refuse(k, digest, events.CodeIdempotencyConflict, events.NewFieldError("id", "%v: choose another id", err))
@@ -391,7 +393,7 @@ func (s *Service) price(t *events.Task, r events.Request, input json.RawMessage)
 	switch l := s.lanes[t.Lane]; {
 	case l != nil && l.Free:
 		t.Cost = &events.Cost{
-			EstimatedUSD: new(0.0), FixedUSD: new(0.0), MaxUSD: positive(r.MaxCostUSD), Basis: "lane " + l.Name + " is free",
+			EstimatedUSD: new(0.0), FixedUSD: new(0.0), MaxUSD: spend.Positive(r.MaxCostUSD), Basis: "lane " + l.Name + " is free",
 		}
 		return nil
 	case s.o.Prices != nil:
@@ -400,7 +402,7 @@ func (s *Service) price(t *events.Task, r events.Request, input json.RawMessage)
 	if !q.Known && r.EstimatedUSD <= 0 && r.MaxCostUSD <= 0 {
 		return nil
 	}
-	c := &events.Cost{EstimatedUSD: positive(r.EstimatedUSD), MaxUSD: positive(r.MaxCostUSD)}
+	c := &events.Cost{EstimatedUSD: spend.Positive(r.EstimatedUSD), MaxUSD: spend.Positive(r.MaxCostUSD)}
 	if c.EstimatedUSD != nil {
 		c.Basis = "the request's own estimate"
 	}
@@ -414,7 +416,7 @@ func (s *Service) price(t *events.Task, r events.Request, input json.RawMessage)
 		}
 	}
 	t.Cost = c
-	return checkCost(t.Model, c)
+	return spend.CheckCost(t.Model, c)
 }
 
 // priceAgain returns what a task may cost now that its input is known in full: no less than was said before, which may
@@ -438,22 +440,7 @@ func (s *Service) priceAgain(t events.Task, input json.RawMessage) (*events.Cost
 	if c.EstimatedUSD == nil || q.USD >= *c.EstimatedUSD {
 		c.EstimatedUSD, c.Basis = &q.USD, q.Basis
 	}
-	return &c, checkCost(t.Model, &c)
-}
-
-// checkCost fails with a FieldError if a task would cost more than it may, or nobody knows.
-func checkCost(model string, c *events.Cost) error {
-	switch {
-	case c.MaxUSD == nil:
-		return nil
-	case c.EstimatedUSD == nil:
-		return events.NewFieldError("max_cost_usd", "nobody knows what model %q costs: tell it in estimated_cost_usd",
-			model)
-	case *c.EstimatedUSD > *c.MaxUSD:
-		return events.NewFieldError("max_cost_usd", "%.6g US dollars are less than the expected cost of %.6g: %s", *c.MaxUSD,
-			*c.EstimatedUSD, c.Basis)
-	}
-	return nil
+	return &c, spend.CheckCost(t.Model, &c)
 }
 
 // wasAccepted reports whether a request has become a task before: a price that has changed since does not take it back.
@@ -462,8 +449,11 @@ func (s *Service) wasAccepted(ctx context.Context, k events.Key, digest string) 
 	return err == nil && t.RequestDigest == digest
 }
 
-// laneOf finds the lane that a request names, by the lane's name or its provider's.
+// laneOf finds the lane that a request names, by the lane's name or its provider's, or the first of a group.
 func (s *Service) laneOf(r events.Request, k events.Key, digest string) (*lane, *rejection) {
+	if g := s.groups[r.Provider]; g != nil {
+		return s.lanes[g.Members[0].Lane], nil
+	}
 	if l, ok := s.lanes[r.Provider]; ok {
 		return l, nil
 	}
@@ -492,6 +482,9 @@ func (s *Service) newTask(k events.Key, taskType events.TaskType, r events.Reque
 		Priority: r.Priority, Metadata: r.Metadata, CreatedAt: m.Time.UTC(),
 		Deadline: m.Time.UTC().Add(timeout), OnInDoubt: r.OnInDoubt, MaxPaidAttempts: max(1, r.MaxPaidAttempts),
 		Keep: r.Keep, Notify: r.Notify,
+	}
+	if s.groups[r.Provider] != nil {
+		t.Group = r.Provider
 	}
 	if raw, err := events.Marshal(r.Want); err == nil && len(raw) <= events.MaxInlineBytes {
 		t.Want = r.Want
@@ -536,13 +529,6 @@ func (s *Service) inDoubtPolicy(t *events.Task, can provider.Features) events.In
 		return events.InDoubtFail
 	}
 	return events.InDoubtHold
-}
-
-func positive(usd float64) *float64 {
-	if usd <= 0 {
-		return nil
-	}
-	return &usd
 }
 
 func (s *Service) command(ctx context.Context, m bus.Message) error {

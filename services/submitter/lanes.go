@@ -23,6 +23,8 @@ type lane struct {
 	// ramp bounds the sends under way.
 	ramp *ramp.Ramp
 	ids  dispatch.IDs
+	// siblings are the other lanes of its groups.
+	siblings []*lane
 	// wake wakes whoever waits for a task to send.
 	wake chan struct{}
 	// changed says that something is to be handed over to the next dispatcher, or to be published by an event of the lane.
@@ -39,7 +41,7 @@ type lane struct {
 
 func newLane(l provider.Lane, maxSends int, log *slog.Logger) *lane {
 	n := &lane{
-		Lane: l, queue: dispatch.NewLane(ramp.Least, l.Limits, time.Now()), ramp: ramp.New(maxSends),
+		Lane: l, queue: dispatch.NewLane(l.Name, ramp.Least, l.Limits, time.Now()), ramp: ramp.New(maxSends),
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	n.breaker = breaker.New(l.Name, log, func() { nudge(n.changed) })
@@ -126,14 +128,14 @@ func (s *Service) see(u bus.Update, generation uint64) {
 	now := time.Now()
 	if u.Key != (events.Key{}) {
 		s.quota.See(u.Key, u.Task != nil && u.Task.Phase == events.PhaseWaiting)
-		s.dependents.see(u.Key, u.Task, u.Task != nil && s.lanes[u.Task.Lane] != nil)
+		s.dependents.See(u.Key, u.Task, u.Task != nil && s.lanes[u.Task.Lane] != nil)
 	}
 	for _, l := range s.lanes {
 		switch {
 		case u.Ready:
 			l.sweep(generation, now)
 		case u.Key == (events.Key{}):
-		case u.Task == nil || u.Task.Lane == l.Name:
+		case u.Task == nil || s.mayTake(l, u.Task):
 			l.see(u.Key, u.Task, generation, now)
 		}
 		if now.Sub(l.swept) > sweepEvery {

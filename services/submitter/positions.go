@@ -48,7 +48,7 @@ func (s *Service) answerPositions(l *lane) (stop func(), err error) {
 func (s *Service) positions(l *lane, tasks []string, now time.Time) events.PositionsReply {
 	outside := s.outside(l, now)
 	reply := events.PositionsReply{Positions: map[string]events.Position{}, Blocked: l.queue.Blocked(now, outside)}
-	estimator := l.queue.Estimator(now, outside)
+	estimator := s.estimator(l, outside, now)
 	for _, text := range tasks {
 		k, err := events.ParseKey(text)
 		if err != nil {
@@ -87,7 +87,7 @@ func (s *Service) publishPositions(ctx context.Context, l *lane) {
 func (s *Service) publishSome(ctx context.Context, l *lane, some []dispatch.Waiting) (published int) {
 	ctx, cancel := context.WithTimeout(ctx, publishEvery)
 	defer cancel()
-	estimator := l.queue.Estimator(time.Now(), dispatch.Outside{})
+	estimator := s.estimator(l, dispatch.Outside{}, time.Now())
 	for _, w := range some {
 		p, ok := estimator.Position(w.Key)
 		// also if it is being sent: none is ahead

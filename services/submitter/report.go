@@ -85,7 +85,7 @@ func (s *Service) trigger(e journal.Entry, a journal.Answer) task.Trigger {
 	switch a.Outcome {
 	case string(provider.Accepted):
 		return task.Accepted{
-			Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Ref: a.Ref, ID: a.ID,
+			Meta: s.meta(), Attempt: e.Attempt, Owner: e.Owner, Lane: e.Lane, Ref: a.Ref, ID: a.ID,
 			Source: events.SourceReply, Result: provider.ReadResult(a.Result),
 		}
 	case string(provider.Refused):

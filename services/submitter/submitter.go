@@ -29,8 +29,10 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/dependency"
 	"reelay/internal/dispatch"
 	"reelay/internal/forecast/learner"
+	"reelay/internal/group"
 	"reelay/internal/inputs"
 	"reelay/internal/journal"
 	"reelay/internal/paid"
@@ -58,6 +60,8 @@ type Callback interface {
 type Options struct {
 	Bus   *bus.Bus
 	Lanes []provider.Lane
+	// Groups are lanes that stand for each other under one name, each of one provider.
+	Groups []group.Group
 	// Known lists the providers of this build; a request for one without a lane is refused as not configured.
 	Known []string
 	// IgnoredProxy names the variable of a proxy that is set and not used; it is told of a provider that cannot be reached.
@@ -107,10 +111,11 @@ type Service struct {
 	files   *inputs.Files
 	quota   *quota.Intake
 	lanes   map[string]*lane
+	groups  map[string]*group.Rotation
 	metrics metrics
 	turns   *turns.Turns
 	// dependents are the tasks that wait for others.
-	dependents *dependents
+	dependents *dependency.Index
 	pauses     dispatch.Pauses
 	// pausesKnown is closed when all pauses and limits have been read once.
 	pausesKnown chan struct{}
@@ -139,7 +144,8 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		o: o, log: o.Log.With("service", name), id: nuid.Next(), pausesKnown: make(chan struct{}),
-		dependents: newDependents(), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{}, metrics: newMetrics(o.Registerer),
+		dependents: dependency.NewIndex(), poster: paid.NewPoster(o.Dial), lanes: map[string]*lane{},
+		groups: map[string]*group.Rotation{}, metrics: newMetrics(o.Registerer),
 	}
 	s.turns = turns.New(turns.Of(o.Bus), intakeInFlight, s.intake, s.log)
 	s.store = taskstore.New(o.Bus, s.log, o.Registerer)
@@ -150,7 +156,7 @@ func New(o Options) (*Service, error) {
 	for _, l := range o.Lanes {
 		s.lanes[l.Name] = newLane(l, o.MaxSends, s.log)
 	}
-	return s, nil
+	return s, s.joinGroups()
 }
 
 // Ready reports whether the submitter takes requests in and dispatches.

@@ -112,6 +112,7 @@ func TestImports(t *testing.T) {
 			[]string{eventsPkg, "reelay/internal/secret"},
 			"what a stranger's path is checked against is small enough to be read in one go",
 		},
+		{[]string{"reelay/internal/group"}, []string{eventsPkg}, "a choice between lanes follows from what is said of them"},
 		{[]string{"reelay/internal/want"}, []string{eventsPkg}, "what a model takes follows from data: no broker, no network"},
 		{[]string{registryPkg}, []string{eventsPkg}, "facts link no driver, so that every package may ask for them"},
 		{

@@ -30,6 +30,7 @@ import (
 	"reelay/internal/dependency"
 	"reelay/internal/emulator"
 	"reelay/internal/failpoint"
+	"reelay/internal/group"
 	"reelay/internal/natsd"
 	"reelay/internal/proc"
 	"reelay/internal/provider"
@@ -93,6 +94,8 @@ type Options struct {
 	Guard config.Guard
 	// Lanes are lanes beside those that are named after their providers.
 	Lanes []config.Lane
+	// Groups are groups of lanes.
+	Groups []group.Group
 	// Quiet leaves the services' logs out; Log takes them in place of the test's output.
 	Quiet bool
 	Log   slog.Handler
@@ -168,7 +171,7 @@ func (w *World) Start() {
 	if w.o.Collector != nil {
 		w.startExport()
 	}
-	providers := config.Resolved{Sandbox: true, Lanes: w.o.Lanes}
+	providers := config.Resolved{Sandbox: true, Lanes: w.o.Lanes, Groups: w.o.Groups}
 	if w.o.Webhooks {
 		providers.CallbackKeys = []callbackurl.Key{{ID: "k1", Secret: secret.New(strings.Repeat("k", callbackurl.KeyBytes))}}
 	}
