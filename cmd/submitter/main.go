@@ -49,7 +49,9 @@ func main() {
 		if err != nil {
 			return err
 		}
-		o := submitter.Options{Lanes: opened, Groups: resolved.Groups, Prices: prices, Wants: wants, Timeout: s.Timeout, MaxSends: s.MaxSends, Log: log}
+		o := submitter.Options{
+			Lanes: opened, Groups: resolved.Groups, Prices: prices, Wants: wants, Timeout: s.Timeout, MaxSends: s.MaxSends, Log: log,
+		}
 		if resolved.PublicURL != "" {
 			keys, err := config.SharedKeys(s.Sandbox, s.StoreDir)
 			if err != nil {

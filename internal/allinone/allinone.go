@@ -295,7 +295,8 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 	case Submitter:
 		return submitter.Start(ctx, p, name, submitter.Setup{
 			Options: submitter.Options{
-				Bus: b, Lanes: s.lanesOver(b), Groups: s.o.Providers.Groups, Prices: prices, Wants: wants, Callback: s.callback(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial,
+				Bus: b, Lanes: s.lanesOver(b), Groups: s.o.Providers.Groups, Prices: prices, Wants: wants,
+				Callback: s.callback(), Timeout: s.o.Pipeline.Timeout, Dial: s.o.Dial,
 				LeaseTTL: s.o.LeaseTTL, MaxSends: s.o.Pipeline.MaxSends, Log: s.o.Log,
 			},
 			StoreDir: s.o.StoreDir, Guard: s.o.Guard, Sync: brokerSync(s.o.Sync), Faults: faults,
@@ -312,7 +313,7 @@ func (s *Stack) StartService(ctx context.Context, name string) error {
 		})
 	default:
 		return status.Start(p, name, status.Options{
-			Bus: b, Lanes: s.lanesOver(b), Catalog: catalog.Catalog{Wants: wants, Prices: prices}, Log: s.o.Log,
+			Bus: b, Lanes: s.lanesOver(b), Catalog: catalog.Catalog{Wants: wants, Prices: prices, Groups: s.o.Providers.Groups}, Log: s.o.Log,
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/forecast"
+	"reelay/internal/group"
 	"reelay/internal/provider"
 	"reelay/internal/spend/price"
 	"reelay/internal/want"
@@ -45,6 +46,8 @@ type Catalog struct {
 	Schemas Schemas
 	// Lanes are what a request can name as its provider.
 	Lanes []provider.Lane
+	// Groups are groups of those, which it can name as well.
+	Groups []group.Group
 }
 
 // Models returns the sheets of the models that are asked for; with those of one model in full. Its error is an
@@ -112,8 +115,14 @@ func (c Catalog) served(ctx context.Context, provider, id string) want.Served {
 	}
 }
 
-// providerOf returns the provider that a request names by itself or by one of its lanes.
+// providerOf returns the provider that a request names by itself, by one of its lanes or by a group of them.
 func (c Catalog) providerOf(name string) string {
+	for _, g := range c.Groups {
+		if g.Name == name {
+			name = g.Members[0].Lane
+			break
+		}
+	}
 	for _, l := range c.Lanes {
 		if l.Name == name {
 			return l.Provider

@@ -8,6 +8,7 @@ import (
 	"reelay/events"
 	"reelay/internal/catalog"
 	"reelay/internal/forecast"
+	"reelay/internal/group"
 	"reelay/internal/provider"
 	"reelay/internal/want"
 )
@@ -36,5 +37,20 @@ func TestQuoteOfScript(t *testing.T) {
 			!emulated && (!errors.As(err, &refused) || refused.Field != "want.options.emulate") {
 			t.Errorf("emulated %t: %s %v", emulated, q.Input, err)
 		}
+	}
+}
+
+// A group of lanes is a name of its provider, as it is in a request.
+func TestQuoteOfGroup(t *testing.T) {
+	c := catalog.Catalog{
+		Forecasts: nothing{},
+		Lanes:     []provider.Lane{{Name: "gpu1", Provider: "comfy", Free: true}},
+		Groups:    []group.Group{{Name: "gpu", Members: []group.Member{{Lane: "gpu1", Weight: 1}}}},
+	}
+	q, err := c.Quote(t.Context(), events.QuoteRequest{TaskType: events.Video, Request: events.Request{
+		Provider: "gpu", Model: "m", Input: json.RawMessage(`{}`),
+	}})
+	if err != nil || q.Provider != "comfy" || q.Cost == nil {
+		t.Errorf("%+v, %v", q, err)
 	}
 }

@@ -91,7 +91,7 @@ func newEntry(t *events.Task, lane string) *entry {
 		return e
 	}
 	for _, a := range t.Attempts {
-		if a.Outcome == events.AttemptReleased {
+		if a.Outcome == events.AttemptReleased || a.Lane != "" && a.Lane != lane {
 			continue
 		}
 		// A request that nobody has answered has left before its attempt was given up, or never.

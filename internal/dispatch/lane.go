@@ -92,8 +92,8 @@ func (l *Lane) SetLimits(set events.LaneLimits, now time.Time) {
 // group returns the limit group of a task. The lock is held.
 func (l *Lane) group(e *entry) *group { return l.groups[l.limits.LimitGroup(e.model)] }
 
-// See takes in a record, nil if it is gone. One of another lane matters as long as this one may take its task. One that is older than what is known changes nothing. The generation is the
-// watch that has shown it, 0 for none. It reports whether another task may be sent by that than before.
+// See takes in a record, nil if it is gone. One of another lane matters as long as this one may take its task. One that is
+// older than what is known changes nothing. The generation is the watch that has shown it, 0 for none. It reports whether another task may be sent by that than before.
 func (l *Lane) See(k events.Key, t *events.Task, generation uint64, now time.Time) (changed bool) {
 	e := newEntry(t, l.name) // it reads the input, for which nobody should wait
 	l.mu.Lock()

@@ -6,6 +6,7 @@
 package retry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -92,7 +93,7 @@ func Request(r events.Request, of events.Task, input json.RawMessage) (events.Re
 	if r.After, r.Input, err = dependencies(r, of, input); err != nil {
 		return r, err
 	}
-	r.Provider, r.Model, r.OnDependency = of.Lane, of.Model, of.OnDependency
+	r.Provider, r.Model, r.OnDependency = cmp.Or(of.Group, of.Lane), of.Model, of.OnDependency
 	r.Replace = nil
 	return fill(r, of), nil
 }

@@ -46,6 +46,10 @@ func TestRequest(t *testing.T) {
 	if string(a) != string(b) {
 		t.Errorf("got  %s\nwant %s", a, b)
 	}
+	got, err = retry.Request(events.Request{RetryOf: "kite"}, failedTask(func(t *events.Task) { t.Group = "fal-all" }), input)
+	if err != nil || got.Provider != "fal-all" {
+		t.Errorf("of a task of a group the provider is %q, %v", got.Provider, err)
+	}
 	own := events.Request{
 		RetryOf: "kite", BatchID: "other", Priority: 1, Timeout: events.Duration(time.Minute), MaxCostUSD: 1,
 		Metadata: map[string]string{},

@@ -313,8 +313,8 @@ func (s *step) intent(tr Intent) {
 		return
 	}
 	s.t.Attempts = append(slices.Clip(s.t.Attempts), events.Attempt{
-		N: NextAttempt(s.t), Lane: attemptLane(s.t), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter, BodySHA256: tr.BodySHA256,
-		Files: tr.Files, Outcome: events.AttemptOpen, Charge: events.ChargePossible, CostUSD: tr.ReservedUSD, Callback: tr.Callback,
+		N: NextAttempt(s.t), Lane: attemptLane(s.t), Owner: tr.Owner, IntentAt: s.m.At, NotAfter: tr.NotAfter,
+		BodySHA256: tr.BodySHA256, Files: tr.Files, Outcome: events.AttemptOpen, Charge: events.ChargePossible, CostUSD: tr.ReservedUSD, Callback: tr.Callback,
 		SentAfter: tr.SentAfter,
 	})
 	s.t.NotBefore = nil
@@ -460,7 +460,7 @@ func (s *step) accepted(tr Accepted) {
 		s.settle(a, events.AttemptAccepted, charge, nil, events.Evidence{
 			Source: tr.Source, ProviderID: tr.ID, Note: cmp.Or(tr.Note, "accepted as "+tr.ID),
 		})
-		a.Ref, a.ProviderID = tr.Ref, tr.ID
+		a.Ref, a.ProviderID, a.Lane = tr.Ref, tr.ID, cmp.Or(tr.Lane, a.Lane)
 		if tr.Result != nil {
 			s.answered(a, tr)
 		}

@@ -47,3 +47,31 @@ func TestGroup(t *testing.T) {
 		t.Errorf("one that may have been sent is sent by another lane: %+v, %v", c.Task.Attempts, err)
 	}
 }
+
+// TestGroupForgotten: that the list of one account does not show what a restored record may have forgotten does not prove
+// that it was never sent: another lane of the group may have sent it.
+func TestGroupForgotten(t *testing.T) {
+	long := t0.Add(-time.Hour)
+	i := intentAt(time.Minute, "a")
+	i.SentAfter, i.BodySHA256 = &long, ""
+	now := story(t, request(func(t *events.Task) { t.Group = "all" }), i,
+		task.Doubt{Meta: at(time.Minute), Owner: "a", Err: fault(events.KindAmbiguous, "restored")})
+	for n := range 4 {
+		now = after(t, now, task.Searched{Meta: at(time.Duration(n+2) * time.Minute), Attempt: 1, Complete: true, Listings: 3})
+	}
+	if now.Phase != events.PhaseInDoubt || now.Attempt().Charge != events.ChargePossible {
+		t.Errorf("after the lists of one lane it is %s: %+v", now.Phase, now.Attempt())
+	}
+}
+
+// TestGroupForgottenAccepted: an acceptance that its owner brings for an attempt of that number names the lane that knows it.
+func TestGroupForgottenAccepted(t *testing.T) {
+	i := intentAt(time.Second, "you")
+	i.Lane = "fal-team2"
+	now := story(t, request(func(t *events.Task) { t.Group = "all" }), i, task.Accepted{
+		Meta: at(2 * time.Second), Attempt: 1, Owner: "me", Lane: "fal", Ref: accepted.Ref, ID: "r1", Source: events.SourceReply,
+	})
+	if now.Lane != "fal" || now.ProviderID != "r1" {
+		t.Errorf("it is asked for as %s on lane %s", now.ProviderID, now.Lane)
+	}
+}

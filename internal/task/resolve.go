@@ -108,7 +108,8 @@ func (s *step) searched(tr Searched) {
 	if tr.Complete {
 		a.Listings++
 	}
-	if tr.Complete && a.SentAfter != nil && a.BodySHA256 == "" && a.Listings >= tr.Listings {
+	// Another lane of a group may have sent it: the list of one account proves nothing of that.
+	if tr.Complete && a.SentAfter != nil && a.BodySHA256 == "" && a.Listings >= tr.Listings && s.t.Group == "" {
 		s.neverSent(a, tr.Note)
 		return
 	}

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,11 +118,14 @@ type outcome struct {
 	retryAfter time.Duration
 }
 
-// isOf reports whether a callback comes from the lane that the task has, or that its attempt had.
+// isOf reports whether a callback comes from the lane that its attempt has. One that is not known yet may be of any lane
+// of a group.
 func isOf(t events.Task, c events.Callback) bool {
-	return t.Lane == c.Lane || slices.ContainsFunc(t.Attempts, func(a events.Attempt) bool {
-		return a.N == c.Attempt && a.Lane == c.Lane
-	})
+	i := slices.IndexFunc(t.Attempts, func(a events.Attempt) bool { return a.N == c.Attempt })
+	if i < 0 {
+		return t.Lane == c.Lane || t.Group != ""
+	}
+	return cmp.Or(t.Attempts[i].Lane, t.Lane) == c.Lane
 }
 
 // handle records what the callback proves, or polls the task.
@@ -199,7 +203,7 @@ func (d delivery) pollRefused(ctx context.Context, t events.Task, a events.Attem
 // pollLive polls a task that lives by the attempt, and again later if the provider does not answer, or does not show an
 // end that may have been reported.
 func (d delivery) pollLive(ctx context.Context, t events.Task, a events.Attempt, ended bool) (outcome, error) {
-	if a.ProviderID == "" || a.ProviderID != t.ProviderID {
+	if a.ProviderID == "" || a.ProviderID != t.ProviderID || d.lane.Name != t.Lane {
 		return outcome{}, nil
 	}
 	now, answered, err := d.poll(ctx, d.lane, t, d.why)
@@ -213,7 +217,7 @@ func (d delivery) pollLive(ctx context.Context, t events.Task, a events.Attempt,
 // apply records what the callback says about its request, if the task lives by that request.
 func (d delivery) apply(ctx context.Context, t events.Task, cb provider.Callback) (outcome, error) {
 	switch {
-	case t.ProviderID != cb.ID:
+	case t.ProviderID != cb.ID || d.lane.Name != t.Lane:
 		return outcome{result: callbackOther}, nil
 	case t.Phase == events.PhaseDone && !task.Needs(t).PollTicket:
 		if cb.Ended {

@@ -73,6 +73,9 @@ type attempt struct {
 	// pass is what the breaker gave, if allowed.
 	pass breaker.Pass
 
+	// isAlone says that no other lane here sends the task meanwhile.
+	isAlone bool
+
 	// record is the result: the record as it is by now, nil if that is not known. The task is not tried again before
 	// notBefore.
 	record    *events.Task
@@ -93,7 +96,7 @@ func (s *Service) send(ctx context.Context, l *lane, held *lease.Lease, key even
 		notBefore: time.Now().Add(unsentWait),
 	}
 	defer a.release(ctx)
-	if !a.load(ctx) {
+	if !a.alone() || !a.load(ctx) {
 		return a.record, a.notBefore
 	}
 	ctx, span := s.o.Tracer.Start(ctx, trace.Dispatch, &a.task)
@@ -123,6 +126,9 @@ func (a *attempt) release(ctx context.Context) {
 	}
 	if !a.sent && !a.reached {
 		a.lane.queue.Unsent(a.key)
+	}
+	if a.isAlone {
+		a.underWay.Delete(a.key)
 	}
 	if !a.mayCost {
 		a.spend.Return(context.WithoutCancel(ctx), a.reservation)

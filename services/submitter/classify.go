@@ -75,8 +75,12 @@ func (s *Service) backoff(ctx context.Context, l *lane, t events.Task, begun tim
 		return own
 	case events.KindQuota, events.KindAuth, events.KindAddress:
 		s.metrics.backoffs.WithLabelValues(l.Name, string(e.Kind)).Inc()
+		wait := s.pauseAccount(ctx, l, begun, e)
+		if t.Group != "" { // the others of its group have accounts of their own
+			return refusedWait
+		}
 		// Others go before it when the lane is tried again: it may be the only one that is refused.
-		return s.pauseAccount(ctx, l, begun, e) + refusedWait
+		return wait + refusedWait
 	case events.KindRetry:
 		return refusedWait
 	}

@@ -86,11 +86,7 @@ func (s *Service) lead(ctx, term context.Context, l *lane, held *lease.Lease) er
 			defer free()
 			t, notBefore := s.send(ctx, l, held, key, free)
 			l.finish(key, t, notBefore, time.Now())
-			for _, o := range l.siblings {
-				if t != nil && s.mayTake(o, t) {
-					o.see(key, t, 0, time.Now())
-				}
-			}
+			s.tell(ctx, l, key, t)
 		})
 	}
 }

@@ -63,7 +63,8 @@ func (a *attempt) forgotten(ctx context.Context, sent journal.Entry) *events.Tas
 	}
 	now := time.Now().UTC()
 	intent := task.Intent{
-		Meta: task.Meta{At: now, By: name}, Owner: a.entry.Owner, Lane: cmp.Or(sent.Lane, a.lane.Name), Files: a.files, NotAfter: now.Add(intentLife(a.request)),
+		Meta: task.Meta{At: now, By: name}, Owner: a.entry.Owner, Lane: cmp.Or(sent.Lane, a.lane.Name), Files: a.files,
+		NotAfter: now.Add(intentLife(a.request)),
 	}
 	answer := journal.Answer{Outcome: string(provider.InDoubt), Error: &events.Error{
 		Kind: events.KindAmbiguous, Code: events.CodeInDoubt,

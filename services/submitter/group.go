@@ -1,6 +1,7 @@
 package submitter
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -52,6 +53,36 @@ func (s *Service) choose(l *lane, k events.Key, r events.Request) (chosen *lane,
 func (s *Service) mayTake(l *lane, t *events.Task) bool {
 	g := s.groups[t.Group]
 	return t.Lane == l.Name || g != nil && g.Has(l.Name)
+}
+
+// alone makes sure that no other lane of a group sends the task here meanwhile: what one has begun would look to the
+// other like something that the record has forgotten.
+func (a *attempt) alone() bool {
+	if len(a.lane.siblings) > 0 {
+		_, taken := a.underWay.LoadOrStore(a.key, a.lane.Name)
+		a.isAlone = !taken
+		return a.isAlone
+	}
+	return true
+}
+
+// tell lets the other lanes of its groups know how a task stands that the lane has tried to send; nil is not known.
+func (s *Service) tell(ctx context.Context, l *lane, k events.Key, t *events.Task) {
+	if len(l.siblings) == 0 {
+		return
+	}
+	if t == nil {
+		now, err := s.store.Current(ctx, k)
+		if err != nil {
+			return
+		}
+		t = &now
+	}
+	for _, o := range l.siblings {
+		if s.mayTake(o, t) {
+			o.see(k, t, 0, time.Now())
+		}
+	}
 }
 
 // takenNote says why a lane sends a task that another has; empty for its own.

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -462,7 +463,7 @@ func (s *Service) laneOf(r events.Request, k events.Key, digest string) (*lane, 
 			return s.lanes[l.Name], nil
 		}
 	}
-	code, text := events.CodeUnknownProvider, "is not one of "+strings.Join(s.o.Known, ", ")
+	code, text := events.CodeUnknownProvider, "is not one of "+strings.Join(append(slices.Clone(s.o.Known), slices.Sorted(maps.Keys(s.groups))...), ", ")
 	if slices.Contains(s.o.Known, r.Provider) {
 		code, text = events.CodeNotConfigured, "is not configured here: its API key or a lane is not set"
 	}

@@ -112,8 +112,10 @@ type Service struct {
 	quota   *quota.Intake
 	lanes   map[string]*lane
 	groups  map[string]*group.Rotation
-	metrics metrics
-	turns   *turns.Turns
+	// underWay are the tasks that are being sent by lanes of groups, each by one of them.
+	underWay sync.Map
+	metrics  metrics
+	turns    *turns.Turns
 	// dependents are the tasks that wait for others.
 	dependents *dependency.Index
 	pauses     dispatch.Pauses
