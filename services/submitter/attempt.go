@@ -248,7 +248,7 @@ func (a *attempt) rendered(ctx context.Context) bool {
 	if file := (*events.Error)(nil); errors.As(a.renderErr, &file) {
 		refused.Code, refused.Message = file.Code, file.Message
 	}
-	refused.Message = string(hidden([]byte(refused.Message), a.callbackURL))
+	refused.Message = string(paid.Hide([]byte(refused.Message), a.callbackURL))
 	a.settled(a.settle(ctx, a.entry, journal.Answer{Outcome: string(provider.Refused), Error: &refused}))
 	return false
 }
@@ -277,7 +277,7 @@ func (a *attempt) post(ctx context.Context) {
 		return err
 	})
 	underWay := a.lane.posting.Add(-1)
-	reply, err = withoutURL(reply, err, a.callbackURL)
+	reply, err = paid.Redact(reply, err, a.callbackURL)
 	switch n, first := a.lane.queue.Reached(a.reached || err == nil, begun, time.Now(), a.withoutProxy()); {
 	case first && n == 1:
 		a.log.WarnContext(ctx, "the provider cannot be reached; it is tried now and then", "error", err, "note", a.withoutProxy())

@@ -1,17 +1,10 @@
 package submitter
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"net/http"
-	"strings"
 	"time"
 
 	"reelay/events"
 	"reelay/internal/journal"
-	"reelay/internal/paid"
-	"reelay/internal/provider"
 	"reelay/internal/task"
 )
 
@@ -22,10 +15,6 @@ const callbacksDisabledFor = 10 * time.Minute
 // callbackGrace is how long callbacks about a task count after it is polled no more, late results included: providers
 // repeat those that they could not deliver for hours.
 const callbackGrace = 6 * time.Hour
-
-// minSecretBytes is the shortest last segment of a callback URL that is taken for a secret; a shorter one could be any
-// word.
-const minSecretBytes = 16
 
 // callbackURLFor returns where the provider shall call back about an attempt of t, empty for nowhere: also if it has
 // refused one that named such a URL, in words that may be about that.
@@ -56,40 +45,4 @@ func (l *lane) callbacksDisabled(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.callbacksDisabledUntil.After(now)
-}
-
-// withoutURL takes the secret of a callback URL out of what came back: a provider that dislikes the URL repeats it, and
-// its words go into the journal, the record and events.
-func withoutURL(r provider.Reply, err error, callbackURL string) (provider.Reply, error) {
-	if callbackURL == "" {
-		return r, err
-	}
-	r.Body = hidden(r.Body, callbackURL)
-	header := make(http.Header, len(r.Header))
-	for name, values := range r.Header {
-		for _, v := range values {
-			header.Add(name, string(hidden([]byte(v), callbackURL)))
-		}
-	}
-	r.Header = header
-	if err == nil {
-		return r, nil
-	}
-	text := string(hidden([]byte(err.Error()), callbackURL))
-	switch {
-	case text == err.Error():
-		return r, err
-	case errors.Is(err, paid.ErrNotSent):
-		return r, fmt.Errorf("%w: %s", paid.ErrNotSent, strings.TrimPrefix(text, paid.ErrNotSent.Error()+": "))
-	}
-	return r, errors.New(text)
-}
-
-// hidden replaces the secret of a callback URL, which no encoding changes.
-func hidden(text []byte, callbackURL string) []byte {
-	secret := callbackURL[strings.LastIndexByte(callbackURL, '/')+1:]
-	if len(secret) < minSecretBytes {
-		return text
-	}
-	return bytes.ReplaceAll(text, []byte(secret), []byte("[redacted]"))
 }

@@ -127,7 +127,7 @@ func TestWithoutURL(t *testing.T) {
 	}
 	unsent := fmt.Errorf("%w: parse %q: bad", paid.ErrNotSent, urlOfTest)
 	for _, err := range []error{nil, errors.New("reset"), errors.New("read " + urlOfTest), unsent} {
-		got, gotErr := withoutURL(r, err, urlOfTest)
+		got, gotErr := paid.Redact(r, err, urlOfTest)
 		if text := fmt.Sprintf("%s %v %v", got.Body, got.Header, gotErr); strings.Contains(text, macOfTest) {
 			t.Errorf("the secret shows in %s", text)
 		}
@@ -139,10 +139,10 @@ func TestWithoutURL(t *testing.T) {
 	if !strings.Contains(string(r.Body), macOfTest) {
 		t.Error("the reply that was given has changed")
 	}
-	if got, _ := withoutURL(r, nil, ""); string(got.Body) != string(r.Body) {
+	if got, _ := paid.Redact(r, nil, ""); string(got.Body) != string(r.Body) {
 		t.Error("without a URL the reply is another")
 	}
-	if got := hidden([]byte("a word"), "https://h/word"); string(got) != "a word" {
+	if got := paid.Hide([]byte("a word"), "https://h/word"); string(got) != "a word" {
 		t.Errorf("a segment that may be any word was taken for a secret: %s", got)
 	}
 }
