@@ -10,6 +10,7 @@
 //	test/arch             rules between packages, with their reasons
 //	test/broker           the real broker in synctest bubbles
 //	test/chaos            real processes, killed and cut off
+//	test/long             tests that are left out of the usual run
 //	test/model            every interleaving of the submit protocol
 //	test/ops              an operator's acts on the broker under a running pipeline
 //	test/provider         what every driver must do

@@ -47,8 +47,14 @@ func proofs() []proof {
 		},
 		{
 			"limits through four submitters and their failovers; fairness; caps; what is said of all that",
-			"go test ./services/submitter ./internal/test/sim ./internal/dispatch ./internal/spend " +
+			"REELAY_TEST_LONG=1 go test ./services/submitter ./internal/test/sim ./internal/dispatch ./internal/spend " +
 				"-run 'Window|InFlight|TakeOver|Fence|Learns|OneBeside|Weights|Starves|LaneLimit|Cap|Estimate|Predicted|Positions|Blocked|WaitingETA' -v",
+		},
+		{
+			"what takes hours to come out: searches that find nothing, stores that are new or put back, messages given up, " +
+				"rejections that lapse",
+			"REELAY_TEST_LONG=1 go test ./internal/test/sim ./internal/bus ./internal/spend ./internal/storeguard " +
+				"./internal/taskstore ./services/status -run 'Long$' -v",
 		},
 		{
 			"every simulation, with a broker that gives each service no more than the rights of `reelay auth`: nothing denied; " +

@@ -14,10 +14,12 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/test/long"
 )
 
-// TestVerdicts checks what the server makes of each answer to a first delivery.
-func TestVerdicts(t *testing.T) {
+// TestVerdictsLong checks what the server makes of each answer to a first delivery.
+func TestVerdictsLong(t *testing.T) {
+	long.Only(t)
 	rows := []struct {
 		name    string
 		first   func() bus.Outcome

@@ -19,6 +19,7 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/test/broker"
+	"reelay/internal/test/long"
 )
 
 // A letter is a dead letter as its stream has it.
@@ -50,8 +51,9 @@ func (b *fixture) collect(on *bus.Bus) (stop func()) {
 	return func() { b.Helper(); b.OK(end()) }
 }
 
-// TestGivenUp: a message is kept whole before it leaves its stream, and the others go on meanwhile.
-func TestGivenUp(t *testing.T) {
+// TestGivenUpLong: a message is kept whole before it leaves its stream, and the others go on meanwhile.
+func TestGivenUpLong(t *testing.T) {
+	long.Only(t)
 	for _, row := range []struct {
 		name       string
 		bad        bus.Handler
@@ -225,9 +227,10 @@ func (b *fixture) next(c jetstream.Consumer) jetstream.Msg {
 	return nil
 }
 
-// TestCollectDead: what the server or another client has given up is kept, whether or not anybody listened at that
+// TestCollectDeadLong: what the server or another client has given up is kept, whether or not anybody listened at that
 // time, and no work queue is left with a message that nobody takes.
-func TestCollectDead(t *testing.T) {
+func TestCollectDeadLong(t *testing.T) {
+	long.Only(t)
 	watch, request := events.PollSubject("fal", key), events.RequestSubject("demo", events.Video)
 	rows := []struct {
 		name, stream, subject string

@@ -14,6 +14,7 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/failpoint"
 	"reelay/internal/spend"
+	"reelay/internal/test/long"
 )
 
 // ask is for money that project demo spends on lane fal.
@@ -120,9 +121,10 @@ func TestNoCap(t *testing.T) {
 	})
 }
 
-// TestCapLives goes through the life of a cap: set in the middle of a day, used up, raised, on the next day, taken
+// TestCapLivesLong goes through the life of a cap: set in the middle of a day, used up, raised, on the next day, taken
 // away.
-func TestCapLives(t *testing.T) {
+func TestCapLivesLong(t *testing.T) {
+	long.Only(t)
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)
@@ -269,9 +271,10 @@ func TestUnreadableCounter(t *testing.T) {
 	})
 }
 
-// TestDeletedCounter: a counter that a person deletes is not that of a day on which nothing was spent, also under a cap
+// TestDeletedCounterLong: a counter that a person deletes is not that of a day on which nothing was spent, also under a cap
 // of an earlier day; and it can be written again.
-func TestDeletedCounter(t *testing.T) {
+func TestDeletedCounterLong(t *testing.T) {
+	long.Only(t)
 	bubble(t, func(l *lab) {
 		b := l.Open(bus.Options{})
 		k := l.budget(b)

@@ -21,6 +21,7 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
 	"reelay/internal/test/broker"
+	"reelay/internal/test/long"
 )
 
 func TestMain(m *testing.M) { broker.Main(m) }
@@ -117,7 +118,8 @@ func stopped(tb testing.TB, g *Guard, reason Reason, is error) {
 	}
 }
 
-func TestNewStore(t *testing.T) {
+func TestNewStoreLong(t *testing.T) {
+	long.Only(t)
 	bubble(t, func(b *bench) {
 		b.records(3)
 		stopped(b, b.open(Options{}), "", nil) // the first start, on a store with records
@@ -147,8 +149,9 @@ func TestNewStore(t *testing.T) {
 	})
 }
 
-// TestRestoredStore: a store that was put back from a copy has forgotten records, and new ones do not hide that.
-func TestRestoredStore(t *testing.T) {
+// TestRestoredStoreLong: a store that was put back from a copy has forgotten records, and new ones do not hide that.
+func TestRestoredStoreLong(t *testing.T) {
+	long.Only(t)
 	bubble(t, func(b *bench) {
 		b.records(3)
 		b.open(Options{})

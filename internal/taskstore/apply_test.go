@@ -14,6 +14,7 @@ import (
 	"reelay/internal/provider"
 	"reelay/internal/task"
 	"reelay/internal/taskstore"
+	"reelay/internal/test/long"
 )
 
 // bump writes the record as it is, as a foreign writer would.
@@ -70,9 +71,10 @@ func TestLostOnce(t *testing.T) {
 	})
 }
 
-// TestCutOff cuts the connection at each write of a step. Whatever was lost, the repetition of the trigger, which is
+// TestCutOffLong cuts the connection at each write of a step. Whatever was lost, the repetition of the trigger, which is
 // what its unacknowledged message brings, stores it, once and in order.
-func TestCutOff(t *testing.T) {
+func TestCutOffLong(t *testing.T) {
+	long.Only(t)
 	succeeded := func() task.Trigger {
 		return task.PollResult{Meta: meta(), Snapshot: provider.Snapshot{
 			State: provider.Succeeded, Outputs: []events.Output{{URL: "https://cdn.test/a.mp4"}},

@@ -14,6 +14,7 @@ import (
 	"reelay/internal/provider"
 	"reelay/internal/task"
 	"reelay/internal/taskstore"
+	"reelay/internal/test/long"
 )
 
 // TestIntendForeignState: in no state but waiting is there a permit, and the record stays as it is.
@@ -65,8 +66,9 @@ func TestIntendForeignState(t *testing.T) {
 	}
 }
 
-// TestIntendPastTheDeadline ends the task instead, and tells so.
-func TestIntendPastTheDeadline(t *testing.T) {
+// TestIntendPastTheDeadlineLong ends the task instead, and tells so.
+func TestIntendPastTheDeadlineLong(t *testing.T) {
+	long.Only(t)
 	bubble(t, func(w *world) {
 		d := w.desk()
 		w.create(d)

@@ -20,6 +20,7 @@ import (
 	"reelay/internal/bus"
 	"reelay/internal/natsd"
 	"reelay/internal/provider"
+	"reelay/internal/test/long"
 )
 
 func TestGet(t *testing.T) {
@@ -466,9 +467,10 @@ func TestReadYourRequests(t *testing.T) {
 	})
 }
 
-// TestSeekersLeaveRoom: while one project asks for thousands of tasks that do not come, and lists after requests that
+// TestSeekersLeaveRoomLong: while one project asks for thousands of tasks that do not come, and lists after requests that
 // nobody takes in, others are answered.
-func TestSeekersLeaveRoom(t *testing.T) {
+func TestSeekersLeaveRoomLong(t *testing.T) {
+	long.Only(t)
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		l.put(waiting("b", "x", 0))
 		asked := l.handIn()

@@ -13,6 +13,7 @@ import (
 
 	"reelay/events"
 	"reelay/internal/bus"
+	"reelay/internal/test/long"
 )
 
 // lose publishes what the submitter does of a rejected request that names a batch of project a.
@@ -30,9 +31,10 @@ func ended(id, batch string, size int) events.Task {
 	return of(in(waiting("a", id, 1), events.PhaseDone, events.StatusCompleted), batch, size)
 }
 
-// TestBatchRejected: requests that were rejected count for the end of their batch, once per task, unless the task is
+// TestBatchRejectedLong: requests that were rejected count for the end of their batch, once per task, unless the task is
 // there.
-func TestBatchRejected(t *testing.T) {
+func TestBatchRejectedLong(t *testing.T) {
+	long.Only(t)
 	inLab(t, Options{}, func(t *testing.T, l *lab) {
 		for i, row := range []struct {
 			name string
@@ -194,8 +196,9 @@ func TestBatchAnsweredWhole(t *testing.T) {
 	})
 }
 
-// TestRejectionsLapse: a running service forgets a rejection when its event has left the stream.
-func TestRejectionsLapse(t *testing.T) {
+// TestRejectionsLapseLong: a running service forgets a rejection when its event has left the stream.
+func TestRejectionsLapseLong(t *testing.T) {
+	long.Only(t)
 	inLabAt(t, time.Now().Round(0), Options{}, func(t *testing.T, l *lab) {
 		l.put(of(waiting("a", "1", 1), "film", 3))
 		must(t, l.bus.Publish(t.Context(), *lost("2", "film", 0, time.Now().Add(90*time.Minute-events.RejectedAge)),

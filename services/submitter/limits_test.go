@@ -9,6 +9,7 @@ import (
 
 	"reelay/events"
 	"reelay/events/bucket"
+	"reelay/internal/test/long"
 )
 
 const minute = time.Minute
@@ -104,9 +105,10 @@ func TestInFlight(t *testing.T) {
 	})
 }
 
-// TestLearns: a provider that changes its limit is followed. Two minutes after a change fewer than one request in a
+// TestLearnsLong: a provider that changes its limit is followed. Two minutes after a change fewer than one request in a
 // hundred is refused, also over a failover, and no task fails by it.
-func TestLearns(t *testing.T) {
+func TestLearnsLong(t *testing.T) {
+	long.Only(t)
 	for _, configured := range []int{0, 60} {
 		t.Run(fmt.Sprint("configured ", configured), func(t *testing.T) {
 			inWorld(t, perMinute(configured), func(w *world) {

@@ -10,12 +10,14 @@ import (
 	"reelay/events"
 	"reelay/events/bucket"
 	"reelay/internal/emulator"
+	"reelay/internal/test/long"
 	"reelay/internal/test/sim"
 )
 
-// TestWaitingETA: the published end of a task in our own queue holds, whatever limit the queue is behind: four of five
+// TestWaitingETALong: the published end of a task in our own queue holds, whatever limit the queue is behind: four of five
 // end within the range that was published while most of the queue was still before them.
-func TestWaitingETA(t *testing.T) {
+func TestWaitingETALong(t *testing.T) {
+	long.Only(t)
 	rows := []struct {
 		name, limits string
 		after        time.Duration // some have ended by then, and most wait

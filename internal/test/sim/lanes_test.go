@@ -12,12 +12,14 @@ import (
 	"reelay/events/bucket"
 	"reelay/internal/allinone"
 	"reelay/internal/failpoint"
+	"reelay/internal/test/long"
 	"reelay/internal/test/sim"
 )
 
-// TestLaneLimit: with four submitters MiniMax never sees more than its 20 requests in a minute, and hardly fewer, while
+// TestLaneLimitLong: with four submitters MiniMax never sees more than its 20 requests in a minute, and hardly fewer, while
 // the one that dispatches crashes or stops again and again. The published position of a waiting task falls to nothing.
-func TestLaneLimit(t *testing.T) {
+func TestLaneLimitLong(t *testing.T) {
+	long.Only(t)
 	sim.Run(t, sim.Options{Quiet: true}, func(t *testing.T, w *sim.World) {
 		const minutes, tasks = 10, 260
 		replicas := []string{allinone.Submitter, "submitter-2", "submitter-3", "submitter-4"}

@@ -15,6 +15,7 @@ import (
 	"reelay/internal/allinone"
 	"reelay/internal/config"
 	"reelay/internal/emulator"
+	"reelay/internal/test/long"
 	"reelay/internal/test/sim"
 )
 
@@ -292,7 +293,8 @@ func TestCap(t *testing.T) {
 
 // TestDoubtStaysTaken: what may have been paid for is not given back to a cap, also while nobody counts the records
 // into it.
-func TestDoubtStaysReserved(t *testing.T) {
+func TestDoubtStaysReservedLong(t *testing.T) {
+	long.Only(t)
 	sim.Run(t, sim.Options{}, func(t *testing.T, w *sim.World) {
 		early(w)
 		setCap(t, w, bucket.ProjectScope("demo"), `{"daily_usd":0.3}`) // one clip
@@ -319,9 +321,10 @@ func TestDoubtStaysReserved(t *testing.T) {
 	})
 }
 
-// TestCapUnderFaults: two submitters under random faults, with crashes at any write, never pay for more than the cap of
+// TestCapUnderFaultsLong: two submitters under random faults, with crashes at any write, never pay for more than the cap of
 // the day, and when all is quiet the cap is used as far as the records say, and no further.
-func TestCapUnderFaults(t *testing.T) {
+func TestCapUnderFaultsLong(t *testing.T) {
+	long.Only(t)
 	prices, _ := emulatedPrices(t)
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {

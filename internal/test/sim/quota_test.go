@@ -14,6 +14,7 @@ import (
 	"reelay/events/rights"
 	"reelay/internal/accounts"
 	"reelay/internal/emulator"
+	"reelay/internal/test/long"
 	"reelay/internal/test/sim"
 )
 
@@ -126,9 +127,10 @@ func next(t *testing.T, s *nats.Subscription) *nats.Msg {
 	return m
 }
 
-// TestFlood: while a tenant has 2,600 calls wait, hands in hundreds of requests and has thousands rejected, another's
+// TestFloodLong: while a tenant has 2,600 calls wait, hands in hundreds of requests and has thousands rejected, another's
 // request is queued within a second and its calls are answered at once.
-func TestFlood(t *testing.T) {
+func TestFloodLong(t *testing.T) {
+	long.Only(t)
 	r := sim.NewRights(t, accounts.Tenant{Project: "flood", Role: rights.Tenant},
 		accounts.Tenant{Project: "calm", Role: rights.Tenant})
 	o := sim.Options{Speed: emulator.Speed{Queue: time.Second, Run: 20 * time.Second}, Rights: r, Quiet: true}

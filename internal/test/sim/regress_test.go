@@ -13,6 +13,7 @@ import (
 	"reelay/events"
 	"reelay/internal/allinone"
 	"reelay/internal/failpoint"
+	"reelay/internal/test/long"
 	"reelay/internal/test/sim"
 )
 
@@ -179,9 +180,10 @@ func TestLostOnce(t *testing.T) {
 	}
 }
 
-// TestOrphanStaysInTheJournal: the answer to a paid request outlives a broker that has lost the task, start after
+// TestOrphanStaysInTheJournalLong: the answer to a paid request outlives a broker that has lost the task, start after
 // start, until a broker knows it again.
-func TestOrphanStaysInTheJournal(t *testing.T) {
+func TestOrphanStaysInTheJournalLong(t *testing.T) {
+	long.Only(t)
 	d := &death{service: allinone.Submitter, point: "put/provider_queued", outcome: failpoint.Outcome{Lose: true}}
 	sim.Run(t, sim.Options{Faults: d.plan}, func(t *testing.T, w *sim.World) {
 		restart := func() {

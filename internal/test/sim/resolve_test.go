@@ -22,6 +22,7 @@ import (
 	"reelay/internal/emulator"
 	"reelay/internal/failpoint"
 	"reelay/internal/provider/registry"
+	"reelay/internal/test/long"
 	"reelay/internal/test/sim"
 )
 
@@ -190,8 +191,9 @@ func TestLargeInputIsFoundAgain(t *testing.T) {
 	})
 }
 
-// TestInputGone: a search that cannot be made concludes nothing and does not block the task.
-func TestInputGone(t *testing.T) {
+// TestInputGoneLong: a search that cannot be made concludes nothing and does not block the task.
+func TestInputGoneLong(t *testing.T) {
+	long.Only(t)
 	doubtful(t, sim.Options{}, []fate{losesReply}, func(t *testing.T, w *sim.World) {
 		begin := time.Now()
 		w.Publish(video, `{"id":"a","provider":"fal","model":"`+falVideo+`","input":{"prompt":"`+
@@ -214,9 +216,10 @@ func TestInputGone(t *testing.T) {
 	})
 }
 
-// TestNotAccepted: what the provider never got is not made up. The list was read three times in full before a person is
+// TestNotAcceptedLong: what the provider never got is not made up. The list was read three times in full before a person is
 // asked.
-func TestNotAccepted(t *testing.T) {
+func TestNotAcceptedLong(t *testing.T) {
+	long.Only(t)
 	for name, row := range map[string]struct {
 		body    string
 		horizon time.Duration
@@ -255,9 +258,10 @@ func TestNotAccepted(t *testing.T) {
 	}
 }
 
-// TestResubmittedAfterSilence: with leave to pay twice, a request that the list does not show is sent again, and not
+// TestResubmittedAfterSilenceLong: with leave to pay twice, a request that the list does not show is sent again, and not
 // before.
-func TestResubmittedAfterSilence(t *testing.T) {
+func TestResubmittedAfterSilenceLong(t *testing.T) {
+	long.Only(t)
 	doubtful(t, sim.Options{}, []fate{neverArrives}, func(t *testing.T, w *sim.World) {
 		w.Publish(video, falRequest("a", "", `,"on_in_doubt":"resubmit","max_paid_attempts":2,"timeout":"8h"`))
 		task := w.AwaitEnd("demo", "a")
@@ -270,8 +274,9 @@ func TestResubmittedAfterSilence(t *testing.T) {
 	})
 }
 
-// TestIdenticalInputs: requests that nothing tells apart each get an id of their own.
-func TestIdenticalInputs(t *testing.T) {
+// TestIdenticalInputsLong: requests that nothing tells apart each get an id of their own.
+func TestIdenticalInputsLong(t *testing.T) {
+	long.Only(t)
 	for name, row := range map[string]struct {
 		fates       []fate
 		jobs        int
