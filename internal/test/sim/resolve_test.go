@@ -317,8 +317,9 @@ func TestIdenticalInputsLong(t *testing.T) {
 	}
 }
 
-// TestNeverAGuess: where the list shows no input, what may belong to another is left to a person, with the ids.
-func TestNeverAGuess(t *testing.T) {
+// TestNeverAGuessLong: where the list shows no input, what may belong to another is left to a person, with the ids.
+func TestNeverAGuessLong(t *testing.T) {
+	long.Only(t)
 	for name, fates := range map[string][]fate{
 		"both accepted": {losesReply, losesReply}, "the first accepted": {losesReply, neverArrives},
 		"the second accepted": {neverArrives, losesReply},
@@ -441,9 +442,10 @@ func TestClaimedBeforeACrash(t *testing.T) {
 	}
 }
 
-// TestListDown: a list that cannot be read is no evidence. Nothing is concluded, and a person is asked at twice the
+// TestListDownLong: a list that cannot be read is no evidence. Nothing is concluded, and a person is asked at twice the
 // time.
-func TestListDown(t *testing.T) {
+func TestListDownLong(t *testing.T) {
+	long.Only(t)
 	down := func(next http.RoundTripper) http.RoundTripper {
 		return roundTrip(func(r *http.Request) (*http.Response, error) {
 			if strings.HasSuffix(r.URL.Path, "/requests/by-endpoint") {
