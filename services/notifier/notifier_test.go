@@ -165,7 +165,7 @@ func TestDelivers(t *testing.T) {
 		_ = stopKilled() // what was left of it
 		on, stop := w.start()
 		defer func() { b.OK(stop()) }()
-		time.Sleep(20 * time.Second) // what was under way comes again
+		time.Sleep(5 * fileTick / 2) // what was under way comes again; between two looks at the file
 		w.define("")
 		time.Sleep(fileTick)
 		w.receiver.set(http.StatusServiceUnavailable)
