@@ -26,7 +26,7 @@ func (s settings) Validate() error { return s.Notify.Validate() }
 func main() {
 	var s settings
 	if _, err := config.Parse(os.Args[1:], &s, "notifier", "Sends events to web services of users, as signed webhooks.",
-		config.OpsListen("127.0.0.1:9109")); err != nil {
+		config.OpsListen("127.0.0.1:9110")); err != nil {
 		os.Exit(config.Report(os.Stderr, "notifier", err))
 	}
 	log := s.Logger(os.Stderr)

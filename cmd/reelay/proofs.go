@@ -59,7 +59,7 @@ func proofs() []proof {
 		{
 			"every simulation, with a broker that gives each service no more than the rights of `reelay auth`: nothing denied; " +
 				"and a tenant's tricks with subjects and replies, which reach nothing of another's",
-			"go test ./internal/test/sim -sim.rights -timeout 30m -v",
+			"REELAY_TEST_LONG=1 go test ./internal/test/sim -sim.rights -timeout 60m -v",
 		},
 		{
 			"an operator's acts under running work: streams removed and purged, settings changed, a backup restored, a whole " +

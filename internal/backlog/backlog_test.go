@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,8 +22,14 @@ func (s source) Backlog(context.Context, events.Consumer) (int, error) { return 
 // TestCounter: the last count holds until there is a new one.
 func TestCounter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, err := 7, error(nil)
-		c := New(source(func() (int, error) { return n, err }), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		var counted atomic.Int64 // below zero for no answer
+		counted.Store(7)
+		c := New(source(func() (int, error) {
+			if n := counted.Load(); n >= 0 {
+				return int(n), nil
+			}
+			return 0, errors.New("no answer")
+		}), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()
@@ -34,10 +41,10 @@ func TestCounter(t *testing.T) {
 			}
 		}
 		check(7)
-		n, err = 0, errors.New("no answer")
+		counted.Store(-1)
 		time.Sleep(countEvery)
 		check(7)
-		err = nil
+		counted.Store(0)
 		time.Sleep(countEvery)
 		check(0)
 		cancel()

@@ -154,4 +154,21 @@ func TestPorts(t *testing.T) {
 			t.Errorf("%s is not at %s: %v", row[1], row[2], err)
 		}
 	}
+	mains, err := filepath.Glob(filepath.Join("..", "..", "cmd", "*", "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := map[string]string{} // all of them run side by side by the Procfile
+	for _, name := range mains {
+		main, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, port := range regexp.MustCompile(`OpsListen\("([^"]+)"\)`).FindAllStringSubmatch(string(main), -1) {
+			if other := taken[port[1]]; other != "" {
+				t.Errorf("%s and %s have %s", name, other, port[1])
+			}
+			taken[port[1]] = name
+		}
+	}
 }

@@ -163,13 +163,14 @@ func (s *Service) withParts(ctx context.Context, k events.Key) (all []events.Tas
 	asked := map[string]bool{k.ID: true}
 	for next := t.After; len(next) > 0; {
 		next = slices.DeleteFunc(slices.Clone(next), func(id string) bool { return asked[id] })
+		next = slices.Compact(slices.Sorted(slices.Values(next)))
 		if room := maxParts - len(asked); len(next) > room {
 			next, more = next[:max(0, room)], true
 		}
 		for _, id := range next {
 			asked[id] = true
 		}
-		found, err := s.getAll(ctx, k.Project, slices.Compact(slices.Sorted(slices.Values(next))))
+		found, err := s.getAll(ctx, k.Project, next)
 		if err != nil {
 			return nil, false, err
 		}

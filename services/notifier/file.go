@@ -155,7 +155,8 @@ func (f endpointForm) endpoint(name string, hosts []string) (*endpoint, error) {
 		return nil, err
 	}
 	u, _ := url.Parse(f.URL) // it was checked
-	e.redact = append(e.redact, secret.NewRedactor(e.url), secret.NewRedactor(secret.New(u.RequestURI())))
+	e.redact = append(e.redact, secret.NewRedactor(e.url), secret.NewRedactor(secret.New(u.RequestURI())),
+		secret.NewRedactor(secret.New(u.Hostname())))
 	for _, part := range append(strings.Split(u.EscapedPath(), "/"), strings.FieldsFunc(u.RawQuery, isQuerySign)...) {
 		e.redact = append(e.redact, secret.NewRedactor(secret.New(part)))
 	}

@@ -110,7 +110,7 @@ func TestPages(t *testing.T) {
 func TestListedAsSent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x, now := newIndex(), time.Now()
-		l := dispatch.NewLane("", 1, nil, now)
+		l := dispatch.NewLane("fal", 1, nil, now)
 		for i := range rapid.IntRange(1, 40).Draw(t, "tasks") {
 			task := events.Task{
 				ID: fmt.Sprint("t", i), Project: rapid.SampledFrom([]string{"p", "q"}).Draw(t, "project"), Lane: "fal", Version: 1,

@@ -150,8 +150,10 @@ func TestTenantsApart(t *testing.T) {
 			"reelay.api.caps-set", "reelay.api.resolve.other.x", "reelay.lane.fal.positions", "$JS.API.STREAM.PURGE.KV_reelay_tasks",
 			"$JS.API.STREAM.DELETE.KV_reelay_tasks", "$JS.API.STREAM.LIST", "$O.reelay_objects.C.x", "$SRV.PING",
 		}
-		// The tenant's own requests, what became of them, and the leases that are renewed.
-		moving := []string{events.StreamRequests, events.StreamEvents, bucket.Stream(bucket.Leases)}
+		// The tenant's own requests, what became of them, the leases that are renewed, and what pollers have learned.
+		moving := []string{
+			events.StreamRequests, events.StreamEvents, bucket.Stream(bucket.Leases), bucket.Stream(bucket.Health),
+		}
 		sequence := lastSequences(t, w)
 		for _, subject := range subjects {
 			m := nats.NewMsg(subject)
