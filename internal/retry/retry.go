@@ -95,7 +95,9 @@ func Request(r events.Request, of events.Task, input json.RawMessage) (events.Re
 	}
 	r.Provider, r.Model, r.OnDependency = cmp.Or(of.Group, of.Lane), of.Model, of.OnDependency
 	r.Replace = nil
-	return fill(r, of), nil
+	r = fill(r, of)
+	_, err = r.Dependencies() // a replacement may name the retry itself
+	return r, err
 }
 
 // fill takes what a request does not say itself from the task that it repeats.
@@ -108,6 +110,7 @@ func fill(r events.Request, of events.Task) events.Request {
 	set(&r.OnInDoubt, of.OnInDoubt)
 	set(&r.MaxPaidAttempts, of.MaxPaidAttempts)
 	set(&r.Keep, of.Keep)
+	set(&r.Notify, of.Notify)
 	set(&r.Timeout, timeout(of, &of.Deadline))
 	set(&r.StartTimeout, min(timeout(of, of.StartDeadline), r.Timeout))
 	if c := of.Cost; c != nil {

@@ -52,7 +52,7 @@ func (s *Service) choose(l *lane, k events.Key, r events.Request) (chosen *lane,
 // mayTake reports whether a task is one of the lane's, or of a group of lanes that it is in.
 func (s *Service) mayTake(l *lane, t *events.Task) bool {
 	g := s.groups[t.Group]
-	return t.Lane == l.Name || g != nil && g.Has(l.Name)
+	return t.Lane == l.Name || g != nil && g.Has(l.Name) && t.Provider == l.Provider
 }
 
 // alone makes sure that no other lane of a group sends the task here meanwhile: what one has begun would look to the
