@@ -105,6 +105,7 @@
 //	objects               reads what NATS' object store holds, message by message
 //	chunk                 fills the messages that a stored object is cut into
 //	disk                  how much room a disk has
+//	smallfile             reads files that people write, no further than to a limit
 //	failpoint             where a simulation may lose a write
 //	terminal              lines for a terminal: their width, bars, colours by meaning
 //	manual                the long texts of reelay help, in Markdown

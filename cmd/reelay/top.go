@@ -71,7 +71,7 @@ func (c *topCmd) Run(ctx context.Context, e *env) error {
 		if columns == 0 {
 			return nil // it was closed
 		}
-		paintScreen(e.stdout, append(now.lines(style, columns, rows-1, time.Now()), terminal.Cut(orWord(note, "q quits"), columns)))
+		paintScreen(e.stdout, append(now.lines(style, columns, rows-1, time.Now()), terminal.Cut(cmp.Or(note, "q quits"), columns)))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -87,13 +87,6 @@ func (c *topCmd) Run(ctx context.Context, e *env) error {
 		}
 		now = newer
 	}
-}
-
-func orWord(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // paintScreen writes the lines over those that are there. In raw mode a line feed does not return.

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"reelay/internal/smallfile"
 )
 
 // File names a file of settings.
@@ -49,15 +50,7 @@ func readFile(args []string) ([]kong.Option, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, wrong("--config", "REELAY_CONFIG", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err == nil && len(text) > maxFileBytes {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxFileBytes)
-	}
+	text, err := smallfile.Read(path, maxFileBytes)
 	values := fileSettings{}
 	if err == nil {
 		err = yaml.Unmarshal(text, &values.given)

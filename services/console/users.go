@@ -8,14 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"reelay/events"
+	"reelay/internal/smallfile"
 )
 
 // A Role is what a user may do.
@@ -58,12 +57,10 @@ type Users []User
 // ReadUsers reads a file of users: a JSON list of {"token", "name", "role"}. A token has 16 to 512 bytes, and the role is
 // read or act. Its errors hold no token.
 func ReadUsers(file string) (Users, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
+	text, err := smallfile.Read(file, maxUsersFile)
+	if errors.Is(err, smallfile.ErrTooLarge) {
+		return nil, fmt.Errorf("%s: %w", file, errUsers)
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxUsersFile+1))
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"reelay/events"
 	"reelay/internal/address"
 	"reelay/internal/secret"
+	"reelay/internal/smallfile"
 )
 
 const (
@@ -86,17 +87,9 @@ func load(path string, hosts []string) (*settings, error) {
 		return &settings{}, nil
 	}
 	state := stateOf(path)
-	f, err := os.Open(path)
+	text, err := smallfile.Read(path, maxFileBytes)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxFileBytes {
-		return nil, fmt.Errorf("the file is larger than %d bytes", maxFileBytes)
 	}
 	s, err := parse(text, hosts)
 	if err == nil {

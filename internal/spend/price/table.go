@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"time"
+
+	"reelay/internal/smallfile"
 )
 
 const (
@@ -91,7 +91,10 @@ func Load(path string) (*Table, error) {
 	if err := t.add(embedded); err != nil || path == "" {
 		return t, err
 	}
-	own, err := read(path)
+	own, err := smallfile.Read(path, maxFileBytes)
+	if errors.Is(err, smallfile.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", ErrTable, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -101,19 +104,6 @@ func Load(path string) (*Table, error) {
 	}
 	maps.Copy(t.rows, over.rows)
 	return t, nil
-}
-
-func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err == nil && len(data) > maxFileBytes {
-		err = fmt.Errorf("%w: %s is over the limit of %d bytes", ErrTable, path, maxFileBytes)
-	}
-	return data, err
 }
 
 func (t *Table) add(data []byte) error {
